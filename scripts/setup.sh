@@ -1,0 +1,124 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Set up what the project needs: Debian packages, the virtual environment .venv, the package in it.
+#
+#   setup.sh serve   to run the server
+#   setup.sh test    to run the tests as well
+#
+# As root missing packages are installed; without root they are named, and the set-up goes on where it can.
+# Run again it does nothing but compare a checksum: .venv/.setup-PROFILE holds that of this file and pyproject.toml.
+set -eu
+
+profile=${1:?usage: setup.sh serve|test}
+cd "$(dirname "$0")/.."
+top=$(pwd)
+venv=$top/.venv
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+
+# The server needs a Python with venv; python3-bpfcc compiles the BPF programs and is never imported by the server itself.
+required="python3 python3-venv"
+optional="python3-bpfcc"
+case $profile in
+serve) extra="" ;;
+test) extra="[test]"; required="$required smbclient" ;;
+*) say "unknown profile '$profile' (serve or test)"; exit 2 ;;
+esac
+
+stamp=$venv/.setup-$profile
+key=$(cat pyproject.toml scripts/setup.sh | cksum)" $top"
+if [ -x "$venv/bin/ksmbd.mountd" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$key" ]; then
+    exit 0
+fi
+
+installed() { dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q 'install ok installed'; }
+
+missing() {
+    list=""
+    for package in "$@"; do
+        installed "$package" || list="$list $package"
+    done
+    printf '%s' "${list# }"
+}
+
+apt_install() {
+    # No recommended packages, and no service of Debian's is started by what we install: invoke-rc.d asks policy-rc.d.
+    policy=/usr/sbin/policy-rc.d
+    made=""
+    if [ ! -e $policy ]; then
+        printf '#!/bin/sh\nexit 101\n' > $policy
+        chmod 755 $policy
+        made=$policy
+    fi
+    status=0
+    DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Dpkg::Use-Pty=0 install --no-install-recommends "$@" >&2 || status=$?
+    [ -z "$made" ] || rm -f "$made"
+    return $status
+}
+
+install_packages() {
+    # $1: fail | try; the rest: packages
+    how=$1; shift
+    wanted=$(missing "$@")
+    [ -n "$wanted" ] || return 0
+    if [ "$(id -u)" != 0 ]; then
+        say "not root, so please install yourself: apt-get install $wanted"
+        return 0
+    fi
+    say "installing Debian packages: $wanted"
+    # shellcheck disable=SC2086
+    if ! apt_install $wanted; then
+        say "updating the package lists"
+        apt-get -q update >&2 || true
+        # shellcheck disable=SC2086
+        apt_install $wanted || [ "$how" = try ] || { say "apt-get could not install: $wanted"; exit 1; }
+    fi
+}
+
+if command -v dpkg-query >/dev/null 2>&1 && command -v apt-get >/dev/null 2>&1; then
+    if [ "$(id -u)" = 0 ] && ! ls /var/lib/apt/lists/*Packages* >/dev/null 2>&1; then
+        say "fetching the package lists"
+        apt-get -q update >&2 || true
+    fi
+    # shellcheck disable=SC2086
+    install_packages fail $required
+    # shellcheck disable=SC2086
+    install_packages try $optional
+    # shellcheck disable=SC2086
+    absent=$(missing $optional)
+    [ -z "$absent" ] || say "going on without $absent: no BPF programs"
+else
+    say "not a Debian system: python3 (3.11 or later) with venv must be there${extra:+, and smbclient}"
+fi
+
+# Debian's own Python first: its site-packages hold bcc.
+python=""
+for candidate in /usr/bin/python3 python3 python3.13 python3.12 python3.11; do
+    path=$(command -v "$candidate" 2>/dev/null) || continue
+    if "$path" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+        python=$path
+        break
+    fi
+done
+if [ -z "$python" ]; then
+    say "no Python 3.11 or later with venv: install python3 and python3-venv"
+    exit 1
+fi
+
+# A virtual environment that was moved, or whose Python is gone, is made again.
+if [ -d "$venv" ] && ! "$venv/bin/python" -c 'import pip' 2>/dev/null; then
+    rm -rf "$venv"
+fi
+if [ -x "$venv/bin/pip" ] && ! head -1 "$venv/bin/pip" | grep -qF "$venv/"; then
+    rm -rf "$venv"
+fi
+if [ ! -x "$venv/bin/python" ]; then
+    say "making .venv with $python"
+    "$python" -m venv "$venv"
+fi
+# What one profile has installed the other keeps.
+[ -z "$extra" ] && [ -e "$venv/.setup-test" ] && extra="[test]"
+say "installing the package${extra:+ with what the tests need}"
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --root-user-action=ignore --editable ".$extra" >&2
+printf '%s' "$key" > "$stamp"
+[ "$profile" = serve ] || printf '%s' "$key" > "$venv/.setup-serve"
