@@ -1,0 +1,372 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Every configuration parameter, once: name, scope, type, default, allowed values and what it does.
+
+The parser (mountd/config.py), ksmbd.addshare's completion and the manual page ksmbd.conf.5 follow this table;
+a test compares it with the settings' fields (mountd/settings.py) and with the manual page.
+Defaults are those of KSMBD's user-space tools 3.5.6; where their manual and code differ (`max connections`,
+`max ip connections`, `smb2 max trans`), the code's value stands here. Samba's defaults, which apply when the file
+is an smb.conf, are given where they differ.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+
+class Scope(enum.Enum):
+    """Where a parameter may stand."""
+
+    GLOBAL = "G"
+    SHARE = "S"
+
+
+class Kind(enum.Enum):
+    """How a value is written, and the type that it becomes."""
+
+    BOOLEAN = "boolean"
+    NUMBER = "number"
+    SIZE = "size"
+    MODE = "mode"
+    CHOICE = "choice"
+    STRING = "string"
+    LIST = "list"
+    PATTERNS = "patterns"
+
+
+Value = bool | int | str | tuple[str, ...]
+
+TRUE_WORDS = ("yes", "true", "1", "enable")
+FALSE_WORDS = ("no", "false", "0", "disable")
+
+PROTOCOLS: dict[str, int] = {
+    "SMB2_02": 0x0202,
+    "SMB2_10": 0x0210,
+    "SMB3_00": 0x0300,
+    "SMB3_02": 0x0302,
+    "SMB3_11": 0x0311,
+}
+"""Dialect names of `server min protocol` and `server max protocol`, with the DialectRevision (MS-SMB2 2.2.3)."""
+
+CAP = 65536
+"""KSMBD's upper bound of connections, sessions and open files."""
+
+_SIZE = re.compile(r"(0[xX][0-9a-fA-F]+|[0-9]+)[ \t]*([kmgtpeKMGTPE]?)(?:i?[bB])?")
+_SHIFT = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50, "e": 60}
+_LIST_ITEM = re.compile(r'([@+&]*)"([^"]*)"|([^,\t ]+)')
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter. `default` and `samba` are written as in the file; `samba` None means the same default."""
+
+    name: str
+    scope: Scope
+    kind: Kind
+    default: str
+    doc: str
+    choices: tuple[str, ...] = ()
+    aliases: dict[str, str] = field(default_factory=dict)
+    """Further spellings of a choice, lower case, and the choice meant."""
+    minimum: int = 0
+    maximum: int | None = None
+    clamp: bool = False
+    """A number out of range is brought into it with a warning, as KSMBD does, instead of being an error."""
+    zero_is_maximum: bool = False
+    inherits: bool = True
+    """Whether the key in [global] is the default of the shares (share parameters alone)."""
+    samba: str | None = None
+    synonyms: tuple[str, ...] = ()
+    """Samba's other names."""
+    ours: bool = False
+    """Not a parameter of KSMBD's tools 3.5.6."""
+
+    @property
+    def attribute(self) -> str:
+        """The name of the settings' field."""
+        return re.sub(r"[ :]", "_", self.name)
+
+    def allowed(self) -> str:
+        """What a value may be, for messages and the manual page."""
+        match self.kind:
+            case Kind.BOOLEAN:
+                return "yes or no (also " + ", ".join((*TRUE_WORDS[1:], *FALSE_WORDS[1:])) + ")"
+            case Kind.CHOICE:
+                return ", ".join(self.choices[:-1]) + " or " + self.choices[-1]
+            case Kind.NUMBER | Kind.SIZE:
+                what = "a number" if self.kind is Kind.NUMBER else "a size (suffix K, M, G, T, P or E)"
+                if self.maximum is None:
+                    return f"{what} from {self.minimum}" if self.minimum else what
+                return f"{what} from {self.minimum} to {self.maximum}"
+            case Kind.MODE:
+                return "an octal mode from 0000 to 7777"
+            case Kind.LIST:
+                members = f", of {', '.join(self.choices)}" if self.choices else ""
+                return "a list, separated by commas, tabs or spaces" + members
+            case Kind.PATTERNS:
+                return "names between slashes, like /name/*.tmp/"
+            case Kind.STRING:
+                return f"a text of at most {self.maximum} bytes" if self.maximum else "a text"
+
+    def parse(self, text: str) -> tuple[Value, str]:
+        """The value that `text` stands for, and a warning or an empty string. ValueError: not allowed."""
+        match self.kind:
+            case Kind.BOOLEAN:
+                word = text.lower()
+                if word in TRUE_WORDS:
+                    return True, ""
+                if word in FALSE_WORDS:
+                    return False, ""
+                raise ValueError(self.allowed())
+            case Kind.CHOICE:
+                word = " ".join(text.lower().split())
+                for choice in self.choices:
+                    if word == choice.lower():
+                        return choice, ""
+                if word in self.aliases:
+                    return self.aliases[word], ""
+                raise ValueError(self.allowed())
+            case Kind.NUMBER | Kind.SIZE:
+                return self._parse_number(text)
+            case Kind.MODE:
+                if not re.fullmatch(r"(0[oO])?[0-7]{1,5}", text) or int(text, 8) > 0o7777:
+                    raise ValueError(self.allowed())
+                return int(text, 8), ""
+            case Kind.LIST:
+                items = tuple(split_list(text))
+                if self.choices and any(item not in self.choices for item in items):
+                    raise ValueError(self.allowed())
+                return items, ""
+            case Kind.PATTERNS:
+                return tuple(pattern for pattern in text.split("/") if pattern), ""
+            case Kind.STRING:
+                if self.maximum is not None and len(text.encode()) > self.maximum:
+                    raise ValueError(self.allowed())
+                return text, ""
+
+    def _parse_number(self, text: str) -> tuple[int, str]:
+        match = _SIZE.fullmatch(text)
+        if match is None or (self.kind is Kind.NUMBER and not match[1] == text):
+            raise ValueError(self.allowed())
+        number = (int(match[1], 16) if match[1][:2] in ("0x", "0X") else int(match[1])) << _SHIFT[match[2].lower()]
+        if self.zero_is_maximum and number == 0 and self.maximum is not None:
+            return self.maximum, ""
+        inside = max(number, self.minimum)
+        if self.maximum is not None:
+            inside = min(inside, self.maximum)
+        if inside == number:
+            return number, ""
+        if not self.clamp:
+            raise ValueError(self.allowed())
+        return inside, f"out of range, taken as {inside}: allowed is {self.allowed()}"
+
+
+def split_list(text: str) -> Iterator[str]:
+    """The items of a list: separated by commas, tabs and spaces; an item in double quotes may hold them."""
+    for match in _LIST_ITEM.finditer(text):
+        item = match[1] + match[2] if match[3] is None else match[3]
+        if item:
+            yield item
+
+
+G, S = Scope.GLOBAL, Scope.SHARE
+_SIGNING_CHOICES = ("disabled", "enabled", "auto", "mandatory")
+_PROTOCOL_ALIASES = {"smb2": "SMB2_10", "smb3": "SMB3_11", "smb2_fd": "SMB2_10"}
+_ENCRYPTION_ALIASES = {
+    "off": "disabled",
+    "default": "auto",
+    "if_required": "auto",
+    "desired": "enabled",
+    "required": "mandatory",
+}
+_IO = {"minimum": 64 << 10, "maximum": 8 << 20, "clamp": True}
+
+PARAMETERS: tuple[Parameter, ...] = (
+    # [global]
+    Parameter("bind interfaces only", G, Kind.BOOLEAN, "no",
+              "Listen on the addresses of the interfaces named in `interfaces` alone."),
+    Parameter("bpf", G, Kind.BOOLEAN, "yes",
+              "Use BPF programs where the kernel and the privileges allow it; no turns all of them off.", ours=True),
+    Parameter("deadtime", G, Kind.NUMBER, "0",
+              "Minutes without a request after which a connection without open files is closed; 0 never closes one.",
+              samba="10080"),
+    Parameter("durable handles", G, Kind.BOOLEAN, "no",
+              "Grant durable handles: a client that loses its connection finds its open files again.", samba="yes"),
+    Parameter("guest account", G, Kind.STRING, "nobody",
+              "The Unix account that guests work as.", maximum=47),
+    Parameter("interfaces", G, Kind.LIST, "",
+              "Network interfaces to serve, by name; empty means all."),
+    Parameter("ipc timeout", G, Kind.NUMBER, "0",
+              "Seconds that the daemon may take to answer the engine's heartbeat before the engine closes all "
+              "connections; 0 waits for ever.", maximum=65535),
+    Parameter("kerberos keytab file", G, Kind.STRING, "",
+              "The keytab of the service principal; empty means the system's default keytab.",
+              synonyms=("dedicated keytab file",)),
+    Parameter("kerberos service name", G, Kind.STRING, "",
+              "The service principal; empty means cifs/ followed by the host's full name."),
+    Parameter("kerberos support", G, Kind.BOOLEAN, "no",
+              "Let clients log on with Kerberos as well."),
+    Parameter("lookup port", G, Kind.NUMBER, "0",
+              "A further TCP port whose connections a BPF program brings to the listener on `tcp port`; 0 means none.",
+              maximum=65535, ours=True),
+    Parameter("map to guest", G, Kind.CHOICE, "never",
+              "Who becomes a guest instead of being refused: never nobody, bad user a user that does not exist.",
+              choices=("never", "bad user")),
+    Parameter("max active sessions", G, Kind.NUMBER, "1024",
+              "Sessions that may exist at once; 0 means the maximum.", maximum=CAP, clamp=True, zero_is_maximum=True),
+    Parameter("max connections", G, Kind.NUMBER, "256",
+              "Connections that may exist at once; 0 means the maximum.", maximum=CAP, clamp=True, zero_is_maximum=True,
+              samba="0"),
+    Parameter("max ip connections", G, Kind.NUMBER, "32",
+              "Connections that may exist at once from one address; 0 means the maximum.",
+              maximum=CAP, clamp=True, zero_is_maximum=True, samba="0"),
+    Parameter("max open files", G, Kind.NUMBER, "10000",
+              "Files that a client may hold open at once; 0 means the maximum.",
+              maximum=CAP, clamp=True, zero_is_maximum=True, samba="16384"),
+    Parameter("netbios name", G, Kind.STRING, "KSMBD SERVER",
+              "The server's name as clients see it.", maximum=15),
+    Parameter("ntlm auth", G, Kind.CHOICE, "ntlmv2-only",
+              "Which NTLM log-ons are accepted: ntlmv2-only, also NTLMv1 with ntlmv1-permitted, or none with disabled.",
+              choices=("ntlmv2-only", "ntlmv1-permitted", "disabled"),
+              aliases={"yes": "ntlmv1-permitted", "true": "ntlmv1-permitted", "1": "ntlmv1-permitted",
+                       "no": "ntlmv2-only", "false": "ntlmv2-only", "0": "ntlmv2-only",
+                       "mschapv2-and-ntlmv2-only": "ntlmv2-only"}, ours=True),
+    Parameter("restrict anonymous", G, Kind.NUMBER, "0",
+              "1 and 2 refuse anonymous sessions access to IPC$ and to shares without `guest ok`.", maximum=2),
+    Parameter("root directory", G, Kind.STRING, "",
+              "A directory put before the path of every share.", synonyms=("root", "root dir")),
+    Parameter("server max protocol", G, Kind.CHOICE, "SMB3_11",
+              "The highest dialect spoken.", choices=tuple(PROTOCOLS), aliases=_PROTOCOL_ALIASES,
+              synonyms=("max protocol", "protocol")),
+    Parameter("server min protocol", G, Kind.CHOICE, "SMB2_10",
+              "The lowest dialect spoken.", choices=tuple(PROTOCOLS), aliases=_PROTOCOL_ALIASES,
+              samba="SMB2_02", synonyms=("min protocol",)),
+    Parameter("server multi channel support", G, Kind.BOOLEAN, "no",
+              "Let a session use several connections.", samba="yes"),
+    Parameter("server signing", G, Kind.CHOICE, "auto",
+              "auto and enabled sign when the client asks, mandatory refuses clients that do not sign, disabled does "
+              "not offer it (the protocol still has a client that requires it sign).",
+              choices=_SIGNING_CHOICES,
+              aliases={"default": "auto", "if_required": "auto", "required": "mandatory", "desired": "enabled",
+                       "yes": "enabled", "no": "disabled", "off": "disabled"}),
+    Parameter("server string", G, Kind.STRING, "SMB SERVER",
+              "The comment next to the server's name in browse lists.", maximum=63),
+    Parameter("share:fake_fscaps", G, Kind.NUMBER, "64",
+              "File system attributes (MS-FSCC 2.5.1) reported beside the real ones; 64 is sparse files.",
+              maximum=0xFFFFFFFF, samba="0"),
+    Parameter("smb2 leases", G, Kind.BOOLEAN, "no",
+              "Grant leases, so that clients may cache by file and not by open.", samba="yes"),
+    Parameter("smb2 max credits", G, Kind.NUMBER, "8192",
+              "Credits that a client may hold, that is how many requests may be under way at once.",
+              minimum=1, maximum=65535, clamp=True),
+    Parameter("smb2 max read", G, Kind.SIZE, "4MB", "The longest READ.", samba="8MB", **_IO),  # type: ignore[arg-type]
+    Parameter("smb2 max trans", G, Kind.SIZE, "1MB",
+              "The longest buffer of QUERY_INFO, SET_INFO, QUERY_DIRECTORY and CHANGE_NOTIFY.",
+              samba="8MB", **_IO),  # type: ignore[arg-type]
+    Parameter("smb2 max write", G, Kind.SIZE, "4MB", "The longest WRITE.", samba="8MB", **_IO),  # type: ignore[arg-type]
+    Parameter("smb3 encryption", G, Kind.CHOICE, "auto",
+              "disabled never encrypts, auto when the client or a share asks, enabled whenever the client can, "
+              "mandatory refuses clients that cannot.",
+              choices=_SIGNING_CHOICES, aliases=_ENCRYPTION_ALIASES, synonyms=("server smb encrypt", "smb encrypt")),
+    Parameter("smbd max io size", G, Kind.SIZE, "8MB", "The longest read or write over SMB Direct.",
+              minimum=512 << 10, maximum=16 << 20, clamp=True),
+    Parameter("tcp port", G, Kind.NUMBER, "445", "The TCP port to listen on; the daemon's option -p goes before it.",
+              minimum=1, maximum=65535, synonyms=("smb ports",)),
+    Parameter("workers", G, Kind.NUMBER, "0",
+              "Worker processes; 0 means one for each CPU.", maximum=256, ours=True),
+    Parameter("workgroup", G, Kind.STRING, "WORKGROUP", "The workgroup that the server says it is in.", maximum=63),
+    # Shares
+    Parameter("acl flag inherited canonicalization", S, Kind.BOOLEAN, "yes",
+              "Set the auto-inherited flag of an access control list as Windows does; no keeps what the client sent.",
+              ours=True),
+    Parameter("acl_xattr:security_acl_name", S, Kind.STRING, "security.NTACL",
+              "The extended attribute that holds access control lists with `vfs objects = acl_xattr`.",
+              maximum=255, ours=True),
+    Parameter("admin users", S, Kind.LIST, "",
+              "Users that work on this share as root."),
+    Parameter("browseable", S, Kind.BOOLEAN, "yes", "Show the share in browse lists.", synonyms=("browsable",)),
+    Parameter("change notify", S, Kind.BOOLEAN, "yes", "Tell clients of changes in folders that they watch.",
+              ours=True),
+    Parameter("comment", S, Kind.STRING, "", "The comment shown next to the share in browse lists."),
+    Parameter("continuous availability", S, Kind.BOOLEAN, "no",
+              "Offer persistent handles, which outlive the server's restart.", ours=True),
+    Parameter("create mask", S, Kind.MODE, "0744", "Permission bits that a new file may have.",
+              synonyms=("create mode",)),
+    Parameter("crossmnt", S, Kind.BOOLEAN, "yes",
+              "Let clients go into file systems that are mounted below the share's path."),
+    Parameter("directory mask", S, Kind.MODE, "0755", "Permission bits that a new folder may have.",
+              synonyms=("directory mode",)),
+    Parameter("follow symlinks", S, Kind.BOOLEAN, "no",
+              "Follow symbolic links that stay inside the share.", samba="yes"),
+    Parameter("force create mode", S, Kind.MODE, "0000", "Permission bits that every new file has."),
+    Parameter("force directory mode", S, Kind.MODE, "0000", "Permission bits that every new folder has."),
+    Parameter("force group", S, Kind.STRING, "", "The Unix group that all users of the share work as.",
+              synonyms=("group",)),
+    Parameter("force user", S, Kind.STRING, "",
+              "The Unix account that all users of the share work as; SMB users then need none of their own."),
+    Parameter("guest account", S, Kind.STRING, "",
+              "The Unix account that guests of this share work as; empty means that of [global].",
+              maximum=47, inherits=False),
+    Parameter("guest ok", S, Kind.BOOLEAN, "no", "Let guests in.", synonyms=("public",)),
+    Parameter("hide dot files", S, Kind.BOOLEAN, "yes", "Show names that begin with a dot as hidden."),
+    Parameter("hide files", S, Kind.PATTERNS, "", "Names shown as hidden.", ours=True),
+    Parameter("hide unreadable", S, Kind.BOOLEAN, "no", "Leave out of listings what the user may not read.", ours=True),
+    Parameter("hosts allow", S, Kind.LIST, "",
+              "Addresses and networks that may use the share; empty means all.", synonyms=("allow hosts",)),
+    Parameter("hosts deny", S, Kind.LIST, "",
+              "Addresses and networks that may not use the share; `hosts allow` goes before it.",
+              synonyms=("deny hosts",)),
+    Parameter("inherit owner", S, Kind.BOOLEAN, "no", "Give new files and folders the owner of their folder."),
+    Parameter("invalid users", S, Kind.LIST, "",
+              "Users, and groups as @group, that may not connect; goes before `valid users`."),
+    Parameter("kernel oplocks", S, Kind.BOOLEAN, "no",
+              "Break a client's oplock or lease before a local process opens the file.", ours=True),
+    Parameter("max connections", S, Kind.NUMBER, "128",
+              "Connections that may use the share at once; 0 means the maximum.",
+              maximum=CAP, clamp=True, zero_is_maximum=True, inherits=False, samba="0"),
+    Parameter("oplocks", S, Kind.BOOLEAN, "yes", "Grant oplocks and leases."),
+    Parameter("path", S, Kind.STRING, "", "The folder that is shared.", synonyms=("directory",)),
+    Parameter("posix locking", S, Kind.BOOLEAN, "no",
+              "Let byte-range locks be seen by local processes (fcntl), and theirs by clients.",
+              ours=True, samba="yes"),
+    Parameter("read list", S, Kind.LIST, "",
+              "Users, and groups as @group, that may only read, whatever else is said."),
+    Parameter("read only", S, Kind.BOOLEAN, "yes",
+              "Nobody may write, but for the users of `write list`. `writable`, `writeable` and `write ok` are the "
+              "opposite; of several the first counts in the order read only, writable, writeable, write ok."),
+    Parameter("smb3 encryption", S, Kind.CHOICE, "auto",
+              "mandatory encrypts all traffic of the share and refuses clients that cannot; enabled encrypts where "
+              "the client can; auto and disabled ask for nothing. What [global] says of whole sessions stays in force.",
+              choices=_SIGNING_CHOICES, aliases=_ENCRYPTION_ALIASES, inherits=False, synonyms=("smb encrypt",),
+              ours=True),
+    Parameter("store dos attributes", S, Kind.BOOLEAN, "yes",
+              "Keep DOS attributes and the creation time in the extended attribute user.DOSATTRIB."),
+    Parameter("valid users", S, Kind.LIST, "",
+              "Users, and groups as @group, that may connect; empty means all."),
+    Parameter("veto files", S, Kind.PATTERNS, "",
+              "Names that do not exist for clients."),
+    Parameter("vfs objects", S, Kind.LIST, "",
+              "acl_xattr keeps Windows' access control lists, streams_xattr named streams.",
+              choices=("acl_xattr", "streams_xattr"), synonyms=("vfs object",)),
+    Parameter("wide links", S, Kind.BOOLEAN, "no",
+              "With `follow symlinks`, follow symbolic links out of the share as well.", ours=True),
+    Parameter("writable", S, Kind.BOOLEAN, "", "The opposite of `read only`."),
+    Parameter("write list", S, Kind.LIST, "",
+              "Users, and groups as @group, that may write although the share is read only."),
+    Parameter("write ok", S, Kind.BOOLEAN, "", "The opposite of `read only`."),
+    Parameter("writeable", S, Kind.BOOLEAN, "", "The opposite of `read only`."),
+)
+
+READ_ONLY_PRECEDENCE = ("read only", "writable", "writeable", "write ok")
+"""Of these the first that is set counts; all but the first are turned round."""
+
+
+def by_name(scope: Scope, parameters: Iterable[Parameter] = PARAMETERS) -> dict[str, Parameter]:
+    """The parameters of a scope by name."""
+    return {parameter.name: parameter for parameter in parameters if parameter.scope is scope}
+
+
+GLOBAL_PARAMETERS = by_name(Scope.GLOBAL)
+SHARE_PARAMETERS = by_name(Scope.SHARE)

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What is different when the configuration is an smb.conf.
+
+Samba's defaults stand in the table of parameters. Here are Samba's rules of writing: blanks and case in a
+parameter's name do not matter, a line that ends in a backslash goes on in the next, a comment is a line of its own,
+the last of several values counts, and several parameters have other names too.
+"""
+
+from __future__ import annotations
+
+import re
+
+from mountd.parameters import (
+    FALSE_WORDS,
+    GLOBAL_PARAMETERS,
+    SHARE_PARAMETERS,
+    TRUE_WORDS,
+    Kind,
+    Parameter,
+    split_list,
+)
+
+SAMBA_TRUE = (*TRUE_WORDS, "on", "enabled")
+SAMBA_FALSE = (*FALSE_WORDS, "off", "disabled")
+
+
+OLDER_PROTOCOLS = ("default", "core", "coreplus", "lanman1", "lanman2", "nt1", "smb1")
+
+
+def _squeeze(name: str) -> str:
+    return re.sub(r"\s+", "", name.lower())
+
+
+def _names(parameters: dict[str, Parameter]) -> dict[str, str]:
+    table: dict[str, str] = {}
+    for parameter in parameters.values():
+        for name in (parameter.name, *parameter.synonyms):
+            table.setdefault(_squeeze(name), parameter.name)
+    return table
+
+
+_GLOBAL_NAMES = _names(GLOBAL_PARAMETERS)
+_SHARE_NAMES = _names(SHARE_PARAMETERS)
+
+
+def join_lines(text: str) -> list[tuple[int, str]]:
+    """Lines with their numbers, a line that ends in a backslash joined with the next."""
+    lines: list[tuple[int, str]] = []
+    begun: tuple[int, str] | None = None
+    for number, line in enumerate(text.split("\n"), 1):
+        line = line.rstrip("\r")
+        if begun is not None:
+            number, line = begun[0], begun[1] + line.lstrip()
+        if line.endswith("\\") and not line.lstrip().startswith((";", "#")):
+            begun = number, line[:-1]
+        else:
+            lines.append((number, line))
+            begun = None
+    if begun is not None:
+        lines.append(begun)
+    return lines
+
+
+def canonical(name: str, *, in_global: bool) -> str:
+    """Our name of a parameter that Samba may write in several ways; an unknown one stays as it is."""
+    squeezed = _squeeze(name)
+    if in_global and squeezed in _GLOBAL_NAMES:
+        return _GLOBAL_NAMES[squeezed]
+    return _SHARE_NAMES.get(squeezed) or _GLOBAL_NAMES.get(squeezed) or name
+
+
+def unquote(value: str) -> str:
+    """A value that is quoted as a whole without its quotes."""
+    if len(value) >= 2 and value[0] == value[-1] == '"' and '"' not in value[1:-1]:
+        return value[1:-1]
+    return value
+
+
+def value(parameter: Parameter, text: str) -> str:
+    """A value in our spelling."""
+    word = text.lower()
+    if parameter.kind is Kind.BOOLEAN:
+        return "yes" if word in SAMBA_TRUE else "no" if word in SAMBA_FALSE else text
+    if parameter.name == "tcp port":  # `smb ports`: 139 is NetBIOS' port, which is not served
+        ports = [port for port in split_list(text) if port != "139"]
+        return ports[0] if ports else text
+    if parameter.name == "vfs objects":  # modules that are not ours are left out
+        return " ".join(item for item in split_list(text) if item in parameter.choices)
+    if parameter.name == "map to guest" and word in ("bad password", "bad uid"):
+        return "never"  # both would let in users whose log-on failed
+    if parameter.name == "server min protocol" and word in OLDER_PROTOCOLS:
+        return "SMB2_02"  # SMB1 and what came before it are never spoken
+    if parameter.name == "server max protocol" and word == "default":
+        return "SMB3_11"
+    if parameter.kind is Kind.LIST and parameter.name.endswith(("users", "list")):
+        return " ".join(_group(item) for item in split_list(text))
+    return text
+
+
+def _group(item: str) -> str:
+    bare = item.lstrip("@+&")
+    name = f"@{bare}" if bare != item else item
+    return f'"{name}"' if re.search(r"[,\s]", name) and not name.startswith("@") else name
+
+
+def section_not_served(name: str, entries: dict[str, str]) -> str:
+    """Why a section of smb.conf does not become a share, or an empty string."""
+    if name.lower() in ("homes", "printers", "print$"):
+        return "Samba's special sections are not supported"
+    for key in ("printable", "print ok"):
+        if entries.get(key, "no").lower() in SAMBA_TRUE:
+            return "it is a printer"
+    if entries.get("available", "yes").lower() in SAMBA_FALSE:
+        return "available = no"
+    return ""

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The settings as the daemon uses them: one typed field a parameter of mountd/parameters.py (a test compares them)."""
+
+from __future__ import annotations
+
+import os.path
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class GlobalSettings:
+    """[global]. Sizes in bytes, `deadtime` in minutes, `ipc_timeout` in seconds."""
+
+    bind_interfaces_only: bool
+    bpf: bool
+    deadtime: int
+    durable_handles: bool
+    guest_account: str
+    interfaces: tuple[str, ...]
+    ipc_timeout: int
+    kerberos_keytab_file: str
+    kerberos_service_name: str
+    kerberos_support: bool
+    lookup_port: int
+    map_to_guest: str
+    max_active_sessions: int
+    max_connections: int
+    max_ip_connections: int
+    max_open_files: int
+    netbios_name: str
+    ntlm_auth: str
+    restrict_anonymous: int
+    root_directory: str
+    server_max_protocol: str
+    server_min_protocol: str
+    server_multi_channel_support: bool
+    server_signing: str
+    server_string: str
+    share_fake_fscaps: int
+    smb2_leases: bool
+    smb2_max_credits: int
+    smb2_max_read: int
+    smb2_max_trans: int
+    smb2_max_write: int
+    smb3_encryption: str
+    smbd_max_io_size: int
+    tcp_port: int
+    workers: int
+    workgroup: str
+
+
+@dataclass(frozen=True)
+class ShareSettings:
+    """One share. `name` is as the file writes it; `read_only` already counts in writable, writeable and write ok."""
+
+    name: str
+    acl_flag_inherited_canonicalization: bool
+    acl_xattr_security_acl_name: str
+    admin_users: tuple[str, ...]
+    browseable: bool
+    change_notify: bool
+    comment: str
+    continuous_availability: bool
+    create_mask: int
+    crossmnt: bool
+    directory_mask: int
+    follow_symlinks: bool
+    force_create_mode: int
+    force_directory_mode: int
+    force_group: str
+    force_user: str
+    guest_account: str
+    guest_ok: bool
+    hide_dot_files: bool
+    hide_files: tuple[str, ...]
+    hide_unreadable: bool
+    hosts_allow: tuple[str, ...]
+    hosts_deny: tuple[str, ...]
+    inherit_owner: bool
+    invalid_users: tuple[str, ...]
+    kernel_oplocks: bool
+    max_connections: int
+    oplocks: bool
+    path: str
+    posix_locking: bool
+    read_list: tuple[str, ...]
+    read_only: bool
+    smb3_encryption: str
+    store_dos_attributes: bool
+    valid_users: tuple[str, ...]
+    veto_files: tuple[str, ...]
+    vfs_objects: tuple[str, ...]
+    wide_links: bool
+    write_list: tuple[str, ...]
+
+    @property
+    def is_ipc(self) -> bool:
+        """Whether this is IPC$, which carries named pipes and no files."""
+        return self.name.lower() == "ipc$"
+
+    @property
+    def writeable(self) -> bool:
+        """The opposite of `read_only`."""
+        return not self.read_only
+
+    @property
+    def acl_xattr(self) -> bool:
+        """Whether Windows' access control lists are kept."""
+        return "acl_xattr" in self.vfs_objects
+
+    @property
+    def streams_xattr(self) -> bool:
+        """Whether named streams are kept."""
+        return "streams_xattr" in self.vfs_objects
+
+    def full_path(self, settings: GlobalSettings) -> str:
+        """The shared folder with `root directory` before it."""
+        if not settings.root_directory:
+            return self.path
+        return os.path.join(settings.root_directory, self.path.lstrip("/"))
