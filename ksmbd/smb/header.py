@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The SMB2 packet header (MS-SMB2 2.2.1), the error response (2.2.2) and the transform header's place (2.2.41)."""
+from __future__ import annotations
+
+from struct import Struct
+from typing import Final
+
+from ksmbd.smb.constants import FLAGS_ASYNC_COMMAND, FLAGS_SERVER_TO_REDIR
+from ksmbd.smb.reader import Buffer
+from ksmbd.smb.status import ConnectionFatal
+
+SMB1_PROTOCOL_ID: Final = b"\xffSMB"
+SMB2_PROTOCOL_ID: Final = b"\xfeSMB"
+TRANSFORM_PROTOCOL_ID: Final = b"\xfdSMB"
+COMPRESSION_PROTOCOL_ID: Final = b"\xfcSMB"
+
+HEADER_SIZE: Final = 64
+TRANSFORM_HEADER_SIZE: Final = 52
+NBSS_HEADER_SIZE: Final = 4
+HEADROOM: Final = NBSS_HEADER_SIZE + TRANSFORM_HEADER_SIZE
+"""Bytes in front of an outgoing message: sealing writes both headers in place, a clear frame starts at 52."""
+SIGNATURE_OFFSET: Final = 48
+
+# ProtocolId, StructureSize, CreditCharge, Status or ChannelSequence, Command, Credits, Flags, NextCommand, MessageId,
+# then Reserved + TreeId or AsyncId, SessionId, Signature
+SYNC_HEADER: Final = Struct("<4sHHIHHIIQIIQ16s")
+ASYNC_HEADER: Final = Struct("<4sHHIHHIIQQQ16s")
+_NO_SIGNATURE: Final = bytes(16)
+
+
+class Header:
+    """One request's header, as fields. `tree_id` is 0 and `async_id` set where FLAGS_ASYNC_COMMAND is."""
+
+    __slots__ = (
+        "credit_charge", "status", "command", "credits", "flags", "next_command", "message_id", "tree_id",
+        "async_id", "session_id", "signature",
+    )  # fmt: skip
+
+    credit_charge: int
+    status: int
+    command: int
+    credits: int
+    flags: int
+    next_command: int
+    message_id: int
+    tree_id: int
+    async_id: int
+    session_id: int
+    signature: bytes
+
+    def __init__(self, buffer: Buffer, offset: int = 0) -> None:
+        """Decode 64 bytes at `offset`; raises ConnectionFatal where they are no SMB2 header (MS-SMB2 3.3.5.2)."""
+        if len(buffer) - offset < HEADER_SIZE:
+            raise ConnectionFatal("a message shorter than its header")
+        (
+            protocol_id, size, self.credit_charge, self.status, self.command, self.credits, self.flags,
+            self.next_command, self.message_id, low, self.tree_id, self.session_id, self.signature,
+        ) = SYNC_HEADER.unpack_from(buffer, offset)  # fmt: skip
+        if protocol_id != SMB2_PROTOCOL_ID or size != HEADER_SIZE:
+            raise ConnectionFatal("no SMB2 header")
+        self.async_id = 0
+        if self.flags & FLAGS_ASYNC_COMMAND:
+            self.async_id = low | self.tree_id << 32
+            self.tree_id = 0
+
+    @property
+    def channel_sequence(self) -> int:
+        """The low half of the Status field of an SMB 3.x request (MS-SMB2 2.2.1.2)."""
+        return self.status & 0xFFFF
+
+
+def write_header(
+    frame: bytearray,
+    offset: int,
+    request: Header,
+    status: int,
+    credits: int,
+    flags: int,
+    next_command: int = 0,
+    async_id: int = 0,
+    session_id: int | None = None,
+    tree_id: int | None = None,
+) -> None:
+    """Write the reply's header for `request` at `offset`; the signature is left zero. `flags` without SERVER_TO_REDIR."""
+    session = request.session_id if session_id is None else session_id
+    flags |= FLAGS_SERVER_TO_REDIR
+    if async_id:
+        ASYNC_HEADER.pack_into(
+            frame, offset, SMB2_PROTOCOL_ID, HEADER_SIZE, request.credit_charge, status, request.command, credits,
+            flags | FLAGS_ASYNC_COMMAND, next_command, request.message_id, async_id, session, _NO_SIGNATURE,
+        )  # fmt: skip
+    else:
+        SYNC_HEADER.pack_into(
+            frame, offset, SMB2_PROTOCOL_ID, HEADER_SIZE, request.credit_charge, status, request.command, credits,
+            flags, next_command, request.message_id, 0xFEFF, request.tree_id if tree_id is None else tree_id, session,
+            _NO_SIGNATURE,
+        )  # fmt: skip
+
+
+_ERROR_RESPONSE: Final = Struct("<HBBI")
+
+
+def error_body(data: bytes = b"", context_count: int = 0) -> bytes:
+    """The SMB2 ERROR Response body (MS-SMB2 2.2.2): StructureSize 9, one byte of ErrorData where there is none."""
+    return _ERROR_RESPONSE.pack(9, context_count, 0, len(data)) + (data or b"\0")

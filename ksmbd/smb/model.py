@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The abstract data model of MS-SMB2 3.3.1: Server, Session, Channel, TreeConnect and Open, under its names.
+
+Connection is in ksmbd.smb.connection; these are plain records that the command modules read and change.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ksmbd.smb.constants import DIALECT_210, DIALECT_311
+from ksmbd.smb.ports import (
+    Clock,
+    Daemon,
+    DirectoryEntry,
+    File,
+    Files,
+    Identity,
+    LeaseGrant,
+    OpenRef,
+    OpenTable,
+    Sealer,
+    Security,
+    ShareConfig,
+    Signer,
+    Volume,
+    Watch,
+)
+from ksmbd.smb.session_state import SessionState
+
+if TYPE_CHECKING:
+    from ksmbd.smb.connection import Connection
+    from ksmbd.smb.request import Request
+
+
+@dataclass(slots=True)
+class ServerSettings:
+    """What ksmbd.conf's [global] says about the protocol."""
+
+    min_dialect: int = DIALECT_210
+    max_dialect: int = DIALECT_311
+    signing_required: bool = False
+    encryption: str = "auto"
+    """`smb3 encryption`: disabled, auto (offered) or mandatory."""
+    max_read: int = 4 << 20
+    max_write: int = 4 << 20
+    max_transact: int = 4 << 20
+    max_credits: int = 8192
+    leases: bool = False
+    durable_handles: bool = False
+    multichannel: bool = False
+    posix_extensions: bool = True
+    max_sessions: int = 1024
+    max_open_files: int = 10000
+    server_name: str = "KSMBD SERVER"
+    netbios_name: str = "KSMBD SERVER"
+    workgroup: str = "WORKGROUP"
+    worker: int = 1
+    """Index of this worker; ids that must be unique among the workers carry it."""
+    server_guid: bytes = bytes(16)
+    interfaces: Callable[[], list[NetworkInterface]] = field(default=lambda: [])
+    """Asks the kernel for the addresses of FSCTL_QUERY_NETWORK_INTERFACE_INFO."""
+
+
+@dataclass(slots=True)
+class NetworkInterface:
+    """One NETWORK_INTERFACE_INFO (MS-SMB2 2.2.32.5)."""
+
+    index: int
+    capability: int
+    """RSS_CAPABLE 1, RDMA_CAPABLE 2."""
+    link_speed: int
+    """Bits per second."""
+    address: str
+
+
+class Server:
+    """MS-SMB2 3.3.1.5, per worker: the ports and the global tables."""
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        security: Security,
+        files: Files,
+        table: OpenTable,
+        daemon: Daemon,
+        clock: Clock,
+    ) -> None:
+        self.settings = settings
+        self.security = security
+        self.files = files
+        self.table = table
+        self.daemon = daemon
+        self.clock = clock
+        self.start_time = clock.filetime()
+        self.sessions: dict[int, Session] = {}
+        """GlobalSessionTable, by SessionId."""
+        self.opens: dict[int, Open] = {}
+        """GlobalOpenTable, by the persistent half of the FileId."""
+        self.connections: set[Connection] = set()
+        self._next_id = 0
+
+    def new_id(self) -> int:
+        """A 64-bit id that no other worker hands out: the worker's index, then a counter.
+
+        Not secret (MS-SMB2 asks for uniqueness alone); never 0 nor all ones."""
+        self._next_id += 1
+        return (self.settings.worker & 0xFFFF) << 48 | self._next_id
+
+
+@dataclass(slots=True, eq=False)
+class Channel:
+    """MS-SMB2 3.3.1.14: a session on one connection, with the channel's signing key."""
+
+    connection: Connection
+    signer: Signer | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """MS-SMB2 3.3.1.8."""
+
+    session_id: int
+    server: Server
+    dialect: int
+    client_guid: bytes
+    state: SessionState = SessionState.IN_PROGRESS
+    identity: Identity | None = None
+    """UserName, SecurityContext; None until authenticated."""
+    signer: Signer | None = None
+    """Session.SigningKey's (first channel); None where there is no key (guest, anonymous)."""
+    sealer: Sealer | None = None
+    full_session_key: bytes = b""
+    session_key: bytes = b""
+    """First 16 bytes."""
+    application_key: bytes = b""
+    signing_algorithm: int = 0
+    cipher: int = 0
+    signing_required: bool = False
+    encrypt_data: bool = False
+    channels: dict[Connection, Channel] = field(default_factory=dict)
+    """ChannelList."""
+    tree_connects: dict[int, TreeConnect] = field(default_factory=dict)
+    opens: dict[int, Open] = field(default_factory=dict)
+    """OpenTable, by the volatile half of the FileId."""
+    creation_time: int = 0
+    expires: float = 0.0
+    """Monotonic seconds; 0 = never (MS-SMB2 3.3.5.2.9, ExpirationTime)."""
+    next_tree_id: int = 0
+
+    @property
+    def is_guest_or_anonymous(self) -> bool:
+        """Whether the session has no key of its own."""
+        return self.identity is not None and (self.identity.is_guest or self.identity.is_anonymous)
+
+
+@dataclass(slots=True, eq=False)
+class TreeConnect:
+    """MS-SMB2 3.3.1.9."""
+
+    tree_id: int
+    session: Session
+    share: ShareConfig
+    volume: Volume | None
+    """None for IPC$."""
+    maximal_access: int
+    read_only: bool = False
+    is_admin: bool = False
+    encrypt_data: bool = False
+    creation_time: int = 0
+    closed: bool = False
+
+    @property
+    def opens(self) -> Iterator[Open]:
+        """The opens made through this tree connect."""
+        return (open_ for open_ in list(self.session.opens.values()) if open_.tree is self)
+
+
+@dataclass(slots=True)
+class Enumeration:
+    """A directory listing in progress (Open.EnumerationLocation, MS-SMB2 3.3.1.10)."""
+
+    pattern: str
+    entries: Iterator[DirectoryEntry]
+    pending: DirectoryEntry | None = None
+    """Read from the iterator but not sent: it did not fit."""
+    returned_any: bool = False
+    resume_index: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Open:
+    """MS-SMB2 3.3.1.10."""
+
+    persistent_id: int
+    volatile_id: int
+    session: Session | None
+    """None while disconnected (durable)."""
+    tree: TreeConnect | None
+    connection: Connection | None
+    file: File | None
+    """None for a pipe."""
+    granted_access: int
+    create_options: int
+    share_access: int = 0
+    ref: OpenRef | None = None
+    pipe_handle: int = 0
+    """The daemon's handle, for an open on IPC$."""
+    pipe_name: str = ""
+    oplock_level: int = 0
+    lease: LeaseGrant | None = None
+    is_durable: bool = False
+    is_persistent: bool = False
+    is_resilient: bool = False
+    durable_timeout: int = 0
+    create_guid: bytes = b""
+    app_instance_id: bytes = b""
+    is_posix: bool = False
+    enumeration: Enumeration | None = None
+    watch: Watch | None = None
+    current_byte_offset: int = 0
+    """FilePositionInformation."""
+    mode: int = 0
+    """FileModeInformation."""
+    lock_sequences: dict[int, int] = field(default_factory=dict)
+    """LockSequenceArray (MS-SMB2 3.3.5.14): index -> sequence number."""
+    channel_sequence: int = 0
+    outstanding_requests: int = 0
+    pending: set[Request] = field(default_factory=set)
+    """Requests that wait on this open (notify, locks); CLOSE ends them."""
+    closed: bool = False

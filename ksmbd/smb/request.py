@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One element of a (compound) request on its way to its command's module, and the Reply that comes back.
+
+A command module has `handle(request) -> Reply | Coroutine`. It raises NtStatusError for an error response. A coroutine
+may await Futures; before a wait that can last (a break, a lock, notify) it calls `request.go_async()`, which sends the
+interim STATUS_PENDING where the protocol allows one (MS-SMB2 3.3.4.2).
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ksmbd.smb.constants import NO_FILE_ID
+from ksmbd.smb.header import HEADER_SIZE, HEADROOM, Header
+from ksmbd.smb.model import Open, Server, Session, TreeConnect
+from ksmbd.smb.ports import FileSpan
+from ksmbd.smb.reader import Reader
+from ksmbd.smb.status import STATUS_FILE_CLOSED, STATUS_SUCCESS, NtStatusError
+
+if TYPE_CHECKING:
+    from ksmbd.smb.connection import Connection
+
+
+@dataclass(slots=True)
+class Reply:
+    """A response: the body after the header, the NTSTATUS, perhaps a part of a file that follows the body.
+
+    `body` may be the `Body` of `request.allocate`, whose frame then is sent as it is. STATUS_BUFFER_OVERFLOW and other
+    warnings come with a body as here; an error without one is raised as NtStatusError."""
+
+    body: bytes | bytearray | Body
+    status: int = STATUS_SUCCESS
+    span: FileSpan | None = None
+
+
+class Body:
+    """A response body with room for the headers before it, so that a large read is not copied again.
+
+    `data` is the body (length `size`); `shrink` cuts it when fewer bytes were read."""
+
+    __slots__ = ("frame", "data", "size")
+
+    START = HEADROOM + HEADER_SIZE
+
+    def __init__(self, size: int) -> None:
+        self.frame = bytearray(self.START + size)
+        self.data = memoryview(self.frame)[self.START :]
+        self.size = size
+
+    def shrink(self, size: int) -> None:
+        """Keep the first `size` bytes."""
+        self.data.release()
+        del self.frame[self.START + size :]
+        self.data = memoryview(self.frame)[self.START :]
+        self.size = size
+
+
+class Chain:
+    """What the elements of one compound share (MS-SMB2 3.3.5.2.7.2)."""
+
+    __slots__ = ("file_id", "session_id", "tree_id", "status", "count")
+
+    def __init__(self, count: int) -> None:
+        self.file_id: tuple[int, int] | None = None
+        """FileId of the open that the last element made or used."""
+        self.session_id = 0
+        self.tree_id = 0
+        self.status = STATUS_SUCCESS
+        """Of the element before."""
+        self.count = count
+        """Elements in the chain: 1 = no compound, and a READ may be sent with sendfile."""
+
+
+class Request:
+    """One request. `message` is its bytes, header first: offsets on the wire count from message[0]."""
+
+    __slots__ = (
+        "connection", "server", "header", "message", "chain", "session_", "tree_", "sealed", "async_id", "interim_sent",
+        "on_cancel", "open", "_go_async", "signed",
+    )  # fmt: skip
+
+    def __init__(self, connection: Connection, header: Header, message: memoryview, chain: Chain) -> None:
+        self.connection = connection
+        self.server: Server = connection.server
+        self.header = header
+        self.message = message
+        self.chain = chain
+        self.session_: Session | None = None
+        self.tree_: TreeConnect | None = None
+        self.sealed = False
+        """It came encrypted, so the reply goes encrypted."""
+        self.signed = False
+        self.async_id = 0
+        self.interim_sent = False
+        self.on_cancel: Callable[[], None] | None = None
+        """CANCEL calls this when set (else the waiting Future is cancelled): notify answers STATUS_CANCELLED itself."""
+        self.open: Open | None = None
+        """Set by find_open, for the bookkeeping of outstanding requests."""
+        self._go_async: Callable[[Request], None] | None = None
+
+    @property
+    def session(self) -> Session:
+        """The request's session; the dispatcher checked that there is one."""
+        assert self.session_ is not None
+        return self.session_
+
+    @property
+    def tree(self) -> TreeConnect:
+        """The request's tree connect; the dispatcher checked that there is one."""
+        assert self.tree_ is not None
+        return self.tree_
+
+    def reader(self) -> Reader:
+        """A Reader over the whole element, positioned at the body."""
+        reader = Reader(self.message)
+        reader.position = HEADER_SIZE
+        return reader
+
+    def find_open(self, persistent: int, volatile: int) -> Open:
+        """The Open of a FileId on the wire (MS-SMB2 3.3.5.2.7.2 for the all-ones id in a related element).
+
+        Raises STATUS_FILE_CLOSED; the chain's error status where the element that should have opened it failed."""
+        chain = self.chain
+        if volatile == NO_FILE_ID and persistent == NO_FILE_ID:
+            if chain.file_id is None:
+                raise NtStatusError(chain.status if chain.status & 0x80000000 else STATUS_FILE_CLOSED)
+            persistent, volatile = chain.file_id
+        open_ = self.session.opens.get(volatile)
+        if open_ is None or open_.persistent_id != persistent or open_.tree is not self.tree_:
+            raise NtStatusError(STATUS_FILE_CLOSED)
+        chain.file_id = (persistent, volatile)
+        self.open = open_
+        return open_
+
+    def allocate(self, size: int) -> Body:
+        """A body of `size` bytes with room before it for the headers."""
+        return Body(size)
+
+    def go_async(self) -> None:
+        """This request will wait: send the interim response now where the protocol allows it."""
+        if self._go_async is not None and not self.interim_sent:
+            self._go_async(self)
+
+
+Handler = Callable[[Request], Reply | Coroutine[Any, Any, Reply]]

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""How the core waits without a loop: a Future that somebody completes, and a Task that drives a coroutine over them.
+
+A command that can be answered at once runs to its end inside the call that started it. One that must wait (an oplock
+break, a lock, mountd) awaits a Future; the Task is resumed by whoever completes that Future, in the same thread.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any, Generic, TypeVar, cast
+
+T = TypeVar("T")
+
+
+class Cancelled(BaseException):
+    """Raised inside a coroutine whose Task was cancelled (CANCEL, a closed connection, a logoff)."""
+
+
+class Future(Generic[T]):
+    """A result that comes later. Completed once; awaiting it inside a Task suspends that Task until then."""
+
+    __slots__ = ("_done", "_result", "_error", "_callbacks", "on_cancel")
+
+    def __init__(self) -> None:
+        self._done = False
+        self._result: T | None = None
+        self._error: BaseException | None = None
+        self._callbacks: list[Callable[[Future[T]], None]] = []
+        self.on_cancel: Callable[[], None] | None = None
+        """Called when the waiting Task is cancelled, so that the owner forgets the waiter."""
+
+    @classmethod
+    def of(cls, result: T) -> Future[T]:
+        """A Future that is complete already."""
+        future: Future[T] = cls()
+        future._done = True
+        future._result = result
+        return future
+
+    @classmethod
+    def failed(cls, error: BaseException) -> Future[T]:
+        """A Future that is complete with an exception."""
+        future: Future[T] = cls()
+        future._done = True
+        future._error = error
+        return future
+
+    @property
+    def done(self) -> bool:
+        """Whether it is complete."""
+        return self._done
+
+    def set_result(self, result: T) -> None:
+        """Complete it and resume who waits; a second completion is ignored (a late answer after a time-out)."""
+        if not self._done:
+            self._done = True
+            self._result = result
+            self._run_callbacks()
+
+    def set_error(self, error: BaseException) -> None:
+        """Complete it with an exception, which the waiter sees."""
+        if not self._done:
+            self._done = True
+            self._error = error
+            self._run_callbacks()
+
+    def add_callback(self, callback: Callable[[Future[T]], None]) -> None:
+        """Call `callback(self)` when complete, at once if it is already."""
+        if self._done:
+            callback(self)
+        else:
+            self._callbacks.append(callback)
+
+    def cancel(self) -> None:
+        """Nobody waits any longer: tell the owner, complete with Cancelled."""
+        if not self._done:
+            if self.on_cancel is not None:
+                self.on_cancel()
+            self.set_error(Cancelled())
+
+    def result(self) -> T:
+        """The result, or the exception raised. Only when done."""
+        if self._error is not None:
+            raise self._error
+        return cast(T, self._result)
+
+    def _run_callbacks(self) -> None:
+        callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback(self)
+
+    def __await__(self) -> Generator[Future[T], None, T]:
+        if not self._done:
+            yield self
+        return self.result()
+
+
+class Task(Generic[T]):
+    """Drives one coroutine. `start` runs it until it ends or waits; `on_done(task)` is called once when it has ended."""
+
+    __slots__ = ("_coroutine", "_waiting", "_on_done", "done", "_result", "error", "_cancelled")
+
+    def __init__(self, coroutine: Coroutine[Any, None, T], on_done: Callable[[Task[T]], None] | None = None) -> None:
+        self._coroutine = coroutine
+        self._waiting: Future[Any] | None = None
+        self._on_done = on_done
+        self.done = False
+        self._result: T | None = None
+        self.error: BaseException | None = None
+        self._cancelled = False
+
+    def start(self) -> Task[T]:
+        """Run until the first wait or the end; returns itself."""
+        self._step(None)
+        return self
+
+    def cancel(self) -> None:
+        """Raise Cancelled inside the coroutine where it waits. No effect once done."""
+        if self.done:
+            return
+        self._cancelled = True
+        waiting = self._waiting
+        if waiting is not None:
+            waiting.cancel()
+
+    def result(self) -> T:
+        """The coroutine's result, or the exception it ended with."""
+        if self.error is not None:
+            raise self.error
+        return cast(T, self._result)
+
+    def _step(self, _: Future[Any] | None) -> None:
+        # A loop, not recursion: a coroutine over many complete futures must not grow the stack.
+        while True:
+            self._waiting = None
+            try:
+                future = cast(Future[Any], self._coroutine.send(None))
+            except StopIteration as stop:
+                self._result = stop.value
+                break
+            except BaseException as error:  # the Task's owner decides what an error means
+                self.error = error
+                break
+            if not future.done:
+                self._waiting = future
+                future.add_callback(self._step)
+                return
+        self.done = True
+        if self._on_done is not None:
+            self._on_done(self)
