@@ -226,7 +226,9 @@ class _Builder:
 
     def build(self, sections: dict[str, Section]) -> Configuration:
         top = sections.pop("global", Section("global", 0))
-        values: dict[str, Any] = {p.attribute: self.value(p, top.entries.get(p.name)) for p in GLOBAL_PARAMETERS.values()}
+        values: dict[str, Any] = {}
+        for parameter in GLOBAL_PARAMETERS.values():
+            values[parameter.attribute] = self.value(parameter, top.entries.get(parameter.name))
         settings = GlobalSettings(**values)
         self.unknown(top, in_global=True)
         self.check_globals(settings, top)

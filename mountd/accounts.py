@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The user database ksmbdpwd.db: a line a user, `name:base64(MD4(UTF-16LE(password)))`."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from mountd.files import FileProblem, replace
+from mountd.md4 import md4
+
+NAME_MAX = 47
+"""Bytes of a user's name in UTF-8: the netlink messages carry 48 with the NUL."""
+
+PASSWORD_MAX = 128
+"""Bytes of a password in UTF-8."""
+
+HASH_SIZE = 16
+
+
+class AccountsProblem(FileProblem):
+    """The user database cannot be read, written or understood."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """A user: the name as written in the file, and the NT hash (MS-NLMP 3.3.1 NTOWFv1), 16 bytes."""
+
+    name: str
+    nt_hash: bytes
+
+
+def nt_hash(password: str) -> bytes:
+    """MD4 of the password in UTF-16LE (MS-NLMP 3.3.1)."""
+    return md4(password.encode("utf-16-le"))
+
+
+def name_problem(name: str) -> str:
+    """Why this cannot be a user's name, or an empty string."""
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        return "a user's name must be UTF-8"
+    if not 1 <= size <= NAME_MAX:
+        return f"a user's name has 1 to {NAME_MAX} bytes, this one has {size}"
+    if ":" in name or any(ord(character) < 0x20 for character in name):
+        return "a user's name cannot contain ':' or control characters"
+    return ""
+
+
+def password_problem(password: str) -> str:
+    """Why this cannot be a password, or an empty string."""
+    try:
+        size = len(password.encode())
+    except UnicodeEncodeError:
+        return "a password must be UTF-8"
+    if size > PASSWORD_MAX:
+        return f"a password has at most {PASSWORD_MAX} bytes, this one has {size}"
+    if "\n" in password or "\0" in password:
+        return "a password cannot contain a line's end or NUL"
+    return ""
+
+
+class Accounts:
+    """The users, in the file's order. Names are told apart as written, and found in any case."""
+
+    def __init__(self, accounts: Iterable[Account] = ()) -> None:
+        self._accounts = {account.name: account for account in accounts}
+
+    def __len__(self) -> int:
+        return len(self._accounts)
+
+    def __iter__(self) -> Iterator[Account]:
+        return iter(self._accounts.values())
+
+    def __contains__(self, name: str) -> bool:
+        return self.find(name) is not None
+
+    def find(self, name: str) -> Account | None:
+        """The user of this name: as written if there is one, else the first that differs in case alone."""
+        exact = self._accounts.get(name)
+        if exact is not None:
+            return exact
+        folded = name.casefold()
+        return next((account for account in self._accounts.values() if account.name.casefold() == folded), None)
+
+    def put(self, account: Account) -> None:
+        """Add a user, or replace the one of the same name."""
+        self._accounts[account.name] = account
+
+    def remove(self, name: str) -> None:
+        """Remove a user. KeyError: there is none of exactly this name."""
+        del self._accounts[name]
+
+    def encode(self) -> bytes:
+        """The file's content."""
+        lines = (f"{a.name}:{base64.b64encode(a.nt_hash).decode('ascii')}\n" for a in self._accounts.values())
+        return "".join(lines).encode()
+
+
+def parse(content: bytes, path: str) -> Accounts:
+    """The users in a file's content. AccountsProblem names `path` and the line."""
+    accounts: dict[str, Account] = {}
+    for number, raw in enumerate(content.split(b"\n"), 1):
+        line = raw.rstrip(b"\r")
+        if not line:
+            continue
+
+        def problem(what: str, number: int = number) -> AccountsProblem:
+            return AccountsProblem(f"{path}:{number}: {what}; allowed is name:hash as ksmbd.adduser writes it")
+
+        try:
+            name, colon, encoded = line.decode().partition(":")
+        except UnicodeDecodeError:
+            raise problem("not UTF-8") from None
+        if not colon:
+            raise problem("no ':' in the line")
+        reason = name_problem(name)
+        if reason:
+            raise problem(reason)
+        try:
+            digest = base64.b64decode(encoded.rstrip("=") + "==", validate=True)
+        except (binascii.Error, ValueError):
+            raise problem(f"the hash of {name} is not base64") from None
+        if len(digest) != HASH_SIZE:
+            raise problem(f"the hash of {name} has {len(digest)} bytes and not {HASH_SIZE}")
+        accounts[name] = Account(name, digest)
+    return Accounts(accounts.values())
+
+
+def load(path: str, *, missing_ok: bool = False) -> Accounts:
+    """Read the database. AccountsProblem: it cannot be read or understood; the message is one line."""
+    try:
+        with open(path, "rb") as stream:
+            content = stream.read()
+    except FileNotFoundError:
+        if missing_ok:
+            return Accounts()
+        raise AccountsProblem(f"{path}: no such user database; ksmbd.adduser -a USER -P {path} makes one") from None
+    except OSError as error:
+        raise AccountsProblem(f"{path}: the user database cannot be read: {error.strerror}") from None
+    return parse(content, path)
+
+
+def save(accounts: Accounts, path: str) -> None:
+    """Write the database as a whole; a new one gets mode 0600. AccountsProblem: it cannot be written."""
+    try:
+        os.makedirs(os.path.dirname(os.path.realpath(path)), exist_ok=True)
+        replace(path, accounts.encode(), mode=0o600)
+    except OSError as error:
+        raise AccountsProblem(f"{path}: the user database cannot be written: {error.strerror}") from None

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Replaces files as a whole: a reader sees the old or the new content, and a crash leaves one of them."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterator
+
+
+class FileProblem(Exception):
+    """A file that cannot be used. The message is one line that names it and the way out."""
+
+
+@contextlib.contextmanager
+def locked_directory(path: str) -> Iterator[None]:
+    """Keep other writers of the files in `path`'s folder out. The lock is the folder's own: no file is left behind."""
+    folder = os.path.dirname(os.path.realpath(path))
+    os.makedirs(folder, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def replace(path: str, content: bytes, *, mode: int) -> None:
+    """Give `path` a new content, durable on return.
+
+    An existing file keeps its mode, owner and group; a new one gets `mode`, whatever the umask. A symbolic link is
+    followed and stays. OSError when the folder cannot be written.
+    """
+    target = os.path.realpath(path)
+    folder = os.path.dirname(target)
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(target)}.", dir=folder)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            try:
+                old = os.stat(target)
+            except FileNotFoundError:
+                os.fchmod(descriptor, mode)
+            else:
+                os.fchmod(descriptor, old.st_mode & 0o7777)
+                if (old.st_uid, old.st_gid) != (os.geteuid(), os.getegid()):
+                    os.fchown(descriptor, old.st_uid, old.st_gid)
+                    os.fchmod(descriptor, old.st_mode & 0o7777)  # chown may have cleared bits
+            os.fsync(descriptor)
+        os.replace(temporary, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    folder_descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder_descriptor)
+    finally:
+        os.close(folder_descriptor)
