@@ -5,6 +5,7 @@ names, options behind arguments, and `--`. A value may begin with a dash. The he
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -78,9 +79,12 @@ class Command:
         width = max(len(option.names()) for option in self.options) + 2
         lines = [f"{'Usage:' if not i else '      '} {self.name} {usage}" for i, usage in enumerate(self.usage)]
         lines += ["", self.summary, ""]
-        lines += [f"  {option.names():<{width}}{option.help}" for option in self.options]
+        for option in self.options:
+            text = option.help.replace("\n", "\n" + " " * (width + 2))
+            lines.append(f"  {option.names():<{width}}{text}")
         if self.epilog:
-            lines += ["", self.epilog]
+            lines.append("")
+            lines += [textwrap.fill(paragraph, 100) for paragraph in self.epilog.split("\n")]
         return "\n".join(lines) + "\n"
 
     def parse(self, argv: Sequence[str]) -> Parsed:

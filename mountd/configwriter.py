@@ -12,7 +12,8 @@ from mountd.parameters import READ_ONLY_PRECEDENCE
 TAB = "\t"
 _SECTION = re.compile(r"[ \t]*\[([^\]]*)\]")
 _ENTRY = re.compile(
-    r"(?P<indent>[ \t]*)(?P<key>[^=;#\[ \t][^=;#]*?)(?P<equals>[ \t]*=[ \t]*)(?P<value>[^;#]*?)(?P<rest>[ \t]*(?:[;#].*)?)"
+    r"(?P<indent>[ \t]*)(?P<key>[^=;#\[ \t][^=;#]*?)(?P<equals>[ \t]*=[ \t]*)"
+    r"(?P<value>[^;#]*?)(?P<rest>[ \t]*(?:[;#].*)?)"
 )
 
 

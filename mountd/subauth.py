@@ -45,5 +45,5 @@ def _read(path: str) -> SubAuthorities | None:
     match = _LINE.fullmatch(line)
     numbers = tuple(int(group) for group in match.groups()) if match else ()
     if len(numbers) != 3 or any(number > 0xFFFFFFFF for number in numbers):
-        raise FileProblem(f"{path}: allowed is NUMBER:NUMBER:NUMBER, each below 2^32; without the file a new one is made")
+        raise FileProblem(f"{path}: allowed is NUMBER:NUMBER:NUMBER, below 2^32; without the file a new one is made")
     return numbers[0], numbers[1], numbers[2]

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the tools do after a change: ask the running daemon to read its files again."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+
+from mountd.rundir import RunDirectory
+
+
+def reload_daemon(rundir: RunDirectory, say: Callable[[str], None], verbose: bool) -> bool:
+    """SIGHUP to the manager. Whether that worked is told, but a change already written is not undone for it."""
+    try:
+        if rundir.notify(signal.SIGHUP):
+            if verbose:
+                say("the running ksmbd.mountd reads its files again")
+            return True
+    except PermissionError:
+        say("not allowed to tell the running ksmbd.mountd; as its user: ksmbd.control --reload")
+        return False
+    if verbose:
+        say(f"no ksmbd.mountd runs in {rundir.path}; the change counts from its next start")
+    return False

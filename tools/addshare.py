@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""ksmbd.addshare: add, update and delete the shares of the configuration file."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import os
+import stat
+import sys
+from collections.abc import Callable, Sequence
+from types import ModuleType
+
+from mountd import accounts, config, configwriter
+from mountd.commandline import HELP, RUNDIR, VERBOSE, VERSION, Command, Option, Parsed
+from mountd.files import locked_directory, replace
+from mountd.notify import reload_daemon
+from mountd.parameters import SHARE_PARAMETERS, Kind, split_list
+from mountd.rundir import DEFAULT_CONFIG, DEFAULT_PWDDB, RunDirectory
+
+COMMAND = Command(
+    name="ksmbd.addshare",
+    summary="Add, update or delete a share of ksmbd. Without -a, -u and -d it is added, or updated if there is one.",
+    usage=("[-a | -u] [-o 'PARAMETER = VALUE']... [-C CONF] [-P PWDDB] [-R DIR] [-v] SHARE",
+           "-d [-C CONF] [-P PWDDB] [-R DIR] [-v] SHARE"),
+    options=(
+        Option("a", "add", "add SHARE; it is an error if there is one"),
+        Option("d", "delete", "delete SHARE"),
+        Option("u", "update", "change SHARE; it is an error if there is none"),
+        Option("o", "option", "set a share parameter, as 'path = /srv'; may be repeated; an empty value takes it out",
+               "OPT"),
+        Option("C", "config", f"the configuration file; default {DEFAULT_CONFIG}", "CONF"),
+        Option("P", "pwddb", f"the user database, to tell of unknown users; default {DEFAULT_PWDDB}", "PWDDB"),
+        RUNDIR,
+        VERBOSE,
+        VERSION,
+        HELP,
+    ),
+    epilog="Without -o the parameters are asked for, one a line; on a terminal Tab completes them.\n"
+           "The parameters: " + ", ".join(sorted(SHARE_PARAMETERS)) + ".\nksmbd.conf(5) explains them.",
+)
+
+Options = dict[str, str]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command. Returns 0; every failure leaves with 1 and one line on stderr."""
+    parsed = COMMAND.start(argv)
+    action = _action(parsed)
+    if len(parsed.arguments) != 1:
+        COMMAND.fail("name one share; ksmbd.addshare --help shows how" if not parsed.arguments
+                     else f"one share at a time, not {len(parsed.arguments)}")
+    name = parsed.arguments[0]
+    reason = config.share_name_problem(name)
+    if reason or config.share_key(name) == "global":
+        COMMAND.fail(reason or "[global] is not a share; edit the file for it")
+    path = parsed.last("config") or DEFAULT_CONFIG
+    if os.path.basename(path) == "smb.conf":
+        COMMAND.fail(f"{path} is Samba's; ksmbd.addshare writes ksmbd.conf alone")
+    before = _read(path)
+    _check_exists(before, path, name, action)
+    options: Options = {}
+    if action != "delete":
+        given = parsed.all("option")
+        try:
+            options = _from_arguments(given) if given else _ask(name) if sys.stdin.isatty() else _from_stdin()
+        except ValueError as error:
+            COMMAND.fail(str(error))
+    try:
+        outcome = _change(path, name, action, options)
+    except OSError as error:
+        COMMAND.fail(f"{path}: cannot be written: {error.strerror}")
+    print(f"share {name} {outcome}")
+    _note_unknown_users(options, parsed.last("pwddb") or DEFAULT_PWDDB)
+    reload_daemon(RunDirectory.from_option(parsed.last("rundir")), COMMAND.note, parsed.has("verbose"))
+    return 0
+
+
+def _action(parsed: Parsed) -> str:
+    given = [name for name in ("add", "delete", "update") if parsed.has(name)]
+    if len(given) > 1:
+        COMMAND.fail("only one of -a, -d and -u at a time")
+    if given == ["delete"] and parsed.has("option"):
+        COMMAND.fail("-o means nothing with -d")
+    return given[0] if given else "add or update"
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as stream:
+            return stream.read()
+    except FileNotFoundError:
+        return ""
+    except UnicodeDecodeError:
+        COMMAND.fail(f"{path}: not UTF-8")
+    except OSError as error:
+        COMMAND.fail(f"{path}: cannot be read: {error.strerror}")
+
+
+def _check_exists(text: str, path: str, name: str, action: str) -> bool:
+    there = configwriter.has_section(text, name)
+    if action == "add" and there:
+        COMMAND.fail(f"there is a share [{name}] in {path} already; -u changes it")
+    if action in ("update", "delete") and not there:
+        COMMAND.fail(f"no share [{name}] in {path}" + ("; -a adds it" if action == "update" else ""))
+    return there
+
+
+def _change(path: str, name: str, action: str, options: Options) -> str:
+    with locked_directory(path):
+        text = _read(path)
+        there = _check_exists(text, path, name, action)
+        if action == "delete":
+            changed, outcome = configwriter.delete_section(text, name), "deleted"
+        elif there:
+            changed, outcome = configwriter.update_section(text, name, options), "updated"
+        else:
+            changed, outcome = configwriter.add_section(text, name, options), "added"
+        share = config.parse(changed, path).share(name)
+        if outcome == "added" and share is not None and not share.path and not share.is_ipc:
+            COMMAND.fail("a share needs a folder: -o 'path = /folder'")
+        errors = set(map(_without_line, config.parse(changed, path).errors))
+        new = errors - set(map(_without_line, config.parse(text, path).errors))
+        if new:
+            COMMAND.fail(min(new))
+        replace(path, changed.encode(), mode=0o644)
+    return outcome
+
+
+def _without_line(diagnostic: config.Diagnostic) -> str:
+    return diagnostic.message
+
+
+def _from_arguments(given: Sequence[str]) -> Options:
+    options: Options = {}
+    for text in given:
+        key, value = _option(text)
+        options[key] = value
+    return options
+
+
+def _from_stdin() -> Options:
+    """One `parameter = value` a line from a pipe."""
+    return _from_arguments([line for line in sys.stdin.read().split("\n") if line.strip()])
+
+
+def _option(text: str) -> tuple[str, str]:
+    """Read `parameter = value`. ValueError says what is wrong and what is allowed."""
+    key, equals, value = text.partition("=")
+    key, value = " ".join(key.lower().split()), value.strip()
+    if not equals:
+        raise ValueError(f"`{text.strip()}`: allowed is 'PARAMETER = VALUE'")
+    parameter = SHARE_PARAMETERS.get(key)
+    if parameter is None:
+        close = difflib.get_close_matches(key, SHARE_PARAMETERS, 1)
+        raise ValueError(f"unknown share parameter `{key}`" + (f"; is `{close[0]}` meant?" if close else ""))
+    if any(character in value for character in ";#\n"):
+        raise ValueError(f"`{key}`: a value cannot contain ';' or '#', which begin a comment")
+    if value:
+        try:
+            parameter.parse(value)
+        except ValueError as error:
+            raise ValueError(f"`{key} = {value}`: allowed is {error}") from None
+    if key == "path" and value:
+        _check_folder(value)
+    return key, value
+
+
+def _check_folder(path: str) -> None:
+    if not path.startswith("/"):
+        raise ValueError(f"`path = {path}`: allowed is an absolute path")
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        COMMAND.note(f"{path}: {error.strerror}; the share works once the folder is there")
+    else:
+        if not stat.S_ISDIR(mode):
+            raise ValueError(f"{path} is not a folder")
+
+
+def _ask(name: str) -> Options:
+    """Ask on the terminal until an empty line; a wrong line is told and asked for again."""
+    print(f"Parameters of [{name}], as `path = /srv/folder`; Tab completes, an empty line ends.", file=sys.stderr)
+    options: Options = {}
+    with _completion():
+        while True:
+            try:
+                line = input(f"[{name}] ")
+            except EOFError:
+                print(file=sys.stderr)
+                break
+            except KeyboardInterrupt:
+                print(file=sys.stderr)
+                COMMAND.fail("interrupted, nothing is changed")
+            if not line.strip():
+                break
+            try:
+                key, value = _option(line)
+            except ValueError as error:
+                COMMAND.note(str(error))
+                continue
+            options[key] = value
+    return options
+
+
+def complete(line: str) -> list[str]:
+    """What Tab offers for a line typed so far: parameters, then values."""
+    key, equals, value = line.partition("=")
+    if not equals:
+        return [f"{name} = " for name in sorted(SHARE_PARAMETERS) if name.startswith(line.lstrip().lower())]
+    parameter = SHARE_PARAMETERS.get(" ".join(key.lower().split()))
+    if parameter is None:
+        return []
+    choices = ("yes", "no") if parameter.kind is Kind.BOOLEAN else parameter.choices
+    return [f"{parameter.name} = {choice}" for choice in choices if choice.startswith(value.strip())]
+
+
+class _completion(contextlib.AbstractContextManager["_completion"]):
+    """Tab completes whole lines while this is entered; without the readline library nothing happens."""
+
+    def __init__(self) -> None:
+        self.readline: ModuleType | None = None
+        self.before: tuple[Callable[[str, int], str | None] | None, str] = (None, "")
+
+    def __enter__(self) -> _completion:
+        try:
+            import readline
+        except ImportError:
+            return self
+        self.readline = readline
+        self.before = (readline.get_completer(), readline.get_completer_delims())
+        readline.set_completer(lambda text, state: (complete(text) + [None] * (state + 1))[state])
+        readline.set_completer_delims("")
+        readline.parse_and_bind("tab: complete")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.readline is not None:
+            self.readline.set_completer(self.before[0])
+            self.readline.set_completer_delims(self.before[1])
+
+
+def _note_unknown_users(options: Options, database: str) -> None:
+    """Names in the lists that no user has are told: a typing error here would lock somebody out, or let nobody in."""
+    try:
+        users = accounts.load(database)
+    except accounts.AccountsProblem:
+        return  # nothing to compare with
+    for key in ("admin users", "invalid users", "read list", "valid users", "write list"):
+        for member in split_list(options.get(key, "")):
+            if not member.startswith("@") and member not in users:
+                COMMAND.note(f"`{key}` names {member}, who is no user in {database}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

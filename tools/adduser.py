@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""ksmbd.adduser: add, update and delete the users of the user database."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import pwd
+import sys
+from collections.abc import Sequence
+
+from mountd import accounts, config
+from mountd.commandline import HELP, RUNDIR, VERBOSE, VERSION, Command, Option, Parsed
+from mountd.files import FileProblem, locked_directory
+from mountd.notify import reload_daemon
+from mountd.rundir import DEFAULT_CONFIG, DEFAULT_PWDDB, RunDirectory
+
+COMMAND = Command(
+    name="ksmbd.adduser",
+    summary="Add, update or delete a user of ksmbd. Without -a, -u and -d it is added, or updated if there is one.",
+    usage=("[-a | -u] [-p PWD] [-P PWDDB] [-C CONF] [-R DIR] [-v] USER", "-d [-P PWDDB] [-C CONF] [-R DIR] [-v] USER"),
+    options=(
+        Option("a", "add", "add USER; it is an error if there is one"),
+        Option("d", "delete", "delete USER, unless a share depends on it"),
+        Option("u", "update", "give USER a new password; it is an error if there is none"),
+        Option("p", "password", f"at most {accounts.PASSWORD_MAX} bytes; without it the password is asked for", "PWD"),
+        Option("C", "config", f"the configuration file; default {DEFAULT_CONFIG}", "CONF"),
+        Option("P", "pwddb", f"the user database; default {DEFAULT_PWDDB}", "PWDDB"),
+        RUNDIR,
+        VERBOSE,
+        VERSION,
+        HELP,
+    ),
+    epilog=f"USER has 1 to {accounts.NAME_MAX} bytes and no ':'.",
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command. Returns 0; every failure leaves with 1 and one line on stderr."""
+    parsed = COMMAND.start(argv)
+    action = _action(parsed)
+    if len(parsed.arguments) != 1:
+        COMMAND.fail("name one user; ksmbd.adduser --help shows how" if not parsed.arguments
+                     else f"one user at a time, not {len(parsed.arguments)}")
+    name = parsed.arguments[0]
+    reason = accounts.name_problem(name)
+    if reason:
+        COMMAND.fail(reason)
+    database = parsed.last("pwddb") or DEFAULT_PWDDB
+    try:
+        if action == "delete":
+            _refuse_if_needed(name, parsed.last("config") or DEFAULT_CONFIG)
+            outcome = _change(database, name, action, None)
+        else:
+            _check_before_asking(database, name, action)
+            outcome = _change(database, name, action, _password(parsed.last("password")))
+    except (FileProblem, OSError) as error:
+        COMMAND.fail(str(error))
+    print(f"user {name} {outcome}")
+    if outcome == "added":
+        _note_unix_account(name)
+    reload_daemon(RunDirectory.from_option(parsed.last("rundir")), COMMAND.note, parsed.has("verbose"))
+    return 0
+
+
+def _action(parsed: Parsed) -> str:
+    given = [name for name in ("add", "delete", "update") if parsed.has(name)]
+    if len(given) > 1:
+        COMMAND.fail("only one of -a, -d and -u at a time")
+    return given[0] if given else "add or update"
+
+
+def _check_before_asking(database: str, name: str, action: str) -> None:
+    """Refuse what cannot work before a password is typed."""
+    users = accounts.load(database, missing_ok=action != "update")
+    _check_exists(users, database, name, action)
+
+
+def _check_exists(users: accounts.Accounts, database: str, name: str, action: str) -> accounts.Account | None:
+    found = users.find(name)
+    if action == "add" and found is not None:
+        COMMAND.fail(f"there is a user {found.name} in {database} already; -u gives it a new password")
+    if action in ("update", "delete") and found is None:
+        COMMAND.fail(f"no user {name} in {database}" + ("; -a adds it" if action == "update" else ""))
+    return found
+
+
+def _change(database: str, name: str, action: str, password: str | None) -> str:
+    with locked_directory(database):
+        users = accounts.load(database, missing_ok=action != "delete")
+        found = _check_exists(users, database, name, action)
+        if password is None:
+            assert found is not None
+            users.remove(found.name)
+        else:
+            users.put(accounts.Account(found.name if found else name, accounts.nt_hash(password)))
+        accounts.save(users, database)
+    return "deleted" if password is None else "updated" if found else "added"
+
+
+def _refuse_if_needed(name: str, path: str) -> None:
+    """A user that the configuration names must not go: the share would be left without its writer, or open to all."""
+    if not os.path.exists(path):
+        return
+    configuration = config.load(path)
+    if configuration.errors:
+        COMMAND.fail(f"{configuration.errors[0]}; repair it first, it may depend on the user")
+    folded = name.casefold()
+    if configuration.settings.guest_account.casefold() == folded:
+        COMMAND.fail(f"{name} is the `guest account` of [global] in {path}; change that first")
+    for share in configuration.shares.values():
+        for field in ("admin users", "valid users", "write list", "read list"):
+            members: tuple[str, ...] = getattr(share, field.replace(" ", "_"))
+            if any(member.casefold() == folded for member in members):
+                COMMAND.fail(f"[{share.name}] in {path} names {name} in `{field}`; take it out there first")
+        if share.guest_account.casefold() == folded:
+            COMMAND.fail(f"{name} is the `guest account` of [{share.name}] in {path}; change that first")
+
+
+def _password(given: str | None) -> str:
+    if given is None:
+        given = _ask() if sys.stdin.isatty() else _read()
+    reason = accounts.password_problem(given)
+    if reason:
+        COMMAND.fail(reason)
+    return given
+
+
+def _ask() -> str:
+    """The password typed twice alike; nothing of it is shown."""
+    for _ in range(3):
+        try:
+            first = getpass.getpass("New password: ")
+            if getpass.getpass("Retype new password: ") == first:
+                return first
+        except (EOFError, KeyboardInterrupt):
+            print(file=sys.stderr)
+            COMMAND.fail("no password was given, nothing is changed")
+        COMMAND.note("the passwords differ, try again")
+    COMMAND.fail("the passwords differed three times, nothing is changed")
+
+
+def _read() -> str:
+    """The password from a pipe: a line, and where there is a second one the same again."""
+    lines = sys.stdin.read().split("\n")
+    if lines == [""]:
+        COMMAND.fail("no password: give it with -p, or on standard input")
+    if len(lines) > 1 and lines[1] and lines[1] != lines[0]:
+        COMMAND.fail("the two lines on standard input differ, nothing is changed")
+    return lines[0]
+
+
+def _note_unix_account(name: str) -> None:
+    try:
+        pwd.getpwnam(name)
+    except (KeyError, ValueError):
+        COMMAND.note(f"there is no Unix account {name}: it can only use shares with `force user`")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""ksmbd.control: stop, reload and ask the running daemon, and toggle what it prints."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import re
+import select
+import signal
+import sys
+import time
+from collections.abc import Sequence
+
+from mountd.commandline import HELP, RUNDIR, VERBOSE, VERSION, Command, Option, package_version
+from mountd.rundir import COMPONENTS, RunDirectory
+
+COMMAND = Command(
+    name="ksmbd.control",
+    summary="Control the running ksmbd.mountd and its engine.",
+    usage=("{-s | -r | -l | -d COMPONENT | -c | --features} [--json] [-R DIR] [-v]",),
+    options=(
+        Option("s", "shutdown", "stop the server, and wait until it has ended"),
+        Option("r", "reload", "read the configuration and the user database again"),
+        Option("l", "list", "list the shares that are served"),
+        Option("d", "debug", "toggle debug prints of COMPONENT, and print which are on (in brackets);\n"
+                             "COMPONENT is all, " + ", ".join(COMPONENTS[:-1]) + " or " + COMPONENTS[-1], "COMPONENT"),
+        Option("c", "ksmbd-version", "print the version of the engine"),
+        Option("", "features", "print which features of the kernel are used, and why others are not"),
+        Option("", "json", "print a list or the features as JSON"),
+        RUNDIR,
+        VERBOSE,
+        VERSION,
+        HELP,
+    ),
+)
+
+ANSWER_SECONDS = 2.0
+"""How long a running daemon may take to answer through a file."""
+
+STOP_SECONDS = 60.0
+"""How long it may take to end: clients are told and files closed first."""
+
+_ACTIONS = ("shutdown", "reload", "list", "debug", "ksmbd-version", "features")
+
+_DEBUG_LINE = re.compile(" ".join(rf"(?:{name}|\[{name}\])" for name in COMPONENTS))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command. Returns 0; every failure leaves with 1 and one line on stderr."""
+    parsed = COMMAND.start(argv)
+    actions = [name for name, _ in parsed.options if name in _ACTIONS]
+    if parsed.arguments:
+        COMMAND.fail(f"unexpected argument {parsed.arguments[0]!r}; ksmbd.control --help lists the options")
+    if len(set(actions)) != 1:
+        COMMAND.fail("give one of -s, -r, -l, -d, -c and --features; ksmbd.control --help explains them")
+    rundir = RunDirectory.from_option(parsed.last("rundir"))
+    as_json, verbose = parsed.has("json"), parsed.has("verbose")
+    try:
+        match actions[0]:
+            case "shutdown":
+                _shutdown(rundir, verbose)
+            case "reload":
+                _signal(rundir, signal.SIGHUP)
+                if verbose:
+                    COMMAND.note("asked to read the files again; what it finds is in its own output")
+            case "list":
+                _list(rundir, as_json)
+            case "debug":
+                for component in parsed.all("debug"):
+                    _debug(rundir, component)
+            case "ksmbd-version":
+                print(f"ksmbd version : {package_version()}")
+            case "features":
+                _features(rundir, as_json)
+    except PermissionError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        COMMAND.fail(f"not allowed{where}: use it as root, or as the user that runs ksmbd.mountd")
+    return 0
+
+
+def _manager(rundir: RunDirectory) -> int:
+    pid = rundir.manager_pid()
+    if pid is None:
+        COMMAND.fail(f"ksmbd.mountd does not run in {rundir.path}; start it, or name its run directory with -R")
+    return pid
+
+
+def _signal(rundir: RunDirectory, number: signal.Signals) -> int:
+    pid = _manager(rundir)
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        COMMAND.fail(f"ksmbd.mountd in {rundir.path} has just ended")
+    return pid
+
+
+def _shutdown(rundir: RunDirectory, verbose: bool) -> None:
+    pid = _manager(rundir)
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return  # ended meanwhile, as was asked
+    try:
+        signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+        poller = select.poll()
+        poller.register(descriptor, select.POLLIN)
+        if not poller.poll(STOP_SECONDS * 1000):
+            COMMAND.fail(f"ksmbd.mountd (process {pid}) did not end within {STOP_SECONDS:.0f} seconds")
+    except ProcessLookupError:
+        pass
+    finally:
+        os.close(descriptor)
+    if verbose:
+        COMMAND.note(f"ksmbd.mountd (process {pid}) has ended")
+
+
+def _debug(rundir: RunDirectory, component: str) -> None:
+    if component != "all" and component not in COMPONENTS:
+        COMMAND.fail(f"no component {component!r}: allowed is all, {', '.join(COMPONENTS)}")
+    _manager(rundir)
+    try:
+        folder = os.open(rundir.control, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        COMMAND.fail(f"{rundir.control} is missing: the engine is not up yet")
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)  # of two callers the second waits for the first one's answer
+        print(_toggle(rundir, component))
+    finally:
+        os.close(folder)
+
+
+def _toggle(rundir: RunDirectory, component: str) -> str:
+    """Write the name, and wait for the engine to write the file anew: its line is the answer."""
+    try:
+        with open(rundir.debug, "r+b", buffering=0) as stream:
+            stream.truncate(0)
+            stream.write(component.encode() + b"\n")
+    except FileNotFoundError:
+        COMMAND.fail(f"{rundir.debug} is missing: the engine is not up yet")
+    deadline = time.monotonic() + ANSWER_SECONDS
+    while time.monotonic() < deadline:
+        with contextlib.suppress(FileNotFoundError), open(rundir.debug, encoding="ascii", errors="replace") as stream:
+            line = stream.read().strip()
+            if _DEBUG_LINE.fullmatch(line):
+                return line
+        time.sleep(0.005)
+    COMMAND.fail(f"the engine did not answer within {ANSWER_SECONDS:.0f} seconds")
+
+
+def _features(rundir: RunDirectory, as_json: bool) -> None:
+    _manager(rundir)
+    try:
+        with open(rundir.features, encoding="utf-8", errors="replace") as stream:
+            text = stream.read()
+    except FileNotFoundError:
+        COMMAND.fail(f"{rundir.features} is missing: the engine is not up yet")
+    if not as_json:
+        sys.stdout.write(text if text.endswith("\n") or not text else text + "\n")
+        return
+    rows = [line.split(None, 2) for line in text.splitlines() if line.strip()]
+    features = [{"name": row[0], "on": row[1:2] == ["on"], "why": row[2] if len(row) > 2 else ""} for row in rows]
+    print(json.dumps({"features": features}))
+
+
+def _list(rundir: RunDirectory, as_json: bool) -> None:
+    text = _ask_for_list(rundir)
+    if as_json:
+        sys.stdout.write(text)
+        return
+    try:
+        shares: list[dict[str, str | bool]] = json.loads(text)["shares"]
+    except (ValueError, KeyError):
+        COMMAND.fail("the daemon's answer is not a list of shares: is it of the same version?")
+    rows = [("SHARE", "ACCESS", "PATH", "COMMENT")]
+    for share in shares:
+        access = ("read" if share["read_only"] else "write") + (", guests" if share["guest_ok"] else "")
+        rows.append((str(share["name"]), access, str(share["path"]) or "-", str(share["comment"])))
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    for row in rows:
+        print("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]).rstrip())
+
+
+def _ask_for_list(rundir: RunDirectory) -> str:
+    """SIGUSR1 to the manager, which answers through the FIFO."""
+    pid = _manager(rundir)
+    path = rundir.fifo(pid)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)  # left by a caller that was killed
+    try:
+        os.mkfifo(path, 0o600)
+    except FileExistsError:
+        COMMAND.fail("another ksmbd.control is asking right now; try again")
+    except OSError as error:
+        if error.errno == errno.EACCES:
+            raise PermissionError(error.errno, error.strerror, path) from None
+        COMMAND.fail(f"{path}: {error.strerror}")
+    try:
+        # Opened before the signal, so that the daemon finds a reader and need not wait for one.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            os.kill(pid, signal.SIGUSR1)
+            return _read_answer(descriptor).decode(errors="replace")
+        finally:
+            os.close(descriptor)
+    except ProcessLookupError:
+        COMMAND.fail(f"ksmbd.mountd in {rundir.path} has just ended")
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+
+
+def _read_answer(descriptor: int) -> bytes:
+    poller = select.poll()
+    poller.register(descriptor, select.POLLIN)
+    content = b""
+    while poller.poll(ANSWER_SECONDS * 1000):
+        piece = os.read(descriptor, 1 << 16)
+        if not piece:
+            return content
+        content += piece
+    COMMAND.fail(f"ksmbd.mountd did not answer within {ANSWER_SECONDS:.0f} seconds")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
