@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The connections of one worker: accepts them within the limits, watches over them, closes them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from ksmbd import debug, log
+from ksmbd.conn.framing import Scratch
+from ksmbd.conn.loop import Loop, TimerHandle
+from ksmbd.conn.options import address_text
+from ksmbd.conn.transport import Core, Counters, TcpTransport
+
+SWEEP: Final = 5.0
+ACCEPTS_PER_TURN: Final = 16
+ACCEPT_PAUSE: Final = 1.0
+"""Seconds without accepting after the system was out of descriptors or memory."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is allowed; times in seconds, 0 = without limit."""
+
+    max_connections: int = 256
+    max_ip_connections: int = 32
+    session_timeout: float = 60.0
+    """A connection without a session is closed after this."""
+    reader_timeout: float = 60.0
+    """A connection whose client took nothing of what waits for it for this long is closed."""
+    deadtime: float = 0.0
+    """An idle connection without open files is closed after this."""
+
+
+class Admission(Protocol):
+    """Counts connections, of all workers where there are several."""
+
+    def admit(self, address: str) -> str | None:
+        """Count a connection from `address`; or say why it is refused, and count nothing."""
+        ...
+
+    def release(self, address: str) -> None:
+        """A connection that was admitted is gone."""
+        ...
+
+
+class LocalAdmission:
+    """Admission within one process."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self.total = 0
+        self.by_address: dict[str, int] = {}
+
+    def admit(self, address: str) -> str | None:
+        """See Admission."""
+        if self._limits.max_connections and self.total >= self._limits.max_connections:
+            return f"`max connections` = {self._limits.max_connections} is reached"
+        count = self.by_address.get(address, 0)
+        if self._limits.max_ip_connections and count >= self._limits.max_ip_connections:
+            return f"`max ip connections` = {self._limits.max_ip_connections} is reached"
+        self.by_address[address] = count + 1
+        self.total += 1
+        return None
+
+    def release(self, address: str) -> None:
+        """See Admission."""
+        count = self.by_address[address] - 1
+        if count:
+            self.by_address[address] = count
+        else:
+            del self.by_address[address]
+        self.total -= 1
+
+
+class Connections:
+    """Listeners and connections of one loop."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        make_core: Callable[[TcpTransport], Core],
+        limits: Limits,
+        admission: Admission | None = None,
+        counters: Counters | None = None,
+    ) -> None:
+        self._loop = loop
+        self._make_core = make_core
+        self._limits = limits
+        self._admission = LocalAdmission(limits) if admission is None else admission
+        self._counters = counters
+        self._scratch = Scratch()
+        self._listeners: list[socket.socket] = []
+        self._transports: set[TcpTransport] = set()
+        self._sweep_timer: TimerHandle | None = None
+        self._spare = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        self._on_empty: Callable[[], None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._transports)
+
+    def listen(self, listeners: Iterable[socket.socket]) -> None:
+        """Accept from these sockets."""
+        for listener in listeners:
+            listener.setblocking(False)
+            self._listeners.append(listener)
+            self._loop.add_reader(listener.fileno(), self._accepter(listener))
+
+    def stop_listening(self) -> None:
+        """Accept no more. The sockets stay open, they are their owner's."""
+        for listener in self._listeners:
+            self._loop.remove(listener.fileno())
+        self._listeners.clear()
+
+    def close_all(self, reason: str, when_done: Callable[[], None]) -> None:
+        """Accept no more, end every connection in order, then call `when_done`."""
+        self.stop_listening()
+        self._on_empty = when_done
+        for transport in list(self._transports):
+            transport.close(reason)
+        if not self._transports:
+            self._empty()
+
+    def abort_all(self, reason: str) -> None:
+        """End every connection now."""
+        for transport in list(self._transports):
+            transport.abort(reason)
+
+    def adopt(self, sock: socket.socket, received: bytes = b"") -> TcpTransport | None:
+        """Serve a connected socket: just accepted, or handed over by another worker with what it had received.
+
+        None: refused by the limits, the socket is closed."""
+        address = address_text(sock, peer=True)
+        refused = self._admission.admit(address)
+        if refused is not None:
+            # Closed at once: the client learns it now, instead of waiting in a backlog.
+            sock.close()
+            log.peer(f"connection from {address} refused: {refused}")
+            return None
+        try:
+            transport = TcpTransport(
+                self._loop, sock, self._scratch, self._make_core, self._counters, self._closed, received
+            )
+        except BaseException:
+            self._admission.release(address)
+            sock.close()
+            raise
+        self._transports.add(transport)
+        if self._sweep_timer is None:
+            self._sweep_timer = self._loop.call_later(SWEEP, self._sweep)
+        if debug.mask[0] & debug.CONN:
+            log.debug(debug.CONN, f"{transport.peer}: connected to {transport.local}")
+        return transport
+
+    def _accepter(self, listener: socket.socket) -> Callable[[], None]:
+        return lambda: self._accept(listener)
+
+    def _accept(self, listener: socket.socket) -> None:
+        for _ in range(ACCEPTS_PER_TURN):
+            try:
+                sock, _ = listener.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                    self._out_of_descriptors(listener, error)
+                    return
+                # accept(2): errors of the new connection itself (ECONNABORTED, EPROTO, ENETDOWN, ...): the next one.
+                continue
+            self.adopt(sock)
+
+    def _out_of_descriptors(self, listener: socket.socket, error: OSError) -> None:
+        """Refuse one client with the spare descriptor, then leave the others in the backlog for a moment."""
+        log.peer(f"cannot accept connections: {error.strerror}")
+        os.close(self._spare)
+        try:
+            listener.accept()[0].close()
+        except OSError:
+            pass
+        self._spare = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        fd = listener.fileno()
+        self._loop.remove(fd)
+        self._loop.call_later(ACCEPT_PAUSE, lambda: self._resume(listener))
+
+    def _resume(self, listener: socket.socket) -> None:
+        if listener in self._listeners:
+            self._loop.add_reader(listener.fileno(), self._accepter(listener))
+
+    def _closed(self, transport: TcpTransport) -> None:
+        self._transports.discard(transport)
+        self._admission.release(transport.peer)
+        if debug.mask[0] & debug.CONN:
+            log.debug(debug.CONN, f"{transport.peer}: connection closed")
+        if not self._transports:
+            self._empty()
+
+    def _empty(self) -> None:
+        if self._sweep_timer is not None:
+            self._sweep_timer.cancel()
+            self._sweep_timer = None
+        if self._on_empty is not None:
+            call, self._on_empty = self._on_empty, None
+            call()
+
+    def _sweep(self) -> None:
+        """Close what has been silent, without a session or unread for too long."""
+        self._sweep_timer = self._loop.call_later(SWEEP, self._sweep)
+        now = self._loop.monotonic()
+        for transport in list(self._transports):
+            reason = self._overdue(transport, now)
+            if reason is not None:
+                log.peer(f"{transport.peer}: {reason}; connection closed")
+                transport.abort(reason)
+
+    def _overdue(self, transport: TcpTransport, now: float) -> str | None:
+        limits = self._limits
+        core = transport.core
+        if core.session_count:
+            transport.sessionless_since = now
+        elif limits.session_timeout and now - transport.sessionless_since > limits.session_timeout:
+            return f"no session within {limits.session_timeout:g} s"
+        if transport.waiting_bytes and limits.reader_timeout and now - transport.last_progress > limits.reader_timeout:
+            return f"the client has read nothing for {limits.reader_timeout:g} s"
+        if limits.deadtime and not core.open_count and now - transport.last_received > limits.deadtime:
+            return f"idle for {limits.deadtime:g} s (`deadtime`)"
+        return None

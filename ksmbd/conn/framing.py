@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Frames on a stream: the transport packet of MS-SMB2 2.1 (a zero byte and a 24-bit length), NetBIOS' beside it.
+
+`Receiver` owns no socket: it says where the next bytes go (`target`), is told how many came (`advance`), and gives
+whole frames (`next`). Small frames are slices of one scratch buffer that all connections of a loop share; a frame that
+did not come whole and is longer than `KEEP` gets a buffer of its own length, into which the rest is received directly.
+So no byte is copied more than twice, whatever the pieces in which it comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+HEADER: Final = 4
+SCRATCH_SIZE: Final = 65536
+
+# RFC 1002 4.3.1; over port 445 only SESSION MESSAGE has a meaning (MS-SMB2 2.1).
+SESSION_MESSAGE: Final = 0x00
+SESSION_REQUEST: Final = 0x81
+POSITIVE_SESSION_RESPONSE: Final = b"\x82\x00\x00\x00"
+SESSION_KEEP_ALIVE: Final = 0x85
+
+MAX_SESSION_REQUEST: Final = 512
+"""Two encoded names of 34 bytes, with scope identifiers at most 255 bytes each (RFC 1002 4.1)."""
+
+SMB1_PROTOCOL_BYTE: Final = 0xFF
+MIN_SMB1: Final = 35
+"""SMB_Header, WordCount and ByteCount (MS-CIFS 2.2.3): the multi-protocol NEGOTIATE."""
+MIN_SMB2: Final = 64
+"""The header alone (MS-SMB2 2.2.1); a transform header is shorter, but what it carries is not."""
+
+MAX_BEFORE_SESSION: Final = 65536 + 4096
+"""What a client may send before it has a session: a NEGOTIATE or a SESSION_SETUP, whose blobs have 16-bit lengths."""
+
+KEEP: Final = 4096
+"""An incomplete frame up to this long is moved to the front of the scratch buffer each time something comes."""
+
+
+class FramingError(Exception):
+    """The stream has no meaning from here on: the connection ends."""
+
+
+class Scratch:
+    """The receive buffer that the connections of one loop share; nothing stays in it between two turns."""
+
+    __slots__ = ("buffer", "view")
+
+    def __init__(self, size: int = SCRATCH_SIZE) -> None:
+        self.buffer = bytearray(size)
+        self.view = memoryview(self.buffer)
+
+
+class Receiver:
+    """The receiving side of one stream.
+
+    A turn: `target`, receive into it, `advance`, `next` until None, then `park`. A caller that stops before None (because
+    the peer reads too slowly, or it is others' turn) calls `park` too; `next` then goes on with what was parked.
+    """
+
+    __slots__ = ("_end", "_first", "_large", "_large_have", "_on_session_request", "_parked", "_position", "_scratch", "_view")
+
+    def __init__(self, scratch: Scratch, on_session_request: Callable[[], None]) -> None:
+        self._scratch = scratch
+        self._on_session_request = on_session_request
+        self._view: memoryview = scratch.view
+        self._position = 0
+        self._end = 0
+        self._parked = bytearray()
+        self._large: bytearray | None = None
+        self._large_have = 0
+        self._first = True
+
+    @property
+    def buffered(self) -> int:
+        """Bytes held for this connection."""
+        return len(self._parked) + (len(self._large) if self._large is not None else 0)
+
+    @property
+    def missing(self) -> int:
+        """Bytes still to come of the large frame that is being received; 0 if none is."""
+        return len(self._large) - self._large_have if self._large is not None else 0
+
+    @property
+    def parked(self) -> bool:
+        """Whether `next` may have frames without receiving first."""
+        return len(self._parked) >= HEADER
+
+    def target(self) -> memoryview:
+        """Where to receive. Only when `next` has nothing left."""
+        if self._large is not None:
+            return memoryview(self._large)[self._large_have :]
+        view = self._scratch.view
+        kept = len(self._parked)
+        if kept:
+            view[:kept] = self._parked
+            self._parked = bytearray()
+        self._view = view
+        self._position = 0
+        self._end = kept
+        return view[kept:] if kept else view
+
+    def preload(self, data: bytes) -> None:
+        """Bytes that were received already (by the worker that hands the connection over). Before anything else."""
+        self._parked = bytearray(data)
+
+    def unread(self, frame: memoryview | bytearray) -> bytes:
+        """`frame`, which `next` just gave, and all that is behind it, as it came: for another worker's `preload`."""
+        rest = bytes(self._view[self._position : self._end]) if self._large is None else b""
+        return len(frame).to_bytes(HEADER, "big") + bytes(frame) + rest
+
+    def advance(self, count: int) -> None:
+        """So many bytes came into `target`."""
+        if self._large is not None:
+            self._large_have += count
+        else:
+            self._end += count
+
+    def next(self, limit: int) -> memoryview | bytearray | None:
+        """The next whole frame, without its length: a memoryview that is valid until the next call of any method, or a
+        bytearray that is the caller's to keep. None: more must come.
+
+        `limit` is the longest frame that is accepted. Raises FramingError."""
+        large = self._large
+        if large is not None:
+            if self._large_have < len(large):
+                return None
+            self._large = None
+            self._check_start(large[0], len(large))
+            return large
+        if self._parked:
+            # What an earlier turn left: seen through a view of its own, the scratch buffer may be another connection's now.
+            self._view = memoryview(self._parked)
+            self._position = 0
+            self._end = len(self._parked)
+            self._parked = bytearray()
+        view = self._view
+        while True:
+            position = self._position
+            available = self._end - position - HEADER
+            if available < 0:
+                return None
+            kind = view[position]
+            length = int.from_bytes(view[position + 1 : position + HEADER], "big")
+            if kind == SESSION_MESSAGE:
+                if length < MIN_SMB1:
+                    raise FramingError(f"a frame of {length} bytes is too short for a message")
+                if length > limit:
+                    raise FramingError(f"a frame of {length} bytes, at most {limit} are accepted")
+                if available < length:
+                    return None
+                start = position + HEADER
+                self._check_start(view[start], length)
+                self._position = start + length
+                self._first = False
+                return view[start : start + length]
+            self._check_control(kind, length)
+            if available < length:
+                return None
+            self._position = position + HEADER + length
+            if kind == SESSION_REQUEST:
+                self._first = False
+                self._on_session_request()
+
+    def park(self) -> None:
+        """End of a turn: keep what is left, so that the scratch buffer is free for other connections."""
+        if self._large is not None:
+            return
+        position, end = self._position, self._end
+        self._position = self._end = 0
+        rest = end - position
+        if rest <= 0:
+            return
+        view = self._view
+        if rest >= HEADER and view[position] == SESSION_MESSAGE:
+            length = int.from_bytes(view[position + 1 : position + HEADER], "big")
+            have = rest - HEADER
+            if have < length and length > KEEP:
+                large = bytearray(length)
+                large[:have] = view[position + HEADER : end]
+                self._large = large
+                self._large_have = have
+                self._first = False
+                return
+        self._parked = bytearray(view[position:end])
+
+    def _check_control(self, kind: int, length: int) -> None:
+        # RFC 1002 4.3: the session service of port 139. Bit 0 of the flags byte is bit 16 of the length there.
+        if kind == SESSION_KEEP_ALIVE and length == 0:
+            return
+        if kind == SESSION_REQUEST and self._first and length <= MAX_SESSION_REQUEST:
+            return
+        raise FramingError(f"a packet of type {kind:#04x} and {length} bytes is no session message")
+
+    @staticmethod
+    def _check_start(first: int, length: int) -> None:
+        if length < MIN_SMB2 and first != SMB1_PROTOCOL_BYTE:
+            raise FramingError(f"a frame of {length} bytes is too short for a header")

@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The event loop: epoll, timers, calls for later, and an eventfd by which helper threads wake it.
+
+One thread runs it. An iteration is: events, due timers, calls made with `call_soon`, then the calls made with `at_end`
+(connections send there what has gathered). A callback that raises is a defect: it is logged and the loop goes on.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+import select
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from ksmbd import log
+
+FILETIME_UNIX_EPOCH: Final = 116_444_736_000_000_000
+"""1970-01-01 as FILETIME, 100 ns since 1601 (MS-DTYP 2.3.3)."""
+
+_READ: Final = select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR
+_WRITE: Final = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
+_MAX_EVENTS: Final = 256
+
+Call = Callable[[], None]
+
+
+class TimerHandle:
+    """A call that is to come."""
+
+    __slots__ = ("call", "when")
+
+    def __init__(self, when: float, call: Call) -> None:
+        self.when = when
+        self.call: Call | None = call
+
+    def cancel(self) -> None:
+        """It will not be called. No effect afterwards."""
+        self.call = None  # lets go of what the call holds at once; the heap entry goes when it is due
+
+
+class Timers:
+    """A heap of timers, apart from the loop so that tests can turn the clock."""
+
+    __slots__ = ("_heap", "_next")
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, TimerHandle]] = []
+        self._next = 0
+
+    def add(self, when: float, call: Call) -> TimerHandle:
+        """Call it at `when`; those with the same time in the order in which they were added."""
+        timer = TimerHandle(when, call)
+        self._next += 1
+        heapq.heappush(self._heap, (when, self._next, timer))
+        return timer
+
+    def next_time(self) -> float | None:
+        """When the next call is due, or None."""
+        heap = self._heap
+        while heap and heap[0][2].call is None:
+            heapq.heappop(heap)
+        return heap[0][0] if heap else None
+
+    def pop_due(self, now: float) -> list[TimerHandle]:
+        """Remove and return what is due. A timer cancelled by an earlier one of the list has no call any more."""
+        due = []
+        heap = self._heap
+        while heap and heap[0][0] <= now:
+            timer = heapq.heappop(heap)[2]
+            if timer.call is not None:
+                due.append(timer)
+        return due
+
+    def __len__(self) -> int:
+        return sum(1 for entry in self._heap if entry[2].call is not None)
+
+
+class _Watch:
+    __slots__ = ("mask", "reader", "writer")
+
+    def __init__(self) -> None:
+        self.reader: Call | None = None
+        self.writer: Call | None = None
+        self.mask = 0
+
+
+class Loop:
+    """An epoll loop; the `Clock` of ksmbd.smb.ports."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._epoll = select.epoll()
+        self._watches: dict[int, _Watch] = {}
+        self._timers = Timers()
+        self._soon: deque[Call] = deque()
+        self._from_threads: deque[Call] = deque()
+        self._end: list[Call] = []
+        self._stopping = False
+        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.add_reader(self._wake_fd, self._woken)
+
+    # ------------------------------------------------------------------------------------------------------ Clock
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        return self._monotonic()
+
+    def filetime(self) -> int:
+        """Now as FILETIME."""
+        return time.time_ns() // 100 + FILETIME_UNIX_EPOCH
+
+    def call_later(self, seconds: float, call: Call) -> TimerHandle:
+        """Run `call` in this thread after `seconds`."""
+        return self._timers.add(self._monotonic() + max(seconds, 0.0), call)
+
+    # ------------------------------------------------------------------------------------------------------ calls
+
+    def call_soon(self, call: Call) -> None:
+        """Run it in this iteration or the next one, after the events at hand. From the loop's thread."""
+        self._soon.append(call)
+
+    def call_from_thread(self, call: Call) -> None:
+        """Run it in the loop's thread, soon; from any thread."""
+        self._from_threads.append(call)
+        os.eventfd_write(self._wake_fd, 1)
+
+    def at_end(self, call: Call) -> None:
+        """Run it once, at the end of the current iteration. From the loop's thread."""
+        self._end.append(call)
+
+    # ------------------------------------------------------------------------------------------- file descriptors
+
+    def add_reader(self, fd: int, call: Call) -> None:
+        """Call it whenever `fd` is readable or has hung up (level-triggered)."""
+        watch = self._watches.setdefault(fd, _Watch())
+        watch.reader = call
+        self._update(fd, watch)
+
+    def add_writer(self, fd: int, call: Call) -> None:
+        """Call it whenever `fd` is writable or has hung up."""
+        watch = self._watches.setdefault(fd, _Watch())
+        watch.writer = call
+        self._update(fd, watch)
+
+    def remove_reader(self, fd: int) -> None:
+        """No more calls for reading."""
+        watch = self._watches.get(fd)
+        if watch is not None:
+            watch.reader = None
+            self._update(fd, watch)
+
+    def remove_writer(self, fd: int) -> None:
+        """No more calls for writing."""
+        watch = self._watches.get(fd)
+        if watch is not None:
+            watch.writer = None
+            self._update(fd, watch)
+
+    def remove(self, fd: int) -> None:
+        """Forget `fd`; to be called before it is closed."""
+        watch = self._watches.get(fd)
+        if watch is not None:
+            watch.reader = watch.writer = None
+            self._update(fd, watch)
+
+    def _update(self, fd: int, watch: _Watch) -> None:
+        mask = (select.EPOLLIN if watch.reader else 0) | (select.EPOLLOUT if watch.writer else 0)
+        if mask == watch.mask:
+            return
+        if not mask:
+            # Unregistered, not registered for nothing: a hang-up would be reported without end.
+            del self._watches[fd]
+            self._epoll.unregister(fd)
+        elif watch.mask:
+            self._epoll.modify(fd, mask)
+        else:
+            self._epoll.register(fd, mask)
+        watch.mask = mask
+
+    # -------------------------------------------------------------------------------------------------------- run
+
+    def run(self) -> None:
+        """Iterate until `stop`."""
+        self._stopping = False
+        while not self._stopping:
+            self.run_once()
+
+    def stop(self) -> None:
+        """End `run` after the current iteration. From the loop's thread."""
+        self._stopping = True
+
+    def run_once(self, wait: bool = True) -> None:
+        """One iteration; without `wait` only what is ready already."""
+        timeout: float | None = None
+        if self._soon or self._end or self._stopping or not wait:
+            timeout = 0
+        else:
+            due = self._timers.next_time()
+            if due is not None:
+                timeout = max(0.0, due - self._monotonic())
+        try:
+            events = self._epoll.poll(timeout, _MAX_EVENTS)
+        except InterruptedError:
+            events = []
+        watches = self._watches
+        for fd, mask in events:
+            watch = watches.get(fd)
+            if watch is None:
+                continue  # removed by an earlier callback of this iteration
+            if mask & _READ and watch.reader is not None:
+                self._run(watch.reader)
+            if mask & _WRITE and watch.writer is not None:
+                self._run(watch.writer)
+        if self._timers.next_time() is not None:
+            for timer in self._timers.pop_due(self._monotonic()):
+                call = timer.call
+                if call is not None:
+                    timer.call = None
+                    self._run(call)
+        for _ in range(len(self._soon)):  # those added meanwhile wait for the next iteration: events get their turn
+            self._run(self._soon.popleft())
+        while self._end:
+            calls, self._end = self._end, []
+            for call in calls:
+                self._run(call)
+
+    def close(self) -> None:
+        """Close the loop's own descriptors; the watched ones are their owners'."""
+        self._watches.clear()
+        self._epoll.close()
+        os.close(self._wake_fd)
+
+    def _woken(self) -> None:
+        try:
+            os.eventfd_read(self._wake_fd)
+        except BlockingIOError:
+            return
+        for _ in range(len(self._from_threads)):
+            self._run(self._from_threads.popleft())
+
+    @staticmethod
+    def _run(call: Call) -> None:
+        try:
+            call()
+        except Exception as error:  # noqa: BLE001 - one callback's defect must not end the others' service
+            log.exception(f"unexpected {type(error).__name__} in the event loop", error)

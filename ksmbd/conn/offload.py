@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Helper threads for calls that block, and for cryptography and I/O that is long enough to be worth it.
+
+A call runs in a thread and its result comes back to the loop's thread as a Future. The threads start with the first
+call; a worker that never needs them has none.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+from ksmbd.conn.loop import Loop
+from ksmbd.smb.waiting import Future
+
+T = TypeVar("T")
+
+OFFLOAD_BYTES: Final = 65536
+"""Below this a call is quicker done at once than handed over: a hand-over and the way back cost some 20 µs."""
+
+DEFAULT_THREADS: Final = 4
+
+
+class Helpers:
+    """A few threads of one loop."""
+
+    def __init__(self, loop: Loop, threads: int = DEFAULT_THREADS) -> None:
+        self._loop = loop
+        self._limit = threads
+        self._threads: list[threading.Thread] = []
+        self._idle = 0
+        self._lock = threading.Lock()
+        self._calls: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = queue.SimpleQueue()
+        self._closed = False
+
+    def submit(self, call: Callable[[], T]) -> Future[T]:
+        """Run `call` in a thread. The Future completes in the loop's thread; cancelling it does not stop the call."""
+        if self._closed:
+            raise RuntimeError("the helper threads have ended")
+        future: Future[T] = Future()
+        with self._lock:
+            start = self._idle == 0 and len(self._threads) < self._limit
+            if self._idle:
+                self._idle -= 1
+        self._calls.put((call, future))
+        if start:
+            thread = threading.Thread(target=self._work, name=f"helper-{len(self._threads)}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        return future
+
+    def close(self) -> None:
+        """End the threads after what was submitted; returns when they have ended."""
+        self._closed = True
+        for _ in self._threads:
+            self._calls.put(None)
+        for thread in self._threads:
+            thread.join()
+        self._threads.clear()
+
+    def _work(self) -> None:
+        while True:
+            item = self._calls.get()
+            if item is None:
+                return
+            call, future = item
+            try:
+                result = call()
+            except BaseException as error:  # noqa: BLE001 - it is the waiter's
+                self._loop.call_from_thread(_failure(future, error))
+            else:
+                self._loop.call_from_thread(_success(future, result))
+            del item, call, future
+            with self._lock:
+                self._idle = min(self._idle + 1, len(self._threads))
+
+
+def _success(future: Future[T], result: T) -> Callable[[], None]:
+    return lambda: future.set_result(result)
+
+
+def _failure(future: Future[Any], error: BaseException) -> Callable[[], None]:
+    return lambda: future.set_error(error)

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Socket options and addresses.
+
+The options are set on the listening socket; Linux passes them on to what it accepts, so a connection costs none of these
+calls. A client that is gone without a word (sleep, cable, NAT) is noticed after KEEP_IDLE + KEEP_COUNT * KEEP_INTERVAL
+seconds when idle, and after USER_TIMEOUT when something was sent to it; otherwise dead connections would count against
+`max ip connections`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from typing import Final
+
+KEEP_IDLE: Final = 60
+KEEP_INTERVAL: Final = 10
+KEEP_COUNT: Final = 6
+USER_TIMEOUT: Final = 120_000
+"""Milliseconds."""
+
+BACKLOG: Final = 1024
+
+
+def set_connection_options(sock: socket.socket) -> None:
+    """NODELAY, keep-alive and the time-out of unacknowledged data."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEP_IDLE)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEP_INTERVAL)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEP_COUNT)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT)
+
+
+def plain_address(host: str) -> str:
+    """An address without zone, an IPv4 address in IPv6's clothes undressed."""
+    host = host.partition("%")[0]
+    return host[7:] if host.startswith("::ffff:") and "." in host else host
+
+
+def address_text(sock: socket.socket, peer: bool) -> str:
+    """The peer's or our own address; `local` where the socket has none (a socket pair)."""
+    try:
+        name = sock.getpeername() if peer else sock.getsockname()
+    except OSError:
+        return "unknown"  # reset before we came to it
+    return plain_address(name[0]) if isinstance(name, tuple) else "local"
+
+
+def listening_text(sock: socket.socket) -> str:
+    """`ADDRESS:PORT`, IPv6 in brackets."""
+    host, port = sock.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class BindTarget:
+    """One place to listen on: an address, or all addresses of an interface."""
+
+    __slots__ = ("device", "family", "host")
+
+    def __init__(self, family: socket.AddressFamily, host: str, device: str = "") -> None:
+        self.family = family
+        self.host = host
+        self.device = device
+
+    def __repr__(self) -> str:
+        return f"BindTarget({self.family.name}, {self.host!r}, {self.device!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BindTarget) and (self.family, self.host, self.device) == (other.family, other.host, other.device)
+
+    def __hash__(self) -> int:
+        return hash((self.family, self.host, self.device))
+
+
+ANY: Final = (BindTarget(socket.AF_INET, "0.0.0.0"), BindTarget(socket.AF_INET6, "::"))
+
+
+def bind_targets(interfaces: list[str]) -> list[BindTarget]:
+    """Where to listen for `interfaces` (with `bind interfaces only`): names of interfaces, addresses, or address/mask.
+
+    Empty: everywhere. A name that is no interface now raises ValueError with what is wrong."""
+    if not interfaces:
+        return list(ANY)
+    known = {name for _, name in socket.if_nameindex()}
+    targets: list[BindTarget] = []
+    for word in interfaces:
+        if word in known:
+            targets += [BindTarget(target.family, target.host, word) for target in ANY]
+            continue
+        try:
+            address = ipaddress.ip_interface(word).ip
+        except ValueError:
+            raise ValueError(f"interfaces: {word} is neither an interface of this machine nor an address") from None
+        family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+        targets.append(BindTarget(family, str(address)))
+    return list(dict.fromkeys(targets))
+
+
+def open_listener(target: BindTarget, port: int, share_port: bool = True) -> socket.socket:
+    """A listening socket with all options set. OSError where the address is taken, not there or not allowed.
+
+    `share_port`: SO_REUSEPORT, one socket a worker."""
+    sock = socket.socket(target.family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if share_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if target.family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if target.device:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, os.fsencode(target.device))
+        set_connection_options(sock)
+        sock.bind((target.host, port))
+        sock.listen(BACKLOG)
+    except BaseException:
+        sock.close()
+        raise
+    return sock

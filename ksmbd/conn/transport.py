@@ -1,0 +1,494 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One TCP connection: receives frames and hands them to the protocol core, sends what the core gives it.
+
+Receiving: one `recv` a turn, all whole frames of it go to the core, then everything that the core answered leaves in one
+`sendmsg`. A large frame is received straight into its own buffer, for at most `TURN_BYTES` a turn, so that other
+connections get theirs.
+
+Sending: a frame may end in a span of a file, which goes from the page cache to the socket (header with MSG_MORE, then
+sendfile). If the file has become shorter meanwhile, zeros fill the promised length: the stream stays in step, and the
+client sees what a reader of a file that is being truncated may see.
+
+Back-pressure: while more than `HIGH_WATER` bytes wait for the peer, no further request is read or handled.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from ksmbd import debug, log
+from ksmbd.conn.framing import POSITIVE_SESSION_RESPONSE, FramingError, Receiver, Scratch
+from ksmbd.conn.loop import Loop, TimerHandle
+from ksmbd.conn.options import address_text
+from ksmbd.smb.ports import FileSpan, Frame
+
+TURN_BYTES: Final = 2 << 20
+TURN_FRAMES: Final = 128
+HIGH_WATER: Final = 4 << 20
+LOW_WATER: Final = 1 << 20
+LINGER: Final = 5.0
+"""Seconds that a closed connection may take to get its last replies out."""
+
+_MAX_VECTORS: Final = 64  # below IOV_MAX (1024); more buffers than this in one call gain nothing
+_ZEROS: Final = memoryview(bytes(65536))
+_SENDFILE_MAX: Final = 0x7FFFF000  # the most that one call moves (sendfile(2))
+
+
+class Core(Protocol):
+    """What a transport needs of the protocol's connection (ksmbd.smb.connection.Connection)."""
+
+    max_frame: int
+    """The longest frame accepted now: small before there is a session, then as negotiated."""
+
+    @property
+    def session_count(self) -> int:
+        """Sessions that are established on this connection."""
+        ...
+
+    @property
+    def open_count(self) -> int:
+        """Opens of those sessions."""
+        ...
+
+    def receive(self, frame: memoryview | bytearray) -> None:
+        """One whole frame. A memoryview is valid during the call alone, a bytearray is the core's to keep."""
+        ...
+
+    def disconnected(self, reason: str) -> None:
+        """The connection is gone; nothing can be sent any more. Called once."""
+        ...
+
+
+class Counters(Protocol):
+    """What a worker counts of its connections (ksmbd.process.shared)."""
+
+    def count(self, requests: int, received: int, sent: int) -> None:
+        """Add to the sums."""
+        ...
+
+
+class _Span:
+    """A span on its way. It has a descriptor of its own once it outlives the call that sent it: the open may be closed."""
+
+    __slots__ = ("_own", "fd", "file", "left", "offset")
+
+    def __init__(self, span: FileSpan) -> None:
+        self.file = span.file
+        self.fd = span.file.fileno()
+        self.offset = span.offset
+        self.left = span.length
+        self._own = False
+
+    def keep(self) -> None:
+        """To be sent later: hold the file itself, not its number."""
+        if not self._own and self.fd >= 0:
+            self.fd = os.dup(self.fd)
+            self._own = True
+
+    def release(self) -> None:
+        if self._own:
+            os.close(self.fd)
+            self._own = False
+        self.fd = -1
+
+
+class TcpTransport:
+    """The `Transport` of ksmbd.smb.ports over a TCP (or any stream) socket."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        sock: socket.socket,
+        scratch: Scratch,
+        make_core: Callable[[TcpTransport], Core],
+        counters: Counters | None = None,
+        on_closed: Callable[[TcpTransport], None] | None = None,
+        received: bytes = b"",
+    ) -> None:
+        """`received`: what another worker received of this connection before it handed it over."""
+        sock.setblocking(False)
+        self._loop = loop
+        self._sock = sock
+        self._fd = sock.fileno()
+        self._counters = counters
+        self._on_closed = on_closed
+        self._peer = address_text(sock, peer=True)
+        self._local = address_text(sock, peer=False)
+        self._receiver = Receiver(scratch, self._session_request)
+        self._out: deque[memoryview | _Span] = deque()
+        self._out_bytes = 0
+        self._in_turn = False
+        self._flush_due = False
+        self._continue_due = False
+        self._reading = False
+        self._writing = False
+        self._reason: str | None = None
+        """Why the connection ends; None as long as it does not."""
+        self._core_told = False
+        self._closed = False
+        self._linger: TimerHandle | None = None
+        self.started = loop.monotonic()
+        self.last_received = self.started
+        self.last_progress = self.started
+        """When the peer last took something of what waits for it."""
+        self.sessionless_since = self.started
+        self.core = make_core(self)
+        if received:
+            self._receiver.preload(received)
+        self._go_on(bool(received))
+
+    # -------------------------------------------------------------------------------------------- Transport's side
+
+    @property
+    def peer(self) -> str:
+        """The client's address, as text."""
+        return self._peer
+
+    @property
+    def local(self) -> str:
+        """The server's address, as text."""
+        return self._local
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes that wait for the peer to read."""
+        return self._out_bytes
+
+    @property
+    def closed(self) -> bool:
+        """Whether the socket is closed."""
+        return self._closed
+
+    @property
+    def reading(self) -> bool:
+        """Whether requests are being read; not while the peer has too much to read itself."""
+        return self._reading
+
+    def fileno(self) -> int:
+        """The socket's descriptor."""
+        return self._fd
+
+    def send(self, frame: Frame) -> None:
+        """Queue a frame; it leaves at the end of the turn. After `close` it is dropped."""
+        if self._reason is not None:
+            return
+        data = frame.data if isinstance(frame.data, memoryview) else memoryview(frame.data)
+        if not self._out:
+            self.last_progress = self._loop.monotonic()
+        self._out.append(data)
+        self._out_bytes += len(data)
+        span = frame.span
+        if span is not None and span.length:
+            self._append_span(span)
+        if not self._in_turn and not self._flush_due:
+            self._flush_due = True
+            self._loop.at_end(self._flush_end)
+
+    def close(self, reason: str) -> None:
+        """End the connection once what was sent before is out, or `LINGER` seconds later."""
+        if self._reason is not None:
+            return
+        self._reason = reason
+        if debug.mask[0] & debug.CONN:
+            log.debug(debug.CONN, f"{self._peer}: closing: {reason}")
+        self._set_reading(False)
+        # Not at once: the core may be in the middle of the call that asks for it.
+        self._loop.at_end(self._finish)
+
+    def abort(self, reason: str) -> None:
+        """End the connection now; what waits for the peer is dropped."""
+        self._drop_output()
+        self.close(reason)
+
+    # --------------------------------------------------------------------------------------------------- receiving
+
+    def _readable(self) -> None:
+        receiver = self._receiver
+        budget = TURN_BYTES
+        received = 0
+        try:
+            while True:
+                target = receiver.target()
+                try:
+                    count = self._sock.recv_into(target)
+                except (BlockingIOError, InterruptedError):
+                    break
+                finally:
+                    target.release()
+                if count == 0:
+                    self.close("the client closed the connection")  # a half-closed one still gets its replies
+                    break
+                received += count
+                receiver.advance(count)
+                self._handle()
+                if not receiver.missing or received >= budget or not self._reading:
+                    break
+        except OSError as error:
+            self._lost(f"receiving failed: {error.strerror}")
+        if received:
+            self.last_received = self._loop.monotonic()
+            if self._counters is not None:
+                self._counters.count(0, received, 0)
+
+    def _handle(self) -> None:
+        """Hand whole frames to the core, then send what is ready."""
+        receiver = self._receiver
+        core = self.core
+        frames = 0
+        stopped = False
+        self._in_turn = True
+        try:
+            while self._reason is None:
+                if frames >= TURN_FRAMES or self._out_bytes > HIGH_WATER:
+                    stopped = True
+                    break
+                frame = receiver.next(core.max_frame)
+                if frame is None:
+                    break
+                frames += 1
+                core.receive(frame)
+        except FramingError as error:
+            log.peer(f"{self._peer}: {error}; connection closed")
+            self.abort(str(error))
+        except Exception as error:  # noqa: BLE001 - the core answers for its errors; what comes out is a defect of ours
+            log.exception(f"{self._peer}: unexpected {type(error).__name__}; this connection is closed", error)
+            self.abort("internal error")
+        finally:
+            self._in_turn = False
+            receiver.park()
+        if frames and self._counters is not None:
+            self._counters.count(frames, 0, 0)
+        self._flush()
+        if self._reason is None:
+            self._go_on(stopped)
+
+    def _go_on(self, more: bool) -> None:
+        """After a turn: more frames are at hand (others first), or the socket is next."""
+        if self._out_bytes > HIGH_WATER:
+            return
+        if more and self._receiver.parked:
+            self._set_reading(False)
+            if not self._continue_due:
+                self._continue_due = True
+                self._loop.call_soon(self._continue)
+        else:
+            self._set_reading(True)
+
+    def _continue(self) -> None:
+        self._continue_due = False
+        if self._reason is None and self._out_bytes <= HIGH_WATER:
+            self._handle()
+
+    def _session_request(self) -> None:
+        # RFC 1002 4.3.2, 4.3.3: whatever name was called, it is us.
+        self.send(Frame(POSITIVE_SESSION_RESPONSE))
+
+    def _lost(self, reason: str) -> None:
+        """The peer is gone: nothing can be sent any more."""
+        self.abort(reason)
+
+    # ----------------------------------------------------------------------------------------------------- sending
+
+    def _append_span(self, span: FileSpan) -> None:
+        item = _Span(span)
+        self._out_bytes += item.left
+        if item.fd < 0:
+            self._out_bytes -= item.left
+            self._append_read(item)
+            return
+        self._out.append(item)
+        # At once: what leaves now needs no descriptor of its own, and coalescing gains nothing beside so much data.
+        self._flush()
+        if item.left and item.fd >= 0:
+            item.keep()
+
+    def _append_read(self, item: _Span) -> None:
+        """A span without a descriptor (a stream): read it into memory."""
+        buffer = bytearray(item.left)
+        view = memoryview(buffer)
+        have = 0
+        while have < len(buffer):
+            count = item.file.read_into(item.offset + have, view[have:])
+            if not count:
+                break
+            have += count
+        self._out.append(view)
+        self._out_bytes += len(view)
+
+    def _flush_end(self) -> None:
+        self._flush_due = False
+        if not self._closed:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Send as much as the socket takes."""
+        out = self._out
+        if not out or self._closed:
+            return
+        sent = 0
+        blocked = False
+        try:
+            while out and not blocked:
+                head = out[0]
+                if isinstance(head, _Span):
+                    count, blocked = self._send_span(head)
+                else:
+                    count, blocked = self._send_buffers()
+                sent += count
+        except OSError as error:
+            self._out_sent(sent)
+            self._lost(f"sending failed: {error.strerror}")
+            return
+        self._out_sent(sent)
+        self._set_writing(bool(out))
+        if out and self._out_bytes > HIGH_WATER:
+            self._set_reading(False)
+
+    def _send_buffers(self) -> tuple[int, bool]:
+        """Send the buffers up to the next span in one call: (bytes, whether the socket is full)."""
+        out = self._out
+        vectors: list[memoryview] = []
+        size = 0
+        flags = 0
+        for item in out:
+            if isinstance(item, _Span):
+                flags = socket.MSG_MORE
+                break
+            if len(vectors) == _MAX_VECTORS:
+                break
+            vectors.append(item)
+            size += len(item)
+        try:
+            if len(vectors) == 1:
+                count = self._sock.send(vectors[0], flags)
+            else:
+                count = self._sock.sendmsg(vectors, (), flags)
+        except (BlockingIOError, InterruptedError):
+            return 0, True
+        left = count
+        for vector in vectors:
+            if left < len(vector):
+                out[0] = vector[left:]
+                break
+            left -= len(vector)
+            out.popleft()
+        return count, count < size
+
+    def _send_span(self, span: _Span) -> tuple[int, bool]:
+        """Send of a file: (bytes, whether the socket is full)."""
+        total = 0
+        while span.left:
+            try:
+                count = os.sendfile(self._fd, span.fd, span.offset, min(span.left, _SENDFILE_MAX))
+            except (BlockingIOError, InterruptedError):
+                return total, True
+            if count == 0:
+                self._fill(span)
+                return total, False
+            span.offset += count
+            span.left -= count
+            total += count
+        span.release()
+        self._out.popleft()
+        return total, False
+
+    def _fill(self, span: _Span) -> None:
+        """The file has become shorter: zeros instead, so that the next frame begins where it must."""
+        self._out.popleft()
+        left = span.left
+        span.release()
+        span.left = 0
+        pieces = []
+        while left:
+            piece = _ZEROS[: min(left, len(_ZEROS))]
+            pieces.append(piece)
+            left -= len(piece)
+        self._out.extendleft(pieces)
+
+    def _out_sent(self, count: int) -> None:
+        if count:
+            self._out_bytes -= count
+            self.last_progress = self._loop.monotonic()
+            if self._counters is not None:
+                self._counters.count(0, 0, count)
+
+    def _writable(self) -> None:
+        self._flush()
+        if self._reason is not None:
+            if not self._out:
+                self._close_socket()
+            return
+        if not self._reading and not self._continue_due and self._out_bytes <= LOW_WATER:
+            self._go_on(True)
+
+    # ------------------------------------------------------------------------------------------------------ ending
+
+    def _finish(self) -> None:
+        """End of the iteration in which `close` was called: the core lets go of everything, the last replies go out."""
+        if not self._core_told:
+            self._core_told = True
+            try:
+                self.core.disconnected(self._reason or "")
+            except Exception as error:  # noqa: BLE001
+                log.exception(f"{self._peer}: unexpected {type(error).__name__} at the end of a connection", error)
+        self._flush()
+        if not self._out:
+            self._close_socket()
+        elif self._linger is None:
+            self._linger = self._loop.call_later(LINGER, self._close_socket)
+
+    def _close_socket(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        if self._linger is not None:
+            self._linger.cancel()
+        self._drop_output()
+        self._loop.remove(self._fd)
+        self._sock.close()
+        if self._on_closed is not None:
+            self._on_closed(self)
+
+    def _drop_output(self) -> None:
+        for item in self._out:
+            if isinstance(item, _Span):
+                item.left = 0
+                item.release()
+        self._out.clear()
+        self._out_bytes = 0
+        self._set_writing(False)
+
+    def detach(self) -> socket.socket:
+        """Give the socket away (to another worker): no callbacks, no counting, `core` not told. Nothing may be waiting."""
+        self._reason = "handed over"
+        self._core_told = True
+        self._closed = True
+        self._loop.remove(self._fd)
+        if self._on_closed is not None:
+            self._on_closed(self)
+        return self._sock
+
+    # ---------------------------------------------------------------------------------------------------- watching
+
+    def _set_reading(self, wanted: bool) -> None:
+        if wanted == self._reading or self._closed:
+            return
+        self._reading = wanted
+        if wanted:
+            self._loop.add_reader(self._fd, self._readable)
+        else:
+            self._loop.remove_reader(self._fd)
+
+    def _set_writing(self, wanted: bool) -> None:
+        if wanted == self._writing or self._closed:
+            return
+        self._writing = wanted
+        if wanted:
+            self._loop.add_writer(self._fd, self._writable)
+        else:
+            self._loop.remove_writer(self._fd)
+
