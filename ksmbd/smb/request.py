@@ -17,9 +17,11 @@ from ksmbd.smb.model import Open, Server, Session, TreeConnect
 from ksmbd.smb.ports import FileSpan
 from ksmbd.smb.reader import Reader
 from ksmbd.smb.status import STATUS_FILE_CLOSED, STATUS_SUCCESS, NtStatusError
+from ksmbd.smb.waiting import Task
 
 if TYPE_CHECKING:
     from ksmbd.smb.connection import Connection
+    from ksmbd.smb.session_life import Exchange
 
 
 @dataclass(slots=True)
@@ -77,7 +79,8 @@ class Request:
 
     __slots__ = (
         "connection", "server", "header", "message", "chain", "session_", "tree_", "sealed", "async_id", "interim_sent",
-        "on_cancel", "open", "_go_async", "signed",
+        "on_cancel", "open", "_interim", "signed", "task", "on_done", "sign_reply", "exchange", "_reply_session",
+        "_reply_tree",
     )  # fmt: skip
 
     def __init__(self, connection: Connection, header: Header, message: memoryview, chain: Chain) -> None:
@@ -97,7 +100,16 @@ class Request:
         """CANCEL calls this when set (else the waiting Future is cancelled): notify answers STATUS_CANCELLED itself."""
         self.open: Open | None = None
         """Set by find_open, for the bookkeeping of outstanding requests."""
-        self._go_async: Callable[[Request], None] | None = None
+        self._interim: Callable[[Request], None] | None = None
+        self.task: Task[Reply] | None = None
+        """Set while the request waits."""
+        self.on_done: Callable[[Request, Task[Any]], None] | None = None
+        self.sign_reply = False
+        """SESSION_SETUP decides for itself whether its reply is signed."""
+        self.exchange: Exchange | None = None
+        """SESSION_SETUP's exchange, whose preauth hash takes in this reply."""
+        self._reply_session: int | None = None
+        self._reply_tree: int | None = None
 
     @property
     def session(self) -> Session:
@@ -137,10 +149,61 @@ class Request:
         """A body of `size` bytes with room before it for the headers."""
         return Body(size)
 
+    # ------------------------------------------------------------------------------------------------- waiting
+
     def go_async(self) -> None:
-        """This request will wait: send the interim response now where the protocol allows it."""
-        if self._go_async is not None and not self.interim_sent:
-            self._go_async(self)
+        """This request will wait: send the interim response where the protocol allows it.
+
+        The response leaves when the coroutine has come to its wait, so one that ends without waiting sends none."""
+        self.interim_sent = True
+        if self._interim is not None and not self.async_id:
+            self._interim(self)
+
+    def allow_interim(self, interim: Callable[[Request], None]) -> None:
+        """The compound run has parked this request as the frame's last: an interim response may be sent from here on."""
+        self._interim = interim
+        if self.interim_sent:
+            interim(self)
+
+    def finished(self, task: Task[Any]) -> None:
+        """The Task of a request that waited has ended."""
+        if self.on_done is not None:
+            on_done, self.on_done = self.on_done, None
+            on_done(self, task)
+
+    def cancel(self) -> None:
+        """CANCEL: the command's own hook, else the waiting Task is cancelled and answers STATUS_CANCELLED."""
+        if self.on_cancel is not None:
+            self.on_cancel()
+        elif self.task is not None:
+            self.task.cancel()
+
+    def abort(self) -> None:
+        """The connection is gone: nothing is answered, the Task is cancelled so that it gives back what it holds."""
+        if self.task is not None:
+            self.task.cancel()
+
+    # ------------------------------------------------------------------------------------------------ the reply
+
+    def reply_ids(self) -> tuple[int, int]:
+        """SessionId and TreeId of the reply's header: the request's, or those that the command has just made."""
+        session = self._reply_session
+        tree = self._reply_tree
+        if session is None:
+            session = self.chain.session_id if self.chain.session_id else self.header.session_id
+        if tree is None:
+            tree = self.chain.tree_id if self.chain.tree_id else self.header.tree_id
+        return session, tree
+
+    def set_reply_session(self, session_id: int) -> None:
+        """SESSION_SETUP made this session."""
+        self._reply_session = session_id
+        self.chain.session_id = session_id
+
+    def set_reply_tree(self, tree_id: int) -> None:
+        """TREE_CONNECT made this tree connect."""
+        self._reply_tree = tree_id
+        self.chain.tree_id = tree_id
 
 
 Handler = Callable[[Request], Reply | Coroutine[Any, Any, Reply]]

@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Connection (MS-SMB2 3.3.1.7): frames in through `receive`, frames out through its Transport.
+
+A frame is decrypted here, cut into the elements of its compound and handed to ksmbd.smb.compound; replies come back
+through `reply_frame`, which signs or encrypts them. What the specification answers with the end of the connection is
+ConnectionFatal, caught here and nowhere else.
+"""
+from __future__ import annotations
+
+from struct import Struct
+from typing import Final
+
+from ksmbd.smb import negotiate, open_life
+from ksmbd.smb.compound import CompoundRun
+from ksmbd.smb.connection_state import ConnectionInput, ConnectionState, next_state
+from ksmbd.smb.constants import CANCEL, DIALECT_202, DIALECT_210, DIALECT_300, DIALECT_311, FLAGS_SIGNED
+from ksmbd.smb.credits import SequenceWindow
+from ksmbd.smb.header import (
+    COMPRESSION_PROTOCOL_ID,
+    HEADER_SIZE,
+    HEADROOM,
+    NBSS_HEADER_SIZE,
+    SMB1_PROTOCOL_ID,
+    SMB2_PROTOCOL_ID,
+    TRANSFORM_HEADER_SIZE,
+    TRANSFORM_PROTOCOL_ID,
+    Header,
+    write_header,
+)
+from ksmbd.smb.model import Channel, Server, Session
+from ksmbd.smb.ports import FileSpan, Frame, Signer, Transport
+from ksmbd.smb.preauth import INITIAL_HASH, preauth_update
+from ksmbd.smb.request import Request
+from ksmbd.smb.session_life import ExchangeTable, delete_session
+from ksmbd.smb.status import STATUS_SUCCESS, ConnectionFatal
+
+PREAUTH_FRAME_MAX: Final = 0x20000
+"""Longest frame before a session exists: a log-on token and a list of contexts are far below it."""
+FRAME_OVERHEAD: Final = 0x11000
+"""What a frame may hold beside the largest payload: headers, contexts, other elements of its compound."""
+_TRANSFORM_SESSION: Final = Struct("<Q")
+_NBSS: Final = Struct(">I")
+
+
+class Connection:
+    """One transport connection of one client."""
+
+    def __init__(self, server: Server, transport: Transport) -> None:
+        self.server = server
+        self.transport = transport
+        self.state = ConnectionState.NEW
+        self.dialect = 0
+        self.client_guid = bytes(16)
+        self.client_capabilities = 0
+        self.client_security_mode = 0
+        self.client_dialects: tuple[int, ...] = ()
+        self.server_capabilities = 0
+        self.server_security_mode = 0
+        self.signing_algorithm = 0
+        self.cipher = 0
+        self.posix = False
+        self.preauth_hash = INITIAL_HASH
+        self.window = SequenceWindow(server.settings.max_credits)
+        self.sessions: dict[int, Session] = {}
+        """SessionTable: sessions with a channel here, and those being set up here."""
+        self.exchanges = ExchangeTable()
+        """Log-on exchanges under way, with their preauth hashes."""
+        self.max_frame = PREAUTH_FRAME_MAX
+        """Longest frame that conn may receive; a longer one ends the connection."""
+        self.pending: dict[int, Request] = {}
+        """Requests without a final reply, by MessageId (MS-SMB2 3.3.1.7, Connection.AsyncCommandList)."""
+        self.pending_async: dict[int, Request] = {}
+        self.creation_time = server.clock.monotonic()
+        self.close_reason = ""
+        server.connections.add(self)
+
+    # ---------------------------------------------------------------------------------------------------- state
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing is received or sent any more."""
+        return self.state is ConnectionState.CLOSED
+
+    @property
+    def supports_multi_credit(self) -> bool:
+        """Connection.SupportsMultiCredit."""
+        return self.dialect >= DIALECT_210
+
+    def move(self, event: ConnectionInput) -> None:
+        """Step the connection's state machine; raises ConnectionFatal where the table has no such step."""
+        self.state = next_state(self.state, event)
+
+    def agree(self, dialect: int, capabilities: int) -> None:
+        """The dialect and the server's capabilities are settled."""
+        self.dialect = dialect
+        self.server_capabilities = capabilities
+        self.server_security_mode = negotiate.security_mode(self.server.settings)
+
+    def raise_frame_limit(self) -> None:
+        """A session is valid: frames may now be as large as the negotiated sizes."""
+        settings = self.server.settings
+        if self.dialect == DIALECT_202:
+            return
+        self.max_frame = max(settings.max_read, settings.max_write, settings.max_transact) + FRAME_OVERHEAD
+
+    # ------------------------------------------------------------------------------------------------- receiving
+
+    def receive(self, frame: memoryview | bytearray | bytes) -> None:
+        """Handle one frame (without its NBSS length). Never raises for what the peer sent."""
+        if self.closed:
+            return
+        try:
+            self._receive(memoryview(frame))
+        except ConnectionFatal as error:
+            self.fail(str(error))
+
+    def _receive(self, frame: memoryview) -> None:
+        protocol_id = bytes(frame[:4])
+        if protocol_id == SMB2_PROTOCOL_ID:
+            self._messages(frame, None)
+        elif protocol_id == TRANSFORM_PROTOCOL_ID:
+            session = self._transform_session(frame)
+            assert session.sealer is not None
+            self._messages(session.sealer.open(frame), session)
+        elif protocol_id == SMB1_PROTOCOL_ID:
+            if self.state is not ConnectionState.NEW:
+                raise ConnectionFatal("an SMB1 message after the first")
+            body = negotiate.smb1_negotiate(self, frame)
+            self.window.consume(0, 1)
+            self._send_single(negotiate.smb1_reply_header(), STATUS_SUCCESS, body)
+        elif protocol_id == COMPRESSION_PROTOCOL_ID:
+            raise ConnectionFatal("a compressed message, though compression was not negotiated")
+        else:
+            raise ConnectionFatal("no SMB message")
+
+    def _transform_session(self, frame: memoryview) -> Session:
+        """The session of a transform header (MS-SMB2 3.3.5.2.1.1)."""
+        if self.dialect < DIALECT_300 or len(frame) < TRANSFORM_HEADER_SIZE + HEADER_SIZE:
+            raise ConnectionFatal("an encrypted message that cannot be one")
+        session_id = _TRANSFORM_SESSION.unpack_from(frame, 44)[0]
+        session = self.sessions.get(session_id) or self.exchanges.binding_session(session_id)
+        if session is None or session.sealer is None:
+            raise ConnectionFatal("an encrypted message of an unknown session")
+        return session
+
+    def _messages(self, buffer: memoryview, sealed_by: Session | None) -> None:
+        """Cut a compound into its elements (MS-SMB2 3.3.5.2.7) and run them."""
+        elements: list[tuple[Header, memoryview]] = []
+        offset = 0
+        total = len(buffer)
+        while True:
+            header = Header(buffer, offset)
+            following = header.next_command
+            if following == 0:
+                elements.append((header, buffer[offset:total]))
+                break
+            if following % 8 or following < HEADER_SIZE or offset + following + HEADER_SIZE > total:
+                raise ConnectionFatal("NextCommand is misaligned or out of bounds")
+            elements.append((header, buffer[offset : offset + following]))
+            offset += following
+        for header, _ in elements:
+            # Unknown dialect's first message must be NEGOTIATE; afterwards it must not come again.
+            if header.command != 0:
+                self.move(ConnectionInput.OTHER)
+            if header.command == CANCEL:
+                continue
+            charge = max(header.credit_charge, 1) if self.supports_multi_credit else 1
+            self.window.consume(header.message_id, charge)
+        CompoundRun(self, elements, sealed_by).start()
+
+    # --------------------------------------------------------------------------------------------------- sending
+
+    def _send_single(self, header: Header, status: int, body: bytes) -> None:
+        frame = bytearray(HEADROOM + HEADER_SIZE)
+        write_header(frame, HEADROOM, header, status, self.window.grant(0, status, header.credits, 1), 0)
+        frame += body
+        self.send_clear(frame)
+
+    def send_clear(self, frame: bytearray, span: FileSpan | None = None) -> None:
+        """Send the message at frame[HEADROOM:], signed already or not to be, with a file's span behind it."""
+        if self.closed:
+            return
+        start = HEADROOM - NBSS_HEADER_SIZE
+        length = len(frame) - HEADROOM + (span.length if span else 0)
+        _NBSS.pack_into(frame, start, length)
+        self.transport.send(Frame(memoryview(frame)[start:], span))
+
+    def send_sealed(self, frame: bytearray, session: Session) -> None:
+        """Encrypt the message at frame[HEADROOM:] for the session and send it."""
+        if self.closed or session.sealer is None:
+            return
+        session.sealer.seal(frame, HEADROOM, session.session_id)
+        _NBSS.pack_into(frame, 0, len(frame) - NBSS_HEADER_SIZE)
+        self.transport.send(Frame(frame))
+
+    def send_unsolicited(
+        self, session: Session | None, command: int, body: bytes, encrypt: bool = False, sign: bool = False
+    ) -> None:
+        """Send a notification (OPLOCK_BREAK): MessageId all ones, no credits, no TreeId (MS-SMB2 3.3.4.6, 3.3.4.7)."""
+        header = Header.__new__(Header)
+        header.credit_charge = header.status = header.flags = header.next_command = header.credits = 0
+        header.command = command
+        header.message_id = 0xFFFFFFFFFFFFFFFF
+        header.tree_id = header.async_id = 0
+        header.session_id = 0
+        header.signature = bytes(16)
+        frame = bytearray(HEADROOM + HEADER_SIZE)
+        write_header(frame, HEADROOM, header, STATUS_SUCCESS, 0, 0, tree_id=0)
+        frame += body
+        if encrypt and session is not None and session.sealer is not None:
+            self.send_sealed(frame, session)
+        else:
+            self.send_clear(frame)
+
+    def signer_of(self, session: Session) -> Signer | None:
+        """The key that signs on this connection: the channel's, else (a binding under way) the session's."""
+        channel: Channel | None = session.channels.get(self)
+        if channel is not None and channel.signer is not None:
+            return channel.signer
+        return session.signer
+
+    def sign_in_place(self, frame: bytearray, start: int, end: int, session: Session) -> None:
+        """Set FLAGS_SIGNED on the message frame[start:end] and sign it."""
+        signer = self.signer_of(session)
+        if signer is None:
+            return
+        frame[start + 16] |= FLAGS_SIGNED
+        with memoryview(frame) as whole, whole[start:end] as message:
+            signer.sign(message)
+
+    def hash_preauth(self, message: memoryview | bytes) -> None:
+        """Fold a NEGOTIATE message into Connection.PreauthIntegrityHashValue (3.1.1)."""
+        if self.dialect == DIALECT_311:
+            self.preauth_hash = preauth_update(self.preauth_hash, message)
+
+    # ---------------------------------------------------------------------------------------------------- ending
+
+    def fail(self, reason: str) -> None:
+        """The peer broke the protocol, or the server gives up on it: end this connection alone."""
+        self.close_reason = self.close_reason or reason
+        transport = self.transport
+        self.disconnected(reason)
+        transport.close(reason)
+
+    def disconnected(self, reason: str) -> None:
+        """The transport is gone (MS-SMB2 3.3.7.1): pending requests end, sessions lose this channel or are deleted."""
+        if self.closed:
+            return
+        self.move(ConnectionInput.END)
+        self.close_reason = self.close_reason or reason
+        self.server.connections.discard(self)
+        for request in list(self.pending.values()):
+            request.abort()
+        self.pending.clear()
+        self.pending_async.clear()
+        self.exchanges.clear()
+        for session in list(self.sessions.values()):
+            if len(session.channels) <= 1:
+                for open_ in list(session.opens.values()):
+                    open_life.disconnect_open(open_)
+                delete_session(session)
+            else:
+                session.channels.pop(self, None)
+                heir = next(iter(session.channels))
+                for open_ in session.opens.values():
+                    if open_.connection is self:
+                        open_.connection = heir
+        self.sessions.clear()

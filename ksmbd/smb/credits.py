@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Credits: the command sequence window, what a reply grants, and what a multi-credit request must pay.
+
+MS-SMB2 3.3.1.1 and 3.3.1.2 (algorithms), 3.3.5.2.3 (message ids), 3.3.5.2.5 (payload).
+"""
+from __future__ import annotations
+
+from struct import Struct
+from typing import Final
+
+from ksmbd.smb.constants import (
+    CHANGE_NOTIFY,
+    IOCTL,
+    NEGOTIATE,
+    QUERY_DIRECTORY,
+    QUERY_INFO,
+    READ,
+    SESSION_SETUP,
+    SET_INFO,
+    WRITE,
+)
+from ksmbd.smb.header import HEADER_SIZE
+from ksmbd.smb.status import STATUS_SUCCESS, ConnectionFatal
+
+CREDIT_UNIT: Final = 65536
+"""Bytes of payload that one credit pays for."""
+
+
+class SequenceWindow:
+    """Connection.CommandSequenceWindow: message ids from `low` up to, not including, `high`, less those used."""
+
+    __slots__ = ("low", "high", "used", "maximum")
+
+    def __init__(self, maximum: int) -> None:
+        self.low = 0
+        self.high = 1
+        self.used: set[int] = set()
+        self.maximum = maximum
+
+    @property
+    def outstanding(self) -> int:
+        """Credits that the client holds."""
+        return self.high - self.low - len(self.used)
+
+    def consume(self, message_id: int, charge: int) -> None:
+        """Use `charge` ids from `message_id`; raises ConnectionFatal for an id not granted or used before."""
+        end = message_id + charge
+        if message_id < self.low or end > self.high:
+            raise ConnectionFatal(f"message id {message_id} (charge {charge}) outside {self.low}..{self.high}")
+        used = self.used
+        if message_id == self.low and not used:
+            self.low = end
+            return
+        wanted = range(message_id, end)
+        if not used.isdisjoint(wanted):
+            raise ConnectionFatal(f"message id {message_id} used twice")
+        used.update(wanted)
+        while self.low in used:
+            used.remove(self.low)
+            self.low += 1
+
+    def grant(self, command: int, status: int, requested: int, charge: int) -> int:
+        """Credits for a reply: what the request cost, and as many more as it asks for within the maximum.
+
+        NEGOTIATE and an unfinished SESSION_SETUP get no more than they cost: who is not logged on holds one credit.
+        The window's span is bounded, so ids that a client skips for ever stop further grants, never a client's last."""
+        more = max(requested, 1) - 1
+        if command == NEGOTIATE or (command == SESSION_SETUP and status != STATUS_SUCCESS):
+            more = 0
+        room = min(self.maximum - self.outstanding, 2 * self.maximum - (self.high - self.low))
+        granted = min(charge + more, room, 0xFFFF)
+        if granted <= 0:
+            granted = 1 if self.outstanding == 0 else 0
+        self.high += granted
+        return granted
+
+
+_U32: Final = Struct("<I")
+# Offsets from the header's start of the 32-bit lengths that count, sent and expected (MS-SMB2 3.3.5.2.5)
+_PAYLOAD_FIELDS: Final[dict[int, tuple[int, ...]]] = {
+    READ: (HEADER_SIZE + 4,),
+    WRITE: (HEADER_SIZE + 4,),
+    IOCTL: (HEADER_SIZE + 28, HEADER_SIZE + 32, HEADER_SIZE + 40, HEADER_SIZE + 44),
+    QUERY_DIRECTORY: (HEADER_SIZE + 28,),
+    CHANGE_NOTIFY: (HEADER_SIZE + 4,),
+    QUERY_INFO: (HEADER_SIZE + 4, HEADER_SIZE + 12),
+    SET_INFO: (HEADER_SIZE + 4,),
+}
+
+
+def payload_size(command: int, message: memoryview) -> int:
+    """The larger of what a request carries and what it lets the reply carry, in bytes (MS-SMB2 3.3.5.2.5).
+
+    The body's fixed part was checked before."""
+    fields = _PAYLOAD_FIELDS.get(command)
+    if fields is None:
+        return 0
+    if command == IOCTL:  # InputCount + OutputCount against MaxInputResponse + MaxOutputResponse
+        input_count, max_input, output_count, max_output = (int(_U32.unpack_from(message, at)[0]) for at in fields)
+        return max(input_count + output_count, max_input + max_output)
+    return max(int(_U32.unpack_from(message, at)[0]) for at in fields)
+
+
+def charge_is_enough(charge: int, payload: int) -> bool:
+    """Whether CreditCharge pays for the payload; 0 pays as 1."""
+    return payload <= max(charge, 1) * CREDIT_UNIT

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""From a request to its command's module: the checks that MS-SMB2 3.3.5.2 makes for every command, as one table.
+
+`execute` gives the Reply at once, or the Task of a command that waits; `outcome` turns an ended Task into a Reply.
+"""
+from __future__ import annotations
+
+import logging
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+
+from ksmbd.smb import (
+    change_notify,
+    close,
+    create,
+    echo,
+    flush,
+    ioctl,
+    lock,
+    logoff,
+    negotiate,
+    oplock_break,
+    query_directory,
+    query_info,
+    read,
+    session_setup,
+    set_info,
+    tree_connect,
+    tree_disconnect,
+    write,
+)
+from ksmbd.smb import constants as c
+from ksmbd.smb.credits import charge_is_enough, payload_size
+from ksmbd.smb.signature_check import verify_signature
+from ksmbd.smb.header import HEADER_SIZE, error_body
+from ksmbd.smb.model import Session
+from ksmbd.smb.request import Handler, Reply, Request
+from ksmbd.smb.session_state import SessionInput, SessionState, next_state
+from ksmbd.smb.status import (
+    STATUS_ACCESS_DENIED,
+    STATUS_CANCELLED,
+    STATUS_INSUFFICIENT_RESOURCES,
+    STATUS_INVALID_PARAMETER,
+    STATUS_NETWORK_NAME_DELETED,
+    STATUS_NETWORK_SESSION_EXPIRED,
+    STATUS_USER_SESSION_DELETED,
+    ConnectionFatal,
+    NtStatusError,
+)
+from ksmbd.smb.waiting import Cancelled, Task
+
+if TYPE_CHECKING:
+    from ksmbd.smb.connection import Connection
+
+logger = logging.getLogger("ksmbd.smb")
+
+
+class Command(NamedTuple):
+    """What every request of a command needs before its module sees it."""
+
+    name: str
+    handle: Handler
+    structure_sizes: tuple[int, ...]
+    """StructureSize; an odd one counts the first byte of a variable part that may be absent."""
+    needs_session: bool = True
+    needs_tree: bool = True
+    when_expired: bool = False
+    """Served on a session whose credentials have expired (MS-SMB2 3.3.5.2.9)."""
+
+
+COMMANDS: Final[dict[int, Command]] = {
+    c.NEGOTIATE: Command("NEGOTIATE", negotiate.handle, (36,), needs_session=False, needs_tree=False),
+    c.SESSION_SETUP: Command("SESSION_SETUP", session_setup.handle, (25,), needs_session=False, needs_tree=False),
+    c.LOGOFF: Command("LOGOFF", logoff.handle, (4,), needs_tree=False, when_expired=True),
+    c.TREE_CONNECT: Command("TREE_CONNECT", tree_connect.handle, (9,), needs_tree=False),
+    c.TREE_DISCONNECT: Command("TREE_DISCONNECT", tree_disconnect.handle, (4,), when_expired=True),
+    c.CREATE: Command("CREATE", create.handle, (57,)),
+    c.CLOSE: Command("CLOSE", close.handle, (24,), when_expired=True),
+    c.FLUSH: Command("FLUSH", flush.handle, (24,)),
+    c.READ: Command("READ", read.handle, (49,)),
+    c.WRITE: Command("WRITE", write.handle, (49,)),
+    c.LOCK: Command("LOCK", lock.handle, (48,), when_expired=True),
+    c.IOCTL: Command("IOCTL", ioctl.handle, (57,)),
+    c.ECHO: Command("ECHO", echo.handle, (4,), needs_session=False, needs_tree=False),
+    c.QUERY_DIRECTORY: Command("QUERY_DIRECTORY", query_directory.handle, (33,)),
+    c.CHANGE_NOTIFY: Command("CHANGE_NOTIFY", change_notify.handle, (32,)),
+    c.QUERY_INFO: Command("QUERY_INFO", query_info.handle, (41,)),
+    c.SET_INFO: Command("SET_INFO", set_info.handle, (33,)),
+    c.OPLOCK_BREAK: Command("OPLOCK_BREAK", oplock_break.handle, (24, 36), needs_tree=False, when_expired=True),
+}
+
+
+def error_reply(status: int, data: bytes = b"") -> Reply:
+    """The ERROR Response (MS-SMB2 2.2.2)."""
+    return Reply(error_body(data), status)
+
+
+def execute(request: Request, sealed_by: Session | None) -> Reply | Task[Reply]:
+    """Check and run one element. ConnectionFatal passes; every other failure becomes an error response."""
+    try:
+        command = COMMANDS.get(request.header.command)
+        if command is None:
+            raise NtStatusError(STATUS_INVALID_PARAMETER)
+        _find_session(request, command, sealed_by)
+        check_structure(request, command)
+        _find_tree(request, command)
+        check_payment(request)
+        result = command.handle(request)
+        if isinstance(result, Reply):
+            return result
+        return Task(cast(Coroutine[Any, None, Reply], result), request.finished).start()
+    except NtStatusError as error:
+        return error_reply(error.status, error.data)
+    except ConnectionFatal:
+        raise
+    except Exception:
+        return unexpected(request)
+
+
+def outcome(request: Request, task: Task[Reply]) -> Reply:
+    """The Reply of an ended Task. ConnectionFatal ends the connection here, for there is no caller to catch it."""
+    error = task.error
+    if error is None:
+        return task.result()
+    if isinstance(error, NtStatusError):
+        return error_reply(error.status, error.data)
+    if isinstance(error, Cancelled):
+        return error_reply(STATUS_CANCELLED)
+    if isinstance(error, ConnectionFatal):
+        request.connection.fail(str(error))
+        return error_reply(STATUS_INVALID_PARAMETER)
+    if isinstance(error, Exception):
+        return unexpected(request, error)
+    raise error
+
+
+def unexpected(request: Request, error: BaseException | None = None) -> Reply:
+    """A defect of ours: logged with its traceback; the client hears of it, its connection and the others go on."""
+    logger.error("%s: unexpected failure", c.COMMAND_NAMES[request.header.command], exc_info=error or True)
+    if isinstance(error, MemoryError):
+        return error_reply(STATUS_INSUFFICIENT_RESOURCES)
+    return error_reply(STATUS_INVALID_PARAMETER)
+
+
+# ------------------------------------------------------------------------------------------------------- the checks
+
+
+def _find_session(request: Request, command: Command, sealed_by: Session | None) -> None:
+    """MS-SMB2 3.3.5.2.4 (signature), 3.3.5.2.9 (session), for a chain's later elements 3.3.5.2.7.2."""
+    header = request.header
+    connection = request.connection
+    chain = request.chain
+    related = bool(header.flags & c.FLAGS_RELATED_OPERATIONS)
+    session_id = chain.session_id if related else header.session_id
+    if not related:
+        chain.session_id = session_id
+    session = connection.sessions.get(session_id) if session_id else None
+    if sealed_by is not None and session_id != sealed_by.session_id and session_id:
+        # The transform header and the message must name one session (3.3.5.2.1.1)
+        raise ConnectionFatal("an encrypted message of another session than its transform header")
+    if header.command == c.SESSION_SETUP:
+        # Its own rules: a new session, a binding to a session of another connection (3.3.5.5)
+        if session is not None and header.flags & c.FLAGS_SIGNED and sealed_by is None:
+            verify_signature(request, session)
+        request.session_ = session
+        return
+    if session is None:
+        if not command.needs_session and not header.flags & c.FLAGS_SIGNED:
+            return
+        raise NtStatusError(STATUS_USER_SESSION_DELETED)
+    if session.state is SessionState.IN_PROGRESS or connection not in session.channels:
+        raise NtStatusError(STATUS_USER_SESSION_DELETED)
+    request.session_ = session
+    if sealed_by is None:
+        if header.flags & c.FLAGS_SIGNED:
+            verify_signature(request, session)
+            request.signed = True
+        elif session.signing_required and header.command != c.NEGOTIATE:
+            raise NtStatusError(STATUS_ACCESS_DENIED)
+        if session.encrypt_data and command.needs_session:
+            raise NtStatusError(STATUS_ACCESS_DENIED)
+    expires = session.expires
+    if expires and session.state is SessionState.VALID and connection.server.clock.monotonic() >= expires:
+        session.state = next_state(session.state, SessionInput.EXPIRE)
+    if session.state is SessionState.EXPIRED and command.needs_session and not command.when_expired:
+        raise NtStatusError(STATUS_NETWORK_SESSION_EXPIRED)
+
+
+def check_structure(request: Request, command: Command) -> None:
+    """The StructureSize is the command's, and the fixed part is there (MS-SMB2 3.3.5.2.6)."""
+    message = request.message
+    if len(message) < HEADER_SIZE + 2:
+        raise NtStatusError(STATUS_INVALID_PARAMETER, "no body")
+    size = message[HEADER_SIZE] | message[HEADER_SIZE + 1] << 8
+    if size not in command.structure_sizes or len(message) < HEADER_SIZE + (size & ~1):
+        raise NtStatusError(STATUS_INVALID_PARAMETER, "StructureSize")
+
+
+def _find_tree(request: Request, command: Command) -> None:
+    """MS-SMB2 3.3.5.2.11."""
+    header = request.header
+    session = request.session_
+    if session is None or header.command in (c.SESSION_SETUP, c.TREE_CONNECT, c.LOGOFF, c.ECHO):
+        return
+    chain = request.chain
+    if header.flags & c.FLAGS_RELATED_OPERATIONS and chain.tree_id:
+        tree_id = chain.tree_id
+    elif header.flags & c.FLAGS_ASYNC_COMMAND:
+        tree_id = 0
+    else:
+        tree_id = chain.tree_id = header.tree_id
+    tree = session.tree_connects.get(tree_id)
+    if tree is None:
+        if command.needs_tree:
+            raise NtStatusError(STATUS_NETWORK_NAME_DELETED)
+        return
+    if tree.encrypt_data and not request.sealed:
+        raise NtStatusError(STATUS_ACCESS_DENIED, "the share wants encryption")
+    request.tree_ = tree
+
+
+def check_payment(request: Request) -> None:
+    """MS-SMB2 3.3.5.2.5: a multi-credit request pays for the larger of its two payloads."""
+    connection: Connection = request.connection
+    if connection.supports_multi_credit:
+        payload = payload_size(request.header.command, request.message)
+        if payload > 65536 and not charge_is_enough(request.header.credit_charge, payload):
+            raise NtStatusError(STATUS_INVALID_PARAMETER, "CreditCharge")

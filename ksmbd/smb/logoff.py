@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""LOGOFF (MS-SMB2 2.2.7, 2.2.8, 3.3.5.6)."""
+from __future__ import annotations
+
+from ksmbd.smb.request import Reply, Request
+from ksmbd.smb.session_life import delete_session
+
+
+def handle(request: Request) -> Reply:
+    """End the session on all its channels; its opens are closed, its pending requests ended.
+
+    The reply still is signed or encrypted with the session's keys: the Session object keeps them."""
+    session = request.session
+    for connection in list(session.channels):
+        for other in list(connection.pending.values()):
+            if other.session_ is session and other is not request:
+                other.cancel()
+    signer = request.connection.signer_of(session)
+    delete_session(session)
+    session.signer = signer  # a later channel's key differs from the session's own
+    return Reply(b"\x04\0\0\0")

@@ -1,0 +1,276 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""SESSION_SETUP (MS-SMB2 2.2.5, 2.2.6, 3.3.5.5): a new session, another round, re-authentication, a channel's binding."""
+from __future__ import annotations
+
+from struct import Struct
+from typing import Final
+
+from ksmbd.smb import constants as c
+from ksmbd.smb import open_life
+from ksmbd.smb.signature_check import verify_signature
+from ksmbd.smb.header import HEADER_SIZE
+from ksmbd.smb.model import Channel, Session
+from ksmbd.smb.ports import Identity
+from ksmbd.smb.request import Reply, Request
+from ksmbd.smb.session_life import Exchange, delete_session
+from ksmbd.smb.session_state import SessionInput, SessionState, next_state
+from ksmbd.smb.status import (
+    STATUS_ACCESS_DENIED,
+    STATUS_INVALID_PARAMETER,
+    STATUS_MORE_PROCESSING_REQUIRED,
+    STATUS_NETWORK_SESSION_EXPIRED,
+    STATUS_NOT_SUPPORTED,
+    STATUS_REQUEST_NOT_ACCEPTED,
+    STATUS_SUCCESS,
+    STATUS_TOO_MANY_SESSIONS,
+    STATUS_USER_SESSION_DELETED,
+    NtStatusError,
+    WireError,
+)
+
+_REQUEST: Final = Struct("<HBBIIHHQ")
+_RESPONSE: Final = Struct("<HHHH")
+
+
+async def handle(request: Request) -> Reply:
+    """One round of a log-on."""
+    connection = request.connection
+    reader = request.reader()
+    _, flags, security_mode, _, _, offset, length, previous = reader.unpack(_REQUEST)
+    if length and offset < HEADER_SIZE + _REQUEST.size:
+        raise WireError("SecurityBufferOffset")
+    token = bytes(reader.at(offset, length)) if length else b""
+    if connection.server.settings.encryption == "mandatory" and not connection.cipher:
+        raise NtStatusError(STATUS_ACCESS_DENIED, "the server wants encryption, which the client cannot do")
+    exchange = _exchange(request, bool(flags & c.SESSION_FLAG_BINDING))
+    if exchange.busy:
+        raise NtStatusError(STATUS_REQUEST_NOT_ACCEPTED, "a round of this exchange is being handled")
+    session = exchange.session
+    request.session_ = session
+    request.exchange = exchange
+    request.set_reply_session(session.session_id)
+    # Rounds of a binding or a re-authentication are signed with the key that the session has
+    request.sign_reply = bool(request.header.flags & c.FLAGS_SIGNED) and session.identity is not None
+    if connection.dialect == c.DIALECT_311:
+        exchange.hash_message(request.message)
+    exchange.busy = True
+    try:
+        step = await exchange.authenticator.step(token)
+        if step.identity is None:
+            return Reply(_response(0, step.token), STATUS_MORE_PROCESSING_REQUIRED)
+        if session.state is SessionState.DELETED:
+            raise NtStatusError(STATUS_USER_SESSION_DELETED)
+        if exchange.binding:
+            _bind(request, exchange, step.identity)
+        elif session.state is SessionState.IN_PROGRESS:
+            _establish(request, exchange, step.identity, security_mode, previous)
+        else:
+            _reauthenticate(request, session, step.identity)
+    except NtStatusError:
+        connection.exchanges.remove(session.session_id)
+        if session.state is SessionState.IN_PROGRESS or (
+            session.state is not SessionState.DELETED and not exchange.binding
+        ):
+            # A new session's failure, or a re-authentication's: the session is gone (3.3.5.5.3). A failed binding
+            # leaves the session of the other connection as it was.
+            delete_session(session)
+            connection.sessions.pop(session.session_id, None)
+        raise
+    finally:
+        exchange.busy = False
+    connection.exchanges.remove(session.session_id)
+    return Reply(_response(_session_flags(session), step.token), STATUS_SUCCESS)
+
+
+def _response(flags: int, token: bytes) -> bytes:
+    """The SESSION_SETUP response's body (MS-SMB2 2.2.6)."""
+    return _RESPONSE.pack(9, flags, HEADER_SIZE + _RESPONSE.size, len(token)) + token
+
+
+def _session_flags(session: Session) -> int:
+    identity = session.identity
+    assert identity is not None
+    if identity.is_anonymous:
+        return c.SESSION_FLAG_IS_NULL
+    if identity.is_guest:
+        return c.SESSION_FLAG_IS_GUEST
+    return c.SESSION_FLAG_ENCRYPT_DATA if session.encrypt_data else 0
+
+
+# ---------------------------------------------------------------------------------------------- which exchange it is
+
+
+def _exchange(request: Request, binding: bool) -> Exchange:
+    """The exchange that this round belongs to, made where it is the first (MS-SMB2 3.3.5.5, steps 3 to 6)."""
+    connection = request.connection
+    session_id = request.header.session_id
+    if session_id == 0:
+        return _new_session(request)
+    exchange = connection.exchanges.get(session_id)
+    if binding and connection.dialect >= c.DIALECT_300:
+        if exchange is not None and exchange.binding:
+            _check_binding_signature(request, exchange.session)
+            return exchange
+        return _new_binding(request)
+    if binding and request.session_ is None:
+        # Binding is a matter of 3.x with multichannel (step 4); elsewhere it is refused for who knows the session
+        raise NtStatusError(
+            STATUS_REQUEST_NOT_ACCEPTED if session_id in request.server.sessions else STATUS_USER_SESSION_DELETED
+        )
+    session = connection.sessions.get(session_id)
+    if session is None:
+        raise NtStatusError(STATUS_USER_SESSION_DELETED)
+    if exchange is not None:
+        return exchange
+    # A valid or expired session: re-authentication. It must be signed (or sealed) where the session signs.
+    if session.signing_required and not request.sealed and not request.header.flags & c.FLAGS_SIGNED:
+        raise NtStatusError(STATUS_ACCESS_DENIED, "re-authentication is not signed")
+    return _begin(request, session)
+
+
+def _begin(request: Request, session: Session, binding: bool = False) -> Exchange:
+    connection = request.connection
+    server = request.server
+    exchange = Exchange(
+        session, server.security.authenticator(server.daemon), connection.preauth_hash, binding=binding
+    )
+    connection.exchanges.add(exchange)
+    return exchange
+
+
+def _new_session(request: Request) -> Exchange:
+    connection = request.connection
+    server = request.server
+    if len(server.sessions) >= server.settings.max_sessions:
+        raise NtStatusError(STATUS_TOO_MANY_SESSIONS)
+    session = Session(server.new_id(), server, connection.dialect, connection.client_guid)
+    session.creation_time = server.clock.filetime()
+    server.sessions[session.session_id] = session
+    connection.sessions[session.session_id] = session
+    # The channel is known from the start: the connection's end takes an unfinished log-on with it
+    session.channels[connection] = Channel(connection)
+    return _begin(request, session)
+
+
+def _new_binding(request: Request) -> Exchange:
+    """Step 4: every condition has its status; the session of the other connection is never changed by a refusal."""
+    connection = request.connection
+    server = request.server
+    header = request.header
+    session = server.sessions.get(header.session_id)
+    if not server.settings.multichannel:
+        raise NtStatusError(STATUS_REQUEST_NOT_ACCEPTED)
+    if session is None:
+        raise NtStatusError(STATUS_USER_SESSION_DELETED)
+    if connection in session.channels:
+        raise NtStatusError(STATUS_REQUEST_NOT_ACCEPTED, "the session has this channel already")
+    if session.dialect != connection.dialect:
+        raise NtStatusError(STATUS_INVALID_PARAMETER, "the dialect of the session's connection differs")
+    if not header.flags & c.FLAGS_SIGNED and not request.sealed:
+        raise NtStatusError(STATUS_INVALID_PARAMETER, "an unsigned binding")
+    if session.client_guid != connection.client_guid:
+        raise NtStatusError(STATUS_USER_SESSION_DELETED, "the ClientGuid of the session's connection differs")
+    if session.state is SessionState.IN_PROGRESS:
+        raise NtStatusError(STATUS_REQUEST_NOT_ACCEPTED)
+    if session.state is SessionState.EXPIRED:
+        raise NtStatusError(STATUS_NETWORK_SESSION_EXPIRED)
+    if session.is_guest_or_anonymous:
+        raise NtStatusError(STATUS_NOT_SUPPORTED)
+    if session.cipher != connection.cipher or session.signing_algorithm != connection.signing_algorithm:
+        raise NtStatusError(STATUS_INVALID_PARAMETER, "the cipher or the signing algorithm differs")
+    _check_binding_signature(request, session)
+    return _begin(request, session, binding=True)
+
+
+def _check_binding_signature(request: Request, session: Session) -> None:
+    """A binding's rounds are signed with the session's own key: verified before anything else is believed."""
+    if request.sealed:
+        return
+    if not request.header.flags & c.FLAGS_SIGNED:
+        raise NtStatusError(STATUS_INVALID_PARAMETER, "an unsigned binding")
+    verify_signature(request, session)
+
+
+# ----------------------------------------------------------------------------------------------- how an exchange ends
+
+
+def _establish(
+    request: Request, exchange: Exchange, identity: Identity, security_mode: int, previous: int
+) -> None:
+    """MS-SMB2 3.3.5.5.3: keys, signing, encryption; the client's previous session goes."""
+    connection = request.connection
+    server = request.server
+    settings = server.settings
+    session = exchange.session
+    guest = identity.is_guest or identity.is_anonymous
+    if guest and (settings.signing_required or settings.encryption == "mandatory"):
+        raise NtStatusError(STATUS_ACCESS_DENIED, "no guests where signing or encryption is required")
+    session.identity = identity
+    session.expires = identity.expires
+    if not guest:
+        session.full_session_key = identity.session_key
+        session.session_key = identity.session_key[:16].ljust(16, b"\0")
+        keys = server.security.derive_keys(
+            session.dialect, identity.session_key, exchange.preauth_hash, connection.cipher
+        )
+        session.application_key = keys.application
+        session.signing_algorithm = connection.signing_algorithm
+        session.cipher = connection.cipher
+        session.signer = server.security.signer(session.signing_algorithm, keys.signing)
+        session.channels[connection].signer = session.signer
+        if connection.cipher:
+            session.sealer = server.security.sealer(connection.cipher, keys.encryption, keys.decryption)
+        session.signing_required = bool(
+            settings.signing_required or security_mode & c.NEGOTIATE_SIGNING_REQUIRED
+        )
+        session.encrypt_data = settings.encryption == "mandatory" and session.sealer is not None
+    session.state = next_state(session.state, SessionInput.AUTHENTICATED)
+    # 3.3.4.1.1: the final reply of a log-on with a key is signed, whatever was agreed
+    request.sign_reply = not guest
+    connection.raise_frame_limit()
+    if previous and previous != session.session_id:
+        _end_previous(request, session, previous)
+
+
+def _end_previous(request: Request, session: Session, previous: int) -> None:
+    """PreviousSessionId (3.3.5.5.3): the same user's session before a reconnect; its durable opens are kept."""
+    old = request.server.sessions.get(previous)
+    if old is None or old.identity is None or session.identity is None:
+        return
+    if (old.identity.account.lower(), old.identity.uid) != (session.identity.account.lower(), session.identity.uid):
+        return
+    for connection in list(old.channels):
+        for waiting in list(connection.pending.values()):
+            if waiting.session_ is old:
+                waiting.cancel()
+    for open_ in list(old.opens.values()):
+        open_life.disconnect_open(open_)
+    delete_session(old)
+
+
+def _reauthenticate(request: Request, session: Session, identity: Identity) -> None:
+    """The keys stay (3.3.5.5.3); the user must be who the session belongs to."""
+    old = session.identity
+    if old is None or identity.account.lower() != old.account.lower() or identity.is_anonymous != old.is_anonymous:
+        raise NtStatusError(STATUS_ACCESS_DENIED, "re-authentication as another user")
+    session.expires = identity.expires
+    session.identity = identity
+    session.state = next_state(session.state, SessionInput.REAUTHENTICATED)
+    request.sign_reply = not session.is_guest_or_anonymous
+
+
+def _bind(request: Request, exchange: Exchange, identity: Identity) -> None:
+    """The session gets a channel with a signing key of its own; another user is refused (3.3.5.5.2)."""
+    connection = request.connection
+    session = exchange.session
+    owner = session.identity
+    if owner is None or identity.account.lower() != owner.account.lower() or identity.is_guest or identity.is_anonymous:
+        raise NtStatusError(STATUS_ACCESS_DENIED, "a binding by another user")
+    keys = request.server.security.derive_keys(
+        session.dialect, identity.session_key, exchange.preauth_hash, connection.cipher
+    )
+    channel = Channel(connection, request.server.security.signer(session.signing_algorithm, keys.signing))
+    session.channels[connection] = channel
+    connection.sessions[session.session_id] = session
+    connection.raise_frame_limit()
+    request.sign_reply = True

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""TREE_CONNECT (MS-SMB2 2.2.9, 2.2.10, 3.3.5.7)."""
+from __future__ import annotations
+
+from struct import Struct
+from typing import Final
+
+from ksmbd.smb import constants as c
+from ksmbd.smb.header import HEADER_SIZE
+from ksmbd.smb.model import Session, TreeConnect
+from ksmbd.smb.ports import ShareConfig
+from ksmbd.smb.request import Reply, Request
+from ksmbd.smb.status import (
+    STATUS_ACCESS_DENIED,
+    STATUS_BAD_NETWORK_NAME,
+    STATUS_INSUFFICIENT_RESOURCES,
+    STATUS_REQUEST_NOT_ACCEPTED,
+    STATUS_USER_SESSION_DELETED,
+    ConnectionFatal,
+    NtStatusError,
+    WireError,
+)
+
+_REQUEST: Final = Struct("<HHHH")
+_RESPONSE: Final = Struct("<HBBIII")
+FLAG_EXTENSION_PRESENT: Final = 0x0004
+
+# KSMBD_TREE_CONN_STATUS of mountd -> NTSTATUS
+_REFUSALS: Final[dict[int, int]] = {
+    1: STATUS_INSUFFICIENT_RESOURCES,
+    2: STATUS_BAD_NETWORK_NAME,
+    3: STATUS_ACCESS_DENIED,
+    4: STATUS_ACCESS_DENIED,
+    5: STATUS_ACCESS_DENIED,
+    6: STATUS_REQUEST_NOT_ACCEPTED,
+    7: STATUS_REQUEST_NOT_ACCEPTED,
+    8: STATUS_REQUEST_NOT_ACCEPTED,
+    9: STATUS_ACCESS_DENIED,
+}
+TREE_CONN_READ_ONLY: Final = 2
+TREE_CONN_WRITABLE: Final = 4
+TREE_CONN_ADMIN: Final = 8
+_PIPE_ACCESS: Final = c.FILE_GENERIC_READ | c.FILE_GENERIC_WRITE | c.FILE_EXECUTE
+_MAX_PATH: Final = 2048
+"""Bytes of the path name: a server of 15 and a share of 80 characters are far below it."""
+
+
+def share_name(path: str) -> str:
+    """The share in `\\\\server\\share`; raises STATUS_INVALID_PARAMETER or BAD_NETWORK_NAME for what is no such path."""
+    parts = path.lstrip("\\").split("\\")
+    if not path.startswith("\\") or len(parts) != 2 or not parts[1]:
+        raise NtStatusError(STATUS_BAD_NETWORK_NAME, path)
+    return parts[1]
+
+
+def _account_flags(session: Session) -> int:
+    identity = session.identity
+    assert identity is not None
+    return 16 if identity.is_guest or identity.is_anonymous else 0  # KSMBD_USER_FLAG_GUEST_ACCOUNT
+
+
+def must_be_protected(request: Request) -> bool:
+    """MS-SMB2 3.3.5.7: under 3.1.1 a log-on with a key signs or encrypts this request, lest a downgrade go unseen."""
+    session = request.session
+    return (
+        request.connection.dialect == c.DIALECT_311
+        and not session.is_guest_or_anonymous
+        and not request.sealed
+        and not request.signed
+    )
+
+
+async def handle(request: Request) -> Reply:
+    """Connect the session to a share; mountd decides who may."""
+    if must_be_protected(request):
+        raise ConnectionFatal("TREE_CONNECT neither signed nor encrypted")
+    reader = request.reader()
+    _, flags, offset, length = reader.unpack(_REQUEST)
+    if length > _MAX_PATH:
+        raise WireError("PathLength")
+    if flags & FLAG_EXTENSION_PRESENT and request.connection.dialect == c.DIALECT_311:
+        # 2.2.9.1: PathOffset counts from the start of the extension, which follows the fixed part
+        extension = reader.restrict(HEADER_SIZE + _REQUEST.size, len(reader) - HEADER_SIZE - _REQUEST.size)
+        path = extension.restrict(offset, length).utf16(length)
+    else:
+        if offset < HEADER_SIZE + _REQUEST.size:
+            raise WireError("PathOffset")
+        path = reader.restrict(offset, length).utf16(length)
+    name = share_name(path)
+    session = request.session
+    server = request.server
+    share = await server.daemon.share_config(name)
+    if share is None:
+        raise NtStatusError(STATUS_BAD_NETWORK_NAME, name)
+    if share.encrypt and not request.connection.cipher:
+        raise NtStatusError(STATUS_ACCESS_DENIED, "the share wants encryption, which the client cannot do")
+    if share.encrypt and session.sealer is None:
+        raise NtStatusError(STATUS_ACCESS_DENIED, "the share wants encryption, for which the session has no key")
+    if session.tree_connects and len(session.tree_connects) >= 0xFFFF:
+        raise NtStatusError(STATUS_INSUFFICIENT_RESOURCES)
+    session.next_tree_id += 1
+    tree_id = session.next_tree_id
+    identity = session.identity
+    assert identity is not None
+    answer = await server.daemon.tree_connect(
+        session.session_id, tree_id, identity.account, _account_flags(session), share.name, request.connection.transport.peer
+    )
+    if answer.status:
+        raise NtStatusError(_REFUSALS.get(answer.status, STATUS_ACCESS_DENIED), name)
+    tree: TreeConnect | None = None
+    try:
+        if server.sessions.get(session.session_id) is not session:
+            raise NtStatusError(STATUS_USER_SESSION_DELETED)
+        tree = _connect(request, share, tree_id, answer.flags)
+    finally:
+        if tree is None:
+            server.daemon.tree_disconnect(session.session_id, tree_id)
+    session.tree_connects[tree_id] = tree
+    request.set_reply_tree(tree_id)
+    return Reply(_response(tree))
+
+
+def _connect(request: Request, share: ShareConfig, tree_id: int, flags: int) -> TreeConnect:
+    session = request.session
+    server = request.server
+    identity = session.identity
+    assert identity is not None
+    now = server.clock.filetime()
+    encrypt = share.encrypt and session.sealer is not None
+    if share.is_pipe:
+        return TreeConnect(tree_id, session, share, None, _PIPE_ACCESS, encrypt_data=encrypt, creation_time=now)
+    read_only = not flags & TREE_CONN_WRITABLE
+    volume = server.files.volume(share, identity, read_only)
+    try:
+        access = volume.maximal_access()
+    except BaseException:
+        volume.close()
+        raise
+    if read_only:
+        access &= ~(
+            c.FILE_WRITE_DATA | c.FILE_APPEND_DATA | c.FILE_WRITE_EA | c.FILE_WRITE_ATTRIBUTES | c.FILE_DELETE_CHILD
+            | c.DELETE | c.WRITE_DAC | c.WRITE_OWNER
+        )  # fmt: skip
+    return TreeConnect(
+        tree_id, session, share, volume, access, read_only=read_only, is_admin=bool(flags & TREE_CONN_ADMIN),
+        encrypt_data=encrypt, creation_time=now,
+    )  # fmt: skip
+
+
+def _response(tree: TreeConnect) -> bytes:
+    """The TREE_CONNECT response (MS-SMB2 2.2.10)."""
+    share = tree.share
+    share_flags = c.SHAREFLAG_NO_CACHING if share.is_pipe else c.SHAREFLAG_MANUAL_CACHING
+    if tree.encrypt_data:
+        share_flags |= c.SHAREFLAG_ENCRYPT_DATA
+    if share.options.get("hide unreadable", "no") in ("yes", "true", "1", "enable"):
+        share_flags |= c.SHAREFLAG_ACCESS_BASED_DIRECTORY_ENUM
+    capabilities = 0
+    if share.flags >> 16 & 1 and tree.session.dialect >= c.DIALECT_300:  # KSMBD_SHARE_FLAG_CONTINUOUS_AVAILABILITY
+        capabilities |= c.SHARE_CAP_CONTINUOUS_AVAILABILITY
+    kind = c.SHARE_TYPE_PIPE if share.is_pipe else c.SHARE_TYPE_DISK
+    return _RESPONSE.pack(16, kind, 0, share_flags, capabilities, tree.maximal_access)
