@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Parcel, a message as the rooms use it, to and from bytes. A peer's bytes are checked before pyroute2 sees them."""
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from ksmbd.ipc.constants import Attribute, Event
+from ksmbd.ipc.messages import (
+    GENL_VERSION,
+    MESSAGE_TYPE,
+    NLA_HEADER_SIZE,
+    NLA_PAYLOAD_MAX,
+    STRUCTURES,
+    Message,
+    text_of,
+)
+from ksmbd.smb.reader import Reader
+from ksmbd.smb.status import WireError
+
+_NLA_TYPE_MASK: Final = 0x3FFF
+_NUMBERS: Final = {
+    Attribute.HANDLE, Attribute.ENCRYPT, Attribute.FORCE_UID, Attribute.FORCE_GID, Attribute.SIZE, Attribute.WORKERS,
+    Attribute.BPF, Attribute.PID,
+}  # fmt: skip
+
+
+@dataclass(slots=True)
+class Parcel:
+    """A message as the rooms use it: the event, KSMBD's structure as fields, and our attributes."""
+
+    event: Event
+    fields: dict[str, Any] = field(default_factory=dict)
+    """Texts are `str` when sent, `bytes` with their NULs when received (`text_of` reads them)."""
+    numbers: dict[Attribute, int] = field(default_factory=dict)
+    texts: dict[Attribute, str] = field(default_factory=dict)
+    options: dict[str, str] = field(default_factory=dict)
+    rows: list[dict[str, str]] = field(default_factory=list)
+    addresses: list[str] = field(default_factory=list)
+
+    @property
+    def handle(self) -> int:
+        """The request's handle: the structure's, or our attribute."""
+        return int(self.fields.get("handle", self.numbers.get(Attribute.HANDLE, 0)))
+
+    def text(self, name: str) -> str:
+        """A text of the structure."""
+        return text_of(self.fields[name])
+
+
+def _name(attribute: Attribute) -> str:
+    return attribute.name
+
+
+def _pair(name: str, value: str) -> dict[str, Any]:
+    return {"attrs": [("NAME", _escape(name)), ("VALUE", _escape(value))]}
+
+
+def _escape(text: str) -> str:
+    """asciiz ends at a NUL: none may be inside."""
+    data = text.encode("utf-8", "surrogateescape")
+    if b"\0" in data or len(data) >= NLA_PAYLOAD_MAX:
+        raise ValueError(f"a text of {len(data)} bytes, or with NUL, cannot be an attribute")
+    return data  # type: ignore[return-value]  # pyroute2 takes bytes as they are
+
+
+def encode(parcel: Parcel, sequence: int = 0, port: int = 0) -> bytes:
+    """A message's bytes. ValueError: something does not fit its field."""
+    message = Message()
+    message["cmd"] = int(parcel.event)
+    message["version"] = GENL_VERSION
+    message["header"] = {"type": MESSAGE_TYPE, "flags": 0, "sequence_number": sequence & 0xFFFFFFFF, "pid": port}
+    attributes: list[tuple[str, Any]] = []
+    if parcel.event in STRUCTURES:
+        attributes.append((parcel.event.name, _structure_value(parcel.event, parcel.fields)))
+    attributes += [(_name(key), number) for key, number in parcel.numbers.items()]
+    attributes += [(_name(key), _escape(text)) for key, text in parcel.texts.items()]
+    attributes += [("ADDRESS", _escape(text)) for text in parcel.addresses]
+    attributes += [("OPTION", _pair(name, value)) for name, value in parcel.options.items()]
+    attributes += [
+        ("ROW", {"attrs": [("CELL", _pair(name, value)) for name, value in row.items()]}) for row in parcel.rows
+    ]
+    message["attrs"] = attributes
+    try:
+        message.encode()
+    except struct.error as error:  # an attribute of more than 65535 bytes
+        raise ValueError(f"{parcel.event.name}: {error}") from None
+    return bytes(message.data)
+
+
+def _structure_value(event: Event, fields: Mapping[str, Any]) -> dict[str, Any]:
+    structure = STRUCTURES[event]
+    names = {name for name, _ in structure.fields}
+    unknown = set(fields) - names
+    if unknown:
+        raise ValueError(f"{event.name} has no field {', '.join(sorted(unknown))}")
+    payload = fields.get("payload", b"")
+    if structure.fixed_size() + len(payload) > NLA_PAYLOAD_MAX:
+        raise ValueError(f"{event.name}: a payload of {len(payload)} bytes is too long for one message")
+    return dict(fields)
+
+
+def decode(data: bytes) -> Parcel:
+    """A message from its bytes. WireError: malformed in any way; pyroute2 sees only what was checked here."""
+    reader = Reader(data)
+    length = reader.u32()
+    if length != len(data):
+        raise WireError(f"netlink length {length} of {len(data)} bytes")
+    kind = reader.u16()
+    reader.skip(10)
+    if kind != MESSAGE_TYPE:
+        raise WireError(f"netlink type {kind}")
+    command, version = reader.u8(), reader.u8()
+    reader.skip(2)
+    if version != GENL_VERSION:
+        raise WireError(f"version {version}")
+    try:
+        event = Event(command)
+    except ValueError:
+        raise WireError(f"unknown message {command}") from None
+    found = _check_attributes(reader, event)
+    if event in STRUCTURES and not found:
+        raise WireError(f"{event.name} without its structure")
+    message = Message(bytearray(data))
+    message.decode()
+    parcel = Parcel(event)
+    for name, value in ((slot[0], slot[1]) for slot in message["attrs"]):
+        _collect(parcel, name, value)
+    return parcel
+
+
+def _check_attributes(reader: Reader, event: Event) -> bool:
+    """Walk the attributes in bounds; whether KSMBD's structure is there, complete."""
+    found = False
+    while reader.remaining:
+        offset = reader.position
+        size, kind = reader.u16(), reader.u16() & _NLA_TYPE_MASK
+        if size < NLA_HEADER_SIZE:
+            raise WireError(f"attribute of {size} bytes at {offset}")
+        body = reader.restrict(reader.position, size - NLA_HEADER_SIZE)
+        reader.skip(min(-(-(size - NLA_HEADER_SIZE) // 4) * 4, reader.remaining))
+        if kind == event and event in STRUCTURES and not found:
+            _check_structure(event, len(body))
+            found = True
+        elif kind < Attribute.HANDLE:
+            raise WireError(f"attribute {kind} in {event.name}")
+        elif kind in (Attribute.OPTION,):
+            _check_nested(body, 1)
+        elif kind == Attribute.ROW:
+            _check_nested(body, 2)
+        elif kind in _NUMBERS and len(body) != 4:
+            raise WireError(f"attribute {kind} of {len(body)} bytes")
+    return found
+
+
+def _check_structure(event: Event, size: int) -> None:
+    structure = STRUCTURES[event]
+    fixed = structure.fixed_size()
+    if size < fixed or (size > fixed and not structure.tail):
+        raise WireError(f"{event.name} has {fixed} bytes, not {size}")
+
+
+def _check_nested(reader: Reader, depth: int) -> None:
+    while reader.remaining:
+        size = reader.u16()
+        reader.skip(2)
+        if size < NLA_HEADER_SIZE:
+            raise WireError(f"nested attribute of {size} bytes")
+        body = reader.view(size - NLA_HEADER_SIZE)
+        if depth > 1:
+            _check_nested(Reader(body), depth - 1)
+        reader.skip(min(-size % 4, reader.remaining))
+
+
+def _collect(parcel: Parcel, name: str, value: Any) -> None:
+    if name == parcel.event.name and parcel.event in STRUCTURES:
+        hidden = ("header", "reserved", "_padding")
+        parcel.fields = {key: item for key, item in dict(value).items() if key not in hidden}
+        return
+    attribute = Attribute.__members__.get(name)
+    if attribute is None:
+        return  # from a newer peer
+    if attribute in _NUMBERS:
+        parcel.numbers[attribute] = int(value)
+    elif attribute is Attribute.OPTION:
+        key, text = _cells(value)
+        parcel.options[key] = text
+    elif attribute is Attribute.ROW:
+        parcel.rows.append(dict(_cells(cell) for cell_name, cell in _slots(value) if cell_name == "CELL"))
+    elif attribute is Attribute.ADDRESS:
+        parcel.addresses.append(_plain(value))
+    else:
+        parcel.texts[attribute] = _plain(value)
+
+
+def _slots(value: Any) -> Sequence[tuple[str, Any]]:
+    return [(slot[0], slot[1]) for slot in value["attrs"]]
+
+
+def _cells(value: Any) -> tuple[str, str]:
+    cells = {name: _plain(text) for name, text in _slots(value)}
+    return cells.get("NAME", ""), cells.get("VALUE", "")
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.partition(b"\0")[0].decode("utf-8", "surrogateescape")
+    return str(value).partition("\0")[0]

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What mountd tells the engine when it starts: STARTING_UP, KSMBD's 744 bytes, and SETTINGS, what has no room there."""
+from __future__ import annotations
+
+import select
+import time
+from dataclasses import dataclass, field
+from typing import Final
+
+from ksmbd.ipc.channel import Channel
+from ksmbd.ipc.codec import Parcel
+from ksmbd.ipc.constants import Attribute, Event
+from ksmbd.ipc.messages import text_of
+from ksmbd.smb.status import WireError
+
+SIGNING_WORDS: Final = ("disabled", "enabled", "auto", "mandatory")
+"""`signing` of STARTING_UP is an index into these (KSMBD's tri-state and `mandatory`)."""
+
+_NUMBERS: Final = (
+    "tcp_port", "ipc_timeout", "deadtime", "file_max", "smb2_max_write", "smb2_max_read", "smb2_max_trans",
+    "share_fake_fscaps", "smb2_max_credits", "smbd_max_io_size", "max_connections", "max_ip_connections",
+)  # fmt: skip
+
+
+class NoSettings(Exception):
+    """mountd did not say what to start with."""
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """The engine's settings. Sizes in bytes, `deadtime` in minutes, `ipc_timeout` in seconds (0: for ever)."""
+
+    flags: int = 0
+    """GlobalFlag bits."""
+    signing: str = "auto"
+    min_prot: str = "SMB2_10"
+    max_prot: str = "SMB3_11"
+    netbios_name: str = "KSMBD SERVER"
+    work_group: str = "WORKGROUP"
+    server_string: str = "SMB SERVER"
+    tcp_port: int = 445
+    ipc_timeout: int = 0
+    deadtime: int = 0
+    file_max: int = 10000
+    smb2_max_write: int = 4 << 20
+    smb2_max_read: int = 4 << 20
+    smb2_max_trans: int = 1 << 20
+    share_fake_fscaps: int = 64
+    sub_auth: tuple[int, int, int] = (0, 0, 0)
+    smb2_max_credits: int = 8192
+    smbd_max_io_size: int = 8 << 20
+    max_connections: int = 256
+    bind_interfaces_only: bool = False
+    max_ip_connections: int = 32
+    interfaces: tuple[str, ...] = ()
+    workers: int = 1
+    bpf: bool = True
+    options: dict[str, str] = field(default_factory=dict)
+    """Further parameters of [global] by their name in ksmbd.conf (`max active sessions`, `ntlm auth`, `lookup port`,
+    `restrict anonymous`, `map to guest`, `guest account`, `kerberos support`, `smb3 encryption`), booleans as yes
+    and no, and `state directory`."""
+
+    def parcels(self) -> tuple[Parcel, Parcel]:
+        """STARTING_UP and SETTINGS. ValueError from encoding them: a text that does not fit."""
+        interfaces = b"".join(name.encode() + b"\0" for name in self.interfaces)
+        fields = {name: getattr(self, name) for name in _NUMBERS}
+        fields.update(
+            flags=self.flags,
+            signing=SIGNING_WORDS.index(self.signing),
+            min_prot=self.min_prot,
+            max_prot=self.max_prot,
+            netbios_name=self.netbios_name,
+            work_group=self.work_group,
+            server_string=self.server_string,
+            sub_auth=self.sub_auth,
+            bind_interfaces_only=int(self.bind_interfaces_only),
+            ifc_list_sz=len(interfaces),
+            payload=interfaces,
+        )
+        numbers = {Attribute.WORKERS: self.workers, Attribute.BPF: int(self.bpf)}
+        return (
+            Parcel(Event.STARTING_UP, fields=fields),
+            Parcel(Event.SETTINGS, numbers=numbers, options=dict(self.options)),
+        )
+
+    @classmethod
+    def from_parcels(cls, start: Parcel, more: Parcel) -> EngineSettings:
+        """The settings in the two messages. WireError: an index or length that cannot be."""
+        fields = start.fields
+        if not 0 <= fields["signing"] < len(SIGNING_WORDS):
+            raise WireError(f"signing {fields['signing']}")
+        if fields["ifc_list_sz"] != len(fields["payload"]):
+            raise WireError(f"ifc_list_sz {fields['ifc_list_sz']}")
+        interfaces = tuple(text_of(name) for name in fields["payload"].split(b"\0") if name)
+        return cls(
+            flags=fields["flags"],
+            signing=SIGNING_WORDS[fields["signing"]],
+            min_prot=start.text("min_prot"),
+            max_prot=start.text("max_prot"),
+            netbios_name=start.text("netbios_name"),
+            work_group=start.text("work_group"),
+            server_string=start.text("server_string"),
+            sub_auth=tuple(fields["sub_auth"]),
+            bind_interfaces_only=bool(fields["bind_interfaces_only"]),
+            interfaces=interfaces,
+            workers=max(1, more.numbers.get(Attribute.WORKERS, 1)),
+            bpf=bool(more.numbers.get(Attribute.BPF, 1)),
+            options=dict(more.options),
+            **{name: fields[name] for name in _NUMBERS},
+        )
+
+
+def receive_settings(channel: Channel, timeout: float = 10.0) -> EngineSettings:
+    """Wait for STARTING_UP and SETTINGS on the forker's channel (seconds). NoSettings: they did not come."""
+    deadline = time.monotonic() + timeout
+    start: Parcel | None = None
+    while True:
+        for parcel in channel.receive(1):
+            if parcel.event is Event.STARTING_UP:
+                start = parcel
+            elif parcel.event is Event.SETTINGS and start is not None:
+                try:
+                    return EngineSettings.from_parcels(start, parcel)
+                except WireError as error:
+                    raise NoSettings(f"the settings from ksmbd.mountd are malformed: {error}") from None
+            elif parcel.event is Event.SHUTTING_DOWN:
+                raise NoSettings("ksmbd.mountd is shutting down")
+        remaining = deadline - time.monotonic()
+        if remaining <= 0 or not select.select([channel.fileno()], [], [], remaining)[0]:
+            raise NoSettings("ksmbd.mountd sent no settings")
+
+
+def announce_listening(channel: Channel, addresses: list[str]) -> None:
+    """Tell mountd that clients can connect to these (`ADDRESS:PORT`). PeerGone where it is not there any more."""
+    channel.send(Parcel(Event.LISTENING, addresses=list(addresses)))
