@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ksmbd.smb.constants import DIALECT_210, DIALECT_311
 from ksmbd.smb.ports import (
@@ -28,6 +28,7 @@ from ksmbd.smb.ports import (
     Watch,
 )
 from ksmbd.smb.session_state import SessionState
+from ksmbd.smb.waiting import Future
 
 if TYPE_CHECKING:
     from ksmbd.smb.connection import Connection
@@ -59,7 +60,7 @@ class ServerSettings:
     worker: int = 1
     """Index of this worker; ids that must be unique among the workers carry it."""
     server_guid: bytes = bytes(16)
-    interfaces: Callable[[], list[NetworkInterface]] = field(default=lambda: [])
+    interfaces: Callable[[], list[NetworkInterface]] = field(default=list)
     """Asks the kernel for the addresses of FSCTL_QUERY_NETWORK_INTERFACE_INFO."""
 
 
@@ -223,6 +224,8 @@ class Open:
     """FilePositionInformation."""
     mode: int = 0
     """FileModeInformation."""
+    next_ea: int = 0
+    """Where the next FileFullEaInformation query goes on (MS-FSA 2.1.5.12.14)."""
     lock_sequences: dict[int, int] = field(default_factory=dict)
     """LockSequenceArray (MS-SMB2 3.3.5.14): index -> sequence number."""
     channel_sequence: int = 0
@@ -230,3 +233,5 @@ class Open:
     pending: set[Request] = field(default_factory=set)
     """Requests that wait on this open (notify, locks); CLOSE ends them."""
     closed: bool = False
+    waits: dict[Future[Any], int] = field(default_factory=dict)
+    """What requests on this open wait for (notify, locks), and the NTSTATUS that CLOSE ends each with."""

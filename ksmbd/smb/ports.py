@@ -5,7 +5,7 @@
 All calls come from one thread. What may take long returns a Future (ksmbd.smb.waiting), completed in that same thread.
 Failure towards the client is `NtStatusError`.
 
-Conventions: times are FILETIME integers (100 ns since 1601, MS-DTYP 2.3.3), 0 = "not given"; sizes and offsets are bytes;
+Conventions: times are FILETIME integers (100 ns since 1601, MS-DTYP 2.3.3), 0 = not given; sizes, offsets are bytes;
 names are `str` decoded from UTF-16 (unpaired surrogates kept), without leading backslash, components joined by `\\`.
 """
 from __future__ import annotations
@@ -335,6 +335,8 @@ class File(Protocol):
     """Folded stream name, '' = default."""
     path: str
     """Current path below the share, with `\\`, as the disk spells it; follows renames made through this server."""
+    parent_key: FileKey | None
+    """The containing directory, for directory leases; None for the share's root."""
     is_directory: bool
     granted_access: int
 
