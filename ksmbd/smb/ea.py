@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""FILE_FULL_EA_INFORMATION and FILE_GET_EA_INFORMATION lists (MS-FSCC 2.4.16 and 2.4.16.1).
+
+Names are bytes on the wire; here they are `str` through UTF-8 with surrogateescape, so that any byte survives.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterable
+from struct import Struct
+from typing import Final
+
+from ksmbd.smb.reader import Buffer, Reader
+from ksmbd.smb.status import STATUS_EA_LIST_INCONSISTENT, STATUS_INVALID_EA_NAME, NtStatusError, WireError
+
+_ENTRY: Final = Struct("<IBBH")
+"""NextEntryOffset, Flags, EaNameLength, EaValueLength."""
+_GET_ENTRY: Final = Struct("<IB")
+"""NextEntryOffset, EaNameLength."""
+FILE_NEED_EA: Final = 0x80
+_ILLEGAL: Final = frozenset(b'"*+,/:;<=>?[\\]|') | frozenset(range(0x20))
+"""MS-FSCC 2.4.16: what an EA name may not hold, with the control characters."""
+
+
+def _name(raw: bytes) -> str:
+    if not raw or not _ILLEGAL.isdisjoint(raw):
+        raise NtStatusError(STATUS_INVALID_EA_NAME, repr(raw))
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def parse_full_ea(data: Buffer) -> list[tuple[str, int, bytes]]:
+    """The (name, flags, value) entries of a FILE_FULL_EA_INFORMATION list.
+
+    STATUS_EA_LIST_INCONSISTENT for a broken chain (not aligned, out of bounds, no NUL after a name),
+    STATUS_INVALID_EA_NAME for an empty or illegal name."""
+    entries: list[tuple[str, int, bytes]] = []
+    offset = 0
+    while True:
+        reader = Reader(data, offset, None, STATUS_EA_LIST_INCONSISTENT)
+        following, flags, name_length, value_length = reader.unpack(_ENTRY)
+        name = reader.bytes(name_length)
+        if reader.u8():
+            raise WireError("no NUL after an EA name", STATUS_EA_LIST_INCONSISTENT)
+        value = reader.bytes(value_length)
+        entries.append((_name(name), flags, value))
+        if not following:
+            return entries
+        if following % 4 or following < reader.position - offset:
+            raise WireError("NextEntryOffset of an EA", STATUS_EA_LIST_INCONSISTENT)
+        offset += following
+        if offset > len(data):
+            raise WireError("NextEntryOffset beyond the list", STATUS_EA_LIST_INCONSISTENT)
+
+
+def parse_get_ea(data: Buffer) -> list[str]:
+    """The names of a FILE_GET_EA_INFORMATION list; errors as in parse_full_ea."""
+    names: list[str] = []
+    offset = 0
+    while True:
+        reader = Reader(data, offset, None, STATUS_EA_LIST_INCONSISTENT)
+        following, name_length = reader.unpack(_GET_ENTRY)
+        name = reader.bytes(name_length)
+        if reader.u8():
+            raise WireError("no NUL after an EA name", STATUS_EA_LIST_INCONSISTENT)
+        names.append(_name(name))
+        if not following:
+            return names
+        if following % 4 or following < reader.position - offset:
+            raise WireError("NextEntryOffset of an EA name", STATUS_EA_LIST_INCONSISTENT)
+        offset += following
+        if offset > len(data):
+            raise WireError("NextEntryOffset beyond the list", STATUS_EA_LIST_INCONSISTENT)
+
+
+def encode_full_ea(attributes: Iterable[tuple[str, int, bytes]], limit: int) -> tuple[bytearray, int]:
+    """As many whole entries as fit `limit` bytes, each on a 4-byte boundary; the list and the number of entries."""
+    out = bytearray()
+    last = 0
+    count = 0
+    for name, flags, value in attributes:
+        raw = name.encode("utf-8", "surrogateescape")[:255]
+        start = -(-len(out) // 4) * 4
+        if start + _ENTRY.size + len(raw) + 1 + len(value) > limit:
+            break
+        if count:
+            out += bytes(start - len(out))
+            out[last : last + 4] = (start - last).to_bytes(4, "little")
+        out += _ENTRY.pack(0, flags, len(raw), len(value)) + raw + b"\0" + value
+        last = start
+        count += 1
+    return out, count

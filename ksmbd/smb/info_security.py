@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""QUERY_INFO and SET_INFO of security descriptors (MS-SMB2 3.3.5.20.3 and 3.3.5.21.3)."""
+from __future__ import annotations
+
+from typing import Final
+
+from ksmbd.smb.constants import (
+    ACCESS_SYSTEM_SECURITY,
+    DACL_SECURITY_INFORMATION,
+    GROUP_SECURITY_INFORMATION,
+    LABEL_SECURITY_INFORMATION,
+    OWNER_SECURITY_INFORMATION,
+    READ_CONTROL,
+    SACL_SECURITY_INFORMATION,
+    WRITE_DAC,
+    WRITE_OWNER,
+)
+from ksmbd.smb.info_query import Answer, Query
+from ksmbd.smb.model import Open
+from ksmbd.smb.reader import Buffer
+from ksmbd.smb.status import (
+    STATUS_ACCESS_DENIED,
+    STATUS_BUFFER_TOO_SMALL,
+    STATUS_INVALID_PARAMETER,
+    STATUS_INVALID_SECURITY_DESCR,
+    STATUS_NOT_SUPPORTED,
+    NtStatusError,
+)
+
+ATTRIBUTE_SECURITY_INFORMATION: Final = 0x00000020
+SCOPE_SECURITY_INFORMATION: Final = 0x00000040
+BACKUP_SECURITY_INFORMATION: Final = 0x00010000
+_ALL_PARTS: Final = 0x0000007F | BACKUP_SECURITY_INFORMATION
+_HEADER_SIZE: Final = 20
+"""Of a self-relative SECURITY_DESCRIPTOR (MS-DTYP 2.4.6)."""
+
+QUERY_ACCESS: Final = (
+    (OWNER_SECURITY_INFORMATION | GROUP_SECURITY_INFORMATION | DACL_SECURITY_INFORMATION | LABEL_SECURITY_INFORMATION
+     | ATTRIBUTE_SECURITY_INFORMATION | SCOPE_SECURITY_INFORMATION | BACKUP_SECURITY_INFORMATION, READ_CONTROL),
+    (SACL_SECURITY_INFORMATION | BACKUP_SECURITY_INFORMATION, ACCESS_SYSTEM_SECURITY),
+)  # fmt: skip
+"""Parts asked for, and the access each set of them needs."""
+SET_ACCESS: Final = (
+    (OWNER_SECURITY_INFORMATION | GROUP_SECURITY_INFORMATION | LABEL_SECURITY_INFORMATION
+     | BACKUP_SECURITY_INFORMATION, WRITE_OWNER),
+    (DACL_SECURITY_INFORMATION | ATTRIBUTE_SECURITY_INFORMATION | BACKUP_SECURITY_INFORMATION, WRITE_DAC),
+    (SACL_SECURITY_INFORMATION | SCOPE_SECURITY_INFORMATION | BACKUP_SECURITY_INFORMATION, ACCESS_SYSTEM_SECURITY),
+)  # fmt: skip
+
+
+def _check(information: int, granted: int, rules: tuple[tuple[int, int], ...]) -> None:
+    for parts, needed in rules:
+        if information & parts and not granted & needed:
+            raise NtStatusError(STATUS_ACCESS_DENIED)
+
+
+def query_security(query: Query) -> Answer:
+    """The descriptor's parts in AdditionalInformation; too small a buffer learns the size needed in ErrorData."""
+    information = query.additional & _ALL_PARTS
+    _check(information, query.open.granted_access, QUERY_ACCESS)
+    if query.open.file is None:
+        raise NtStatusError(STATUS_NOT_SUPPORTED, "a pipe's descriptor")
+    descriptor = query.file.security_descriptor(information)
+    if len(descriptor) > query.limit:
+        raise NtStatusError(STATUS_BUFFER_TOO_SMALL, data=len(descriptor).to_bytes(4, "little"))
+    return Answer(descriptor)
+
+
+def set_security(open_: Open, information: int, descriptor: Buffer) -> None:
+    """Apply the parts in AdditionalInformation; the descriptor's inside is checked where it is parsed."""
+    information &= _ALL_PARTS
+    _check(information, open_.granted_access, SET_ACCESS)
+    if open_.file is None:
+        raise NtStatusError(STATUS_NOT_SUPPORTED, "a pipe's descriptor")
+    if len(descriptor) < _HEADER_SIZE:
+        raise NtStatusError(STATUS_INVALID_SECURITY_DESCR)
+    if not information:
+        raise NtStatusError(STATUS_INVALID_PARAMETER, "no part of the descriptor named")
+    open_.file.set_security_descriptor(information, bytes(descriptor))
