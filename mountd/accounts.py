@@ -122,7 +122,8 @@ def parse(content: bytes, path: str) -> Accounts:
         if reason:
             raise problem(reason)
         try:
-            digest = base64.b64decode(encoded.rstrip("=") + "==", validate=True)
+            bare = encoded.rstrip("=")
+            digest = base64.b64decode(bare + "=" * (-len(bare) % 4), validate=True)
         except (binascii.Error, ValueError):
             raise problem(f"the hash of {name} is not base64") from None
         if len(digest) != HASH_SIZE:
