@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""mountd's answers, from structures to what the port `Daemon` returns. WireError: lengths that contradict each other."""
+"""mountd's answers, as the port `Daemon` returns them. WireError: lengths that contradict each other."""
 from __future__ import annotations
 
 import struct

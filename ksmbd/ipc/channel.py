@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import logging
 import os
 import socket
 import struct
@@ -21,6 +20,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Final
 
+from ksmbd import log
 from ksmbd.ipc.codec import Parcel, decode, encode
 from ksmbd.smb.status import WireError
 
@@ -33,8 +33,6 @@ MESSAGE_MAX: Final = 512 << 10
 """The longest message received; longer ones are dropped with a line in the log."""
 QUEUE_MAX: Final = 4096
 """Messages that wait for a receiver that is full."""
-
-log = logging.getLogger("ksmbd.ipc")
 
 _CREDENTIALS: Final = struct.Struct("=iII")
 """struct ucred: pid, uid, gid."""
@@ -108,7 +106,7 @@ class Channel:
                     self._queue.clear()
                     raise PeerGone from None
                 dropped = self._queue.popleft()
-                log.error("ipc: a message of %d bytes cannot be sent: %s", len(dropped), error.strerror)
+                log.error(f"ipc: a message of {len(dropped)} bytes cannot be sent: {error.strerror}")
                 if error.errno == errno.EMSGSIZE:
                     raise ValueError(f"a message of {len(dropped)} bytes is too long for the socket") from None
                 raise
@@ -136,7 +134,7 @@ class Channel:
                     yield parcel
                     continue
             self.dropped += 1
-            log.warning("ipc: message of %d bytes dropped: %s", size, problem)
+            log.peer(f"ipc: message of {size} bytes dropped: {problem}")
 
     def _problem(self, ancillary: list[tuple[int, int, bytes]], flags: int, address: tuple[int, int]) -> str:
         """Why a message is not to be trusted, or ''."""

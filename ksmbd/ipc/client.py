@@ -7,7 +7,6 @@ number, so that an answer meant for a dead predecessor on the same socket finds 
 """
 from __future__ import annotations
 
-import logging
 import os
 import secrets
 from collections import deque
@@ -15,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
-from ksmbd import debug
+from ksmbd import debug, log
 from ksmbd.ipc.answers import RPC_ERRORS, fits, groups, login_response, pipe_data, share_config
 from ksmbd.ipc.channel import Channel, Congested, PeerGone
 from ksmbd.ipc.codec import Parcel
@@ -47,8 +46,6 @@ from ksmbd.smb.status import (
 from ksmbd.smb.waiting import Future
 
 T = TypeVar("T")
-log = logging.getLogger("ksmbd.ipc")
-
 PENDING_MAX: Final = 8192
 """Requests under way; more are refused with STATUS_INSUFFICIENT_RESOURCES."""
 HEARTBEAT_IDLE: Final = 5.0
@@ -126,7 +123,7 @@ class NetlinkDaemon:
             try:
                 self._handle(parcel)
             except WireError as error:
-                log.warning("ipc: malformed %s from ksmbd.mountd: %s", parcel.event.name, error)
+                log.warning(f"ipc: malformed {parcel.event.name} from ksmbd.mountd: {error}")
                 self._fail(parcel.handle, STATUS_INSUFF_SERVER_RESOURCES)
 
     # ------------------------------------------------------------------------------------------- the port's calls
@@ -327,24 +324,24 @@ class NetlinkDaemon:
     def _post(self, parcel: Parcel) -> None:
         """Send what has no answer. A failure is one line in the log."""
         if not self.lost and self._transmit(parcel):
-            log.error("ipc: %s could not be sent to ksmbd.mountd", parcel.event.name)
+            log.error(f"ipc: {parcel.event.name} could not be sent to ksmbd.mountd")
 
     def _transmit(self, parcel: Parcel) -> int:
         """Send; an NTSTATUS where that failed, else 0."""
         if debug.mask[0] & debug.IPC:
-            log.debug("to mountd: %s handle %d", parcel.event.name, parcel.handle)
+            log.debug(debug.IPC, f"to mountd: {parcel.event.name} handle {parcel.handle}")
         try:
             self._channel.send(parcel)
         except Congested:
             return STATUS_INSUFFICIENT_RESOURCES
         except ValueError as error:
-            log.warning("ipc: %s", error)
+            log.warning(f"ipc: {error}")
             return STATUS_INVALID_PARAMETER
         except PeerGone:
             self._lose("ksmbd.mountd is gone")
             return STATUS_INSUFF_SERVER_RESOURCES
         except OSError as error:
-            log.error("ipc: %s could not be sent: %s", parcel.event.name, error)
+            log.error(f"ipc: {parcel.event.name} could not be sent: {error}")
             return STATUS_INSUFF_SERVER_RESOURCES
         self._arm_retry()
         return 0
@@ -365,7 +362,7 @@ class NetlinkDaemon:
         self._arm_retry()
 
     def _timed_out(self, handle: int, event: Event) -> None:
-        log.warning("ipc: ksmbd.mountd did not answer %s within %g seconds", event.name, self._timeout)
+        log.warning(f"ipc: ksmbd.mountd did not answer {event.name} within {self._timeout:g} seconds")
         pipe = self._pipes.get(handle)
         if pipe is not None:
             pipe.broken = True  # a late answer could be taken for the next one's
@@ -442,7 +439,7 @@ class NetlinkDaemon:
     def _handle(self, parcel: Parcel) -> None:
         event = parcel.event
         if debug.mask[0] & debug.IPC:
-            log.debug("from mountd: %s handle %d", event.name, parcel.handle)
+            log.debug(debug.IPC, f"from mountd: {event.name} handle {parcel.handle}")
         if event is Event.HEARTBEAT_REQUEST:
             return
         if event is Event.RELOAD:
@@ -496,5 +493,5 @@ class NetlinkDaemon:
         for handle in list(self._waiting):
             self._fail(handle, STATUS_INSUFF_SERVER_RESOURCES)
         if notify:
-            log.error("ipc: %s", reason)
+            log.error(f"ipc: {reason}")
             self.on_lost(reason)
