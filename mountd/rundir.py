@@ -17,9 +17,6 @@ DEFAULT_CONFIG = "/etc/ksmbd/ksmbd.conf"
 DEFAULT_PWDDB = "/etc/ksmbd/ksmbdpwd.db"
 ENVIRONMENT = "KSMBD_RUNDIR"
 
-COMPONENTS = ("smb", "auth", "vfs", "oplock", "ipc", "conn", "rdma")
-"""The debug components, in the order in which class/ksmbd-control/debug lists them."""
-
 
 def default_rundir() -> str:
     """The run directory where no option names one: $KSMBD_RUNDIR, else /run/ksmbd."""

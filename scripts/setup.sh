@@ -6,7 +6,7 @@
 #   setup.sh test    to run the tests as well
 #
 # As root missing packages are installed; without root they are named, and the set-up goes on where it can.
-# Run again it does nothing but compare a checksum: .venv/.setup-PROFILE holds that of this file and pyproject.toml.
+# Run again it does nothing but compare a checksum: .venv/.setup-PROFILE holds that of what it depends on.
 set -eu
 
 profile=${1:?usage: setup.sh serve|test}
@@ -26,7 +26,7 @@ test) extra="[test]"; required="$required smbclient" ;;
 esac
 
 stamp=$venv/.setup-$profile
-key=$(cat pyproject.toml scripts/setup.sh | cksum)" $top"
+key=$({ cat pyproject.toml setup.py scripts/setup.sh; ls tools/__init__.py bpf/__init__.py 2>/dev/null; } | cksum)" $top"
 if [ -x "$venv/bin/ksmbd.mountd" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$key" ]; then
     exit 0
 fi

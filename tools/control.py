@@ -8,15 +8,15 @@ import errno
 import fcntl
 import json
 import os
-import re
 import select
 import signal
 import sys
 import time
 from collections.abc import Sequence
 
+from ksmbd import debug
 from mountd.commandline import HELP, RUNDIR, VERBOSE, VERSION, Command, Option, package_version
-from mountd.rundir import COMPONENTS, RunDirectory
+from mountd.rundir import RunDirectory
 
 COMMAND = Command(
     name="ksmbd.control",
@@ -27,7 +27,7 @@ COMMAND = Command(
         Option("r", "reload", "read the configuration and the user database again"),
         Option("l", "list", "list the shares that are served"),
         Option("d", "debug", "toggle debug prints of COMPONENT, and print which are on (in brackets);\n"
-                             "COMPONENT is all, " + ", ".join(COMPONENTS[:-1]) + " or " + COMPONENTS[-1], "COMPONENT"),
+                             "COMPONENT is all, " + ", ".join(debug.COMPONENTS), "COMPONENT"),
         Option("c", "ksmbd-version", "print the version of the engine"),
         Option("", "features", "print which features of the kernel are used, and why others are not"),
         Option("", "json", "print a list or the features as JSON"),
@@ -45,8 +45,6 @@ STOP_SECONDS = 60.0
 """How long it may take to end: clients are told and files closed first."""
 
 _ACTIONS = ("shutdown", "reload", "list", "debug", "ksmbd-version", "features")
-
-_DEBUG_LINE = re.compile(" ".join(rf"(?:{name}|\[{name}\])" for name in COMPONENTS))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -119,8 +117,8 @@ def _shutdown(rundir: RunDirectory, verbose: bool) -> None:
 
 
 def _debug(rundir: RunDirectory, component: str) -> None:
-    if component != "all" and component not in COMPONENTS:
-        COMMAND.fail(f"no component {component!r}: allowed is all, {', '.join(COMPONENTS)}")
+    if component != "all" and component not in debug.COMPONENTS:
+        COMMAND.fail(f"no component {component!r}: allowed is all, {', '.join(debug.COMPONENTS)}")
     _manager(rundir)
     try:
         folder = os.open(rundir.control, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -145,7 +143,7 @@ def _toggle(rundir: RunDirectory, component: str) -> str:
     while time.monotonic() < deadline:
         with contextlib.suppress(FileNotFoundError), open(rundir.debug, encoding="ascii", errors="replace") as stream:
             line = stream.read().strip()
-            if _DEBUG_LINE.fullmatch(line):
+            if debug.is_listing(line):
                 return line
         time.sleep(0.005)
     COMMAND.fail(f"the engine did not answer within {ANSWER_SECONDS:.0f} seconds")

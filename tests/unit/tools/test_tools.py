@@ -21,9 +21,10 @@ from pathlib import Path
 import pytest
 from ksmbd.tools import addshare, adduser, control, serve
 
+from ksmbd.debug import COMPONENTS
 from mountd import accounts
 from mountd.config import load
-from mountd.rundir import COMPONENTS, RunDirectory
+from mountd.rundir import RunDirectory
 
 
 @dataclass
@@ -432,7 +433,7 @@ class Engine:
     def watch(self) -> None:
         while not self.stop.wait(0.002):
             text = Path(self.path).read_text().strip()
-            names = COMPONENTS if text == "all" else (text,)
+            names = tuple(COMPONENTS) if text == "all" else (text,)
             if set(names) <= set(COMPONENTS):
                 self.on = self.on ^ set(names) if text != "all" else set() if self.on else set(COMPONENTS)
                 self.write()
