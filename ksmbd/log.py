@@ -7,6 +7,7 @@ is limited in rate, so that nobody fills the disk from outside. Debug prints are
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import syslog
@@ -117,3 +118,33 @@ def peer(text: str) -> None:
     if missed:
         _emit(syslog.LOG_INFO, f"{missed} more lines about clients were left out")
     _emit(syslog.LOG_INFO, _printable(text))
+
+
+class _Handler(logging.Handler):
+    """Records of `logging.getLogger("ksmbd.ROOM")` take the same way; debug records obey that room's toggle."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one record."""
+        try:
+            text = record.getMessage()
+        except (TypeError, ValueError) as problem:
+            text = f"{record.msg!r} ({problem})"
+        if record.levelno <= logging.DEBUG:
+            debug(_debug.COMPONENTS.get(record.name.partition(".")[2].partition(".")[0], 0), text)
+        elif record.exc_info and record.exc_info[1] is not None:
+            exception(text, record.exc_info[1])
+        elif record.levelno >= logging.ERROR:
+            error(text)
+        elif record.levelno >= logging.WARNING:
+            warning(text)
+        else:
+            info(text)
+
+
+def take_over_logging() -> None:
+    """Let the loggers below `ksmbd` print here. Once a process."""
+    logger = logging.getLogger("ksmbd")
+    if not any(isinstance(handler, _Handler) for handler in logger.handlers):
+        logger.addHandler(_Handler())
+    logger.setLevel(logging.DEBUG)
+    logger.propagate = False

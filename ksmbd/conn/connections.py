@@ -139,6 +139,8 @@ class Connections:
         if refused is not None:
             # Closed at once: the client learns it now, instead of waiting in a backlog.
             sock.close()
+            if self._counters is not None:
+                self._counters.refused()
             log.peer(f"connection from {address} refused: {refused}")
             return None
         try:
@@ -150,6 +152,8 @@ class Connections:
             sock.close()
             raise
         self._transports.add(transport)
+        if self._counters is not None:
+            self._counters.connected()
         if self._sweep_timer is None:
             self._sweep_timer = self._loop.call_later(SWEEP, self._sweep)
         if debug.mask[0] & debug.CONN:
@@ -193,6 +197,8 @@ class Connections:
     def _closed(self, transport: TcpTransport) -> None:
         self._transports.discard(transport)
         self._admission.release(transport.peer)
+        if self._counters is not None:
+            self._counters.disconnected()
         if debug.mask[0] & debug.CONN:
             log.debug(debug.CONN, f"{transport.peer}: connection closed")
         if not self._transports:

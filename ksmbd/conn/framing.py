@@ -2,9 +2,9 @@
 """Frames on a stream: the transport packet of MS-SMB2 2.1 (a zero byte and a 24-bit length), NetBIOS' beside it.
 
 `Receiver` owns no socket: it says where the next bytes go (`target`), is told how many came (`advance`), and gives
-whole frames (`next`). Small frames are slices of one scratch buffer that all connections of a loop share; a frame that
-did not come whole and is longer than `KEEP` gets a buffer of its own length, into which the rest is received directly.
-So no byte is copied more than twice, whatever the pieces in which it comes.
+whole frames (`next`), each in a buffer of its own. Small ones are copied out of one scratch buffer that all connections
+of a loop share; one that did not come whole and is longer than `KEEP` gets its buffer at once, and the rest is received
+straight into it. So no byte is copied more than twice, whatever the pieces in which it comes.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class Receiver:
         """Bytes that were received already (by the worker that hands the connection over). Before anything else."""
         self._parked = bytearray(data)
 
-    def unread(self, frame: memoryview | bytearray) -> bytes:
+    def unread(self, frame: bytearray) -> bytes:
         """`frame`, which `next` just gave, and all that is behind it, as it came: for another worker's `preload`."""
         rest = bytes(self._view[self._position : self._end]) if self._large is None else b""
         return len(frame).to_bytes(HEADER, "big") + bytes(frame) + rest
@@ -116,9 +116,8 @@ class Receiver:
         else:
             self._end += count
 
-    def next(self, limit: int) -> memoryview | bytearray | None:
-        """The next whole frame, without its length: a memoryview that is valid until the next call of any method, or a
-        bytearray that is the caller's to keep. None: more must come.
+    def next(self, limit: int) -> bytearray | None:
+        """The next whole frame, without its length, the caller's to keep and to change. None: more must come.
 
         `limit` is the longest frame that is accepted. Raises FramingError."""
         large = self._large
@@ -153,7 +152,8 @@ class Receiver:
                 self._check_start(view[start], length)
                 self._position = start + length
                 self._first = False
-                return view[start : start + length]
+                # A copy: a command that waits keeps its frame, and this memory is another connection's next.
+                return bytearray(view[start : start + length])
             self._check_control(kind, length)
             if available < length:
                 return None

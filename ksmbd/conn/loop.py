@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The event loop: epoll, timers, calls for later, and an eventfd by which helper threads wake it.
 
-One thread runs it. An iteration is: events, due timers, calls made with `call_soon`, then the calls made with `at_end`
+One thread runs it. An iteration is: the calls left by `call_soon`, events, due timers, then the calls left by `at_end`
 (connections send there what has gathered). A callback that raises is a defect: it is logged and the loop goes on.
 """
 
@@ -98,6 +98,7 @@ class Loop:
         self._soon: deque[Call] = deque()
         self._from_threads: deque[Call] = deque()
         self._end: list[Call] = []
+        self._after: list[Call] = []
         self._stopping = False
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.add_reader(self._wake_fd, self._woken)
@@ -119,7 +120,7 @@ class Loop:
     # ------------------------------------------------------------------------------------------------------ calls
 
     def call_soon(self, call: Call) -> None:
-        """Run it in this iteration or the next one, after the events at hand. From the loop's thread."""
+        """Run it in the next iteration. From the loop's thread."""
         self._soon.append(call)
 
     def call_from_thread(self, call: Call) -> None:
@@ -130,6 +131,10 @@ class Loop:
     def at_end(self, call: Call) -> None:
         """Run it once, at the end of the current iteration. From the loop's thread."""
         self._end.append(call)
+
+    def after_iteration(self, call: Call) -> None:
+        """Run it at the end of every iteration: for what is counted. It must be quick."""
+        self._after.append(call)
 
     # ------------------------------------------------------------------------------------------- file descriptors
 
@@ -205,6 +210,8 @@ class Loop:
             events = self._epoll.poll(timeout, _MAX_EVENTS)
         except InterruptedError:
             events = []
+        for _ in range(len(self._soon)):  # those added meanwhile wait for the next iteration: events get their turn
+            self._run(self._soon.popleft())
         watches = self._watches
         for fd, mask in events:
             watch = watches.get(fd)
@@ -220,12 +227,12 @@ class Loop:
                 if call is not None:
                     timer.call = None
                     self._run(call)
-        for _ in range(len(self._soon)):  # those added meanwhile wait for the next iteration: events get their turn
-            self._run(self._soon.popleft())
         while self._end:
             calls, self._end = self._end, []
             for call in calls:
                 self._run(call)
+        for call in self._after:
+            self._run(call)
 
     def close(self) -> None:
         """Close the loop's own descriptors; the watched ones are their owners'."""

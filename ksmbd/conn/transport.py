@@ -54,8 +54,8 @@ class Core(Protocol):
         """Opens of those sessions."""
         ...
 
-    def receive(self, frame: memoryview | bytearray) -> None:
-        """One whole frame. A memoryview is valid during the call alone, a bytearray is the core's to keep."""
+    def receive(self, frame: bytearray) -> None:
+        """One whole frame, without its length. The buffer is the core's to keep and to change."""
         ...
 
     def disconnected(self, reason: str) -> None:
@@ -68,6 +68,18 @@ class Counters(Protocol):
 
     def count(self, requests: int, received: int, sent: int) -> None:
         """Add to the sums."""
+        ...
+
+    def connected(self) -> None:
+        """One connection more."""
+        ...
+
+    def disconnected(self) -> None:
+        """One connection less."""
+        ...
+
+    def refused(self) -> None:
+        """One connection refused."""
         ...
 
 
@@ -212,13 +224,10 @@ class TcpTransport:
         received = 0
         try:
             while True:
-                target = receiver.target()
                 try:
-                    count = self._sock.recv_into(target)
+                    count = self._sock.recv_into(receiver.target())
                 except (BlockingIOError, InterruptedError):
                     break
-                finally:
-                    target.release()
                 if count == 0:
                     self.close("the client closed the connection")  # a half-closed one still gets its replies
                     break

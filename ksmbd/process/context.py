@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the forker gives a worker, and the frame of a worker's life: begin, serve, stop in order, bounded."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from ksmbd import log
+from ksmbd.conn.connections import Connections
+from ksmbd.conn.loop import Loop
+from ksmbd.ipc.settings import EngineSettings
+from ksmbd.process.peers import DIED, Inboxes, Kind, Peers
+from ksmbd.process.shared import SharedState, WorkerCounters
+
+STOP_SECONDS: Final = 5.0
+"""How long clients' last replies may take when the server stops."""
+
+
+@dataclass
+class WorkerContext:
+    """One worker's inheritance."""
+
+    index: int
+    settings: EngineSettings
+    rundir: str
+    statedir: str
+    listeners: list[socket.socket]
+    netlink_fd: int
+    """The worker's end of its pair with mountd; -1 where there is none (tests)."""
+    shared: SharedState
+    inboxes: Inboxes
+    parent: int
+    """The forker's process id."""
+
+    @property
+    def counters(self) -> WorkerCounters:
+        """This worker's own words in the shared state."""
+        return self.shared.counters[self.index]
+
+
+class WorkerLife:
+    """The part of a worker that knows no room: its loop, its inbox, the end of the forker, the orderly stop."""
+
+    def __init__(self, context: WorkerContext) -> None:
+        self.context = context
+        self.loop = Loop()
+        self.peers = Peers(self.loop, context.inboxes, context.index, lambda worker: context.shared.counters[worker].epoch)
+        self.peers.on(Kind.STOP, lambda sender, data, fds: self.stop("the server stops"))
+        self.peers.on(Kind.WORKER_DIED, self._worker_died)
+        self.on_worker_died: Callable[[int, int], None] = lambda worker, epoch: None
+        """Another worker is gone: index, epoch. Its opens, locks and leases are to be cleaned up."""
+        self.on_stop: Callable[[], None] = lambda: None
+        """Called once all connections are closed."""
+        self.connections: Connections | None = None
+        self._stopping = False
+        self._watch_parent()
+
+    def serve(self, connections: Connections) -> None:
+        """Accept and serve until told to stop."""
+        self.connections = connections
+        connections.listen(self.context.listeners)
+        self.peers.deliver(0, os.getpid().to_bytes(4, "little"), Kind.READY)
+        self.loop.run()
+
+    def stop(self, reason: str) -> None:
+        """Stop in order; after STOP_SECONDS whatever is left is cut off."""
+        if self._stopping:
+            return
+        self._stopping = True
+        if self.connections is None:
+            self.loop.stop()
+            return
+        self.loop.call_later(STOP_SECONDS, self._cut_off)
+        self.connections.close_all(reason, self._end)
+
+    def _cut_off(self) -> None:
+        assert self.connections is not None
+        log.warning(f"{len(self.connections)} connections did not close in {STOP_SECONDS:g} s and are cut off")
+        self.connections.abort_all("the server stops")
+        self._end()
+
+    def _end(self) -> None:
+        call, self.on_stop = self.on_stop, lambda: None
+        call()
+        self.loop.stop()
+
+    def _worker_died(self, sender: int, data: bytes, fds: list[int]) -> None:
+        worker, epoch = DIED.unpack(data)
+        self.peers.forget(worker)
+        self.on_worker_died(worker, epoch)
+
+    def _watch_parent(self) -> None:
+        """The parent's pidfd, because impersonation makes the kernel forget the parent-death signal."""
+        try:
+            fd = os.pidfd_open(self.context.parent)
+        except ProcessLookupError:
+            self.loop.call_soon(lambda: self.stop("the forker has ended"))
+            return
+        if os.getppid() != self.context.parent:
+            self.loop.call_soon(lambda: self.stop("the forker has ended"))
+        self.loop.add_reader(fd, lambda: self._parent_ended(fd))
+
+    def _parent_ended(self, fd: int) -> None:
+        self.loop.remove(fd)
+        os.close(fd)
+        self.stop("the forker has ended")
+
+
+def watch_signals(loop: Loop, handlers: dict[int, Callable[[], None]], ignored: tuple[int, ...]) -> None:
+    """Call `handlers` in the loop when a signal comes. Replaces what was there."""
+    reader, writer = socket.socketpair()
+    reader.setblocking(False)
+    writer.setblocking(False)
+    for number in handlers:
+        signal.signal(number, lambda *_: None)
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
+    signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+
+    def arrived() -> None:
+        try:
+            numbers = reader.recv(256)
+        except (BlockingIOError, InterruptedError):
+            return
+        for number in dict.fromkeys(numbers):
+            if number in handlers:
+                handlers[number]()
+
+    loop.add_reader(reader.fileno(), arrived)
+    _kept.append((reader, writer))
+
+
+_kept: list[tuple[socket.socket, socket.socket]] = []
+"""The sockets of `watch_signals`: they live as long as the process."""

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The files of class/ksmbd-control in the run directory, which correspond to those of /sys/class/ksmbd-control.
+
+    debug        reading: `[smb] auth vfs oplock ipc conn [rdma]`; a name written is toggled, `all` all
+    stats        the server's counters as text, and as JSON in stats.json; writing anything brings them up to date at once
+    kill_server  `hard` written to it ends the engine
+    features     a line a feature: its name, `on` or `off`, and why
+
+They are regular files. The forker watches the folder and answers a write by writing the file anew, through a descriptor
+that stays open (so its own writes are no events) and in one write, so that a reader sees the old text or the new one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Final, NamedTuple
+
+from ksmbd import debug, log
+from ksmbd.conn.loop import Loop, TimerHandle
+from ksmbd.process.inotify import FolderWatch
+from ksmbd.process.shared import WorkerStats
+
+_MAX_COMMAND: Final = 256
+STATS_SECONDS: Final = 1.0
+FOLDER: Final = os.path.join("class", "ksmbd-control")
+
+
+class Feature(NamedTuple):
+    """Something that the server uses where it is there."""
+
+    name: str
+    on: bool
+    why: str
+
+    def line(self) -> str:
+        """`NAME on|off WHY`."""
+        return f"{self.name} {'on' if self.on else 'off'} {self.why}".rstrip()
+
+
+class ControlFile:
+    """One regular file whose text is ours and in which others write a word."""
+
+    def __init__(self, path: str, mode: int) -> None:
+        self.path = path
+        self._mode = mode
+        self._text: str | None = None
+        self._fd = -1
+        self._open()
+
+    def _open(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, self._mode)
+        os.fchmod(self._fd, self._mode)  # whatever the umask or an earlier server left
+
+    def command(self) -> str:
+        """The word that somebody wrote; the text itself if nobody did."""
+        try:
+            if os.stat(self.path).st_ino != os.fstat(self._fd).st_ino:
+                self._open()  # replaced by a rename
+        except FileNotFoundError:
+            self._open()
+        return os.pread(self._fd, _MAX_COMMAND, 0).decode("utf-8", "replace").strip()
+
+    def write(self, text: str) -> None:
+        """Make `text` the content."""
+        data = text.encode()
+        os.pwrite(self._fd, data, 0)
+        os.ftruncate(self._fd, len(data))
+        self._text = text
+
+    def update(self, text: str) -> None:
+        """`write`, unless it is that already."""
+        if text != self._text:
+            self.write(text)
+
+    def close(self) -> None:
+        """Remove it."""
+        os.close(self._fd)
+        try:
+            os.unlink(self.path)
+        except FileNotFoundError:
+            pass
+
+
+def stats_text(workers: Sequence[WorkerStats]) -> str:
+    """The counters, a line each, sums first; then a line a worker."""
+    lines = [f"workers: {sum(1 for worker in workers if worker.pid)}"]
+    for name in ("connections", "sessions", "opens", "requests", "bytes_received", "bytes_sent", "accepted", "refused"):
+        lines.append(f"{name}: {sum(getattr(worker, name) for worker in workers)}")
+    for worker in workers:
+        lines.append(
+            f"ksmbd/{worker.worker}: pid {worker.pid}, started {worker.epoch}, connections {worker.connections}, "
+            f"sessions {worker.sessions}, opens {worker.opens}, requests {worker.requests}, "
+            f"received {worker.bytes_received}, sent {worker.bytes_sent}"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def stats_json(workers: Sequence[WorkerStats]) -> str:
+    """The same as JSON: {"workers": [...]}."""
+    return json.dumps({"workers": [asdict(worker) for worker in workers]}) + "\n"
+
+
+class ControlFiles:
+    """The folder, kept by the forker."""
+
+    def __init__(
+        self,
+        rundir: str,
+        loop: Loop,
+        stats: Callable[[], list[WorkerStats]],
+        features: Sequence[Feature],
+        on_kill: Callable[[], None],
+    ) -> None:
+        """`on_kill` is called when somebody wrote `hard` to kill_server. Raises OSError."""
+        self._loop = loop
+        self._stats = stats
+        self._on_kill = on_kill
+        folder = os.path.join(rundir, FOLDER)
+        os.makedirs(folder, mode=0o755, exist_ok=True)
+        self._debug = ControlFile(os.path.join(folder, "debug"), 0o644)
+        self._stats_text = ControlFile(os.path.join(folder, "stats"), 0o644)
+        self._stats_json = ControlFile(os.path.join(folder, "stats.json"), 0o644)
+        self._kill = ControlFile(os.path.join(folder, "kill_server"), 0o200)
+        self._features = ControlFile(os.path.join(folder, "features"), 0o644)
+        self._debug.write(debug.listing() + "\n")
+        self._kill.write("")
+        self._features.write("".join(feature.line() + "\n" for feature in features))
+        self._refresh_stats()
+        self._watch = FolderWatch(folder)
+        loop.add_reader(self._watch.fileno(), self._readable)
+        self._timer: TimerHandle = loop.call_later(STATS_SECONDS, self._tick)
+
+    def set_features(self, features: Sequence[Feature]) -> None:
+        """They have changed."""
+        self._features.update("".join(feature.line() + "\n" for feature in features))
+
+    def close(self) -> None:
+        """Remove the files."""
+        self._timer.cancel()
+        self._loop.remove(self._watch.fileno())
+        self._watch.close()
+        for file in (self._debug, self._stats_text, self._stats_json, self._kill, self._features):
+            file.close()
+
+    def _tick(self) -> None:
+        self._timer = self._loop.call_later(STATS_SECONDS, self._tick)
+        self._refresh_stats()
+
+    def _refresh_stats(self) -> None:
+        stats = self._stats()
+        self._stats_text.update(stats_text(stats))
+        self._stats_json.update(stats_json(stats))
+
+    def _readable(self) -> None:
+        names = self._watch.written()
+        if names is None:
+            names = ["debug", "kill_server", "stats", "features"]
+        for name in names:
+            match name:
+                case "debug":
+                    self._toggle(self._debug.command())
+                case "kill_server":
+                    self._kill_server(self._kill.command())
+                case "stats" | "stats.json":
+                    stats = self._stats()
+                    self._stats_text.write(stats_text(stats))
+                    self._stats_json.write(stats_json(stats))
+
+    def _toggle(self, word: str) -> None:
+        if not debug.is_listing(word) and not debug.toggle(word):
+            log.warning(f"debug: no component {word!r}; there are {', '.join(debug.COMPONENTS)} and all")
+        self._debug.write(debug.listing() + "\n")
+
+    def _kill_server(self, word: str) -> None:
+        if not word:
+            return
+        self._kill.write("")
+        if word == "hard":
+            self._on_kill()
+        else:
+            log.warning(f"kill_server: {word!r} means nothing; `hard` ends the engine")

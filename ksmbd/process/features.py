@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Which features of the kernel the engine uses, for the control file `features`."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Final
+
+from ksmbd.ipc.settings import EngineSettings
+from ksmbd.process.control import Feature
+from ksmbd.process.privileges import CAP_SETUID, CAP_SYS_ADMIN, permitted_capabilities
+
+_NO_PROGRAM: Final = "this version has no BPF program for it"
+
+
+def collect_features(settings: EngineSettings) -> list[Feature]:
+    """What is on and what is not, with the reason or with what its absence costs."""
+    capabilities = permitted_capabilities()
+    features = [_impersonation(capabilities), _ntacl(capabilities), _sendfile(), _ipv6()]
+    bpf = _NO_PROGRAM if settings.bpf else "`bpf = no`"
+    features.append(Feature("steer", False, f"{bpf}; the kernel spreads connections by hash"))
+    features.append(Feature("tune", False, f"{bpf}; sockets keep the system's buffer sizes"))
+    if settings.options.get("lookup port", "0") not in ("", "0"):
+        features.append(Feature("lookup", False, f"{bpf}; clients must use port {settings.tcp_port}"))
+    return features
+
+
+def _impersonation(capabilities: int) -> Feature:
+    if os.geteuid() == 0 and capabilities >> CAP_SETUID & 1:
+        return Feature("impersonation", True, "file operations run as the connected user")
+    return Feature("impersonation", False, "without CAP_SETUID all file operations run as the server's own user")
+
+
+def _ntacl(capabilities: int) -> Feature:
+    if capabilities >> CAP_SYS_ADMIN & 1:
+        return Feature("ntacl", True, "access control lists are kept in security.NTACL")
+    return Feature("ntacl", False, "without CAP_SYS_ADMIN access control lists are kept in user.NTACL")
+
+
+def _sendfile() -> Feature:
+    return Feature("sendfile", hasattr(os, "sendfile"), "plain reads go from the page cache to the socket")
+
+
+def _ipv6() -> Feature:
+    try:
+        socket.socket(socket.AF_INET6, socket.SOCK_STREAM).close()
+    except OSError as error:
+        return Feature("ipv6", False, f"{error.strerror}; IPv4 alone")
+    return Feature("ipv6", True, "")

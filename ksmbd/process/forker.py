@@ -1,0 +1,373 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""ksmbd/0: binds the listening sockets and keeps them, starts the workers, restarts those that die.
+
+    python -m ksmbd.process.forker --rundir DIR [--statedir DIR] --netlink FD,FD,... [--ready FD]
+
+mountd starts it. The first netlink descriptor is the forker's, one for each worker follows (a worker's successor uses its
+predecessor's). On it come the settings (STARTING_UP and SETTINGS); when all workers serve, LISTENING goes back, and the
+addresses, one a line, to `--ready`. The forker ends in order on SIGTERM, on SHUTTING_DOWN, when `hard` is written
+to kill_server and when mountd is gone. Exit status: 0 after an orderly stop, EXIT_CONFIG where a start again would
+fail the same way (a port taken, no such interface), 1 otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import gc
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from typing import Final
+
+from ksmbd import debug, log
+from ksmbd.conn.loop import Loop
+from ksmbd.conn.options import BindTarget, bind_targets, listening_text, open_listener
+from ksmbd.ipc.channel import Channel, PeerGone
+from ksmbd.ipc.client import NetlinkDaemon
+from ksmbd.ipc.settings import EngineSettings, NoSettings, announce_listening, receive_settings
+from ksmbd.process import privileges
+from ksmbd.process.context import STOP_SECONDS, WorkerContext, watch_signals
+from ksmbd.process.control import ControlFiles
+from ksmbd.process.features import collect_features
+from ksmbd.process.peers import DIED, Inboxes, Kind, Peers
+from ksmbd.process.shared import SharedState, WorkerStats
+
+EXIT_CONFIG: Final = 78
+"""sysexits.h's EX_CONFIG."""
+
+FIRST_DELAY: Final = 0.1
+LAST_DELAY: Final = 30.0
+STEADY_SECONDS: Final = 60.0
+"""A worker that lived this long starts again without delay."""
+STOP_GRACE: Final = STOP_SECONDS + 3.0
+"""Seconds after which workers that do not end are killed."""
+
+Serve = Callable[[WorkerContext], int]
+
+
+class StartError(Exception):
+    """The engine cannot start; the text says why, for the administrator."""
+
+
+class _Worker:
+    """One worker as the forker sees it."""
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self.pid = 0
+        self.pidfd = -1
+        self.started = 0.0
+        self.failures = 0
+        self.ready = False
+        self.listeners: list[socket.socket] = []
+
+
+def open_listeners(settings: EngineSettings, workers: int) -> list[list[socket.socket]]:
+    """The listening sockets, a list for each worker. Raises StartError.
+
+    IPv6 that this machine does not have is left out; any other failure is the end."""
+    try:
+        targets = bind_targets(list(settings.interfaces) if settings.bind_interfaces_only else [])
+    except ValueError as error:
+        raise StartError(str(error)) from None
+    opened: list[list[socket.socket]] = []
+    try:
+        for _ in range(workers):
+            row: list[socket.socket] = []
+            opened.append(row)
+            for target in targets:
+                with contextlib.suppress(_NoFamily):
+                    row.append(_open(target, settings.tcp_port, workers > 1))
+            if not row:
+                raise StartError("there is no address to listen on")
+    except BaseException:
+        for row in opened:
+            for sock in row:
+                sock.close()
+        raise
+    return opened
+
+
+class _NoFamily(Exception):
+    """The machine has no IPv6."""
+
+
+def _open(target: BindTarget, port: int, share_port: bool) -> socket.socket:
+    try:
+        return open_listener(target, port, share_port)
+    except PermissionError:
+        raise StartError(
+            f"not allowed to listen on port {port}: run as root, or choose another one with -p or `tcp port`"
+        ) from None
+    except OSError as error:
+        if target.family == socket.AF_INET6 and target.host == "::" and error.errno in _NO_IPV6:
+            raise _NoFamily from None
+        where = f"{target.host}{'%' + target.device if target.device else ''}"
+        raise StartError(f"cannot listen on {where} port {port}: {error.strerror}") from None
+
+
+_NO_IPV6: Final = (97, 99)  # EAFNOSUPPORT, EADDRNOTAVAIL
+
+
+class Forker:
+    """The forker's state. `serve` is what a worker runs; its result is the worker's exit status."""
+
+    def __init__(
+        self,
+        settings: EngineSettings,
+        rundir: str,
+        statedir: str,
+        netlink: list[int],
+        serve: Serve,
+        on_listening: Callable[[list[str]], None],
+    ) -> None:
+        """Binds the sockets and writes the control files. Raises StartError, OSError."""
+        count = max(1, settings.workers)
+        self.settings = settings
+        self._rundir = rundir
+        self._statedir = statedir
+        self._netlink = netlink
+        self._serve = serve
+        self._on_listening = on_listening
+        self._announced = False
+        self._stopping = False
+        self.exit_status = 0
+        self.loop = Loop()
+        listeners = open_listeners(settings, count)
+        self.shared = SharedState.create(rundir, count)
+        self.shared.counters[0].begin(os.getpid())
+        debug.attach(self.shared.memory)
+        self._inboxes = Inboxes(count)
+        self.peers = Peers(self.loop, self._inboxes, 0, lambda worker: self.shared.counters[worker].epoch)
+        self.peers.on(Kind.READY, self._ready)
+        self._workers = [_Worker(index) for index in range(1, count + 1)]
+        for worker, row in zip(self._workers, listeners, strict=True):
+            worker.listeners = row
+        self.addresses = [listening_text(sock) for sock in listeners[0]]
+        self.control = ControlFiles(rundir, self.loop, self.stats, collect_features(settings), self._killed)
+
+    def stats(self) -> list[WorkerStats]:
+        """The workers' counters."""
+        return [counters.read() for counters in self.shared.counters[1:]]
+
+    def run(self) -> int:
+        """Start the workers and look after them until `stop`; the exit status."""
+        watch_signals(
+            self.loop,
+            {signal.SIGTERM: lambda: self.stop("SIGTERM")},
+            (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGUSR1, signal.SIGUSR2),
+        )
+        gc.collect()
+        gc.freeze()  # what is loaded now stays shared between the workers: the collector does not write to it
+        for worker in self._workers:
+            self._start(worker)
+        self.loop.run()
+        self.control.close()
+        return self.exit_status
+
+    def stop(self, reason: str) -> None:
+        """End all workers in order, then `run`."""
+        if self._stopping:
+            return
+        self._stopping = True
+        if debug.mask[0] & debug.CONN:
+            log.debug(debug.CONN, f"stopping: {reason}")
+        for worker in self._workers:
+            if worker.pid:
+                self.peers.deliver(worker.index, b"", Kind.STOP)
+        self.loop.call_later(STOP_GRACE, self._kill_workers)
+        self._end_if_done()
+
+    # ----------------------------------------------------------------------------------------------------- workers
+
+    def _start(self, worker: _Worker) -> None:
+        if self._stopping:
+            return
+        worker.ready = False
+        worker.started = self.loop.monotonic()
+        context = WorkerContext(
+            index=worker.index,
+            settings=self.settings,
+            rundir=self._rundir,
+            statedir=self._statedir,
+            listeners=worker.listeners,
+            netlink_fd=self._netlink[worker.index] if worker.index < len(self._netlink) else -1,
+            shared=self.shared,
+            inboxes=self._inboxes,
+            parent=os.getpid(),
+        )
+        context.counters.begin(0)  # the epoch must be there before the worker looks at its inbox
+        try:
+            pid = os.fork()
+        except OSError as error:
+            log.error(f"cannot start ksmbd/{worker.index}: {error.strerror}")
+            context.counters.end()
+            self._again(worker)
+            return
+        if pid == 0:
+            self._child(context)
+        context.counters.set_pid(pid)
+        worker.pid = pid
+        worker.pidfd = os.pidfd_open(pid)
+        self.loop.add_reader(worker.pidfd, lambda: self._ended(worker))
+
+    def _child(self, context: WorkerContext) -> None:
+        """The worker's process; never returns. `self` stays referenced, so that no object of the forker closes a descriptor
+        number that is another's by then."""
+        status = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            privileges.signal_when_parent_dies(signal.SIGTERM)
+            kept = {0, 1, 2, context.netlink_fd, *(sock.fileno() for sock in context.listeners)}
+            close_others(kept | self._inboxes.descriptors(context.index))
+            title = f"ksmbd/{context.index}"
+            privileges.set_title(title)
+            log.set_process(title)
+            status = self._serve(context)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, this process ends here
+            log.exception(f"ksmbd/{context.index} ends: unexpected {type(error).__name__}", error)
+        finally:
+            os._exit(status)
+
+    def _ready(self, sender: int, data: bytes, fds: list[int]) -> None:
+        self._workers[sender - 1].ready = True
+        if not self._announced and all(worker.ready for worker in self._workers):
+            self._announced = True
+            self._on_listening(self.addresses)
+
+    def _ended(self, worker: _Worker) -> None:
+        self.loop.remove(worker.pidfd)
+        os.close(worker.pidfd)
+        worker.pidfd = -1
+        _, status = os.waitpid(worker.pid, 0)
+        counters = self.shared.counters[worker.index]
+        epoch = counters.epoch
+        worker.pid = 0
+        worker.ready = False
+        counters.end()
+        self.peers.forget(worker.index)
+        if self._stopping:
+            self._end_if_done()
+            return
+        code = os.waitstatus_to_exitcode(status)
+        how = f"was ended by signal {-code}" if code < 0 else f"ended with status {code}"
+        log.error(f"ksmbd/{worker.index} {how}; its clients are disconnected")
+        for other in self._workers:
+            if other.pid:
+                self.peers.deliver(other.index, DIED.pack(worker.index, epoch), Kind.WORKER_DIED)
+        self._again(worker)
+
+    def _again(self, worker: _Worker) -> None:
+        """Start it again, later each time it does not live long."""
+        if self.loop.monotonic() - worker.started >= STEADY_SECONDS:
+            worker.failures = 0
+        delay = min(FIRST_DELAY * 2**worker.failures, LAST_DELAY) if worker.failures else 0.0
+        worker.failures += 1
+        self.loop.call_later(delay, lambda: self._start(worker))
+
+    def _end_if_done(self) -> None:
+        if self._stopping and not any(worker.pid for worker in self._workers):
+            self.loop.stop()
+
+    def _kill_workers(self) -> None:
+        for worker in self._workers:
+            if worker.pid:
+                log.warning(f"ksmbd/{worker.index} did not end in {STOP_GRACE:g} s and is killed")
+                os.kill(worker.pid, signal.SIGKILL)
+
+    def _killed(self) -> None:
+        log.info("`hard` was written to kill_server: the engine stops")
+        self.stop("kill_server")
+
+
+def close_others(kept: set[int]) -> None:
+    """Close all descriptors but these."""
+    for name in os.listdir("/proc/self/fd"):
+        fd = int(name)
+        if fd not in kept:
+            with contextlib.suppress(OSError):  # the listing's own
+                os.close(fd)
+
+
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="ksmbd.process.forker", description="The engine's first process; mountd starts it.")
+    parser.add_argument("--rundir", required=True)
+    parser.add_argument("--statedir", default="/var/lib/ksmbd")
+    parser.add_argument("--netlink", required=True, help="inherited descriptors, the forker's first, then one a worker")
+    parser.add_argument("--ready", type=int, default=-1, help="a descriptor to which the addresses are written")
+    return parser.parse_args(argv)
+
+
+def _announce(channel: Channel, ready: int, addresses: list[str]) -> None:
+    with contextlib.suppress(PeerGone):
+        announce_listening(channel, addresses)
+    if ready >= 0:
+        with contextlib.suppress(OSError):
+            os.write(ready, "".join(address + "\n" for address in addresses).encode())
+        os.close(ready)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the engine; the exit status."""
+    options = _parse(argv)
+    netlink = [int(word) for word in options.netlink.split(",")]
+    parent = os.getppid()
+    privileges.signal_when_parent_dies(signal.SIGTERM)
+    privileges.set_title("ksmbd/0")
+    log.take_over_logging()
+    log.set_process("ksmbd/0")
+    # A worker is to be ended before the one that can start it again.
+    privileges.set_oom_score(-500)
+    try:
+        channel = Channel.inherited(netlink[0])
+        settings = receive_settings(channel)
+        privileges.raise_descriptor_limit(descriptors_needed(settings))
+        from ksmbd.process.worker import serve  # all rooms: loaded once, before the fork
+
+        forker = Forker(
+            settings, options.rundir, options.statedir, netlink, serve,
+            lambda addresses: _announce(channel, options.ready, addresses),
+        )  # fmt: skip
+    except (NoSettings, StartError) as error:
+        log.error(str(error))
+        return EXIT_CONFIG
+    except OSError as error:
+        log.error(f"the engine cannot start: {error}")
+        return 1
+    daemon = NetlinkDaemon(channel, forker.loop, settings.ipc_timeout)
+    daemon.on_shutdown = lambda: forker.stop("SHUTTING_DOWN")
+    daemon.on_lost = lambda reason: forker.stop(f"ksmbd.mountd: {reason}")
+    forker.loop.add_reader(daemon.fileno(), daemon.on_readable)
+    daemon.start()
+    _watch_parent(forker, parent)
+    return forker.run()
+
+
+def descriptors_needed(settings: EngineSettings) -> int:
+    """Connections, open files twice over (a file and its folder), and what the server needs itself."""
+    return settings.max_connections + 2 * settings.file_max + 256
+
+
+def _watch_parent(forker: Forker, parent: int) -> None:
+    """End when mountd ends, however that happens."""
+    try:
+        fd = os.pidfd_open(parent)
+    except ProcessLookupError:
+        forker.loop.call_soon(lambda: forker.stop("ksmbd.mountd has ended"))
+        return
+    if os.getppid() != parent:
+        forker.loop.call_soon(lambda: forker.stop("ksmbd.mountd has ended"))
+
+    def ended() -> None:
+        forker.loop.remove(fd)
+        forker.stop("ksmbd.mountd has ended")
+
+    forker.loop.add_reader(fd, ended)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Messages between the workers, and with the forker (index 0).
+
+Each process has one inbox, a pair of SOCK_SEQPACKET sockets that the forker made before it forked: the process reads
+one end, all others write the other. A message is one record, so writers do not mix. It names its sender and the epoch
+of the receiver that it is meant for: what a dead worker did not read, its successor drops. File descriptors ride along.
+"""
+
+from __future__ import annotations
+
+import array
+import os
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable, Sequence
+from enum import IntEnum
+from typing import Final
+
+from ksmbd import log
+from ksmbd.conn.loop import Loop
+
+MESSAGE_MAX: Final = 256 << 10
+QUEUE_MAX: Final = 4096
+"""Messages that wait for a receiver that does not read."""
+_BUFFER: Final = 4 << 20
+_MAX_FDS: Final = 16
+_PER_TURN: Final = 64
+_SO_SNDBUFFORCE: Final = 32
+
+_HEADER: Final = struct.Struct("<HHQ")
+"""sender, kind, the receiver's epoch."""
+
+
+class Kind(IntEnum):
+    """What a message is."""
+
+    READY = 1
+    """Worker to forker: it serves."""
+    STOP = 2
+    """Forker to worker: end in order."""
+    WORKER_DIED = 3
+    """Forker to workers: data is the dead worker's index and epoch (`DIED`)."""
+    ROOMS = 4
+    """Between the rooms of two workers: data is theirs."""
+    SOCKET = 5
+    """A connection is handed over: its socket, and the bytes received."""
+    RELOAD = 6
+    """Forker to workers: forget cached shares."""
+
+
+DIED: Final = struct.Struct("<HQ")
+"""Index and epoch of the worker that died."""
+
+OnMessage = Callable[[int, bytes, list[int]], None]
+"""(sender, data, file descriptors, which are the callee's to close)."""
+
+
+class Inboxes:
+    """All inboxes of a server: made by the forker, inherited by all."""
+
+    def __init__(self, workers: int) -> None:
+        self.readers: list[socket.socket] = []
+        self.writers: list[socket.socket] = []
+        for _ in range(workers + 1):
+            writer, reader = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+            try:
+                writer.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, _BUFFER)
+            except PermissionError:
+                writer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
+            self.readers.append(reader)
+            self.writers.append(writer)
+
+    def descriptors(self, index: int) -> set[int]:
+        """What the process `index` needs: its reader, everybody's writers."""
+        return {self.readers[index].fileno(), *(writer.fileno() for writer in self.writers)}
+
+
+class Peers:
+    """One process's view: sends to any other, reads its own inbox in the loop."""
+
+    def __init__(self, loop: Loop, inboxes: Inboxes, own: int, epoch_of: Callable[[int], int]) -> None:
+        self._loop = loop
+        self._inboxes = inboxes
+        self._own = own
+        self._epoch_of = epoch_of
+        self._waiting: dict[int, deque[tuple[bytes, list[int]]]] = {}
+        self._handlers: dict[int, OnMessage] = {}
+        loop.add_reader(inboxes.readers[own].fileno(), self._readable)
+
+    def on(self, kind: Kind, handler: OnMessage) -> None:
+        """Call `handler` for messages of this kind."""
+        self._handlers[kind] = handler
+
+    def deliver(self, worker: int, data: bytes, kind: Kind = Kind.ROOMS, fds: Sequence[int] = ()) -> bool:
+        """Send to a worker. The descriptors stay the caller's. False: it does not run, or too much waits for it already.
+
+        Nothing says that it was read: a worker that dies takes its inbox along."""
+        if len(data) > MESSAGE_MAX:
+            raise ValueError(f"a message of {len(data)} bytes")
+        epoch = self._epoch_of(worker)
+        if not epoch:
+            return False
+        record = _HEADER.pack(self._own, kind, epoch) + data
+        waiting = self._waiting.get(worker)
+        if waiting is None:
+            if self._send(worker, record, fds):
+                return True
+            waiting = self._waiting[worker] = deque()
+            self._loop.add_writer(self._inboxes.writers[worker].fileno(), lambda: self._writable(worker))
+        elif len(waiting) >= QUEUE_MAX:
+            return False
+        waiting.append((record, [os.dup(fd) for fd in fds]))
+        return True
+
+    def broadcast(self, data: bytes, kind: Kind = Kind.ROOMS) -> None:
+        """Send to all other workers."""
+        for worker in range(1, len(self._inboxes.writers)):
+            if worker != self._own:
+                self.deliver(worker, data, kind)
+
+    def forget(self, worker: int) -> None:
+        """The worker died: what waits for it is dropped."""
+        waiting = self._waiting.pop(worker, None)
+        if waiting is not None:
+            self._loop.remove_writer(self._inboxes.writers[worker].fileno())
+            for _, fds in waiting:
+                _close(fds)
+
+    def _send(self, worker: int, record: bytes, fds: Sequence[int]) -> bool:
+        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+        try:
+            self._inboxes.writers[worker].sendmsg([record], ancillary)
+        except (BlockingIOError, InterruptedError):
+            return False
+        return True
+
+    def _writable(self, worker: int) -> None:
+        waiting = self._waiting[worker]
+        while waiting:
+            record, fds = waiting[0]
+            if not self._send(worker, record, fds):
+                return
+            waiting.popleft()
+            _close(fds)
+        del self._waiting[worker]
+        self._loop.remove_writer(self._inboxes.writers[worker].fileno())
+
+    def _readable(self) -> None:
+        reader = self._inboxes.readers[self._own]
+        for _ in range(_PER_TURN):
+            try:
+                data, fds, flags, _ = socket.recv_fds(reader, MESSAGE_MAX + _HEADER.size, _MAX_FDS, socket.MSG_CMSG_CLOEXEC)
+            except (BlockingIOError, InterruptedError):
+                return
+            if len(data) < _HEADER.size or flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+                _close(fds)
+                continue
+            sender, kind, epoch = _HEADER.unpack_from(data)
+            handler = self._handlers.get(kind)
+            if epoch != self._epoch_of(self._own) or handler is None:
+                _close(fds)  # meant for this worker's predecessor
+                continue
+            try:
+                handler(sender, data[_HEADER.size :], fds)
+            except Exception as error:  # noqa: BLE001 - one message must not keep the others from being read
+                log.exception(f"unexpected {type(error).__name__} for a message of {sender}", error)
+
+
+def _close(fds: Sequence[int]) -> None:
+    for fd in fds:
+        os.close(fd)

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the processes of a server share without messages: a mapped file in the run directory.
+
+Bytes 0..4 are the debug mask (ksmbd.debug). From `_FIRST` on each worker has `_SLOTS` 64-bit words that it alone writes
+and everybody reads: its counters and its epoch. The forker, index 0, has them too. Words are read and written whole.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from dataclasses import dataclass
+from typing import Final
+
+FILE_NAME: Final = "ksmbd.state"
+_FIRST: Final = 4096
+_SLOTS: Final = 64
+_WORD: Final = 8
+
+_EPOCH, _PID, _CONNECTIONS, _SESSIONS, _OPENS, _REQUESTS, _RECEIVED, _SENT, _ACCEPTED, _REFUSED = range(10)
+
+
+@dataclass(frozen=True)
+class WorkerStats:
+    """One worker's numbers at a moment."""
+
+    worker: int
+    pid: int
+    epoch: int
+    connections: int
+    sessions: int
+    opens: int
+    requests: int
+    bytes_received: int
+    bytes_sent: int
+    accepted: int
+    refused: int
+
+
+class WorkerCounters:
+    """A worker's own words. Sums last as long as the server, the rest as long as the worker."""
+
+    __slots__ = ("_words", "index")
+
+    def __init__(self, words: memoryview, index: int) -> None:
+        self._words = words
+        self.index = index
+
+    @property
+    def epoch(self) -> int:
+        """How many times this worker was started; 0: never."""
+        return self._words[_EPOCH]
+
+    @property
+    def pid(self) -> int:
+        """Its process, 0 while it is dead."""
+        return self._words[_PID]
+
+    @property
+    def connections(self) -> int:
+        """Its connections now."""
+        return self._words[_CONNECTIONS]
+
+    def begin(self, pid: int) -> int:
+        """The worker starts as `pid`: a new epoch, which is returned."""
+        words = self._words
+        words[_CONNECTIONS] = words[_SESSIONS] = words[_OPENS] = 0
+        words[_PID] = pid
+        words[_EPOCH] += 1
+        return words[_EPOCH]
+
+    def set_pid(self, pid: int) -> None:
+        """Its process."""
+        self._words[_PID] = pid
+
+    def end(self) -> None:
+        """The worker is dead: what it had is gone."""
+        words = self._words
+        words[_PID] = words[_CONNECTIONS] = words[_SESSIONS] = words[_OPENS] = 0
+
+    def count(self, requests: int, received: int, sent: int) -> None:
+        """Add frames handled and bytes to the sums."""
+        words = self._words
+        if requests:
+            words[_REQUESTS] += requests
+        if received:
+            words[_RECEIVED] += received
+        if sent:
+            words[_SENT] += sent
+
+    def connected(self) -> None:
+        """One connection more."""
+        self._words[_CONNECTIONS] += 1
+        self._words[_ACCEPTED] += 1
+
+    def disconnected(self) -> None:
+        """One connection less."""
+        self._words[_CONNECTIONS] -= 1
+
+    def refused(self) -> None:
+        """A connection was refused by the limits."""
+        self._words[_REFUSED] += 1
+
+    def publish(self, sessions: int, opens: int) -> None:
+        """What the protocol core has now."""
+        self._words[_SESSIONS] = sessions
+        self._words[_OPENS] = opens
+
+    def read(self) -> WorkerStats:
+        """All of it."""
+        words = self._words
+        return WorkerStats(
+            self.index, words[_PID], words[_EPOCH], words[_CONNECTIONS], words[_SESSIONS], words[_OPENS],
+            words[_REQUESTS], words[_RECEIVED], words[_SENT], words[_ACCEPTED], words[_REFUSED],
+        )  # fmt: skip
+
+
+class SharedState:
+    """The mapping. Made by the forker before it forks; workers inherit it, others open the file."""
+
+    def __init__(self, mapping: mmap.mmap, workers: int) -> None:
+        self._mapping = mapping
+        self.memory = memoryview(mapping)
+        words = self.memory[_FIRST:].cast("Q")
+        self.counters = [
+            WorkerCounters(words[index * _SLOTS : (index + 1) * _SLOTS], index) for index in range(workers + 1)
+        ]
+        """By worker; index 0 is the forker."""
+
+    @classmethod
+    def create(cls, rundir: str, workers: int) -> SharedState:
+        """A new file, all zeros; one that another server of this run directory left is replaced."""
+        path = os.path.join(rundir, FILE_NAME)
+        temporary = f"{path}.{os.getpid()}"
+        fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            os.ftruncate(fd, cls.size(workers))
+            mapping = mmap.mmap(fd, cls.size(workers))
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+        finally:
+            os.close(fd)
+        return cls(mapping, workers)
+
+    @classmethod
+    def private(cls, workers: int) -> SharedState:
+        """The same without a file: shared with children alone."""
+        return cls(mmap.mmap(-1, cls.size(workers)), workers)
+
+    @staticmethod
+    def size(workers: int) -> int:
+        """Bytes of the mapping."""
+        return _FIRST + (workers + 1) * _SLOTS * _WORD
+
+    @property
+    def workers(self) -> int:
+        """How many workers there are room for."""
+        return len(self.counters) - 1

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A worker: puts the rooms together. The only module that knows them all."""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+import struct
+from typing import Final
+
+from ksmbd import log
+from ksmbd.auth.security import CryptoSecurity
+from ksmbd.conn.connections import Connections, Limits
+from ksmbd.conn.transport import TcpTransport
+from ksmbd.ipc.channel import Channel
+from ksmbd.ipc.client import NetlinkDaemon
+from ksmbd.ipc.constants import GlobalFlag
+from ksmbd.ipc.settings import EngineSettings
+from ksmbd.oplock.table import LocalOpenTable
+from ksmbd.process import privileges
+from ksmbd.process.context import WorkerContext, WorkerLife, watch_signals
+from ksmbd.smb.connection import Connection
+from ksmbd.smb.constants import DIALECT_202, DIALECT_210, DIALECT_300, DIALECT_302, DIALECT_311
+from ksmbd.smb.model import Server, ServerSettings
+from ksmbd.smb.session_state import SessionState
+from ksmbd.vfs.files import LocalFiles
+
+DIALECTS: Final = {
+    "SMB2_02": DIALECT_202,
+    "SMB2_10": DIALECT_210,
+    "SMB3_00": DIALECT_300,
+    "SMB3_02": DIALECT_302,
+    "SMB3_11": DIALECT_311,
+}
+"""`server min protocol` and `server max protocol`."""
+
+
+class WorkerConnection(Connection):
+    """The protocol's connection with what a transport asks of it."""
+
+    @property
+    def session_count(self) -> int:
+        """Sessions established here; one that is being set up counts as none."""
+        return sum(1 for session in self.sessions.values() if session.state is not SessionState.IN_PROGRESS)
+
+    @property
+    def open_count(self) -> int:
+        """Opens of the sessions here."""
+        return sum(len(session.opens) for session in self.sessions.values())
+
+
+def server_settings(settings: EngineSettings, worker: int) -> ServerSettings:
+    """[global] as the protocol wants it."""
+    flags = settings.flags
+    encryption = settings.options.get("smb3 encryption", "auto")
+    if flags & GlobalFlag.SMB2_ENCRYPTION_OFF:
+        encryption = "disabled"
+    return ServerSettings(
+        min_dialect=DIALECTS[settings.min_prot],
+        max_dialect=DIALECTS[settings.max_prot],
+        signing_required=settings.signing == "mandatory",
+        encryption=encryption,
+        max_read=settings.smb2_max_read,
+        max_write=settings.smb2_max_write,
+        max_transact=settings.smb2_max_trans,
+        max_credits=settings.smb2_max_credits,
+        leases=bool(flags & GlobalFlag.SMB2_LEASES),
+        durable_handles=bool(flags & GlobalFlag.DURABLE_HANDLE),
+        multichannel=bool(flags & GlobalFlag.SMB3_MULTICHANNEL),
+        max_sessions=int(settings.options.get("max active sessions", "1024")),
+        max_open_files=settings.file_max,
+        server_name=settings.netbios_name,
+        netbios_name=settings.netbios_name,
+        workgroup=settings.work_group,
+        worker=worker,
+        server_guid=server_guid(settings.sub_auth),
+    )
+
+
+def server_guid(sub_auth: tuple[int, int, int]) -> bytes:
+    """ServerGuid (MS-SMB2 2.2.4): the same for all workers and after a restart, as the machine's sub-authorities are."""
+    return hashlib.sha256(b"ksmbd ServerGuid" + struct.pack("<III", *sub_auth)).digest()[:16]
+
+
+def limits(settings: EngineSettings) -> Limits:
+    """What conn watches over."""
+    return Limits(
+        max_connections=settings.max_connections,
+        max_ip_connections=settings.max_ip_connections,
+        deadtime=settings.deadtime * 60.0,
+    )
+
+
+class Worker:
+    """One worker's rooms."""
+
+    def __init__(self, context: WorkerContext) -> None:
+        self.life = life = WorkerLife(context)
+        loop = life.loop
+        settings = context.settings
+        self.daemon = NetlinkDaemon(Channel.inherited(context.netlink_fd), loop, settings.ipc_timeout)
+        self.daemon.on_shutdown = lambda: life.stop("ksmbd.mountd stops the server")
+        self.daemon.on_lost = lambda reason: life.stop(f"ksmbd.mountd: {reason}")
+        loop.add_reader(self.daemon.fileno(), self.daemon.on_readable)
+        self.daemon.start()
+        self.server = Server(
+            server_settings(settings, context.index),
+            CryptoSecurity(settings),
+            LocalFiles(settings),
+            LocalOpenTable(loop, settings),
+            self.daemon,
+            loop,
+        )
+        self.connections = Connections(loop, self._make_core, limits(settings), counters=context.counters)
+        life.on_stop = self.daemon.close
+
+    def _make_core(self, transport: TcpTransport) -> WorkerConnection:
+        return WorkerConnection(self.server, transport)
+
+    def publish(self) -> None:
+        """Write what the core has into the shared counters."""
+        self.life.context.counters.publish(len(self.server.sessions), len(self.server.opens))
+
+
+def serve(context: WorkerContext) -> int:
+    """A worker's whole life; its exit status."""
+    log.take_over_logging()
+    privileges.drop_worker_privileges()
+    privileges.set_oom_score(0)
+    worker = Worker(context)
+    life = worker.life
+    watch_signals(
+        life.loop,
+        {signal.SIGTERM: lambda: life.stop("SIGTERM")},
+        (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGUSR1, signal.SIGUSR2),
+    )
+    life.loop.after_iteration(worker.publish)
+    life.serve(worker.connections)
+    return 0

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from conn_fakes import TurnedClock
+
+from ksmbd.conn.loop import Loop
+from ksmbd.conn.offload import Helpers
+
+
+@pytest.fixture
+def clock() -> TurnedClock:
+    return TurnedClock()
+
+
+@pytest.fixture
+def loop(clock: TurnedClock) -> Iterator[Loop]:
+    loop = Loop(clock)
+    yield loop
+    loop.close()
+
+
+def test_timers_run_in_order_when_the_clock_is_turned(loop: Loop, clock: TurnedClock) -> None:
+    calls: list[str] = []
+    loop.call_later(2, lambda: calls.append("two"))
+    loop.call_later(1, lambda: calls.append("one"))
+    loop.call_later(1, lambda: calls.append("one again"))
+    loop.run_once(wait=False)
+    assert calls == []
+    clock.now += 1
+    loop.run_once()
+    assert calls == ["one", "one again"]
+    clock.now += 5
+    loop.run_once()
+    assert calls == ["one", "one again", "two"]
+
+
+def test_a_cancelled_timer_is_not_called(loop: Loop, clock: TurnedClock) -> None:
+    calls: list[str] = []
+    second = loop.call_later(1, lambda: calls.append("second"))
+    loop.call_later(1, lambda: calls.append("third"))
+    second.cancel()
+    clock.now += 1
+    loop.run_once()
+    assert calls == ["third"]
+
+
+def test_a_timer_cancels_another_that_is_due_with_it(loop: Loop, clock: TurnedClock) -> None:
+    calls: list[str] = []
+    loop.call_later(1, lambda: later.cancel())
+    later = loop.call_later(1, lambda: calls.append("later"))
+    clock.now += 1
+    loop.run_once()
+    assert calls == []
+
+
+def test_calls_added_by_calls_wait_for_the_next_iteration(loop: Loop) -> None:
+    calls: list[int] = []
+
+    def first() -> None:
+        calls.append(1)
+        loop.call_soon(lambda: calls.append(2))
+
+    loop.call_soon(first)
+    loop.run_once()
+    assert calls == [1]
+    loop.run_once()
+    assert calls == [1, 2]
+
+
+def test_end_of_iteration_comes_after_events(loop: Loop) -> None:
+    one, two = socket.socketpair()
+    with one, two:
+        order: list[str] = []
+        loop.add_reader(one.fileno(), lambda: (order.append(one.recv(1).decode()), loop.at_end(lambda: order.append("end"))))
+        loop.call_soon(lambda: order.append("soon"))
+        two.send(b"x")
+        loop.run_once()
+        loop.remove(one.fileno())
+    assert order == ["soon", "x", "end"]
+
+
+def test_a_callback_that_raises_is_logged_and_the_loop_goes_on(loop: Loop, capfd: pytest.CaptureFixture[str]) -> None:
+    calls: list[int] = []
+    loop.call_soon(lambda: 1 // 0)
+    loop.call_soon(lambda: calls.append(1))
+    loop.run_once()
+    assert calls == [1]
+    assert "ZeroDivisionError" in capfd.readouterr().err
+
+
+def test_reader_and_writer_of_one_descriptor(loop: Loop) -> None:
+    one, two = socket.socketpair()
+    with one, two:
+        seen: list[str] = []
+        loop.add_reader(one.fileno(), lambda: seen.append(one.recv(9).decode()))
+        loop.add_writer(one.fileno(), lambda: (seen.append("w"), loop.remove_writer(one.fileno())))
+        two.send(b"r")
+        loop.run_once()
+        assert seen == ["r", "w"]
+        loop.remove(one.fileno())
+        two.send(b"r")
+        loop.run_once(wait=False)
+        assert seen == ["r", "w"]
+
+
+def test_a_descriptor_removed_by_an_earlier_event_is_left_alone(loop: Loop) -> None:
+    pairs = [socket.socketpair() for _ in range(2)]
+    seen: list[int] = []
+
+    def readable(index: int) -> None:
+        seen.append(index)
+        for pair in pairs:
+            loop.remove(pair[0].fileno())
+
+    for index, pair in enumerate(pairs):
+        loop.add_reader(pair[0].fileno(), lambda index=index: readable(index))
+        pair[1].send(b"x")
+    loop.run_once()
+    assert len(seen) == 1
+    for pair in pairs:
+        pair[0].close()
+        pair[1].close()
+
+
+def test_nothing_is_reported_for_an_unwatched_descriptor_that_hung_up(loop: Loop) -> None:
+    """epoll tells of a hang-up whatever one asks for: without unregistering the loop would spin."""
+    one, two = socket.socketpair()
+    loop.add_reader(one.fileno(), lambda: None)
+    loop.remove_reader(one.fileno())
+    two.close()
+    assert loop._epoll.poll(0) == []
+    one.close()
+
+
+def test_a_thread_wakes_the_loop() -> None:
+    loop = Loop()
+    thread = threading.Thread(target=lambda: loop.call_from_thread(loop.stop))
+    loop.call_soon(thread.start)
+    loop.run()
+    thread.join()
+    loop.close()
+
+
+def test_filetime(loop: Loop) -> None:
+    before = time.time_ns()
+    now = loop.filetime()
+    after = time.time_ns()
+    assert before // 100 <= now - 116444736000000000 <= after // 100
+
+
+def test_helpers_complete_in_the_loops_thread() -> None:
+    loop = Loop()
+    helpers = Helpers(loop, threads=2)
+    results: list[tuple[object, int]] = []
+
+    def done(value: object) -> None:
+        results.append((value, threading.get_ident()))
+        if len(results) == 3:
+            loop.stop()
+
+    def failing() -> None:
+        raise OSError(5, "no")
+
+    for call in (os.getpid, threading.get_ident, failing):
+        helpers.submit(call).add_callback(lambda future: done(future._error or future.result()))
+    loop.run()
+    helpers.close()
+    loop.close()
+    values = [value for value, _ in results]
+    assert os.getpid() in values
+    assert any(isinstance(value, OSError) for value in values)
+    assert {thread for _, thread in results} == {threading.get_ident()}
+    assert threading.get_ident() not in values, "it ran in another thread"
