@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""FILE_FULL_EA_INFORMATION and FILE_GET_EA_INFORMATION lists (MS-FSCC 2.4.16 and 2.4.16.1).
-
-Names are bytes on the wire; here they are `str` through UTF-8 with surrogateescape, so that any byte survives.
-"""
+"""The lists of a FileFullEaInformation query: FILE_GET_EA_INFORMATION comes in, FILE_FULL_EA_INFORMATION goes out
+(MS-FSCC 2.4.16.1 and 2.4.16). Names are single bytes on the wire, Latin-1 here."""
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -16,7 +14,6 @@ _ENTRY: Final = Struct("<IBBH")
 """NextEntryOffset, Flags, EaNameLength, EaValueLength."""
 _GET_ENTRY: Final = Struct("<IB")
 """NextEntryOffset, EaNameLength."""
-FILE_NEED_EA: Final = 0x80
 _ILLEGAL: Final = frozenset(b'"*+,/:;<=>?[\\]|') | frozenset(range(0x20))
 """MS-FSCC 2.4.16: what an EA name may not hold, with the control characters."""
 
@@ -24,35 +21,14 @@ _ILLEGAL: Final = frozenset(b'"*+,/:;<=>?[\\]|') | frozenset(range(0x20))
 def _name(raw: bytes) -> str:
     if not raw or not _ILLEGAL.isdisjoint(raw):
         raise NtStatusError(STATUS_INVALID_EA_NAME, repr(raw))
-    return raw.decode("utf-8", "surrogateescape")
-
-
-def parse_full_ea(data: Buffer) -> list[tuple[str, int, bytes]]:
-    """The (name, flags, value) entries of a FILE_FULL_EA_INFORMATION list.
-
-    STATUS_EA_LIST_INCONSISTENT for a broken chain (not aligned, out of bounds, no NUL after a name),
-    STATUS_INVALID_EA_NAME for an empty or illegal name."""
-    entries: list[tuple[str, int, bytes]] = []
-    offset = 0
-    while True:
-        reader = Reader(data, offset, None, STATUS_EA_LIST_INCONSISTENT)
-        following, flags, name_length, value_length = reader.unpack(_ENTRY)
-        name = reader.bytes(name_length)
-        if reader.u8():
-            raise WireError("no NUL after an EA name", STATUS_EA_LIST_INCONSISTENT)
-        value = reader.bytes(value_length)
-        entries.append((_name(name), flags, value))
-        if not following:
-            return entries
-        if following % 4 or following < reader.position - offset:
-            raise WireError("NextEntryOffset of an EA", STATUS_EA_LIST_INCONSISTENT)
-        offset += following
-        if offset > len(data):
-            raise WireError("NextEntryOffset beyond the list", STATUS_EA_LIST_INCONSISTENT)
+    return raw.decode("latin-1")
 
 
 def parse_get_ea(data: Buffer) -> list[str]:
-    """The names of a FILE_GET_EA_INFORMATION list; errors as in parse_full_ea."""
+    """The names of a FILE_GET_EA_INFORMATION list.
+
+    STATUS_EA_LIST_INCONSISTENT for a broken chain (not aligned, out of bounds, no NUL after a name),
+    STATUS_INVALID_EA_NAME for an empty or illegal name."""
     names: list[str] = []
     offset = 0
     while True:
@@ -77,7 +53,7 @@ def encode_full_ea(attributes: Iterable[tuple[str, int, bytes]], limit: int) -> 
     last = 0
     count = 0
     for name, flags, value in attributes:
-        raw = name.encode("utf-8", "surrogateescape")[:255]
+        raw = name.encode("latin-1", "replace")[:255]
         start = -(-len(out) // 4) * 4
         if start + _ENTRY.size + len(raw) + 1 + len(value) > limit:
             break

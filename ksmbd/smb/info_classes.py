@@ -51,7 +51,7 @@ QUERY_KNOWN: Final = frozenset(
 )
 """Classes of MS-FSCC 2.4 that can be queried locally or otherwise, but not by SMB2 QUERY_INFO (MS-SMB2 3.3.5.20.1)."""
 
-SET_KNOWN: Final = frozenset((36, 39, 40, 41, 42, 58, 61, 66, 67, 71, 74))
+SET_KNOWN: Final = frozenset((30, 36, 41, 42, 43, 58, 61, 66, 67, 69, 71, 74))
 """Classes of MS-FSCC 2.4 with the use "Set" that SMB2 SET_INFO does not carry (MS-SMB2 3.3.5.21.1)."""
 
 # MS-FSCC 2.5

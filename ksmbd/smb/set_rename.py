@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""SET_INFO that gives a file another name: FileRenameInformation (MS-FSCC 2.4.41.2, MS-FSA 2.1.5.15.11) and
+FileLinkInformation (MS-FSCC 2.4.28.2, MS-FSA 2.1.5.15.6)."""
+from __future__ import annotations
+
+from struct import Struct
+from typing import Final, NamedTuple
+
+from ksmbd.smb.constants import FILE_OPEN, FILE_OPEN_REPARSE_POINT, FILE_READ_ATTRIBUTES
+from ksmbd.smb.create_names import Name, check_stream, parse_name
+from ksmbd.smb.ports import CreateIntent, File, FileKey
+from ksmbd.smb.reader import Reader, decode_utf16
+from ksmbd.smb.set_query import Change
+from ksmbd.smb.status import (
+    STATUS_ACCESS_DENIED,
+    STATUS_FILE_IS_A_DIRECTORY,
+    STATUS_INVALID_PARAMETER,
+    STATUS_OBJECT_NAME_COLLISION,
+    STATUS_OBJECT_NAME_INVALID,
+    STATUS_OBJECT_NAME_NOT_FOUND,
+    NtStatusError,
+)
+
+TARGET_SIZE: Final = 20
+"""Up to FileName. The specification pads the whole to 24 bytes, but older Linux clients send a one-letter name without
+the padding, and nothing is ambiguous in that."""
+_TARGET: Final = Struct("<IIQI")
+"""ReplaceIfExists or Flags (32 bits), reserved, RootDirectory, FileNameLength."""
+
+FILE_RENAME_REPLACE_IF_EXISTS: Final = 0x01
+FILE_RENAME_POSIX_SEMANTICS: Final = 0x02
+FILE_RENAME_IGNORE_READONLY_ATTRIBUTE: Final = 0x40
+_RENAME_FLAGS: Final = 0x7F
+"""All that MS-FSCC and the driver kit define for FileRenameInformationEx."""
+
+
+class Target(NamedTuple):
+    """A FILE_RENAME_INFORMATION_TYPE_2 or FILE_LINK_INFORMATION_TYPE_2."""
+
+    flags: int
+    """The first 32 bits: a Boolean in the low byte, or FileRenameInformationEx's Flags."""
+    name: str
+
+
+def parse_target(change: Change) -> Target:
+    """STATUS_INVALID_PARAMETER for a RootDirectory, an empty or odd name, or one that is not all there."""
+    reader = Reader(change.data)
+    flags, _, root, length = reader.unpack(_TARGET)
+    if root or not length:
+        raise NtStatusError(STATUS_INVALID_PARAMETER)
+    return Target(flags, decode_utf16(reader.view(length)))
+
+
+def _parse_path(name: str, posix: bool) -> Name:
+    parsed = parse_name(name[1:] if name.startswith("\\") else name, posix)
+    if parsed.stream or parsed.must_be_file or not parsed.path:
+        raise NtStatusError(STATUS_OBJECT_NAME_INVALID, name)
+    return parsed
+
+
+def _existing(change: Change, path: str) -> FileKey | None:
+    """The file that has the name now; None: nobody, or the renamed file itself (a change of case)."""
+    intent = CreateIntent(path, "", FILE_READ_ATTRIBUTES, FILE_OPEN, FILE_OPEN_REPARSE_POINT, 0)
+    if change.open.is_posix:
+        intent.posix_mode = 0
+    try:
+        other = change.file.volume().create(intent).file
+    except NtStatusError as error:
+        if error.status == STATUS_OBJECT_NAME_NOT_FOUND:
+            return None
+        raise
+    try:
+        return None if other.key == change.file.key else other.key
+    finally:
+        other.close()
+
+
+async def rename(change: Change) -> None:
+    """FileRenameInformation."""
+    target = parse_target(change)
+    await _rename(change, target.name, bool(target.flags & 0xFF), False)
+
+
+async def rename_ex(change: Change) -> None:
+    """FileRenameInformationEx (MS-FSCC 2.4.43): the same with Flags; an unknown flag is refused."""
+    target = parse_target(change)
+    if target.flags & ~_RENAME_FLAGS:
+        raise NtStatusError(STATUS_INVALID_PARAMETER, "flags")
+    replace = bool(target.flags & FILE_RENAME_REPLACE_IF_EXISTS)
+    await _rename(change, target.name, replace, bool(target.flags & FILE_RENAME_POSIX_SEMANTICS))
+
+
+async def _rename(change: Change, name: str, replace: bool, posix: bool) -> None:
+    file, table = change.file, change.table
+    if not file.path and not file.stream:
+        raise NtStatusError(STATUS_INVALID_PARAMETER, "the share's root")
+    if table.delete_pending(file.key):
+        raise NtStatusError(STATUS_ACCESS_DENIED, "to be deleted")
+    if file.stream or name.startswith(":"):
+        _rename_stream(change, file, name, replace)
+        return
+    posix = posix or change.open.is_posix
+    path = _parse_path(name, change.open.is_posix).path
+    if path == file.path:
+        return
+    target = _existing(change, path)
+    if target is not None and not replace:
+        raise NtStatusError(STATUS_OBJECT_NAME_COLLISION)
+    await change.settle(table.check_rename(change.ref, target))
+    old_parent = file.parent_key
+    file.rename(path, replace, posix)
+    table.renamed(change.ref, file.path)
+    change.directory_changed(old_parent)
+    if file.parent_key != old_parent:
+        change.directory_changed(file.parent_key)
+
+
+def _rename_stream(change: Change, file: File, name: str, replace: bool) -> None:
+    """MS-FSA 2.1.5.15.11.1, for named streams: the unnamed one is the file itself and keeps its place."""
+    if not name.startswith(":") or not file.stream:
+        raise NtStatusError(STATUS_INVALID_PARAMETER, "a stream's new name starts with a colon, a file's does not")
+    stream, separator, kind = name[1:].partition(":")
+    if (separator and kind.upper() != "$DATA") or not stream:
+        raise NtStatusError(STATUS_INVALID_PARAMETER, name)
+    check_stream(stream, False)
+    file.rename(f":{stream}", replace)
+    change.directory_changed(file.parent_key)
+
+
+async def link(change: Change) -> None:
+    """FileLinkInformation: another name for a file, below the same share."""
+    target = parse_target(change)
+    file, table = change.file, change.table
+    if file.is_directory:
+        raise NtStatusError(STATUS_FILE_IS_A_DIRECTORY)
+    if file.stream:
+        raise NtStatusError(STATUS_INVALID_PARAMETER, "a stream")
+    if table.delete_pending(file.key):
+        raise NtStatusError(STATUS_ACCESS_DENIED, "to be deleted")
+    replace = bool(target.flags & 0xFF)
+    path = _parse_path(target.name, change.open.is_posix).path
+    if path == file.path:
+        if replace:
+            return
+        raise NtStatusError(STATUS_OBJECT_NAME_COLLISION)
+    existing = _existing(change, path)
+    if existing is not None:
+        if not replace:
+            raise NtStatusError(STATUS_OBJECT_NAME_COLLISION)
+        await change.settle(table.check_rename(change.ref, existing))
+    file.link(path, replace)
+    change.directory_changed(file.parent_key)
