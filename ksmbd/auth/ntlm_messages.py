@@ -128,8 +128,9 @@ def parse_authenticate(token: bytes, negotiated: int) -> Authenticate:
     if payload < _FLAGS_OFFSET:
         raise WireError("a payload inside the header")
     # The oldest clients leave out what follows the workstation: then the flags are the challenge's
-    flags = int(reader.unpack_at(_U32, _FLAGS_OFFSET)[0]) if payload >= _FLAGS_OFFSET + 4 else negotiated
-    unicode = bool((flags or negotiated) & NEGOTIATE_UNICODE)
+    flags = int(reader.unpack_at(_U32, _FLAGS_OFFSET)[0]) if payload >= _FLAGS_OFFSET + 4 else 0
+    flags = flags or negotiated
+    unicode = bool(flags & NEGOTIATE_UNICODE)
     return Authenticate(
         flags, lm_response, nt_response, _text(domain, unicode), _text(user, unicode), _text(workstation, unicode),
         session_key, payload,

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One log-on: SPNEGO around NTLMSSP or Kerberos, or NTLMSSP alone (MS-SMB2 3.3.5.5.3, MS-SPNG 3.1.5, RFC 4178).
+
+    START ──NTLMSSP NEGOTIATE (bare, or as the optimistic token)──> AUTHENTICATE ──> DONE
+      ├────NTLMSSP chosen, but the client's token was for another mechanism──> NEGOTIATE ──> AUTHENTICATE ──> DONE
+      └────Kerberos AP-REQ──> DONE
+
+Any failure ends in DONE, where every further token is refused.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum, auto
+from hmac import compare_digest
+from typing import Final
+
+from ksmbd.auth import spnego
+from ksmbd.auth.ntlm import REFUSED, USER_GUEST, USER_OK, NtlmAcceptor, NtlmResult
+from ksmbd.auth.ntlm_messages import SIGNATURE
+from ksmbd.auth.settings import AuthSettings
+from ksmbd.smb.ports import AuthStep, Daemon, Identity
+from ksmbd.smb.status import STATUS_LOGON_FAILURE, NtStatusError, WireError
+from ksmbd.smb.waiting import Future, Task
+
+_KERBEROS: Final = (spnego.MS_KERBEROS_OID, spnego.KERBEROS_OID)
+
+
+class State(Enum):
+    """What the next token has to be."""
+
+    START = auto()
+    NEGOTIATE = auto()
+    AUTHENTICATE = auto()
+    DONE = auto()
+
+
+def offered_mechanisms(settings: AuthSettings) -> list[str]:
+    """The mechanisms that we accept, in the order of preference that Windows has."""
+    kerberos = list(_KERBEROS) if settings.kerberos else []
+    return kerberos + ([spnego.NTLMSSP_OID] if settings.ntlm_allowed else [])
+
+
+class SpnegoAuthenticator:
+    """The Authenticator port. `filetime` gives the time as FILETIME."""
+
+    def __init__(self, settings: AuthSettings, daemon: Daemon, filetime: Callable[[], int]) -> None:
+        self._settings = settings
+        self._daemon = daemon
+        self._ntlm = NtlmAcceptor(settings, daemon, filetime)
+        self._state = State.START
+        self._raw = False
+        self._mechanism_list = b""
+        self._mic_required = False
+
+    def step(self, token: bytes) -> Future[AuthStep]:
+        """Feed the client's token. Fails with NtStatusError: STATUS_INVALID_PARAMETER, STATUS_LOGON_FAILURE, ..."""
+        result: Future[AuthStep] = Future()
+
+        def done(task: Task[AuthStep]) -> None:
+            if task.error is not None:
+                self._state = State.DONE
+                result.set_error(task.error)
+            else:
+                result.set_result(task.result())
+
+        task = Task(self._step(bytes(token)), done)
+        result.on_cancel = task.cancel
+        task.start()
+        return result
+
+    async def _step(self, token: bytes) -> AuthStep:
+        state, self._state = self._state, State.DONE  # a token that fails leaves it there
+        if state is State.DONE:
+            raise WireError("a token after the end of the exchange")
+        if state is State.START:
+            return await self._start(token)
+        if self._raw:
+            return self._complete(await self._ntlm.authenticate(token), b"")
+        response = spnego.parse_response(token)
+        if response.state == spnego.REJECT:
+            raise NtStatusError(STATUS_LOGON_FAILURE, "the client rejects the mechanism")
+        if state is State.NEGOTIATE:
+            return self._challenge(spnego.ACCEPT_INCOMPLETE, None, response.token)
+        return self._finish(await self._ntlm.authenticate(response.token), response.mic)
+
+    async def _start(self, token: bytes) -> AuthStep:
+        if token.startswith(SIGNATURE):
+            self._refuse_unless_allowed(spnego.NTLMSSP_OID)
+            self._raw = True
+            self._state = State.AUTHENTICATE
+            return AuthStep(self._ntlm.challenge(token))
+        if spnego.is_initial_token(token):
+            mechanism, _ = spnego.parse_initial(token)
+            if mechanism in _KERBEROS:  # Kerberos without SPNEGO
+                self._refuse_unless_allowed(mechanism)
+                identity, reply = await self._kerberos(token)
+                return AuthStep(reply, identity)
+        init = spnego.parse_init(token)
+        self._mechanism_list = init.mechanism_list
+        accepted = offered_mechanisms(self._settings)
+        chosen = next((each for each in init.mechanisms if each in accepted), None)
+        if chosen is None:
+            raise NtStatusError(STATUS_LOGON_FAILURE, f"none of the mechanisms {init.mechanisms} is offered")
+        first = init.mechanisms[0]
+        # The optimistic token is for the first mechanism; Kerberos' two names mean the same one
+        optimistic = init.token if chosen == first or {chosen, first} <= set(_KERBEROS) else b""
+        if chosen == spnego.NTLMSSP_OID:
+            if init.token.startswith(SIGNATURE):
+                optimistic = init.token
+            # RFC 4178 5: the list is protected unless its first mechanism is the one used
+            self._mic_required = chosen != first
+            state = spnego.REQUEST_MIC if self._mic_required else spnego.ACCEPT_INCOMPLETE
+            if optimistic:
+                return self._challenge(state, chosen, optimistic)
+            self._state = State.NEGOTIATE
+            return AuthStep(spnego.encode_response(state, chosen))
+        identity, reply = await self._kerberos(optimistic)
+        return AuthStep(spnego.encode_response(spnego.ACCEPT_COMPLETED, chosen, reply), identity)
+
+    def _refuse_unless_allowed(self, mechanism: str) -> None:
+        if mechanism not in offered_mechanisms(self._settings):
+            raise NtStatusError(STATUS_LOGON_FAILURE, f"mechanism {mechanism} is not offered")
+
+    # ----------------------------------------------------------------------------------------------------- mechanisms
+
+    def _challenge(self, state: int, mechanism: str | None, token: bytes) -> AuthStep:
+        challenge = self._ntlm.challenge(token)
+        self._state = State.AUTHENTICATE
+        return AuthStep(spnego.encode_response(state, mechanism, challenge))
+
+    def _finish(self, result: NtlmResult, mic: bytes | None) -> AuthStep:
+        """Check the client's mechListMIC and answer with ours (RFC 4178 5)."""
+        ours = None
+        if result.signatures is not None:
+            if mic is not None:
+                if not compare_digest(result.signatures.of_client(self._mechanism_list), mic):
+                    raise NtStatusError(STATUS_LOGON_FAILURE, "mechListMIC is wrong")
+                ours = result.signatures.of_server(self._mechanism_list)
+            elif self._mic_required and not result.identity.is_anonymous:
+                raise NtStatusError(STATUS_LOGON_FAILURE, "mechListMIC is missing")
+        return self._complete(result, spnego.encode_response(spnego.ACCEPT_COMPLETED, mic=ours))
+
+    def _complete(self, result: NtlmResult, token: bytes) -> AuthStep:
+        return AuthStep(token, result.identity)
+
+    async def _kerberos(self, token: bytes) -> tuple[Identity, bytes]:
+        """Mountd checks the AP-REQ: (who, AP-REP)."""
+        if not token:
+            raise WireError("no Kerberos token")
+        answer = await self._daemon.spnego_authen(token)
+        if answer is None:
+            raise NtStatusError(STATUS_LOGON_FAILURE, "the Kerberos ticket is refused")
+        account, session_key, reply = answer
+        if not account.status & USER_OK or account.status & REFUSED:
+            raise NtStatusError(STATUS_LOGON_FAILURE, "the Kerberos principal has no account")
+        identity = Identity(account.account, self._settings.workgroup, account.uid, account.gid, account.groups)
+        identity.is_guest = bool(account.status & USER_GUEST)
+        identity.session_key = b"" if identity.is_guest else session_key
+        return identity, reply

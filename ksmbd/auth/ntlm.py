@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The NTLMSSP acceptor (MS-NLMP 3.2.5): NEGOTIATE, CHALLENGE, AUTHENTICATE.
+
+Who fails learns nothing: an unknown user and a wrong password run through the same computations and end in
+STATUS_LOGON_FAILURE. The account's NT hash comes from mountd, which also says who is a guest.
+"""
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import md5
+from hmac import compare_digest
+from typing import Final
+
+from ksmbd.auth import ntlm_crypto as crypto
+from ksmbd.auth import ntlm_messages as messages
+from ksmbd.auth.settings import AuthSettings
+from ksmbd.smb.ports import Daemon, Identity, LoginResponse
+from ksmbd.smb.status import (
+    STATUS_ACCESS_DENIED,
+    STATUS_INVALID_PARAMETER,
+    STATUS_LOGON_FAILURE,
+    NtStatusError,
+    WireError,
+)
+
+# LoginResponse.status, KSMBD_USER_FLAG bits
+USER_OK: Final = 1
+USER_BAD_PASSWORD: Final = 2
+USER_BAD_UID: Final = 4
+USER_BAD_USER: Final = 8
+USER_GUEST: Final = 16
+REFUSED: Final = USER_BAD_PASSWORD | USER_BAD_UID | USER_BAD_USER
+
+MAX_ACCOUNT: Final = 47
+"""Bytes of UTF-8 that an account name may have in mountd's messages."""
+NO_RESPONSE: Final = LoginResponse(USER_BAD_USER, "", b"", 0, 0)
+_WHAT_CLIENTS_MAY_CHOOSE: Final = (
+    crypto.NEGOTIATE_SIGN
+    | crypto.NEGOTIATE_SEAL
+    | crypto.NEGOTIATE_ALWAYS_SIGN
+    | crypto.NEGOTIATE_EXTENDED_SESSIONSECURITY
+    | crypto.NEGOTIATE_VERSION
+    | crypto.NEGOTIATE_128
+    | crypto.NEGOTIATE_KEY_EXCH
+    | crypto.NEGOTIATE_56
+)
+
+
+@dataclass(slots=True)
+class NtlmResult:
+    """A log-on that succeeded."""
+
+    identity: Identity
+    signatures: crypto.MessageSignatures | None
+    """For mechListMIC; None where client and server share no key (a user mapped to guest)."""
+
+
+class NtlmAcceptor:
+    """One exchange: `challenge` first, then `authenticate`. `filetime` gives the time for the client's response."""
+
+    def __init__(self, settings: AuthSettings, daemon: Daemon, filetime: Callable[[], int]) -> None:
+        self._settings = settings
+        self._daemon = daemon
+        self._filetime = filetime
+        self._negotiate = b""
+        self._challenge = b""
+        self._server_challenge = b""
+        self._flags = 0
+
+    def challenge(self, token: bytes) -> bytes:
+        """The CHALLENGE_MESSAGE for a NEGOTIATE_MESSAGE (MS-NLMP 3.2.5.1.1)."""
+        offered = messages.negotiate_flags(token)
+        if not offered & (crypto.NEGOTIATE_UNICODE | crypto.NEGOTIATE_OEM):
+            raise WireError("neither Unicode nor OEM is offered")
+        settings = self._settings
+        flags = (
+            offered & _WHAT_CLIENTS_MAY_CHOOSE
+            | (offered & crypto.NEGOTIATE_UNICODE or crypto.NEGOTIATE_OEM)
+            | crypto.REQUEST_TARGET
+            | crypto.NEGOTIATE_NTLM
+            | crypto.NEGOTIATE_TARGET_INFO
+            | crypto.TARGET_TYPE_SERVER
+        )
+        dns_name = settings.dns_name or settings.netbios_name.lower()
+        pairs = [
+            (messages.AV_NB_DOMAIN_NAME, settings.workgroup.upper().encode("utf-16-le")),
+            (messages.AV_NB_COMPUTER_NAME, settings.netbios_name.encode("utf-16-le")),
+            (messages.AV_DNS_DOMAIN_NAME, settings.dns_domain.encode("utf-16-le")),
+            (messages.AV_DNS_COMPUTER_NAME, dns_name.encode("utf-16-le")),
+            (messages.AV_TIMESTAMP, self._filetime().to_bytes(8, "little")),
+        ]
+        self._flags = flags
+        self._negotiate = token
+        self._server_challenge = os.urandom(8)
+        self._challenge = messages.challenge_message(
+            flags, settings.netbios_name, self._server_challenge, messages.encode_av_pairs(pairs)
+        )
+        return self._challenge
+
+    async def authenticate(self, token: bytes) -> NtlmResult:
+        """Check an AUTHENTICATE_MESSAGE (MS-NLMP 3.2.5.1.2).
+
+        Raises NtStatusError: STATUS_INVALID_PARAMETER where the message is malformed, STATUS_LOGON_FAILURE for an
+        unknown user or a response that is wrong or not allowed, STATUS_ACCESS_DENIED for an unwelcome anonymous.
+        """
+        message = messages.parse_authenticate(token, self._flags)
+        if message.is_anonymous:
+            return await self._anonymous(message)
+        _check_lengths(message)
+        account = message.user
+        response = await self._daemon.login(account) if _can_exist(account) else NO_RESPONSE
+        known = bool(response.status & USER_OK) and not response.status & REFUSED
+        if known and response.status & USER_GUEST and self._is_mapped(account, response):
+            return NtlmResult(self._guest(message, response), None)
+        # An unknown user is checked against a key that nobody knows, so that it takes as long as a wrong password
+        usable = known and len(response.nt_hash) == 16
+        session_base = self._verify(message, response.nt_hash if usable else os.urandom(16))
+        if session_base is None or not usable:
+            return await self._failed(message, known)
+        exported = self._exported_key(message, session_base)
+        self._check_mic(message, token, exported)
+        identity = self._identity(message, response)
+        identity.session_key = exported
+        return NtlmResult(identity, crypto.MessageSignatures(message.flags & self._flags, exported))
+
+    # ------------------------------------------------------------------------------------------------------ responses
+
+    def _verify(self, message: messages.Authenticate, nt_hash: bytes) -> bytes | None:
+        """The KeyExchangeKey where the response is right, else None. All comparisons take constant time."""
+        response = message.nt_response
+        challenge = self._server_challenge
+        if len(response) >= messages.MIN_V2_RESPONSE:  # NTLMv2
+            key = crypto.ntowf_v2(nt_hash, message.user, message.domain)
+            proof = crypto.nt_proof(key, challenge, response[16:])
+            return crypto.hmac_md5(key, proof) if compare_digest(proof, response[:16]) else None
+        if not self._settings.ntlmv1_allowed:
+            return None
+        lm_response = message.lm_response
+        if not response:  # LMv2: the proof, and the client's challenge
+            if len(lm_response) != 24:
+                return None
+            key = crypto.ntowf_v2(nt_hash, message.user, message.domain)
+            proof = crypto.nt_proof(key, challenge, lm_response[16:])
+            return crypto.hmac_md5(key, proof) if compare_digest(proof, lm_response[:16]) else None
+        extended = message.flags & self._flags & crypto.NEGOTIATE_EXTENDED_SESSIONSECURITY
+        if extended:  # NTLM2 session response (3.3.1): the client's challenge is in the LM response
+            challenge = md5(challenge + lm_response[:8]).digest()[:8]
+        if not compare_digest(crypto.desl(nt_hash, challenge), response):
+            return None
+        return crypto.kxkey_v1(extended, nt_hash, lm_response, self._server_challenge)
+
+    def _exported_key(self, message: messages.Authenticate, key_exchange_key: bytes) -> bytes:
+        """ExportedSessionKey (3.4.5.1): the client's random one where NEGOTIATE_KEY_EXCH."""
+        flags = message.flags & self._flags
+        if not flags & crypto.NEGOTIATE_KEY_EXCH:
+            return key_exchange_key
+        if not message.encrypted_session_key and not flags & (crypto.NEGOTIATE_SIGN | crypto.NEGOTIATE_SEAL):
+            return key_exchange_key  # nothing to protect, nothing exchanged
+        if len(message.encrypted_session_key) != 16:
+            raise WireError("EncryptedRandomSessionKey is not of 16 bytes")
+        return crypto.rc4(key_exchange_key).update(message.encrypted_session_key)
+
+    def _check_mic(self, message: messages.Authenticate, token: bytes, session_key: bytes) -> None:
+        """The MIC over all three messages, where the authenticated blob says that there is one (3.2.5.1.2)."""
+        if len(message.nt_response) < messages.MIN_V2_RESPONSE:
+            return
+        if not messages.av_flags(message.nt_response[16:]) & messages.AV_FLAG_MIC:
+            return
+        if message.payload_offset < messages.MIC_END or len(token) < messages.MIC_END:
+            raise WireError("no room for the MIC that is announced")
+        bare = token[: messages.MIC_OFFSET] + bytes(16) + token[messages.MIC_END :]
+        mic = crypto.hmac_md5(session_key, self._negotiate + self._challenge + bare)
+        if not compare_digest(mic, token[messages.MIC_OFFSET : messages.MIC_END]):
+            raise NtStatusError(STATUS_LOGON_FAILURE, "the MIC of the AUTHENTICATE_MESSAGE is wrong")
+
+    # --------------------------------------------------------------------------------------------- anonymous and guest
+
+    async def _anonymous(self, message: messages.Authenticate) -> NtlmResult:
+        if self._settings.restrict_anonymous >= 2:
+            raise NtStatusError(STATUS_ACCESS_DENIED, "anonymous sessions are not allowed")
+        response = await self._daemon.login("")
+        if not response.status & USER_OK or response.status & REFUSED:
+            raise NtStatusError(STATUS_ACCESS_DENIED, "anonymous sessions are not allowed")
+        identity = self._identity(message, response)
+        identity.is_anonymous = True
+        # Both sides know the key, of zeros (3.4.5.1): it can sign the mechanisms' list, and nothing else
+        key = self._exported_key(message, bytes(16))
+        return NtlmResult(identity, crypto.MessageSignatures(message.flags & self._flags, key))
+
+    def _is_mapped(self, account: str, response: LoginResponse) -> bool:
+        """Whether mountd's guest needs no password: not so who asks for the guest account by name with `never`."""
+        return self._settings.map_to_guest != "never" or response.account.lower() != account.lower()
+
+    def _guest(self, message: messages.Authenticate, response: LoginResponse) -> Identity:
+        identity = self._identity(message, response)
+        identity.is_guest = True
+        return identity
+
+    async def _failed(self, message: messages.Authenticate, known: bool) -> NtlmResult:
+        """`map to guest`: the failed become guests, or do not."""
+        mapping = self._settings.map_to_guest
+        if mapping == "bad password" or (mapping == "bad user" and not known):
+            response = await self._daemon.login(self._settings.guest_account)
+            if response.status & USER_OK and not response.status & REFUSED:
+                return NtlmResult(self._guest(message, response), None)
+        raise NtStatusError(STATUS_LOGON_FAILURE, "unknown user or wrong password")
+
+    def _identity(self, message: messages.Authenticate, response: LoginResponse) -> Identity:
+        return Identity(
+            response.account or message.user,
+            message.domain or self._settings.workgroup,
+            response.uid,
+            response.gid,
+            response.groups,
+        )
+
+
+def _check_lengths(message: messages.Authenticate) -> None:
+    """A response is NTLMv2 or 24 bytes; without one the LM response is 24 bytes or nothing (MS-NLMP 2.2.2.3 ff.)."""
+    size = len(message.nt_response)
+    if size >= messages.MIN_V2_RESPONSE:
+        return
+    lm_size = len(message.lm_response)
+    if size not in (0, 24) or lm_size not in (0, 1, 24):
+        raise NtStatusError(STATUS_INVALID_PARAMETER, f"responses of {size} and {lm_size} bytes")
+
+
+def _can_exist(account: str) -> bool:
+    """Whether mountd's messages can carry the name: no NUL, no unpaired surrogate, at most 47 bytes."""
+    if not account or "\0" in account:
+        return False
+    try:
+        return len(account.encode()) <= MAX_ACCOUNT
+    except UnicodeEncodeError:
+        return False

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""SPNEGO's tokens (RFC 4178 4.2, MS-SPNG 2.2.1) and the GSS-API's initial framing (RFC 2743 3.1), as DER."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pyasn1.codec.der import decoder, encoder
+from pyasn1.error import PyAsn1Error
+from pyasn1.type import char, namedtype, tag, univ
+
+from ksmbd.smb.status import WireError
+
+SPNEGO_OID: Final = "1.3.6.1.5.5.2"
+NTLMSSP_OID: Final = "1.3.6.1.4.1.311.2.2.10"
+KERBEROS_OID: Final = "1.2.840.113554.1.2.2"
+MS_KERBEROS_OID: Final = "1.2.840.48018.1.2.2"
+"""What Windows 2000 sent by mistake, and Windows offers first since."""
+
+# negState, RFC 4178 4.2.2
+ACCEPT_COMPLETED: Final = 0
+ACCEPT_INCOMPLETE: Final = 1
+REJECT: Final = 2
+REQUEST_MIC: Final = 3
+
+MAX_TOKEN: Final = 0xFFFF
+MAX_MECHANISMS: Final = 64
+_INITIAL_CONTEXT: Final = 0x60
+_NEG_TOKEN_INIT: Final = 0xA0
+_NEG_TOKEN_RESP: Final = 0xA1
+# The name that MS-SPNG 2.2.1 prescribes for servers that know none of their principals
+_NEG_HINT: Final = "not_defined_in_RFC4178@please_ignore"
+
+
+def _context(number: int, form: int = tag.tagFormatConstructed) -> tag.Tag:
+    return tag.Tag(tag.tagClassContext, form, number)
+
+
+def _optional(name: str, number: int, kind: Any) -> namedtype.OptionalNamedType:
+    return namedtype.OptionalNamedType(name, kind.subtype(explicitTag=_context(number)))
+
+
+class MechTypeList(univ.SequenceOf):  # type: ignore[misc]
+    """MechTypeList ::= SEQUENCE OF OBJECT IDENTIFIER."""
+
+    componentType = univ.ObjectIdentifier()
+
+
+class NegTokenInit(univ.Sequence):  # type: ignore[misc]
+    """NegTokenInit and NegTokenInit2: what differs between the two, fields 3 and 4, stays undecoded."""
+
+    componentType = namedtype.NamedTypes(
+        _optional("mechTypes", 0, univ.Any()),  # undecoded: mechListMIC is over these bytes
+        _optional("reqFlags", 1, univ.BitString()),
+        _optional("mechToken", 2, univ.OctetString()),
+        _optional("third", 3, univ.Any()),
+        _optional("fourth", 4, univ.Any()),
+    )
+
+
+class NegHints(univ.Sequence):  # type: ignore[misc]
+    """NegHints (MS-SPNG 2.2.1)."""
+
+    componentType = namedtype.NamedTypes(
+        _optional("hintName", 0, char.GeneralString()), _optional("hintAddress", 1, univ.OctetString())
+    )
+
+
+class NegTokenResp(univ.Sequence):  # type: ignore[misc]
+    """NegTokenResp (RFC 4178 4.2.2)."""
+
+    componentType = namedtype.NamedTypes(
+        _optional("negState", 0, univ.Enumerated()),
+        _optional("supportedMech", 1, univ.ObjectIdentifier()),
+        _optional("responseToken", 2, univ.OctetString()),
+        _optional("mechListMIC", 3, univ.OctetString()),
+    )
+
+
+@dataclass(slots=True)
+class Init:
+    """A client's NegTokenInit."""
+
+    mechanisms: list[str]
+    mechanism_list: bytes
+    """The DER of MechTypeList as it came."""
+    token: bytes
+
+
+@dataclass(slots=True)
+class Response:
+    """A client's NegTokenResp."""
+
+    state: int | None
+    token: bytes
+    mic: bytes | None
+
+
+def _decode(data: bytes, kind: Any) -> tuple[Any, bytes]:
+    # Whatever the decoder stumbles over in a peer's bytes is the peer's mistake.
+    try:
+        value, rest = decoder.decode(data, asn1Spec=kind)
+    except (PyAsn1Error, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError) as error:
+        raise WireError(f"no DER of {type(kind).__name__}") from error
+    return value, bytes(rest)
+
+
+def _present(value: Any, name: str) -> Any | None:
+    part = value[name]
+    return part if part.isValue else None
+
+
+def is_initial_token(token: bytes) -> bool:
+    """Whether `token` has the GSS-API's initial framing."""
+    return token[:1] == b"\x60"
+
+
+def _der_length(size: int) -> bytes:
+    if size < 0x80:
+        return bytes((size,))
+    octets = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes((0x80 | len(octets),)) + octets
+
+
+def _unwrap(data: bytes, expected: int) -> tuple[bytes, bytes]:
+    """(content, rest) of one definite-length TLV with a single-byte tag."""
+    if len(data) < 2 or data[0] != expected:
+        raise WireError(f"no tag 0x{expected:02x}")
+    size, place = data[1], 2
+    if size & 0x80:
+        octets = size & 0x7F
+        if not 1 <= octets <= 4 or len(data) < 2 + octets:
+            raise WireError("a length that is none")
+        size, place = int.from_bytes(data[2 : 2 + octets], "big"), 2 + octets
+    if place + size > len(data):
+        raise WireError(f"{size} bytes announced, {len(data) - place} there")
+    return data[place : place + size], data[place + size :]
+
+
+def _wrap(kind: int, content: bytes) -> bytes:
+    return bytes((kind,)) + _der_length(len(content)) + content
+
+
+def parse_initial(token: bytes) -> tuple[str, bytes]:
+    """(mechanism, inner token) of the GSS-API's initial framing (RFC 2743 3.1). The inner token need not be DER."""
+    content, _ = _unwrap(token, _INITIAL_CONTEXT)
+    oid, inner = _decode(content, univ.ObjectIdentifier())
+    return str(oid), inner
+
+
+def parse_init(token: bytes) -> Init:
+    """A client's first token: InitialContextToken with a NegTokenInit, or the bare NegTokenInit that some send."""
+    if len(token) > MAX_TOKEN:
+        raise WireError("a token of more than 64 KiB")
+    if is_initial_token(token):
+        mechanism, token = parse_initial(token)
+        if mechanism != SPNEGO_OID:
+            raise WireError(f"mechanism {mechanism} is not SPNEGO")
+    content, _ = _unwrap(token, _NEG_TOKEN_INIT)
+    value, _ = _decode(content, NegTokenInit())
+    raw = _present(value, "mechTypes")
+    if raw is None:
+        raise WireError("NegTokenInit without mechTypes")
+    mechanism_list = bytes(raw)
+    mechanisms, rest = _decode(mechanism_list, MechTypeList())
+    if rest or not 0 < len(mechanisms) <= MAX_MECHANISMS:
+        raise WireError("a MechTypeList that is none")
+    mech_token = _present(value, "mechToken")
+    return Init([str(each) for each in mechanisms], mechanism_list, b"" if mech_token is None else bytes(mech_token))
+
+
+def parse_response(token: bytes) -> Response:
+    """A client's later token."""
+    if len(token) > MAX_TOKEN:
+        raise WireError("a token of more than 64 KiB")
+    content, _ = _unwrap(token, _NEG_TOKEN_RESP)
+    value, _ = _decode(content, NegTokenResp())
+    state, inner, mic = (_present(value, name) for name in ("negState", "responseToken", "mechListMIC"))
+    return Response(
+        None if state is None else int(state),
+        b"" if inner is None else bytes(inner),
+        None if mic is None else bytes(mic),
+    )
+
+
+def encode_response(
+    state: int, mechanism: str | None = None, token: bytes | None = None, mic: bytes | None = None
+) -> bytes:
+    """A NegTokenResp."""
+    value = NegTokenResp()
+    value["negState"] = state
+    if mechanism is not None:
+        value["supportedMech"] = mechanism
+    if token:
+        value["responseToken"] = token
+    if mic is not None:
+        value["mechListMIC"] = mic
+    return _wrap(_NEG_TOKEN_RESP, bytes(encoder.encode(value)))
+
+
+def encode_mechanisms(mechanisms: Sequence[str]) -> bytes:
+    """The DER of a MechTypeList."""
+    value = MechTypeList()
+    value.extend(mechanisms)
+    return bytes(encoder.encode(value))
+
+
+def encode_hints(mechanisms: Sequence[str]) -> bytes:
+    """The NegTokenInit2 of the NEGOTIATE response, with the GSS-API's framing (MS-SPNG 2.2.1)."""
+    hints = NegHints()
+    hints["hintName"] = _NEG_HINT
+    content = _wrap(_NEG_TOKEN_INIT, encode_mechanisms(mechanisms)) + _wrap(0xA3, bytes(encoder.encode(hints)))
+    init = _wrap(_NEG_TOKEN_INIT, _wrap(0x30, content))
+    return _wrap(_INITIAL_CONTEXT, bytes(encoder.encode(univ.ObjectIdentifier(SPNEGO_OID))) + init)

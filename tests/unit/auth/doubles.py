@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A daemon with accounts, for the log-on's tests."""
+from __future__ import annotations
+
+from typing import Any
+
+from ksmbd.auth.ntlm_crypto import ntowf_v1
+from ksmbd.smb.ports import LoginResponse
+from ksmbd.smb.waiting import Future
+
+OK, BAD_USER, GUEST = 1, 8, 16
+
+
+class Accounts:
+    """The Daemon port's log-on half: alice with a password, the guest account, what mountd does for ''."""
+
+    def __init__(self, anonymous: bool = True, mapped: bool = False) -> None:
+        self.anonymous, self.mapped = anonymous, mapped
+        self.asked: list[str] = []
+        self.pending: Future[LoginResponse] | None = None
+        self.kerberos: tuple[LoginResponse, bytes, bytes] | None = None
+        self.kerberos_tokens: list[bytes] = []
+
+    def answer(self, account: str) -> LoginResponse:
+        guest = LoginResponse(OK | GUEST, "nobody", b"", 65534, 65534)
+        if account.lower() == "alice":
+            return LoginResponse(OK, "alice", ntowf_v1("Pa55wörd"), 1000, 1000, (1000, 27))
+        if account == "nobody" or (account == "" and self.anonymous) or self.mapped:
+            return guest
+        return LoginResponse(BAD_USER, account, b"", 0, 0)
+
+    def login(self, account: str) -> Future[LoginResponse]:
+        self.asked.append(account)
+        if self.pending is not None:
+            return self.pending
+        return Future.of(self.answer(account))
+
+    def spnego_authen(self, blob: bytes) -> Future[tuple[LoginResponse, bytes, bytes] | None]:
+        self.kerberos_tokens.append(blob)
+        return Future.of(self.kerberos)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"the log-on has no use for {name}")
