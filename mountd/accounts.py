@@ -9,8 +9,8 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from ksmbd.auth.md4 import md4
 from mountd.files import FileProblem, replace
-from mountd.md4 import md4
 
 NAME_MAX = 47
 """Bytes of a user's name in UTF-8: the netlink messages carry 48 with the NUL."""

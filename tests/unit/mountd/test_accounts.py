@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ksmbd.auth.md4 import md4
 from mountd import accounts
 from mountd.accounts import Account, Accounts, AccountsProblem
-from mountd.md4 import md4
 
 # RFC 1320 A.5
 VECTORS = {
