@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The child that compiles one BPF program with bcc and prints it as JSON: bytecode, maps, and where they are named.
+
+    python -m ksmbd.kernel.bpf_compile PROGRAM.c FUNCTION TYPE ATTACH_TYPE
+
+bcc and LLVM stay in this process, which is gone a moment later: importing them costs 76 MB that are never given back.
+bcc is Debian's python3-bpfcc; PyPI's `bcc` is something else, so it is loaded by its path.
+"""
+from __future__ import annotations
+
+import base64
+import ctypes
+import importlib.util
+import json
+import os
+import struct
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from ksmbd.kernel import bpf
+
+DEBIAN_BCC: Final = Path("/usr/lib/python3/dist-packages/bcc/__init__.py")
+SOCKET_MAPS: Final = {bpf.PROG_SK_REUSEPORT: bpf.MAP_REUSEPORT_SOCKARRAY, bpf.PROG_SK_LOOKUP: bpf.MAP_SOCKMAP}
+"""Map types that bcc has no macro for: created here, named in C through bpf_pseudo_fd(1, SOCKS_FD)."""
+SOCKETS_MAX: Final = 64
+_LD_IMM64: Final = 0x18
+_PSEUDO_MAP_FD: Final = 1
+
+
+def import_bcc() -> Any:
+    """Debian's bcc, also from inside a virtual environment; ImportError with the package to install."""
+    if not DEBIAN_BCC.exists():
+        raise ImportError("bcc is missing: install python3-bpfcc")
+    spec = importlib.util.spec_from_file_location("bcc", DEBIAN_BCC, submodule_search_locations=[str(DEBIAN_BCC.parent)])
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["bcc"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _map_specs(module: Any) -> dict[int, tuple[str, list[int]]]:
+    """bcc's maps by descriptor: name and (type, key size, value size, entries, flags)."""
+    from bcc.libbcc import lib  # type: ignore[import-not-found]
+
+    fields = []
+    for name in ("type", "key_size", "leaf_size", "max_entries", "flags"):
+        function = getattr(lib, f"bpf_table_{name}_id")
+        function.argtypes, function.restype = [ctypes.c_void_p, ctypes.c_size_t], ctypes.c_size_t
+        fields.append(function)
+    lib.bpf_num_tables.argtypes, lib.bpf_num_tables.restype = [ctypes.c_void_p], ctypes.c_size_t
+    lib.bpf_table_name.argtypes, lib.bpf_table_name.restype = [ctypes.c_void_p, ctypes.c_size_t], ctypes.c_char_p
+    maps = {}
+    for index in range(lib.bpf_num_tables(module)):
+        name = lib.bpf_table_name(module, index).decode()
+        fd = lib.bpf_table_fd(module, name.encode())
+        maps[fd] = (name, [int(field(module, index)) & 0xFFFFFFFF for field in fields])
+    return maps
+
+
+def compile_program(source: Path, function: str, kind: int, attach_type: int) -> dict[str, Any]:
+    """Compile; {"code": base64, "maps": {name: spec}, "relocations": [[offset, map name], ...]}."""
+    headers = source.resolve().parent / "headers"
+    if not Path(f"/lib/modules/{os.uname().release}/build").exists():
+        os.environ.setdefault("BCC_KERNEL_SOURCE", str(headers))
+    bcc = import_bcc()
+    flags = ["-Wno-macro-redefined", "-Wno-duplicate-decl-specifier"]
+    known: dict[int, tuple[str, list[int]]] = {}
+    if kind in SOCKET_MAPS:
+        spec = bpf.MapSpec(SOCKET_MAPS[kind], 4, 8, SOCKETS_MAX)
+        sockets = bpf.Map(spec, "socks")
+        flags.append(f"-DSOCKS_FD={sockets.fd}")
+        known[sockets.fd] = ("socks", [spec.kind, 4, 8, SOCKETS_MAX, 0])
+    program = bcc.BPF(text=source.read_text(encoding="utf-8"), cflags=flags)
+    known.update(_map_specs(program.module))
+    code = bytes(program.dump_func(function))
+    relocations = []
+    for offset in range(0, len(code), 8):
+        if code[offset] == _LD_IMM64 and code[offset + 1] >> 4 == _PSEUDO_MAP_FD:
+            relocations.append([offset, known[struct.unpack_from("=i", code, offset + 4)[0]][0]])
+    return {
+        "code": base64.b64encode(code).decode(),
+        "maps": dict(known.values()),
+        "relocations": relocations,
+        "kind": kind,
+        "attach_type": attach_type,
+    }
+
+
+def main() -> int:
+    """Compile what the arguments name; 1 and one line on stderr where it cannot be."""
+    source, function, kind, attach_type = sys.argv[1:]
+    try:
+        result = compile_program(Path(source), function, int(kind), int(attach_type))
+    except Exception as error:  # noqa: BLE001  (bcc raises bare Exception)
+        print(f"{Path(source).name}: {error}", file=sys.stderr)
+        return 1
+    json.dump(result, sys.stdout)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
