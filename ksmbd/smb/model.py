@@ -206,6 +206,8 @@ class Open:
     create_options: int
     share_access: int = 0
     ref: OpenRef | None = None
+    create_action: int = 1
+    """The CreateAction that was answered, for a replay; FILE_OPENED."""
     pipe_handle: int = 0
     """The daemon's handle, for an open on IPC$."""
     pipe_name: str = ""

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Access masks as a CREATE asks for them: generic rights, what is refused, what writes (MS-SMB2 2.2.13.1)."""
+from __future__ import annotations
+
+from typing import Final
+
+from ksmbd.smb.constants import (
+    ACCESS_SYSTEM_SECURITY,
+    DELETE,
+    FILE_ALL_ACCESS,
+    FILE_APPEND_DATA,
+    FILE_DELETE_CHILD,
+    FILE_GENERIC_EXECUTE,
+    FILE_GENERIC_READ,
+    FILE_GENERIC_WRITE,
+    FILE_WRITE_ATTRIBUTES,
+    FILE_WRITE_DATA,
+    FILE_WRITE_EA,
+    GENERIC_ALL,
+    GENERIC_EXECUTE,
+    GENERIC_READ,
+    GENERIC_WRITE,
+    SYNCHRONIZE,
+    WRITE_DAC,
+    WRITE_OWNER,
+)
+from ksmbd.smb.status import STATUS_ACCESS_DENIED, STATUS_PRIVILEGE_NOT_HELD, NtStatusError
+
+INVALID_BITS: Final = 0x0CE0FE00
+"""Bits that no right has (MS-FSA 2.1.5.1): refused with STATUS_ACCESS_DENIED."""
+WRITE_BITS: Final = (
+    FILE_WRITE_DATA | FILE_APPEND_DATA | FILE_WRITE_EA | FILE_WRITE_ATTRIBUTES | FILE_DELETE_CHILD
+    | DELETE | WRITE_DAC | WRITE_OWNER
+)  # fmt: skip
+"""Rights that a share that is read-only does not give."""
+
+_GENERIC: Final = (
+    (GENERIC_READ, FILE_GENERIC_READ),
+    (GENERIC_WRITE, FILE_GENERIC_WRITE),
+    (GENERIC_EXECUTE, FILE_GENERIC_EXECUTE),
+    (GENERIC_ALL, FILE_ALL_ACCESS),
+)
+_GENERIC_BITS: Final = GENERIC_READ | GENERIC_WRITE | GENERIC_EXECUTE | GENERIC_ALL
+
+
+def map_generic(access: int) -> int:
+    """Replace generic rights by those that they stand for on files; MAXIMUM_ALLOWED is kept."""
+    if access & _GENERIC_BITS:
+        for generic, rights in _GENERIC:
+            if access & generic:
+                access |= rights
+        access &= ~_GENERIC_BITS
+    return access
+
+
+def check_desired_access(access: int) -> int:
+    """The mapped DesiredAccess of a CREATE.
+
+    STATUS_ACCESS_DENIED for none, for bits that are no rights, and for SYNCHRONIZE alone, which opens nothing;
+    STATUS_PRIVILEGE_NOT_HELD for ACCESS_SYSTEM_SECURITY, since no SMB user has SeSecurityPrivilege here."""
+    if access & INVALID_BITS or not access & ~SYNCHRONIZE:
+        raise NtStatusError(STATUS_ACCESS_DENIED, f"DesiredAccess 0x{access:08X}")
+    if access & ACCESS_SYSTEM_SECURITY:
+        raise NtStatusError(STATUS_PRIVILEGE_NOT_HELD, "ACCESS_SYSTEM_SECURITY")
+    return map_generic(access)

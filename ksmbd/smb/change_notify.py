@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""CHANGE_NOTIFY (MS-SMB2 2.2.35, 2.2.36, 3.3.5.19) and FILE_NOTIFY_INFORMATION (MS-FSCC 2.7.1)."""
+from __future__ import annotations
+
+from collections.abc import Coroutine, Sequence
+from struct import Struct
+from typing import Any, Final
+
+from ksmbd.smb.constants import FILE_LIST_DIRECTORY, WATCH_TREE
+from ksmbd.smb.header import HEADER_SIZE
+from ksmbd.smb.model import Open
+from ksmbd.smb.open_life import wait_on_open
+from ksmbd.smb.ports import Watch
+from ksmbd.smb.reader import encode_utf16
+from ksmbd.smb.request import Reply, Request
+from ksmbd.smb.status import (
+    STATUS_ACCESS_DENIED,
+    STATUS_INVALID_PARAMETER,
+    STATUS_NOT_IMPLEMENTED,
+    STATUS_NOTIFY_CLEANUP,
+    STATUS_NOTIFY_ENUM_DIR,
+    NtStatusError,
+)
+
+_REQUEST: Final = Struct("<HHIQQII")  # StructureSize, Flags, OutputBufferLength, FileId, CompletionFilter, Reserved
+_RESPONSE: Final = Struct("<HHI")  # StructureSize, OutputBufferOffset, OutputBufferLength
+_ENTRY: Final = Struct("<III")  # NextEntryOffset, Action, FileNameLength
+FILTER_MASK: Final = 0x00000FFF
+"""Every CompletionFilter (MS-SMB2 2.2.35): names, directory names, attributes, size, times, EA, security, streams."""
+_NO: Final = frozenset(("no", "false", "off", "0"))
+
+
+def handle(request: Request) -> Coroutine[Any, Any, Reply]:
+    """Wait for changes of a directory. The open's first request fixes what is watched (MS-FSA 2.1.5.11)."""
+    _, flags, length, persistent, volatile, completion_filter, _ = request.reader().unpack(_REQUEST)
+    if length > request.server.settings.max_transact:
+        raise NtStatusError(STATUS_INVALID_PARAMETER, "OutputBufferLength")
+    open_ = request.find_open(persistent, volatile)
+    file = open_.file
+    if file is None or not file.is_directory:
+        raise NtStatusError(STATUS_INVALID_PARAMETER, "no directory")
+    if not open_.granted_access & FILE_LIST_DIRECTORY:
+        raise NtStatusError(STATUS_ACCESS_DENIED)
+    if request.tree.share.options.get("change notify", "yes").lower() in _NO:
+        raise NtStatusError(STATUS_NOT_IMPLEMENTED, "change notify = no")
+    if open_.watch is None:
+        if not completion_filter & FILTER_MASK:
+            raise NtStatusError(STATUS_INVALID_PARAMETER, "CompletionFilter")
+        open_.watch = file.watch(completion_filter & FILTER_MASK, bool(flags & WATCH_TREE))
+    return _wait(request, open_, open_.watch, length)
+
+
+async def _wait(request: Request, open_: Open, watch: Watch, length: int) -> Reply:
+    future = watch.next(length)
+    if not future.done:
+        request.go_async()
+    changes = await wait_on_open(open_, future, STATUS_NOTIFY_CLEANUP)
+    data = encode_changes(changes) if changes is not None else b""
+    if not data or len(data) > length:
+        # 3.3.4.4: the client shall list the directory itself.
+        return Reply(_RESPONSE.pack(9, 0, 0), STATUS_NOTIFY_ENUM_DIR)
+    return Reply(_RESPONSE.pack(9, HEADER_SIZE + _RESPONSE.size, len(data)) + data)
+
+
+def encode_changes(changes: Sequence[tuple[int, str]]) -> bytes:
+    """(action, name below the directory) as a chain of FILE_NOTIFY_INFORMATION, each on a multiple of 4."""
+    chain = bytearray()
+    last = len(changes) - 1
+    for index, (action, name) in enumerate(changes):
+        raw = encode_utf16(name)
+        size = _ENTRY.size + len(raw)
+        padding = 0 if index == last else -size % 4
+        chain += _ENTRY.pack(0 if index == last else size + padding, action, len(raw))
+        chain += raw
+        chain += bytes(padding)
+    return bytes(chain)

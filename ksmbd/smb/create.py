@@ -1,0 +1,308 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""CREATE (MS-SMB2 2.2.13, 2.2.14, 3.3.5.9): decoding, checking, the way through create_state."""
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from struct import Struct
+from typing import Any, Final
+
+from ksmbd.smb import constants as c
+from ksmbd.smb import create_contexts as ctx
+from ksmbd.smb import create_pipe, durable
+from ksmbd.smb.access_mask import WRITE_BITS, check_desired_access
+from ksmbd.smb.create_names import Name, parse_name
+from ksmbd.smb.create_reply import create_reply
+from ksmbd.smb.create_state import Creation
+from ksmbd.smb.header import HEADER_SIZE
+from ksmbd.smb.model import Open, TreeConnect
+from ksmbd.smb.open_life import parent_changed
+from ksmbd.smb.ports import CreateIntent, DurableRequest, File, LeaseRequest, OpenGrant, OpenRef, OpenRequest
+from ksmbd.smb.reader import decode_utf16
+from ksmbd.smb.request import Reply, Request
+from ksmbd.smb.session_state import SessionState
+from ksmbd.smb.status import (
+    STATUS_ACCESS_DENIED,
+    STATUS_BAD_IMPERSONATION_LEVEL,
+    STATUS_DIRECTORY_NOT_EMPTY,
+    STATUS_INVALID_PARAMETER,
+    STATUS_NETWORK_NAME_DELETED,
+    STATUS_NOT_A_DIRECTORY,
+    STATUS_NOT_SUPPORTED,
+    STATUS_OBJECT_NAME_INVALID,
+    STATUS_TOO_MANY_OPENED_FILES,
+    STATUS_USER_SESSION_DELETED,
+    NtStatusError,
+    WireError,
+)
+from ksmbd.smb.waiting import Future
+
+# StructureSize, SecurityFlags, RequestedOplockLevel, ImpersonationLevel, SmbCreateFlags, Reserved, DesiredAccess,
+# FileAttributes, ShareAccess, CreateDisposition, CreateOptions, NameOffset, NameLength, CreateContextsOffset, -Length
+_REQUEST: Final = Struct("<HBBIQQIIIIIHHII")
+_BUFFER: Final = HEADER_SIZE + _REQUEST.size
+
+IMPERSONATION_DELEGATE: Final = 3
+"""The highest ImpersonationLevel (MS-SMB2 2.2.13)."""
+
+_OPTIONS_INVALID: Final = 0xFF000000
+_OPTIONS_UNSUPPORTED: Final = c.FILE_CREATE_TREE_CONNECTION | c.FILE_OPEN_BY_FILE_ID | c.FILE_RESERVE_OPFILTER
+_ATTRIBUTES_VALID: Final = 0x00007FB7
+"""What a client may set or send back (MS-FSCC 2.6); DEVICE, VOLUME and undefined bits are refused."""
+_SHARE_ACCESS: Final = c.FILE_SHARE_READ | c.FILE_SHARE_WRITE | c.FILE_SHARE_DELETE
+_MODE_OPTIONS: Final = (
+    c.FILE_WRITE_THROUGH | c.FILE_SEQUENTIAL_ONLY | c.FILE_NO_INTERMEDIATE_BUFFERING | c.FILE_DELETE_ON_CLOSE
+)
+"""The CreateOptions that FileModeInformation shows (MS-FSCC 2.4.31)."""
+_OPLOCK_LEVELS: Final = frozenset(
+    (c.OPLOCK_LEVEL_II, c.OPLOCK_LEVEL_EXCLUSIVE, c.OPLOCK_LEVEL_BATCH, c.OPLOCK_LEVEL_LEASE)
+)
+SHARE_FLAG_OPLOCKS: Final = 1 << 7
+"""KSMBD_SHARE_FLAG_OPLOCKS of ShareConfig.flags: `oplocks = yes`."""
+SHARE_FLAG_CONTINUOUS_AVAILABILITY: Final = 1 << 16
+
+
+class CreateRequest:
+    """The fields of a CREATE, decoded and inside their bounds."""
+
+    __slots__ = (
+        "oplock_level", "impersonation", "desired_access", "attributes", "share_access", "disposition", "options",
+        "raw_name", "contexts",
+    )  # fmt: skip
+
+    def __init__(self, request: Request) -> None:
+        reader = request.reader()
+        (
+            _, _, self.oplock_level, self.impersonation, _, _, self.desired_access, self.attributes, self.share_access,
+            self.disposition, self.options, name_offset, name_length, contexts_offset, contexts_length,
+        ) = reader.unpack(_REQUEST)  # fmt: skip
+        if name_length:
+            if name_offset < _BUFFER:
+                raise WireError("NameOffset")
+            self.raw_name = decode_utf16(reader.at(name_offset, name_length))
+        else:
+            self.raw_name = ""
+        self.contexts = ctx.CreateContexts()
+        if contexts_length:
+            if contexts_offset < _BUFFER or contexts_offset % 8:
+                raise WireError("CreateContextsOffset")
+            self.contexts = ctx.parse_contexts(reader.restrict(contexts_offset, contexts_length))
+            ctx.check_exclusions(self.contexts, request.session.dialect >= c.DIALECT_300)
+
+
+def handle(request: Request) -> Reply | Coroutine[Any, Any, Reply]:
+    """Open or make a file, a directory, a stream or a pipe; reclaim a durable open; answer a replayed CREATE."""
+    fields = CreateRequest(request)
+    tree = request.tree
+    if tree.volume is None:
+        if fields.impersonation > IMPERSONATION_DELEGATE:
+            raise NtStatusError(STATUS_BAD_IMPERSONATION_LEVEL)
+        return create_pipe.open_pipe(request, fields.raw_name, fields.desired_access, fields.share_access)
+    contexts = fields.contexts
+    if not request.connection.posix:
+        contexts.posix_mode = None
+    reconnect = contexts.reconnect_v2 or contexts.reconnect_v1
+    if reconnect is not None:
+        return durable.reconnect(request, reconnect, contexts, fields.raw_name)
+    _check(fields)
+    name = parse_name(fields.raw_name, contexts.posix_mode is not None)
+    intent = _intent(fields, name, tree)
+    server = request.server
+    if contexts.durable_v2 is not None:
+        replayed = durable.find_replay(request, contexts)
+        if replayed is not None:
+            return create_reply(request, replayed, replayed.create_action, contexts)
+    if len(server.opens) >= server.settings.max_open_files:
+        raise NtStatusError(STATUS_TOO_MANY_OPENED_FILES)
+    creation = Creation(server, fields.options)
+    try:
+        file = creation.open_file(tree.volume, intent)
+        _check_delete_on_close(file, intent)
+        future = creation.ask(_open_request(request, fields, creation, file))
+        if future.done:
+            return _finish(request, fields, intent, creation, future.result())
+    except BaseException:
+        creation.fail()
+        raise
+    request.go_async()
+    return _wait(request, fields, intent, creation, future)
+
+
+async def _wait(
+    request: Request, fields: CreateRequest, intent: CreateIntent, creation: Creation, future: Future[OpenGrant]
+) -> Reply:
+    try:
+        grant = await future
+        creation.granted()
+        # The session or the tree connect may have ended while the open waited for somebody's cache.
+        if request.tree.closed:
+            raise NtStatusError(STATUS_NETWORK_NAME_DELETED)
+        if request.session.state is SessionState.DELETED:
+            raise NtStatusError(STATUS_USER_SESSION_DELETED)
+        return _complete(request, fields, intent, creation, grant)
+    except BaseException:
+        creation.fail()
+        raise
+
+
+def _finish(
+    request: Request, fields: CreateRequest, intent: CreateIntent, creation: Creation, grant: OpenGrant
+) -> Reply:
+    creation.granted()
+    return _complete(request, fields, intent, creation, grant)
+
+
+def _complete(
+    request: Request, fields: CreateRequest, intent: CreateIntent, creation: Creation, grant: OpenGrant
+) -> Reply:
+    """GRANTED to ANSWERED ("Successful Open Initialization")."""
+    creation.empty(intent)
+    open_ = _new_open(request, fields, creation, grant)
+    creation.register(open_)
+    reply = create_reply(request, open_, creation.action, fields.contexts)
+    creation.answered()
+    if creation.action == c.FILE_CREATED and open_.file is not None:
+        parent_changed(request.server, open_.file, open_.lease, request.session.client_guid)
+    request.chain.file_id = (open_.persistent_id, open_.volatile_id)
+    request.open = open_
+    return reply
+
+
+# --------------------------------------------------------------------------------------------------------- checking
+
+
+def _check(fields: CreateRequest) -> None:
+    """What does not depend on the file (MS-SMB2 2.2.13, 3.3.5.9; MS-FSA 2.1.5.1). Maps generic rights."""
+    options = fields.options
+    if fields.impersonation > IMPERSONATION_DELEGATE:
+        raise NtStatusError(STATUS_BAD_IMPERSONATION_LEVEL)
+    if options & _OPTIONS_INVALID or fields.disposition > c.FILE_OVERWRITE_IF or fields.share_access & ~_SHARE_ACCESS:
+        raise NtStatusError(STATUS_INVALID_PARAMETER, "CreateOptions, CreateDisposition or ShareAccess")
+    if options & _OPTIONS_UNSUPPORTED:
+        raise NtStatusError(STATUS_NOT_SUPPORTED, f"CreateOptions 0x{options:08X}")
+    fields.desired_access = check_desired_access(fields.desired_access)
+    if fields.attributes & ~_ATTRIBUTES_VALID:
+        raise NtStatusError(STATUS_INVALID_PARAMETER, f"FileAttributes 0x{fields.attributes:08X}")
+    if options & c.FILE_DIRECTORY_FILE:
+        if options & c.FILE_NON_DIRECTORY_FILE or fields.attributes & c.FILE_ATTRIBUTE_TEMPORARY:
+            raise NtStatusError(STATUS_INVALID_PARAMETER, "FILE_DIRECTORY_FILE")
+        if fields.disposition in (c.FILE_SUPERSEDE, c.FILE_OVERWRITE, c.FILE_OVERWRITE_IF):
+            raise NtStatusError(STATUS_INVALID_PARAMETER, "a directory cannot be overwritten")
+    if options & c.FILE_DELETE_ON_CLOSE and not fields.desired_access & c.DELETE:
+        raise NtStatusError(STATUS_INVALID_PARAMETER, "FILE_DELETE_ON_CLOSE without DELETE")
+
+
+def _intent(fields: CreateRequest, name: Name, tree: TreeConnect) -> CreateIntent:
+    """What is asked of the file system, the name's own demands and the share's limits taken in."""
+    options = fields.options
+    if name.must_be_directory:
+        if options & c.FILE_NON_DIRECTORY_FILE:
+            raise NtStatusError(STATUS_OBJECT_NAME_INVALID, "a directory by its name")
+        options |= c.FILE_DIRECTORY_FILE
+    if (name.stream or name.must_be_file) and options & c.FILE_DIRECTORY_FILE:
+        raise NtStatusError(STATUS_NOT_A_DIRECTORY, "a data stream as directory")
+    if name.must_be_file:
+        options |= c.FILE_NON_DIRECTORY_FILE
+    access = fields.desired_access
+    if tree.read_only:
+        if access & WRITE_BITS or fields.disposition not in (c.FILE_OPEN, c.FILE_OPEN_IF):
+            raise NtStatusError(STATUS_ACCESS_DENIED, "the share is read-only")
+    contexts = fields.contexts
+    return CreateIntent(
+        name.path, name.stream, access, fields.disposition, options, fields.attributes & ~c.FILE_ATTRIBUTE_DIRECTORY,
+        tree.read_only, contexts.allocation_size, contexts.security_descriptor, contexts.extended_attributes,
+        contexts.posix_mode, contexts.timewarp,
+    )  # fmt: skip
+
+
+def _check_delete_on_close(file: File, intent: CreateIntent) -> None:
+    """FILE_DELETE_ON_CLOSE of what cannot be deleted is refused at once (MS-FSA 2.1.5.1.2); a directory may still be
+    emptied before it is closed."""
+    if intent.options & c.FILE_DELETE_ON_CLOSE:
+        try:
+            file.check_delete()
+        except NtStatusError as error:
+            if error.status != STATUS_DIRECTORY_NOT_EMPTY:
+                raise
+
+
+# ------------------------------------------------------------------------------------------- the open table's question
+
+
+def _lease(request: Request, fields: CreateRequest, file: File) -> LeaseRequest | None:
+    """The lease to ask for (MS-SMB2 3.3.5.9.8, 3.3.5.9.11): only with OplockLevel LEASE and a dialect that
+    knows it, on a directory only of version 2 in SMB 3.x."""
+    lease = fields.contexts.lease
+    dialect = request.session.dialect
+    if lease is None or fields.oplock_level != c.OPLOCK_LEVEL_LEASE or not request.server.settings.leases:
+        return None
+    if dialect < (c.DIALECT_210 if lease.version == 1 else c.DIALECT_300):
+        return None
+    if file.is_directory and lease.version == 1:
+        return None
+    return lease
+
+
+def _durable(contexts: ctx.CreateContexts, tree: TreeConnect, request: Request) -> DurableRequest | None:
+    v2 = contexts.durable_v2
+    if not request.server.settings.durable_handles:
+        return None
+    if v2 is not None:
+        persistent = v2.persistent and bool(tree.share.flags & SHARE_FLAG_CONTINUOUS_AVAILABILITY)
+        return DurableRequest(
+            2, v2.create_guid, min(v2.timeout, durable.MAX_TIMEOUT), persistent, contexts.app_instance_id,
+            contexts.app_instance_version,
+        )  # fmt: skip
+    return DurableRequest(1) if contexts.durable_v1 else None
+
+
+def _open_request(request: Request, fields: CreateRequest, creation: Creation, file: File) -> OpenRequest:
+    session, tree = request.session, request.tree
+    level = fields.oplock_level if fields.oplock_level in _OPLOCK_LEVELS else c.OPLOCK_LEVEL_NONE
+    lease = None
+    if not tree.share.flags & SHARE_FLAG_OPLOCKS:
+        level = c.OPLOCK_LEVEL_NONE
+    elif level == c.OPLOCK_LEVEL_LEASE:
+        lease = _lease(request, fields, file)
+        if lease is None:
+            level = c.OPLOCK_LEVEL_NONE
+    elif file.is_directory:
+        level = c.OPLOCK_LEVEL_NONE  # directories have leases alone
+    return OpenRequest(
+        OpenRef(file.key, file.stream, request.server.new_id()),
+        session.client_guid,
+        session.session_id,
+        session.identity.account if session.identity is not None else "",
+        tree.share.name,
+        file.path,
+        file.is_directory,
+        creation.action == c.FILE_CREATED,
+        creation.granted_access,
+        fields.share_access,
+        fields.disposition,
+        fields.options,
+        level,
+        lease,
+        _durable(fields.contexts, tree, request),
+        file.parent_key,
+    )
+
+
+def _new_open(request: Request, fields: CreateRequest, creation: Creation, grant: OpenGrant) -> Open:
+    ref = creation.ref
+    assert ref is not None
+    contexts = fields.contexts
+    open_ = Open(
+        ref.open_id, request.server.new_id(), request.session, request.tree, request.connection, creation.file,
+        creation.granted_access, fields.options, fields.share_access, ref,
+    )  # fmt: skip
+    open_.oplock_level = grant.oplock_level
+    open_.lease = grant.lease
+    open_.create_action = creation.action
+    durable.take_grant(open_, grant)
+    if contexts.durable_v2 is not None:
+        open_.create_guid = contexts.durable_v2.create_guid
+    open_.app_instance_id = contexts.app_instance_id
+    open_.is_posix = contexts.posix_mode is not None
+    open_.mode = fields.options & _MODE_OPTIONS
+    open_.channel_sequence = request.header.channel_sequence
+    return open_

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a client may call a file: MS-FSCC 2.1.5 (path names and streams), MS-SMB2 3.3.5.9, MS-FSA 2.1.5.1."""
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from ksmbd.smb.status import (
+    STATUS_INVALID_PARAMETER,
+    STATUS_OBJECT_NAME_INVALID,
+    STATUS_OBJECT_PATH_SYNTAX_BAD,
+    NtStatusError,
+)
+
+MAX_COMPONENT: Final = 255
+"""UTF-16 units of one component or stream name (MS-FSCC 2.1.5.2, 2.1.5.3)."""
+MAX_PATH: Final = 32760
+"""UTF-16 units of a whole path name (MS-FSCC 2.1.5)."""
+
+DATA_TYPE: Final = "$DATA"
+INDEX_TYPE: Final = "$INDEX_ALLOCATION"
+_INDEX_STREAM: Final = "$I30"
+"""The only stream of type $INDEX_ALLOCATION: a directory's entries (MS-FSCC 2.1.5.3)."""
+
+_CONTROL: Final = frozenset(map(chr, range(0x20)))
+_ILLEGAL: Final = frozenset('"*/:<>?|') | _CONTROL
+# A POSIX open takes every byte that Linux takes, apart from the separator and the end of a string.
+_ILLEGAL_POSIX: Final = frozenset("/\0")
+
+
+class Name(NamedTuple):
+    """A name taken apart."""
+
+    path: str
+    """Components joined by `\\`, '' = the share's root."""
+    stream: str = ""
+    """'' = the default data stream."""
+    must_be_directory: bool = False
+    """A trailing separator, or the type $INDEX_ALLOCATION."""
+    must_be_file: bool = False
+    """`::$DATA` names the data of a file: a directory has none."""
+
+
+def _units(text: str) -> int:
+    return len(text) + sum(1 for character in text if character > "\uffff")
+
+
+def parse_name(name: str, posix: bool = False) -> Name:
+    """Check and split the Buffer of a CREATE (MS-SMB2 2.2.13), or the new name of a rename.
+
+    Raises STATUS_INVALID_PARAMETER for a leading separator (MS-SMB2 3.3.5.9), STATUS_OBJECT_PATH_SYNTAX_BAD for `..`,
+    STATUS_OBJECT_NAME_INVALID for the rest. `posix`: no streams, Windows' reserved characters are ordinary."""
+    if not name:
+        return Name("")
+    if name[0] == "\\":
+        raise NtStatusError(STATUS_INVALID_PARAMETER, "leading separator")
+    if name.isascii() and name.isalnum():
+        # Most names are plain; none of the rules below but the length can apply to them.
+        if len(name) > MAX_COMPONENT:
+            raise NtStatusError(STATUS_OBJECT_NAME_INVALID, "component too long")
+        return Name(name)
+    if _units(name) > MAX_PATH:
+        raise NtStatusError(STATUS_OBJECT_NAME_INVALID, "path too long")
+    components = name.split("\\")
+    trailing = components[-1] == ""
+    if trailing:
+        components.pop()
+    stream, is_index, is_data = "", False, False
+    if not posix and ":" in components[-1]:
+        components[-1], stream, is_index, is_data = _split_stream(components[-1])
+    illegal = _ILLEGAL_POSIX if posix else _ILLEGAL
+    at_root = len(components) == 1 and components[0] == ""
+    if not (at_root and (stream or is_index or is_data)):
+        for component in components:
+            _check_component(component, illegal)
+    if trailing and (stream or is_data):
+        raise NtStatusError(STATUS_OBJECT_NAME_INVALID, "a stream with a trailing separator")
+    return Name("\\".join(components), stream, trailing or is_index, is_data)
+
+
+def _check_component(component: str, illegal: frozenset[str]) -> None:
+    if component == "..":
+        raise NtStatusError(STATUS_OBJECT_PATH_SYNTAX_BAD, "..")
+    if component in ("", ".") or len(component) > MAX_COMPONENT or _units(component) > MAX_COMPONENT:
+        raise NtStatusError(STATUS_OBJECT_NAME_INVALID, component[:32])
+    if not illegal.isdisjoint(component):
+        raise NtStatusError(STATUS_OBJECT_NAME_INVALID, component)
+
+
+def _split_stream(component: str) -> tuple[str, str, bool, bool]:
+    """`file:stream:type` -> (file, stream, is a directory's index, is the default data stream by name)."""
+    file, _, rest = component.partition(":")
+    stream, separator, kind = rest.partition(":")
+    kind = kind.upper()
+    if separator and kind not in (DATA_TYPE, INDEX_TYPE):
+        raise NtStatusError(STATUS_OBJECT_NAME_INVALID, "stream type")
+    if kind == INDEX_TYPE:
+        if stream and stream.upper() != _INDEX_STREAM:
+            raise NtStatusError(STATUS_OBJECT_NAME_INVALID, "a named index")
+        return file, "", True, False
+    check_stream(stream, bool(separator))
+    return file, stream, False, not stream
+
+
+def check_stream(stream: str, may_be_empty: bool) -> None:
+    """MS-FSCC 2.1.5.3: 255 units, everything but separators, `:` and NUL; STATUS_OBJECT_NAME_INVALID."""
+    if not stream and not may_be_empty:
+        raise NtStatusError(STATUS_OBJECT_NAME_INVALID, "no stream name")
+    if _units(stream) > MAX_COMPONENT or not frozenset("\\/:\0").isdisjoint(stream):
+        raise NtStatusError(STATUS_OBJECT_NAME_INVALID, "stream name")
+
+
+def pipe_name(name: str) -> str:
+    """The pipe of a name on IPC$: `srvsvc`, `\\srvsvc`, `\\pipe\\srvsvc` and `PIPE\\srvsvc` are one."""
+    folded = name.lower().lstrip("\\")
+    return folded.removeprefix("pipe\\")

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""CREATE on IPC$: a named pipe of mountd's DCE/RPC services (MS-SMB2 3.3.5.9, "Open Execution" for a pipe share)."""
+from __future__ import annotations
+
+from typing import Final
+
+from ksmbd.smb import constants as c
+from ksmbd.smb.access_mask import check_desired_access
+from ksmbd.smb.create_names import pipe_name
+from ksmbd.smb.create_reply import RESPONSE
+from ksmbd.smb.model import Open
+from ksmbd.smb.request import Reply, Request
+from ksmbd.smb.session_state import SessionState
+from ksmbd.smb.status import (
+    STATUS_NETWORK_NAME_DELETED,
+    STATUS_OBJECT_NAME_INVALID,
+    STATUS_TOO_MANY_OPENED_FILES,
+    NtStatusError,
+)
+
+PIPE_ALLOCATION: Final = 4096
+"""AllocationSize that a pipe reports, as Windows does."""
+
+
+async def open_pipe(request: Request, raw_name: str, desired_access: int, share_access: int) -> Reply:
+    """Open a pipe; STATUS_OBJECT_NAME_NOT_FOUND for one that mountd does not serve."""
+    access = check_desired_access(desired_access)
+    if access & c.MAXIMUM_ALLOWED:
+        access = access & ~c.MAXIMUM_ALLOWED | c.FILE_ALL_ACCESS
+    name = pipe_name(raw_name)
+    if not name:
+        raise NtStatusError(STATUS_OBJECT_NAME_INVALID, "no pipe's name")
+    server, session, tree = request.server, request.session, request.tree
+    if len(server.opens) >= server.settings.max_open_files:
+        raise NtStatusError(STATUS_TOO_MANY_OPENED_FILES)
+    identity = session.identity
+    restricted = identity is None or identity.is_anonymous
+    handle = await server.daemon.rpc_open(name, identity.account if identity is not None else "", restricted)
+    if tree.closed or session.state is SessionState.DELETED:
+        server.daemon.rpc_close(handle)
+        raise NtStatusError(STATUS_NETWORK_NAME_DELETED)
+    open_ = Open(
+        server.new_id(), server.new_id(), session, tree, request.connection, None, access, 0, share_access,
+        pipe_handle=handle, pipe_name=name,
+    )  # fmt: skip
+    session.opens[open_.volatile_id] = open_
+    server.opens[open_.persistent_id] = open_
+    request.chain.file_id = (open_.persistent_id, open_.volatile_id)
+    request.open = open_
+    return Reply(
+        RESPONSE.pack(
+            89, c.OPLOCK_LEVEL_NONE, 0, c.FILE_OPENED, 0, 0, 0, 0, PIPE_ALLOCATION, 0, c.FILE_ATTRIBUTE_NORMAL, 0,
+            open_.persistent_id, open_.volatile_id, 0, 0,
+        )
+    )  # fmt: skip

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Durable opens as CREATE meets them: granted, reclaimed (MS-SMB2 3.3.5.9.7, 3.3.5.9.12), replayed (3.3.5.9.10)."""
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from ksmbd.smb import create_contexts as ctx
+from ksmbd.smb.constants import (
+    DIALECT_300,
+    FILE_OPENED,
+    FLAGS_REPLAY_OPERATION,
+    LEASE_HANDLE_CACHING,
+    OPLOCK_LEVEL_BATCH,
+)
+from ksmbd.smb.create_names import parse_name
+from ksmbd.smb.create_reply import create_reply
+from ksmbd.smb.model import Open
+from ksmbd.smb.ports import DurableReconnect, LeaseRequest, OpenGrant
+from ksmbd.smb.request import Reply, Request
+from ksmbd.smb.status import (
+    STATUS_ACCESS_DENIED,
+    STATUS_DUPLICATE_OBJECTID,
+    STATUS_FILE_NOT_AVAILABLE,
+    STATUS_INVALID_PARAMETER,
+    STATUS_OBJECT_NAME_NOT_FOUND,
+    NtStatusError,
+)
+
+MAX_TIMEOUT: Final = 300_000
+"""Milliseconds: the longest that an open waits for its client (MS-SMB2 3.3.5.9.10)."""
+
+
+def take_grant(open_: Open, grant: OpenGrant) -> None:
+    """What the open table granted. Without a batch oplock or a lease with handle caching an open is durable only when
+    it is persistent (MS-SMB2 3.3.5.9.6, 3.3.5.9.10)."""
+    lease = grant.lease
+    caches_handle = grant.oplock_level == OPLOCK_LEVEL_BATCH or (
+        lease is not None and bool(lease.state & LEASE_HANDLE_CACHING)
+    )
+    open_.is_persistent = grant.persistent
+    open_.is_durable = grant.persistent or (grant.durable and caches_handle)
+    open_.durable_timeout = grant.durable_timeout if open_.is_durable else 0
+
+
+def _account(request: Request) -> str:
+    identity = request.session.identity
+    return identity.account if identity is not None else ""
+
+
+def _same_lease(open_: Open, lease: LeaseRequest | None) -> bool:
+    """A lease on both sides, of one key and version; or on neither."""
+    held = open_.lease
+    if held is None or lease is None:
+        return held is None and lease is None
+    return held.key == lease.key and held.version == lease.version
+
+
+def reconnect(request: Request, wanted: ctx.Reconnect, contexts: ctx.CreateContexts, raw_name: str) -> Reply:
+    """DHnC or DH2C: give a kept open to its client again. STATUS_OBJECT_NAME_NOT_FOUND where there is none that fits,
+    STATUS_ACCESS_DENIED for another user."""
+    allowed = 1 + contexts.durable_v1 + (contexts.lease is not None)
+    if contexts.count > allowed:
+        raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "other contexts beside the reconnect")
+    server, session = request.server, request.session
+    kept = server.opens.get(wanted.persistent_id)
+    if kept is None or kept.session is not None or kept.closed or kept.ref is None or kept.file is None:
+        raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "no such open waits")
+    if not _same_lease(kept, contexts.lease) or (wanted.version == 2) != bool(kept.create_guid):
+        raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "lease or version")
+    if wanted.version == 2 and wanted.create_guid != kept.create_guid:
+        raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "CreateGuid")
+    name = parse_name(raw_name, kept.is_posix)
+    if kept.lease is not None and name.path.upper() != kept.file.path.upper():
+        raise NtStatusError(STATUS_INVALID_PARAMETER, "the lease is another file's")
+    outcome = server.table.reconnect(
+        DurableReconnect(
+            wanted.persistent_id, wanted.version, wanted.create_guid, session.client_guid, _account(request),
+            contexts.lease, wanted.persistent, name.path,
+        )
+    )  # fmt: skip
+    # The kept record stays behind closed, so that its scavenger finds nothing to do; the file goes on in a new one.
+    open_ = replace(
+        kept, volatile_id=server.new_id(), session=session, tree=request.tree, connection=request.connection, waits={}
+    )
+    kept.closed = True
+    open_.oplock_level = outcome.grant.oplock_level
+    open_.lease = outcome.grant.lease
+    take_grant(open_, outcome.grant)
+    session.opens[open_.volatile_id] = open_
+    server.opens[open_.persistent_id] = open_
+    request.chain.file_id = (open_.persistent_id, open_.volatile_id)
+    request.open = open_
+    return create_reply(request, open_, FILE_OPENED, contexts, reconnected=True)
+
+
+def find_replay(request: Request, contexts: ctx.CreateContexts) -> Open | None:
+    """The open that an earlier CREATE with this CreateGuid made, to be answered again; None: a new CREATE.
+
+    STATUS_DUPLICATE_OBJECTID without the replay flag or from another session, STATUS_FILE_NOT_AVAILABLE while the first
+    one is still under way, STATUS_ACCESS_DENIED for another user or lease."""
+    durable = contexts.durable_v2
+    session = request.session
+    if durable is None or session.dialect < DIALECT_300:
+        return None
+    server = request.server
+    ref = server.table.find_replay(session.client_guid, durable.create_guid)
+    if ref is None:
+        return None
+    replay = bool(request.header.flags & FLAGS_REPLAY_OPERATION)
+    open_ = server.opens.get(ref.open_id)
+    if open_ is None:
+        raise NtStatusError(STATUS_FILE_NOT_AVAILABLE if replay else STATUS_DUPLICATE_OBJECTID)
+    if not replay or open_.session is not session:
+        raise NtStatusError(STATUS_DUPLICATE_OBJECTID)
+    if not _same_lease(open_, contexts.lease):
+        raise NtStatusError(STATUS_ACCESS_DENIED, "another lease key")
+    request.chain.file_id = (open_.persistent_id, open_.volatile_id)
+    request.open = open_
+    return open_

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""FILE_FULL_EA_INFORMATION lists (MS-FSCC 2.4.16), as CREATE's ExtA context and SET_INFO carry them."""
+from __future__ import annotations
+
+from struct import Struct
+from typing import Final
+
+from ksmbd.smb.reader import Buffer, Reader
+from ksmbd.smb.status import (
+    STATUS_EA_LIST_INCONSISTENT,
+    STATUS_INVALID_EA_NAME,
+    NtStatusError,
+    WireError,
+)
+
+_ENTRY: Final = Struct("<IBBH")  # NextEntryOffset, Flags, EaNameLength, EaValueLength
+_ILLEGAL: Final = frozenset('\\/:*?"<>|,+=[];') | frozenset(map(chr, range(0x20)))
+FILE_NEED_EA: Final = 0x80
+
+
+def parse_full_ea(data: Buffer) -> list[tuple[str, int, bytes]]:
+    """(name, flags, value) of each entry; STATUS_EA_LIST_INCONSISTENT where the list is malformed,
+    STATUS_INVALID_EA_NAME for a name that no attribute may have (MS-FSA 2.1.5.15.6)."""
+    entries: list[tuple[str, int, bytes]] = []
+    if not len(data):
+        return entries
+    start = 0
+    while True:
+        reader = Reader(data, start, status=STATUS_EA_LIST_INCONSISTENT)
+        following, flags, name_length, value_length = reader.unpack(_ENTRY)
+        raw = reader.bytes(name_length)
+        if reader.u8() != 0:
+            raise WireError("EaName without its terminator", STATUS_EA_LIST_INCONSISTENT)
+        value = reader.bytes(value_length)
+        entries.append((_ea_name(raw, flags), flags, value))
+        if following == 0:
+            return entries
+        if following % 4 or following < reader.position - start:
+            raise WireError("NextEntryOffset", STATUS_EA_LIST_INCONSISTENT)
+        start += following
+        if start >= len(data):
+            raise WireError("NextEntryOffset beyond the list", STATUS_EA_LIST_INCONSISTENT)
+
+
+def _ea_name(raw: bytes, flags: int) -> str:
+    name = raw.decode("latin-1")
+    if not name or not _ILLEGAL.isdisjoint(name) or flags & ~FILE_NEED_EA:
+        raise NtStatusError(STATUS_INVALID_EA_NAME, repr(name))
+    return name

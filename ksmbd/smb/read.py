@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""READ (MS-SMB2 2.2.19, 2.2.20, 3.3.5.12)."""
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from struct import Struct
+from typing import Any, Final
+
+from ksmbd.smb.constants import DIALECT_202, DIALECT_300, FILE_EXECUTE, FILE_READ_DATA
+from ksmbd.smb.header import HEADER_SIZE
+from ksmbd.smb.model import Open
+from ksmbd.smb.ports import File, FileSpan
+from ksmbd.smb.request import Reply, Request
+from ksmbd.smb.status import (
+    STATUS_ACCESS_DENIED,
+    STATUS_BUFFER_OVERFLOW,
+    STATUS_END_OF_FILE,
+    STATUS_INVALID_DEVICE_REQUEST,
+    STATUS_INVALID_PARAMETER,
+    STATUS_SUCCESS,
+    NtStatusError,
+)
+from ksmbd.smb.zero_copy import may_span
+
+# StructureSize, Padding, Flags, Length, Offset, FileId, MinimumCount, Channel, RemainingBytes, ReadChannelInfoOffset,
+# ReadChannelInfoLength
+_REQUEST: Final = Struct("<HBBIQQQIIIHH")
+_RESPONSE: Final = Struct("<HBBIII")  # StructureSize, DataOffset, Reserved, DataLength, DataRemaining, Reserved2
+_DATA_OFFSET: Final = HEADER_SIZE + _RESPONSE.size
+MAX_OFFSET: Final = 0x7FFFFFFFFFFFFFFF
+"""Offsets are signed in the file system: offset + length may not pass this (MS-FSA 2.1.5.2)."""
+SMALL_MTU: Final = 65536
+"""Longest READ and WRITE of dialect 2.0.2, which knows no multi-credit requests."""
+
+
+def handle(request: Request) -> Reply | Coroutine[Any, Any, Reply]:
+    """Read from a file or stream at once, from a pipe as soon as mountd answers."""
+    _, _, _, length, offset, persistent, volatile, minimum, channel, _, _, _ = request.reader().unpack(_REQUEST)
+    open_ = request.find_open(persistent, volatile)
+    dialect = request.session.dialect
+    if length > (SMALL_MTU if dialect == DIALECT_202 else request.server.settings.max_read):
+        raise NtStatusError(STATUS_INVALID_PARAMETER, "Length")
+    if channel and dialect >= DIALECT_300:
+        raise NtStatusError(STATUS_INVALID_PARAMETER, "an RDMA channel on another transport")
+    file = open_.file
+    if file is None:
+        return _read_pipe(request, open_, length)
+    if not open_.granted_access & (FILE_READ_DATA | FILE_EXECUTE):
+        raise NtStatusError(STATUS_ACCESS_DENIED)
+    if file.is_directory:
+        raise NtStatusError(STATUS_INVALID_DEVICE_REQUEST)
+    if offset + length > MAX_OFFSET:
+        raise NtStatusError(STATUS_INVALID_PARAMETER, "Offset")
+    if open_.ref is not None:
+        request.server.table.check_io(open_.ref, offset, length, False)
+    if may_span(request, file, length):
+        return _span(open_, file, offset, length, minimum)
+    body = request.allocate(_RESPONSE.size + length)
+    with body.data[_RESPONSE.size :] as room:
+        count = file.read_into(offset, room) if length else 0
+    if count < minimum or (count == 0 and length):
+        raise NtStatusError(STATUS_END_OF_FILE)
+    _RESPONSE.pack_into(body.data, 0, 17, _DATA_OFFSET, 0, count, 0, 0)
+    if count < length:
+        body.shrink(_RESPONSE.size + count)
+    open_.current_byte_offset = offset + count
+    return Reply(body)
+
+
+def _span(open_: Open, file: File, offset: int, length: int, minimum: int) -> Reply:
+    """The header alone; conn sends the file's bytes behind it."""
+    count = min(length, file.info().end_of_file - offset)
+    if count < minimum or count <= 0:
+        raise NtStatusError(STATUS_END_OF_FILE)
+    open_.current_byte_offset = offset + count
+    return Reply(_RESPONSE.pack(17, _DATA_OFFSET, 0, count, 0, 0), span=FileSpan(file, offset, count))
+
+
+async def _read_pipe(request: Request, open_: Open, length: int) -> Reply:
+    data, more = await request.server.daemon.rpc_read(open_.pipe_handle, length)
+    body = _RESPONSE.pack(17, _DATA_OFFSET, 0, len(data), 0, 0) + data
+    return Reply(body, STATUS_BUFFER_OVERFLOW if more else STATUS_SUCCESS)
