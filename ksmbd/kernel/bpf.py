@@ -82,7 +82,7 @@ class Map:
             struct.pack(
                 "=IIIIIII16sIIII", spec.kind, spec.key_size, spec.value_size, spec.entries, spec.flags, 0, 0,
                 name.encode()[:15], 0, 0, 0, 0,
-            ),  # fmt: skip
+            ),
         )
         self._key = ctypes.create_string_buffer(spec.key_size)
         self._value = ctypes.create_string_buffer(spec.value_size)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Bytecode by source hash, kernel release and bcc version: compiled once in a child, then loaded in 16 ms without LLVM."""
+"""Bytecode by source hash, kernel release and bcc version: compiled once in a child, then loaded without LLVM."""
 from __future__ import annotations
 
 import base64

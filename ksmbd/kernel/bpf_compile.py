@@ -32,7 +32,8 @@ def import_bcc() -> Any:
     """Debian's bcc, also from inside a virtual environment; ImportError with the package to install."""
     if not DEBIAN_BCC.exists():
         raise ImportError("bcc is missing: install python3-bpfcc")
-    spec = importlib.util.spec_from_file_location("bcc", DEBIAN_BCC, submodule_search_locations=[str(DEBIAN_BCC.parent)])
+    folder = [str(DEBIAN_BCC.parent)]
+    spec = importlib.util.spec_from_file_location("bcc", DEBIAN_BCC, submodule_search_locations=folder)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules["bcc"] = module
@@ -42,7 +43,7 @@ def import_bcc() -> Any:
 
 def _map_specs(module: Any) -> dict[int, tuple[str, list[int]]]:
     """bcc's maps by descriptor: name and (type, key size, value size, entries, flags)."""
-    from bcc.libbcc import lib  # type: ignore[import-not-found]
+    from bcc.libbcc import lib
 
     fields = []
     for name in ("type", "key_size", "leaf_size", "max_entries", "flags"):
