@@ -23,7 +23,7 @@ from ksmbd.smb.header import HEADER_SIZE, HEADROOM, Header, error_body, write_he
 from ksmbd.smb.model import Session
 from ksmbd.smb.ports import FileSpan
 from ksmbd.smb.request import Body, Chain, Reply, Request
-from ksmbd.smb.status import STATUS_INVALID_PARAMETER, STATUS_PENDING, STATUS_SUCCESS
+from ksmbd.smb.status import STATUS_INVALID_PARAMETER, STATUS_PENDING, STATUS_SUCCESS, ConnectionFatal
 from ksmbd.smb.waiting import Task
 
 if TYPE_CHECKING:
@@ -106,8 +106,14 @@ class CompoundRun:
         if connection.closed:
             dispatch.outcome(request, task)
             return
-        self._add(request, dispatch.outcome(request, task))
-        self.start()
+        reply = dispatch.outcome(request, task)
+        if connection.closed:
+            return
+        try:
+            self._add(request, reply)
+            self.start()
+        except ConnectionFatal as error:
+            connection.fail(str(error))
 
     def _interim(self, request: Request) -> None:
         """Send what is ready, then STATUS_PENDING with an AsyncId (MS-SMB2 3.3.4.2). It carries the credits; it is
@@ -188,7 +194,7 @@ class CompoundRun:
         self.sign_last = None
 
     def _after(self, request: Request, reply: Reply) -> None:
-        """What a command wants done once its reply's bytes are final: the preauth hash of NEGOTIATE and SESSION_SETUP."""
+        """Once a reply's bytes are final: the preauth hash of NEGOTIATE and SESSION_SETUP."""
         command = request.header.command
         connection = self.connection
         if command > SESSION_SETUP or self.frame is None or connection.dialect != DIALECT_311:

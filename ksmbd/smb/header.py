@@ -74,24 +74,24 @@ def write_header(
     offset: int,
     request: Header,
     status: int,
-    credits: int,
+    granted: int,
     flags: int,
     next_command: int = 0,
     async_id: int = 0,
     session_id: int | None = None,
     tree_id: int | None = None,
 ) -> None:
-    """Write the reply's header for `request` at `offset`; the signature is left zero. `flags` without SERVER_TO_REDIR."""
+    """Write the reply's header for `request` at `offset`, the signature zero; `flags` without SERVER_TO_REDIR."""
     session = request.session_id if session_id is None else session_id
     flags |= FLAGS_SERVER_TO_REDIR
     if async_id:
         ASYNC_HEADER.pack_into(
-            frame, offset, SMB2_PROTOCOL_ID, HEADER_SIZE, request.credit_charge, status, request.command, credits,
+            frame, offset, SMB2_PROTOCOL_ID, HEADER_SIZE, request.credit_charge, status, request.command, granted,
             flags | FLAGS_ASYNC_COMMAND, next_command, request.message_id, async_id, session, _NO_SIGNATURE,
         )  # fmt: skip
     else:
         SYNC_HEADER.pack_into(
-            frame, offset, SMB2_PROTOCOL_ID, HEADER_SIZE, request.credit_charge, status, request.command, credits,
+            frame, offset, SMB2_PROTOCOL_ID, HEADER_SIZE, request.credit_charge, status, request.command, granted,
             flags, next_command, request.message_id, 0xFEFF, request.tree_id if tree_id is None else tree_id, session,
             _NO_SIGNATURE,
         )  # fmt: skip

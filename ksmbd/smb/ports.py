@@ -545,6 +545,8 @@ class CloseOutcome:
 
     delete: bool
     """The protocol shall unlink now (last open of a file that is delete-pending)."""
+    whole_file: bool = False
+    """With `delete`: the file itself goes, even where the open was of one of its streams."""
 
 
 @dataclass(slots=True)
@@ -554,6 +556,18 @@ class LockElement:
     offset: int
     length: int
     exclusive: bool
+
+
+@dataclass(slots=True)
+class PurgedOpen:
+    """An open that the table ended by itself: scavenged, displaced by a failover or a break, or its worker died."""
+
+    ref: OpenRef
+    share: str
+    path: str
+    outcome: CloseOutcome
+    handle: Any
+    """What was kept with `keep`, None where it was not in this process."""
 
 
 @dataclass(slots=True)
@@ -586,6 +600,8 @@ class OpenTable(Protocol):
 
     on_break: Callable[[BreakNotice], bool]
     """Set by the protocol: sends the notice; False where no channel of that client is left."""
+    on_purge: Callable[[PurgedOpen], None]
+    """Set by the protocol: the open is gone from the table; close its file, and unlink it where the outcome says so."""
 
     def open(self, request: OpenRequest) -> Future[OpenGrant]:
         """Breaks what must break, waits for it, then checks sharing. SHARING_VIOLATION, DELETE_PENDING, ..."""
@@ -640,6 +656,10 @@ class OpenTable(Protocol):
         """STATUS_FILE_LOCK_CONFLICT where a lock of another open forbids it (MS-FSA 2.1.4.10). Quick without locks."""
         ...
 
+    def keep(self, ref: OpenRef, handle: Any) -> None:
+        """Keep something of the protocol's with a durable open; `reconnect` and `on_purge` give it back."""
+        ...
+
     def disconnect(self, ref: OpenRef) -> bool:
         """The connection is gone: True, the open is durable and kept; False, the caller closes it."""
         ...
@@ -665,6 +685,8 @@ class DurableReconnect:
     lease: LeaseRequest | None
     persistent: bool = False
     path: str = ""
+    session_id: int = 0
+    """The session that reclaims it, for later break notices."""
 
 
 @dataclass(slots=True)

@@ -160,7 +160,7 @@ class Request:
             self._interim(self)
 
     def allow_interim(self, interim: Callable[[Request], None]) -> None:
-        """The compound run has parked this request as the frame's last: an interim response may be sent from here on."""
+        """The compound run has parked this request as the frame's last: from here on it may answer STATUS_PENDING."""
         self._interim = interim
         if self.interim_sent:
             interim(self)

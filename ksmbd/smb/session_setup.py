@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""SESSION_SETUP (MS-SMB2 2.2.5, 2.2.6, 3.3.5.5): a new session, another round, re-authentication, a channel's binding."""
+"""SESSION_SETUP (MS-SMB2 2.2.5, 2.2.6, 3.3.5.5): new session, further round, re-authentication, binding."""
 from __future__ import annotations
 
 from struct import Struct
@@ -7,13 +7,13 @@ from typing import Final
 
 from ksmbd.smb import constants as c
 from ksmbd.smb import open_life
-from ksmbd.smb.signature_check import verify_signature
 from ksmbd.smb.header import HEADER_SIZE
 from ksmbd.smb.model import Channel, Session
 from ksmbd.smb.ports import Identity
 from ksmbd.smb.request import Reply, Request
 from ksmbd.smb.session_life import Exchange, delete_session
 from ksmbd.smb.session_state import SessionInput, SessionState, next_state
+from ksmbd.smb.signature_check import verify_signature
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
     STATUS_INVALID_PARAMETER,

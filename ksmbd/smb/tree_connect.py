@@ -46,7 +46,7 @@ _MAX_PATH: Final = 2048
 
 
 def share_name(path: str) -> str:
-    """The share in `\\\\server\\share`; raises STATUS_INVALID_PARAMETER or BAD_NETWORK_NAME for what is no such path."""
+    """The share in `\\\\server\\share`; raises STATUS_BAD_NETWORK_NAME for what is no such path."""
     parts = path.lstrip("\\").split("\\")
     if not path.startswith("\\") or len(parts) != 2 or not parts[1]:
         raise NtStatusError(STATUS_BAD_NETWORK_NAME, path)
@@ -102,8 +102,9 @@ async def handle(request: Request) -> Reply:
     tree_id = session.next_tree_id
     identity = session.identity
     assert identity is not None
+    peer = request.connection.transport.peer
     answer = await server.daemon.tree_connect(
-        session.session_id, tree_id, identity.account, _account_flags(session), share.name, request.connection.transport.peer
+        session.session_id, tree_id, identity.account, _account_flags(session), share.name, peer
     )
     if answer.status:
         raise NtStatusError(_REFUSALS.get(answer.status, STATUS_ACCESS_DENIED), name)

@@ -96,7 +96,7 @@ class Future(Generic[T]):
 
 
 class Task(Generic[T]):
-    """Drives one coroutine. `start` runs it until it ends or waits; `on_done(task)` is called once when it has ended."""
+    """Drives one coroutine. `start` runs it until it ends or waits; `on_done(task)` is called once, at its end."""
 
     __slots__ = ("_coroutine", "_waiting", "_on_done", "done", "_result", "error", "_cancelled")
 
@@ -138,7 +138,7 @@ class Task(Generic[T]):
             except StopIteration as stop:
                 self._result = stop.value
                 break
-            except BaseException as error:  # the Task's owner decides what an error means
+            except BaseException as error:  # noqa: BLE001  (the Task's owner decides what an error means)
                 self.error = error
                 break
             if not future.done:
