@@ -1,0 +1,552 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Frames, compounds, sessions and trees through a whole Connection, with ports in memory."""
+from __future__ import annotations
+
+from dataclasses import replace
+from struct import pack
+from typing import Any
+
+import pytest
+from fakes import FakeSigner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from script import CLIENT_KEY, ECHO_BODY, Client, context, joined, preauth_context
+
+from ksmbd.smb import constants as c
+from ksmbd.smb import status as s
+from ksmbd.smb.model import ServerSettings
+from ksmbd.smb.waiting import Future
+
+RELATED = {"flags": c.FLAGS_RELATED_OPERATIONS}
+
+
+# -------------------------------------------------------------------------------------------------------- negotiate
+
+
+@pytest.mark.parametrize(
+    ("offered", "chosen"),
+    [
+        ((0x0202,), 0x0202),
+        ((0x0202, 0x0210), 0x0210),
+        ((0x0210, 0x0300), 0x0300),
+        ((0x0300, 0x0302), 0x0302),
+        ((0x0202, 0x0210, 0x0300, 0x0302, 0x0311), 0x0311),
+        ((0x0222, 0x0224, 0x0210), 0x0210),
+    ],
+)
+def test_the_highest_common_dialect(offered: tuple[int, ...], chosen: int) -> None:
+    client = Client()
+    response = client.negotiate(*offered)
+    assert response.status == 0
+    assert int.from_bytes(response.body[4:6], "little") == chosen
+    assert client.connection.dialect == chosen
+
+
+def test_server_min_and_max_protocol_are_bounds() -> None:
+    client = Client(settings=ServerSettings(min_dialect=c.DIALECT_300, max_dialect=c.DIALECT_302))
+    assert client.negotiate(0x0202, 0x0210).status == s.STATUS_NOT_SUPPORTED
+    client = Client(settings=ServerSettings(min_dialect=c.DIALECT_300, max_dialect=c.DIALECT_302))
+    client.negotiate(0x0210, 0x0300, 0x0302, 0x0311)
+    assert client.connection.dialect == 0x0302
+
+
+def test_the_response_is_laid_out_as_specified() -> None:
+    """MS-SMB2 2.2.4: fixed part, token at its offset, contexts on a multiple of 8 with their count."""
+    response = Client().negotiate(0x0311)
+    body = response.body
+    assert int.from_bytes(body[:2], "little") == 65
+    token_offset, token_length = int.from_bytes(body[56:58], "little"), int.from_bytes(body[58:60], "little")
+    assert response.message[token_offset : token_offset + token_length] == b"NegTokenInit2"
+    offset, count = int.from_bytes(body[60:64], "little"), int.from_bytes(body[6:8], "little")
+    assert offset % 8 == 0 and count == 3
+    kinds = []
+    for _ in range(count):
+        kind, length = (int.from_bytes(response.message[offset + i : offset + i + 2], "little") for i in (0, 2))
+        kinds.append(kind)
+        offset = (offset + 8 + length + 7) & ~7
+    assert kinds == [c.PREAUTH_INTEGRITY_CAPABILITIES, c.ENCRYPTION_CAPABILITIES, c.SIGNING_CAPABILITIES]
+
+
+@pytest.mark.parametrize(
+    ("contexts", "status"),
+    [
+        ([context(2, pack("<HH", 1, 2))], s.STATUS_INVALID_PARAMETER),  # no preauth context
+        ([preauth_context(), preauth_context()], s.STATUS_INVALID_PARAMETER),
+        ([preauth_context(7)], s.STATUS_SMB_NO_PREAUTH_INTEGRITY_HASH_OVERLAP),
+        ([context(1, pack("<HH", 0, 0))], s.STATUS_INVALID_PARAMETER),  # no algorithm
+        ([context(1, pack("<HH", 9, 0))], s.STATUS_INVALID_PARAMETER),  # a count beyond the data
+        ([preauth_context(), context(2, pack("<H", 0))], s.STATUS_INVALID_PARAMETER),
+        ([preauth_context(), context(2, pack("<HH", 1, 2)), context(2, pack("<HH", 1, 2))], s.STATUS_INVALID_PARAMETER),
+        ([preauth_context(), context(8, pack("<HH", 3, 2))], s.STATUS_INVALID_PARAMETER),
+        ([preauth_context(), context(0x77, b"what is this"), context(3, b"\1")], 0),  # unknown ones are ignored
+        ([preauth_context(), context(2, pack("<HH", 1, 99))], 0),
+    ],
+)
+def test_negotiate_contexts(contexts: list[bytes], status: int) -> None:
+    client = Client()
+    assert client.negotiate(0x0311, contexts=contexts).status == status
+    if status == 0:
+        assert client.connection.cipher == 0
+
+
+@pytest.mark.parametrize("offset", [0, 1, 70, 0xFFFFFFF0, 5000])
+def test_a_context_offset_out_of_bounds(offset: int) -> None:
+    body = pack("<HHHHI16sIHH", 36, 1, 1, 0, 0, bytes(16), offset, 1, 0) + pack("<H", 0x0311)
+    assert Client().ask(c.NEGOTIATE, body).status == s.STATUS_INVALID_PARAMETER
+
+
+def test_no_dialects_and_a_count_beyond_the_message() -> None:
+    for count in (0, 5, 0xFFFF):
+        body = pack("<HHHHI16sQ", 36, count, 1, 0, 0, bytes(16), 0) + pack("<H", 0x0300)
+        assert Client().ask(c.NEGOTIATE, body).status == s.STATUS_INVALID_PARAMETER
+
+
+def test_a_second_negotiate_ends_the_connection() -> None:
+    """MS-SMB2 3.3.5.4."""
+    client = Client()
+    client.negotiate(0x0300)
+    assert client.feed(client.element(c.NEGOTIATE, pack("<HHHHI16sQ", 36, 1, 1, 0, 0, bytes(16), 0) + b"\0\3")) == []
+    assert client.transport.closed
+
+
+def test_a_command_before_negotiate_ends_the_connection() -> None:
+    client = Client()
+    assert client.feed(client.element(c.ECHO, ECHO_BODY)) == []
+    assert client.transport.closed
+
+
+def smb1(*dialects: bytes) -> bytes:
+    """An SMB1 NEGOTIATE (MS-CIFS 2.2.4.52.1)."""
+    names = b"".join(b"\x02" + dialect + b"\0" for dialect in dialects)
+    return b"\xffSMB\x72" + bytes(27) + b"\0" + pack("<H", len(names)) + names
+
+
+def test_smb1_wildcard_then_smb2_negotiate() -> None:
+    client = Client()
+    (first,) = client.feed(smb1(b"NT LM 0.12", b"SMB 2.002", b"SMB 2.???"))
+    assert int.from_bytes(first.body[4:6], "little") == c.DIALECT_WILDCARD
+    client.message_id = 1
+    assert client.negotiate(0x0210, 0x0300).status == 0
+    assert client.connection.dialect == 0x0300
+
+
+def test_smb1_with_smb_2_002_alone() -> None:
+    client = Client()
+    (first,) = client.feed(smb1(b"NT LM 0.12", b"SMB 2.002"))
+    assert int.from_bytes(first.body[4:6], "little") == c.DIALECT_202
+    client.message_id = 1
+    assert client.log_on().status == 0
+
+
+@pytest.mark.parametrize("frame", [smb1(b"NT LM 0.12"), b"\xffSMB", smb1(b"SMB 2.???")[:34], b"\xffSMB\x73" + bytes(60)])
+def test_smb1_is_not_served(frame: bytes) -> None:
+    client = Client()
+    assert client.feed(frame) == []
+    assert client.transport.closed
+
+
+# ---------------------------------------------------------------------------------------------------- broken frames
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"",
+        b"\0",
+        b"\xfeSMB",
+        b"\xfeSMB" + bytes(59),
+        b"HTTP/1.1 200 OK\r\n" + bytes(60),
+        b"\xfdSMB" + bytes(100),  # sealed before a session
+        b"\xfcSMB" + bytes(100),  # compressed
+        b"\xfeSMB" + b"\x41" + bytes(80),  # header StructureSize
+    ],
+)
+def test_a_broken_frame_ends_its_connection_alone(frame: bytes) -> None:
+    victim = Client().ready()
+    other = Client(victim.server)
+    other.negotiate(0x0311)
+    other.log_on()
+    assert victim.feed(frame) == []
+    assert victim.transport.closed and victim.connection not in victim.server.connections
+    assert other.ask(c.ECHO, ECHO_BODY).status == 0
+    assert other.session_id in other.server.sessions and victim.session_id not in other.server.sessions
+
+
+@pytest.mark.parametrize("next_command", [1, 8, 63, 68, 72, 0x10000, 0xFFFFFFF8])
+def test_next_command_out_of_bounds_ends_the_connection(next_command: int) -> None:
+    client = Client().ready()
+    assert client.feed(client.element(c.ECHO, ECHO_BODY + bytes(4), next_command=next_command)) == []
+    assert client.transport.closed
+
+
+COMMANDS = [code for code in range(19) if code not in (c.NEGOTIATE, c.CANCEL)]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_wrong_structure_size_or_a_short_body_is_an_invalid_parameter(command: int) -> None:
+    client = Client().ready()
+    for body in (b"", b"\0", b"\xff\xff" + bytes(100), b"\x04\0"[:1], pack("<H", 2)):
+        assert client.ask(command, body, sign=True).status == s.STATUS_INVALID_PARAMETER, body
+
+
+@pytest.mark.parametrize("command", [0x13, 0x14, 0x99, 0xFFFF])
+def test_an_unknown_command_is_an_invalid_parameter(command: int) -> None:
+    assert Client().ready().ask(command, bytes(64), sign=True).status == s.STATUS_INVALID_PARAMETER
+
+
+@settings(max_examples=300, deadline=None)
+@given(command=st.sampled_from(COMMANDS), body=st.binary(max_size=120), size=st.booleans())
+def test_no_body_brings_the_core_down(command: int, body: bytes, size: bool) -> None:
+    """Whatever follows the header: one reply, or the end of this connection; never an exception."""
+    from ksmbd.smb.dispatch import COMMANDS as table
+
+    client = Client().ready()
+    if size:
+        wanted = table[command].structure_sizes[0]
+        body = pack("<H", wanted) + body.ljust(wanted & ~1, b"\0")
+    replies = client.feed(client.element(command, body, sign=True))
+    assert replies or client.transport.closed or client.connection.pending
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=200))
+def test_no_frame_brings_the_core_down(frame: bytes) -> None:
+    client = Client().ready()
+    client.feed(frame)
+    fresh = Client()
+    fresh.feed(b"\xfeSMB" + frame)
+    again = Client()
+    again.feed(b"\xffSMB" + frame)
+
+
+# --------------------------------------------------------------------------------------------------------- sessions
+
+
+def test_two_rounds_make_a_session_and_its_last_reply_is_signed() -> None:
+    client = Client()
+    client.negotiate(0x0311)
+    first = client.setup(b"hello")
+    assert first.status == s.STATUS_MORE_PROCESSING_REQUIRED and first.body[8:] == b"challenge"
+    client.session_id = first.header.session_id
+    last = client.setup(b"proof")
+    assert last.status == 0 and last.header.flags & c.FLAGS_SIGNED
+    assert FakeSigner(CLIENT_KEY).verify(memoryview(last.message))
+    assert last.header.session_id == client.session_id
+
+
+def test_a_failed_log_on_leaves_no_session() -> None:
+    client = Client()
+    client.negotiate(0x0311)
+    assert client.setup(b"bad").status == s.STATUS_LOGON_FAILURE
+    assert not client.server.sessions and not client.connection.sessions and not len(client.connection.exchanges)
+
+
+@pytest.mark.parametrize(("offset", "length"), [(0, 5), (64, 5), (88, 6), (0xFFFF, 1), (88, 0xFFFF)])
+def test_a_security_buffer_out_of_bounds(offset: int, length: int) -> None:
+    client = Client()
+    client.negotiate(0x0300)
+    body = pack("<HBBIIHHQ", 25, 0, 1, 0, 0, offset, length, 0) + b"token"
+    assert client.ask(c.SESSION_SETUP, body).status == s.STATUS_INVALID_PARAMETER
+
+
+def test_unknown_and_unfinished_sessions() -> None:
+    client = Client()
+    client.negotiate(0x0300)
+    assert client.ask(c.LOGOFF, ECHO_BODY, session_id=99).status == s.STATUS_USER_SESSION_DELETED
+    assert client.setup(b"x", session_id=99).status == s.STATUS_USER_SESSION_DELETED
+    client.session_id = client.setup(b"hello").header.session_id
+    assert client.tree().status == s.STATUS_USER_SESSION_DELETED
+
+
+def test_signing_required_means_every_request() -> None:
+    client = Client(settings=ServerSettings(signing_required=True))
+    client.negotiate(0x0300)
+    client.log_on()
+    assert client.tree(sign=False).status == s.STATUS_ACCESS_DENIED
+    assert client.tree(key=b"wrong key").status == s.STATUS_ACCESS_DENIED
+    reply = client.tree()
+    assert reply.status == 0 and FakeSigner(CLIENT_KEY).verify(memoryview(reply.message))
+
+
+def test_a_client_that_requires_signing_is_held_to_it() -> None:
+    client = Client()
+    client.negotiate(0x0300)
+    client.log_on(mode=2)
+    assert client.tree(sign=False).status == s.STATUS_ACCESS_DENIED
+
+
+def test_an_unprotected_tree_connect_under_3_1_1_ends_the_connection() -> None:
+    """MS-SMB2 3.3.5.7."""
+    client = Client()
+    client.negotiate(0x0311)
+    client.log_on()
+    path = "\\\\s\\share".encode("utf-16-le")
+    assert client.feed(client.element(c.TREE_CONNECT, pack("<HHHH", 9, 0, 72, len(path)) + path)) == []
+    assert client.transport.closed
+
+
+def test_logoff_and_what_comes_after() -> None:
+    client = Client().ready()
+    reply = client.ask(c.LOGOFF, ECHO_BODY, sign=True)
+    assert reply.status == 0 and FakeSigner(CLIENT_KEY).verify(memoryview(reply.message))
+    assert ("logout", "alice", 0) in client.daemon.calls
+    assert client.ask(c.LOGOFF, ECHO_BODY, sign=True).status == s.STATUS_USER_SESSION_DELETED
+
+
+def test_previous_session_of_the_same_user_goes() -> None:
+    first = Client().ready()
+    second = Client(first.server)
+    second.negotiate(0x0311)
+    second.log_on(previous=first.session_id)
+    assert first.session_id not in first.server.sessions
+    assert first.ask(c.ECHO, ECHO_BODY).status == 0
+    assert first.tree().status == s.STATUS_USER_SESSION_DELETED
+
+
+def test_a_previous_session_of_another_user_stays() -> None:
+    first = Client().ready()
+    session = first.server.sessions[first.session_id]
+    assert session.identity is not None
+    session.identity = replace(session.identity, account="bob")
+    second = Client(first.server)
+    second.negotiate(0x0311)
+    second.log_on(previous=first.session_id)
+    assert first.session_id in first.server.sessions
+
+
+def test_reauthentication_keeps_the_session_and_a_failed_one_ends_it() -> None:
+    client = Client().ready()
+    key = client.server.sessions[client.session_id].session_key
+    client.sign = True
+    assert client.setup(b"hello").status == s.STATUS_MORE_PROCESSING_REQUIRED
+    assert client.setup(b"proof").status == 0
+    assert client.server.sessions[client.session_id].session_key == key
+    assert client.setup(b"bad").status == s.STATUS_LOGON_FAILURE
+    assert client.session_id not in client.server.sessions
+
+
+def test_expired_credentials_serve_only_what_ends_things() -> None:
+    """MS-SMB2 3.3.5.2.9."""
+    client = Client().ready()
+    client.sign = True
+    client.server.sessions[client.session_id].expires = 1010.0
+    clock: Any = client.server.clock
+    assert client.ask(c.TREE_DISCONNECT, ECHO_BODY, tree_id=99).status == s.STATUS_NETWORK_NAME_DELETED
+    clock.advance(11)
+    assert client.ask(c.QUERY_DIRECTORY, pack("<H", 33) + bytes(32)).status == s.STATUS_NETWORK_SESSION_EXPIRED
+    assert client.setup(b"hello").status == s.STATUS_MORE_PROCESSING_REQUIRED
+    client.server.security.identity.expires = 0.0  # type: ignore[attr-defined]
+    assert client.setup(b"proof").status == 0
+    assert client.ask(c.TREE_DISCONNECT, ECHO_BODY).status == 0
+
+
+# --------------------------------------------------------------------------------------------------------- channels
+
+
+def bind(first: Client, guid: bytes | None = None, dialect: int = 0x0311, **fields: Any) -> tuple[Client, int]:
+    """A second connection that tries to bind the first one's session: the client and the first round's status."""
+    second = Client(first.server)
+    second.guid = guid or first.guid
+    second.negotiate(dialect)
+    second.session_id = first.session_id
+    fields.setdefault("sign", True)
+    return second, second.setup(b"hello", flags=c.SESSION_FLAG_BINDING, **fields).status
+
+
+def test_a_second_channel() -> None:
+    first = Client().ready()
+    second, status = bind(first)
+    assert status == s.STATUS_MORE_PROCESSING_REQUIRED
+    assert second.setup(b"proof", flags=c.SESSION_FLAG_BINDING, sign=True).status == 0
+    assert len(first.server.sessions[first.session_id].channels) == 2
+    assert second.ask(c.TREE_DISCONNECT, ECHO_BODY, tree_id=first.tree_id, sign=True).status == 0
+    first.connection.disconnected("cable")
+    assert first.session_id in first.server.sessions
+    second.connection.disconnected("cable")
+    assert not first.server.sessions
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({"sign": False}, s.STATUS_INVALID_PARAMETER),
+        ({"key": b"wrong"}, s.STATUS_ACCESS_DENIED),
+        ({"guid": b"H" * 16}, s.STATUS_USER_SESSION_DELETED),
+        ({"dialect": 0x0302}, s.STATUS_INVALID_PARAMETER),
+        ({"session_id": 12345}, s.STATUS_USER_SESSION_DELETED),
+        ({"dialect": 0x0210}, s.STATUS_REQUEST_NOT_ACCEPTED),
+    ],
+)
+def test_a_refused_binding_leaves_the_session_as_it_was(change: dict[str, Any], status: int) -> None:
+    first = Client().ready()
+    guid = change.pop("guid", None)
+    dialect = change.pop("dialect", 0x0311)
+    second, answer = bind(first, guid, dialect, **change)
+    assert answer == status
+    session = first.server.sessions[first.session_id]
+    assert list(session.channels) == [first.connection] and not len(second.connection.exchanges)
+    assert first.tree().status == 0
+
+
+def test_a_wrong_password_in_a_binding_leaves_the_session_as_it_was() -> None:
+    """CVE-2026-31476's class: the victim's session must survive."""
+    first = Client().ready()
+    second, _ = bind(first)
+    assert second.setup(b"bad", flags=c.SESSION_FLAG_BINDING, sign=True).status == s.STATUS_LOGON_FAILURE
+    assert first.tree().status == 0
+    second.connection.disconnected("gone")
+    assert first.tree().status == 0
+
+
+# ------------------------------------------------------------------------------------------------------------ trees
+
+
+@pytest.mark.parametrize(("path", "status"), [
+    ("\\\\server\\nothing", s.STATUS_BAD_NETWORK_NAME), ("share", s.STATUS_BAD_NETWORK_NAME),
+    ("\\\\server\\share\\more", s.STATUS_BAD_NETWORK_NAME), ("\\\\server\\", s.STATUS_BAD_NETWORK_NAME),
+    ("", s.STATUS_BAD_NETWORK_NAME), ("\\\\127.0.0.1\\SHARE", 0),
+])  # fmt: skip
+def test_tree_connect_paths(path: str, status: int) -> None:
+    client = Client()
+    client.negotiate(0x0300)
+    client.log_on()
+    raw = path.encode("utf-16-le")
+    assert client.ask(c.TREE_CONNECT, pack("<HHHH", 9, 0, 72, len(raw)) + raw).status == status
+
+
+@pytest.mark.parametrize(("offset", "length"), [(0, 4), (71, 4), (72, 400), (0xFFFF, 2), (72, 3)])
+def test_a_tree_path_out_of_bounds(offset: int, length: int) -> None:
+    client = Client()
+    client.negotiate(0x0300)
+    client.log_on()
+    body = pack("<HHHH", 9, 0, offset, length) + b"\\\0s\0"
+    assert client.ask(c.TREE_CONNECT, body).status == s.STATUS_INVALID_PARAMETER
+
+
+@pytest.mark.parametrize(("answer", "status"), [(2, s.STATUS_BAD_NETWORK_NAME), (5, s.STATUS_ACCESS_DENIED),
+                                                (7, s.STATUS_REQUEST_NOT_ACCEPTED)])  # fmt: skip
+def test_mountd_refuses(answer: int, status: int) -> None:
+    client = Client()
+    client.negotiate(0x0300)
+    client.log_on()
+    client.daemon.tree_result.status = answer
+    assert client.tree().status == status
+    assert not client.server.sessions[client.session_id].tree_connects
+
+
+def test_an_encrypted_share_wants_encryption() -> None:
+    client = Client()
+    client.negotiate(0x0311)
+    client.log_on()
+    reply = client.tree("secret")
+    assert reply.status == 0 and int.from_bytes(reply.body[4:8], "little") & c.SHAREFLAG_ENCRYPT_DATA
+    clear = client.ask(c.FLUSH, pack("<H", 24) + bytes(22), sign=True)
+    assert clear.status == s.STATUS_ACCESS_DENIED
+    sealed = b"\xfdSMB" + bytes(40) + client.session_id.to_bytes(8, "little")
+    (inside,) = client.feed(sealed + client.element(c.TREE_DISCONNECT, ECHO_BODY))
+    assert inside.status == 0 and client.transport.frames[-1][:4] == b"\xfdSMB"
+
+
+def test_an_encrypted_share_refuses_who_cannot_encrypt() -> None:
+    client = Client()
+    client.negotiate(0x0210)
+    client.log_on()
+    assert client.tree("secret").status == s.STATUS_ACCESS_DENIED
+
+
+def test_a_sealed_message_of_another_session_ends_the_connection() -> None:
+    client = Client().ready()
+    sealed = b"\xfdSMB" + bytes(40) + client.session_id.to_bytes(8, "little")
+    assert client.feed(sealed + client.element(c.ECHO, ECHO_BODY, session_id=client.session_id + 1)) == []
+    assert client.transport.closed
+
+
+# -------------------------------------------------------------------------------------------------------- compounds
+
+CLOSE_LAST = pack("<HHI16s", 24, 0, 0, b"\xff" * 16)
+
+
+def test_unrelated_elements_are_answered_in_one_frame_each_aligned_and_signed() -> None:
+    client = Client().ready()
+    frame = client.compound((c.ECHO, ECHO_BODY, {"sign": True}), (c.FLUSH, pack("<H", 24) + bytes(22), {"sign": True}),
+                            (c.ECHO, ECHO_BODY, {"sign": True}))  # fmt: skip
+    before = len(client.transport.frames)
+    replies = client.feed(frame)
+    assert len(client.transport.frames) == before + 1
+    assert [r.status for r in replies] == [0, s.STATUS_FILE_CLOSED, 0]
+    assert all(r.header.next_command % 8 == 0 for r in replies)
+    assert all(FakeSigner(CLIENT_KEY).verify(memoryview(r.message)) for r in replies)
+
+
+def test_a_related_first_element_is_an_invalid_parameter() -> None:
+    client = Client().ready()
+    assert client.ask(c.CLOSE, CLOSE_LAST, **RELATED).status == s.STATUS_INVALID_PARAMETER
+
+
+def test_a_related_element_without_an_open_before_it() -> None:
+    client = Client().ready()
+    replies = client.feed(client.compound((c.ECHO, ECHO_BODY, {}), (c.CLOSE, CLOSE_LAST, dict(RELATED))))
+    assert [r.status for r in replies] == [0, s.STATUS_FILE_CLOSED]
+
+
+def test_the_tree_is_looked_up_again_for_every_element() -> None:
+    """CVE-2026-23428's class: TREE_DISCONNECT, then use of the tree it took away."""
+    client = Client().ready()
+    flush = pack("<H", 24) + bytes(22)
+    replies = client.feed(client.compound((c.TREE_DISCONNECT, ECHO_BODY, {}), (c.FLUSH, flush, dict(RELATED))))
+    assert [r.status for r in replies] == [0, s.STATUS_NETWORK_NAME_DELETED]
+
+
+def test_logoff_inside_a_compound() -> None:
+    client = Client().ready()
+    flush = pack("<H", 24) + bytes(22)
+    replies = client.feed(client.compound((c.LOGOFF, ECHO_BODY, {}), (c.FLUSH, flush, dict(RELATED))))
+    assert [r.status for r in replies] == [0, s.STATUS_USER_SESSION_DELETED]
+
+
+# ---------------------------------------------------------------------------------------------------- waiting, cancel
+
+
+def test_a_waiting_command_is_answered_later_and_its_connection_may_end_meanwhile() -> None:
+    client = Client()
+    client.negotiate(0x0300)
+    client.log_on()
+    waiting: Future[Any] = Future()
+    client.daemon.share_config = lambda name: waiting
+    path = "\\\\s\\share".encode("utf-16-le")
+    body = pack("<HHHH", 9, 0, 72, len(path)) + path
+    assert client.feed(client.element(c.TREE_CONNECT, body)) == []
+    assert client.ask(c.ECHO, ECHO_BODY).status == 0  # others are not held up
+    before = len(client.transport.frames)
+    waiting.set_result(None)
+    assert len(client.transport.frames) == before + 1
+    waiting2: Future[Any] = Future()
+    client.daemon.share_config = lambda name: waiting2
+    assert client.feed(client.element(c.TREE_CONNECT, body)) == []
+    client.connection.disconnected("gone")
+    waiting2.set_result(None)
+    assert len(client.transport.frames) == before + 1 and not client.connection.pending
+
+
+def test_cancel_of_nothing_has_no_reply() -> None:
+    client = Client().ready()
+    assert client.feed(client.element(c.CANCEL, ECHO_BODY, message_id=77)) == []
+    assert client.ask(c.ECHO, ECHO_BODY).status == 0
+
+
+def test_credit_charge_must_pay_for_the_payload() -> None:
+    client = Client().ready()
+    read = pack("<HBBIQ16sIIIHH", 49, 0, 0, 65537, 0, b"\xff" * 16, 0, 0, 0, 0, 0) + b"\0"
+    assert client.ask(c.READ, read, charge=1).status == s.STATUS_INVALID_PARAMETER
+    assert client.ask(c.READ, read, charge=2).status == s.STATUS_FILE_CLOSED
+
+
+def test_an_overdrawn_client_is_cut_off() -> None:
+    client = Client().ready()
+    client.message_id += 100_000
+    assert client.feed(client.element(c.ECHO, ECHO_BODY)) == []
+    assert client.transport.closed
+
+
+def test_contexts_helper_pads_as_the_server_reads() -> None:
+    assert len(joined([preauth_context(), preauth_context()])) % 8 == len(preauth_context()) % 8
