@@ -1,0 +1,678 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""decide(record, request) -> Decision: all that can happen to one file's record, as a pure function.
+
+The record passed in is left alone. Nothing here sends, sleeps or looks at a clock: what is to be done comes back as
+actions, the time comes in with the Context. A store runs it atomically.
+
+Operations that may have to wait are in OPERATIONS: tried once when they come, put into the record's waiters if others
+must give way first, and tried again, in order, whenever something gave way: a break was acknowledged, an open closed, a
+lock released, time ran out.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from ksmbd.oplock import caching, durable
+from ksmbd.oplock.caching import Input, break_for_open, grantable, holders_of_others, step, survey
+from ksmbd.oplock.locks import LockOverlay, LockView, check_range, take_locks
+from ksmbd.oplock.record import H, Holder, HolderKey, OpenEntry, R, Record, W, Waiter, WorkerTag, holder_key
+from ksmbd.oplock.requests import (
+    ACTIONS,
+    Acknowledge,
+    Break,
+    Close,
+    CloseResult,
+    Decision,
+    DirectoryChanged,
+    Disconnect,
+    Done,
+    DropLocks,
+    Expire,
+    Failed,
+    Forget,
+    LeaseAsk,
+    Moved,
+    Notify,
+    Open,
+    OpenResult,
+    Purged,
+    Reconnect,
+    Refused,
+    Rename,
+    SetDelete,
+    TakeLocks,
+    TakeOutbox,
+    Unreachable,
+    Vacate,
+    WorkerDied,
+)
+from ksmbd.oplock.settings import OplockSettings
+from ksmbd.oplock.share import DATA_ACCESS, OVERWRITES, is_stat_open, sharing_violation
+from ksmbd.smb.constants import (
+    DELETE,
+    FILE_SHARE_DELETE,
+    FILE_WRITE_DATA,
+    LEASE_FLAG_BREAK_IN_PROGRESS,
+    LEASE_FLAG_PARENT_LEASE_KEY_SET,
+    OPLOCK_LEVEL_LEASE,
+    OPLOCK_LEVEL_NONE,
+)
+from ksmbd.smb.status import (
+    STATUS_ACCESS_DENIED,
+    STATUS_DELETE_PENDING,
+    STATUS_FILE_CLOSED,
+    STATUS_FILE_NOT_AVAILABLE,
+    STATUS_INVALID_OPLOCK_PROTOCOL,
+    STATUS_LOCK_NOT_GRANTED,
+    STATUS_OBJECT_NAME_NOT_FOUND,
+    STATUS_RANGE_NOT_LOCKED,
+    STATUS_SHARING_VIOLATION,
+    STATUS_SUCCESS,
+)
+
+WAIT: Final = None
+"""An operation's answer when others must give way first."""
+
+GRANTED: Final = True
+
+
+@dataclass(slots=True)
+class Context:
+    """One decision on its way: the record's copy that it may change, and what it wants done."""
+
+    record: Record
+    locks_of: Callable[[str], LockView]
+    now: float
+    settings: OplockSettings
+    me: WorkerTag
+    actions: list[Any] = field(default_factory=list)
+    doorbells: set[WorkerTag] = field(default_factory=set)
+    overlays: dict[str, LockOverlay] = field(default_factory=dict)
+    deadline: float = 0.0
+    gave_way: bool = False
+    """Something others may wait for has happened."""
+
+    def locks(self, stream: str) -> LockOverlay:
+        """The stream's locks, to be read and changed."""
+        overlay = self.overlays.get(stream)
+        if overlay is None:
+            overlay = self.overlays[stream] = LockOverlay(self.locks_of(stream))
+        return overlay
+
+    def entry(self, open_id: int) -> OpenEntry:
+        """An open of this record. Refused with FILE_CLOSED where there is none."""
+        entry = self.record.opens.get(open_id)
+        if entry is None:
+            raise Refused(STATUS_FILE_CLOSED)
+        return entry
+
+    def emit(self, tag: WorkerTag, action: Any) -> None:
+        """Have a worker do something: the one that asked now, others through the outbox."""
+        if tag == self.me:
+            self.actions.append(action)
+        else:
+            name = type(action).__name__
+            self.record.outbox.append((*tag, name, *action))
+            self.doorbells.add(tag)
+
+    def wake_at(self, deadline: float) -> None:
+        """Ask for Expire at this time."""
+        if deadline and (not self.deadline or deadline < self.deadline):
+            self.deadline = deadline
+
+
+# ---------------------------------------------------------------------------------------------------- breaking caches
+
+
+def set_holder(context: Context, holder: Holder) -> None:
+    """Store a holder's new state. An oplock that is gone leaves no trace; a lease without state is still a lease."""
+    record = context.record
+    key = holder_key(holder)
+    old = record.holders.get(key)
+    if old is None or old.state & ~holder.state or (old.breaking and not holder.breaking):
+        context.gave_way = True
+    if holder.is_lease or holder.state or holder.breaking:
+        record.holders[key] = holder
+    else:
+        record.holders.pop(key, None)
+
+
+def notify(context: Context, holder: Holder, notice: caching.Notice) -> None:
+    """Have the break notification sent by the worker that has the client."""
+    connected = [entry for entry in context.record.opens_of(holder) if entry.connected]
+    last = connected[-1]
+    context.emit(
+        (last.worker, last.epoch),
+        Notify(
+            holder_key(holder), last.client_guid, last.session_id, tuple(entry.open_id for entry in connected),
+            caching.STATE_LEVELS.get(notice.new, OPLOCK_LEVEL_NONE), holder.key, notice.current, notice.new,
+            notice.epoch if holder.version > 1 else 0, notice.acknowledge,
+        ),
+    )  # fmt: skip
+
+
+def take_away(context: Context, holder: Holder, left: int) -> bool:
+    """Break a holder to `left`. False: nobody is there to be told, and its opens were given up instead."""
+    opens = context.record.opens_of(holder)
+    if not any(entry.connected for entry in opens):
+        if any(entry.persistent for entry in opens):
+            raise Refused(STATUS_FILE_NOT_AVAILABLE)
+        for entry in opens:
+            purge(context, entry)
+        return False
+    made = step(holder, Input.BREAK, left, context.now + context.settings.break_timeout)
+    if made.holder != holder:
+        set_holder(context, made.holder)
+        context.wake_at(made.holder.deadline)
+    if made.notice is not None:
+        notify(context, made.holder, made.notice)
+    return True
+
+
+def purge(context: Context, entry: OpenEntry) -> None:
+    """The table itself ends an open: its owner is told to let the file go."""
+    closed = remove_open(context, entry)
+    tag = (entry.worker, entry.epoch)
+    context.emit(tag, Purged(entry.open_id, entry.stream, entry.share, entry.path, closed.delete, closed.whole_file,
+                             closed.lease, entry.create_guid, entry.client_guid))  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------------------------- opens
+
+
+def remove_open(context: Context, entry: OpenEntry) -> CloseResult:
+    """Take an open out with its locks, its oplock and its share of a lease (MS-FSA 2.1.5.4)."""
+    record = context.record
+    context.gave_way = True
+    holder = record.holder_of(entry)
+    del record.opens[entry.open_id]
+    ended: tuple[bytes, bytes] | None = None
+    if holder is not None and not record.opens_of(holder):
+        del record.holders[holder_key(holder)]
+        if holder.is_lease:
+            ended = (holder.client_guid, holder.key)
+    locks = context.locks(entry.stream)
+    for lock in locks.of_open(entry.open_id):
+        locks.remove(lock)
+    for waiter in [waiter for waiter in record.waiters if waiter.open_id == entry.open_id]:
+        record.waiters.remove(waiter)
+        context.emit((waiter.worker, waiter.epoch), Failed(waiter.waiter_id, CLOSED_STATUS[waiter.operation]))
+    if entry.delete_on_close:
+        record.delete_pending |= {entry.stream}
+        if record.opens:
+            break_others(context, entry.stream, entry, H)
+    delete = whole = False
+    if not record.opens:
+        whole = "" in record.delete_pending
+        delete = whole or entry.stream in record.delete_pending
+        record.delete_pending = frozenset()
+    elif entry.stream and entry.stream in record.delete_pending:
+        delete = all(other.stream != entry.stream for other in record.opens.values())
+        if delete:
+            record.delete_pending -= {entry.stream}
+    return CloseResult(delete, whole, ended, entry.create_guid, bool(entry.durable or entry.persistent))
+
+
+def open_file(context: Context, request: Open, retried: bool) -> OpenResult | None:
+    """Decide on an open: MS-FSA 2.1.5.1.2 with the order of Windows: break first, then look at share modes."""
+    record = context.record
+    entry = request.entry
+    overwrite = request.disposition in OVERWRITES and not request.created
+    access = entry.access | FILE_WRITE_DATA if overwrite else entry.access
+    if record.delete_pending and not record.delete_pending.isdisjoint(("", entry.stream)):
+        raise Refused(STATUS_DELETE_PENDING)
+    displace_instance(context, entry)
+    own = record.holders.get((entry.client_guid, entry.lease_key)) if entry.lease_key else None
+    if own is not None and own.stream != entry.stream:
+        own = None
+    if not is_stat_open(access):
+        again = True
+        while again:
+            again = wait = False
+            violation = sharing_violation(record, entry.stream, access, entry.share_access)
+            for holder in list(record.holders.values()):
+                if holder.stream != entry.stream or holder is own:
+                    continue
+                left, holds_up = break_for_open(holder, access, overwrite, violation, retried)
+                if left != holder.state and not take_away(context, holder, left):
+                    again = True
+                    break
+                wait |= holds_up
+            if wait and not again:
+                return WAIT
+        if violation:
+            check_available(record, entry.stream, access, entry.share_access)
+            raise Refused(STATUS_SHARING_VIOLATION)
+    return grant_open(context, request, own)
+
+
+def check_available(record: Record, stream: str, access: int, share_access: int) -> None:
+    """Where only a persistent open without a client stands in the way, the file is not available for now."""
+    if any(entry.persistent and not entry.connected and entry.stream == stream for entry in record.opens.values()):
+        raise Refused(STATUS_FILE_NOT_AVAILABLE)
+
+
+def displace_instance(context: Context, entry: OpenEntry) -> None:
+    """An application failed over to another client: its old opens are closed (MS-SMB2 3.3.5.9.13)."""
+    if not entry.app_instance_id:
+        return
+    for other in list(context.record.opens.values()):
+        if other.app_instance_id == entry.app_instance_id and other.client_guid != entry.client_guid:
+            durable.check_instance_version(other, entry)
+            purge(context, other)
+
+
+def grant_open(context: Context, request: Open, own: Holder | None) -> OpenResult:
+    """Put the open into the record with what it may cache."""
+    record = context.record
+    settings = context.settings
+    entry = request.entry
+    lease = request.lease
+    seen = survey(record, entry.stream, entry.client_guid, entry.lease_key)
+    locked = context.locks(entry.stream).any
+    level = OPLOCK_LEVEL_NONE
+    answer: LeaseAsk | None = None
+    state = 0
+    if lease is not None and entry.lease_key:
+        granted = grantable(seen, lease.state, True, entry.is_directory, locked)
+        if own is None:
+            own = Holder(
+                entry.stream, entry.client_guid, lease.key, 0, granted, False, 0, 0,
+                lease.epoch + (1 if granted else 0) & 0xFFFF, lease.version, lease.flags, lease.parent_key, 0.0,
+            )  # fmt: skip
+        else:
+            asked = lease.state & caching.DIRECTORY_LEASES if entry.is_directory else lease.state
+            own = caching.upgrade(own, asked, granted)
+        record.holders[holder_key(own)] = own
+        flags = lease.flags & LEASE_FLAG_PARENT_LEASE_KEY_SET
+        if own.breaking:
+            flags |= LEASE_FLAG_BREAK_IN_PROGRESS
+        level = OPLOCK_LEVEL_LEASE
+        state = 0 if own.breaking else own.state
+        answer = LeaseAsk(own.key, own.state, own.version, flags, lease.parent_key, own.epoch)
+    elif request.oplock_level in caching.LEVEL_STATES and settings.oplocks:
+        wanted = caching.LEVEL_STATES[request.oplock_level]
+        state = grantable(seen, wanted, False, entry.is_directory, locked) if wanted else 0
+        if state:
+            level = caching.STATE_LEVELS[state]
+            record.holders[entry.open_id] = Holder(
+                entry.stream, entry.client_guid, b"", entry.open_id, state, False, 0, 0, 0, 0, 0, b"", 0.0
+            )
+    kept = durable.granted(request.durable, state, entry.is_directory, settings)
+    entry = entry._replace(durable=kept.version, persistent=kept.persistent, timeout=kept.timeout)
+    record.opens[entry.open_id] = entry
+    if entry.delete_on_close:
+        break_others(context, entry.stream, entry, H)
+    return OpenResult(level, answer, kept.version, kept.persistent, kept.timeout)
+
+
+def break_others(context: Context, stream: str, entry: OpenEntry | None, lose: int) -> bool:
+    """Take `lose` from all other holders of a stream. Whether one of them has still to give up H or W that is asked."""
+    wait = False
+    for holder in holders_of_others(context.record, stream, entry):
+        left = holder.state & ~lose
+        if lose & R:
+            left = 0
+        if left != holder.state and holder_key(holder) in context.record.holders and not take_away(
+            context, holder, left
+        ):
+            continue
+        wait |= bool(holder.state & lose & (H | W))
+    return wait
+
+
+# ------------------------------------------------------------------------- operations of an open on what others cache
+
+
+def break_caching(context: Context, request: Break, retried: bool) -> bool | None:
+    """Before a change through an open. Losing R alone holds nobody up; losing W or H does, until acknowledged."""
+    entry = context.entry(request.open_id)
+    wait = break_others(context, entry.stream, entry, request.lose)
+    own = context.record.holders.get(entry.open_id)
+    if own is not None and own.state == R and request.lose & R:
+        # A level II oplock, unlike a lease, goes with its own open's writes and locks too (MS-FSA 2.1.4.12).
+        take_away(context, own, 0)
+    return WAIT if wait and request.lose & (H | W) else GRANTED
+
+
+def set_delete(context: Context, request: SetDelete, retried: bool) -> bool | None:
+    """Mark for deletion, or take the mark off (MS-FSA 2.1.5.15.3)."""
+    entry = context.entry(request.open_id)
+    if not entry.access & DELETE:
+        raise Refused(STATUS_ACCESS_DENIED)
+    if not request.delete:
+        context.record.delete_pending -= {entry.stream}
+        return GRANTED
+    if break_others(context, entry.stream, entry, H):
+        return WAIT
+    context.record.delete_pending |= {entry.stream}
+    return GRANTED
+
+
+def rename(context: Context, request: Rename, retried: bool) -> bool | None:
+    """Others must give up their cached handles, and those that are really open must share deletion."""
+    entry = context.entry(request.open_id)
+    if break_others(context, entry.stream, entry, H):
+        return WAIT
+    for other in context.record.opens.values():
+        if (
+            other.open_id != entry.open_id and other.stream == entry.stream and other.access & DATA_ACCESS
+            and not other.share_access & FILE_SHARE_DELETE
+        ):  # fmt: skip
+            raise Refused(STATUS_SHARING_VIOLATION)
+    return GRANTED
+
+
+def vacate(context: Context, request: Vacate, retried: bool) -> bool | None:
+    """A file that is replaced, or moves with its folder, must not be open; cached handles are called back first."""
+    record = context.record
+    wait = False
+    for stream in {entry.stream for entry in record.opens.values()}:
+        wait |= break_others(context, stream, None, H)
+    if wait:
+        return WAIT
+    if record.opens:
+        raise Refused(STATUS_ACCESS_DENIED)
+    return GRANTED
+
+
+def lock(context: Context, request: TakeLocks, retried: bool) -> bool | None:
+    """All of the locks or none (MS-FSA 2.1.5.8, MS-SMB2 3.3.5.14.2)."""
+    entry = context.entry(request.open_id)
+    for offset, length, _ in request.elements:
+        if status := check_range(offset, length):
+            raise Refused(status)
+    if not take_locks(context.locks(entry.stream), request.elements, request.open_id, request.number):
+        if request.wait:
+            return WAIT
+        raise Refused(STATUS_LOCK_NOT_GRANTED)
+    # Whoever reads from a cache would not see the lock (MS-FSA 2.1.4.12 for LOCK_CONTROL).
+    break_caching(context, Break(0, request.open_id, R), retried)
+    return GRANTED
+
+
+Operation = Callable[[Context, Any, bool], Any]
+
+OPERATIONS: Final[dict[type, tuple[str, Operation]]] = {
+    Open: ("open", open_file),
+    Break: ("break", break_caching),
+    SetDelete: ("delete", set_delete),
+    Rename: ("rename", rename),
+    Vacate: ("vacate", vacate),
+    TakeLocks: ("lock", lock),
+}
+"""What may have to wait."""
+
+BY_NAME: Final = {name: (kind, operation) for kind, (name, operation) in OPERATIONS.items()}
+
+CLOSED_STATUS: Final = {
+    "open": STATUS_FILE_CLOSED,
+    "break": STATUS_FILE_CLOSED,
+    "delete": STATUS_FILE_CLOSED,
+    "rename": STATUS_FILE_CLOSED,
+    "vacate": STATUS_FILE_CLOSED,
+    "lock": STATUS_RANGE_NOT_LOCKED,
+}
+"""How a waiting operation ends when the open it acts through is closed."""
+
+
+def plain(value: Any) -> Any:
+    """Nested tuples as exact tuples, for the encoding."""
+    return tuple(map(plain, value)) if isinstance(value, tuple) else value
+
+
+def restore(kind: type, arguments: tuple[Any, ...]) -> Any:
+    """A request from a waiter's arguments."""
+    request = kind(*arguments)
+    if isinstance(request, Open):
+        lease = request.lease
+        return request._replace(
+            entry=OpenEntry._make(request.entry), lease=LeaseAsk._make(lease) if lease is not None else None
+        )
+    return request
+
+
+def retry_waiters(context: Context) -> None:
+    """Try all that waits again, in order, until nothing more gives way."""
+    record = context.record
+    while context.gave_way:
+        context.gave_way = False
+        for waiter in record.waiters.copy():
+            if waiter not in record.waiters:
+                continue
+            kind, operation = BY_NAME[waiter.operation]
+            tag = (waiter.worker, waiter.epoch)
+            try:
+                result = operation(context, restore(kind, waiter.arguments), True)
+            except Refused as refused:
+                record.waiters.remove(waiter)
+                context.emit(tag, Failed(waiter.waiter_id, refused.status))
+                continue
+            if result is not WAIT:
+                record.waiters.remove(waiter)
+                context.emit(tag, Done(waiter.waiter_id, plain(result)))
+
+
+# ------------------------------------------------------------------------------------------- what is decided at once
+
+
+def close(context: Context, request: Close) -> CloseResult:
+    """The client closes."""
+    return remove_open(context, context.entry(request.open_id))
+
+
+def acknowledge(context: Context, request: Acknowledge) -> int:
+    """The state that holds now (MS-SMB2 3.3.5.22)."""
+    holder = context.record.holders.get(request.holder)
+    if holder is None:
+        is_lease = isinstance(request.holder, tuple)
+        raise Refused(STATUS_OBJECT_NAME_NOT_FOUND if is_lease else STATUS_INVALID_OPLOCK_PROTOCOL)
+    deadline = context.now + context.settings.break_timeout
+    made = step(holder, Input.ACKNOWLEDGE, request.state, deadline)
+    set_holder(context, made.holder)
+    context.wake_at(made.holder.deadline)
+    if made.notice is not None:
+        notify(context, holder, made.notice)
+    if made.status:
+        raise Refused(made.status)
+    return request.state
+
+
+def unreachable(context: Context, request: Unreachable) -> bool:
+    """No channel of the client is left: it caches nothing any longer, and what it left behind is given up."""
+    holder = context.record.holders.get(request.holder)
+    if holder is not None:
+        opens = context.record.opens_of(holder)
+        set_holder(context, step(holder, Input.EXPIRE).holder)
+        for entry in opens:
+            if not entry.connected and not entry.persistent:
+                purge(context, entry)
+    return GRANTED
+
+
+def directory_changed(context: Context, request: DirectoryChanged) -> bool:
+    """All directory leases go but the one through which the change was made; nobody waits for that."""
+    for holder in list(context.record.holders.values()):
+        own = holder.key == request.parent_key and holder.client_guid == request.client_guid
+        if holder.is_lease and holder.state and not (own and request.parent_key):
+            take_away(context, holder, 0)
+    return GRANTED
+
+
+def unlock(context: Context, request: DropLocks) -> bool:
+    """In order; the first range that is not locked ends it, those before stay unlocked (MS-SMB2 3.3.5.14.1)."""
+    entry = context.entry(request.open_id)
+    locks = context.locks(entry.stream)
+    for offset, length in request.elements:
+        found = locks.starting(offset, offset + length - 1, request.open_id)
+        if not found:
+            raise Refused(STATUS_RANGE_NOT_LOCKED)
+        locks.remove(found[0])
+        context.gave_way = True
+    return GRANTED
+
+
+def forget(context: Context, request: Forget) -> bool:
+    """A waiter was cancelled. False: it is done already, its answer is on the way."""
+    waiters = context.record.waiters
+    for waiter in waiters:
+        if waiter.waiter_id == request.waiter_id and (waiter.worker, waiter.epoch) == context.me:
+            waiters.remove(waiter)
+            context.gave_way = True
+            return True
+    return False
+
+
+def moved(context: Context, request: Moved) -> bool:
+    """All opens of the file have a new path."""
+    for open_id, entry in context.record.opens.items():
+        context.record.opens[open_id] = entry._replace(path=request.path, parent=request.parent or entry.parent)
+    return GRANTED
+
+
+def disconnect(context: Context, request: Disconnect) -> bool:
+    """Whether the open is kept for its client to come back (MS-SMB2 3.3.7.1)."""
+    entry = context.entry(request.open_id)
+    if not durable.keeps(entry, context.record.holder_of(entry)):
+        return False
+    deadline = context.now + entry.timeout / 1000
+    context.record.opens[entry.open_id] = entry._replace(connected=False, deadline=deadline)
+    context.wake_at(deadline)
+    context.gave_way = True
+    return True
+
+
+def reconnect(context: Context, request: Reconnect) -> tuple[OpenEntry, OpenResult]:
+    """The client is back."""
+    entry = context.record.opens.get(request.open_id)
+    holder = context.record.holder_of(entry) if entry is not None else None
+    status = durable.check_reconnect(entry, holder, request)
+    if status or entry is None:
+        raise Refused(status)
+    worker, epoch = context.me
+    entry = entry._replace(
+        connected=True, deadline=0.0, worker=worker, epoch=epoch, session_id=request.session_id,
+        client_guid=request.client_guid,
+    )  # fmt: skip
+    context.record.opens[entry.open_id] = entry
+    level = OPLOCK_LEVEL_NONE
+    lease: LeaseAsk | None = None
+    if holder is not None and holder.is_lease:
+        level = OPLOCK_LEVEL_LEASE
+        lease = LeaseAsk(holder.key, holder.state, holder.version, holder.flags & LEASE_FLAG_PARENT_LEASE_KEY_SET,
+                         holder.parent_key, holder.epoch)  # fmt: skip
+    elif holder is not None:
+        level = caching.STATE_LEVELS[holder.state]
+    return entry, OpenResult(level, lease, entry.durable, entry.persistent, entry.timeout)
+
+
+def expire(context: Context, request: Expire) -> bool:
+    """Take what was not acknowledged in time, and the durable opens nobody came back for."""
+    record = context.record
+    for holder in list(record.holders.values()):
+        if holder.deadline:
+            if holder.deadline <= context.now:
+                set_holder(context, step(holder, Input.EXPIRE).holder)
+            else:
+                context.wake_at(holder.deadline)
+    for entry in list(record.opens.values()):
+        if entry.deadline:
+            if entry.deadline <= context.now:
+                purge(context, entry)
+            else:
+                context.wake_at(entry.deadline)
+    return GRANTED
+
+
+def worker_died(context: Context, request: WorkerDied) -> bool:
+    """Remove what a dead worker had; a persistent open waits for its client, the others are gone with their files."""
+    record = context.record
+    tag = (request.worker, request.epoch)
+    record.waiters[:] = [waiter for waiter in record.waiters if (waiter.worker, waiter.epoch) != tag]
+    record.outbox[:] = [item for item in record.outbox if (item[0], item[1]) != tag]
+    for entry in list(record.opens.values()):
+        if (entry.worker, entry.epoch) != tag:
+            continue
+        adopted = entry._replace(worker=context.me[0], epoch=context.me[1])
+        record.opens[entry.open_id] = adopted
+        if entry.persistent:
+            deadline = context.now + entry.timeout / 1000
+            record.opens[entry.open_id] = adopted._replace(connected=False, deadline=entry.deadline or deadline)
+            context.wake_at(entry.deadline or deadline)
+            context.gave_way = True
+        else:
+            purge(context, adopted)
+    return GRANTED
+
+
+def take_outbox(context: Context, request: TakeOutbox) -> bool:
+    """What others decided for the worker that asks."""
+    rest = []
+    for item in context.record.outbox:
+        if (item[0], item[1]) == context.me:
+            context.actions.append(ACTION_TYPES[item[2]](*item[3:]))
+        else:
+            rest.append(item)
+    context.record.outbox = rest
+    return GRANTED
+
+
+ACTION_TYPES: Final[dict[str, Callable[..., Any]]] = {kind.__name__: kind for kind in ACTIONS}
+
+AT_ONCE: Final[dict[type, Callable[[Context, Any], Any]]] = {
+    Close: close,
+    Acknowledge: acknowledge,
+    Unreachable: unreachable,
+    DirectoryChanged: directory_changed,
+    DropLocks: unlock,
+    Forget: forget,
+    Moved: moved,
+    Disconnect: disconnect,
+    Reconnect: reconnect,
+    Expire: expire,
+    WorkerDied: worker_died,
+    TakeOutbox: take_outbox,
+}
+"""What never waits."""
+
+
+def decide(
+    record: Record,
+    request: Any,
+    locks_of: Callable[[str], LockView],
+    now: float,
+    settings: OplockSettings,
+    me: WorkerTag,
+) -> Decision:
+    """What `request`, made by worker `me` at `now` (monotonic seconds), makes of `record`."""
+    context = Context(record.copy(), locks_of, now, settings, me)
+    result: Any = WAIT
+    status = STATUS_SUCCESS
+    kind = type(request)
+    try:
+        if kind in OPERATIONS:
+            name, operation = OPERATIONS[kind]
+            result = operation(context, request, False)
+            if result is WAIT:
+                open_id = getattr(request, "open_id", 0)
+                context.record.waiters.append(
+                    Waiter(request.waiter_id, me[0], me[1], name, open_id, plain(request))
+                )
+        else:
+            result = AT_ONCE[kind](context, request)
+    except Refused as refused:
+        status = refused.status
+    retry_waiters(context)
+    overlays = {stream: overlay for stream, overlay in context.overlays.items() if overlay.changed}
+    return Decision(
+        context.record, result, status, context.actions, context.doorbells, overlays, context.deadline
+    )
+
+
+def held(record: Record, key: HolderKey) -> int:
+    """The caching state of a holder, for reports and tests; 0 where there is none."""
+    holder = record.holders.get(key)
+    return holder.state if holder is not None else 0
+

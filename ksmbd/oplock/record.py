@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One file's record in the open table: who has it open, who caches it, who waits. Plain data, and its encoding.
+
+All entries are immutable tuples, so copying a record is copying a few dicts; `decide` works on such a copy and is
+therefore pure. Byte-range locks are not in here: a file may have 100,000 of them (see locks.py).
+"""
+from __future__ import annotations
+
+import marshal
+from typing import Any, Final, NamedTuple
+
+from ksmbd.smb.constants import LEASE_HANDLE_CACHING, LEASE_READ_CACHING, LEASE_WRITE_CACHING
+
+R: Final = LEASE_READ_CACHING
+H: Final = LEASE_HANDLE_CACHING
+W: Final = LEASE_WRITE_CACHING
+RH: Final = R | H
+RW: Final = R | W
+RWH: Final = R | W | H
+
+WorkerTag = tuple[int, int]
+"""(worker, epoch): a worker that was restarted has the same number and another epoch."""
+
+
+class OpenEntry(NamedTuple):
+    """One open of the file or of one of its streams (MS-SMB2 3.3.1.10, MS-FSA 2.1.1.6)."""
+
+    open_id: int
+    stream: str
+    worker: int
+    epoch: int
+    client_guid: bytes
+    session_id: int
+    owner: str
+    share: str
+    path: str
+    is_directory: bool
+    access: int
+    share_access: int
+    options: int
+    parent: tuple[int, int] | None
+    delete_on_close: bool
+    """The open's own FILE_DELETE_ON_CLOSE (MS-FSA 2.1.5.1, Open.Mode): becomes delete-pending when it is closed."""
+    lease_key: bytes
+    """The lease it shares, b"" = none."""
+    durable: int
+    """0, or the version of the durable request that was granted (MS-SMB2 3.3.1.10, Open.IsDurable)."""
+    persistent: bool
+    create_guid: bytes
+    app_instance_id: bytes
+    app_instance_version: tuple[int, int] | None
+    timeout: int
+    """Open.DurableOpenTimeout, milliseconds."""
+    connected: bool
+    deadline: float
+    """When a disconnected durable open is scavenged; monotonic seconds, 0 while connected."""
+    reconnectable_state: bytes
+    """What the protocol wants back on a reconnect; opaque here."""
+
+
+class Holder(NamedTuple):
+    """Who may cache a stream: a lease (MS-SMB2 3.3.1.12) or one open's oplock, in the lease's terms.
+
+    Level II is R, exclusive RW, batch RWH. An oplock breaks to R or nothing only."""
+
+    stream: str
+    client_guid: bytes
+    key: bytes
+    """LeaseKey; b"" = an oplock."""
+    open_id: int
+    """The oplock's open; 0 for a lease."""
+    state: int
+    breaking: bool
+    requested: int
+    """Lease.BreakToLeaseState: what the holder was asked to break to."""
+    required: int
+    """What all who wait need it to break to; less than `requested` when a stronger need came after the notice."""
+    epoch: int
+    version: int
+    flags: int
+    parent_key: bytes
+    deadline: float
+    """When an unacknowledged break ends, monotonic seconds; 0 = none expected."""
+
+    @property
+    def is_lease(self) -> bool:
+        """Whether it is a lease, not an oplock."""
+        return bool(self.key)
+
+
+class Waiter(NamedTuple):
+    """An operation that waits for others to give way; retried in order whenever something gave way."""
+
+    waiter_id: int
+    worker: int
+    epoch: int
+    operation: str
+    """Key of decide's table of operations that wait."""
+    open_id: int
+    """The open it acts through: closing that ends the wait."""
+    arguments: tuple[Any, ...]
+    """Of exact tuples, strings, bytes and numbers, so that it can be encoded."""
+
+
+HolderKey = tuple[bytes, bytes] | int
+"""(client guid, lease key) of a lease, the open's id of an oplock."""
+
+
+class Record:
+    """All the open table knows of one file, except its byte-range locks."""
+
+    __slots__ = ("delete_pending", "holders", "opens", "outbox", "waiters")
+
+    def __init__(self) -> None:
+        self.opens: dict[int, OpenEntry] = {}
+        self.holders: dict[HolderKey, Holder] = {}
+        self.waiters: list[Waiter] = []
+        self.delete_pending: frozenset[str] = frozenset()
+        """Streams that go with their last close; '' = the whole file (MS-FSA 2.1.1.4, IsDeleted)."""
+        self.outbox: list[tuple[Any, ...]] = []
+        """(worker, epoch, action ...) that this worker may not carry out itself; taken out by the one named."""
+
+    def copy(self) -> Record:
+        """A record of its own; the entries are shared, they never change."""
+        new = Record.__new__(Record)
+        new.opens = self.opens.copy()
+        new.holders = self.holders.copy()
+        new.waiters = self.waiters.copy()
+        new.delete_pending = self.delete_pending
+        new.outbox = self.outbox.copy()
+        return new
+
+    @property
+    def empty(self) -> bool:
+        """Nothing left: the store forgets the file."""
+        return not (self.opens or self.holders or self.waiters or self.outbox or self.delete_pending)
+
+    def encode(self) -> bytes:
+        """As bytes for a store. marshal, because these never cross a trust boundary: only workers of one server,
+        of one build, read them (the store is emptied when the server starts)."""
+        return marshal.dumps((
+            [tuple(entry) for entry in self.opens.values()],
+            [tuple(holder) for holder in self.holders.values()],
+            [tuple(waiter) for waiter in self.waiters],
+            self.delete_pending,
+            self.outbox,
+        ))  # fmt: skip
+
+    @classmethod
+    def decode(cls, data: bytes) -> Record:
+        """The inverse of encode."""
+        opens, holders, waiters, delete_pending, outbox = marshal.loads(data)  # noqa: S302 - our own bytes
+        record = cls.__new__(cls)
+        record.opens = {fields[0]: OpenEntry._make(fields) for fields in opens}
+        record.holders = {holder_key(holder): holder for holder in map(Holder._make, holders)}
+        record.waiters = [Waiter._make(fields) for fields in waiters]
+        record.delete_pending = delete_pending
+        record.outbox = outbox
+        return record
+
+    def holder_of(self, entry: OpenEntry) -> Holder | None:
+        """The lease or oplock of one open."""
+        if entry.lease_key:
+            return self.holders.get((entry.client_guid, entry.lease_key))
+        return self.holders.get(entry.open_id)
+
+    def opens_of(self, holder: Holder) -> list[OpenEntry]:
+        """The opens that share a lease, or the one with the oplock."""
+        if not holder.key:
+            entry = self.opens.get(holder.open_id)
+            return [entry] if entry is not None else []
+        return [
+            entry for entry in self.opens.values()
+            if entry.lease_key == holder.key and entry.client_guid == holder.client_guid
+        ]  # fmt: skip
+
+
+def holder_key(holder: Holder) -> HolderKey:
+    """Where a record keeps this holder."""
+    return (holder.client_guid, holder.key) if holder.key else holder.open_id

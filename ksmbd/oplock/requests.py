@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What can be asked of one file's record, and what a decision answers. Plain data."""
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ksmbd.oplock.locks import LockOverlay
+from ksmbd.oplock.record import HolderKey, OpenEntry, Record, WorkerTag
+
+
+class Refused(Exception):
+    """The operation fails with this NTSTATUS."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+class LeaseAsk(NamedTuple):
+    """A lease create context (MS-SMB2 2.2.13.2.8, 2.2.13.2.10)."""
+
+    key: bytes
+    state: int
+    version: int
+    flags: int
+    parent_key: bytes
+    epoch: int
+
+
+class Open(NamedTuple):
+    """A new open (MS-FSA 2.1.5.1.2)."""
+
+    waiter_id: int
+    entry: OpenEntry
+    disposition: int
+    created: bool
+    oplock_level: int
+    lease: LeaseAsk | None
+    durable: tuple[int, int, bool] | None
+    """(version, milliseconds, persistent)."""
+
+
+class Close(NamedTuple):
+    """The open ends."""
+
+    open_id: int
+
+
+class SetDelete(NamedTuple):
+    """FileDispositionInformation (MS-FSA 2.1.5.15.3)."""
+
+    waiter_id: int
+    open_id: int
+    delete: bool
+
+
+class Rename(NamedTuple):
+    """The file of this open gets another name (MS-FSA 2.1.5.15.12)."""
+
+    waiter_id: int
+    open_id: int
+
+
+class Vacate(NamedTuple):
+    """The file is about to be replaced, or to move with its folder: handles that are only cached must be closed, others
+    forbid it."""
+
+    waiter_id: int
+
+
+class Moved(NamedTuple):
+    """The file has a new path."""
+
+    path: str
+    parent: tuple[int, int] | None
+
+
+class Break(NamedTuple):
+    """An operation of this open takes caching from others (MS-FSA 2.1.4.12)."""
+
+    waiter_id: int
+    open_id: int
+    lose: int
+    """Bits of the lease state."""
+
+
+class DirectoryChanged(NamedTuple):
+    """An entry of this directory changed (MS-FSA 2.1.4.12 with the parent's lease key, MS-SMB2 3.3.1.4)."""
+
+    client_guid: bytes
+    parent_key: bytes
+
+
+class Acknowledge(NamedTuple):
+    """An OPLOCK_BREAK acknowledgment (MS-SMB2 3.3.5.22)."""
+
+    holder: HolderKey
+    state: int
+
+
+class Unreachable(NamedTuple):
+    """The client of this holder cannot be told of a break (MS-SMB2 3.3.4.6, 3.3.4.7)."""
+
+    holder: HolderKey
+
+
+class TakeLocks(NamedTuple):
+    """LOCK (MS-FSA 2.1.5.8). `number`: the first number for the new locks, unique in the store."""
+
+    waiter_id: int
+    open_id: int
+    elements: tuple[tuple[int, int, bool], ...]
+    """(offset, length, exclusive)."""
+    wait: bool
+    number: int
+
+
+class DropLocks(NamedTuple):
+    """Unlock (MS-FSA 2.1.5.9)."""
+
+    open_id: int
+    elements: tuple[tuple[int, int], ...]
+
+
+class Forget(NamedTuple):
+    """Nobody waits for this any longer."""
+
+    waiter_id: int
+
+
+class Disconnect(NamedTuple):
+    """The open's connection is gone (MS-SMB2 3.3.7.1)."""
+
+    open_id: int
+
+
+class Reconnect(NamedTuple):
+    """A durable open is reclaimed (MS-SMB2 3.3.5.9.7, 3.3.5.9.12)."""
+
+    open_id: int
+    version: int
+    create_guid: bytes
+    client_guid: bytes
+    owner: str
+    lease_key: bytes
+    lease_version: int
+    persistent: bool
+    path: str
+    session_id: int
+
+
+class Expire(NamedTuple):
+    """Time went by."""
+
+
+class WorkerDied(NamedTuple):
+    """All opens of this worker are gone with it."""
+
+    worker: int
+    epoch: int
+
+
+class TakeOutbox(NamedTuple):
+    """Hand over what is in the outbox for the worker that asks."""
+
+
+class Notify(NamedTuple):
+    """Action: send a break notification."""
+
+    holder: HolderKey
+    client_guid: bytes
+    session_id: int
+    open_ids: tuple[int, ...]
+    oplock_level: int
+    lease_key: bytes
+    current: int
+    new: int
+    epoch: int
+    acknowledge: bool
+
+
+class Done(NamedTuple):
+    """Action: a waiter's operation succeeded."""
+
+    waiter_id: int
+    result: Any
+
+
+class Failed(NamedTuple):
+    """Action: a waiter's operation failed."""
+
+    waiter_id: int
+    status: int
+
+
+class Purged(NamedTuple):
+    """Action: the table closed an open by itself (scavenged, displaced, its worker died)."""
+
+    open_id: int
+    stream: str
+    share: str
+    path: str
+    delete: bool
+    whole_file: bool
+    lease: tuple[bytes, bytes] | None
+    """(client guid, key) of the lease that ended with it."""
+    create_guid: bytes
+    client_guid: bytes
+
+
+ACTIONS = (Notify, Done, Failed, Purged)
+
+
+class OpenResult(NamedTuple):
+    """The answer to Open."""
+
+    oplock_level: int
+    lease: LeaseAsk | None
+    durable: int
+    persistent: bool
+    timeout: int
+
+
+class CloseResult(NamedTuple):
+    """The answer to Close."""
+
+    delete: bool
+    whole_file: bool
+    lease: tuple[bytes, bytes] | None
+    create_guid: bytes
+    durable: bool
+
+
+class Decision(NamedTuple):
+    """What a request made of a record."""
+
+    record: Record
+    result: Any
+    """None: it waits (where the operation can)."""
+    status: int
+    """Not 0: the operation failed with this NTSTATUS."""
+    actions: list[Any]
+    """For the worker that asked."""
+    doorbells: set[WorkerTag]
+    """Workers that have something in the record's outbox now."""
+    locks: dict[str, LockOverlay]
+    """Changes of the streams' locks."""
+    deadline: float
+    """When Expire has something to do at the latest, as far as this decision set it; 0 = unchanged."""

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the open table needs of a store: atomic changes of one file's record, its locks, and indexes over all files."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from ksmbd.oplock.locks import LockView
+from ksmbd.oplock.record import Record
+from ksmbd.oplock.requests import Decision
+from ksmbd.smb.ports import FileKey
+
+Decide = Callable[[Record, Callable[[str], LockView]], Decision]
+"""decide() with everything bound but the record and the locks of its streams."""
+
+LEASES = b"L"
+"""Index: client guid + lease key -> (device, inode, stream). A key names one stream only (MS-SMB2 3.3.5.9.8)."""
+CREATE_GUIDS = b"C"
+"""Index: client guid + create guid -> (device, inode, stream, open id), for replays (MS-SMB2 3.3.5.9.10)."""
+DURABLES = b"D"
+"""Index: open id, 8 bytes -> (device, inode, stream), for reconnects."""
+
+
+class Store(Protocol):
+    """Keeps the records. Several tables, in several processes, may share one."""
+
+    def update(self, file: FileKey, decide: Decide) -> Decision:
+        """Run `decide` on the file's record and keep what it made of it; nobody else sees or changes it meanwhile."""
+        ...
+
+    def peek(self, file: FileKey) -> Record | None:
+        """The record as it is, not to be changed."""
+        ...
+
+    def files(self) -> list[FileKey]:
+        """All files with a record."""
+        ...
+
+    def io_conflict(self, file: FileKey, stream: str, offset: int, length: int, write: bool, open_id: int) -> bool:
+        """Whether a byte-range lock forbids it. Next to nothing for a stream without locks."""
+        ...
+
+    def lock_count(self, file: FileKey, stream: str) -> int:
+        """How many byte-range locks a stream has."""
+        ...
+
+    def index_get(self, index: bytes, key: bytes) -> tuple[Any, ...] | None:
+        """An index's value."""
+        ...
+
+    def index_put(self, index: bytes, key: bytes, value: tuple[Any, ...]) -> None:
+        """Set an index's value."""
+        ...
+
+    def index_remove(self, index: bytes, key: bytes) -> None:
+        """Take a key out, if it is in."""
+        ...
+
+    def path_add(self, share: str, path: str, file: FileKey, open_id: int) -> None:
+        """Note that something is open under this path."""
+        ...
+
+    def path_remove(self, share: str, path: str, file: FileKey, open_id: int) -> None:
+        """The inverse of path_add."""
+        ...
+
+    def files_below(self, share: str, path: str) -> list[FileKey]:
+        """The files open below a directory."""
+        ...
+
+    def close(self) -> None:
+        """Give up what the store has open."""
+        ...
+
+
+def path_prefix(share: str, path: str) -> str:
+    """How an index sorts what is below a directory: case folded, as names are compared."""
+    folded = path.casefold()
+    return f"{share.casefold()}\\{folded}\\" if folded else f"{share.casefold()}\\"
+
+
+def path_key(share: str, path: str) -> str:
+    """How an index sorts an open's own path."""
+    return f"{share.casefold()}\\{path.casefold()}"

@@ -1,0 +1,548 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""LocalOpenTable: the protocol's OpenTable port over a store. It carries out what decide() decided: completes Futures,
+sends notices through `on_break`, arms timers, rings other workers' doorbells. All rules are in decide and below it.
+"""
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from ksmbd.oplock import caching, requests
+from ksmbd.oplock.decide import decide
+from ksmbd.oplock.locks import check_range
+from ksmbd.oplock.record import H, HolderKey, OpenEntry, R, Record, W
+from ksmbd.oplock.requests import Decision, LeaseAsk, OpenResult
+from ksmbd.oplock.settings import OplockSettings
+from ksmbd.oplock.store import CREATE_GUIDS, DURABLES, LEASES, Store
+from ksmbd.smb.constants import (
+    DELETE,
+    FILE_DELETE_ON_CLOSE,
+    LEASE_FLAG_PARENT_LEASE_KEY_SET,
+    OPLOCK_LEVEL_LEASE,
+    OPLOCK_LEVEL_NONE,
+)
+from ksmbd.smb.ports import (
+    BreakKind,
+    BreakNotice,
+    Clock,
+    CloseOutcome,
+    DurableReconnect,
+    FileKey,
+    LeaseGrant,
+    LockElement,
+    OpenGrant,
+    OpenRef,
+    OpenRequest,
+    PurgedOpen,
+    Reconnected,
+    Timer,
+)
+from ksmbd.smb.status import (
+    STATUS_FILE_LOCK_CONFLICT,
+    STATUS_INVALID_OPLOCK_PROTOCOL,
+    STATUS_INVALID_PARAMETER,
+    STATUS_OBJECT_NAME_NOT_FOUND,
+    STATUS_SHARING_VIOLATION,
+    NtStatusError,
+)
+from ksmbd.smb.waiting import Future
+
+DOORBELL = struct.Struct("<QQ")
+"""The message to another worker: something is in this file's outbox (device, inode)."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """Somebody in this process waits for an answer."""
+
+    file: FileKey
+    future: Future[Any]
+    finish: Callable[[Any], Any]
+    """Makes the Future's result of the decision's."""
+    undo: Callable[[], object]
+    """Takes the success back, when nobody wants it any longer."""
+
+
+def _nothing() -> None:
+    return None
+
+
+class LocalOpenTable:
+    """The open table as one worker sees it."""
+
+    def __init__(
+        self, store: Store, clock: Clock, settings: OplockSettings | None = None, worker: int = 0, epoch: int = 0
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._settings = settings or OplockSettings()
+        self._me = (worker, epoch)
+        self._waiting: dict[int, _Waiting] = {}
+        self._next = 0
+        self._timers: dict[FileKey, tuple[float, Timer]] = {}
+        self._handles: dict[int, Any] = {}
+        self.on_break: Callable[[BreakNotice], bool] = lambda notice: False
+        """Set by the protocol; see OpenTable."""
+        self.on_purge: Callable[[PurgedOpen], None] = lambda purged: None
+        """Set by the protocol; see OpenTable."""
+        self.deliver: Callable[[int, bytes], None] = lambda worker, message: None
+        """Set by the process room: pass a message to another worker's on_message."""
+
+    # ------------------------------------------------------------------------------------------------ the machinery
+
+    def _number(self) -> int:
+        # Unique among all workers of this server, and growing within one.
+        self._next += 1
+        return self._me[0] << 56 | (self._me[1] & 0xFF) << 48 | self._next
+
+    def _decide(self, file: FileKey, request: Any) -> Decision:
+        now = self._clock.monotonic()
+        settings, me = self._settings, self._me
+
+        def run(record: Record, locks_of: Any) -> Decision:
+            return decide(record, request, locks_of, now, settings, me)
+
+        return self._store.update(file, run)
+
+    def _run(self, file: FileKey, request: Any) -> Any:
+        """Decide, carry out, and give the result or raise."""
+        decision = self._decide(file, request)
+        self._apply(file, decision)
+        if decision.status:
+            raise NtStatusError(decision.status)
+        return decision.result
+
+    def _start(
+        self, file: FileKey, waiter_id: int, request: Any, finish: Callable[[Any], Any],
+        undo: Callable[[], object] = _nothing,
+    ) -> Future[Any]:
+        """Decide on an operation that may wait."""
+        decision = self._decide(file, request)
+        future: Future[Any]
+        if decision.status:
+            future = Future.failed(NtStatusError(decision.status))
+        elif decision.result is not None:
+            future = Future.of(finish(decision.result))
+        else:
+            future = Future()
+            # The answer may be among this very decision's actions, so be ready for it first.
+            self._waiting[waiter_id] = _Waiting(file, future, finish, undo)
+            future.on_cancel = partial(self._forget, waiter_id)
+        self._apply(file, decision)
+        return future
+
+    def _forget(self, waiter_id: int) -> None:
+        waiting = self._waiting.get(waiter_id)
+        if waiting is None:
+            return
+        decision = self._decide(waiting.file, requests.Forget(waiter_id))
+        if decision.result:
+            del self._waiting[waiter_id]
+        # Otherwise the answer is in an outbox: _waiting stays, and a success is undone when it comes.
+        self._apply(waiting.file, decision)
+
+    def _apply(self, file: FileKey, decision: Decision) -> None:
+        if decision.deadline:
+            self._arm(file, decision.deadline)
+        for worker, _ in decision.doorbells:
+            self.deliver(worker, DOORBELL.pack(*file))
+        for action in decision.actions:
+            self._carry_out(file, action)
+
+    def _carry_out(self, file: FileKey, action: Any) -> None:
+        if isinstance(action, requests.Notify):
+            self._notify(file, action)
+        elif isinstance(action, requests.Purged):
+            self._purged(file, action)
+        else:
+            waiting = self._waiting.pop(action.waiter_id, None)
+            if waiting is None:
+                return
+            if isinstance(action, requests.Failed):
+                waiting.future.set_error(NtStatusError(action.status))
+            elif waiting.future.done:
+                waiting.finish(action.result)
+                waiting.undo()
+            else:
+                waiting.future.set_result(waiting.finish(action.result))
+
+    def _notify(self, file: FileKey, action: requests.Notify) -> None:
+        notice = BreakNotice(
+            client_guid=action.client_guid, session_id=action.session_id, open_ids=action.open_ids,
+            oplock_level=action.oplock_level, lease_key=action.lease_key, current_state=action.current,
+            new_state=action.new, epoch=action.epoch, ack_required=action.acknowledge,
+        )  # fmt: skip
+        if not self.on_break(notice):
+            self._apply(file, self._decide(file, requests.Unreachable(action.holder)))
+
+    def _purged(self, file: FileKey, action: requests.Purged) -> None:
+        self._forget_open(file, action.open_id, action.share, action.path, action.lease, action.create_guid,
+                          action.client_guid)
+        self.on_purge(PurgedOpen(
+            OpenRef(file, action.stream, action.open_id), action.share, action.path,
+            CloseOutcome(action.delete, action.whole_file), self._handles.pop(action.open_id, None),
+        ))  # fmt: skip
+
+    def _arm(self, file: FileKey, deadline: float) -> None:
+        armed = self._timers.get(file)
+        if armed is not None:
+            if armed[0] <= deadline:
+                return
+            armed[1].cancel()
+        delay = max(0.0, deadline - self._clock.monotonic())
+        self._timers[file] = (deadline, self._clock.call_later(delay, partial(self._expire, file)))
+
+    def _expire(self, file: FileKey) -> None:
+        self._timers.pop(file, None)
+        if self._store.peek(file) is not None:
+            self._apply(file, self._decide(file, requests.Expire()))
+
+    # ------------------------------------------------------------------------------------------------ other workers
+
+    def on_message(self, message: bytes) -> None:
+        """Another worker decided something that this one has to carry out."""
+        device, inode = DOORBELL.unpack(message)
+        file = (device, inode)
+        self._apply(file, self._decide(file, requests.TakeOutbox()))
+
+    def worker_died(self, worker: int, epoch: int) -> None:
+        """Remove a dead worker's opens, locks and leases; who waited for it goes on. One surviving worker does this."""
+        request = requests.WorkerDied(worker, epoch)
+        for file in self._store.files():
+            self._apply(file, self._decide(file, request))
+
+    # -------------------------------------------------------------------------------------------------------- opens
+
+    def open(self, request: OpenRequest) -> Future[OpenGrant]:
+        """See OpenTable.open."""
+        lease = self._lease_of(request)
+        if lease is not None and not self._may_lease(request, lease):
+            return Future.failed(NtStatusError(STATUS_INVALID_PARAMETER, "the lease key names another file"))
+        waiter_id = self._number()
+        ask = requests.Open(
+            waiter_id, self._entry_of(request, lease), request.disposition, request.created,
+            OPLOCK_LEVEL_NONE if request.oplock_level == OPLOCK_LEVEL_LEASE else request.oplock_level, lease,
+            _durable_of(request),
+        )  # fmt: skip
+
+        def finish(result: tuple[Any, ...]) -> OpenGrant:
+            granted = OpenResult._make(result)
+            self._remember_open(request, granted)
+            return _grant(granted)
+
+        return self._start(request.ref.file, waiter_id, ask, finish, lambda: self.close(request.ref))
+
+    def _lease_of(self, request: OpenRequest) -> LeaseAsk | None:
+        lease = request.lease
+        settings = self._settings
+        if lease is None or not (settings.oplocks and settings.leases):
+            return None
+        if request.is_directory and not (settings.directory_leases and lease.version > 1):
+            return None
+        has_parent = lease.flags & LEASE_FLAG_PARENT_LEASE_KEY_SET
+        return LeaseAsk(
+            lease.key, lease.state & (R | W | H), lease.version, has_parent, lease.parent_key if has_parent else b"",
+            lease.epoch,
+        )  # fmt: skip
+
+    def _may_lease(self, request: OpenRequest, lease: LeaseAsk) -> bool:
+        """A lease key is bound to one stream while the lease lives (MS-SMB2 3.3.5.9.8)."""
+        bound = self._store.index_get(LEASES, request.client_guid + lease.key)
+        if bound is None or bound == (*request.ref.file, request.ref.stream):
+            return True
+        record = self._store.peek((bound[0], bound[1]))
+        return record is None or (request.client_guid, lease.key) not in record.holders
+
+    def _entry_of(self, request: OpenRequest, lease: LeaseAsk | None) -> OpenEntry:
+        durable = request.durable
+        return OpenEntry(
+            open_id=request.ref.open_id, stream=request.ref.stream, worker=self._me[0], epoch=self._me[1],
+            client_guid=request.client_guid, session_id=request.session_id, owner=request.owner, share=request.share,
+            path=request.path, is_directory=request.is_directory, access=request.granted_access,
+            share_access=request.share_access, options=request.options, parent=request.parent,
+            delete_on_close=bool(request.options & FILE_DELETE_ON_CLOSE), lease_key=lease.key if lease else b"",
+            durable=0, persistent=False, create_guid=durable.create_guid if durable else b"",
+            app_instance_id=durable.app_instance_id if durable else b"",
+            app_instance_version=durable.app_instance_version if durable else None, timeout=0, connected=True,
+            deadline=0.0, reconnectable_state=request.persistent_state,
+        )  # fmt: skip
+
+    def _remember_open(self, request: OpenRequest, granted: OpenResult) -> None:
+        """The indexes over all files."""
+        store = self._store
+        file, stream, open_id = request.ref
+        store.path_add(request.share, request.path, file, open_id)
+        if granted.lease is not None:
+            store.index_put(LEASES, request.client_guid + LeaseAsk._make(granted.lease).key, (*file, stream))
+        if granted.durable or granted.persistent:
+            store.index_put(DURABLES, open_id.to_bytes(8, "big"), (*file, stream))
+        if request.durable is not None and request.durable.create_guid:
+            key = request.client_guid + request.durable.create_guid
+            store.index_put(CREATE_GUIDS, key, (*file, stream, open_id))
+
+    def _forget_open(
+        self, file: FileKey, open_id: int, share: str, path: str, lease: tuple[bytes, bytes] | None, create_guid: bytes,
+        client_guid: bytes,
+    ) -> None:
+        store = self._store
+        store.path_remove(share, path, file, open_id)
+        if lease is not None:
+            bound = store.index_get(LEASES, lease[0] + lease[1])
+            if bound is not None and (bound[0], bound[1]) == file:
+                store.index_remove(LEASES, lease[0] + lease[1])
+        store.index_remove(DURABLES, open_id.to_bytes(8, "big"))
+        if create_guid:
+            bound = store.index_get(CREATE_GUIDS, client_guid + create_guid)
+            if bound is not None and bound[3] == open_id:
+                store.index_remove(CREATE_GUIDS, client_guid + create_guid)
+
+    def close(self, ref: OpenRef) -> CloseOutcome:
+        """See OpenTable.close."""
+        entry = self._entry(ref)
+        result = self._run(ref.file, requests.Close(ref.open_id))
+        self._handles.pop(ref.open_id, None)
+        self._forget_open(
+            ref.file, ref.open_id, entry.share, entry.path, result.lease, entry.create_guid, entry.client_guid
+        )
+        return CloseOutcome(result.delete, result.whole_file)
+
+    def _entry(self, ref: OpenRef) -> OpenEntry:
+        record = self._store.peek(ref.file)
+        entry = record.opens.get(ref.open_id) if record is not None else None
+        if entry is None:
+            raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "no such open")
+        return entry
+
+    # ------------------------------------------------------------------------------------------ deletion and renames
+
+    def delete_pending(self, file: FileKey) -> bool:
+        """See OpenTable.delete_pending."""
+        record = self._store.peek(file)
+        return record is not None and "" in record.delete_pending
+
+    def set_delete_on_close(self, ref: OpenRef, delete: bool) -> Future[None]:
+        """See OpenTable.set_delete_on_close."""
+        waiter_id = self._number()
+        return self._start(ref.file, waiter_id, requests.SetDelete(waiter_id, ref.open_id, delete), _none)
+
+    def check_rename(self, ref: OpenRef, target: FileKey | None) -> Future[None]:
+        """See OpenTable.check_rename."""
+        try:
+            entry = self._entry(ref)
+            self._check_parent(entry)
+        except NtStatusError as error:
+            return Future.failed(error)
+        steps: list[tuple[FileKey, Callable[[int], Any]]] = []
+        if entry.is_directory and not entry.stream:
+            steps += [(file, requests.Vacate) for file in self._store.files_below(entry.share, entry.path)]
+        steps.append((ref.file, partial(_rename_of, ref.open_id)))
+        if target is not None and target != ref.file:
+            steps.append((target, requests.Vacate))
+        return self._in_turn(steps)
+
+    def _check_parent(self, entry: OpenEntry) -> None:
+        """Renaming opens the parent directory to write, sharing no deletion (MS-FSA 2.1.5.15.12)."""
+        record = self._store.peek(entry.parent) if entry.parent is not None and not entry.stream else None
+        if record is not None and any(other.access & DELETE and not other.stream for other in record.opens.values()):
+            raise NtStatusError(STATUS_SHARING_VIOLATION, "the folder is open for deletion")
+
+    def _in_turn(self, steps: list[tuple[FileKey, Callable[[int], Any]]]) -> Future[None]:
+        """One waiting operation after the other; the first failure ends it."""
+        whole: Future[None] = Future()
+        current: list[Future[Any]] = []
+
+        def go_on(done: Future[Any] | None = None) -> None:
+            while not whole.done:
+                if done is not None:
+                    try:
+                        done.result()
+                    except NtStatusError as error:
+                        whole.set_error(error)
+                        return
+                if not steps:
+                    whole.set_result(None)
+                    return
+                file, make = steps.pop(0)
+                waiter_id = self._number()
+                done = self._start(file, waiter_id, make(waiter_id), _none)
+                if not done.done:
+                    current[:] = [done]
+                    done.add_callback(go_on)
+                    return
+
+        def cancel() -> None:
+            steps.clear()
+            for future in current:
+                future.cancel()
+
+        whole.on_cancel = cancel
+        go_on()
+        return whole
+
+    def renamed(self, ref: OpenRef, path: str) -> None:
+        """See OpenTable.renamed."""
+        record = self._store.peek(ref.file)
+        entries = list(record.opens.values()) if record is not None else []
+        self._run(ref.file, requests.Moved(path, None))
+        for entry in entries:
+            self._store.path_remove(entry.share, entry.path, ref.file, entry.open_id)
+            self._store.path_add(entry.share, path, ref.file, entry.open_id)
+
+    def open_paths_below(self, file: FileKey) -> bool:
+        """See OpenTable.open_paths_below."""
+        record = self._store.peek(file)
+        if record is None:
+            return False
+        places = {(entry.share, entry.path) for entry in record.opens.values()}
+        return any(self._store.files_below(share, path) for share, path in places)
+
+    # ------------------------------------------------------------------------------------------------------- caches
+
+    def break_caching(self, ref: OpenRef, kind: BreakKind) -> Future[None]:
+        """See OpenTable.break_caching. Comes with every write, so it looks before it decides."""
+        lose = (R if kind.lose_read else 0) | (W if kind.lose_write else 0) | (H if kind.lose_handle else 0)
+        record = self._store.peek(ref.file)
+        if record is None or not _caches(record, ref, lose):
+            return Future.of(None)
+        waiter_id = self._number()
+        return self._start(ref.file, waiter_id, requests.Break(waiter_id, ref.open_id, lose), _none)
+
+    def directory_changed(self, directory: FileKey, parent_lease_key: bytes, client_guid: bytes) -> None:
+        """See OpenTable.directory_changed."""
+        record = self._store.peek(directory)
+        if record is None or not any(holder.is_lease and holder.state for holder in record.holders.values()):
+            return
+        self._apply(directory, self._decide(directory, requests.DirectoryChanged(client_guid, parent_lease_key)))
+
+    def acknowledge_oplock(self, ref: OpenRef, level: int) -> int:
+        """See OpenTable.acknowledge_oplock."""
+        if level not in caching.LEVEL_STATES:
+            raise NtStatusError(STATUS_INVALID_PARAMETER)
+        record = self._store.peek(ref.file)
+        if record is None:
+            raise NtStatusError(STATUS_INVALID_OPLOCK_PROTOCOL)
+        state = self._acknowledge(ref.file, ref.open_id, caching.LEVEL_STATES[level])
+        return caching.STATE_LEVELS[state]
+
+    def acknowledge_lease(self, client_guid: bytes, key: bytes, state: int) -> int:
+        """See OpenTable.acknowledge_lease."""
+        bound = self._store.index_get(LEASES, client_guid + key)
+        if bound is None:
+            raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "no such lease")
+        return self._acknowledge((bound[0], bound[1]), (client_guid, key), state)
+
+    def _acknowledge(self, file: FileKey, holder: HolderKey, state: int) -> int:
+        decision = self._decide(file, requests.Acknowledge(holder, state))
+        # The acknowledgment's own response goes first: the next notice and the answers it sets free come after it.
+        if decision.actions or decision.doorbells or decision.deadline:
+            self._clock.call_later(0.0, partial(self._apply, file, decision))
+        if decision.status:
+            raise NtStatusError(decision.status)
+        return int(decision.result)
+
+    # -------------------------------------------------------------------------------------------- byte-range locks
+
+    def lock(self, ref: OpenRef, elements: Sequence[LockElement], wait: bool) -> Future[None]:
+        """See OpenTable.lock."""
+        number = self._number()
+        self._next += len(elements)
+        plain = tuple((element.offset, element.length, element.exclusive) for element in elements)
+        ask = requests.TakeLocks(number, ref.open_id, plain, wait, number)
+        return self._start(ref.file, number, ask, _none, lambda: self.unlock(ref, elements))
+
+    def unlock(self, ref: OpenRef, elements: Sequence[LockElement]) -> None:
+        """See OpenTable.unlock."""
+        for element in elements:
+            if status := check_range(element.offset, element.length):
+                raise NtStatusError(status)
+        ranges = tuple((element.offset, element.length) for element in elements)
+        self._run(ref.file, requests.DropLocks(ref.open_id, ranges))
+
+    def check_io(self, ref: OpenRef, offset: int, length: int, write: bool) -> None:
+        """See OpenTable.check_io."""
+        if self._store.io_conflict(ref.file, ref.stream, offset, length, write, ref.open_id):
+            raise NtStatusError(STATUS_FILE_LOCK_CONFLICT)
+
+    # ------------------------------------------------------------------------------------------------ durable opens
+
+    def keep(self, ref: OpenRef, handle: Any) -> None:
+        """See OpenTable.keep."""
+        self._handles[ref.open_id] = handle
+
+    def disconnect(self, ref: OpenRef) -> bool:
+        """See OpenTable.disconnect."""
+        return bool(self._run(ref.file, requests.Disconnect(ref.open_id)))
+
+    def reconnect(self, request: DurableReconnect) -> Reconnected:
+        """See OpenTable.reconnect."""
+        bound = self._store.index_get(DURABLES, request.persistent_id.to_bytes(8, "big"))
+        if bound is None:
+            raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "no such durable open")
+        file = (bound[0], bound[1])
+        lease = request.lease
+        entry, granted = self._run(file, requests.Reconnect(
+            request.persistent_id, request.version, request.create_guid, request.client_guid, request.owner,
+            lease.key if lease else b"", lease.version if lease else 0, request.persistent, request.path,
+            request.session_id,
+        ))  # fmt: skip
+        return Reconnected(_request_of(file, entry), _grant(granted), self._handles.pop(entry.open_id, None))
+
+    def find_replay(self, client_guid: bytes, create_guid: bytes) -> OpenRef | None:
+        """See OpenTable.find_replay."""
+        bound = self._store.index_get(CREATE_GUIDS, client_guid + create_guid)
+        if bound is None:
+            return None
+        device, inode, stream, open_id = bound
+        return OpenRef((device, inode), stream, open_id)
+
+
+def _none(result: Any) -> None:
+    return None
+
+
+def _rename_of(open_id: int, waiter_id: int) -> requests.Rename:
+    return requests.Rename(waiter_id, open_id)
+
+
+def _caches(record: Record, ref: OpenRef, lose: int) -> bool:
+    """Whether anybody, the open's own level II oplock too, has something of what is to be lost."""
+    entry = record.opens.get(ref.open_id)
+    own = record.holder_of(entry) if entry is not None else None
+    for holder in record.holders.values():
+        if holder.stream == ref.stream and holder.state & lose and (
+            holder is not own or (not holder.is_lease and holder.state == R)
+        ):  # fmt: skip
+            return True
+    return False
+
+
+def _durable_of(request: OpenRequest) -> tuple[int, int, bool] | None:
+    durable = request.durable
+    return (durable.version, durable.timeout, durable.persistent) if durable is not None and durable.version else None
+
+
+def _grant(granted: OpenResult) -> OpenGrant:
+    lease = LeaseAsk._make(granted.lease) if granted.lease is not None else None
+    return OpenGrant(
+        oplock_level=granted.oplock_level,
+        lease=None if lease is None else LeaseGrant(
+            lease.key, lease.state, lease.version, lease.flags, lease.parent_key, lease.epoch
+        ),
+        durable=bool(granted.durable),
+        persistent=granted.persistent,
+        durable_timeout=granted.timeout,
+    )  # fmt: skip
+
+
+def _request_of(file: FileKey, entry: OpenEntry) -> OpenRequest:
+    """The open's request again, for the protocol to rebuild its Open from."""
+    return OpenRequest(
+        ref=OpenRef(file, entry.stream, entry.open_id), client_guid=entry.client_guid, session_id=entry.session_id,
+        owner=entry.owner, share=entry.share, path=entry.path, is_directory=entry.is_directory, created=False,
+        granted_access=entry.access, share_access=entry.share_access, disposition=0, options=entry.options,
+        oplock_level=OPLOCK_LEVEL_NONE, parent=entry.parent, persistent_state=entry.reconnectable_state,
+    )  # fmt: skip
+
