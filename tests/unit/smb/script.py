@@ -88,7 +88,7 @@ class Client:
     # ------------------------------------------------------------------------------------------------ building
 
     def element(self, command: int, body: bytes, **fields: Any) -> bytes:
-        """One request message. Fields: flags, session_id, tree_id, credits, charge, next_command, message_id, status."""
+        """One request message. Fields: flags, session_id, tree_id, credits, charge, next_command, message_id..."""
         charge = fields.get("charge", 1)
         message_id = fields.get("message_id", self.message_id)
         if "message_id" not in fields and command != c.CANCEL:
@@ -102,7 +102,7 @@ class Client:
                 fields.get("protocol", b"\xfeSMB"), 64, charge, fields.get("status", 0), command,
                 fields.get("credits", 10), flags, fields.get("next_command", 0), message_id, 0,
                 fields.get("tree_id", self.tree_id), fields.get("session_id", self.session_id), bytes(16),
-            )  # fmt: skip
+            )
             + body
         )
         if signs:

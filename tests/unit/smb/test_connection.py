@@ -138,7 +138,9 @@ def test_smb1_with_smb_2_002_alone() -> None:
     assert client.log_on().status == 0
 
 
-@pytest.mark.parametrize("frame", [smb1(b"NT LM 0.12"), b"\xffSMB", smb1(b"SMB 2.???")[:34], b"\xffSMB\x73" + bytes(60)])
+@pytest.mark.parametrize(
+    "frame", [smb1(b"NT LM 0.12"), b"\xffSMB", smb1(b"SMB 2.???")[:34], b"\xffSMB\x73" + bytes(60)]
+)
 def test_smb1_is_not_served(frame: bytes) -> None:
     client = Client()
     assert client.feed(frame) == []
