@@ -233,6 +233,8 @@ class TcpTransport:
                     break
                 received += count
                 receiver.advance(count)
+                if self._counters is not None:
+                    self._counters.count(0, count, 0)
                 self._handle()
                 if not receiver.missing or received >= budget or not self._reading:
                     break
@@ -240,8 +242,6 @@ class TcpTransport:
             self._lost(f"receiving failed: {error.strerror}")
         if received:
             self.last_received = self._loop.monotonic()
-            if self._counters is not None:
-                self._counters.count(0, received, 0)
 
     def _handle(self) -> None:
         """Hand whole frames to the core, then send what is ready."""

@@ -53,7 +53,7 @@ class WorkerLife:
         self.peers.on(Kind.STOP, lambda sender, data, fds: self.stop("the server stops"))
         self.peers.on(Kind.WORKER_DIED, self._worker_died)
         self.on_worker_died: Callable[[int, int], None] = lambda worker, epoch: None
-        """Another worker is gone: index, epoch. Its opens, locks and leases are to be cleaned up."""
+        """A worker is gone: index, epoch. This one is to remove its opens, locks and leases from what the workers share."""
         self.on_stop: Callable[[], None] = lambda: None
         """Called once all connections are closed."""
         self.connections: Connections | None = None
@@ -90,9 +90,12 @@ class WorkerLife:
         self.loop.stop()
 
     def _worker_died(self, sender: int, data: bytes, fds: list[int]) -> None:
-        worker, epoch = DIED.unpack(data)
-        self.peers.forget(worker)
-        self.on_worker_died(worker, epoch)
+        worker, epoch, clean = DIED.unpack(data)
+        if worker != self.context.index:
+            self.peers.forget(worker)
+        if clean:
+            self.on_worker_died(worker, epoch)
+            self.peers.deliver(0, data, Kind.CLEANED)
 
     def _watch_parent(self) -> None:
         """The parent's pidfd, because impersonation makes the kernel forget the parent-death signal."""

@@ -143,6 +143,9 @@ class Forker:
         self._inboxes = Inboxes(count)
         self.peers = Peers(self.loop, self._inboxes, 0, lambda worker: self.shared.counters[worker].epoch)
         self.peers.on(Kind.READY, self._ready)
+        self.peers.on(Kind.CLEANED, self._cleaned)
+        self._deaths: dict[tuple[int, int], int] = {}
+        """Dead workers (index, epoch) that nobody has cleaned up after yet, and who was told to; 0: nobody."""
         self._workers = [_Worker(index) for index in range(1, count + 1)]
         for worker, row in zip(self._workers, listeners, strict=True):
             worker.listeners = row
@@ -235,6 +238,7 @@ class Forker:
 
     def _ready(self, sender: int, data: bytes, fds: list[int]) -> None:
         self._workers[sender - 1].ready = True
+        self._assign_deaths()
         if not self._announced and all(worker.ready for worker in self._workers):
             self._announced = True
             self._on_listening(self.addresses)
@@ -258,8 +262,26 @@ class Forker:
         log.error(f"ksmbd/{worker.index} {how}; its clients are disconnected")
         for other in self._workers:
             if other.pid:
-                self.peers.deliver(other.index, DIED.pack(worker.index, epoch), Kind.WORKER_DIED)
+                self.peers.deliver(other.index, DIED.pack(worker.index, epoch, False), Kind.WORKER_DIED)
+        for death, cleaner in self._deaths.items():
+            if cleaner == worker.index:
+                self._deaths[death] = 0  # it died over it
+        self._deaths[worker.index, epoch] = 0
+        self._assign_deaths()
         self._again(worker)
+
+    def _assign_deaths(self) -> None:
+        """Let one worker that serves clean up after the dead; where there is none, the next one that is ready."""
+        cleaner = next((worker.index for worker in self._workers if worker.ready), 0)
+        if not cleaner:
+            return
+        for (index, epoch), told in self._deaths.items():
+            if not told and self.peers.deliver(cleaner, DIED.pack(index, epoch, True), Kind.WORKER_DIED):
+                self._deaths[index, epoch] = cleaner
+
+    def _cleaned(self, sender: int, data: bytes, fds: list[int]) -> None:
+        index, epoch, _ = DIED.unpack(data)
+        self._deaths.pop((index, epoch), None)
 
     def _again(self, worker: _Worker) -> None:
         """Start it again, later each time it does not live long."""

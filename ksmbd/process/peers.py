@@ -40,17 +40,18 @@ class Kind(IntEnum):
     STOP = 2
     """Forker to worker: end in order."""
     WORKER_DIED = 3
-    """Forker to workers: data is the dead worker's index and epoch (`DIED`)."""
+    """Forker to workers: data is the dead worker's index and epoch, and whether the receiver is the one that cleans up
+    after it (`DIED`)."""
     ROOMS = 4
     """Between the rooms of two workers: data is theirs."""
     SOCKET = 5
     """A connection is handed over: its socket, and the bytes received."""
-    RELOAD = 6
-    """Forker to workers: forget cached shares."""
+    CLEANED = 6
+    """Worker to forker: it has cleaned up after a dead worker (`DIED`, as received)."""
 
 
-DIED: Final = struct.Struct("<HQ")
-"""Index and epoch of the worker that died."""
+DIED: Final = struct.Struct("<HQ?")
+"""Index and epoch of the worker that died, and whether to clean up."""
 
 OnMessage = Callable[[int, bytes, list[int]], None]
 """(sender, data, file descriptors, which are the callee's to close)."""

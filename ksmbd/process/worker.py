@@ -5,25 +5,31 @@ from __future__ import annotations
 
 import hashlib
 import signal
+import socket
 import struct
 from typing import Final
 
 from ksmbd import log
 from ksmbd.auth.security import CryptoSecurity
+from ksmbd.auth.settings import AuthSettings
 from ksmbd.conn.connections import Connections, Limits
 from ksmbd.conn.transport import TcpTransport
 from ksmbd.ipc.channel import Channel
 from ksmbd.ipc.client import NetlinkDaemon
 from ksmbd.ipc.constants import GlobalFlag
 from ksmbd.ipc.settings import EngineSettings
+from ksmbd.oplock.settings import OplockSettings
+from ksmbd.oplock.store_dict import DictStore
 from ksmbd.oplock.table import LocalOpenTable
 from ksmbd.process import privileges
 from ksmbd.process.context import WorkerContext, WorkerLife, watch_signals
+from ksmbd.process.peers import Kind
 from ksmbd.smb.connection import Connection
 from ksmbd.smb.constants import DIALECT_202, DIALECT_210, DIALECT_300, DIALECT_302, DIALECT_311
 from ksmbd.smb.model import Server, ServerSettings
 from ksmbd.smb.session_state import SessionState
 from ksmbd.vfs.files import LocalFiles
+from ksmbd.vfs.options import VfsSettings
 
 DIALECTS: Final = {
     "SMB2_02": DIALECT_202,
@@ -77,6 +83,33 @@ def server_settings(settings: EngineSettings, worker: int) -> ServerSettings:
     )
 
 
+def auth_settings(settings: EngineSettings) -> AuthSettings:
+    """[global] as auth wants it."""
+    options = settings.options
+    name = socket.getfqdn().lower()
+    return AuthSettings(
+        netbios_name=settings.netbios_name,
+        workgroup=settings.work_group,
+        dns_name=name,
+        dns_domain=name.partition(".")[2],
+        ntlm_auth=options.get("ntlm auth", "ntlmv2-only"),
+        map_to_guest=options.get("map to guest", "never"),
+        guest_account=options.get("guest account", "nobody"),
+        restrict_anonymous=int(options.get("restrict anonymous", "0")),
+        kerberos=options.get("kerberos support", "no") == "yes",
+    )
+
+
+def oplock_settings(settings: EngineSettings) -> OplockSettings:
+    """[global] as oplock wants it; `oplocks` is a share's."""
+    flags = settings.flags
+    return OplockSettings(
+        leases=bool(flags & GlobalFlag.SMB2_LEASES),
+        directory_leases=bool(flags & GlobalFlag.SMB2_LEASES),
+        durable=bool(flags & GlobalFlag.DURABLE_HANDLE),
+    )
+
+
 def server_guid(sub_auth: tuple[int, int, int]) -> bytes:
     """ServerGuid (MS-SMB2 2.2.4): the same for all workers and after a restart, as the machine's sub-authorities are."""
     return hashlib.sha256(b"ksmbd ServerGuid" + struct.pack("<III", *sub_auth)).digest()[:16]
@@ -103,16 +136,25 @@ class Worker:
         self.daemon.on_lost = lambda reason: life.stop(f"ksmbd.mountd: {reason}")
         loop.add_reader(self.daemon.fileno(), self.daemon.on_readable)
         self.daemon.start()
+        counters = context.counters
+        table = LocalOpenTable(DictStore(), loop, oplock_settings(settings), context.index, counters.epoch)
+        table.deliver = self._deliver
+        life.peers.on(Kind.ROOMS, lambda sender, data, fds: table.on_message(data))
+        life.on_worker_died = table.worker_died
         self.server = Server(
             server_settings(settings, context.index),
-            CryptoSecurity(settings),
-            LocalFiles(settings),
-            LocalOpenTable(loop, settings),
+            CryptoSecurity(auth_settings(settings), loop.filetime),
+            LocalFiles(VfsSettings(sub_authorities=settings.sub_auth, share_fake_fscaps=settings.share_fake_fscaps)),
+            table,
             self.daemon,
             loop,
         )
-        self.connections = Connections(loop, self._make_core, limits(settings), counters=context.counters)
+        self.connections = Connections(loop, self._make_core, limits(settings), counters=counters)
         life.on_stop = self.daemon.close
+
+    def _deliver(self, worker: int, message: bytes) -> None:
+        # False: that worker is dead, and what the message was about dies with it (worker_died).
+        self.life.peers.deliver(worker, message)
 
     def _make_core(self, transport: TcpTransport) -> WorkerConnection:
         return WorkerConnection(self.server, transport)

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""An engine without rooms: the real forker and workers around a core that answers every frame with its worker's index.
+
+    python echo_engine.py RUNDIR PORT WORKERS
+
+A frame whose body begins with a word does something else: `die` ends the worker at once, `raise` is a defect,
+`pid` is answered with the process id, `crash-start` lets every worker die as soon as it starts from now on.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from ksmbd import log
+from ksmbd.conn.connections import Connections, Limits
+from ksmbd.conn.transport import TcpTransport
+from ksmbd.ipc.settings import EngineSettings
+from ksmbd.process import privileges
+from ksmbd.process.context import WorkerContext, WorkerLife
+from ksmbd.process.forker import Forker, StartError
+from ksmbd.smb.ports import Frame
+
+
+class EchoCore:
+    """Answers with the index of its worker."""
+
+    max_frame = 1 << 20
+    session_count = 1
+    open_count = 0
+
+    def __init__(self, transport: TcpTransport, context: WorkerContext) -> None:
+        self.transport = transport
+        self.context = context
+
+    def receive(self, frame: bytearray) -> None:
+        word = bytes(frame[64:]).decode()
+        answer = f"{self.context.index}"
+        if word == "die":
+            os._exit(9)
+        if word == "raise":
+            raise ValueError("asked for")
+        if word == "pid":
+            answer = f"{os.getpid()}"
+        if word == "crash-start":
+            with open(os.path.join(self.context.rundir, "crash"), "w", encoding="ascii"):
+                pass
+        data = b"\xfeSMB" + bytes(60) + answer.encode()
+        self.transport.send(Frame(len(data).to_bytes(4, "big") + data))
+
+    def disconnected(self, reason: str) -> None:
+        log.info(f"gone: {reason}")
+
+
+def serve(context: WorkerContext) -> int:
+    if os.path.exists(os.path.join(context.rundir, "crash")):
+        return 3
+    privileges.drop_worker_privileges()
+    life = WorkerLife(context)
+    limits = Limits(max_connections=20, max_ip_connections=int(os.environ.get("MAX_IP", "20")))
+    connections = Connections(life.loop, lambda transport: EchoCore(transport, context), limits, counters=context.counters)
+    life.serve(connections)
+    return 0
+
+
+def main() -> int:
+    rundir, port, workers = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    settings = EngineSettings(tcp_port=port, workers=workers, interfaces=("lo",), bind_interfaces_only=True)
+
+    def listening(addresses: list[str]) -> None:
+        for address in addresses:
+            log.info(f"listening on {address}")
+
+    try:
+        return Forker(settings, rundir, rundir, [], serve, listening).run()
+    except StartError as error:
+        log.error(str(error))
+        return 78
+
+
+if __name__ == "__main__":
+    sys.exit(main())
