@@ -82,6 +82,8 @@ class Parameter:
     """Samba's other names."""
     ours: bool = False
     """Not a parameter of KSMBD's tools 3.5.6."""
+    pending: bool = False
+    """It is read and checked, but has no effect yet."""
 
     @property
     def attribute(self) -> str:
@@ -203,14 +205,14 @@ PARAMETERS: tuple[Parameter, ...] = (
               "connections; 0 waits for ever.", maximum=65535),
     Parameter("kerberos keytab file", G, Kind.STRING, "",
               "The keytab of the service principal; empty means the system's default keytab.",
-              synonyms=("dedicated keytab file",)),
+              synonyms=("dedicated keytab file",), pending=True),
     Parameter("kerberos service name", G, Kind.STRING, "",
-              "The service principal; empty means cifs/ followed by the host's full name."),
+              "The service principal; empty means cifs/ followed by the host's full name.", pending=True),
     Parameter("kerberos support", G, Kind.BOOLEAN, "no",
-              "Let clients log on with Kerberos as well."),
+              "Let clients log on with Kerberos as well.", pending=True),
     Parameter("lookup port", G, Kind.NUMBER, "0",
               "A further TCP port whose connections a BPF program brings to the listener on `tcp port`; 0 means none.",
-              maximum=65535, ours=True),
+              maximum=65535, ours=True, pending=True),
     Parameter("map to guest", G, Kind.CHOICE, "never",
               "Who becomes a guest instead of being refused: never nobody, bad user a user that does not exist.",
               choices=("never", "bad user")),
@@ -271,7 +273,7 @@ PARAMETERS: tuple[Parameter, ...] = (
               "mandatory refuses clients that cannot.",
               choices=_SIGNING_CHOICES, aliases=_ENCRYPTION_ALIASES, synonyms=("server smb encrypt", "smb encrypt")),
     Parameter("smbd max io size", G, Kind.SIZE, "8MB", "The longest read or write over SMB Direct.",
-              minimum=512 << 10, maximum=16 << 20, clamp=True),
+              minimum=512 << 10, maximum=16 << 20, clamp=True, pending=True),
     Parameter("tcp port", G, Kind.NUMBER, "445", "The TCP port to listen on; the daemon's option -p goes before it.",
               minimum=1, maximum=65535, synonyms=("smb ports",)),
     Parameter("workers", G, Kind.NUMBER, "0",
@@ -322,7 +324,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter("invalid users", S, Kind.LIST, "",
               "Users, and groups as @group, that may not connect; goes before `valid users`."),
     Parameter("kernel oplocks", S, Kind.BOOLEAN, "no",
-              "Break a client's oplock or lease before a local process opens the file.", ours=True),
+              "Break a client's oplock or lease before a local process opens the file.", ours=True, pending=True),
     Parameter("max connections", S, Kind.NUMBER, "128",
               "Connections that may use the share at once; 0 means the maximum.",
               maximum=CAP, clamp=True, zero_is_maximum=True, inherits=False, samba="0"),
@@ -330,7 +332,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter("path", S, Kind.STRING, "", "The folder that is shared.", synonyms=("directory",)),
     Parameter("posix locking", S, Kind.BOOLEAN, "no",
               "Let byte-range locks be seen by local processes (fcntl), and theirs by clients.",
-              ours=True, samba="yes"),
+              ours=True, samba="yes", pending=True),
     Parameter("read list", S, Kind.LIST, "",
               "Users, and groups as @group, that may only read, whatever else is said."),
     Parameter("read only", S, Kind.BOOLEAN, "yes",

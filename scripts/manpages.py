@@ -120,6 +120,8 @@ def entry(parameter: Parameter) -> str:
         lines.append("In [global] it is no default for shares.")
     if parameter.ours:
         lines.append("KSMBD does not have this parameter.")
+    if parameter.pending:
+        lines.append("It has no effect yet.")
     default = escape(parameter.default) if parameter.default else "(empty)"
     lines += [".br", f"Default: {default}"]
     return "\n".join(lines)
