@@ -91,6 +91,8 @@ class CreateRequest:
 
 def handle(request: Request) -> Reply | Coroutine[Any, Any, Reply]:
     """Open or make a file, a directory, a stream or a pipe; reclaim a durable open; answer a replayed CREATE."""
+    # Should this fail, related elements behind it fail like it, not go on with an open from before (3.3.5.2.7.2).
+    request.chain.file_id = None
     fields = CreateRequest(request)
     tree = request.tree
     if tree.volume is None:

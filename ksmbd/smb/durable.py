@@ -76,10 +76,10 @@ def reconnect(request: Request, wanted: ctx.Reconnect, contexts: ctx.CreateConte
     outcome = server.table.reconnect(
         DurableReconnect(
             wanted.persistent_id, wanted.version, wanted.create_guid, session.client_guid, _account(request),
-            contexts.lease, wanted.persistent, name.path,
+            contexts.lease, wanted.persistent, name.path, session.session_id,
         )
     )  # fmt: skip
-    # The kept record stays behind closed, so that its scavenger finds nothing to do; the file goes on in a new one.
+    # The kept record stays behind closed, so that who still has it finds nothing to do; its file goes on in a new one.
     open_ = replace(
         kept, volatile_id=server.new_id(), session=session, tree=request.tree, connection=request.connection, waits={}
     )

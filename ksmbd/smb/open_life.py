@@ -2,14 +2,17 @@
 """How an Open ends, whoever ends it: CLOSE, TREE_DISCONNECT, LOGOFF, the connection (MS-SMB2 3.3.4.17, 3.3.7.1)."""
 from __future__ import annotations
 
+import logging
 from typing import TypeVar
 
+from ksmbd.smb.constants import DELETE, FILE_OPEN
 from ksmbd.smb.model import Open, Server
-from ksmbd.smb.ports import File, LeaseGrant
+from ksmbd.smb.ports import CloseOutcome, CreateIntent, File, LeaseGrant, PurgedOpen
 from ksmbd.smb.status import NtStatusError
 from ksmbd.smb.waiting import Future
 
 T = TypeVar("T")
+logger = logging.getLogger("ksmbd.smb")
 
 
 async def wait_on_open(open_: Open, future: Future[T], closed_status: int) -> T:
@@ -53,38 +56,66 @@ def close_open(open_: Open) -> None:
     """End the open: pending requests on it, its table entries, its locks and caches; delete the file where this was the
     last open of one that is to be deleted. Never raises; closing twice does nothing."""
     session = open_.session
-    if session is not None:
-        _close(session.server, open_)
-
-
-def close_disconnected(server: Server, open_: Open) -> None:
-    """The same for a durable open that nobody has reclaimed; one that is connected stays."""
-    if open_.session is None:
-        _close(server, open_)
-
-
-def _close(server: Server, open_: Open) -> None:
-    if open_.closed:
+    if session is None or open_.closed:
         return
+    server = session.server
+    file, ref = open_.file, open_.ref
+    _forget(server, open_)
+    if file is None:
+        return
+    try:
+        if ref is not None:
+            _delete(server, open_, file, server.table.close(ref), session.client_guid)
+    except NtStatusError as error:
+        logger.debug("%s: not deleted on close: %s", file.path, error)
+    finally:
+        file.close()
+
+
+def purge_open(server: Server, purged: PurgedOpen) -> None:
+    """The open table ended an open by itself: a durable one nobody came back for, one that an application's failover
+    displaced. What `OpenTable.on_purge` is set to. Never raises."""
+    open_ = purged.handle if purged.handle is not None else server.opens.get(purged.ref.open_id)
+    if open_ is None or open_.closed:
+        return
+    file = open_.file
+    client_guid = open_.session.client_guid if open_.session is not None else b""
+    _forget(server, open_)
+    if file is None:
+        return
+    try:
+        _delete(server, open_, file, purged.outcome, client_guid)
+    except NtStatusError as error:
+        logger.debug("%s: not deleted on close: %s", file.path, error)
+    finally:
+        file.close()
+
+
+def _delete(server: Server, open_: Open, file: File, outcome: CloseOutcome, client_guid: bytes) -> None:
+    """Unlink where the outcome says so (MS-FSA 2.1.5.5). A directory that has entries again stays."""
+    if not outcome.delete:
+        return
+    if outcome.whole_file and file.stream:
+        # The last open was of a stream, but the file itself is to go.
+        intent = CreateIntent(file.path, "", DELETE, FILE_OPEN, 0, 0)
+        base = file.volume().create(intent).file
+        try:
+            base.unlink()
+        finally:
+            base.close()
+    else:
+        file.unlink()
+    parent_changed(server, file, open_.lease, client_guid)
+
+
+def _forget(server: Server, open_: Open) -> None:
+    """Out of all tables of the protocol."""
     open_.closed = True
-    session = open_.session
     _leave(open_)
     server.opens.pop(open_.persistent_id, None)
     if open_.pipe_handle:
         server.daemon.rpc_close(open_.pipe_handle)
         open_.pipe_handle = 0
-    file = open_.file
-    if file is None:
-        return
-    try:
-        if open_.ref is not None and server.table.close(open_.ref).delete:
-            file.unlink()
-            parent_changed(server, file, open_.lease, session.client_guid if session else b"")
-    except NtStatusError:
-        # MS-FSA 2.1.5.5: a file that cannot be deleted at the end (a directory that is not empty any more) stays.
-        pass
-    finally:
-        file.close()
 
 
 def _leave(open_: Open) -> None:
@@ -100,16 +131,18 @@ def _leave(open_: Open) -> None:
 
 def disconnect_open(open_: Open) -> None:
     """The connection is gone: a durable open is kept without session, tree connect and connection, for a reconnect
-    (MS-SMB2 3.3.7.1); any other is closed. A kept one is closed when its time is over."""
+    (MS-SMB2 3.3.7.1); any other is closed. The open table purges a kept one when its time is over (3.3.2.2)."""
     session = open_.session
     if open_.closed or session is None:
         return
     server = session.server
-    durable = open_.is_durable or open_.is_persistent or open_.is_resilient
-    if not durable or open_.ref is None or not server.table.disconnect(open_.ref):
-        _close(server, open_)
+    ref = open_.ref
+    if ref is None or not (open_.is_durable or open_.is_persistent or open_.is_resilient):
+        close_open(open_)
+        return
+    server.table.keep(ref, open_)
+    if not server.table.disconnect(ref):
+        close_open(open_)
         return
     _leave(open_)
     open_.session = open_.tree = open_.connection = None
-    # The Durable Open Scavenger Timer (MS-SMB2 3.3.2.2), one an open; a reconnect makes a new Open of it.
-    server.clock.call_later(open_.durable_timeout / 1000, lambda: close_disconnected(server, open_))

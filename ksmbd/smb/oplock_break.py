@@ -14,7 +14,6 @@ from ksmbd.smb.constants import (
 )
 from ksmbd.smb.header import HEADER_SIZE
 from ksmbd.smb.model import Open, Server, Session
-from ksmbd.smb.open_life import close_disconnected
 from ksmbd.smb.ports import BreakNotice
 from ksmbd.smb.request import Reply, Request
 from ksmbd.smb.status import STATUS_INVALID_OPLOCK_PROTOCOL, STATUS_INVALID_PARAMETER, NtStatusError
@@ -68,8 +67,8 @@ def _acknowledge_lease(request: Request) -> Reply:
 def send_break(server: Server, notice: BreakNotice) -> bool:
     """Send a notification on a channel of its client: the open's own connection first, then another of its session.
 
-    False where none is left; durable opens that nobody is there to answer for are then closed, soon but not inside
-    this call, since the open table is in the middle of a decision (3.3.4.6, 3.3.4.7)."""
+    False where none is left: the open table then purges the opens that nobody is there to answer for (3.3.4.6,
+    3.3.4.7)."""
     opens = [open_ for number in notice.open_ids if (open_ := server.opens.get(number)) is not None]
     for open_ in opens:
         session = open_.session
@@ -82,9 +81,6 @@ def send_break(server: Server, notice: BreakNotice) -> bool:
         connection.send_unsolicited(session, OPLOCK_BREAK, _notice_body(open_, notice), encrypt=encrypt)
         _remember(opens, notice)
         return True
-    for open_ in opens:
-        if open_.session is None and not open_.is_persistent:
-            _close_soon(server, open_)
     return False
 
 
@@ -112,7 +108,3 @@ def _remember(opens: list[Open], notice: BreakNotice) -> None:
         elif open_.lease is not None:
             open_.lease.state = notice.new_state
             open_.lease.epoch = notice.epoch or open_.lease.epoch
-
-
-def _close_soon(server: Server, open_: Open) -> None:
-    server.clock.call_later(0, lambda: close_disconnected(server, open_))

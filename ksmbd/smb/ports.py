@@ -335,8 +335,12 @@ class File(Protocol):
     """Folded stream name, '' = default."""
     path: str
     """Current path below the share, with `\\`, as the disk spells it; follows renames made through this server."""
-    parent_key: FileKey | None
-    """The containing directory, for directory leases; None for the share's root."""
+
+    @property
+    def parent_key(self) -> FileKey | None:
+        """The containing directory, for directory leases; None for the share's root."""
+        ...
+
     is_directory: bool
     granted_access: int
 

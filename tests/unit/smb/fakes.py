@@ -32,6 +32,7 @@ from ksmbd.smb.ports import (
     OpenGrant,
     OpenRef,
     OpenRequest,
+    PurgedOpen,
     Reconnected,
     SessionKeys,
     ShareConfig,
@@ -157,6 +158,10 @@ class FakeFile:
     @property
     def path(self) -> str:
         return self.node.path
+
+    @property
+    def parent_key(self) -> FileKey | None:
+        return (1, self.node.parent.inode) if self.node.parent is not None else None
 
     @property
     def _data(self) -> bytearray:
@@ -491,8 +496,10 @@ class FakeTable:
         self.pending_delete: set[FileKey] = set()
         self.locks: list[tuple[OpenRef, LockElement]] = []
         self.keep_on_disconnect = False
+        self.kept: dict[OpenRef, Any] = {}
         self.replays: dict[tuple[bytes, bytes], OpenRef] = {}
         self.on_break: Callable[[BreakNotice], bool] = lambda notice: False
+        self.on_purge: Callable[[PurgedOpen], None] = lambda purged: None
 
     def _do(self, name: str, result: Any, *arguments: Any) -> Future[Any]:
         self.calls.append((name, *arguments))
@@ -567,6 +574,9 @@ class FakeTable:
             foreign = holder != ref and (write or lock.exclusive)
             if overlap and (foreign or (holder == ref and write and not lock.exclusive)):
                 raise NtStatusError(s.STATUS_FILE_LOCK_CONFLICT)
+
+    def keep(self, ref: OpenRef, handle: Any) -> None:
+        self.kept[ref] = handle
 
     def disconnect(self, ref: OpenRef) -> bool:
         self.calls.append(("disconnect", ref))
@@ -736,6 +746,7 @@ class Bench:
             server=self.server, dialect=dialect, client_guid=b"G" * 16, client_capabilities=0x7F,
             client_security_mode=1, client_dialects=(0x0202, 0x0210, 0x0300, 0x0302, 0x0311),
             server_capabilities=0x44, server_security_mode=1, supports_multi_credit=dialect != c.DIALECT_202,
+            posix=dialect == c.DIALECT_311, transport=SimpleNamespace(sends_spans=False),
         )  # fmt: skip
         self.session = Session(1, self.server, dialect, b"G" * 16, SessionState.VALID, self.security.identity)
         self.tree = TreeConnect(1, self.session, ShareConfig("share", "/srv", 0), self.volume, c.FILE_ALL_ACCESS)
