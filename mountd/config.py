@@ -296,6 +296,7 @@ class _Builder:
             try:
                 text = sambaconf.value(parameter, entry.text) if self.samba else entry.text
                 value, warning = parameter.parse(text)
+                warning = warning or (sambaconf.warning(parameter, entry.text) if self.samba else "")
             except ValueError as error:
                 self.report(entry.line, f"`{parameter.name} = {entry.text}`: allowed is {error}")
             else:

@@ -97,6 +97,17 @@ def value(parameter: Parameter, text: str) -> str:
     return text
 
 
+def warning(parameter: Parameter, text: str) -> str:
+    """What is lost when Samba's value is taken over, or an empty string."""
+    if parameter.name == "map to guest" and text.lower() in ("bad password", "bad uid"):
+        return "is not supported and taken as never: guests would be let in after a failed log-on"
+    if parameter.name == "vfs objects":
+        lost = [item for item in split_list(text) if item not in parameter.choices]
+        return f"modules that are not supported and left out: {', '.join(lost)}" if lost else ""
+    variables = re.findall(r"%(?:\([^)]*\)|[A-Za-z$])", text) if parameter.name in ("path", "root directory") else []
+    return f"variables are not replaced: {', '.join(variables)}" if variables else ""
+
+
 def _group(item: str) -> str:
     bare = item.lstrip("@+&")
     name = f"@{bare}" if bare != item else item

@@ -74,7 +74,7 @@ and
 are taken as never.
 Modules in
 .I vfs objects
-other than those of this page are left out.
+other than those of this page are left out, each time with a warning; variables such as %U are not replaced.
 .PP
 These defaults are Samba's then:
 .PP

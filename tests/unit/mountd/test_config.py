@@ -320,7 +320,7 @@ class TestSmbConf:
             ("directory mode = 0700", "directory_mask", 0o700),
             ("allow hosts = 10.0.0.0/8", "hosts_allow", ("10.0.0.0/8",)),
             ("smb encrypt = required", "smb3_encryption", "mandatory"),
-            ("vfs object = acl_xattr recycle", "vfs_objects", ("acl_xattr",)),
+            ("vfs object = acl_xattr", "vfs_objects", ("acl_xattr",)),
             ("valid users = +staff &admins u", "valid_users", ("@staff", "@admins", "u")),
             ('comment = "in quotes"', "comment", "in quotes"),
             ("comment = with # and ;", "comment", "with # and ;"),
@@ -347,6 +347,19 @@ class TestSmbConf:
     )
     def test_global_lines(self, line: str, attribute: str, value: object) -> None:
         assert getattr(read(f"[global]\n{line}\n", samba=True).settings, attribute) == value
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("[global]\nmap to guest = Bad Password\n", "taken as never"),
+            ("[a]\npath = /a\nvfs objects = acl_xattr recycle full_audit\n", "left out: recycle, full_audit"),
+            ("[a]\npath = /home/%U/%(x)\n", "variables are not replaced: %U, %(x)"),
+        ],
+    )
+    def test_what_is_lost_is_told(self, text: str, message: str) -> None:
+        configuration = read(text, samba=True)
+        assert message in messages(configuration)[0]
+        assert configuration.errors == []
 
     def test_the_last_value_counts(self) -> None:
         assert read("[a]\npath = /a\npath = /b\n", samba=True).shares["a"].path == "/b"
