@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Answers the engine's messages: one method a message, from the configuration, the accounts and the books."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from ksmbd import debug, log
+from ksmbd.ipc.codec import Parcel
+from ksmbd.ipc.constants import Attribute, Event, TreeStatus, UserFlag
+from ksmbd.ipc.messages import ACCOUNT_SIZE, HASH_SIZE
+from mountd.accounts import Accounts
+from mountd.config import Configuration, share_key
+from mountd.login import Login, decide
+from mountd.rpc.host import PipeHost
+from mountd.sessions import Sessions
+from mountd.sharing import TreeAnswer, TreeRequest, decide_tree_connect, share_response
+from mountd.unixusers import SystemUsers, UnixUsers
+
+GROUPS_MAX: Final = 16000
+"""gids that fit an attribute."""
+NOTE_INTERVAL: Final = 1000
+"""Different lines of advice that are remembered as said."""
+
+
+class Desk:
+    """`slot` is the engine's process by its socket: 0 the forker, then the workers."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        accounts: Accounts,
+        users: UnixUsers | None = None,
+        on_listening: Callable[[list[str]], None] = lambda addresses: None,
+    ) -> None:
+        self.configuration = configuration
+        self.accounts = accounts
+        self.users: UnixUsers = users if users is not None else SystemUsers()
+        self.sessions = Sessions()
+        self.pipes = PipeHost(self)
+        self.pids: dict[int, int] = {}
+        """The engine's processes by slot, as they said in HELLO."""
+        self._on_listening = on_listening
+        self._said: set[str] = set()
+        self._handlers: Mapping[Event, Callable[[int, Parcel], Parcel | None]] = {
+            Event.HEARTBEAT_REQUEST: self._heartbeat,
+            Event.HELLO: self._hello,
+            Event.LISTENING: self._listening,
+            Event.LOGIN_REQUEST: self._login,
+            Event.LOGIN_REQUEST_EXT: self._login_ext,
+            Event.SHARE_CONFIG_REQUEST: self._share_config,
+            Event.TREE_CONNECT_REQUEST: self._tree_connect,
+            Event.TREE_DISCONNECT_REQUEST: self._tree_disconnect,
+            Event.LOGOUT_REQUEST: self._logout,
+            Event.RPC_REQUEST: self.pipes.handle,
+            Event.SPNEGO_AUTHEN_REQUEST: self._spnego,
+        }
+
+    def reload(self, configuration: Configuration, accounts: Accounts) -> None:
+        """Answer from these from now on."""
+        self.configuration = configuration
+        self.accounts = accounts
+        self._said.clear()
+
+    def answer(self, slot: int, parcel: Parcel) -> Parcel | None:
+        """The reply to a message, or None where there is none."""
+        if debug.mask[0] & debug.IPC:
+            log.debug(debug.IPC, f"from ksmbd/{slot}: {parcel.event.name} handle {parcel.handle}")
+        handler = self._handlers.get(parcel.event)
+        if handler is None:
+            log.warning(f"ipc: ksmbd/{slot} sent {parcel.event.name}, which is not for ksmbd.mountd")
+            return None
+        reply = handler(slot, parcel)
+        if reply is not None and "handle" not in reply.fields and reply.event is not Event.FAILED:
+            reply.fields["handle"] = parcel.handle
+        return reply
+
+    def refused(self, parcel: Parcel, reason: str) -> Parcel:
+        """FAILED for a request."""
+        return Parcel(Event.FAILED, numbers={Attribute.HANDLE: parcel.handle}, texts={Attribute.REASON: reason})
+
+    def forget(self, slot: int) -> None:
+        """A process of the engine is gone."""
+        self.sessions.forget(slot)
+        self.pipes.forget(slot)
+        self.pids.pop(slot, None)
+
+    def say(self, note: str) -> None:
+        """A line of advice, once until the next reload."""
+        if note and note not in self._said and len(self._said) < NOTE_INTERVAL:
+            self._said.add(note)
+            log.warning(note)
+
+    # ------------------------------------------------------------------------------------------------- the engine
+
+    def _heartbeat(self, slot: int, parcel: Parcel) -> Parcel:
+        return Parcel(Event.HEARTBEAT_REQUEST, fields={"handle": parcel.handle})
+
+    def _hello(self, slot: int, parcel: Parcel) -> None:
+        self.forget(slot)
+        self.pids[slot] = parcel.numbers.get(Attribute.PID, 0)
+
+    def _listening(self, slot: int, parcel: Parcel) -> None:
+        self._on_listening(parcel.addresses)
+
+    # ------------------------------------------------------------------------------------------------------ users
+
+    def _decide(self, parcel: Parcel) -> Login:
+        login = decide(parcel.text("account"), self.accounts, self.configuration, self.users)
+        self.say(login.note)
+        return login
+
+    def _login(self, slot: int, parcel: Parcel) -> Parcel:
+        login = self._decide(parcel)
+        fields = {"status": int(login.status), "account": _field(login.account, ACCOUNT_SIZE)}
+        if login.unix is not None:
+            fields.update(uid=login.unix.uid, gid=login.unix.gid)
+        if login.nt_hash:
+            fields.update(hash_sz=len(login.nt_hash), hash=login.nt_hash[:HASH_SIZE])
+        return Parcel(Event.LOGIN_RESPONSE, fields=fields)
+
+    def _login_ext(self, slot: int, parcel: Parcel) -> Parcel:
+        login = self._decide(parcel)
+        groups = login.unix.groups if login.unix is not None else ()
+        if len(groups) > GROUPS_MAX:
+            log.warning(f"user {login.account} is in {len(groups)} groups; the first {GROUPS_MAX} count")
+            groups = groups[:GROUPS_MAX]
+        payload = struct.pack(f"={len(groups)}I", *groups)
+        return Parcel(Event.LOGIN_RESPONSE_EXT, fields={"ngroups": len(groups), "payload": payload})
+
+    def _spnego(self, slot: int, parcel: Parcel) -> Parcel:
+        # Kerberos is not configured: the engine falls back to NTLM.
+        return Parcel(Event.SPNEGO_AUTHEN_RESPONSE, fields={"status": int(UserFlag.BAD_USER)})
+
+    def _logout(self, slot: int, parcel: Parcel) -> None:
+        """The session's tree connects have ended by messages of their own."""
+
+    # ----------------------------------------------------------------------------------------------------- shares
+
+    def _share_config(self, slot: int, parcel: Parcel) -> Parcel:
+        reply, note = share_response(parcel.text("share_name"), self.configuration, self.users)
+        self.say(note)
+        return reply
+
+    def _tree_connect(self, slot: int, parcel: Parcel) -> Parcel:
+        fields = parcel.fields
+        request = TreeRequest(
+            account=parcel.text("account"),
+            account_flags=UserFlag(fields["account_flags"]),
+            share=parcel.text("share"),
+            peer=parcel.text("peer_addr"),
+        )
+        answer = self._decide_tree(slot, fields["session_id"], fields["connect_id"], request)
+        self.say(answer.note)
+        if answer.status is TreeStatus.OK:
+            guest = bool(request.account_flags & UserFlag.GUEST_ACCOUNT) or not request.account
+            share = share_key(request.share)
+            self.sessions.connect(
+                slot, fields["session_id"], fields["connect_id"], share, request.account, request.peer, guest
+            )
+        reply = {"status": int(answer.status), "connection_flags": int(answer.flags)}
+        return Parcel(Event.TREE_CONNECT_RESPONSE, fields=reply)
+
+    def _decide_tree(self, slot: int, session_id: int, connect_id: int, request: TreeRequest) -> TreeAnswer:
+        session = self.sessions.find(slot, session_id)
+        if session is None and len(self.sessions) >= self.configuration.settings.max_active_sessions:
+            return TreeAnswer(TreeStatus.TOO_MANY_SESSIONS)
+        if session is not None and connect_id in session.trees:
+            return TreeAnswer(TreeStatus.CONN_EXIST)
+        connections = self.sessions.connections(share_key(request.share))
+        return decide_tree_connect(request, self.configuration, self.accounts, self.users, connections)
+
+    def _tree_disconnect(self, slot: int, parcel: Parcel) -> None:
+        self.sessions.disconnect(slot, parcel.fields["session_id"], parcel.fields["connect_id"])
+
+
+def _field(text: str, size: int) -> str:
+    """What goes back into a fixed field came out of one of the same size, or of a file whose names are checked."""
+    return text if len(text.encode("utf-8", "surrogateescape")) < size else ""

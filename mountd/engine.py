@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The engine as a child process: its sockets, its start, its stop, and its restart with back-off."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from ksmbd import log
+from ksmbd.ipc.channel import Channel, Congested, PeerGone, make_pair
+from ksmbd.ipc.codec import Parcel
+from ksmbd.ipc.constants import Event
+from ksmbd.ipc.settings import EngineSettings
+from mountd.loop import Loop, Timer
+
+EXIT_CONFIG: Final = 78
+"""The engine's exit status where a start again would fail the same way (sysexits.h)."""
+FIRST_DELAY: Final = 0.5
+LAST_DELAY: Final = 30.0
+STEADY_SECONDS: Final = 60.0
+"""An engine that lived so long starts again after FIRST_DELAY."""
+ORDERLY_SECONDS: Final = 12.0
+"""How long the engine may take to stop its clients in order; then SIGTERM."""
+TERM_SECONDS: Final = 3.0
+"""From SIGTERM to SIGKILL for all its processes."""
+RETRY: Final = 0.01
+"""Seconds until messages to a process that does not read are tried again."""
+BACKLOG_MAX: Final = 256
+"""Replies that wait for a process; above it no more requests are taken from that process."""
+
+COMMAND: Final = (sys.executable, "-m", "ksmbd.process.forker")
+
+
+class Engine:
+    """One engine after another. `answer(slot, parcel)` gives the reply to a message."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        settings: EngineSettings,
+        rundir: str,
+        statedir: str,
+        answer: Callable[[int, Parcel], Parcel | None],
+        refused: Callable[[Parcel, str], Parcel],
+        command: Sequence[str] = COMMAND,
+        on_line: Callable[[str], None] | None = None,
+    ) -> None:
+        """`on_line` gets what the engine prints on stderr; None: it prints where mountd does."""
+        self._loop = loop
+        self.settings = settings
+        self._rundir = rundir
+        self._statedir = statedir
+        self._answer = answer
+        self._refused = refused
+        self._command = list(command)
+        self._on_line = on_line
+        self._lines = b""
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pidfd = -1
+        self._channels: list[Channel] = []
+        self._theirs: list[socket.socket] = []
+        self._paused: set[int] = set()
+        """Slots whose requests are left in the kernel's queue."""
+        self._retry: Timer | None = None
+        self._escalation: Timer | None = None
+        self._stopping = False
+        self.on_exit: Callable[[int], None] = lambda status: None
+        """The engine has ended: exit status, negative for a signal. Its sockets are closed already."""
+
+    @property
+    def running(self) -> bool:
+        """Whether there is a process."""
+        return self._process is not None
+
+    @property
+    def pid(self) -> int:
+        """The forker's process id, 0 without one."""
+        return self._process.pid if self._process is not None else 0
+
+    def start(self) -> None:
+        """Make the sockets, say STARTING_UP into them, start the process. OSError, ValueError: it cannot be started."""
+        self._stopping = False
+        try:
+            for _ in range(1 + self.settings.workers):
+                ours, theirs = make_pair()
+                self._channels.append(ours)
+                self._theirs.append(theirs)
+            for parcel in self.settings.parcels():
+                self._channels[0].send(parcel)
+            descriptors = [sock.fileno() for sock in self._theirs]
+            self._process = subprocess.Popen(
+                [
+                    *self._command,
+                    "--rundir", self._rundir,
+                    "--statedir", self._statedir,
+                    "--netlink", ",".join(map(str, descriptors)),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=None if self._on_line is None else subprocess.DEVNULL,
+                stderr=None if self._on_line is None else subprocess.PIPE,
+                pass_fds=descriptors,
+                # The terminal's ^C is for mountd, which stops the engine in order.
+                process_group=0,
+                cwd="/",
+            )  # fmt: skip
+        except BaseException:
+            self._close_channels()
+            raise
+        for slot, channel in enumerate(self._channels):
+            self._watch(slot, channel)
+        if self._process.stderr is not None:
+            os.set_blocking(self._process.stderr.fileno(), False)
+            self._loop.add_reader(self._process.stderr.fileno(), self._take_lines)
+        self._pidfd = os.pidfd_open(self._process.pid)
+        self._loop.add_reader(self._pidfd, self._ended)
+
+    def broadcast(self, event: Event) -> None:
+        """The same message without content to all processes."""
+        for channel in self._channels:
+            self._post(channel, Parcel(event))
+
+    def stop(self) -> None:
+        """Stop in order: SHUTTING_DOWN, then SIGTERM, then SIGKILL, each after its time. `on_exit` tells the end."""
+        if self._process is None or self._stopping:
+            return
+        self._stopping = True
+        self._post(self._channels[0], Parcel(Event.SHUTTING_DOWN))
+        self._escalation = self._loop.call_later(ORDERLY_SECONDS, self._terminate)
+
+    def _terminate(self) -> None:
+        log.warning(f"the engine did not stop in {ORDERLY_SECONDS:g} s: SIGTERM")
+        self._signal(signal.SIGTERM)
+        self._escalation = self._loop.call_later(TERM_SECONDS, self._kill)
+
+    def _kill(self) -> None:
+        log.warning(f"the engine did not stop in {TERM_SECONDS:g} s after SIGTERM: SIGKILL")
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is None:
+            return
+        try:
+            if number is signal.SIGKILL:
+                os.killpg(self._process.pid, number)  # its own group: see start
+            else:
+                self._process.send_signal(number)
+        except ProcessLookupError:
+            pass  # it has just ended
+
+    def _ended(self) -> None:
+        assert self._process is not None
+        if self._process.stderr is not None:
+            self._take_lines()
+        process, self._process = self._process, None
+        if process.stderr is not None:
+            self._loop.remove_reader(process.stderr.fileno())
+            process.stderr.close()
+        self._loop.remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        status = process.wait()
+        for slot in range(len(self._channels)):
+            self._take(slot)  # its last words
+        if self._escalation is not None:
+            self._escalation.cancel()
+            self._escalation = None
+        try:
+            os.killpg(process.pid, signal.SIGKILL)  # workers whose forker died of a signal
+        except (ProcessLookupError, PermissionError):
+            pass
+        for slot, channel in enumerate(self._channels):
+            if slot not in self._paused:
+                self._loop.remove_reader(channel.fileno())
+        self._close_channels()
+        self.on_exit(status)
+
+    def _take_lines(self) -> None:
+        """Hand on what the engine printed, a line each."""
+        assert self._process is not None and self._process.stderr is not None and self._on_line is not None
+        data = self._process.stderr.read(65536)
+        if data == b"":
+            self._loop.remove_reader(self._process.stderr.fileno())
+            self._process.stderr.close()
+            self._process.stderr = None
+        *lines, self._lines = (self._lines + (data or b"")).split(b"\n")
+        for line in lines:
+            self._on_line(line.decode("utf-8", "replace"))
+
+    def _close_channels(self) -> None:
+        for channel in self._channels:
+            channel.close()
+        for sock in self._theirs:
+            sock.close()
+        self._channels.clear()
+        self._theirs.clear()
+        self._paused.clear()
+
+    # --------------------------------------------------------------------------------------------------- messages
+
+    def _watch(self, slot: int, channel: Channel) -> None:
+        self._loop.add_reader(channel.fileno(), lambda: self._take(slot))
+
+    def _take(self, slot: int) -> None:
+        """Answer what has come. Requests stay in the kernel's queue while replies wait: that slows the sender down."""
+        channel = self._channels[slot]
+        for parcel in channel.receive():
+            try:
+                reply = self._answer(slot, parcel)
+            except Exception as error:  # noqa: BLE001  one request must not end the daemon
+                log.exception(f"{parcel.event.name} from ksmbd/{slot} failed", error)
+                reply = self._refused(parcel, type(error).__name__)
+            if reply is not None:
+                self._post(channel, reply, parcel)
+        if channel.backlog >= BACKLOG_MAX and slot not in self._paused:
+            self._paused.add(slot)
+            self._loop.remove_reader(channel.fileno())
+
+    def _post(self, channel: Channel, parcel: Parcel, request: Parcel | None = None) -> None:
+        try:
+            channel.send(parcel)
+        except ValueError as error:
+            log.error(f"ipc: {parcel.event.name} cannot be sent: {error}")
+            if request is not None and parcel.event is not Event.FAILED:
+                self._post(channel, self._refused(request, str(error)))
+        except (Congested, PeerGone, OSError) as error:
+            log.error(f"ipc: {parcel.event.name} was not sent: {type(error).__name__}")
+        self._arm_retry()
+
+    def _arm_retry(self) -> None:
+        if self._retry is None and any(channel.backlog for channel in self._channels):
+            self._retry = self._loop.call_later(RETRY, self._flush)
+
+    def _flush(self) -> None:
+        self._retry = None
+        for channel in self._channels:
+            try:
+                channel.flush()
+            except (PeerGone, OSError, ValueError) as error:
+                log.error(f"ipc: replies were not sent: {type(error).__name__}")
+        for slot in [slot for slot in self._paused if self._channels[slot].backlog < BACKLOG_MAX]:
+            self._paused.discard(slot)
+            self._watch(slot, self._channels[slot])
+        self._arm_retry()

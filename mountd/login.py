@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Who may log on, and as which Unix user: one decision, without side effects.
+
+An SMB user works with the rights of the Unix account of the same name. One that has none is refused (BAD_UID), because
+nobody could say whose files it may touch; with two exceptions, which are parameters of a share and not of the log-on:
+- `force user` on a share: everybody works there as that user, so that the SMB user's own account does not matter;
+- `guest account` on a share (not the default in [global]): whoever has no account works there as that one.
+At the log-on it is not known yet which share will be used. So the log-on succeeds, with the ids of [global]'s `guest
+account`, as soon as at least one share maps such users; TREE_CONNECT (mountd/sharing.py) then lets them into the
+shares that do and into IPC$, and refuses all others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ksmbd.ipc.constants import UserFlag
+from mountd.accounts import Accounts
+from mountd.config import Configuration, ShareSettings
+from mountd.unixusers import UnixUser, UnixUsers, guest
+
+
+@dataclass(frozen=True)
+class Login:
+    """The answer to LOGIN_REQUEST."""
+
+    status: UserFlag
+    account: str
+    nt_hash: bytes = b""
+    unix: UnixUser | None = None
+    note: str = ""
+    """A line for the log that says what to do, or ''."""
+
+
+def maps_users(share: ShareSettings, users: UnixUsers) -> bool:
+    """Whether SMB users without a Unix account may work on this share."""
+    if share.is_ipc or not share.path:
+        return False
+    if share.force_user:
+        return users.user(share.force_user) is not None
+    return bool(share.guest_account) and users.user(share.guest_account) is not None
+
+
+def decide(account: str, accounts: Accounts, configuration: Configuration, users: UnixUsers) -> Login:
+    """The log-on of `account`; '' is the anonymous user. The password is the engine's business: it gets the hash."""
+    settings = configuration.settings
+    if not account:
+        return _guest_login("", configuration, users)
+    known = accounts.find(account)
+    if known is None:
+        if settings.map_to_guest == "bad user":
+            return _guest_login(account, configuration, users)
+        return Login(UserFlag.BAD_USER, account)
+    unix = users.user(known.name)
+    if unix is not None:
+        return Login(UserFlag.OK | UserFlag.EXTENSION, known.name, known.nt_hash, unix)
+    if any(maps_users(share, users) for share in configuration.shares.values()):
+        nobody = guest(users, settings.guest_account)
+        return Login(UserFlag.OK | UserFlag.EXTENSION, known.name, known.nt_hash, nobody)
+    note = (
+        f"user {known.name} has no Unix account and is refused: "
+        f"make one (useradd -M {known.name}), or set `force user` on a share"
+    )
+    return Login(UserFlag.BAD_UID, known.name, note=note)
+
+
+def _guest_login(account: str, configuration: Configuration, users: UnixUsers) -> Login:
+    nobody = guest(users, configuration.settings.guest_account)
+    return Login(UserFlag.OK | UserFlag.GUEST_ACCOUNT | UserFlag.EXTENSION, account, unix=nobody)

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The daemon's event loop: descriptors, timers and signals in one thread. mountd has little to wait for."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import os
+import selectors
+import signal
+import time
+from collections.abc import Callable, Iterable
+
+Call = Callable[[], None]
+
+
+class Timer:
+    """A call that is to come."""
+
+    __slots__ = ("call",)
+
+    def __init__(self, call: Call) -> None:
+        self.call: Call | None = call
+
+    def cancel(self) -> None:
+        """It does not come."""
+        self.call = None
+
+
+class Loop:
+    """Run it in the main thread: signals are its business."""
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._timers: list[tuple[float, int, Timer]] = []
+        self._order = itertools.count()
+        self._running = False
+        self._signals: dict[int, Call] = {}
+        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.add_reader(self._wake_read, self._signalled)
+
+    def add_reader(self, descriptor: int, call: Call) -> None:
+        """Call when there is something to read."""
+        self._selector.register(descriptor, selectors.EVENT_READ, call)
+
+    def remove_reader(self, descriptor: int) -> None:
+        """Before the descriptor is closed."""
+        self._selector.unregister(descriptor)
+
+    def call_later(self, seconds: float, call: Call) -> Timer:
+        """Call once, after so many seconds."""
+        timer = Timer(call)
+        heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._order), timer))
+        return timer
+
+    def on_signals(self, calls: dict[signal.Signals, Call], ignored: Iterable[signal.Signals] = ()) -> None:
+        """Call in the loop when a signal has come."""
+        for number, call in calls.items():
+            self._signals[number] = call
+            signal.signal(number, lambda *_: None)
+            signal.siginterrupt(number, False)
+        for number in ignored:
+            signal.signal(number, signal.SIG_IGN)
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+
+    def run(self) -> None:
+        """Until `stop`."""
+        self._running = True
+        while self._running:
+            now = time.monotonic()
+            wait = max(0.0, self._timers[0][0] - now) if self._timers else None
+            for key, _ in self._selector.select(wait):
+                if self._running:
+                    key.data()
+            now = time.monotonic()
+            while self._running and self._timers and self._timers[0][0] <= now:
+                timer = heapq.heappop(self._timers)[2]
+                call, timer.call = timer.call, None
+                if call is not None:
+                    call()
+
+    def stop(self) -> None:
+        """`run` returns."""
+        self._running = False
+
+    def close(self) -> None:
+        """Give the descriptors back; signals are as they were left."""
+        if self._signals:
+            signal.set_wakeup_fd(-1)
+        self._selector.close()
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
+    def _signalled(self) -> None:
+        try:
+            numbers = os.read(self._wake_read, 256)
+        except BlockingIOError:
+            return
+        for number in dict.fromkeys(numbers):
+            call = self._signals.get(number)
+            if call is not None and self._running:
+                call()

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""ksmbd.mountd: the command. Checks the files in the foreground, detaches unless -n, takes the lock, serves."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+import setproctitle
+
+from ksmbd import log
+from mountd import rundir as paths
+from mountd.commandline import HELP, RUNDIR, VERBOSE, VERSION, Command, Option, Parsed
+from mountd.engine import COMMAND
+from mountd.lock import AlreadyRunning, LockFile
+from mountd.rundir import RunDirectory
+from mountd.server import Options, Server, StartProblem
+
+TITLE = "ksmbd.mountd"
+
+MOUNTD = Command(
+    name="ksmbd.mountd",
+    summary="Serve the shares of ksmbd.conf: start the engine and answer its questions.",
+    usage=("[OPTION]...",),
+    options=(
+        Option("p", "port", "listen on this TCP port, whatever `tcp port` says", "PORT"),
+        Option("n", "nodetach", "stay in the foreground; WAY 0 detaches, 1 (default) does not", "WAY", optional=True),
+        Option("C", "config", f"the configuration; default {paths.DEFAULT_CONFIG}", "CONF"),
+        Option("P", "pwddb", f"the user database; default {paths.DEFAULT_PWDDB}", "PWDDB"),
+        RUNDIR,
+        Option("", "statedir", "what outlives a restart; default /var/lib/ksmbd, with -R: DIR/state", "DIR"),
+        VERBOSE,
+        VERSION,
+        HELP,
+    ),
+    epilog="SIGTERM stops the server in order, SIGHUP reloads configuration and users, SIGUSR1 lists the shares.",
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command's entry point; the exit status."""
+    parsed = MOUNTD.start(argv)
+    if parsed.arguments:
+        MOUNTD.fail(f"no argument is expected, {parsed.arguments[0]!r} was given; --help lists the options")
+    options = _options(parsed)
+    way = parsed.last("nodetach")
+    if way not in (None, "", "0", "1"):
+        MOUNTD.fail(f"--nodetach={way}: allowed is 0 or 1")
+    if way in (None, "0"):
+        return _detached(options)
+    return _serve(options, lambda problem: None)
+
+
+def _options(parsed: Parsed) -> Options:
+    port = parsed.last("port")
+    if port is not None and not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
+        MOUNTD.fail(f"--port={port}: allowed is a number from 1 to 65535")
+    rundir = RunDirectory.from_option(parsed.last("rundir"))
+    statedir = parsed.last("statedir")
+    if statedir is None:
+        statedir = "/var/lib/ksmbd" if rundir.path == paths.DEFAULT_RUNDIR else os.path.join(rundir.path, "state")
+    return Options(
+        config=os.path.abspath(parsed.last("config") or paths.DEFAULT_CONFIG),
+        pwddb=os.path.abspath(parsed.last("pwddb") or paths.DEFAULT_PWDDB),
+        rundir=rundir,
+        statedir=os.path.abspath(statedir),
+        port=int(port) if port is not None else None,
+        verbose=parsed.has("verbose"),
+    )
+
+
+def _serve(
+    options: Options,
+    on_ready: Callable[[str], None],
+    command: Sequence[str] = COMMAND,
+    on_line: Callable[[str], None] | None = None,
+) -> int:
+    """Take the lock and serve; the exit status. `on_ready(problem)` is called once, '' when clients can connect."""
+
+    def refuse(problem: str) -> int:
+        for line in problem.splitlines():
+            print(f"{MOUNTD.name}: {line}", file=sys.stderr)
+        on_ready(problem)
+        return 1
+
+    setproctitle.setproctitle(TITLE)
+    log.set_process(TITLE)
+    try:
+        os.makedirs(options.rundir.path, mode=0o755, exist_ok=True)
+        lock = LockFile(options.rundir.lock)
+        lock.acquire()
+    except AlreadyRunning as error:
+        return refuse(str(error))
+    except OSError as error:
+        return refuse(f"the run directory {options.rundir.path} cannot be used: {error.strerror}; -R names another")
+    try:
+        server = Server(options, on_ready, command, on_line)
+    except StartProblem as error:
+        lock.release()
+        return refuse(str(error))
+    try:
+        return server.run()
+    finally:
+        lock.release()
+
+
+def _detached(options: Options) -> int:
+    """Serve in a process of its own; return when clients can connect, or with what went wrong."""
+    reader, writer = os.pipe()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if os.fork():
+        os.close(writer)
+        with open(reader, "rb") as stream:
+            told = stream.read()
+        os.wait()  # the one in between
+        return 0 if told == b"ready" else 1
+    status = 1
+    try:
+        os.close(reader)
+        os.setsid()
+        if os.fork():
+            os._exit(0)
+        os.chdir("/")
+        os.umask(0o022)
+
+        def ready(problem: str) -> None:
+            if not problem:
+                _leave_terminal()
+                os.write(writer, b"ready")
+            os.close(writer)
+
+        status = _serve(options, ready, on_line=_engine_line)
+    except BaseException as error:  # noqa: BLE001  this process must not return into the caller
+        if not isinstance(error, SystemExit):
+            log.exception("ksmbd.mountd ends", error)
+    finally:
+        os._exit(status)
+
+
+def _engine_line(line: str) -> None:
+    """The engine cannot print to a terminal that is left one day: its lines pass here."""
+    text = line.removeprefix(log.PREFIX)
+    if text.startswith("error: "):
+        log.error(text.removeprefix("error: "))
+    elif text.startswith("warning: "):
+        log.warning(text.removeprefix("warning: "))
+    else:
+        log.info(text)
+
+
+def _leave_terminal() -> None:
+    """Lines go to syslog from now on; the terminal is not held."""
+    log.use_syslog()
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(null, descriptor)
+    os.close(null)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One open pipe: an RPC association in message mode. Bytes in, messages (one fragment each) out.
+
+States: nothing bound, then any number of presentation contexts. What breaks the protocol answers a bind_nak or a fault
+and ends the association: after it the pipe takes nothing more (C706 9.5, MS-RPCE 3.3.1.5).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final
+
+from ksmbd import log
+from ksmbd.smb.reader import Reader
+from ksmbd.smb.status import WireError
+from mountd.rpc import pdu
+from mountd.rpc.ndr import NdrReader, NdrWriter
+from mountd.rpc.pdu import Fault, Pfc, Ptype, Reason, Result
+from mountd.rpc.service import Caller, Interface
+
+INPUT_MAX: Final = 1 << 20
+"""Bytes of one request's stub; no operation needs as much."""
+OUTPUT_MAX: Final = 64
+"""Answers that may wait to be read; more requests are refused until some are."""
+CONTEXTS_MAX: Final = 32
+FEATURES: Final = 0x02
+"""Bind time features: the connection survives an orphaned call (MS-RPCE 2.2.2.14)."""
+
+_groups = itertools.count(0x1000)
+
+
+class PipeBroken(Exception):
+    """The association has ended; the pipe can only be closed."""
+
+
+@dataclass
+class _Call:
+    """A request that comes in fragments."""
+
+    call_id: int
+    context_id: int
+    opnum: int
+    stub: bytearray = field(default_factory=bytearray)
+
+
+class Pipe:
+    """`write` what the client wrote, then `read` until it says that nothing is there."""
+
+    def __init__(self, interface: Interface, caller: Caller) -> None:
+        self._interface = interface
+        self._caller = caller
+        self._input = bytearray()
+        self._output: deque[memoryview] = deque()
+        self._contexts: dict[int, bool] = {}
+        self._call: _Call | None = None
+        self._max_frag = pdu.FRAG_MAX
+        self._group = 0
+        self._broken = False
+
+    def write(self, data: bytes) -> None:
+        """Part of a PDU, or several. PipeBroken: nothing more is taken."""
+        if self._broken:
+            raise PipeBroken
+        self._input += data
+        try:
+            while not self._broken:
+                length = pdu.frag_length(self._input)
+                if length is None or length > len(self._input):
+                    break
+                fragment = bytes(self._input[:length])
+                del self._input[:length]
+                self._take(fragment)
+        except WireError as error:
+            log.peer(f"rpc {self._interface.pipe}: {error}")
+            self._break()
+
+    def read(self, size: int) -> tuple[bytes, bool] | None:
+        """At most `size` bytes of the message that is next, and whether more of it is there; None: there is none."""
+        if not self._output:
+            if self._broken:
+                raise PipeBroken
+            return None
+        message = self._output[0]
+        part = bytes(message[:size])
+        if len(part) < len(message):
+            self._output[0] = message[size:]
+            return part, True
+        self._output.popleft()
+        return part, False
+
+    # ------------------------------------------------------------------------------------------------------- PDUs
+
+    def _send(self, message: bytes) -> None:
+        self._output.append(memoryview(message))
+
+    def _break(self) -> None:
+        self._broken = True
+        self._input.clear()
+        self._call = None
+
+    def _take(self, fragment: bytes) -> None:
+        reader = Reader(fragment)
+        header = pdu.read_header(reader)
+        if header.auth_length:
+            self._refuse_authentication(header)
+            return
+        if header.ptype in (Ptype.BIND, Ptype.ALTER_CONTEXT):
+            self._bind(reader, header)
+        elif header.ptype == Ptype.REQUEST:
+            self._request(reader, header)
+        elif header.ptype in (Ptype.ORPHANED, Ptype.CO_CANCEL):
+            # A call is run as soon as it is whole: what can be given up is one that is still coming.
+            if self._call is not None and self._call.call_id == header.call_id:
+                self._call = None
+        else:
+            raise WireError(f"PDU of type {header.ptype} from a client")
+
+    def _refuse_authentication(self, header: pdu.Header) -> None:
+        """The pipe's own session has authenticated the caller; RPC's authentication on top is not offered."""
+        if header.ptype == Ptype.BIND:
+            self._send(pdu.encode_bind_nak(header.call_id, pdu.NAK_AUTHENTICATION_TYPE))
+        else:
+            self._send(pdu.encode_fault(header.call_id, 0, Fault.ACCESS_DENIED, executed=False))
+        self._break()
+
+    def _bind(self, reader: Reader, header: pdu.Header) -> None:
+        first = header.ptype == Ptype.BIND
+        if first == bool(self._group):  # a second bind, or alter_context before one
+            self._send(pdu.encode_fault(header.call_id, 0, Fault.PROTO_ERROR, executed=False))
+            self._break()
+            return
+        try:
+            bind = pdu.read_bind(reader)
+        except WireError:
+            if first:
+                self._send(pdu.encode_bind_nak(header.call_id, pdu.NAK_REASON_NOT_SPECIFIED))
+            raise
+        if first:
+            self._group = bind.assoc_group or next(_groups)
+            self._max_frag = max(pdu.FRAG_MIN, min(bind.max_recv_frag, pdu.FRAG_MAX))
+        results = [self._result(element) for element in bind.contexts]
+        self._send(
+            pdu.encode_bind_ack(
+                Ptype.BIND_ACK if first else Ptype.ALTER_CONTEXT_RESP,
+                header.call_id,
+                self._max_frag,
+                max(pdu.FRAG_MIN, min(bind.max_xmit_frag, pdu.FRAG_MAX)),
+                self._group,
+                f"\\PIPE\\{self._interface.pipe}" if first else "",
+                results,
+            )
+        )
+
+    def _result(self, element: pdu.ContextElement) -> tuple[Result, int, pdu.Syntax]:
+        """Accept, refuse or negotiate one presentation context (C706 12.6.3.1, MS-RPCE 3.3.1.5.3)."""
+        features = pdu.feature_bits(element.transfers[0]) if len(element.transfers) == 1 else None
+        if features is not None:
+            return Result.NEGOTIATE_ACK, features & FEATURES, pdu.NO_SYNTAX
+        ours = self._interface.syntax
+        minor, wanted_minor = ours.version >> 16, element.abstract.version >> 16
+        if (
+            element.abstract.uuid != ours.uuid
+            or element.abstract.version & 0xFFFF != ours.version & 0xFFFF
+            or wanted_minor > minor
+        ):
+            return Result.PROVIDER_REJECTION, Reason.ABSTRACT_SYNTAX_NOT_SUPPORTED, pdu.NO_SYNTAX
+        if pdu.NDR32 not in element.transfers:
+            return Result.PROVIDER_REJECTION, Reason.TRANSFER_SYNTAXES_NOT_SUPPORTED, pdu.NO_SYNTAX
+        if len(self._contexts) >= CONTEXTS_MAX and element.context_id not in self._contexts:
+            return Result.PROVIDER_REJECTION, Reason.LOCAL_LIMIT_EXCEEDED, pdu.NO_SYNTAX
+        self._contexts[element.context_id] = True
+        return Result.ACCEPTANCE, Reason.NOT_SPECIFIED, pdu.NDR32
+
+    def _request(self, reader: Reader, header: pdu.Header) -> None:
+        request = pdu.read_request(reader, header)
+        if header.flags & Pfc.FIRST_FRAG:
+            if self._call is not None:
+                raise WireError("a call begins inside another")
+            self._call = _Call(header.call_id, request.context_id, request.opnum)
+        call = self._call
+        if call is None or call.call_id != header.call_id:
+            raise WireError(f"a fragment of call {header.call_id}, which has not begun")
+        if len(call.stub) + len(request.stub) > INPUT_MAX:
+            self._send(pdu.encode_fault(call.call_id, call.context_id, Fault.REMOTE_NO_MEMORY, executed=False))
+            self._break()
+            return
+        call.stub += request.stub
+        if header.flags & Pfc.LAST_FRAG:
+            self._call = None
+            if len(self._output) >= OUTPUT_MAX:
+                raise WireError("answers are not read")
+            self._output.extend(map(memoryview, self._run(call)))
+
+    def _run(self, call: _Call) -> list[bytes]:
+        if call.context_id not in self._contexts:
+            return [pdu.encode_fault(call.call_id, call.context_id, Fault.UNK_IF, executed=False)]
+        operation = self._interface.operations.get(call.opnum)
+        if operation is None:
+            log.peer(f"rpc {self._interface.pipe}: operation {call.opnum} is not served")
+            return [pdu.encode_fault(call.call_id, call.context_id, Fault.OP_RNG_ERROR, executed=False)]
+        writer = NdrWriter()
+        try:
+            operation(self._caller, NdrReader(call.stub), writer)
+        except WireError as error:
+            log.peer(f"rpc {self._interface.pipe}: malformed parameters of operation {call.opnum}: {error}")
+            return [pdu.encode_fault(call.call_id, call.context_id, Fault.BAD_STUB_DATA, executed=True)]
+        return pdu.encode_response(call.call_id, call.context_id, writer.data, self._max_frag)

@@ -1,0 +1,369 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""srvsvc, the Server Service (MS-SRVS): shares, sessions, the server itself."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from mountd.config import Configuration, ShareSettings, share_key
+from mountd.rpc.enumeration import read_enum, write_enum, write_enum_error
+from mountd.rpc.ndr import NdrReader, NdrWriter
+from mountd.rpc.pdu import Syntax
+from mountd.rpc.service import Caller, Interface, Win32
+from mountd.sessions import Session
+
+PLATFORM_ID_NT: Final = 500
+"""MS-SRVS 2.2.2.6."""
+VERSION: Final = (10, 0)
+"""The version of Windows whose file server behaves like this one (6.1 and later: SMB 2.1, 10.0: SMB 3.1.1)."""
+SV_TYPE: Final = 0x00009003
+"""MS-SRVS 2.2.2.7: workstation, server, NT, server NT."""
+STYPE_DISKTREE: Final = 0x00000000
+STYPE_IPC: Final = 0x00000003
+STYPE_SPECIAL: Final = 0x80000000
+SESS_GUEST: Final = 0x00000001
+UNLIMITED_USES: Final = 0xFFFFFFFF
+
+
+# ----------------------------------------------------------------------------------------------------------- shares
+
+
+@dataclass(frozen=True)
+class _Share:
+    """A share with what is counted of it."""
+
+    settings: ShareSettings
+    path: str
+    uses: int
+
+    @property
+    def kind(self) -> int:
+        return STYPE_IPC | STYPE_SPECIAL if self.settings.is_ipc else STYPE_DISKTREE
+
+    @property
+    def windows_path(self) -> str:
+        """MS-SRVS wants a drive's path; the root file system is C:, as with Samba."""
+        return "" if self.settings.is_ipc else "C:" + self.path.replace("/", "\\")
+
+
+def _share(caller: Caller, settings: ShareSettings) -> _Share:
+    configuration = caller.server.configuration
+    path = "" if settings.is_ipc else settings.full_path(configuration.settings)
+    return _Share(settings, path, caller.server.sessions.connections(share_key(settings.name)))
+
+
+def _visible(configuration: Configuration) -> list[ShareSettings]:
+    return [
+        share
+        for _, share in sorted(configuration.shares.items())
+        if share.is_ipc or (share.browseable and share.path)
+    ]
+
+
+def _share_0(writer: NdrWriter, share: _Share) -> None:
+    writer.string_pointer(share.settings.name)
+
+
+def _share_1(writer: NdrWriter, share: _Share) -> None:
+    writer.string_pointer(share.settings.name)
+    writer.u32(share.kind)
+    writer.string_pointer(share.settings.comment)
+
+
+def _share_2(writer: NdrWriter, share: _Share) -> None:
+    _share_1(writer, share)
+    writer.u32(0)  # permissions: of share-level security alone
+    writer.u32(UNLIMITED_USES if share.settings.is_ipc else share.settings.max_connections)
+    writer.u32(share.uses)
+    writer.string_pointer(share.windows_path)
+    writer.string_pointer(None)  # passwd: never sent
+
+
+def _share_501(writer: NdrWriter, share: _Share) -> None:
+    _share_1(writer, share)
+    writer.u32(0)  # flags: manual caching (MS-SRVS 2.2.4.29)
+
+
+def _share_502(writer: NdrWriter, share: _Share) -> None:
+    _share_2(writer, share)
+    writer.u32(0)  # the share has no security descriptor: who may connect is said by its lists of users
+    writer.pointer(None)
+
+
+def _share_503(writer: NdrWriter, share: _Share) -> None:
+    _share_2(writer, share)
+    writer.string_pointer("*")  # MS-SRVS 2.2.4.27: not scoped to a server name
+    writer.u32(0)
+    writer.pointer(None)
+
+
+def _share_1005(writer: NdrWriter, share: _Share) -> None:
+    writer.u32(0)  # MS-SRVS 2.2.4.29: not DFS, manual caching
+
+
+_SHARE_LEVELS: Final[Mapping[int, Callable[[NdrWriter, _Share], None]]] = {
+    0: _share_0,
+    1: _share_1,
+    2: _share_2,
+    501: _share_501,
+    502: _share_502,
+    503: _share_503,
+}
+_OPEN_SHARE_LEVELS: Final = (0, 1, 501, 1005)
+"""What guests may ask too: no paths, no counts (MS-SRVS 3.1.4.8, 3.1.4.10)."""
+
+
+def net_share_enum(caller: Caller, reader: NdrReader, writer: NdrWriter) -> None:
+    """NetrShareEnum, opnum 15 (MS-SRVS 3.1.4.8)."""
+    reader.unique_string()
+    request = read_enum(reader)
+    entry = _SHARE_LEVELS.get(request.level)
+    if entry is None:
+        write_enum_error(writer, request, Win32.INVALID_LEVEL)
+    elif caller.restricted and request.level not in _OPEN_SHARE_LEVELS:
+        write_enum_error(writer, request, Win32.ACCESS_DENIED)
+    else:
+        shares = [_share(caller, settings) for settings in _visible(caller.server.configuration)]
+        write_enum(writer, request, shares, entry)
+
+
+def net_share_get_info(caller: Caller, reader: NdrReader, writer: NdrWriter) -> None:
+    """NetrShareGetInfo, opnum 16 (MS-SRVS 3.1.4.10). Also of shares that enumerations hide."""
+    reader.unique_string()
+    name, level = reader.string(), reader.u32()
+    entry = {**_SHARE_LEVELS, 1005: _share_1005}.get(level)
+    settings = caller.server.configuration.share(name)
+    if entry is None:
+        _write_info(writer, level, None, Win32.INVALID_LEVEL)
+    elif caller.restricted and level not in _OPEN_SHARE_LEVELS:
+        _write_info(writer, level, None, Win32.ACCESS_DENIED)
+    elif settings is None or not (settings.is_ipc or settings.path):
+        _write_info(writer, level, None, Win32.NERR_NET_NAME_NOT_FOUND)
+    else:
+        share, write = _share(caller, settings), entry
+        _write_info(writer, level, lambda: write(writer, share), Win32.SUCCESS)
+
+
+def _write_info(writer: NdrWriter, level: int, content: Callable[[], None] | None, status: Win32) -> None:
+    """A union by level of pointers to structures, and the return value."""
+    writer.u32(level)
+    writer.pointer(content)
+    writer.flush()
+    writer.u32(status)
+
+
+# ---------------------------------------------------------------------------------------------------------- sessions
+
+
+def _seconds_since(moment: float) -> int:
+    return max(0, int(time.time() - moment))
+
+
+def _session_name(session: Session) -> str:
+    return session.peer
+
+
+def _session_0(writer: NdrWriter, session: Session) -> None:
+    writer.string_pointer(_session_name(session))
+
+
+def _session_10(writer: NdrWriter, session: Session) -> None:
+    writer.string_pointer(_session_name(session))
+    writer.string_pointer(session.account)
+    writer.u32(_seconds_since(session.started))
+    writer.u32(_seconds_since(session.active))
+
+
+def _session_1(writer: NdrWriter, session: Session) -> None:
+    writer.string_pointer(_session_name(session))
+    writer.string_pointer(session.account)
+    writer.u32(session.opens)
+    writer.u32(_seconds_since(session.started))
+    writer.u32(_seconds_since(session.active))
+    writer.u32(SESS_GUEST if session.guest else 0)
+
+
+def _session_2(writer: NdrWriter, session: Session) -> None:
+    _session_1(writer, session)
+    writer.string_pointer("")  # client type: SMB2 clients do not say (MS-SRVS 2.2.4.14)
+
+
+def _session_502(writer: NdrWriter, session: Session) -> None:
+    _session_2(writer, session)
+    writer.string_pointer("\\Device\\NetbiosSmb")  # transport (MS-SRVS 2.2.4.15)
+
+
+_SESSION_LEVELS: Final[Mapping[int, Callable[[NdrWriter, Session], None]]] = {
+    0: _session_0,
+    1: _session_1,
+    2: _session_2,
+    10: _session_10,
+    502: _session_502,
+}
+
+
+def net_session_enum(caller: Caller, reader: NdrReader, writer: NdrWriter) -> None:
+    """NetrSessionEnum, opnum 12 (MS-SRVS 3.1.4.5): administrators alone, but for their own sessions at level 10."""
+    reader.unique_string()
+    client, user = reader.unique_string(), reader.unique_string()
+    request = read_enum(reader)
+    entry = _SESSION_LEVELS.get(request.level)
+    if entry is None:
+        write_enum_error(writer, request, Win32.INVALID_LEVEL)
+        return
+    if not caller.is_admin:
+        write_enum_error(writer, request, Win32.ACCESS_DENIED)
+        return
+    sessions = [
+        session
+        for session in caller.server.sessions.all()
+        if not client or session.peer == client.lstrip("\\")
+        if not user or session.account.casefold() == user.casefold()
+    ]
+    write_enum(writer, request, sessions, entry)
+
+
+@dataclass(frozen=True)
+class _Connection:
+    """One tree connect."""
+
+    number: int
+    session: Session
+    share: str
+
+
+def _connection_0(writer: NdrWriter, connection: _Connection) -> None:
+    writer.u32(connection.number)
+
+
+def _connection_1(writer: NdrWriter, connection: _Connection) -> None:
+    writer.u32(connection.number)
+    writer.u32(STYPE_IPC if connection.share == "ipc$" else STYPE_DISKTREE)
+    writer.u32(connection.session.opens)
+    writer.u32(1)  # users: a tree connect has one
+    writer.u32(_seconds_since(connection.session.started))
+    writer.string_pointer(connection.session.account)
+    writer.string_pointer(connection.share)
+
+
+def net_connection_enum(caller: Caller, reader: NdrReader, writer: NdrWriter) -> None:
+    """NetrConnectionEnum, opnum 8 (MS-SRVS 3.1.4.1); the qualifier is a share, or a client with two backslashes."""
+    reader.unique_string()
+    qualifier = reader.unique_string() or ""
+    request = read_enum(reader)
+    entry = {0: _connection_0, 1: _connection_1}.get(request.level)
+    if entry is None:
+        write_enum_error(writer, request, Win32.INVALID_LEVEL)
+    elif not caller.is_admin:
+        write_enum_error(writer, request, Win32.ACCESS_DENIED)
+    elif not qualifier:
+        write_enum_error(writer, request, Win32.INVALID_PARAMETER)
+    else:
+        write_enum(writer, request, _connections(caller, qualifier), entry)
+
+
+def _connections(caller: Caller, qualifier: str) -> list[_Connection]:
+    client = qualifier.lstrip("\\") if qualifier.startswith("\\\\") else None
+    return [
+        _Connection(connect_id & 0xFFFFFFFF, session, share)
+        for session in caller.server.sessions.all()
+        for connect_id, share in session.trees.items()
+        if (session.peer == client if client is not None else share == share_key(qualifier))
+    ]
+
+
+def net_file_enum(caller: Caller, reader: NdrReader, writer: NdrWriter) -> None:
+    """NetrFileEnum, opnum 9 (MS-SRVS 3.1.4.2): administrators alone. The engine's open files are not told to mountd."""
+    reader.unique_string()
+    reader.unique_string()
+    reader.unique_string()
+    request = read_enum(reader)
+    if request.level not in (2, 3):
+        write_enum_error(writer, request, Win32.INVALID_LEVEL)
+    else:
+        write_enum_error(writer, request, Win32.NOT_SUPPORTED if caller.is_admin else Win32.ACCESS_DENIED)
+
+
+# ------------------------------------------------------------------------------------------------------- the server
+
+
+def net_server_get_info(caller: Caller, reader: NdrReader, writer: NdrWriter) -> None:
+    """NetrServerGetInfo, opnum 21 (MS-SRVS 3.1.4.17), levels 100 to 102."""
+    reader.unique_string()
+    level = reader.u32()
+    settings = caller.server.configuration.settings
+
+    def info() -> None:
+        writer.u32(PLATFORM_ID_NT)
+        writer.string_pointer(settings.netbios_name)
+        if level == 100:
+            return
+        writer.u32(VERSION[0])
+        writer.u32(VERSION[1])
+        writer.u32(SV_TYPE)
+        writer.string_pointer(settings.server_string)
+        if level == 101:
+            return
+        writer.u32(settings.max_active_sessions)  # users
+        writer.u32(settings.deadtime or 0xFFFFFFFF)  # disc: minutes, SV_NODISC
+        writer.u32(0)  # hidden: no
+        writer.u32(240)  # announce and anndelta, in seconds and milliseconds: the protocol's defaults,
+        writer.u32(3000)  # since this server does not announce itself
+        writer.u32(0)  # licenses
+        writer.string_pointer("C:\\")  # userpath
+
+    if level not in (100, 101, 102):
+        _write_info(writer, level, None, Win32.INVALID_LEVEL)
+    elif level == 102 and caller.restricted:
+        _write_info(writer, level, None, Win32.ACCESS_DENIED)
+    else:
+        _write_info(writer, level, info, Win32.SUCCESS)
+
+
+def net_remote_tod(caller: Caller, reader: NdrReader, writer: NdrWriter) -> None:
+    """NetrRemoteTOD, opnum 28 (MS-SRVS 3.1.4.21): TIME_OF_DAY_INFO, in UTC."""
+    reader.unique_string()
+    now = time.time_ns()
+    seconds, hundredths = now // 10**9, now // 10**7 % 100
+    utc = time.gmtime(seconds)
+
+    def info() -> None:
+        for value in (
+            seconds,
+            time.monotonic_ns() // 10**6,
+            utc.tm_hour,
+            utc.tm_min,
+            utc.tm_sec,
+            hundredths,
+            (time.altzone if time.localtime(seconds).tm_isdst > 0 else time.timezone) // 60,
+            310,  # tinterval: a clock tick in units of 0.1 ms (MS-SRVS 2.2.4.105)
+            utc.tm_mday,
+            utc.tm_mon,
+            utc.tm_year,
+            (utc.tm_wday + 1) % 7,
+        ):
+            writer.u32(value)
+
+    writer.pointer(info)
+    writer.flush()
+    writer.u32(Win32.SUCCESS)
+
+
+INTERFACE: Final = Interface(
+    pipe="srvsvc",
+    syntax=Syntax(uuid.UUID("4b324fc8-1670-01d3-1278-5a47bf6ee188"), 3),
+    operations={
+        8: net_connection_enum,
+        9: net_file_enum,
+        12: net_session_enum,
+        15: net_share_enum,
+        16: net_share_get_info,
+        21: net_server_get_info,
+        28: net_remote_tod,
+        36: net_share_enum,  # NetrShareEnumSticky (MS-SRVS 3.1.4.9): all of our shares outlive a restart
+    },
+)

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""wkssvc, the Workstation Service (MS-WKST): what the machine says of itself."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Final
+
+from mountd.rpc.ndr import NdrReader, NdrWriter
+from mountd.rpc.pdu import Syntax
+from mountd.rpc.service import Caller, Interface, Win32
+from mountd.rpc.srvsvc import PLATFORM_ID_NT, VERSION
+
+
+def netr_wksta_get_info(caller: Caller, reader: NdrReader, writer: NdrWriter) -> None:
+    """NetrWkstaGetInfo, opnum 0 (MS-WKST 3.2.4.1), levels 100 for all, 101 for users, 102 for administrators."""
+    reader.unique_string()
+    level = reader.u32()
+    settings = caller.server.configuration.settings
+
+    def info() -> None:
+        writer.u32(PLATFORM_ID_NT)
+        writer.string_pointer(settings.netbios_name)
+        writer.string_pointer(settings.workgroup)
+        writer.u32(VERSION[0])
+        writer.u32(VERSION[1])
+        if level >= 101:
+            writer.string_pointer("")  # lanroot: not used (MS-WKST 2.2.5.2)
+        if level == 102:
+            writer.u32(len({session.account for session in caller.server.sessions.all()}))
+
+    status = Win32.SUCCESS
+    if level not in (100, 101, 102):
+        status = Win32.INVALID_LEVEL
+    elif (level == 101 and caller.restricted) or (level == 102 and not caller.is_admin):
+        status = Win32.ACCESS_DENIED
+    writer.u32(level)
+    writer.pointer(info if status is Win32.SUCCESS else None)
+    writer.flush()
+    writer.u32(status)
+
+
+INTERFACE: Final = Interface(
+    pipe="wkssvc",
+    syntax=Syntax(uuid.UUID("6bffd098-a112-3610-9833-46c3f87e345a"), 1),
+    operations={0: netr_wksta_get_info},
+)

@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The daemon at work: the engine's life, signals, reloads, and the end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from ksmbd import log
+from ksmbd.ipc.constants import Event, GlobalFlag
+from ksmbd.ipc.settings import EngineSettings
+from mountd import accounts as accounts_file
+from mountd import config as config_file
+from mountd import listing, subauth
+from mountd.accounts import Accounts
+from mountd.config import Configuration
+from mountd.desk import Desk
+from mountd.engine import COMMAND, EXIT_CONFIG, FIRST_DELAY, LAST_DELAY, STEADY_SECONDS, Engine
+from mountd.files import FileProblem
+from mountd.loop import Loop
+from mountd.rundir import RunDirectory
+from mountd.sharing import global_options
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says. Paths are absolute; `port` None: as `tcp port` says."""
+
+    config: str
+    pwddb: str
+    rundir: RunDirectory
+    statedir: str
+    port: int | None = None
+    verbose: bool = False
+
+
+class StartProblem(Exception):
+    """The daemon cannot start; the message has a line a problem."""
+
+
+def read_configuration(options: Options) -> Configuration:
+    """The configuration, its warnings logged. StartProblem: what is wrong, with file and line."""
+    configuration = config_file.load(options.config)
+    errors = configuration.errors
+    for diagnostic in configuration.diagnostics:
+        if diagnostic not in errors:
+            log.warning(f"{_where(diagnostic)}: {diagnostic.message}")
+    if errors:
+        raise StartProblem("\n".join(f"{_where(diagnostic)}: {diagnostic.message}" for diagnostic in errors))
+    return configuration
+
+
+def _where(diagnostic: config_file.Diagnostic) -> str:
+    return f"{diagnostic.file}:{diagnostic.line}" if diagnostic.line else diagnostic.file
+
+
+def read_accounts(options: Options) -> Accounts:
+    """The users. One line where there is no database yet; StartProblem where it cannot be read."""
+    try:
+        if not os.path.exists(options.pwddb):
+            log.warning(f"{options.pwddb}: no such user database: nobody can log on until ksmbd.adduser has made it")
+        return accounts_file.load(options.pwddb, missing_ok=True)
+    except FileProblem as error:
+        raise StartProblem(str(error)) from None
+
+
+def engine_settings(configuration: Configuration, options: Options, sub_auth: tuple[int, int, int]) -> EngineSettings:
+    """What the engine is started with."""
+    settings = configuration.settings
+    flags = GlobalFlag(0)
+    for holds, flag in (
+        (settings.smb2_leases, GlobalFlag.SMB2_LEASES),
+        (settings.smb3_encryption in ("enabled", "mandatory"), GlobalFlag.SMB2_ENCRYPTION),
+        (settings.smb3_encryption == "disabled", GlobalFlag.SMB2_ENCRYPTION_OFF),
+        (settings.server_multi_channel_support, GlobalFlag.SMB3_MULTICHANNEL),
+        (settings.durable_handles, GlobalFlag.DURABLE_HANDLE),
+    ):
+        if holds:
+            flags |= flag
+    port = settings.tcp_port if options.port is None else options.port
+    return EngineSettings(
+        flags=int(flags),
+        signing=settings.server_signing,
+        min_prot=settings.server_min_protocol,
+        max_prot=settings.server_max_protocol,
+        netbios_name=settings.netbios_name,
+        work_group=settings.workgroup,
+        server_string=settings.server_string,
+        tcp_port=port,
+        ipc_timeout=settings.ipc_timeout,
+        deadtime=settings.deadtime,
+        file_max=settings.max_open_files,
+        smb2_max_write=settings.smb2_max_write,
+        smb2_max_read=settings.smb2_max_read,
+        smb2_max_trans=settings.smb2_max_trans,
+        share_fake_fscaps=settings.share_fake_fscaps,
+        sub_auth=sub_auth,
+        smb2_max_credits=settings.smb2_max_credits,
+        smbd_max_io_size=settings.smbd_max_io_size,
+        max_connections=settings.max_connections,
+        bind_interfaces_only=settings.bind_interfaces_only,
+        max_ip_connections=settings.max_ip_connections,
+        interfaces=settings.interfaces,
+        workers=settings.workers or len(os.sched_getaffinity(0)),
+        bpf=settings.bpf,
+        options={**global_options(settings), "tcp port": str(port), "state directory": options.statedir},
+    )
+
+
+class Server:
+    """Runs until it is told to stop. `on_ready(problem)` is called once: '' when clients can connect."""
+
+    def __init__(
+        self,
+        options: Options,
+        on_ready: Callable[[str], None] = lambda problem: None,
+        command: Sequence[str] = COMMAND,
+        on_line: Callable[[str], None] | None = None,
+    ) -> None:
+        """Reads the files. StartProblem. `on_line` gets the engine's lines where it must not print by itself."""
+        self.options = options
+        self._on_ready = on_ready
+        configuration = read_configuration(options)
+        users = read_accounts(options)
+        try:
+            self._sub_auth = subauth.load_or_create(subauth.path_for(options.config))
+        except FileProblem as error:
+            raise StartProblem(str(error)) from None
+        self.loop = Loop()
+        self.desk = Desk(configuration, users, on_listening=self._listening)
+        settings = engine_settings(configuration, options, self._sub_auth)
+        directories = options.rundir.path, options.statedir
+        self.engine = Engine(
+            self.loop, settings, *directories, self.desk.answer, self.desk.refused, command, on_line
+        )
+        self.engine.on_exit = self._engine_ended
+        self._listened = False
+        self._failures = 0
+        self._started = 0.0
+        self._stopping = False
+        self._status = 0
+
+    def run(self) -> int:
+        """Start the engine and serve; the exit status. In the main thread."""
+        calls: dict[signal.Signals, Callable[[], None]] = {
+            signal.SIGTERM: self.stop,
+            signal.SIGINT: self.stop,
+            signal.SIGHUP: self.reload,
+            signal.SIGUSR1: self._list,
+        }
+        self.loop.on_signals(calls, ignored=(signal.SIGPIPE, signal.SIGUSR2))
+        self._start_engine()
+        self.loop.run()
+        self.loop.close()
+        return self._status
+
+    # -------------------------------------------------------------------------------------------------- the engine
+
+    def _start_engine(self) -> None:
+        if self._stopping:
+            return
+        self._started = time.monotonic()
+        try:
+            self.engine.start()
+        except (OSError, ValueError) as error:
+            self._failed(f"the engine cannot be started: {error}")
+
+    def _listening(self, addresses: list[str]) -> None:
+        for address in addresses:
+            log.info(f"listening on {address}")
+        if not self._listened:
+            self._listened = True
+            self._on_ready("")
+
+    def _engine_ended(self, status: int) -> None:
+        for slot in range(1 + self.engine.settings.workers):
+            self.desk.forget(slot)
+        if self._stopping:
+            self.loop.stop()
+            return
+        if status == 0:
+            log.info("the engine was stopped; so does ksmbd.mountd")
+            self.loop.stop()
+            return
+        how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
+        if not self._listened or status == EXIT_CONFIG:
+            self._failed(f"the engine {how} and does not start again")
+            return
+        if time.monotonic() - self._started >= STEADY_SECONDS:
+            self._failures = 0
+        delay = min(FIRST_DELAY * 2.0**self._failures, LAST_DELAY)
+        self._failures += 1
+        log.error(f"the engine {how}; it starts again in {delay:g} s")
+        self.loop.call_later(delay, self._start_engine)
+
+    def _failed(self, problem: str) -> None:
+        """Nothing can be served: the end, with status 1."""
+        log.error(problem)
+        self._status = 1
+        if not self._listened:
+            self._on_ready(problem)
+        self.loop.stop()
+
+    # ---------------------------------------------------------------------------------------------------- signals
+
+    def stop(self) -> None:
+        """Stop the engine and its clients in order, then `run` returns 0."""
+        if self._stopping:
+            return
+        self._stopping = True
+        if self.engine.running:
+            self.engine.stop()
+        else:
+            self.loop.stop()
+
+    def reload(self) -> None:
+        """Read configuration and accounts again. What cannot be read leaves everything as it was."""
+        if self._stopping:
+            return
+        try:
+            configuration = read_configuration(self.options)
+            users = read_accounts(self.options)
+        except StartProblem as error:
+            for line in str(error).splitlines():
+                log.error(line)
+            log.error("not reloaded: the former configuration stays")
+            return
+        before = self.engine.settings
+        self.engine.settings = engine_settings(configuration, self.options, self._sub_auth)
+        self.desk.reload(configuration, users)
+        self.engine.broadcast(Event.RELOAD)
+        log.info("configuration and users reloaded")
+        if self.engine.settings != before:
+            log.info("changes in [global] that concern the engine count from its next start")
+            if self.engine.running:
+                self.engine.settings = _keep_workers(self.engine.settings, before)
+
+    def _list(self) -> None:
+        listing.answer(self.options.rundir, self.desk.configuration)
+
+
+def _keep_workers(settings: EngineSettings, running: EngineSettings) -> EngineSettings:
+    """Slots are counted by the number of workers that run now."""
+    return replace(settings, workers=running.workers)

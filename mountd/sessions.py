@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What is connected: sessions and their tree connects, by the socket (the engine's process) that told of them."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Session:
+    """One session that has tree connects. `started` in seconds since the epoch."""
+
+    account: str
+    peer: str
+    guest: bool
+    started: float = field(default_factory=time.time)
+    active: float = field(default_factory=time.time)
+    """When it last connected to a share or left one."""
+    opens: int = 0
+    """Files open, as the engine last said."""
+    trees: dict[int, str] = field(default_factory=dict)
+    """Connect id and the share's key."""
+
+
+class Sessions:
+    """The books. A session without tree connects is forgotten."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[tuple[int, int], Session] = {}
+        self._shares: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def all(self) -> list[Session]:
+        """The sessions, oldest first."""
+        return sorted(self._sessions.values(), key=lambda session: session.started)
+
+    def find(self, slot: int, session_id: int) -> Session | None:
+        """A session by the process's slot and its id."""
+        return self._sessions.get((slot, session_id))
+
+    def connections(self, share: str) -> int:
+        """Tree connects of a share (by its key)."""
+        return self._shares[share]
+
+    def connect(
+        self, slot: int, session_id: int, connect_id: int, share: str, account: str, peer: str, guest: bool
+    ) -> None:
+        """A tree connect begins."""
+        session = self._sessions.setdefault((slot, session_id), Session(account, peer, guest))
+        if connect_id not in session.trees:
+            session.active = time.time()
+            session.trees[connect_id] = share
+            self._shares[share] += 1
+
+    def disconnect(self, slot: int, session_id: int, connect_id: int) -> None:
+        """A tree connect ends."""
+        session = self._sessions.get((slot, session_id))
+        share = session.trees.pop(connect_id, None) if session is not None else None
+        if session is None or share is None:
+            return
+        session.active = time.time()
+        self._drop(share)
+        if not session.trees:
+            del self._sessions[slot, session_id]
+
+    def forget(self, slot: int) -> None:
+        """A process of the engine is gone: with it all that it told of."""
+        for key in [key for key in self._sessions if key[0] == slot]:
+            for share in self._sessions.pop(key).trees.values():
+                self._drop(share)
+
+    def _drop(self, share: str) -> None:
+        self._shares[share] -= 1
+        if self._shares[share] <= 0:
+            del self._shares[share]

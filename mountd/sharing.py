@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the engine is told of a share, and who may connect to it: decisions without side effects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ksmbd.ipc.codec import Parcel
+from ksmbd.ipc.constants import Attribute, Event, ShareFlag, TreeFlag, TreeStatus, UserFlag
+from mountd.accounts import Accounts
+from mountd.config import Configuration, ShareSettings
+from mountd.hosts import admitted
+from mountd.login import maps_users
+from mountd.parameters import GLOBAL_PARAMETERS, SHARE_PARAMETERS, Kind, Parameter
+from mountd.settings import GlobalSettings
+from mountd.unixusers import UnixUser, UnixUsers, guest
+
+NO_ID = 0xFFFF
+"""force_uid and force_gid where there is none, or one of more than 16 bits (then the attribute counts)."""
+
+
+def text_value(parameter: Parameter, value: object) -> str:
+    """A setting as text, the way ksmbd.conf writes it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple):
+        if parameter.kind is Kind.PATTERNS:
+            return "/" + "/".join(value) + "/" if value else ""
+        return ", ".join(value)
+    if parameter.kind is Kind.MODE and isinstance(value, int):
+        return f"{value:04o}"
+    return str(value)
+
+
+def global_options(settings: GlobalSettings) -> dict[str, str]:
+    """All of [global] by name."""
+    return {p.name: text_value(p, getattr(settings, p.attribute)) for p in GLOBAL_PARAMETERS.values()}
+
+
+_IN_STRUCTURE = {
+    "admin users", "comment", "create mask", "directory mask", "force create mode", "force directory mode",
+    "force group", "force user", "guest account", "hosts allow", "hosts deny", "invalid users", "path", "read list",
+    "read only", "valid users", "veto files", "vfs objects", "writable", "write list", "writeable", "write ok",
+}  # fmt: skip
+"""Share parameters that KSMBD's structure carries whole, or that mountd decides on by itself."""
+
+
+def share_options(share: ShareSettings) -> dict[str, str]:
+    """The parameters of a share that KSMBD's structure and flags leave out, by name."""
+    return {
+        p.name: text_value(p, getattr(share, p.attribute))
+        for p in SHARE_PARAMETERS.values()
+        if p.name not in _IN_STRUCTURE
+    }
+
+
+def share_flags(share: ShareSettings) -> ShareFlag:
+    """KSMBD_SHARE_FLAG bits."""
+    flags = ShareFlag.AVAILABLE | (ShareFlag.READONLY if share.read_only else ShareFlag.WRITEABLE)
+    for holds, flag in (
+        (share.browseable, ShareFlag.BROWSEABLE),
+        (share.guest_ok, ShareFlag.GUEST_OK),
+        (share.store_dos_attributes, ShareFlag.STORE_DOS_ATTRS),
+        (share.oplocks, ShareFlag.OPLOCKS),
+        (share.is_ipc, ShareFlag.PIPE),
+        (share.hide_dot_files, ShareFlag.HIDE_DOT_FILES),
+        (share.inherit_owner, ShareFlag.INHERIT_OWNER),
+        (share.streams_xattr, ShareFlag.STREAMS),
+        (share.follow_symlinks, ShareFlag.FOLLOW_SYMLINKS),
+        (share.acl_xattr, ShareFlag.ACL_XATTR),
+        (share.crossmnt, ShareFlag.CROSSMNT),
+        (share.continuous_availability, ShareFlag.CONTINUOUS_AVAILABILITY),
+        (share.hide_unreadable, ShareFlag.HIDE_UNREADABLE),
+        (share.wide_links, ShareFlag.WIDE_LINKS),
+    ):
+        if holds:
+            flags |= flag
+    return flags
+
+
+@dataclass(frozen=True)
+class ForcedIds:
+    """What `force user` and `force group` come to; `problem` names an account that does not exist."""
+
+    uid: int | None = None
+    gid: int | None = None
+    problem: str = ""
+
+
+def forced_ids(share: ShareSettings, users: UnixUsers) -> ForcedIds:
+    """The ids that everybody has on the share. `force user` brings its own group, which `force group` overrides."""
+    uid = gid = None
+    if share.force_user:
+        user = users.user(share.force_user)
+        if user is None:
+            return ForcedIds(problem=f"[{share.name}]: no Unix account for `force user = {share.force_user}`")
+        uid, gid = user.uid, user.gid
+    if share.force_group:
+        gid = users.group(share.force_group.lstrip("@+&"))
+        if gid is None:
+            return ForcedIds(problem=f"[{share.name}]: no Unix group for `force group = {share.force_group}`")
+    return ForcedIds(uid, gid)
+
+
+def share_response(name: str, configuration: Configuration, users: UnixUsers) -> tuple[Parcel, str]:
+    """SHARE_CONFIG_RESPONSE, its handle still to be set, and a line for the log or ''."""
+    share = configuration.share(name)
+    missing = Parcel(Event.SHARE_CONFIG_RESPONSE, fields={"share_name": name})
+    if share is None or not (share.path or share.is_ipc):
+        return missing, ""
+    forced = forced_ids(share, users)
+    if forced.problem:
+        return missing, forced.problem  # never served as another user than the one that was asked for
+    veto = b"".join(pattern.encode() + b"\0" for pattern in share.veto_files)
+    path = b"" if share.is_ipc else share.full_path(configuration.settings).encode()
+    payload = veto + b"\0" + path if veto else path
+    parcel = Parcel(
+        Event.SHARE_CONFIG_RESPONSE,
+        fields={
+            "flags": int(share_flags(share)),
+            "create_mask": share.create_mask,
+            "directory_mask": share.directory_mask,
+            "force_create_mode": share.force_create_mode,
+            "force_directory_mode": share.force_directory_mode,
+            "force_uid": _short_id(forced.uid),
+            "force_gid": _short_id(forced.gid),
+            "share_name": share.name,
+            "payload": payload,
+            "payload_sz": len(payload),
+            "veto_list_sz": len(veto),
+        },
+        options=share_options(share),
+    )
+    if forced.uid is not None:
+        parcel.numbers[Attribute.FORCE_UID] = forced.uid
+    if forced.gid is not None:
+        parcel.numbers[Attribute.FORCE_GID] = forced.gid
+    parcel.numbers[Attribute.ENCRYPT] = int(share.smb3_encryption == "mandatory")
+    parcel.texts[Attribute.COMMENT] = share.comment
+    if share.guest_account:
+        ids = guest(users, share.guest_account)
+        parcel.options["guest uid"], parcel.options["guest gid"] = str(ids.uid), str(ids.gid)
+    return parcel, ""
+
+
+def _short_id(number: int | None) -> int:
+    return NO_ID if number is None or number >= NO_ID else number
+
+
+@dataclass(frozen=True)
+class TreeRequest:
+    """TREE_CONNECT_REQUEST."""
+
+    account: str
+    """'' is the anonymous user."""
+    account_flags: UserFlag
+    share: str
+    peer: str
+
+
+@dataclass(frozen=True)
+class TreeAnswer:
+    """TREE_CONNECT_RESPONSE, and a line for the log or ''."""
+
+    status: TreeStatus
+    flags: TreeFlag = TreeFlag(0)  # noqa: RUF009  immutable
+    note: str = ""
+
+
+def in_list(names: Sequence[str], account: str, unix: UnixUser | None, users: UnixUsers) -> bool:
+    """Whether a list of users and groups (@group, also +group and &group) names this user."""
+    for name in names:
+        if name[:1] in ("@", "+", "&"):
+            gid = users.group(name.lstrip("@+&"))
+            if gid is not None and unix is not None and gid in (*unix.groups, unix.gid):
+                return True
+        elif name.casefold() == account.casefold() and account:
+            return True
+    return False
+
+
+def decide_tree_connect(
+    request: TreeRequest,
+    configuration: Configuration,
+    accounts: Accounts,
+    users: UnixUsers,
+    connections: int,
+) -> TreeAnswer:
+    """May this user use the share from there; `connections` are those that the share has already.
+
+    The order of KSMBD: the share's limit, the client's address, guests, then the lists of users: invalid users before
+    all, then valid users, admin users, read list, write list. A list that holds the user ends the search in that order.
+    """
+    share = configuration.share(request.share)
+    if share is None or not (share.path or share.is_ipc):
+        return TreeAnswer(TreeStatus.NO_SHARE)
+    if not share.is_ipc and connections >= share.max_connections:
+        return TreeAnswer(TreeStatus.TOO_MANY_CONNS)
+    if not admitted(request.peer, share.hosts_allow, share.hosts_deny):
+        return TreeAnswer(TreeStatus.HOST_DENIED)
+    flags = TreeFlag.READ_ONLY if share.read_only else TreeFlag.WRITABLE
+    is_guest = not request.account or bool(request.account_flags & UserFlag.GUEST_ACCOUNT)
+    if share.is_ipc:
+        if not request.account and configuration.settings.restrict_anonymous:
+            return TreeAnswer(TreeStatus.INVALID_USER)
+        return TreeAnswer(TreeStatus.OK, flags | (TreeFlag.GUEST_ACCOUNT if is_guest else TreeFlag(0)))
+    if is_guest:
+        if not share.guest_ok:
+            return TreeAnswer(TreeStatus.INVALID_USER)
+        return TreeAnswer(TreeStatus.OK, flags | TreeFlag.GUEST_ACCOUNT)
+    known = accounts.find(request.account)
+    if known is None:
+        return TreeAnswer(TreeStatus.NO_USER)
+    unix = users.user(known.name)
+    if unix is None and not maps_users(share, users):
+        if not share.guest_ok:
+            note = f"user {known.name} has no Unix account and [{share.name}] no `force user`: refused"
+            return TreeAnswer(TreeStatus.INVALID_USER, note=note)
+        return TreeAnswer(TreeStatus.OK, flags | TreeFlag.GUEST_ACCOUNT)
+    if in_list(share.invalid_users, known.name, unix, users):
+        return TreeAnswer(TreeStatus.INVALID_USER)
+    if share.valid_users and not in_list(share.valid_users, known.name, unix, users):
+        return TreeAnswer(TreeStatus.INVALID_USER)
+    if in_list(share.admin_users, known.name, unix, users):
+        return TreeAnswer(TreeStatus.OK, TreeFlag.WRITABLE | TreeFlag.ADMIN_ACCOUNT)
+    if in_list(share.read_list, known.name, unix, users):
+        return TreeAnswer(TreeStatus.OK, TreeFlag.READ_ONLY)
+    if in_list(share.write_list, known.name, unix, users):
+        return TreeAnswer(TreeStatus.OK, TreeFlag.WRITABLE)
+    return TreeAnswer(TreeStatus.OK, flags)
