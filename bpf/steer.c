@@ -25,7 +25,7 @@ struct worker {                  /* 32 bytes, also laid out in ksmbd/kernel/stee
 BPF_TABLE("lru_hash", struct address, u32, clients, 16384);
 BPF_F_TABLE("array", u32, struct worker, workers, WORKERS_MAX, BPF_F_MMAPABLE);
 BPF_F_TABLE("array", u32, u32, debug_mask, 1, BPF_F_MMAPABLE);
-BPF_ARRAY(decisions, u64, 3);    /* by the client map, by load, left to the kernel; counted while `conn` is toggled on */
+BPF_ARRAY(decisions, u64, 3);    /* by the client map, by load, no worker alive; counted while `conn` is toggled on */
 
 #define SOCKS ((void *)bpf_pseudo_fd(1, SOCKS_FD))
 
@@ -85,6 +85,10 @@ int steer(struct sk_reuseport_md *md)
         count(1);
         return SK_PASS;
     }
+    /* No worker lives. Wait in the queue of one, whichever: it is started again. Left to the kernel's hash the connection
+       could end at a socket of the group that nobody accepts from (the one that `lookup` assigns to). */
     count(2);
-    return SK_PASS;                              /* nothing selected: the kernel's hash decides */
+    best = 0;
+    bpf_sk_select_reuseport(md, SOCKS, &best, 0);
+    return SK_PASS;
 }

@@ -109,7 +109,8 @@ class Map:
     def delete(self, key: bytes) -> bool:
         """Remove an entry; False where there was none."""
         self._key.raw = key
-        return int(_syscall(self._call[0], _MAP_DELETE, self._call[1], 32)) == 0
+        # 16 bytes: descriptor and key alone. A value there, even unused, is refused with EINVAL.
+        return int(_syscall(self._call[0], _MAP_DELETE, self._call[1], 16)) == 0
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """All entries, as far as they stay while one iterates."""
