@@ -156,9 +156,9 @@ class NtlmAcceptor:
         flags = message.flags & self._flags
         if not flags & crypto.NEGOTIATE_KEY_EXCH:
             return key_exchange_key
-        if not message.encrypted_session_key and not flags & (crypto.NEGOTIATE_SIGN | crypto.NEGOTIATE_SEAL):
-            return key_exchange_key  # nothing to protect, nothing exchanged
         if len(message.encrypted_session_key) != 16:
+            if not flags & (crypto.NEGOTIATE_SIGN | crypto.NEGOTIATE_SEAL):
+                return key_exchange_key  # nothing to protect, nothing exchanged
             raise WireError("EncryptedRandomSessionKey is not of 16 bytes")
         return crypto.rc4(key_exchange_key).update(message.encrypted_session_key)
 

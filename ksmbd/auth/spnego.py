@@ -47,18 +47,6 @@ class MechTypeList(univ.SequenceOf):  # type: ignore[misc]
     componentType = univ.ObjectIdentifier()
 
 
-class NegTokenInit(univ.Sequence):  # type: ignore[misc]
-    """NegTokenInit and NegTokenInit2: what differs between the two, fields 3 and 4, stays undecoded."""
-
-    componentType = namedtype.NamedTypes(
-        _optional("mechTypes", 0, univ.Any()),  # undecoded: mechListMIC is over these bytes
-        _optional("reqFlags", 1, univ.BitString()),
-        _optional("mechToken", 2, univ.OctetString()),
-        _optional("third", 3, univ.Any()),
-        _optional("fourth", 4, univ.Any()),
-    )
-
-
 class NegHints(univ.Sequence):  # type: ignore[misc]
     """NegHints (MS-SPNG 2.2.1)."""
 
@@ -68,7 +56,7 @@ class NegHints(univ.Sequence):  # type: ignore[misc]
 
 
 class NegTokenResp(univ.Sequence):  # type: ignore[misc]
-    """NegTokenResp (RFC 4178 4.2.2)."""
+    """NegTokenResp (RFC 4178 4.2.2), as we write it."""
 
     componentType = namedtype.NamedTypes(
         _optional("negState", 0, univ.Enumerated()),
@@ -106,9 +94,27 @@ def _decode(data: bytes, kind: Any) -> tuple[Any, bytes]:
     return value, bytes(rest)
 
 
-def _present(value: Any, name: str) -> Any | None:
-    part = value[name]
-    return part if part.isValue else None
+def _whole(data: bytes, kind: Any) -> Any:
+    value, rest = _decode(data, kind)
+    if rest:
+        raise WireError(f"bytes behind the {type(kind).__name__}")
+    return value
+
+
+def _fields(data: bytes) -> dict[int, bytes]:
+    """The explicitly tagged fields of a SEQUENCE by their number, undecoded: mechListMIC is over the bytes as sent."""
+    content, _ = _unwrap(data, 0x30)
+    fields: dict[int, bytes] = {}
+    while content:
+        number = content[0] - 0xA0
+        if not 0 <= number <= 4 or number in fields:
+            raise WireError(f"field of tag 0x{content[0]:02x}")
+        fields[number], content = _unwrap(content, content[0])
+    return fields
+
+
+def _octets(field: bytes | None) -> bytes | None:
+    return None if field is None else bytes(_whole(field, univ.OctetString()))
 
 
 def is_initial_token(token: bytes) -> bool:
@@ -157,30 +163,27 @@ def parse_init(token: bytes) -> Init:
         mechanism, token = parse_initial(token)
         if mechanism != SPNEGO_OID:
             raise WireError(f"mechanism {mechanism} is not SPNEGO")
-    content, _ = _unwrap(token, _NEG_TOKEN_INIT)
-    value, _ = _decode(content, NegTokenInit())
-    raw = _present(value, "mechTypes")
-    if raw is None:
+    fields = _fields(_unwrap(token, _NEG_TOKEN_INIT)[0])
+    # Field 3 is mechListMIC in RFC 4178 and negHints in MS-SPNG; neither says anything to a server
+    mechanism_list = fields.get(0)
+    if mechanism_list is None:
         raise WireError("NegTokenInit without mechTypes")
-    mechanism_list = bytes(raw)
-    mechanisms, rest = _decode(mechanism_list, MechTypeList())
-    if rest or not 0 < len(mechanisms) <= MAX_MECHANISMS:
+    mechanisms = _whole(mechanism_list, MechTypeList())
+    if not 0 < len(mechanisms) <= MAX_MECHANISMS:
         raise WireError("a MechTypeList that is none")
-    mech_token = _present(value, "mechToken")
-    return Init([str(each) for each in mechanisms], mechanism_list, b"" if mech_token is None else bytes(mech_token))
+    return Init([str(each) for each in mechanisms], mechanism_list, _octets(fields.get(2)) or b"")
 
 
 def parse_response(token: bytes) -> Response:
     """A client's later token."""
     if len(token) > MAX_TOKEN:
         raise WireError("a token of more than 64 KiB")
-    content, _ = _unwrap(token, _NEG_TOKEN_RESP)
-    value, _ = _decode(content, NegTokenResp())
-    state, inner, mic = (_present(value, name) for name in ("negState", "responseToken", "mechListMIC"))
+    fields = _fields(_unwrap(token, _NEG_TOKEN_RESP)[0])
+    state = fields.get(0)
     return Response(
-        None if state is None else int(state),
-        b"" if inner is None else bytes(inner),
-        None if mic is None else bytes(mic),
+        None if state is None else int(_whole(state, univ.Enumerated())),
+        _octets(fields.get(2)) or b"",
+        _octets(fields.get(3)),
     )
 
 

@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+from __future__ import annotations
+
+import os.path
+import sys
+
+sys.path.insert(0, os.path.dirname(__file__))
