@@ -35,7 +35,7 @@ _LOAD, _PENDING, _ALIVE = range(3)
 
 
 def packed_address(text: str) -> bytes:
-    """An address as the maps hold it: 16 bytes, IPv4 as ::ffff:a.b.c.d; a zone (%eth0) is cut off. Raises ValueError."""
+    """An address as the maps hold it: 16 bytes, IPv4 as ::ffff:a.b.c.d, without a zone (%eth0). Raises ValueError."""
     address = ipaddress.ip_address(text.partition("%")[0])
     return address.packed if address.version == 6 else b"\0" * 10 + b"\xff\xff" + address.packed
 
