@@ -79,24 +79,24 @@ def _match_dos(pattern: str, name: str) -> bool:
         for position in reached:
             if position == end:
                 continue
-            token = pattern[position]
-            if token == "*":
+            sign = pattern[position]
+            if sign == "*":
                 following.add(position)
-            elif token == "<":
+            elif sign == "<":
                 # Up to the last period it may go on; that period is the last it takes.
                 if index < last_dot or last_dot < index:
                     following.add(position)
                 else:
                     following.add(position + 1)
-            elif token == '"':
+            elif sign == '"':
                 if character == ".":
                     following.add(position + 1)
-            elif token == "?":
+            elif sign == "?":
                 following.add(position + 1)
-            elif token == ">":
+            elif sign == ">":
                 if character != ".":
                     following.add(position + 1)
-            elif token == character:
+            elif sign == character:
                 following.add(position + 1)
         if not following:
             return False
@@ -113,8 +113,8 @@ def _skip(pattern: str, reached: set[int], name: str, index: int) -> set[int]:
         position = waiting.pop()
         if position == len(pattern):
             continue
-        token = pattern[position]
-        if token in "*<" or (token == '"' and at_end) or (token == ">" and (at_end or at_dot)):
+        sign = pattern[position]
+        if sign in "*<" or (sign == '"' and at_end) or (sign == ">" and (at_end or at_dot)):
             position += 1
             if position not in reached:
                 reached.add(position)

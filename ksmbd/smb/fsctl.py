@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the FSCTL handlers share: the request's fields, the output, and the rules of one code (MS-SMB2 3.3.5.15)."""
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from enum import Enum, auto
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from ksmbd.smb.model import Open
+from ksmbd.smb.ports import File, OpenRef
+from ksmbd.smb.reader import Buffer, Reader
+from ksmbd.smb.request import Request
+from ksmbd.smb.status import (
+    STATUS_BUFFER_TOO_SMALL,
+    STATUS_FILE_CLOSED,
+    STATUS_INVALID_DEVICE_REQUEST,
+    STATUS_INVALID_PARAMETER,
+    STATUS_SUCCESS,
+    NtStatusError,
+)
+from ksmbd.smb.waiting import Future
+
+T = TypeVar("T")
+
+
+class Output(NamedTuple):
+    """What goes into the response's output buffer. An error status with data is sent as an IOCTL Response."""
+
+    data: bytes | bytearray = b""
+    status: int = STATUS_SUCCESS
+
+
+class Control:
+    """One FSCTL request."""
+
+    __slots__ = ("code", "input", "limit", "open_", "request")
+
+    def __init__(self, request: Request, code: int, open_: Open | None, data: Buffer, limit: int) -> None:
+        self.request = request
+        self.code = code
+        self.open_ = open_
+        self.input = data
+        self.limit = limit
+        """MaxOutputResponse."""
+
+    @property
+    def open(self) -> Open:
+        """The open of the FileId; the dispatcher found it for every code that works on one."""
+        if self.open_ is None:
+            raise NtStatusError(STATUS_FILE_CLOSED)
+        return self.open_
+
+    @property
+    def file(self) -> File:
+        """The open's file; STATUS_INVALID_DEVICE_REQUEST for a pipe."""
+        file = self.open.file
+        if file is None:
+            raise NtStatusError(STATUS_INVALID_DEVICE_REQUEST, "a pipe")
+        return file
+
+    @property
+    def ref(self) -> OpenRef:
+        """The open's name in the open table."""
+        return ref_of(self.open)
+
+    def reader(self, size: int) -> Reader:
+        """The input, which must hold `size` bytes at least (STATUS_INVALID_PARAMETER)."""
+        if len(self.input) < size:
+            raise NtStatusError(STATUS_INVALID_PARAMETER, "input too short")
+        return Reader(self.input)
+
+    def need(self, size: int, status: int = STATUS_BUFFER_TOO_SMALL) -> None:
+        """The client must take `size` bytes of output."""
+        if self.limit < size:
+            raise NtStatusError(status, "output too small")
+
+    async def settle(self, future: Future[T]) -> T:
+        """A Future's result, waiting for it; STATUS_FILE_CLOSED if the open was closed meanwhile."""
+        if future.done:
+            return future.result()
+        self.request.go_async()
+        result = await future
+        if self.open_ is not None and self.open_.closed:
+            raise NtStatusError(STATUS_FILE_CLOSED)
+        return result
+
+
+def ref_of(open_: Open) -> OpenRef:
+    """The name in the open table that every open of a file has."""
+    assert open_.ref is not None
+    return open_.ref
+
+
+class Target(Enum):
+    """What a code works on."""
+
+    FILE = auto()
+    PIPE = auto()
+    CONNECTION = auto()
+    """The FileId must be all ones (MS-SMB2 3.3.5.15)."""
+
+
+class Handler(Protocol):
+    """One FSCTL."""
+
+    def __call__(self, control: Control, /) -> Output | Coroutine[Any, Any, Output]: ...
+
+
+class Rule(NamedTuple):
+    """One line of the table in ioctl.py."""
+
+    handler: Handler
+    access: int = 0
+    """Needed in Open.GrantedAccess, any bit of it; 0 = nothing."""
+    writes: bool = False
+    """It changes what is stored, so a read-only share refuses it."""
+    target: Target = Target.FILE

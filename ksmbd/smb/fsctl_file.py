@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""FSCTLs about a file or its volume as a whole: compression, reparse points, object ids, snapshots, volume data."""
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from struct import Struct
+from typing import Final
+
+from ksmbd.smb.constants import DIALECT_210
+from ksmbd.smb.fsctl import Control, Output
+from ksmbd.smb.reader import encode_utf16
+from ksmbd.smb.status import (
+    STATUS_BUFFER_OVERFLOW,
+    STATUS_BUFFER_TOO_SMALL,
+    STATUS_INVALID_DEVICE_REQUEST,
+    STATUS_INVALID_PARAMETER,
+    STATUS_IO_REPARSE_DATA_INVALID,
+    STATUS_IO_REPARSE_TAG_INVALID,
+    STATUS_NOT_SUPPORTED,
+    NtStatusError,
+)
+
+_U16: Final = Struct("<H")
+_REPARSE: Final = Struct("<IHH")
+"""ReparseTag, ReparseDataLength, Reserved (MS-FSCC 2.1.2.2)."""
+_RESILIENCY: Final = Struct("<II")
+_SNAPSHOTS: Final = Struct("<III")
+_NTFS_VOLUME: Final = Struct("<QQQQQIIIIQQQQQ")
+_COMPRESSION_STATES: Final = (0, 1, 2)
+"""NONE, DEFAULT, LZNT1 (MS-FSCC 2.3.18)."""
+_MAX_REPARSE_DATA: Final = 16384
+_GUID_SIZE: Final = 16
+_MICROSOFT_TAG: Final = 0x80000000
+_RESERVED_TAGS: Final = (0, 1)
+_FILE_RECORD: Final = 1024
+
+
+def get_compression(control: Control) -> Output:
+    """FSCTL_GET_COMPRESSION (MS-FSCC 2.3.18)."""
+    control.need(_U16.size)
+    return Output(_U16.pack(control.file.compression()))
+
+
+def set_compression(control: Control) -> Output:
+    """FSCTL_SET_COMPRESSION (MS-FSCC 2.3.69)."""
+    state = control.reader(_U16.size).u16()
+    if state not in _COMPRESSION_STATES:
+        raise NtStatusError(STATUS_INVALID_PARAMETER, "compression format")
+    control.file.set_compression(state)
+    return Output()
+
+
+def get_reparse_point(control: Control) -> Output:
+    """FSCTL_GET_REPARSE_POINT (MS-FSCC 2.3.24)."""
+    tag, data = control.file.reparse_point()
+    if control.limit < _REPARSE.size:
+        raise NtStatusError(STATUS_BUFFER_TOO_SMALL)
+    # The store's data starts behind the fixed header; for other vendors' tags with their GUID.
+    length = len(data) if tag & _MICROSOFT_TAG else max(len(data) - _GUID_SIZE, 0)
+    out = _REPARSE.pack(tag, length, 0) + data
+    return Output(out[: control.limit], STATUS_BUFFER_OVERFLOW) if len(out) > control.limit else Output(out)
+
+
+def _reparse_input(control: Control) -> tuple[int, bytes]:
+    """Tag and data of a REPARSE_DATA_BUFFER or REPARSE_GUID_DATA_BUFFER (MS-FSA 2.1.5.10.37)."""
+    if len(control.input) < _REPARSE.size:
+        raise NtStatusError(STATUS_IO_REPARSE_DATA_INVALID, "no header")
+    reader = control.reader(_REPARSE.size)
+    tag, length, _ = reader.unpack(_REPARSE)
+    if tag in _RESERVED_TAGS:
+        raise NtStatusError(STATUS_IO_REPARSE_TAG_INVALID)
+    guid = 0 if tag & _MICROSOFT_TAG else _GUID_SIZE
+    if reader.remaining != length + guid or length > _MAX_REPARSE_DATA:
+        raise NtStatusError(STATUS_IO_REPARSE_DATA_INVALID, "length")
+    return tag, reader.bytes(length + guid)
+
+
+def set_reparse_point(control: Control) -> Output:
+    """FSCTL_SET_REPARSE_POINT (MS-FSCC 2.3.77)."""
+    tag, data = _reparse_input(control)
+    control.file.set_reparse_point(tag, data)
+    return Output()
+
+
+def delete_reparse_point(control: Control) -> Output:
+    """FSCTL_DELETE_REPARSE_POINT (MS-FSCC 2.3.5): the input names the tag and carries no data."""
+    tag, data = _reparse_input(control)
+    if len(data) not in (0, _GUID_SIZE):
+        raise NtStatusError(STATUS_IO_REPARSE_DATA_INVALID, "data with a deletion")
+    control.file.delete_reparse_point(tag)
+    return Output()
+
+
+def get_object_id(control: Control) -> Output:
+    """FSCTL_GET_OBJECT_ID and FSCTL_CREATE_OR_GET_OBJECT_ID (MS-FSCC 2.1.3.1): every file has one, made of its own id;
+    it was born where it is."""
+    control.need(64, STATUS_INVALID_PARAMETER)
+    own = control.file.object_id().ljust(16, b"\0")[:16]
+    birth_volume = control.file.volume().volume_info().object_id.ljust(16, b"\0")[:16]
+    return Output(own + birth_volume + own + bytes(16))
+
+
+def gmt_token(filetime: int) -> str:
+    """`@GMT-YYYY.MM.DD-HH.MM.SS` of a FILETIME (MS-SMB2 2.2.32.2)."""
+    moment = datetime(1601, 1, 1) + timedelta(microseconds=filetime // 10)  # UTC, like every FILETIME
+    return moment.strftime("@GMT-%Y.%m.%d-%H.%M.%S")
+
+
+def enumerate_snapshots(control: Control) -> Output:
+    """FSCTL_SRV_ENUMERATE_SNAPSHOTS (MS-SMB2 3.3.5.15.1): all tokens, or none and the size that they need."""
+    control.need(16, STATUS_INVALID_PARAMETER)
+    snapshots = sorted(control.file.volume().snapshots(), reverse=True)
+    tokens = encode_utf16("".join(f"{gmt_token(snapshot)}\0" for snapshot in snapshots) + "\0")
+    if not snapshots or control.limit < _SNAPSHOTS.size + len(tokens):
+        return Output(_SNAPSHOTS.pack(len(snapshots), 0, len(tokens)) + bytes(4))
+    return Output(_SNAPSHOTS.pack(len(snapshots), len(snapshots), len(tokens)) + tokens)
+
+
+def get_ntfs_volume_data(control: Control) -> Output:
+    """FSCTL_GET_NTFS_VOLUME_DATA (MS-FSCC 2.3.22): sizes as NTFS tells them; there is no MFT."""
+    control.need(_NTFS_VOLUME.size)
+    volume = control.file.volume().volume_info()
+    cluster = volume.bytes_per_sector * volume.sectors_per_unit
+    sectors = volume.total_units * volume.sectors_per_unit
+    return Output(
+        _NTFS_VOLUME.pack(
+            volume.serial_number, sectors, volume.total_units, volume.available_units, 0, volume.bytes_per_sector,
+            cluster, _FILE_RECORD, 0, 0, 0, 0, 0, 0,
+        )
+    )  # fmt: skip
+
+
+def request_resiliency(control: Control) -> Output:
+    """FSCTL_LMR_REQUEST_RESILIENCY (MS-SMB2 3.3.5.15.9): checked, then refused; durable handles are the way here."""
+    if control.request.connection.dialect < DIALECT_210:
+        raise NtStatusError(STATUS_INVALID_DEVICE_REQUEST)
+    control.reader(_RESILIENCY.size)
+    raise NtStatusError(STATUS_NOT_SUPPORTED, "resilient handles")
+
+
+def not_supported(control: Control) -> Output:
+    """A code that is known, and that this file system does not have."""
+    raise NtStatusError(STATUS_NOT_SUPPORTED)
+
+
+def invalid_device_request(control: Control) -> Output:
+    """A code that the file system does not implement (MS-FSA 2.1.5.10)."""
+    raise NtStatusError(STATUS_INVALID_DEVICE_REQUEST)

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""FSCTLs of named pipes: an RPC call in one round trip, and the wait for an instance (MS-SMB2 3.3.5.15.4 and .10)."""
+from __future__ import annotations
+
+from struct import Struct
+from typing import Final
+
+from ksmbd.smb.create_names import pipe_name
+from ksmbd.smb.fsctl import Control, Output
+from ksmbd.smb.reader import decode_utf16
+from ksmbd.smb.status import STATUS_BUFFER_OVERFLOW, STATUS_INVALID_DEVICE_REQUEST, STATUS_SUCCESS, NtStatusError
+
+_PIPE_WAIT: Final = Struct("<QIBB")
+"""Timeout, NameLength, TimeoutSpecified, Padding (MS-FSCC 2.3.49)."""
+
+
+async def pipe_transceive(control: Control) -> Output:
+    """FSCTL_PIPE_TRANSCEIVE: write the input, read the answer; what does not fit is left for READ."""
+    daemon = control.request.server.daemon
+    future = daemon.rpc_transceive(control.open.pipe_handle, bytes(control.input), control.limit)
+    data, more = await control.settle(future)
+    return Output(data, STATUS_BUFFER_OVERFLOW if more else STATUS_SUCCESS)
+
+
+async def pipe_wait(control: Control) -> Output:
+    """FSCTL_PIPE_WAIT: an instance of a pipe that exists is always free; STATUS_OBJECT_NAME_NOT_FOUND for others."""
+    request = control.request
+    if not request.tree.share.is_pipe:
+        raise NtStatusError(STATUS_INVALID_DEVICE_REQUEST)
+    reader = control.reader(_PIPE_WAIT.size)
+    _, length, _, _ = reader.unpack(_PIPE_WAIT)
+    name = pipe_name(decode_utf16(reader.view(length)))
+    identity = request.session.identity
+    account = identity.account if identity is not None else ""
+    handle = await control.settle(request.server.daemon.rpc_open(name, account, False))
+    request.server.daemon.rpc_close(handle)
+    return Output()

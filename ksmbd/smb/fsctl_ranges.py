@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""FSCTLs about a file's ranges: sparse files, zeros, what is allocated, regions, trim (MS-FSCC 2.3)."""
+from __future__ import annotations
+
+from struct import Struct
+from typing import Final
+
+from ksmbd.smb.fsctl import Control, Output
+from ksmbd.smb.fsctl_copy import WRITE_BREAK
+from ksmbd.smb.status import (
+    STATUS_BUFFER_OVERFLOW,
+    STATUS_BUFFER_TOO_SMALL,
+    STATUS_INVALID_PARAMETER,
+    NtStatusError,
+)
+
+_RANGE: Final = Struct("<qq")
+_TRIM: Final = Struct("<II")
+_TRIM_RANGE: Final = Struct("<QQ")
+_REGION_INPUT: Final = Struct("<qqII")
+_REGION_OUTPUT: Final = Struct("<IIII")
+_REGION: Final = Struct("<qqII")
+FILE_REGION_USAGE_VALID_CACHED_DATA: Final = 0x00000001
+_MAX_SIZE: Final = (1 << 63) - 1
+
+
+def set_sparse(control: Control) -> Output:
+    """FSCTL_SET_SPARSE: without input the flag is set (MS-FSCC 2.3.79)."""
+    if control.file.is_directory:
+        raise NtStatusError(STATUS_INVALID_PARAMETER, "a directory")
+    control.file.set_sparse(not control.input or control.input[0] != 0)
+    return Output()
+
+
+async def set_zero_data(control: Control) -> Output:
+    """FSCTL_SET_ZERO_DATA: FileOffset up to, not including, BeyondFinalZero (MS-FSCC 2.3.85)."""
+    offset, beyond = control.reader(_RANGE.size).unpack(_RANGE)
+    if control.file.is_directory or offset < 0 or beyond < offset:
+        raise NtStatusError(STATUS_INVALID_PARAMETER)
+    if beyond > offset:
+        table = control.request.server.table
+        table.check_io(control.ref, offset, beyond - offset, True)
+        await control.settle(table.break_caching(control.ref, WRITE_BREAK))
+        control.file.zero_data(offset, beyond)
+    return Output()
+
+
+def query_allocated_ranges(control: Control) -> Output:
+    """FSCTL_QUERY_ALLOCATED_RANGES (MS-FSCC 2.3.55): the ranges that hold data, as many as fit."""
+    offset, length = control.reader(_RANGE.size).unpack(_RANGE)
+    if control.file.is_directory or offset < 0 or length < 0 or offset + length > _MAX_SIZE:
+        raise NtStatusError(STATUS_INVALID_PARAMETER)
+    if not length:
+        return Output()
+    ranges = control.file.allocated_ranges(offset, length)
+    room = control.limit // _RANGE.size
+    if ranges and not room:
+        raise NtStatusError(STATUS_BUFFER_TOO_SMALL)
+    data = b"".join(_RANGE.pack(start, size) for start, size in ranges[:room])
+    return Output(data, STATUS_BUFFER_OVERFLOW) if len(ranges) > room else Output(data)
+
+
+def query_file_regions(control: Control) -> Output:
+    """FSCTL_QUERY_FILE_REGIONS (MS-FSCC 2.3.57): all of a Linux file up to its end is valid data, one region."""
+    control.need(_REGION_OUTPUT.size)
+    offset, length, usage = 0, _MAX_SIZE, FILE_REGION_USAGE_VALID_CACHED_DATA
+    if control.input:
+        offset, length, usage, _ = control.reader(_REGION_INPUT.size).unpack(_REGION_INPUT)
+    unknown = usage != FILE_REGION_USAGE_VALID_CACHED_DATA
+    if control.file.is_directory or unknown or offset < 0 or length < 0 or offset + length > _MAX_SIZE:
+        raise NtStatusError(STATUS_INVALID_PARAMETER)
+    end = min(offset + length, control.file.info().end_of_file)
+    if offset >= end:
+        return Output(_REGION_OUTPUT.pack(0, 0, 0, 0))
+    if control.limit < _REGION_OUTPUT.size + _REGION.size:
+        return Output(_REGION_OUTPUT.pack(0, 1, 0, 0), STATUS_BUFFER_OVERFLOW)
+    return Output(_REGION_OUTPUT.pack(0, 1, 1, 0) + _REGION.pack(offset, end - offset, usage, 0))
+
+
+async def file_level_trim(control: Control) -> Output:
+    """FSCTL_FILE_LEVEL_TRIM (MS-FSCC 2.3.15): the client needs these ranges no longer; they read as zeros then."""
+    reader = control.reader(_TRIM.size)
+    key, count = reader.unpack(_TRIM)
+    if control.file.is_directory or key or not count:
+        raise NtStatusError(STATUS_INVALID_PARAMETER)
+    if reader.remaining < count * _TRIM_RANGE.size:
+        raise NtStatusError(STATUS_INVALID_PARAMETER, "fewer ranges than announced")
+    ranges = [reader.unpack(_TRIM_RANGE) for _ in range(count)]
+    if any(offset + length > _MAX_SIZE for offset, length in ranges):
+        raise NtStatusError(STATUS_INVALID_PARAMETER, "beyond the largest file")
+    table = control.request.server.table
+    for offset, length in ranges:
+        if length:
+            table.check_io(control.ref, offset, length, True)
+    await control.settle(table.break_caching(control.ref, WRITE_BREAK))
+    end = control.file.info().end_of_file
+    for offset, length in ranges:
+        beyond = min(offset + length, end)
+        if offset < beyond:
+            control.file.zero_data(offset, beyond)
+    return Output(count.to_bytes(4, "little") if control.limit >= 4 else b"")
