@@ -68,6 +68,15 @@ class Store(Protocol):
         """The files open below a directory."""
         ...
 
+    def recover(self) -> None:
+        """A process that shared the store died: put right what it may have left behind."""
+        ...
+
+    @property
+    def empty(self) -> bool:
+        """Nothing is left anywhere."""
+        ...
+
     def close(self) -> None:
         """Give up what the store has open."""
         ...

@@ -100,5 +100,8 @@ class DictStore:
         """Nothing is left anywhere; for tests of clean-up."""
         return not (self._records or self._locks or self._indexes or self._paths)
 
+    def recover(self) -> None:
+        """As Store.recover: nobody else has this store."""
+
     def close(self) -> None:
         """As Store.close: nothing to give up."""

@@ -210,6 +210,7 @@ class LocalOpenTable:
 
     def worker_died(self, worker: int, epoch: int) -> None:
         """Remove a dead worker's opens, locks and leases; who waited for it goes on. One surviving worker does this."""
+        self._store.recover()
         request = requests.WorkerDied(worker, epoch)
         for file in self._store.files():
             self._apply(file, self._decide(file, request))

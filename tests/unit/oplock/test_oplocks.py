@@ -7,7 +7,6 @@ from itertools import product
 import pytest
 
 from ksmbd.oplock.settings import OplockSettings
-from ksmbd.oplock.store_dict import DictStore
 from ksmbd.smb import constants
 from ksmbd.smb.ports import BreakKind
 
@@ -151,7 +150,6 @@ def test_who_cancels_is_not_opened() -> None:
     second.cancel()
     client.table.close(first)
     world.settle(100.0)
-    assert isinstance(world.store, DictStore)
     assert world.store.empty
 
 
