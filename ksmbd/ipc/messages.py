@@ -102,6 +102,8 @@ def _pack_field(name: str, fmt: str, value: Any) -> bytes:
         if len(data) > size or (isinstance(value, str) and (len(data) == size or "\0" in value)):
             raise ValueError(f"{name}: {len(data)} bytes do not fit {size}")
         return data.ljust(size, b"\0")
+    if isinstance(value, int) and not value:
+        return bytes(struct.calcsize("=" + fmt))
     try:
         return struct.pack("=" + fmt, *value) if isinstance(value, (list, tuple)) else struct.pack("=" + fmt, value)
     except struct.error as error:

@@ -1,0 +1,373 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""NetlinkDaemon over a scripted channel and a clock that the test turns."""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from ksmbd.ipc.channel import Congested, PeerGone
+from ksmbd.ipc.client import HEARTBEAT_IDLE, NetlinkDaemon
+from ksmbd.ipc.codec import Parcel, decode, encode
+from ksmbd.ipc.constants import Attribute, Event, RpcFlag, RpcStatus, ShareFlag, TreeStatus, UserFlag
+from ksmbd.ipc.messages import RPC_CHUNK
+from ksmbd.smb import status
+from ksmbd.smb.status import NtStatusError
+from ksmbd.smb.waiting import Future
+
+
+class FakeChannel:
+    """Keeps what is sent, hands out what the test puts in; everything passes the real codec."""
+
+    def __init__(self) -> None:
+        self.sent: list[Parcel] = []
+        self.incoming: list[Parcel] = []
+        self.error: Exception | None = None
+        self.backlog = 0
+        self.flushed = 0
+
+    def fileno(self) -> int:
+        return 99
+
+    def close(self) -> None:
+        pass
+
+    def send(self, parcel: Parcel) -> None:
+        data = encode(parcel)
+        if self.error is not None:
+            raise self.error
+        self.sent.append(decode(data))
+
+    def flush(self) -> bool:
+        self.flushed += 1
+        if self.error is not None:
+            raise self.error
+        return self.backlog == 0
+
+    def receive(self, limit: int = 64) -> Iterator[Parcel]:
+        taken, self.incoming = self.incoming, []
+        yield from (decode(encode(parcel)) for parcel in taken)
+
+
+class FakeTimer:
+    def __init__(self, when: float, call: Callable[[], None]) -> None:
+        self.when, self.call, self.cancelled = when, call, False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+class FakeClock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.timers: list[FakeTimer] = []
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def filetime(self) -> int:
+        return 0
+
+    def call_later(self, seconds: float, call: Callable[[], None]) -> FakeTimer:
+        timer = FakeTimer(self.now + seconds, call)
+        self.timers.append(timer)
+        return timer
+
+    def turn(self, seconds: float) -> None:
+        end = self.now + seconds
+        while True:
+            due = sorted((t for t in self.timers if t.when <= end and not t.cancelled), key=lambda t: t.when)
+            if not due:
+                break
+            self.now = max(self.now, due[0].when)
+            self.timers.remove(due[0])
+            due[0].call()
+        self.now = end
+
+
+class Bench:
+    def __init__(self, timeout: float = 0) -> None:
+        self.channel, self.clock = FakeChannel(), FakeClock()
+        self.daemon = NetlinkDaemon(self.channel, self.clock, timeout)  # type: ignore[arg-type]
+        self.lost: list[str] = []
+        self.daemon.on_lost = self.lost.append
+        self.daemon.start()
+        assert self.channel.sent.pop().event is Event.HELLO
+
+    def last(self, event: Event) -> Parcel:
+        assert self.channel.sent[-1].event is event
+        return self.channel.sent[-1]
+
+    def reply(self, event: Event, request: Parcel | None = None, extra: dict[str, Any] | None = None, **fields: Any) -> None:
+        handle = (request or self.channel.sent[-1]).handle
+        self.channel.incoming.append(Parcel(event, fields={"handle": handle, **fields}, **(extra or {})))
+        self.daemon.on_readable()
+
+
+def failure(future: Future[Any]) -> int:
+    with pytest.raises(NtStatusError) as caught:
+        future.result()
+    return caught.value.status
+
+
+def test_login_with_groups() -> None:
+    bench = Bench()
+    future = bench.daemon.login("jürgen")
+    assert bench.last(Event.LOGIN_REQUEST).text("account") == "jürgen"
+    flags = int(UserFlag.OK | UserFlag.EXTENSION)
+    bench.reply(Event.LOGIN_RESPONSE, account="Jürgen", status=flags, uid=100000, gid=7, hash=b"h" * 16, hash_sz=16)
+    assert not future.done
+    assert bench.last(Event.LOGIN_REQUEST_EXT).text("account") == "jürgen"
+    bench.reply(Event.LOGIN_RESPONSE_EXT, ngroups=2, payload=(7).to_bytes(4, "little") + (100001).to_bytes(4, "little"))
+    got = future.result()
+    assert (got.account, got.uid, got.gid, got.groups, got.nt_hash) == ("Jürgen", 100000, 7, (7, 100001), b"h" * 16)
+
+
+def test_login_that_cannot_be_a_user_asks_nobody() -> None:
+    bench = Bench()
+    for account in ("x" * 48, "a\0b", "\ud800"):
+        assert bench.daemon.login(account).result().status == UserFlag.BAD_USER
+    assert bench.channel.sent == []
+
+
+def test_contradicting_answer_fails_its_own_request_only() -> None:
+    bench = Bench()
+    first, second = bench.daemon.login("a"), bench.daemon.login("b")
+    requests = list(bench.channel.sent)
+    bench.reply(Event.LOGIN_RESPONSE, requests[0], status=1, hash_sz=500)
+    bench.reply(Event.LOGIN_RESPONSE, requests[1], status=1, account="b")
+    assert failure(first) == status.STATUS_INSUFF_SERVER_RESOURCES
+    assert second.result().account == "b"
+
+
+def share_reply(bench: Bench, **fields: Any) -> None:
+    payload = b"*.tmp\0b*\0" + b"\0" + b"/srv/x"
+    extra = {"numbers": {Attribute.FORCE_UID: 70000, Attribute.ENCRYPT: 1}, "options": {"change notify": "no"}}
+    values: dict[str, Any] = {
+        "flags": int(ShareFlag.AVAILABLE | ShareFlag.WRITEABLE), "share_name": "Docs", "payload": payload,
+        "payload_sz": len(payload), "veto_list_sz": 9, "create_mask": 0o644, **fields,
+    }  # fmt: skip
+    bench.reply(Event.SHARE_CONFIG_RESPONSE, extra=extra, **values)
+
+
+def test_share_config_is_kept_until_reload() -> None:
+    bench = Bench()
+    future = bench.daemon.share_config("docs")
+    share_reply(bench)
+    share = future.result()
+    assert share is not None
+    assert (share.name, share.path, share.veto_files) == ("Docs", "/srv/x", ("*.tmp", "b*"))
+    assert (share.force_uid, share.force_gid, share.encrypt, share.options) == (70000, None, True, {"change notify": "no"})
+    sent = len(bench.channel.sent)
+    assert bench.daemon.share_config("DOCS").result() is share
+    assert len(bench.channel.sent) == sent
+    reloads: list[int] = []
+    bench.daemon.on_reload = lambda: reloads.append(1)
+    bench.channel.incoming.append(Parcel(Event.RELOAD))
+    bench.daemon.on_readable()
+    assert reloads == [1]
+    assert not bench.daemon.share_config("docs").done
+
+
+def test_answer_from_before_a_reload_is_not_kept() -> None:
+    bench = Bench()
+    future = bench.daemon.share_config("docs")
+    request = bench.channel.sent[-1]
+    bench.channel.incoming.append(Parcel(Event.RELOAD))
+    bench.daemon.on_readable()
+    bench.channel.sent.append(request)
+    share_reply(bench)
+    assert future.done
+    assert not bench.daemon.share_config("docs").done
+
+
+def test_no_such_share() -> None:
+    bench = Bench()
+    future = bench.daemon.share_config("none")
+    share_reply(bench, flags=0)
+    assert future.result() is None
+    assert bench.daemon.share_config("x" * 64).result() is None
+
+
+def test_tree_connect() -> None:
+    bench = Bench()
+    future = bench.daemon.tree_connect(1 << 63, 5, "u", 17, "docs", "fe80::1")
+    request = bench.last(Event.TREE_CONNECT_REQUEST)
+    assert (request.fields["session_id"], request.fields["connect_id"], request.fields["flags"]) == (1 << 63, 5, 3)
+    assert (request.text("peer_addr"), request.fields["account_flags"]) == ("fe80::1", 17)
+    bench.reply(Event.TREE_CONNECT_RESPONSE, status=int(TreeStatus.OK), connection_flags=4)
+    assert (future.result().status, future.result().flags) == (0, 4)
+
+
+def test_time_out_is_one_requests() -> None:
+    bench = Bench(timeout=4)
+    future = bench.daemon.login("u")
+    request = bench.channel.sent[-1]
+    bench.clock.turn(3.9)
+    assert not future.done
+    bench.channel.incoming.append(Parcel(Event.HEARTBEAT_REQUEST, fields={"handle": 1}))
+    bench.daemon.on_readable()
+    bench.clock.turn(0.2)
+    assert failure(future) == status.STATUS_IO_TIMEOUT
+    bench.reply(Event.LOGIN_RESPONSE, request, status=1)  # late: nobody waits
+    assert bench.lost == []
+
+
+def test_without_time_out_a_request_waits() -> None:
+    bench = Bench()
+    future = bench.daemon.login("u")
+    bench.clock.turn(100000)
+    assert not future.done
+    assert {p.event for p in bench.channel.sent[1:]} == {Event.HEARTBEAT_REQUEST}
+
+
+def test_silent_mountd_is_lost_after_ipc_timeout() -> None:
+    bench = Bench(timeout=10)
+    bench.clock.turn(9)
+    assert bench.lost == []
+    bench.clock.turn(7)
+    assert len(bench.lost) == 1
+    assert failure(bench.daemon.login("u")) == status.STATUS_INSUFF_SERVER_RESOURCES
+
+
+def test_dead_mountd_fails_all_waiters() -> None:
+    bench = Bench()
+    futures = [bench.daemon.login("u"), bench.daemon.share_config("s")]
+    bench.channel.error = PeerGone()
+    bench.clock.turn(HEARTBEAT_IDLE)
+    assert [failure(future) for future in futures] == [status.STATUS_INSUFF_SERVER_RESOURCES] * 2
+    assert len(bench.lost) == 1
+
+
+def test_congestion_is_refused_and_not_lost() -> None:
+    bench = Bench()
+    bench.channel.error = Congested()
+    assert failure(bench.daemon.login("u")) == status.STATUS_INSUFFICIENT_RESOURCES
+    bench.channel.error = None
+    bench.channel.backlog = 1
+    future = bench.daemon.login("u")
+    bench.clock.turn(0.02)
+    assert bench.channel.flushed >= 2
+    bench.channel.backlog = 0
+    bench.reply(Event.LOGIN_RESPONSE, status=1, account="u")
+    assert future.done
+
+
+def test_handles_do_not_meet_a_predecessors() -> None:
+    assert len({Bench().daemon._next_handle for _ in range(5)}) == 5
+
+
+def test_wrong_kind_of_answer_is_ignored() -> None:
+    bench = Bench()
+    future = bench.daemon.login("u")
+    bench.reply(Event.TREE_CONNECT_RESPONSE)
+    assert not future.done
+    bench.reply(Event.LOGIN_RESPONSE, status=1)
+    assert future.done
+
+
+def test_failed_answer() -> None:
+    bench = Bench()
+    future = bench.daemon.login("u")
+    handle = {Attribute.HANDLE: bench.channel.sent[-1].handle}
+    bench.channel.incoming.append(Parcel(Event.FAILED, numbers=handle))
+    bench.daemon.on_readable()
+    assert failure(future) == status.STATUS_INSUFF_SERVER_RESOURCES
+
+
+def test_cancelled_request_is_forgotten() -> None:
+    bench = Bench()
+    future = bench.daemon.login("u")
+    future.cancel()
+    assert bench.daemon._waiting == {}
+    bench.reply(Event.LOGIN_RESPONSE, status=1)
+
+
+# ------------------------------------------------------------------------------------------------------------- pipes
+
+
+def rpc_reply(bench: Bench, request: Parcel, payload: bytes = b"", state: int = 0) -> None:
+    bench.reply(Event.RPC_RESPONSE, request, flags=state, payload_sz=len(payload), payload=payload)
+
+
+def open_pipe(bench: Bench) -> int:
+    future = bench.daemon.rpc_open("SRVSVC", "u", False)
+    request = bench.last(Event.RPC_REQUEST)
+    assert request.fields["flags"] == RpcFlag.OPEN | RpcFlag.SRVSVC
+    assert request.texts[Attribute.ACCOUNT] == "u"
+    rpc_reply(bench, request)
+    return future.result()
+
+
+def test_pipe_requests_go_one_after_the_other() -> None:
+    bench = Bench()
+    handle = open_pipe(bench)
+    sent = len(bench.channel.sent)
+    write, read = bench.daemon.rpc_write(handle, b"abc"), bench.daemon.rpc_read(handle, 1024)
+    assert len(bench.channel.sent) == sent + 1
+    rpc_reply(bench, bench.channel.sent[-1])
+    assert write.done and not read.done
+    request = bench.channel.sent[-1]
+    assert request.fields["flags"] == RpcFlag.READ | RpcFlag.SRVSVC
+    assert request.numbers[Attribute.SIZE] == 1024
+    rpc_reply(bench, request, b"answer", RpcStatus.MORE_DATA)
+    assert read.result() == (b"answer", True)
+
+
+def test_long_write_is_split() -> None:
+    bench = Bench()
+    handle = open_pipe(bench)
+    data = bytes(range(256)) * (RPC_CHUNK // 256 * 2) + b"end"
+    future = bench.daemon.rpc_transceive(handle, data, 100)
+    parts = []
+    while not future.done:
+        request = bench.last(Event.RPC_REQUEST)
+        parts.append(request.fields["payload"])
+        rpc_reply(bench, request, b"r" if request.fields["flags"] & RpcFlag.IOCTL == RpcFlag.IOCTL else b"")
+    assert b"".join(parts) == data and len(parts) == 3
+    assert future.result() == (b"r", False)
+
+
+def test_unknown_pipes() -> None:
+    bench = Bench()
+    assert failure(bench.daemon.rpc_open("nothing", "u", False)) == status.STATUS_OBJECT_NAME_NOT_FOUND
+    future = bench.daemon.rpc_open("samr", "u", True)
+    request = bench.last(Event.RPC_REQUEST)
+    assert request.fields["flags"] & RpcFlag.RESTRICTED_CONTEXT
+    rpc_reply(bench, request, state=RpcStatus.NOT_IMPLEMENTED)
+    assert failure(future) == status.STATUS_OBJECT_NAME_NOT_FOUND
+    assert failure(bench.daemon.rpc_read(12345, 10)) == status.STATUS_INVALID_HANDLE
+
+
+def test_pipe_is_broken_after_a_time_out() -> None:
+    bench = Bench(timeout=5)
+    handle = open_pipe(bench)
+    future = bench.daemon.rpc_read(handle, 10)
+    bench.clock.turn(3)
+    bench.channel.incoming.append(Parcel(Event.HEARTBEAT_REQUEST, fields={"handle": 1}))
+    bench.daemon.on_readable()
+    bench.clock.turn(2.5)
+    assert failure(future) == status.STATUS_IO_TIMEOUT
+    assert failure(bench.daemon.rpc_read(handle, 10)) == status.STATUS_PIPE_DISCONNECTED
+
+
+def test_close_forgets_the_pipe() -> None:
+    bench = Bench()
+    handle = open_pipe(bench)
+    bench.daemon.rpc_close(handle)
+    assert bench.last(Event.RPC_REQUEST).fields["flags"] == RpcFlag.CLOSE | RpcFlag.SRVSVC
+    rpc_reply(bench, bench.channel.sent[-1])
+    assert bench.daemon._pipes == {}
+
+
+def test_list_request() -> None:
+    bench = Bench()
+    bench.daemon.on_list = lambda what: [{"what": what, "n": str(i)} for i in range(150)]
+    request = Parcel(Event.LIST_REQUEST, numbers={Attribute.HANDLE: 8}, texts={Attribute.REASON: "files"})
+    bench.channel.incoming.append(request)
+    bench.daemon.on_readable()
+    answers = bench.channel.sent
+    assert [len(parcel.rows) for parcel in answers] == [100, 50, 0]
+    assert answers[-1].numbers == {Attribute.HANDLE: 8, Attribute.SIZE: 150}
+    assert answers[0].rows[0] == {"what": "files", "n": "0"}

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""EngineSettings through STARTING_UP and SETTINGS."""
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from ksmbd.ipc.codec import Parcel, decode, encode
+from ksmbd.ipc.constants import Event, GlobalFlag
+from ksmbd.ipc.settings import EngineSettings
+from ksmbd.smb.status import WireError
+
+SETTINGS = EngineSettings(
+    flags=int(GlobalFlag.SMB2_LEASES | GlobalFlag.DURABLE_HANDLE),
+    signing="mandatory",
+    min_prot="SMB2_02",
+    max_prot="SMB3_02",
+    netbios_name="BÄR",
+    work_group="GROUP",
+    server_string="a server",
+    tcp_port=4450,
+    ipc_timeout=7,
+    deadtime=3,
+    file_max=5,
+    smb2_max_write=65536,
+    smb2_max_read=131072,
+    smb2_max_trans=262144,
+    share_fake_fscaps=1,
+    sub_auth=(1, 2, 0xFFFFFFFF),
+    smb2_max_credits=9,
+    smbd_max_io_size=10,
+    max_connections=11,
+    bind_interfaces_only=True,
+    max_ip_connections=12,
+    interfaces=("lo", "eth0"),
+    workers=4,
+    bpf=False,
+    options={"ntlm auth": "ntlmv2-only"},
+)
+
+
+def _through(settings: EngineSettings) -> EngineSettings:
+    start, more = (decode(encode(parcel)) for parcel in settings.parcels())
+    return EngineSettings.from_parcels(start, more)
+
+
+def test_every_field_survives() -> None:
+    defaults = EngineSettings()
+    same = [f.name for f in dataclasses.fields(SETTINGS) if getattr(SETTINGS, f.name) == getattr(defaults, f.name)]
+    assert same == [], "a field left at its default proves nothing"
+    assert _through(SETTINGS) == SETTINGS
+
+
+def test_name_that_does_not_fit() -> None:
+    with pytest.raises(ValueError):
+        encode(dataclasses.replace(SETTINGS, netbios_name="N" * 16).parcels()[0])
+
+
+@pytest.mark.parametrize("field, value", [("signing", 4), ("signing", -1), ("ifc_list_sz", 3)])
+def test_contradictions(field: str, value: int) -> None:
+    start, more = SETTINGS.parcels()
+    start.fields[field] = value
+    with pytest.raises(WireError):
+        EngineSettings.from_parcels(decode(encode(start)), decode(encode(more)))
+
+
+def test_event_order() -> None:
+    assert [parcel.event for parcel in SETTINGS.parcels()] == [Event.STARTING_UP, Event.SETTINGS]
+    assert isinstance(SETTINGS.parcels()[0], Parcel)
