@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Whose rights the file operations of this thread have: fsuid, fsgid and supplementary groups.
+
+The system calls are raw, because libc's setgroups changes all threads of the process. They are skipped when nothing
+changes. Leaving fsuid 0 drops the kernel's file-system capabilities (capabilities(7)), going back restores them. Without
+the right to change them (no root, no CAP_SETUID) operations run as the server's user and one warning says so.
+"""
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, NamedTuple
+
+from ksmbd.kernel.syscalls import fail, number, system_call
+
+log = logging.getLogger("ksmbd.vfs")
+
+
+class Credentials(NamedTuple):
+    """A user for file operations."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...] = ()
+
+
+_fs_call: Final = system_call(ctypes.c_long)
+_groups_call: Final = system_call(ctypes.c_size_t, ctypes.c_void_p)
+_SETFSUID: Final = number("setfsuid")
+_SETFSGID: Final = number("setfsgid")
+_SETGROUPS: Final = number("setgroups")
+
+SERVER: Final = Credentials(os.geteuid(), os.getegid(), tuple(os.getgroups()))
+"""The server's own."""
+
+
+class _Current(threading.local):
+    def __init__(self) -> None:
+        # A new thread starts with the credentials of the thread that made it, which are not known here.
+        self.credentials: Credentials | None = SERVER if threading.current_thread() is threading.main_thread() else None
+
+
+_current: Final = _Current()
+_arrays: dict[tuple[int, ...], ctypes.Array[ctypes.c_uint32]] = {}
+_warned = False
+
+
+def _can_impersonate() -> bool:
+    if os.geteuid() != 0 or _SETFSUID is None or _SETFSGID is None or _SETGROUPS is None:
+        return False
+    previous = int(_fs_call(_SETFSUID, -1))
+    _fs_call(_SETFSUID, 65534)
+    changed = int(_fs_call(_SETFSUID, -1)) == 65534
+    _fs_call(_SETFSUID, previous)
+    return changed
+
+
+POSSIBLE: Final = _can_impersonate()
+"""Whether this process can act as other users."""
+
+
+def assume(credentials: Credentials) -> None:
+    """Let this thread's file operations have these rights from now on. Raises OSError where the kernel refuses."""
+    current = _current.credentials
+    if current is credentials or current == credentials:
+        return
+    if not POSSIBLE:
+        _warn(credentials)
+        return
+    if current is None or current.groups != credentials.groups:
+        groups = _arrays.get(credentials.groups)
+        if groups is None:
+            if len(_arrays) > 4096:
+                _arrays.clear()
+            groups = (ctypes.c_uint32 * len(credentials.groups))(*credentials.groups)
+            _arrays[credentials.groups] = groups
+        _current.credentials = None  # unknown until all three are set
+        if _groups_call(_SETGROUPS, len(groups), groups) < 0:
+            raise fail("setgroups")
+    _current.credentials = None
+    _fs_call(_SETFSGID, credentials.gid)
+    _fs_call(_SETFSUID, credentials.uid)
+    # setfsuid and setfsgid report no error: they return what held before, so ask again.
+    if int(_fs_call(_SETFSUID, -1)) & 0xFFFFFFFF != credentials.uid:
+        raise PermissionError(1, "setfsuid")
+    _current.credentials = credentials
+
+
+def as_server() -> None:
+    """Give this thread the server's own rights again."""
+    assume(SERVER)
+
+
+@contextmanager
+def privileged() -> Iterator[None]:
+    """Run a block with the server's rights, then go back to those before. Where impersonation is off: no change."""
+    before = _current.credentials
+    assume(SERVER)
+    try:
+        yield
+    finally:
+        if before is not None:
+            assume(before)
+
+
+def _warn(credentials: Credentials) -> None:
+    global _warned
+    if not _warned and (credentials.uid, credentials.gid) != (SERVER.uid, SERVER.gid):
+        _warned = True
+        log.warning(
+            "cannot act as other users (not root, or no CAP_SETUID and CAP_SETGID): all file operations run as uid %d",
+            SERVER.uid,
+        )

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""statx(2): one call for everything that a client can ask of a file, birth time included."""
+from __future__ import annotations
+
+import ctypes
+import threading
+from struct import Struct
+from typing import Final, NamedTuple
+
+from ksmbd.kernel.syscalls import AT_EMPTY_PATH, AT_NO_AUTOMOUNT, AT_SYMLINK_NOFOLLOW, fail, function
+
+STATX_BASIC_STATS: Final = 0x7FF
+STATX_BTIME: Final = 0x800
+STATX_MNT_ID: Final = 0x1000
+STATX_SUBVOL: Final = 0x8000
+STATX_ATTR_COMPRESSED: Final = 0x4
+STATX_ATTR_IMMUTABLE: Final = 0x10
+STATX_ATTR_APPEND: Final = 0x20
+STATX_ATTR_MOUNT_ROOT: Final = 0x2000
+
+# struct statx of linux/stat.h: mask, blksize, attributes, nlink, uid, gid, mode, ino, size, blocks, attributes_mask,
+# four times (seconds, nanoseconds), rdev, dev, mnt_id, two alignments, subvol.
+_LAYOUT: Final = Struct("=IIQIIIH2xQQQQqI4xqI4xqI4xqI4xIIIIQIIQ")
+_MASK: Final = STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID | STATX_SUBVOL
+_SIZE: Final = 256
+
+S_IFMT: Final = 0o170000
+S_IFREG: Final = 0o100000
+S_IFDIR: Final = 0o040000
+S_IFLNK: Final = 0o120000
+
+
+class Stat(NamedTuple):
+    """What statx says. Times are seconds and nanoseconds; `btime` is (0, 0) where the file system keeps none."""
+
+    mask: int
+    block_size: int
+    attributes: int
+    nlink: int
+    uid: int
+    gid: int
+    mode: int
+    ino: int
+    size: int
+    blocks: int
+    """Of 512 bytes."""
+    attributes_mask: int
+    atime: int
+    atime_ns: int
+    btime: int
+    btime_ns: int
+    ctime: int
+    ctime_ns: int
+    mtime: int
+    mtime_ns: int
+    rdev_major: int
+    rdev_minor: int
+    dev_major: int
+    dev_minor: int
+    mnt_id: int
+    dio_mem_align: int
+    dio_offset_align: int
+    subvolume: int
+
+    @property
+    def dev(self) -> int:
+        """The device as one number, as os.makedev composes it."""
+        return self.dev_major << 20 | self.dev_minor
+
+
+class _Buffers(threading.local):
+    def __init__(self) -> None:
+        self.buffer = ctypes.create_string_buffer(_SIZE)
+
+
+_buffers: Final = _Buffers()
+_statx: Final = function(
+    "statx", ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_uint, ctypes.c_void_p
+)
+_ENTRY: Final = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT
+_HANDLE: Final = AT_EMPTY_PATH | AT_NO_AUTOMOUNT
+_unpack: Final = _LAYOUT.unpack_from
+_new: Final = tuple.__new__
+
+
+def stat_at(directory: int, name: bytes) -> Stat:
+    """The entry `name` of `directory`, a symbolic link itself. Raises OSError."""
+    buffer = _buffers.buffer
+    if _statx(directory, name, _ENTRY, _MASK, buffer):
+        raise fail()
+    return _new(Stat, _unpack(buffer))
+
+
+def stat_fd(fd: int) -> Stat:
+    """The file of a descriptor, opened with O_PATH or otherwise. Raises OSError."""
+    buffer = _buffers.buffer
+    if _statx(fd, b"", _HANDLE, _MASK, buffer):
+        raise fail()
+    return _new(Stat, _unpack(buffer))

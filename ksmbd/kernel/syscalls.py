@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""libc with declared argument types, and system-call numbers for what libc does not offer or offers per process only.
+
+Every call returns -1 on failure with errno in `ctypes.get_errno()`; `check` turns that into OSError.
+"""
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+from typing import Any, Final
+
+libc: Final = ctypes.CDLL(None, use_errno=True)
+
+_ASM_GENERIC: Final = {"setfsuid": 151, "setfsgid": 152, "setgroups": 159, "utimensat": 88, "capget": 90, "capset": 91}
+_NUMBERS: Final[dict[str, dict[str, int]]] = {
+    "x86_64": {"setfsuid": 122, "setfsgid": 123, "setgroups": 116, "utimensat": 280, "capget": 125, "capset": 126},
+    "aarch64": _ASM_GENERIC,
+    "riscv64": _ASM_GENERIC,
+    "loongarch64": _ASM_GENERIC,
+}
+# Since Linux 5.1 a new system call has the same number everywhere (but on alpha).
+_COMMON: Final = {
+    "openat2": 437, "faccessat2": 439, "cachestat": 451, "fchmodat2": 452, "getxattrat": 464,
+}  # fmt: skip
+
+AT_FDCWD: Final = -100
+AT_SYMLINK_NOFOLLOW: Final = 0x100
+AT_EACCESS: Final = 0x200
+AT_REMOVEDIR: Final = 0x200
+AT_SYMLINK_FOLLOW: Final = 0x400
+AT_NO_AUTOMOUNT: Final = 0x800
+AT_EMPTY_PATH: Final = 0x1000
+O_PATH: Final = 0o10000000
+O_CLOEXEC: Final = os.O_CLOEXEC
+O_NOFOLLOW: Final = os.O_NOFOLLOW
+O_DIRECTORY: Final = os.O_DIRECTORY
+
+
+def number(name: str) -> int | None:
+    """The system call's number on this machine, None where it is not known."""
+    return _COMMON.get(name) or _NUMBERS.get(platform.machine(), {}).get(name)
+
+
+def function(name: str, *argtypes: Any, restype: Any = ctypes.c_int) -> Any:
+    """libc's function with its types, or None where this libc lacks it."""
+    try:
+        found = libc[name]
+    except AttributeError:
+        return None
+    found.argtypes = argtypes
+    found.restype = restype
+    return found
+
+
+def system_call(*argtypes: Any) -> Any:
+    """A `syscall(number, ...)` of its own with these argument types (each has its own, so they can differ)."""
+    found = ctypes.CDLL(None, use_errno=True)["syscall"]
+    found.argtypes = (ctypes.c_long, *argtypes)
+    found.restype = ctypes.c_long
+    return found
+
+
+def fail(detail: str = "") -> OSError:
+    """The OSError for the errno of the call that just failed."""
+    number_ = ctypes.get_errno()
+    return OSError(number_, os.strerror(number_), detail or None)
+
+
+def check(result: int) -> int:
+    """`result`, or OSError where it is negative."""
+    if result < 0:
+        raise fail()
+    return result

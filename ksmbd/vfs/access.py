@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Who may open what: the stored NT ACL where the share keeps one, else the Unix permissions as the kernel sees them.
+
+The kernel has the last word either way, because files are opened with the user's own rights. This module also is the one
+place that writes security.NTACL: the kernel lets the server write it on behalf of anybody, so `store` demands that the
+handle was granted WRITE_DAC or WRITE_OWNER.
+"""
+from __future__ import annotations
+
+import errno
+import os
+from collections import OrderedDict
+from dataclasses import replace
+from typing import Final
+
+from ksmbd.kernel import credentials
+from ksmbd.kernel.credentials import Credentials
+from ksmbd.kernel.files import R_OK, W_OK, X_OK, access_fd, chown_fd, get_attribute
+from ksmbd.kernel.stat import S_IFDIR, S_IFMT, Stat, stat_fd
+from ksmbd.smb.constants import (
+    ACCESS_SYSTEM_SECURITY,
+    DACL_SECURITY_INFORMATION,
+    DELETE,
+    FILE_ALL_ACCESS,
+    FILE_APPEND_DATA,
+    FILE_DELETE_CHILD,
+    FILE_EXECUTE,
+    FILE_GENERIC_READ,
+    FILE_GENERIC_WRITE,
+    FILE_LIST_DIRECTORY,
+    FILE_READ_ATTRIBUTES,
+    FILE_READ_DATA,
+    FILE_WRITE_ATTRIBUTES,
+    FILE_WRITE_DATA,
+    FILE_WRITE_EA,
+    GROUP_SECURITY_INFORMATION,
+    MAXIMUM_ALLOWED,
+    OWNER_SECURITY_INFORMATION,
+    READ_CONTROL,
+    SACL_SECURITY_INFORMATION,
+    SYNCHRONIZE,
+    WRITE_DAC,
+    WRITE_OWNER,
+)
+from ksmbd.smb.ports import Clock
+from ksmbd.smb.security_descriptor import (
+    Privilege,
+    SecurityDescriptor,
+    Token,
+    inherit,
+    maximal_access,
+    parse_security_descriptor,
+)
+from ksmbd.smb.status import (
+    STATUS_ACCESS_DENIED,
+    STATUS_INVALID_OWNER,
+    STATUS_PRIVILEGE_NOT_HELD,
+    NtStatusError,
+)
+from ksmbd.vfs import ntacl, posix_acl
+from ksmbd.vfs.idmap import IdMap
+from ksmbd.vfs.options import ShareOptions
+
+WRITE_RIGHTS: Final = (
+    FILE_WRITE_DATA | FILE_APPEND_DATA | FILE_WRITE_EA | FILE_WRITE_ATTRIBUTES | FILE_DELETE_CHILD | DELETE | WRITE_DAC
+    | WRITE_OWNER
+)  # fmt: skip
+"""What a read-only share never grants."""
+_STICKY: Final = 0o1000
+_CACHED: Final = 1024
+_S_ISGID: Final = 0o2000
+
+
+class Access:
+    """Decides for one user on one share."""
+
+    __slots__ = ("_cache", "_clock", "_rights", "credentials", "idmap", "options", "root", "token")
+
+    def __init__(
+        self, options: ShareOptions, idmap: IdMap, token: Token, user: Credentials, clock: Clock
+    ) -> None:
+        self.options = options
+        self.idmap = idmap
+        self.token = token
+        self.credentials = user
+        self.root = user.uid == 0 or (not credentials.POSSIBLE and credentials.SERVER.uid == 0)
+        """Nothing is refused to root (`admin users`), as in Samba."""
+        self._clock = clock
+        self._rights: OrderedDict[bytes, tuple[SecurityDescriptor, int]] = OrderedDict()
+        self._cache = _CACHED
+
+    # ---------------------------------------------------------------------------------------------- descriptors
+
+    def stored(self, fd: int, path_only: bool, stat: Stat) -> SecurityDescriptor | None:
+        """The descriptor kept with a file, None where there is none or its permissions were changed locally since."""
+        found = self._stored(fd, path_only, stat)
+        return found[0] if found is not None else None
+
+    def _stored(self, fd: int, path_only: bool, stat: Stat) -> tuple[SecurityDescriptor, int] | None:
+        if not self.options.acl_xattr:
+            return None
+        data = self._read_attribute(fd, path_only)
+        if data is None:
+            return None
+        acl = ntacl.decode(data)
+        if acl is None or not ntacl.matches(acl, posix_acl.blob(fd, path_only, stat)):
+            return None
+        known = self._rights.get(acl.descriptor)
+        if known is not None:
+            self._rights.move_to_end(acl.descriptor)
+            return known
+        try:
+            descriptor = parse_security_descriptor(acl.descriptor)
+        except NtStatusError:
+            return None
+        known = self._rights[acl.descriptor] = (descriptor, maximal_access(descriptor, self.token))
+        if len(self._rights) > self._cache:
+            self._rights.popitem(last=False)
+        return known
+
+    def _read_attribute(self, fd: int, path_only: bool) -> bytes | None:
+        try:
+            return get_attribute(fd, self.options.acl_name, path_only, 1024)
+        except PermissionError:
+            with credentials.privileged():
+                return get_attribute(fd, self.options.acl_name, path_only, 1024)
+
+    def descriptor(self, fd: int, path_only: bool, stat: Stat) -> SecurityDescriptor:
+        """The descriptor that clients see."""
+        return self.stored(fd, path_only, stat) or posix_acl.synthesise(fd, path_only, stat, self.idmap)
+
+    # ---------------------------------------------------------------------------------------------------- rights
+
+    def maximal(self, fd: int, path_only: bool, stat: Stat, parent: int | None) -> int:
+        """Every right that the user has on an open file; `parent` is its directory (None for the share's root)."""
+        if self.root:
+            return FILE_ALL_ACCESS
+        found = self._stored(fd, path_only, stat)
+        granted = found[1] if found is not None else self._unix_rights(fd, stat)
+        if not granted & DELETE and self.may_unlink(parent, stat):
+            granted |= DELETE
+        if not granted & FILE_READ_ATTRIBUTES and parent is not None and access_fd(parent, R_OK):
+            granted |= FILE_READ_ATTRIBUTES  # MS-FSA 2.1.5.1.2: FILE_LIST_DIRECTORY on the parent is enough
+        return granted
+
+    def grant(self, fd: int, path_only: bool, stat: Stat, parent: int | None, desired: int, read_only: bool) -> int:
+        """The access of an open for `desired` (MS-FSA 2.1.5.1.2.1). STATUS_ACCESS_DENIED, STATUS_PRIVILEGE_NOT_HELD."""
+        extra = 0
+        if desired & ACCESS_SYSTEM_SECURITY:
+            if not self.token.privileges & Privilege.SECURITY:
+                raise NtStatusError(STATUS_PRIVILEGE_NOT_HELD, "ACCESS_SYSTEM_SECURITY")
+            extra = ACCESS_SYSTEM_SECURITY
+        wanted = desired & ~(MAXIMUM_ALLOWED | ACCESS_SYSTEM_SECURITY)
+        if read_only and wanted & WRITE_RIGHTS:
+            raise NtStatusError(STATUS_ACCESS_DENIED, "read-only share")
+        maximum = self.maximal(fd, path_only, stat, parent) | SYNCHRONIZE
+        if read_only:
+            maximum &= ~WRITE_RIGHTS
+        if wanted & ~maximum:
+            raise NtStatusError(STATUS_ACCESS_DENIED, f"0x{wanted & ~maximum:08x} not granted")
+        return (maximum if desired & MAXIMUM_ALLOWED else wanted) | extra
+
+    def _unix_rights(self, fd: int, stat: Stat) -> int:
+        owner = stat.uid == self.credentials.uid
+        if owner:
+            bits = stat.mode >> 6 & 7
+        else:
+            # Groups, ACLs, NFS: the kernel knows.
+            bits = (
+                (4 if access_fd(fd, R_OK) else 0) | (2 if access_fd(fd, W_OK) else 0) | (1 if access_fd(fd, X_OK) else 0)
+            )
+        if bits == 7:
+            # Full control, as Samba shows it (`acl map full control`). What Unix keeps to the owner is refused when it is
+            # tried: by `store`, and by LocalFile.check_delete.
+            return FILE_ALL_ACCESS
+        granted = READ_CONTROL | SYNCHRONIZE | FILE_READ_ATTRIBUTES
+        if bits & 4:
+            granted |= FILE_GENERIC_READ | FILE_EXECUTE
+        if bits & 2:
+            granted |= FILE_GENERIC_WRITE | FILE_DELETE_CHILD
+        if bits & 1:
+            granted |= FILE_EXECUTE
+        if owner:
+            granted |= WRITE_DAC | WRITE_OWNER | DELETE | FILE_WRITE_ATTRIBUTES
+        return granted
+
+    def may_unlink(self, parent: int | None, stat: Stat) -> bool:
+        """Whether the directory lets the user remove a file from it. Raises OSError."""
+        if self.root:
+            return True
+        if parent is None:
+            return False
+        directory = stat_fd(parent)
+        if not access_fd(parent, W_OK | X_OK):
+            return False
+        uid = self.credentials.uid
+        if directory.mode & _STICKY and uid not in (stat.uid, directory.uid):
+            return False
+        found = self._stored(parent, True, directory)
+        return found is None or bool(found[1] & FILE_DELETE_CHILD)
+
+    def check_parent(self, parent: int, right: int) -> None:
+        """STATUS_ACCESS_DENIED where the directory's stored ACL refuses ADD_FILE, ADD_SUBDIRECTORY or DELETE_CHILD."""
+        if self.root or not self.options.acl_xattr:
+            return
+        found = self._stored(parent, True, stat_fd(parent))
+        if found is not None and right & ~found[1]:
+            raise NtStatusError(STATUS_ACCESS_DENIED, "the directory's ACL")
+
+    # ---------------------------------------------------------------------------------------------------- changes
+
+    def new_file(self, fd: int, path_only: bool, parent: int, given: bytes | None) -> None:
+        """Give a file that was just made its descriptor: what the client sent, and what the directory passes on."""
+        creator = parse_security_descriptor(given) if given else None
+        if not self.options.acl_xattr:
+            if creator is not None:
+                self._apply(fd, path_only, stat_fd(fd), creator, _given(creator))
+            return
+        stat = stat_fd(fd)
+        directory = self.stored(parent, True, stat_fd(parent))
+        if creator is None and (directory is None or directory.dacl is None):
+            return
+        if directory is not None and directory.dacl is None:
+            directory = None
+        is_directory = stat.mode & S_IFMT == S_IFDIR
+        default = posix_acl.synthesise(fd, path_only, stat, self.idmap).dacl
+        descriptor = inherit(
+            directory, self.idmap.user_sid(stat.uid), self.idmap.group_sid(stat.gid), is_directory, creator, default
+        )
+        self._apply(fd, path_only, stat, descriptor, _given(descriptor))
+        self._write(fd, path_only, descriptor)
+
+    def store(
+        self, fd: int, path_only: bool, granted: int, information: int, new: SecurityDescriptor
+    ) -> None:
+        """SET_INFO of a security descriptor (MS-FSA 2.1.5.17) through a handle with the access `granted`."""
+        needed = 0
+        if information & (OWNER_SECURITY_INFORMATION | GROUP_SECURITY_INFORMATION):
+            needed |= WRITE_OWNER
+        if information & DACL_SECURITY_INFORMATION:
+            needed |= WRITE_DAC
+        if information & SACL_SECURITY_INFORMATION:
+            needed |= ACCESS_SYSTEM_SECURITY
+        if needed & ~granted:
+            raise NtStatusError(STATUS_ACCESS_DENIED, f"0x{needed & ~granted:08x} not granted")
+        stat = stat_fd(fd)
+        current = self.stored(fd, path_only, stat)
+        if current is None:
+            if not self.root and stat.uid != self.credentials.uid:
+                raise NtStatusError(STATUS_ACCESS_DENIED, "only the owner may change Unix permissions")
+            current = posix_acl.synthesise(fd, path_only, stat, self.idmap)
+        if information & OWNER_SECURITY_INFORMATION and new.owner is not None and new.owner != current.owner:
+            may = self.token.holds(new.owner) or self.token.privileges & Privilege.RESTORE
+            if not may:
+                raise NtStatusError(STATUS_INVALID_OWNER, str(new.owner))
+        merged = current.with_parts(new, information)
+        self._apply(fd, path_only, stat, merged, information)
+        if self.options.acl_xattr:
+            self._write(fd, path_only, merged)
+
+    def _apply(self, fd: int, path_only: bool, stat: Stat, descriptor: SecurityDescriptor, information: int) -> None:
+        """Bring owner, group and permissions near to the descriptor. The access was checked by the caller."""
+        uid = self.idmap.uid(descriptor.owner) if descriptor.owner is not None else None
+        gid = self.idmap.gid(descriptor.group) if descriptor.group is not None else None
+        new_uid = uid if uid is not None and information & OWNER_SECURITY_INFORMATION else stat.uid
+        new_gid = gid if gid is not None and information & GROUP_SECURITY_INFORMATION else stat.gid
+        with credentials.privileged():
+            if (new_uid, new_gid) != (stat.uid, stat.gid):
+                chown_fd(fd, new_uid, new_gid)
+            if information & DACL_SECURITY_INFORMATION:
+                entries = posix_acl.from_dacl(descriptor.dacl, new_uid, new_gid, self.idmap)
+                posix_acl.write(fd, path_only, entries, stat.mode)
+
+    def _write(self, fd: int, path_only: bool, descriptor: SecurityDescriptor) -> None:
+        """The only writer of the ACL attribute."""
+        target: int | str = f"/proc/self/fd/{fd}" if path_only else fd
+        with credentials.privileged():
+            blob = posix_acl.blob(fd, path_only, stat_fd(fd))
+            data = ntacl.encode(replace(descriptor).encode(), blob, self._clock.filetime())
+            try:
+                os.setxattr(target, self.options.acl_name, data)
+            except OSError as error:
+                # Without the right to write security.*, or without attributes at all, the permissions alone stand.
+                if error.errno not in (errno.EPERM, errno.EOPNOTSUPP):
+                    raise
+
+
+def _given(descriptor: SecurityDescriptor) -> int:
+    return (
+        (OWNER_SECURITY_INFORMATION if descriptor.owner is not None else 0)
+        | (GROUP_SECURITY_INFORMATION if descriptor.group is not None else 0)
+        | DACL_SECURITY_INFORMATION
+    )
+
+
+__all__ = ["FILE_LIST_DIRECTORY", "FILE_READ_DATA", "WRITE_RIGHTS", "Access"]

@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a file's Stat and extended attributes mean to a client: FileInfo, DOS attributes, EAs.
+
+Functions over a descriptor; `path_only` says that it was opened with O_PATH, which xattr calls take by way of /proc.
+"""
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Sequence
+from typing import Final
+
+from ksmbd.kernel import credentials
+from ksmbd.kernel.files import get_attribute
+from ksmbd.kernel.stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, STATX_ATTR_COMPRESSED, STATX_BTIME, Stat
+from ksmbd.smb.constants import (
+    FILE_ATTRIBUTE_ARCHIVE,
+    FILE_ATTRIBUTE_COMPRESSED,
+    FILE_ATTRIBUTE_DIRECTORY,
+    FILE_ATTRIBUTE_HIDDEN,
+    FILE_ATTRIBUTE_NORMAL,
+    FILE_ATTRIBUTE_NOT_CONTENT_INDEXED,
+    FILE_ATTRIBUTE_OFFLINE,
+    FILE_ATTRIBUTE_READONLY,
+    FILE_ATTRIBUTE_REPARSE_POINT,
+    FILE_ATTRIBUTE_SPARSE_FILE,
+    FILE_ATTRIBUTE_SYSTEM,
+    FILE_ATTRIBUTE_TEMPORARY,
+)
+from ksmbd.smb.ports import FileInfo
+from ksmbd.smb.status import (
+    STATUS_EA_TOO_LARGE,
+    STATUS_EAS_NOT_SUPPORTED,
+    STATUS_INVALID_EA_NAME,
+    NtStatusError,
+)
+from ksmbd.vfs import dosattrib
+from ksmbd.vfs.dosattrib import NOTHING, DosAttributes
+from ksmbd.vfs.errors import to_status
+from ksmbd.vfs.options import ShareOptions
+from ksmbd.vfs.times import to_filetime
+
+SETTABLE: Final = (
+    FILE_ATTRIBUTE_READONLY | FILE_ATTRIBUTE_HIDDEN | FILE_ATTRIBUTE_SYSTEM | FILE_ATTRIBUTE_ARCHIVE
+    | FILE_ATTRIBUTE_TEMPORARY | FILE_ATTRIBUTE_OFFLINE | FILE_ATTRIBUTE_NOT_CONTENT_INDEXED
+)  # fmt: skip
+"""Attributes that SET_INFO and CREATE may set (MS-FSCC 2.6)."""
+STORED: Final = SETTABLE | FILE_ATTRIBUTE_SPARSE_FILE | FILE_ATTRIBUTE_DIRECTORY | FILE_ATTRIBUTE_REPARSE_POINT
+
+STREAM_PREFIX: Final = "user.DosStream."
+REPARSE_NAME: Final = "user.SmbReparse"
+OBJECT_ID_NAME: Final = "user.SmbObjectId"
+_PRIVATE: Final = frozenset(("user.dosattrib", "user.samba_pai", "user.dosattributes", REPARSE_NAME.lower(),
+                             OBJECT_ID_NAME.lower()))  # fmt: skip
+_EA_LARGEST: Final = 65535
+
+# MS-FSCC 2.1.2.1; tags of WSL's special files as KSMBD shows them
+IO_REPARSE_TAG_SYMLINK: Final = 0xA000000C
+SPECIAL_TAGS: Final = {
+    S_IFLNK: IO_REPARSE_TAG_SYMLINK, 0o140000: 0x80000023, 0o010000: 0x80000024, 0o020000: 0x80000025, 0o060000: 0x80000026,
+}  # fmt: skip
+
+
+def target_of(fd: int, path_only: bool) -> int | str:
+    """What os.*xattr take for an open file."""
+    return f"/proc/self/fd/{fd}" if path_only else fd
+
+
+# ------------------------------------------------------------------------------------------------ DOS attributes
+
+
+def read_dos(fd: int, path_only: bool, options: ShareOptions) -> DosAttributes:
+    """The stored attributes and creation time, NOTHING where none are."""
+    if not options.store_dos_attributes:
+        return NOTHING
+    try:
+        data = get_attribute(fd, dosattrib.NAME, path_only)
+    except OSError:
+        # No read permission: attributes are visible to who may open the file at all.
+        with credentials.privileged():
+            try:
+                data = get_attribute(fd, dosattrib.NAME, path_only)
+            except OSError:
+                return NOTHING
+    return NOTHING if data is None else dosattrib.decode(data)
+
+
+def write_dos(fd: int, path_only: bool, options: ShareOptions, attributes: int, creation: int) -> None:
+    """Store them. Whether the user may is decided by the handle's access; so a refusal by the Unix mode is overridden."""
+    if not options.store_dos_attributes:
+        return
+    data = dosattrib.encode(attributes & STORED, creation)
+    target = target_of(fd, path_only)
+    name = dosattrib.NAME
+    try:
+        os.setxattr(target, name, data)
+    except PermissionError:
+        with credentials.privileged():
+            try:
+                os.setxattr(target, name, data)
+            except OSError as error:
+                if error.errno != errno.EPERM:  # user.* on special files and links
+                    raise to_status(error) from error
+    except OSError as error:
+        if error.errno != errno.EOPNOTSUPP:
+            raise to_status(error) from error
+
+
+def creation_time(stat: Stat, dos: DosAttributes) -> int:
+    """Stored, else the birth time, else the oldest time there is."""
+    if dos.creation_time is not None:
+        return dos.creation_time
+    if stat.mask & STATX_BTIME and stat.btime:
+        return to_filetime(stat.btime, stat.btime_ns)
+    return min(to_filetime(stat.mtime, stat.mtime_ns), to_filetime(stat.ctime, stat.ctime_ns))
+
+
+def hidden(name: str, options: ShareOptions) -> bool:
+    """Whether `hide dot files` or `hide files` hides a name."""
+    if options.hide_dot_files and name[:1] == "." and name not in (".", ".."):
+        return True
+    return bool(options.hide) and options.hide.match(name)
+
+
+def attributes_of(stat: Stat, dos: DosAttributes, name: str, options: ShareOptions) -> int:
+    """FileAttributes (MS-FSCC 2.6), never 0."""
+    kind = stat.mode & S_IFMT
+    stored = dos.attributes
+    if stored is None:
+        attributes = FILE_ATTRIBUTE_ARCHIVE if kind == S_IFREG else 0
+    else:
+        attributes = stored & STORED
+    if kind == S_IFDIR:
+        attributes = attributes & ~(FILE_ATTRIBUTE_SPARSE_FILE | FILE_ATTRIBUTE_TEMPORARY) | FILE_ATTRIBUTE_DIRECTORY
+    else:
+        attributes &= ~FILE_ATTRIBUTE_DIRECTORY
+        if kind != S_IFREG:
+            attributes |= FILE_ATTRIBUTE_REPARSE_POINT
+    if stat.attributes & STATX_ATTR_COMPRESSED:
+        attributes |= FILE_ATTRIBUTE_COMPRESSED
+    if not attributes & FILE_ATTRIBUTE_HIDDEN and hidden(name, options):
+        attributes |= FILE_ATTRIBUTE_HIDDEN
+    return attributes or FILE_ATTRIBUTE_NORMAL
+
+
+def make_info(stat: Stat, dos: DosAttributes, name: str, options: ShareOptions, root_dev: int) -> FileInfo:
+    """FileInfo of a file, without its EA size and the tag of a stored reparse point."""
+    mode = stat.mode
+    kind = mode & S_IFMT
+    is_directory = kind == S_IFDIR
+    if kind == S_IFREG:
+        size, allocation, tag = stat.size, stat.blocks << 9, 0
+    else:
+        size = allocation = 0
+        tag = 0 if is_directory else SPECIAL_TAGS.get(kind, 0)
+    write = to_filetime(stat.mtime, stat.mtime_ns)
+    dev = stat.dev
+    return FileInfo(
+        dos.creation_time or creation_time(stat, dos),
+        to_filetime(stat.atime, stat.atime_ns),
+        write,
+        to_filetime(stat.ctime, stat.ctime_ns),
+        allocation,
+        size,
+        attributes_of(stat, dos, name, options),
+        1 if is_directory else stat.nlink,
+        file_id(stat.ino, dev, root_dev),
+        dev & 0xFFFFFFFF,
+        0,
+        tag,
+        is_directory,
+        stat.uid,
+        stat.gid,
+        mode,
+    )
+
+
+def file_id(ino: int, dev: int, root_dev: int) -> int:
+    """The stable 64-bit id: the inode number; on a file system mounted below the share mixed with the device."""
+    if dev == root_dev:
+        return ino
+    return (ino ^ (dev * 0x9E3779B97F4A7C15)) & 0xFFFFFFFFFFFFFFFF
+
+
+# ------------------------------------------------------------------------------------------------------------ EAs
+
+
+def _is_ea(name: str, options: ShareOptions) -> bool:
+    if not name.startswith("user.") or name.lower() in _PRIVATE or name.startswith(STREAM_PREFIX):
+        return False
+    return name.encode("utf-8", "surrogateescape") != options.acl_name
+
+
+def list_names(fd: int, path_only: bool) -> list[str]:
+    """The names of all extended attributes, [] where there are none to be had."""
+    try:
+        return os.listxattr(target_of(fd, path_only))
+    except OSError as error:
+        if error.errno in (errno.EOPNOTSUPP, errno.EPERM, errno.EACCES, errno.ENODATA):
+            return []
+        raise to_status(error) from error
+
+
+def read_eas(fd: int, path_only: bool, options: ShareOptions) -> list[tuple[str, int, bytes]]:
+    """(name, flags, value) of the EAs (MS-FSCC 2.4.16), Samba's mapping: user.NAME."""
+    result = []
+    for name in list_names(fd, path_only):
+        if _is_ea(name, options):
+            value = get_attribute(fd, os.fsencode(name), path_only, 4096)
+            if value is not None:
+                result.append((name[5:], 0, value))
+    return result
+
+
+def ea_size(fd: int, path_only: bool, options: ShareOptions) -> int:
+    """FileEaInformation (MS-FSCC 2.4.13): the size of the EAs in a list, 0 where there are none."""
+    eas = read_eas(fd, path_only, options)
+    return 4 + sum(4 + 1 + len(name.encode("utf-8", "surrogateescape")) + len(value) for name, _, value in eas) if eas else 0
+
+
+def write_eas(fd: int, path_only: bool, options: ShareOptions, eas: Sequence[tuple[str, int, bytes]]) -> None:
+    """Set EAs, remove those with an empty value. Names are compared without case (MS-FSA 2.1.5.15.5).
+
+    STATUS_INVALID_EA_NAME, STATUS_EA_TOO_LARGE, STATUS_EAS_NOT_SUPPORTED, STATUS_ACCESS_DENIED."""
+    if not eas:
+        return
+    existing = {name.lower(): name for name in list_names(fd, path_only) if _is_ea(name, options)}
+    target = target_of(fd, path_only)
+    for name, _, value in eas:
+        full = "user." + name
+        if not name or "\0" in name or not _is_ea(full, options):
+            raise NtStatusError(STATUS_INVALID_EA_NAME, name)
+        if len(value) > _EA_LARGEST or len(full.encode("utf-8", "surrogateescape")) > 255:
+            raise NtStatusError(STATUS_EA_TOO_LARGE, name)
+        full = existing.get(full.lower(), full)
+        try:
+            if value:
+                os.setxattr(target, full, value)
+                existing[full.lower()] = full
+            elif full.lower() in existing:
+                os.removexattr(target, full)
+                del existing[full.lower()]
+        except OSError as error:
+            if error.errno == errno.EOPNOTSUPP:
+                raise NtStatusError(STATUS_EAS_NOT_SUPPORTED, name) from error
+            if error.errno == errno.ENOSPC:
+                raise NtStatusError(STATUS_EA_TOO_LARGE, name) from error
+            raise to_status(error) from error

@@ -1,0 +1,724 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One open file or directory.
+
+Descriptors: an open holds exactly one. It is O_PATH where no data is accessed (attributes, DELETE, security), so that neither
+read permission nor a FIFO's other end is needed; else it is the file opened with the rights that were granted. Its directory
+is not kept open: `names` are the names on disk from the share's root, and whoever needs the entry (unlink, rename) opens the
+directory anew and checks that the entry still is this file; if it was moved by somebody else, /proc tells where it is now.
+"""
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+from ksmbd.kernel import credentials
+from ksmbd.kernel.files import UTIME_OMIT, get_attribute, link_fd, rename, set_times
+from ksmbd.kernel.stat import S_IFDIR, S_IFMT, S_IFREG, Stat, stat_at, stat_fd
+from ksmbd.smb.constants import (
+    FILE_ADD_FILE,
+    FILE_ADD_SUBDIRECTORY,
+    FILE_ATTRIBUTE_ARCHIVE,
+    FILE_ATTRIBUTE_DIRECTORY,
+    FILE_ATTRIBUTE_READONLY,
+    FILE_ATTRIBUTE_REPARSE_POINT,
+    FILE_ATTRIBUTE_SPARSE_FILE,
+    FILE_ATTRIBUTE_TEMPORARY,
+)
+from ksmbd.smb.ports import DirectoryEntry, File, FileInfo, FileKey, StreamInfo, Volume, Watch
+from ksmbd.smb.security_descriptor import parse_security_descriptor
+from ksmbd.smb.status import (
+    STATUS_ACCESS_DENIED,
+    STATUS_CANNOT_DELETE,
+    STATUS_DIRECTORY_NOT_EMPTY,
+    STATUS_FILE_IS_A_DIRECTORY,
+    STATUS_INVALID_DEVICE_REQUEST,
+    STATUS_INVALID_PARAMETER,
+    STATUS_NOT_A_DIRECTORY,
+    STATUS_OBJECT_NAME_COLLISION,
+    STATUS_OBJECT_NAME_INVALID,
+    STATUS_OBJECT_NAME_NOT_FOUND,
+    NtStatusError,
+)
+from ksmbd.vfs import listing, names, ranges, reparse, stream_store
+from ksmbd.vfs.attributes import (
+    OBJECT_ID_NAME,
+    SETTABLE,
+    attributes_of,
+    creation_time,
+    ea_size,
+    make_info,
+    read_dos,
+    read_eas,
+    target_of,
+    write_dos,
+    write_eas,
+)
+from ksmbd.vfs.errors import os_errors
+from ksmbd.vfs.times import from_filetime
+
+if TYPE_CHECKING:
+    from ksmbd.vfs.volume import LocalVolume
+
+_UNCHANGED: Final = (0, UTIME_OMIT)
+_LARGEST: Final = (1 << 63) - 1
+
+
+class LocalFile:
+    """Implements the port File for files and directories; ksmbd/vfs/streams.py has the one for named streams."""
+
+    __slots__ = (
+        "__weakref__", "_archived", "_entry_key", "_sticky_access", "_sticky_write", "created", "fd", "granted_access",
+        "is_directory", "key", "kind", "local_volume", "names", "path", "path_only", "posix", "stream",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        volume: LocalVolume,
+        fd: int,
+        path_only: bool,
+        stat: Stat,
+        disk_names: tuple[bytes, ...],
+        path: str,
+        granted: int,
+        entry_key: FileKey,
+        posix: bool,
+        created: bool,
+    ) -> None:
+        self.local_volume = volume
+        self.fd = fd
+        self.path_only = path_only
+        self.key: FileKey = (stat.dev, stat.ino)
+        self.kind = stat.mode & S_IFMT
+        self.is_directory = self.kind == S_IFDIR
+        self.stream = ""
+        self.names = disk_names
+        """Names on disk from the root; () is the root itself."""
+        self.path = path
+        self.granted_access = granted
+        self.posix = posix
+        self.created = created
+        self._entry_key = entry_key
+        """(device, inode) of the entry itself: of the link, where a link was followed."""
+        self._archived = created
+        self._sticky_write: tuple[int, int] | None = None
+        """The write time that implicit updates of this open must not change."""
+        self._sticky_access: tuple[int, int] | None = None
+        volume.files.registry.add(self)
+
+    # --------------------------------------------------------------------------------------------------- basics
+
+    @property
+    def name(self) -> str:
+        """The last component as clients see it."""
+        return self.path.rpartition("\\")[2]
+
+    def volume(self) -> Volume:
+        """The share's tree that it was opened in."""
+        return self.local_volume
+
+    def fileno(self) -> int:
+        """See the port; -1 where no data can be read or written."""
+        return -1 if self.path_only or self.is_directory else self.fd
+
+    def _begin(self) -> int:
+        # What every operation on the closed file answers is decided by the protocol; here it must not hit another's fd.
+        if self.fd < 0:
+            raise NtStatusError(STATUS_INVALID_PARAMETER, "closed")
+        self.local_volume.become()
+        return self.fd
+
+    def stat(self) -> Stat:
+        """Its statx now."""
+        with os_errors:
+            return stat_fd(self.fd)
+
+    def info(self) -> FileInfo:
+        """See the port."""
+        fd = self._begin()
+        volume = self.local_volume
+        with os_errors:
+            stat = stat_fd(fd)
+            dos = read_dos(fd, self.path_only, volume.options)
+            info = make_info(stat, dos, self.name, volume.options, volume.root_dev)
+            if self.kind in (S_IFREG, S_IFDIR):
+                info.ea_size = ea_size(fd, self.path_only, volume.options)
+                if info.attributes & FILE_ATTRIBUTE_REPARSE_POINT:
+                    info.reparse_tag = reparse.stored_tag(fd, self.path_only)
+        return info
+
+    def close(self) -> None:
+        """Idempotent."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            self.local_volume.files.registry.discard(self)
+            os.close(fd)
+
+    # ------------------------------------------------------------------------------------------------------ data
+
+    def _data(self) -> int:
+        if self.path_only or self.is_directory or self.fd < 0:
+            raise NtStatusError(
+                STATUS_INVALID_DEVICE_REQUEST if self.is_directory else STATUS_ACCESS_DENIED, "no data access"
+            )
+        return self.fd
+
+    def read(self, offset: int, length: int) -> bytes:
+        """At most `length` bytes, b'' at the end of the file."""
+        ranges.check_span(offset, length)
+        with os_errors:
+            return os.pread(self._data(), length, offset)
+
+    def read_into(self, offset: int, buffer: memoryview) -> int:
+        """See the port."""
+        ranges.check_span(offset, len(buffer))
+        fd = self._data()
+        done = 0
+        size = len(buffer)
+        with os_errors:
+            while done < size:
+                count = os.preadv(fd, [buffer[done:] if done else buffer], offset + done)
+                if count == 0:
+                    break
+                done += count
+        return done
+
+    def write(self, offset: int, data: memoryview | bytes, write_through: bool = False) -> int:
+        """All of `data`; the number of bytes written."""
+        size = len(data)
+        ranges.check_span(offset, size)
+        fd = self._data()
+        flags = os.RWF_DSYNC if write_through else 0
+        done = 0
+        with os_errors:
+            while done < size:
+                done += os.pwritev(fd, [memoryview(data)[done:] if done else data], offset + done, flags)
+        if not self._archived or self._sticky_write is not None:
+            self._modified()
+        return done
+
+    def _modified(self) -> None:
+        """After a change of data: the archive bit, and times that a client set to stay."""
+        fd = self._begin()
+        if not self._archived:
+            self._archived = True
+            options = self.local_volume.options
+            if options.store_dos_attributes:
+                with os_errors:
+                    stat = stat_fd(fd)
+                    dos = read_dos(fd, self.path_only, options)
+                if dos.attributes is not None and not dos.attributes & FILE_ATTRIBUTE_ARCHIVE:
+                    created = creation_time(stat, dos)
+                    write_dos(fd, self.path_only, options, dos.attributes | FILE_ATTRIBUTE_ARCHIVE, created)
+        if self._sticky_write is not None:
+            self._set_times(_UNCHANGED, self._sticky_write)
+
+    def flush(self, full: bool = False) -> None:
+        """Data to stable storage; with `full` all metadata too."""
+        if self.path_only:
+            return
+        with os_errors:
+            if full or self.is_directory:
+                os.fsync(self.fd)
+            else:
+                os.fdatasync(self.fd)
+
+    def set_end_of_file(self, size: int) -> None:
+        """Truncate or extend."""
+        ranges.check_span(size, 0)
+        self._begin()
+        with os_errors:
+            os.ftruncate(self._data(), size)
+        self._modified()
+
+    def set_allocation(self, size: int) -> None:
+        """See ranges.set_allocation."""
+        ranges.check_span(size, 0)
+        fd = self._begin()
+        with os_errors:
+            ranges.set_allocation(self._data(), size, stat_fd(fd).size)
+        self._modified()
+
+    def overwrite(
+        self, attributes: int, supersede: bool, extended_attributes: Sequence[tuple[str, int, bytes]]
+    ) -> None:
+        """MS-FSA 2.1.5.1.2.1: streams and EAs go, attributes are replaced, ARCHIVE is set, the creation time stays."""
+        fd = self._begin()
+        options = self.local_volume.options
+        with os_errors:
+            stat = stat_fd(fd)
+            dos = read_dos(fd, self.path_only, options)
+            os.ftruncate(self._data(), 0)
+        if options.streams:
+            stream_store.remove_all(fd, self.path_only)
+        old = read_eas(fd, self.path_only, options)
+        if old:
+            write_eas(fd, self.path_only, options, [(name, 0, b"") for name, _, _ in old])
+        write_eas(fd, self.path_only, options, extended_attributes)
+        new = attributes & SETTABLE | FILE_ATTRIBUTE_ARCHIVE
+        write_dos(fd, self.path_only, options, new, creation_time(stat, dos))
+        self._archived = True
+
+    # ---------------------------------------------------------------------------------------------------- entries
+
+    def entry(self) -> tuple[int, bytes]:
+        """(directory, name on disk) where this file is now; the directory goes to `resolver.release`.
+
+        STATUS_OBJECT_NAME_NOT_FOUND where it is no longer in the share."""
+        resolver = self.local_volume.resolver
+        for attempt in range(3):
+            if self.names:
+                try:
+                    directory = resolver.open_parent(self.names[:-1])
+                except OSError:
+                    pass
+                else:
+                    try:
+                        stat = stat_at(directory, self.names[-1])
+                        if (stat.dev, stat.ino) == self._entry_key:
+                            return directory, self.names[-1]
+                    except OSError:
+                        pass
+                    resolver.release(directory)
+            if self._entry_key != self.key and attempt:
+                break
+            # Somebody moved it, or a directory above it.
+            found = resolver.path_of(self.fd)
+            if not found:
+                break
+            self.moved(tuple(found))
+        raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "moved or removed")
+
+    def moved(self, disk_names: tuple[bytes, ...]) -> None:
+        """It is somewhere else now."""
+        self.names = disk_names
+        self.path = "\\".join(names.to_client(name, self.posix) for name in disk_names)
+
+    @property
+    def parent_key(self) -> FileKey | None:
+        """See the port; None too for what is gone."""
+        if not self.names:
+            return None
+        self._begin()
+        try:
+            directory, _ = self.entry()
+        except NtStatusError:
+            return None
+        try:
+            stat = stat_fd(directory)
+            return stat.dev, stat.ino
+        finally:
+            self.local_volume.resolver.release(directory)
+
+    def unlink(self) -> None:
+        """See the port; a file that is gone already is no error."""
+        self._begin()
+        if not self.names:
+            raise NtStatusError(STATUS_ACCESS_DENIED, "the share's root")
+        volume = self.local_volume
+        try:
+            directory, name = self.entry()
+        except NtStatusError:
+            if self.stat().nlink == 0:
+                return
+            raise
+        try:
+            with os_errors:
+                token = volume.cache.prepare(directory)
+                try:
+                    if self.is_directory and self._entry_key == self.key:
+                        os.rmdir(name, dir_fd=directory)
+                    else:
+                        os.unlink(name, dir_fd=directory)
+                except OSError as error:
+                    # rmdir of a directory that has entries: EEXIST on some file systems.
+                    if error.errno == errno.EEXIST:
+                        raise NtStatusError(STATUS_DIRECTORY_NOT_EMPTY) from error
+                    raise
+                volume.cache.removed(token, directory, name)
+        finally:
+            volume.resolver.release(directory)
+
+    def undo_create(self) -> None:
+        """See the port."""
+        if self.created:
+            try:
+                self.unlink()
+            except NtStatusError:
+                pass  # it was removed or moved meanwhile: not ours any longer
+
+    def check_delete(self) -> None:
+        """See the port (MS-FSA 2.1.5.15.3)."""
+        fd = self._begin()
+        if not self.names:
+            raise NtStatusError(STATUS_ACCESS_DENIED, "the share's root")
+        with os_errors:
+            stat = stat_fd(fd)
+            attributes = attributes_of(
+                stat, read_dos(fd, self.path_only, self.local_volume.options), self.name, self.local_volume.options
+            )
+            if attributes & FILE_ATTRIBUTE_READONLY and not self.posix:
+                raise NtStatusError(STATUS_CANNOT_DELETE, "read-only")
+            if self.is_directory and self._entry_key == self.key and not self.is_empty():
+                raise NtStatusError(STATUS_DIRECTORY_NOT_EMPTY)
+            if not self.local_volume.access.root:
+                directory, _ = self.entry()
+                try:
+                    if not self.local_volume.access.may_unlink(directory, stat):
+                        raise NtStatusError(STATUS_ACCESS_DENIED, "the directory does not let it go")
+                finally:
+                    self.local_volume.resolver.release(directory)
+
+    def is_empty(self) -> bool:
+        """Whether a directory has no entries. Raises OSError."""
+        with credentials.privileged():  # whether it is empty is not a matter of the user's right to list it
+            fd = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.fd)
+            try:
+                with os.scandir(fd) as scan:
+                    return next(scan, None) is None
+            finally:
+                os.close(fd)
+
+    def rename(self, target: str, replace: bool, posix: bool = False) -> None:
+        """See the port (MS-FSA 2.1.5.15.11)."""
+        self._begin()
+        if not self.names:
+            raise NtStatusError(STATUS_ACCESS_DENIED, "the share's root")
+        components = names.split(target.lstrip("\\"), posix or self.posix)
+        if not components:
+            raise NtStatusError(STATUS_OBJECT_NAME_INVALID, "no name")
+        volume = self.local_volume
+        resolver = volume.resolver
+        if volume.options.veto.match(components[-1]):
+            raise NtStatusError(STATUS_ACCESS_DENIED, "veto files")
+        directory, source = self.entry()
+        try:
+            new_directory, spelled = resolver.parent(components[:-1], posix or self.posix)
+            try:
+                with os_errors:
+                    self._rename(directory, source, new_directory, components[-1], replace, posix)
+                    parents = resolver.path_of(new_directory)
+            finally:
+                resolver.release(new_directory)
+        finally:
+            resolver.release(directory)
+        old = self.names
+        disk = names.to_disk(components[-1], posix or self.posix)
+        new = (*(parents if parents is not None else map(names.to_disk, spelled)), disk)
+        volume.files.registry.renamed(volume.root_key, old, tuple(new))
+
+    def _rename(
+        self, directory: int, source: bytes, new_directory: int, name: str, replace: bool, posix: bool
+    ) -> None:
+        volume = self.local_volume
+        wanted = names.to_disk(name, posix or self.posix)
+        existing, stat = volume.resolver.find(new_directory, name, posix or self.posix)
+        if stat is not None and (stat.dev, stat.ino) == self._entry_key:
+            same = stat_fd(directory)[7] == stat_fd(new_directory)[7] and existing == source
+            if same and existing == wanted:
+                return
+            if same:
+                stat = None  # another spelling of its own name
+        volume.access.check_parent(new_directory, FILE_ADD_SUBDIRECTORY if self.is_directory else FILE_ADD_FILE)
+        if stat is not None:
+            if not replace:
+                raise NtStatusError(STATUS_OBJECT_NAME_COLLISION)
+            self._check_replaceable(new_directory, existing, stat, posix)
+        from_token = volume.cache.prepare(directory)
+        to_token = volume.cache.prepare(new_directory)
+        if stat is not None and existing != wanted:
+            rename(directory, source, new_directory, existing, True)  # replaces atomically, under the old spelling
+            rename(new_directory, existing, new_directory, wanted, False)
+            volume.cache.removed(to_token, new_directory, existing)
+        else:
+            rename(directory, source, new_directory, wanted, stat is not None)
+        volume.cache.removed(from_token, directory, source)
+        volume.cache.added(to_token, new_directory, wanted)
+
+    def _check_replaceable(self, directory: int, name: bytes, stat: Stat, posix: bool) -> None:
+        if stat.mode & S_IFMT == S_IFDIR and not posix:
+            raise NtStatusError(STATUS_ACCESS_DENIED, "a directory is not replaced")
+        fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+        try:
+            dos = read_dos(fd, True, self.local_volume.options)
+        finally:
+            os.close(fd)
+        if (dos.attributes or 0) & FILE_ATTRIBUTE_READONLY and not posix:
+            raise NtStatusError(STATUS_ACCESS_DENIED, "read-only")
+
+    def link(self, target: str, replace: bool) -> None:
+        """A hard link (MS-FSA 2.1.5.15.6)."""
+        fd = self._begin()
+        if self.is_directory:
+            raise NtStatusError(STATUS_FILE_IS_A_DIRECTORY)
+        components = names.split(target.lstrip("\\"), self.posix)
+        if not components:
+            raise NtStatusError(STATUS_OBJECT_NAME_INVALID, "no name")
+        volume = self.local_volume
+        directory, _ = volume.resolver.parent(components[:-1], self.posix)
+        try:
+            with os_errors:
+                existing, stat = volume.resolver.find(directory, components[-1], self.posix)
+                if stat is not None:
+                    if not replace:
+                        raise NtStatusError(STATUS_OBJECT_NAME_COLLISION)
+                    self._check_replaceable(directory, existing, stat, False)
+                    if (stat.dev, stat.ino) == self.key:
+                        return
+                    os.unlink(existing, dir_fd=directory)
+                volume.access.check_parent(directory, FILE_ADD_FILE)
+                token = volume.cache.prepare(directory)
+                disk = names.to_disk(components[-1], self.posix)
+                link_fd(fd, directory, disk)
+                volume.cache.added(token, directory, disk)
+        finally:
+            volume.resolver.release(directory)
+
+    # ---------------------------------------------------------------------------------------------------- metadata
+
+    def set_basic(self, creation: int, access: int, write: int, change: int, attributes: int) -> None:
+        """See the port. The change time is the kernel's and follows every change."""
+        fd = self._begin()
+        options = self.local_volume.options
+        with os_errors:
+            stat = stat_fd(fd)
+            dos = read_dos(fd, self.path_only, options)
+        if attributes:
+            if self.is_directory and attributes & FILE_ATTRIBUTE_TEMPORARY:
+                raise NtStatusError(STATUS_INVALID_PARAMETER, "a temporary directory")
+            if not self.is_directory and attributes & FILE_ATTRIBUTE_DIRECTORY:
+                raise NtStatusError(STATUS_INVALID_PARAMETER, "a file is no directory")
+        if attributes or creation > 0:
+            kept = dos.attributes
+            if kept is None:
+                kept = FILE_ATTRIBUTE_ARCHIVE if self.kind == S_IFREG else 0
+            if attributes:
+                kept = attributes & SETTABLE | kept & (FILE_ATTRIBUTE_SPARSE_FILE | FILE_ATTRIBUTE_REPARSE_POINT)
+                self._archived = True  # the client's word on ARCHIVE stays until the next open
+            if self.is_directory:
+                kept |= FILE_ATTRIBUTE_DIRECTORY
+            created = creation if creation > 0 else creation_time(stat, dos)
+            write_dos(fd, self.path_only, options, kept, created)
+        access_time = from_filetime(access) if access > 0 else _UNCHANGED
+        write_time = from_filetime(write) if write > 0 else _UNCHANGED
+        if access > 0 or write > 0:
+            self._set_times(access_time, write_time)
+        if write > 0:
+            self._sticky_write = write_time
+        elif write == -1:
+            self._sticky_write = (stat.mtime, stat.mtime_ns)
+        elif write == -2:
+            self._sticky_write = None
+        if access > 0:
+            self._sticky_access = access_time
+        elif access == -2:
+            self._sticky_access = None
+
+    def _set_times(self, access: tuple[int, int], write: tuple[int, int]) -> None:
+        with os_errors:
+            try:
+                set_times(self.fd, access, write)
+            except PermissionError:
+                # Only the owner may set times; FILE_WRITE_ATTRIBUTES or a write through this handle allows it here.
+                with credentials.privileged():
+                    set_times(self.fd, access, write)
+
+    def security_descriptor(self, information: int) -> bytes:
+        """See the port."""
+        fd = self._begin()
+        with os_errors:
+            return self.local_volume.access.descriptor(fd, self.path_only, stat_fd(fd)).encode(information)
+
+    def set_security_descriptor(self, information: int, descriptor: bytes) -> None:
+        """See the port."""
+        fd = self._begin()
+        new = parse_security_descriptor(descriptor)
+        with os_errors:
+            self.local_volume.access.store(fd, self.path_only, self.granted_access, information, new)
+
+    def maximal_access(self) -> int:
+        """See the port; what a read-only share takes away is left out."""
+        fd = self._begin()
+        volume = self.local_volume
+        with os_errors:
+            parent = None
+            if self.names:
+                try:
+                    parent, _ = self.entry()
+                except NtStatusError:
+                    parent = None
+            try:
+                return volume.restrict(volume.access.maximal(fd, self.path_only, stat_fd(fd), parent))
+            finally:
+                if parent is not None:
+                    volume.resolver.release(parent)
+
+    def extended_attributes(self) -> list[tuple[str, int, bytes]]:
+        """See the port."""
+        return read_eas(self._begin(), self.path_only, self.local_volume.options)
+
+    def set_extended_attributes(self, attributes: Sequence[tuple[str, int, bytes]]) -> None:
+        """See the port; an empty value removes."""
+        write_eas(self._begin(), self.path_only, self.local_volume.options, attributes)
+
+    def streams(self) -> list[StreamInfo]:
+        """All streams, the default one ('') first; a directory has none of that."""
+        fd = self._begin()
+        found = []
+        if not self.is_directory:
+            stat = self.stat()
+            found.append(StreamInfo("", stat.size, stat.blocks << 9))
+        if self.local_volume.options.streams:
+            found += stream_store.listed(fd, self.path_only)
+        return found
+
+    # --------------------------------------------------------------------------------------------------- directories
+
+    def list_directory(self) -> Iterator[DirectoryEntry]:
+        """See the port."""
+        if not self.is_directory:
+            raise NtStatusError(STATUS_NOT_A_DIRECTORY)
+        self._begin()
+        with os_errors:
+            yield from listing.entries(self)
+
+    def lookup_entry(self, name: str) -> DirectoryEntry | None:
+        """See the port."""
+        self._begin()
+        if name in (".", ".."):
+            return next((entry for entry in self.list_directory() if entry.name == name), None)
+        try:
+            names.check(name, self.posix)
+        except NtStatusError:
+            return None
+        with os_errors:
+            return listing.lookup(self, name)
+
+    def normalized_name(self) -> str:
+        """FileNormalizedNameInformation (MS-FSCC 2.4.30): the path as the disk spells it."""
+        return self.path
+
+    def watch(self, completion_filter: int, tree: bool) -> Watch:
+        """See the port."""
+        if not self.is_directory:
+            raise NtStatusError(STATUS_INVALID_PARAMETER, "only directories are watched")
+        self._begin()
+        with os_errors:
+            return self.local_volume.files.watches.watch(self, completion_filter, tree)
+
+    # ------------------------------------------------------------------------------------------------ control codes
+
+    def reparse_point(self) -> tuple[int, bytes]:
+        """See the port."""
+        self._begin()
+        return reparse.get(self)
+
+    def set_reparse_point(self, tag: int, data: bytes) -> None:
+        """See the port (MS-FSA 2.1.5.10.37)."""
+        self._begin()
+        reparse.set_(self, tag, data)
+
+    def delete_reparse_point(self, tag: int) -> None:
+        """See the port."""
+        self._begin()
+        reparse.delete(self, tag)
+
+    def become_link(self, fd: int, stat: Stat) -> None:
+        """The entry was replaced by a symbolic link. `key`, by which the open table knows this open, stays."""
+        os.close(self.fd)
+        self.fd = fd
+        self.path_only = True
+        self.kind = stat.mode & S_IFMT
+        self.is_directory = False
+        self._entry_key = (stat.dev, stat.ino)
+
+    def mark(self, add: int, remove: int) -> None:
+        """Change attributes that clients cannot set by SET_INFO."""
+        options = self.local_volume.options
+        with os_errors:
+            stat = stat_fd(self.fd)
+            dos = read_dos(self.fd, self.path_only, options)
+        kept = dos.attributes
+        if kept is None:
+            kept = FILE_ATTRIBUTE_ARCHIVE if self.kind == S_IFREG else 0
+        write_dos(self.fd, self.path_only, options, (kept | add) & ~remove, creation_time(stat, dos))
+
+    def set_sparse(self, sparse: bool) -> None:
+        """FSCTL_SET_SPARSE: the attribute; holes are the file system's business."""
+        self._begin()
+        if self.is_directory:
+            raise NtStatusError(STATUS_INVALID_PARAMETER, "a directory is not sparse")
+        self.mark(FILE_ATTRIBUTE_SPARSE_FILE if sparse else 0, 0 if sparse else FILE_ATTRIBUTE_SPARSE_FILE)
+
+    def zero_data(self, offset: int, beyond: int) -> None:
+        """FSCTL_SET_ZERO_DATA (MS-FSCC 2.3.71)."""
+        if offset < 0 or beyond < offset:
+            raise NtStatusError(STATUS_INVALID_PARAMETER)
+        fd = self._begin()
+        sparse = bool((read_dos(fd, self.path_only, self.local_volume.options).attributes or 0) & FILE_ATTRIBUTE_SPARSE_FILE)
+        with os_errors:
+            ranges.zero(self._data(), offset, beyond, sparse)
+        self._modified()
+
+    def allocated_ranges(self, offset: int, length: int) -> list[tuple[int, int]]:
+        """See ranges.allocated; a file that is not sparse is one range."""
+        ranges.check_span(offset, length)
+        fd = self._begin()
+        sparse = bool((read_dos(fd, self.path_only, self.local_volume.options).attributes or 0) & FILE_ATTRIBUTE_SPARSE_FILE)
+        with os_errors:
+            if sparse:
+                return ranges.allocated(self._data(), offset, length)
+            end = min(offset + length, os.fstat(self._data()).st_size)
+        return [(offset, end - offset)] if end > offset else []
+
+    def copy_range(self, source: File, source_offset: int, target_offset: int, length: int) -> int:
+        """See the port; bytes copied, fewer where the source ends."""
+        ranges.check_span(source_offset, length)
+        ranges.check_span(target_offset, length)
+        self._begin()
+        if source.fileno() < 0:
+            data = source.read(source_offset, length)
+            return self.write(target_offset, data)
+        with os_errors:
+            count = ranges.copy(self._data(), source.fileno(), source_offset, target_offset, length)
+        self._modified()
+        return count
+
+    def clone_range(self, source: File, source_offset: int, target_offset: int, length: int) -> None:
+        """See ranges.clone."""
+        ranges.check_span(source_offset, length)
+        ranges.check_span(target_offset, length)
+        self._begin()
+        if source.fileno() < 0:
+            raise NtStatusError(STATUS_INVALID_DEVICE_REQUEST, "a stream")
+        with os_errors:
+            ranges.clone(self._data(), source.fileno(), source_offset, target_offset, length)
+        self._modified()
+
+    def compression(self) -> int:
+        """See ranges.compression."""
+        return ranges.compression(self._begin())
+
+    def set_compression(self, state: int) -> None:
+        """See ranges.set_compression."""
+        self._begin()
+        with os_errors:
+            ranges.set_compression(self.fd, state)
+
+    def object_id(self) -> bytes:
+        """FSCTL_CREATE_OR_GET_OBJECT_ID: 16 bytes that stay with the file."""
+        fd = self._begin()
+        target = target_of(fd, self.path_only)
+        with os_errors, credentials.privileged():
+            value = get_attribute(fd, OBJECT_ID_NAME.encode(), self.path_only)
+            if value is None or len(value) != 16:
+                value = os.urandom(16)
+                try:
+                    os.setxattr(target, OBJECT_ID_NAME, value)
+                except OSError as error:
+                    if error.errno not in (errno.EOPNOTSUPP, errno.EPERM):
+                        raise
+                    return self.local_volume.object_id(self.key)
+        return value
+

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Directory listings: lazy, one statx and one short attribute read an entry."""
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ksmbd.kernel.files import R_OK, AttributeReader, access_at
+from ksmbd.kernel.stat import S_IFLNK, S_IFMT, stat_at, stat_fd
+from ksmbd.smb.ports import DirectoryEntry, FileInfo
+from ksmbd.vfs import dosattrib
+from ksmbd.vfs.attributes import make_info
+from ksmbd.vfs.dosattrib import NOTHING
+from ksmbd.vfs.names import from_scandir, to_client
+
+if TYPE_CHECKING:
+    from ksmbd.vfs.file import LocalFile
+
+
+def entries(file: LocalFile) -> Iterator[DirectoryEntry]:
+    """All entries of an open directory, `.` and `..` first; veto and `hide unreadable` are left out. Raises OSError.
+
+    A descriptor of its own has its own position, so that two listings of one handle do not disturb each other."""
+    volume = file.local_volume
+    options = volume.options
+    volume.become()
+    fd = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=file.fd)
+    try:
+        scan = os.scandir(fd)  # duplicates the descriptor
+    finally:
+        os.close(fd)
+    with scan:
+        info = file.info()
+        yield DirectoryEntry(".", info)
+        yield DirectoryEntry("..", _parent_info(file) if file.names else info)
+        reader = AttributeReader(file.fd, dosattrib.NAME)
+        veto = options.veto
+        for entry in scan:
+            disk, name = from_scandir(entry.name)
+            if veto and veto.match(name):
+                continue
+            found = _entry(file, disk, name, reader)
+            if found is not None:
+                yield found
+
+
+def lookup(file: LocalFile, name: str) -> DirectoryEntry | None:
+    """One entry by its name in any case."""
+    volume = file.local_volume
+    volume.become()
+    disk, stat = volume.resolver.find(file.fd, name, file.posix)
+    if stat is None:
+        return None
+    return _entry(file, disk, to_client(disk, file.posix), AttributeReader(file.fd, dosattrib.NAME))
+
+
+def _entry(file: LocalFile, disk: bytes, name: str, reader: AttributeReader) -> DirectoryEntry | None:
+    volume = file.local_volume
+    options = volume.options
+    volume.become()  # between two entries others may have run
+    directory = file.fd
+    try:
+        stat = stat_at(directory, disk)
+    except FileNotFoundError:
+        return None
+    if stat.mode & S_IFMT == S_IFLNK:
+        target = volume.resolver.follow(directory, disk)
+        if target is not None:
+            parent, last, followed = target
+            try:
+                if followed is not None:
+                    data = AttributeReader(parent, dosattrib.NAME).read(last) if options.store_dos_attributes else None
+                    dos = NOTHING if data is None else dosattrib.decode(data)
+                    return DirectoryEntry(name, make_info(followed, dos, name, options, volume.root_dev))
+            finally:
+                volume.resolver.release(parent)
+    if options.hide_unreadable and not access_at(directory, disk, R_OK):
+        return None
+    data = reader.read(disk) if options.store_dos_attributes else None
+    dos = NOTHING if data is None else dosattrib.decode(data)
+    return DirectoryEntry(name, make_info(stat, dos, name, options, volume.root_dev))
+
+
+def _parent_info(file: LocalFile) -> FileInfo:
+    volume = file.local_volume
+    parent = volume.resolver.open_parent(file.names[:-1])
+    try:
+        return make_info(stat_fd(parent), NOTHING, "..", volume.options, volume.root_dev)
+    finally:
+        volume.resolver.release(parent)

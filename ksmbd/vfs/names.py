@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Names of clients (UTF-16, no `"*/:<>?\\|`) and names on disk (any bytes but `/` and NUL): mapping, folding, patterns.
+
+On disk names are UTF-8; unpaired surrogates are written as UTF-8 would (surrogatepass). A name on disk that no Windows
+client could write is shown with characters of the private area, as macOS and cifs.ko (mapposix) do, and the same way back:
+
+    U+F001..U+F01F control characters      U+F020 "   U+F021 *   U+F022 :   U+F023 <   U+F024 >   U+F025 ?   U+F026 \\
+    U+F027 |   U+F028 a space, U+F029 a dot at the end of a name   U+F080..U+F0FF one byte that is not UTF-8
+
+Both directions are inverse to each other, but for names that hold U+F001..U+F029 literally on disk: those are shown as
+they are and found by the directory scan.
+"""
+from __future__ import annotations
+
+import os
+import re
+from typing import Final
+
+from ksmbd.smb.status import (
+    STATUS_OBJECT_NAME_INVALID,
+    STATUS_OBJECT_PATH_SYNTAX_BAD,
+    NtStatusError,
+)
+
+MAXIMUM_COMPONENT: Final = 255
+"""Bytes on disk, and UTF-16 units (MS-FSCC 2.1.5.1)."""
+
+_FORBIDDEN: Final = re.compile(r'[\x00-\x1f"*/:<>?|]')
+_PRIVATE: Final = re.compile("[\uf001-\uf029\uf080-\uf0ff]")
+_UNSEEN: Final = re.compile(r'[\x01-\x1f"*:<>?\\|]|[ .]\Z')
+_PAIRS: Final = re.compile("[\ud800-\udbff][\udc00-\udfff]|[\uf080-\uf0ff]")
+
+_TO_CLIENT: Final = {code: 0xF000 + code for code in range(1, 0x20)} | {
+    ord(character): 0xF020 + index for index, character in enumerate('"*:<>?\\|')
+}
+_TO_DISK: Final = {value: key for key, value in _TO_CLIENT.items()}
+_SPACE: Final = "\uf028"
+_DOT: Final = "\uf029"
+
+
+def _upcase_table() -> dict[int, int]:
+    # Windows folds one UTF-16 unit to one unit. Python's upper() is Unicode's, which maps these to letters of other scripts
+    # or to ASCII where the table of NTFS leaves them alone.
+    kept = {0x00B5, 0x0131, 0x017F, 0x1E9B, 0x1FBE}
+    table = {}
+    for code in range(0x80, 0x10000):
+        upper = chr(code).upper()
+        if len(upper) == 1 and ord(upper) != code and ord(upper) < 0x10000 and code not in kept:
+            table[code] = ord(upper)
+    return table
+
+
+_UPCASE: Final = _upcase_table()
+
+
+def fold(name: str) -> str:
+    """The form in which names that differ only in case are equal."""
+    upper = name.upper()
+    # ASCII, and most else, needs no table; the length tells where upper() made two characters of one.
+    if name.isascii():
+        return upper
+    return "".join([chr(_UPCASE.get(code, code - 32 if 97 <= code <= 122 else code)) for code in map(ord, name)])
+
+
+def to_disk(name: str, posix: bool = False) -> bytes:
+    """The bytes on disk of a client's component, which `check` has passed."""
+    if name.isascii():
+        return name.encode()
+    if not posix and _PRIVATE.search(name):
+        return _map_to_disk(name)
+    return name.encode("utf-8", "surrogatepass")
+
+
+def _map_to_disk(name: str) -> bytes:
+    last = name[-1]
+    mapped = name[:-1].translate(_TO_DISK) + {_SPACE: " ", _DOT: "."}.get(last, last.translate(_TO_DISK))
+    if mapped in (".", ".."):
+        mapped = name[:-1].translate(_TO_DISK) + last
+    parts = []
+    for character in mapped:
+        if "\uf080" <= character <= "\uf0ff":
+            parts.append(bytes((ord(character) - 0xF000,)))
+        else:
+            parts.append(character.encode("utf-8", "surrogatepass"))
+    return b"".join(parts)
+
+
+def to_client(name: bytes, posix: bool = False) -> str:
+    """How a client sees a component that is on disk. Never fails, and to_disk leads back."""
+    try:
+        text = name.decode()
+    except UnicodeDecodeError:
+        text = _decode(name)
+    else:
+        if not text.isascii() and _PAIRS.search(text):
+            text = _PAIRS.sub(_escape, text)
+    if not posix and _UNSEEN.search(text) and text not in (".", ".."):
+        return _map_to_client(text)
+    return text
+
+
+def _map_to_client(text: str) -> str:
+    last = text[-1]
+    return text[:-1].translate(_TO_CLIENT) + {" ": _SPACE, ".": _DOT}.get(last, last.translate(_TO_CLIENT))
+
+
+def _escape(match: re.Match[str]) -> str:
+    return "".join(chr(0xF000 + byte) for byte in match.group().encode("utf-8", "surrogatepass"))
+
+
+def _decode(name: bytes) -> str:
+    """Bytes that are not UTF-8: surrogates decoded, every other stray byte escaped."""
+    parts = []
+    while name:
+        try:
+            parts.append(name.decode("utf-8", "surrogatepass"))
+            break
+        except UnicodeDecodeError as error:
+            parts.append(name[: error.start].decode("utf-8", "surrogatepass"))
+            parts.append("\0" + chr(0xF000 + name[error.start]))  # \0, which no name holds, marks an escape made here
+            name = name[error.start + 1 :]
+    text = "".join(parts)
+    # A surrogate pair in UTF-8 is no encoding of ours (the client's pair is one character), nor is U+F080..U+F0FF.
+    return re.sub("\0(.)|" + _PAIRS.pattern, lambda found: found.group(1) or _escape(found), text)
+
+
+def from_scandir(name: str) -> tuple[bytes, str]:
+    """(disk, client) of a name as os.scandir and os.listdir give it for a descriptor."""
+    if name.isascii():
+        if _UNSEEN.search(name) is None or name in (".", ".."):
+            return name.encode(), name
+        return name.encode(), _map_to_client(name)
+    disk = os.fsencode(name)
+    return disk, to_client(disk)
+
+
+def check(name: str, posix: bool = False) -> None:
+    """Raise where `name` cannot be a component: OBJECT_NAME_INVALID, OBJECT_PATH_SYNTAX_BAD for `..`."""
+    if name == "..":
+        raise NtStatusError(STATUS_OBJECT_PATH_SYNTAX_BAD, "..")
+    if not name or name == ".":
+        raise NtStatusError(STATUS_OBJECT_NAME_INVALID, "empty or '.'")
+    if posix:
+        if "/" in name or "\0" in name:
+            raise NtStatusError(STATUS_OBJECT_NAME_INVALID, "/")
+    elif _FORBIDDEN.search(name):
+        raise NtStatusError(STATUS_OBJECT_NAME_INVALID, "character not allowed")
+    if len(name) > 63:  # below, no UTF-8 is too long
+        if len(to_disk(name, posix)) > MAXIMUM_COMPONENT:
+            raise NtStatusError(STATUS_OBJECT_NAME_INVALID, "longer than 255 bytes")
+    if not name.isascii() and not posix and _PRIVATE.search(name):
+        disk = to_disk(name)
+        if b"/" in disk or b"\0" in disk or disk in (b".", b"..") or to_client(disk) != name:
+            raise NtStatusError(STATUS_OBJECT_NAME_INVALID, "escape that stands for another name")
+
+
+def split(path: str, posix: bool = False) -> list[str]:
+    """The components of a path below the share, each checked; [] is the root."""
+    if not path:
+        return []
+    if path[-1] == "\\" and len(path) > 1:
+        path = path[:-1]
+    components = path.split("\\")
+    for component in components:
+        check(component, posix)
+    return components
+
+
+class Patterns:
+    """`veto files` and `hide files`: names with `*` and `?`, compared without case."""
+
+    __slots__ = ("_expression",)
+
+    def __init__(self, patterns: tuple[str, ...]) -> None:
+        alternatives = [
+            "".join({"*": ".*", "?": "."}.get(character) or re.escape(character) for character in fold(pattern))
+            for pattern in patterns
+            if pattern
+        ]
+        self._expression = re.compile("|".join(alternatives), re.DOTALL) if alternatives else None
+
+    def __bool__(self) -> bool:
+        return self._expression is not None
+
+    def match(self, name: str) -> bool:
+        """Whether one of the patterns names `name`."""
+        return self._expression is not None and self._expression.fullmatch(fold(name)) is not None

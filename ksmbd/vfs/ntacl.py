@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""security.NTACL: Windows' security descriptor, in Samba's layouts (NDR of xattr_NTACL, little-endian).
+
+    version u16, version again u16 (the union's discriminant), pointer u32, then by version
+    1  the descriptor
+    2  pointer u32, padding to 4, last-changed time u64, the descriptor
+    3  pointer u32, hash type u16, hash of 16 or 64 bytes, the descriptor
+    4  pointer u32, hash type u16, hash[64], description (NUL-terminated), padding to 4, time u64, hash of the POSIX ACL[64],
+       the descriptor
+"""
+from __future__ import annotations
+
+from hashlib import sha256
+from struct import Struct
+from typing import Final, NamedTuple
+
+from ksmbd.smb.reader import Reader
+from ksmbd.smb.status import NtStatusError
+
+HASH_NONE: Final = 0
+HASH_SHA256: Final = 1
+_DESCRIPTION: Final = b"posix_acl\0"
+_HEAD: Final = Struct("<HHIIH64s10sQ64s")
+
+
+class NtAcl(NamedTuple):
+    """A stored descriptor."""
+
+    version: int
+    descriptor: bytes
+    hash_type: int = HASH_NONE
+    hash: bytes = b""
+    """Of the descriptor that Samba would make of the POSIX permissions."""
+    system_hash: bytes = b""
+    """Of the POSIX permissions themselves (version 4)."""
+    time: int = 0
+
+
+def decode(data: bytes) -> NtAcl | None:
+    """Any version, None where the bytes are none of them."""
+    try:
+        reader = Reader(data)
+        version, level, pointer = reader.u16(), reader.u16(), reader.u32()
+        if version != level or not pointer:
+            return None
+        if version == 1:
+            return NtAcl(1, reader.bytes(reader.remaining))
+        if not reader.u32():
+            return None
+        if version == 2:
+            time = reader.u64()
+            return NtAcl(2, reader.bytes(reader.remaining), time=time)
+        if version == 3:
+            kind = reader.u16()
+            digest = reader.bytes(64)
+            reader.skip(-reader.position % 4)
+            return NtAcl(3, reader.bytes(reader.remaining), kind, digest)
+        if version == 4:
+            kind = reader.u16()
+            digest = reader.bytes(64)
+            while reader.u8():
+                pass
+            reader.skip(-reader.position % 4)
+            time = reader.u64()
+            system = reader.bytes(64)
+            return NtAcl(4, reader.bytes(reader.remaining), kind, digest, system, time)
+    except NtStatusError:
+        return None
+    return None
+
+
+def encode(descriptor: bytes, posix: bytes, time: int) -> bytes:
+    """Version 4; `posix` is what `posix_acl.blob` says of the file once its permissions are set."""
+    system = sha256(posix).digest().ljust(64, b"\0")
+    # The first hash is Samba's older check, of a descriptor that only Samba makes; it counts where the second differs.
+    return _HEAD.pack(4, 4, 0x20000, 0x20004, HASH_SHA256, bytes(64), _DESCRIPTION, time, system) + descriptor
+
+
+def matches(acl: NtAcl, posix: bytes) -> bool:
+    """Whether the POSIX permissions are still those that the descriptor was stored with (else it does not count)."""
+    if acl.version < 4 or acl.hash_type != HASH_SHA256:
+        return acl.version in (1, 2, 3)
+    return acl.system_hash[:32] == sha256(posix).digest()

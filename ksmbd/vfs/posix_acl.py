@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""POSIX ACLs: the kernel's binary form (system.posix_acl_access), Samba's form to hash, and Windows' DACL from and to them."""
+from __future__ import annotations
+
+import errno
+import os
+from struct import Struct
+from typing import Final, NamedTuple
+
+from ksmbd.kernel.files import access_fd, chmod_fd, get_attribute
+from ksmbd.kernel.stat import S_IFDIR, S_IFMT, Stat
+from ksmbd.smb.acl import (
+    ACCESS_ALLOWED,
+    ACCESS_DENIED,
+    CONTAINER_INHERIT,
+    INHERIT_ONLY,
+    OBJECT_INHERIT,
+    Ace,
+    Acl,
+    map_generic,
+)
+from ksmbd.smb.constants import (
+    DELETE,
+    FILE_ALL_ACCESS,
+    FILE_APPEND_DATA,
+    FILE_DELETE_CHILD,
+    FILE_EXECUTE,
+    FILE_GENERIC_EXECUTE,
+    FILE_GENERIC_READ,
+    FILE_GENERIC_WRITE,
+    FILE_READ_ATTRIBUTES,
+    FILE_READ_DATA,
+    FILE_WRITE_ATTRIBUTES,
+    FILE_WRITE_DATA,
+    READ_CONTROL,
+    SYNCHRONIZE,
+    WRITE_DAC,
+    WRITE_OWNER,
+)
+from ksmbd.smb.security_descriptor import SE_DACL_PRESENT, SE_SELF_RELATIVE, SecurityDescriptor
+from ksmbd.smb.sid import CREATOR_GROUP, CREATOR_OWNER, EVERYONE, Sid
+from ksmbd.vfs.idmap import IdMap
+
+__all__ = ["Entry", "access_fd", "blob", "from_dacl", "read", "synthesise", "write"]
+
+# Tags of linux/posix_acl_xattr.h
+USER_OBJ: Final = 0x01
+USER: Final = 0x02
+GROUP_OBJ: Final = 0x04
+GROUP: Final = 0x08
+MASK: Final = 0x10
+OTHER: Final = 0x20
+_NO_ID: Final = 0xFFFFFFFF
+_VERSION: Final = Struct("<I")
+_ENTRY: Final = Struct("<HHI")
+ACCESS: Final = b"system.posix_acl_access"
+DEFAULT: Final = b"system.posix_acl_default"
+
+# Samba's numbers of the same tags (smb_acl.idl)
+_SAMBA_TAG: Final = {USER: 1, USER_OBJ: 2, GROUP: 3, GROUP_OBJ: 4, OTHER: 5, MASK: 6}
+
+
+class Entry(NamedTuple):
+    """One entry: tag, rwx bits, uid or gid (of USER and GROUP)."""
+
+    tag: int
+    permissions: int
+    id: int = _NO_ID
+
+
+def minimal(mode: int) -> list[Entry]:
+    """The three entries that a mode is."""
+    return [Entry(USER_OBJ, mode >> 6 & 7), Entry(GROUP_OBJ, mode >> 3 & 7), Entry(OTHER, mode & 7)]
+
+
+def read(fd: int, path_only: bool, name: bytes = ACCESS) -> list[Entry] | None:
+    """The ACL of an open file, None where it has none (then its mode says all)."""
+    data = get_attribute(fd, name, path_only, 1024)
+    if data is None or len(data) < 4 or (len(data) - 4) % 8:
+        return None
+    return [Entry(*fields) for fields in _ENTRY.iter_unpack(data[4:])]
+
+
+def encode(entries: list[Entry]) -> bytes:
+    """The kernel's form; entries in the order that it demands."""
+    ordered = sorted(entries, key=lambda entry: (entry.tag, entry.id))
+    return _VERSION.pack(2) + b"".join(_ENTRY.pack(*entry) for entry in ordered)
+
+
+def write(fd: int, path_only: bool, entries: list[Entry], mode: int) -> None:
+    """Set the ACL; without support for them, or with nothing but the three entries, the mode. Raises OSError."""
+    target: int | str = f"/proc/self/fd/{fd}" if path_only else fd
+    if any(entry.tag in (USER, GROUP) for entry in entries):
+        try:
+            os.setxattr(target, ACCESS, encode(entries))
+            return
+        except OSError as error:
+            if error.errno != errno.EOPNOTSUPP:
+                raise
+    else:
+        try:
+            os.removexattr(target, ACCESS)
+        except OSError as error:
+            if error.errno not in (errno.ENODATA, errno.EOPNOTSUPP):
+                raise
+    bits = {entry.tag: entry.permissions for entry in entries}
+    chmod_fd(fd, mode & 0o7000 | bits[USER_OBJ] << 6 | bits[GROUP_OBJ] << 3 | bits[OTHER], path_only)
+
+
+def blob(fd: int, path_only: bool, stat: Stat) -> bytes:
+    """What Samba hashes: NDR of smb_acl_wrapper (access and default ACL, owner, group, mode)."""
+    access = read(fd, path_only) or minimal(stat.mode)
+    default = read(fd, path_only, DEFAULT) if stat.mode & S_IFMT == S_IFDIR else None
+    head = Struct("<IIQQI").pack(0x20000, 0x20004 if default else 0, stat.uid, stat.gid, stat.mode)
+    data = bytearray(head)
+    for entries in (access, default):
+        if entries:
+            _ndr(data, entries)
+    return bytes(data)
+
+
+def _ndr(data: bytearray, entries: list[Entry]) -> None:
+    data += bytes(-len(data) % 8)
+    data += Struct("<III").pack(len(entries), 0, len(entries))
+    for entry in entries:
+        data += bytes(-len(data) % 8)
+        tag = _SAMBA_TAG[entry.tag]
+        data += Struct("<HH").pack(tag, tag)
+        if entry.tag in (USER, GROUP):
+            data += bytes(-len(data) % 8)
+            data += Struct("<Q").pack(entry.id)
+        data += Struct("<I").pack(entry.permissions)
+
+
+# ------------------------------------------------------------------------------------------------ Windows' view
+
+
+def rights(permissions: int, directory: bool, owner: bool) -> int:
+    """The access mask that rwx bits are shown as."""
+    if permissions == 7:
+        return FILE_ALL_ACCESS
+    mask = FILE_READ_ATTRIBUTES | READ_CONTROL | SYNCHRONIZE
+    if permissions & 4:
+        mask |= FILE_GENERIC_READ
+    if permissions & 2:
+        mask |= FILE_GENERIC_WRITE | (FILE_DELETE_CHILD if directory else 0)
+    if permissions & 1:
+        mask |= FILE_GENERIC_EXECUTE
+    if owner:
+        mask |= WRITE_DAC | WRITE_OWNER | DELETE | FILE_WRITE_ATTRIBUTES
+    return mask if permissions or owner else 0
+
+
+def permissions_of(mask: int) -> int:
+    """The rwx bits that come closest to an access mask."""
+    mask = map_generic(mask)
+    return (
+        (4 if mask & FILE_READ_DATA else 0)
+        | (2 if mask & (FILE_WRITE_DATA | FILE_APPEND_DATA) else 0)
+        | (1 if mask & FILE_EXECUTE else 0)
+    )
+
+
+def synthesise(fd: int, path_only: bool, stat: Stat, idmap: IdMap) -> SecurityDescriptor:
+    """The descriptor that a file without a stored one is shown with, from its owner, group, mode and POSIX ACL."""
+    directory = stat.mode & S_IFMT == S_IFDIR
+    entries = read(fd, path_only) or minimal(stat.mode)
+    owner, group = idmap.user_sid(stat.uid), idmap.group_sid(stat.gid)
+    mask = next((entry.permissions for entry in entries if entry.tag == MASK), 7)
+    aces = []
+    for entry in sorted(entries, key=lambda entry: entry.tag):
+        if entry.tag == MASK:
+            continue
+        sid, permissions = {
+            USER_OBJ: lambda: (owner, entry.permissions),  # noqa: B023 (called at once)
+            USER: lambda: (idmap.user_sid(entry.id), entry.permissions & mask),  # noqa: B023
+            GROUP_OBJ: lambda: (group, entry.permissions & mask),  # noqa: B023
+            GROUP: lambda: (idmap.group_sid(entry.id), entry.permissions & mask),  # noqa: B023
+            OTHER: lambda: (EVERYONE, entry.permissions),  # noqa: B023
+        }[entry.tag]()
+        granted = rights(permissions, directory, entry.tag == USER_OBJ)
+        if granted:
+            aces.append(Ace(ACCESS_ALLOWED, 0, granted, sid))
+    default = read(fd, path_only, DEFAULT) if directory else None
+    for entry in default or ():
+        child: Sid | None = {
+            USER_OBJ: CREATOR_OWNER, GROUP_OBJ: CREATOR_GROUP, OTHER: EVERYONE,
+        }.get(entry.tag)  # fmt: skip
+        if entry.tag in (USER, GROUP):
+            child = idmap.user_sid(entry.id) if entry.tag == USER else idmap.group_sid(entry.id)
+        if child is not None and (granted := rights(entry.permissions, True, entry.tag == USER_OBJ)):
+            aces.append(Ace(ACCESS_ALLOWED, OBJECT_INHERIT | CONTAINER_INHERIT | INHERIT_ONLY, granted, child))
+    return SecurityDescriptor(SE_SELF_RELATIVE | SE_DACL_PRESENT, owner, group, Acl(tuple(aces)))
+
+
+def from_dacl(dacl: Acl | None, uid: int, gid: int, idmap: IdMap) -> list[Entry]:
+    """The POSIX ACL that comes closest to a DACL, for the kernel and local users: never less than what it allows.
+
+    An ACE for Everyone counts for every entry; denials count where they come before."""
+    if dacl is None:
+        return minimal(0o777)
+    allowed: dict[tuple[str, int], int] = {}
+    denied: dict[tuple[str, int], int] = {}
+    for ace in dacl.aces:
+        if ace.sid is None or ace.flags & INHERIT_ONLY or ace.type not in (ACCESS_ALLOWED, ACCESS_DENIED):
+            continue
+        key = _subject(ace.sid, uid, gid, idmap)
+        if key is None:
+            continue
+        bits = permissions_of(ace.mask)
+        if ace.type == ACCESS_DENIED:
+            denied[key] = denied.get(key, 0) | bits
+        else:
+            allowed[key] = allowed.get(key, 0) | bits & ~denied.get(key, 0) & ~denied.get(("o", 0), 0)
+    everyone = allowed.get(("o", 0), 0)
+
+    def bits_of(key: tuple[str, int]) -> int:
+        return allowed.get(key, 0) | everyone & ~denied.get(key, 0)
+
+    entries = [
+        Entry(USER_OBJ, bits_of(("u", uid))),
+        Entry(GROUP_OBJ, bits_of(("g", gid))),
+        Entry(OTHER, everyone),
+    ]
+    named = [key for key in {**allowed, **denied} if key not in (("u", uid), ("g", gid), ("o", 0))]
+    for kind, number in named:
+        entries.append(Entry(USER if kind == "u" else GROUP, bits_of((kind, number)), number))
+    if named:
+        entries.append(Entry(MASK, _union(entries)))
+    return entries
+
+
+def _union(entries: list[Entry]) -> int:
+    bits = 0
+    for entry in entries:
+        if entry.tag in (USER, GROUP, GROUP_OBJ):
+            bits |= entry.permissions
+    return bits
+
+
+def _subject(sid: Sid, uid: int, gid: int, idmap: IdMap) -> tuple[str, int] | None:
+    if sid == EVERYONE or sid in _ALL_USERS:
+        return "o", 0
+    if sid == CREATOR_OWNER or sid == _OWNER_RIGHTS:
+        return "u", uid
+    if sid == CREATOR_GROUP:
+        return "g", gid
+    user = idmap.uid(sid)
+    if user is not None:
+        return "u", user
+    group = idmap.gid(sid)
+    return None if group is None else ("g", group)
+
+
+_OWNER_RIGHTS: Final = Sid(3, (4,))
+_ALL_USERS: Final = frozenset((Sid(5, (11,)), Sid(5, (32, 545)), Sid(5, (2,))))

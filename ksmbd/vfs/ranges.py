@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Extents of regular files: allocation, holes, copies, clones, compression (MS-FSCC 2.3, MS-FSA 2.1.5.10)."""
+from __future__ import annotations
+
+import errno
+import os
+from typing import Final
+
+from ksmbd.kernel import files as kernel
+from ksmbd.smb.status import (
+    STATUS_INVALID_DEVICE_REQUEST,
+    STATUS_INVALID_PARAMETER,
+    STATUS_NOT_SUPPORTED,
+    NtStatusError,
+)
+
+COMPRESSION_FORMAT_NONE: Final = 0
+COMPRESSION_FORMAT_DEFAULT: Final = 1
+COMPRESSION_FORMAT_LZNT1: Final = 2
+_CHUNK: Final = 1 << 20
+_LARGEST: Final = (1 << 63) - 1
+
+
+def check_span(offset: int, length: int) -> None:
+    """STATUS_INVALID_PARAMETER for what is negative or beyond 2^63."""
+    if offset < 0 or length < 0 or offset + length > _LARGEST:
+        raise NtStatusError(STATUS_INVALID_PARAMETER, f"{length} bytes at {offset}")
+
+
+def set_allocation(fd: int, size: int, end_of_file: int) -> None:
+    """Reserve space for `size` bytes; a smaller size truncates (MS-FSA 2.1.5.15.1). Raises OSError."""
+    if size < end_of_file:
+        os.ftruncate(fd, size)
+    elif size > end_of_file:
+        try:
+            kernel.fallocate(fd, kernel.FALLOC_FL_KEEP_SIZE, end_of_file, size - end_of_file)
+        except OSError as error:
+            if error.errno != errno.EOPNOTSUPP:
+                raise
+
+
+def zero(fd: int, offset: int, beyond: int, sparse: bool) -> None:
+    """Make a range read as zeros, never growing the file; a hole in a sparse file, else allocated. Raises OSError."""
+    size = os.fstat(fd).st_size
+    end = min(beyond, size)
+    if end <= offset:
+        return
+    modes = (
+        (kernel.FALLOC_FL_PUNCH_HOLE | kernel.FALLOC_FL_KEEP_SIZE,)
+        if sparse
+        else (kernel.FALLOC_FL_ZERO_RANGE | kernel.FALLOC_FL_KEEP_SIZE,)
+    )
+    for mode in modes:
+        try:
+            kernel.fallocate(fd, mode, offset, end - offset)
+            return
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL):
+                raise
+    zeros = bytes(_CHUNK)
+    while offset < end:
+        offset += os.pwrite(fd, memoryview(zeros)[: min(_CHUNK, end - offset)], offset)
+
+
+def allocated(fd: int, offset: int, length: int) -> list[tuple[int, int]]:
+    """(offset, length) of the data in a range (FSCTL_QUERY_ALLOCATED_RANGES, MS-FSCC 2.3.48). Raises OSError."""
+    size = os.fstat(fd).st_size
+    end = min(offset + length, size)
+    ranges = []
+    position = offset
+    while position < end:
+        try:
+            start = os.lseek(fd, position, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                break
+            if error.errno in (errno.EINVAL, errno.EOPNOTSUPP):  # the file system does not know: all of it is data
+                return [(offset, end - offset)]
+            raise
+        if start >= end:
+            break
+        stop = min(os.lseek(fd, start, os.SEEK_HOLE), end)
+        ranges.append((start, stop - start))
+        position = stop
+    return ranges
+
+
+def copy(target: int, source: int, source_offset: int, target_offset: int, length: int) -> int:
+    """copy_file_range until done or the source ends, by hand where the kernel will not; bytes copied. Raises OSError."""
+    done = 0
+    by_hand = False
+    while done < length:
+        try:
+            if by_hand:
+                data = os.pread(source, min(_CHUNK, length - done), source_offset + done)
+                count = os.pwrite(target, data, target_offset + done) if data else 0
+            else:
+                count = os.copy_file_range(
+                    source, target, min(length - done, 1 << 30), source_offset + done, target_offset + done
+                )
+        except OSError as error:
+            known = (errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM, errno.EBADF)
+            if by_hand or error.errno not in known:
+                raise
+            by_hand = True  # another file system, overlapping ranges of one file
+            continue
+        if count == 0:
+            break
+        done += count
+    return done
+
+
+def clone(target: int, source: int, source_offset: int, target_offset: int, length: int) -> None:
+    """FSCTL_DUPLICATE_EXTENTS_TO_FILE (MS-FSCC 2.3.7); STATUS_INVALID_DEVICE_REQUEST without reflinks. Raises OSError."""
+    if length == 0:
+        return
+    try:
+        kernel.clone_range(target, source, source_offset, length, target_offset)
+    except OSError as error:
+        if error.errno in (errno.EOPNOTSUPP, errno.ENOTTY, errno.EXDEV):
+            raise NtStatusError(STATUS_INVALID_DEVICE_REQUEST, "no reflinks on this file system") from error
+        raise
+
+
+def compression(fd: int) -> int:
+    """FSCTL_GET_COMPRESSION: COMPRESSION_FORMAT_*."""
+    try:
+        flags = kernel.inode_flags(fd)
+    except OSError:
+        return COMPRESSION_FORMAT_NONE
+    return COMPRESSION_FORMAT_LZNT1 if flags & kernel.FS_COMPR_FL else COMPRESSION_FORMAT_NONE
+
+
+def set_compression(fd: int, state: int) -> None:
+    """FSCTL_SET_COMPRESSION, by the inode's flag (btrfs). STATUS_NOT_SUPPORTED elsewhere."""
+    if state not in (COMPRESSION_FORMAT_NONE, COMPRESSION_FORMAT_DEFAULT, COMPRESSION_FORMAT_LZNT1):
+        raise NtStatusError(STATUS_INVALID_PARAMETER, f"compression format {state}")
+    try:
+        flags = kernel.inode_flags(fd)
+        wanted = flags & ~kernel.FS_COMPR_FL | (kernel.FS_COMPR_FL if state else 0)
+        if wanted != flags:
+            kernel.set_inode_flags(fd, wanted)
+    except OSError as error:
+        if error.errno in (errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL):
+            if state == COMPRESSION_FORMAT_NONE:
+                return
+            raise NtStatusError(STATUS_NOT_SUPPORTED, "this file system does not compress") from error
+        raise

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Reparse points (MS-FSCC 2.1.2): symbolic links of the disk, and other tags kept in an extended attribute.
+
+`data` is what follows the 8-byte header of REPARSE_DATA_BUFFER. user.SmbReparse holds the buffer with its header, as newer
+versions of Samba do. A symbolic link that stays inside the share becomes one on the disk; any other is kept in the attribute,
+where nothing but a client can follow it.
+"""
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from struct import Struct
+from typing import TYPE_CHECKING, Final
+
+from ksmbd.kernel.files import get_attribute
+from ksmbd.kernel.stat import S_IFLNK, S_IFREG, stat_fd
+from ksmbd.smb.constants import FILE_ATTRIBUTE_REPARSE_POINT
+from ksmbd.smb.reader import Reader, decode_utf16, encode_utf16
+from ksmbd.smb.status import (
+    STATUS_ACCESS_DENIED,
+    STATUS_DIRECTORY_NOT_EMPTY,
+    STATUS_INVALID_DEVICE_REQUEST,
+    STATUS_IO_REPARSE_DATA_INVALID,
+    STATUS_IO_REPARSE_TAG_INVALID,
+    STATUS_IO_REPARSE_TAG_MISMATCH,
+    STATUS_NOT_A_REPARSE_POINT,
+    NtStatusError,
+)
+from ksmbd.vfs.attributes import IO_REPARSE_TAG_SYMLINK, REPARSE_NAME, SPECIAL_TAGS, target_of
+from ksmbd.vfs.errors import os_errors
+from ksmbd.vfs.names import check, to_client, to_disk
+
+if TYPE_CHECKING:
+    from ksmbd.vfs.file import LocalFile
+
+SYMLINK_FLAG_RELATIVE: Final = 1
+_HEADER: Final = Struct("<IHH")
+_SYMLINK: Final = Struct("<HHHHI")
+_MAXIMUM: Final = 16384
+"""MAXIMUM_REPARSE_DATA_BUFFER_SIZE (MS-FSCC 2.1.2.2)."""
+
+
+def encode_symlink(target: str, relative: bool) -> bytes:
+    """Symbolic Link Reparse Data Buffer (MS-FSCC 2.1.2.4) without the header; `target` with backslashes."""
+    name = encode_utf16(target)
+    flags = SYMLINK_FLAG_RELATIVE if relative else 0
+    return _SYMLINK.pack(0, len(name), len(name), len(name), flags) + name + name
+
+
+def decode_symlink(data: bytes) -> tuple[str, bool]:
+    """(target, whether relative); STATUS_IO_REPARSE_DATA_INVALID where the offsets lie."""
+    reader = Reader(data, status=STATUS_IO_REPARSE_DATA_INVALID)
+    offset, length, _, _, flags = reader.unpack(_SYMLINK)
+    text = decode_utf16(reader.at(_SYMLINK.size + offset, length), STATUS_IO_REPARSE_DATA_INVALID)
+    return text, bool(flags & SYMLINK_FLAG_RELATIVE)
+
+
+def _stored(fd: int, path_only: bool) -> tuple[int, bytes] | None:
+    try:
+        value = get_attribute(fd, REPARSE_NAME.encode(), path_only, _MAXIMUM + 8)
+    except OSError:
+        return None
+    if value is None or len(value) < _HEADER.size:
+        return None
+    tag, length, _ = Reader(value).unpack(_HEADER)
+    return tag, value[_HEADER.size : _HEADER.size + length]
+
+
+def stored_tag(fd: int, path_only: bool) -> int:
+    """The tag kept in the attribute, 0 where there is none."""
+    found = _stored(fd, path_only)
+    return found[0] if found else 0
+
+
+def get(file: LocalFile) -> tuple[int, bytes]:
+    """FSCTL_GET_REPARSE_POINT (MS-FSCC 2.3.29)."""
+    if file.kind == S_IFLNK:
+        with os_errors:
+            target = os.readlink(b"", dir_fd=file.fd)
+        text = "\\".join(to_client(part) if part not in (b"", b".", b"..") else part.decode() for part in target.split(b"/"))
+        return IO_REPARSE_TAG_SYMLINK, encode_symlink(text, not target.startswith(b"/"))
+    found = _stored(file.fd, file.path_only)
+    if found is not None:
+        return found
+    tag = SPECIAL_TAGS.get(file.kind)
+    if tag is not None:
+        return tag, b""
+    raise NtStatusError(STATUS_NOT_A_REPARSE_POINT)
+
+
+def set_(file: LocalFile, tag: int, data: bytes) -> None:
+    """FSCTL_SET_REPARSE_POINT (MS-FSA 2.1.5.10.37)."""
+    if tag in (0, 1) or len(data) > _MAXIMUM - _HEADER.size:
+        raise NtStatusError(STATUS_IO_REPARSE_TAG_INVALID if tag in (0, 1) else STATUS_IO_REPARSE_DATA_INVALID)
+    if file.kind == S_IFLNK:
+        raise NtStatusError(STATUS_IO_REPARSE_TAG_MISMATCH if tag != IO_REPARSE_TAG_SYMLINK else STATUS_ACCESS_DENIED)
+    existing = _stored(file.fd, file.path_only)
+    if existing is not None and existing[0] != tag:
+        raise NtStatusError(STATUS_IO_REPARSE_TAG_MISMATCH)
+    if file.is_directory:
+        with os_errors:
+            if not file.is_empty():
+                raise NtStatusError(STATUS_DIRECTORY_NOT_EMPTY)
+    if tag == IO_REPARSE_TAG_SYMLINK:
+        target = _inside(file, *decode_symlink(data))
+        if target is not None and file.names and file.local_volume.options.follow_symlinks:
+            _replace(file, target)
+            return
+    try:
+        os.setxattr(target_of(file.fd, file.path_only), REPARSE_NAME, _HEADER.pack(tag, len(data), 0) + data)
+    except OSError as error:
+        if error.errno in (errno.EOPNOTSUPP, errno.ENOSPC, errno.E2BIG):
+            raise NtStatusError(STATUS_INVALID_DEVICE_REQUEST, "no room for a reparse point") from error
+        raise NtStatusError(STATUS_ACCESS_DENIED) from error
+    file.mark(FILE_ATTRIBUTE_REPARSE_POINT, 0)
+
+
+def delete(file: LocalFile, tag: int) -> None:
+    """FSCTL_DELETE_REPARSE_POINT (MS-FSA 2.1.5.10.3)."""
+    if file.kind == S_IFLNK:
+        if tag != IO_REPARSE_TAG_SYMLINK:
+            raise NtStatusError(STATUS_IO_REPARSE_TAG_MISMATCH)
+        raise NtStatusError(STATUS_ACCESS_DENIED, "a link of the disk is deleted as a file")
+    found = _stored(file.fd, file.path_only)
+    if found is None:
+        raise NtStatusError(STATUS_NOT_A_REPARSE_POINT)
+    if found[0] != tag:
+        raise NtStatusError(STATUS_IO_REPARSE_TAG_MISMATCH)
+    with os_errors:
+        os.removexattr(target_of(file.fd, file.path_only), REPARSE_NAME)
+    file.mark(0, FILE_ATTRIBUTE_REPARSE_POINT)
+
+
+def _inside(file: LocalFile, target: str, relative: bool) -> bytes | None:
+    """The link's target on disk, None where it would lead out of the share or is no relative path."""
+    if not relative or not target or target.startswith("\\"):
+        return None
+    depth = len(file.names) - 1
+    parts = []
+    for part in target.split("\\"):
+        if part in ("", "."):
+            continue
+        if part == "..":
+            depth -= 1
+            if depth < 0:
+                return None
+            parts.append(b"..")
+            continue
+        try:
+            check(part)
+        except NtStatusError:
+            return None
+        depth += 1
+        parts.append(to_disk(part))
+    return b"/".join(parts) or None
+
+
+def _replace(file: LocalFile, target: bytes) -> None:
+    """Put a symbolic link in the place of an empty file or directory; this open then is the link."""
+    if file.kind == S_IFREG and file.stat().size:
+        raise NtStatusError(STATUS_IO_REPARSE_DATA_INVALID, "the file has data")
+    resolver = file.local_volume.resolver
+    directory, name = file.entry()
+    try:
+        with os_errors:
+            temporary = b".ksmbd-link-" + secrets.token_hex(8).encode()
+            os.symlink(target, temporary, dir_fd=directory)
+            try:
+                if file.is_directory:
+                    os.rmdir(name, dir_fd=directory)
+                os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+            except OSError:
+                os.unlink(temporary, dir_fd=directory)
+                raise
+            fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    finally:
+        resolver.release(directory)
+    file.become_link(fd, stat_fd(fd))

@@ -1,0 +1,323 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""From a client's path to (directory descriptor, name on disk). Nothing outside the share's root is ever reached.
+
+The quick way is one openat2 of the parent below the root, by the exact names. Where that finds nothing (another case, an
+absolute link, a path longer than PATH_MAX, a kernel without openat2) the path is walked component by component with
+O_NOFOLLOW descriptors on a stack: `..` in a link's target pops it and cannot go below the root, an absolute target is
+resolved again from the root if it names something in the share, and is refused if not.
+The last component is never followed here; `follow` does that for who wants it.
+"""
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Sequence
+from typing import Final
+
+from ksmbd.kernel import openat
+from ksmbd.kernel.openat import (
+    RESOLVE_BENEATH,
+    RESOLVE_NO_MAGICLINKS,
+    RESOLVE_NO_SYMLINKS,
+    RESOLVE_NO_XDEV,
+    openat2,
+)
+from ksmbd.kernel.stat import S_IFDIR, S_IFLNK, S_IFMT, Stat, stat_at, stat_fd
+from ksmbd.kernel.syscalls import O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_PATH
+from ksmbd.smb.status import STATUS_ACCESS_DENIED, STATUS_OBJECT_PATH_NOT_FOUND, NtStatusError
+from ksmbd.vfs.directory_cache import DirectoryCache
+from ksmbd.vfs.errors import to_status
+from ksmbd.vfs.names import Patterns, to_client, to_disk
+
+_DIRECTORY: Final = O_PATH | O_DIRECTORY
+_ENTRY: Final = O_PATH | O_NOFOLLOW
+_LINKS: Final = 40
+"""Links followed in one path, as in the kernel."""
+
+
+class _Escape(OSError):
+    """A link leads out of the share."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.EXDEV, "link out of the share")
+
+
+class Resolver:
+    """Resolves below one root directory."""
+
+    __slots__ = ("_cache", "_crossmnt", "_follow", "_quick", "_resolve", "_root_path", "_step_flags", "_veto", "_wide",
+                 "root", "root_stat")  # fmt: skip
+
+    def __init__(
+        self,
+        root: int,
+        cache: DirectoryCache,
+        follow_symlinks: bool,
+        wide_links: bool,
+        crossmnt: bool,
+        veto: Patterns,
+        quick: bool = not openat.MISSING,
+    ) -> None:
+        self.root = root
+        """O_PATH descriptor of the share's folder; who made the resolver closes it."""
+        self.root_stat = stat_fd(root)
+        self._cache = cache
+        self._follow = follow_symlinks
+        self._wide = wide_links
+        self._crossmnt = crossmnt
+        self._veto = veto
+        self._quick = quick
+        self._resolve = RESOLVE_NO_MAGICLINKS | (0 if crossmnt else RESOLVE_NO_XDEV)
+        self._step_flags = self._resolve | RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
+        if not wide_links:
+            self._resolve |= RESOLVE_BENEATH | (0 if follow_symlinks else RESOLVE_NO_SYMLINKS)
+        self._root_path = os.readlink(f"/proc/self/fd/{root}").encode("utf-8", "surrogateescape").rstrip(b"/")
+
+    # ------------------------------------------------------------------------------------------------ public
+
+    def parent(self, components: Sequence[str], posix: bool = False) -> tuple[int, list[str]]:
+        """The directory that `components` name and their spelling on disk. The caller gives it to `release`.
+
+        Raises NtStatusError: STATUS_OBJECT_PATH_NOT_FOUND where one is missing or no directory, STATUS_ACCESS_DENIED."""
+        if not components:
+            return self.root, []
+        if self._veto and any(map(self._veto.match, components)):
+            raise NtStatusError(STATUS_OBJECT_PATH_NOT_FOUND, "veto files")
+        if self._quick:
+            path = b"/".join([to_disk(component, posix) for component in components])
+            try:
+                return openat2(self.root, path, _DIRECTORY, 0, self._resolve), list(components)
+            except OSError as error:
+                if error.errno not in (errno.ENOENT, errno.EXDEV, errno.ENAMETOOLONG, errno.ELOOP):
+                    raise _path_error(error) from error
+        stack: list[int] = []
+        try:
+            spelled = self._walk(stack, components, posix)
+            if not stack:  # a link led back to the root
+                return self.root, spelled
+            return stack.pop(), spelled
+        except OSError as error:
+            raise _path_error(error) from error
+        finally:
+            for fd in stack:
+                os.close(fd)
+
+    def release(self, directory: int) -> None:
+        """Close what `parent` and `follow` returned."""
+        if directory != self.root:
+            os.close(directory)
+
+    def find(self, directory: int, name: str, posix: bool = False) -> tuple[bytes, Stat | None]:
+        """(name on disk, its Stat) of an entry; Stat None where it does not exist. Raises NtStatusError."""
+        disk = to_disk(name, posix)
+        if self._veto and self._veto.match(name):
+            return disk, None
+        try:
+            return disk, self._checked(stat_at(directory, disk))
+        except OSError as error:
+            if error.errno != errno.ENOENT:
+                raise to_status(error) from error
+        if posix:
+            return disk, None
+        for _ in range(2):
+            try:
+                other = self._cache.find(directory, name)
+                if other is None:
+                    return disk, None
+                return other, self._checked(stat_at(directory, other))
+            except FileNotFoundError:
+                continue  # it vanished between the scan and now
+            except PermissionError:
+                return disk, None  # a directory that may be passed but not read
+            except OSError as error:
+                raise to_status(error) from error
+        return disk, None
+
+    def follow(self, directory: int, name: bytes) -> tuple[int, bytes, Stat | None] | None:
+        """Where a symbolic link, the entry `name`, leads: (directory for `release`, name, Stat or None if dangling).
+
+        None where this share does not follow links, or not there (outside, another mount, too many)."""
+        if not self._follow:
+            return None
+        if self._wide:
+            return self._follow_anywhere(directory, name)
+        try:
+            stack = self._stack_of(directory)
+        except OSError:
+            return None
+        try:
+            budget = [_LINKS]
+            while True:
+                last = self._descend_target(stack, name, budget)
+                top = stack[-1] if stack else self.root
+                try:
+                    stat = self._checked(stat_at(top, last))
+                except FileNotFoundError:
+                    stat = None
+                except NtStatusError:
+                    return None
+                if stat is None or stat.mode & S_IFMT != S_IFLNK:
+                    return (stack.pop() if stack else self.root), last, stat
+                name = last
+        except OSError:
+            return None
+        finally:
+            for fd in stack:
+                os.close(fd)
+
+    def path_of(self, fd: int) -> list[bytes] | None:
+        """The names on disk that lead from the root to an open file now, None where it is deleted or outside."""
+        try:
+            path = os.readlink(f"/proc/self/fd/{fd}").encode("utf-8", "surrogateescape")
+        except OSError:
+            return None
+        prefix = self._root_path + b"/"
+        if not path.startswith(prefix):
+            return [] if path == (self._root_path or b"/") else None
+        return path[len(prefix) :].split(b"/")
+
+    def open_parent(self, names: Sequence[bytes]) -> int:
+        """The directory of exact names on disk. Raises OSError."""
+        if not names:
+            return self.root
+        if self._quick:
+            return openat2(self.root, b"/".join(names), _DIRECTORY, 0, self._resolve)
+        stack: list[int] = []
+        try:
+            self._descend(stack, list(names), [_LINKS])
+            return stack.pop() if stack else self.root
+        finally:
+            for fd in stack:
+                os.close(fd)
+
+    # ------------------------------------------------------------------------------------------------ the walk
+
+    def _checked(self, stat: Stat) -> Stat:
+        if not self._crossmnt and (stat.mnt_id != self.root_stat.mnt_id or stat.dev != self.root_stat.dev):
+            raise NtStatusError(STATUS_ACCESS_DENIED, "another file system, and crossmnt is off")
+        return stat
+
+    def _step(self, directory: int, name: bytes) -> int:
+        """One entry, not followed. Raises OSError."""
+        if self._quick:
+            return openat2(directory, name, _ENTRY, 0, self._step_flags)
+        fd = os.open(name, _ENTRY | O_CLOEXEC, dir_fd=directory)
+        if not self._crossmnt:
+            stat = stat_fd(fd)
+            if stat.mnt_id != self.root_stat.mnt_id or stat.dev != self.root_stat.dev:
+                os.close(fd)
+                raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        return fd
+
+    def _walk(self, stack: list[int], components: Sequence[str], posix: bool) -> list[str]:
+        """Push the directories of `components`; their spelling."""
+        spelled = []
+        budget = [_LINKS]
+        for component in components:
+            top = stack[-1] if stack else self.root
+            disk = to_disk(component, posix)
+            try:
+                fd = self._step(top, disk)
+                spelled.append(component)
+            except FileNotFoundError:
+                other = None if posix else self._cache.find(top, component)
+                if other is None:
+                    raise
+                fd = self._step(top, disk := other)
+                spelled.append(to_client(other))
+            self._enter(stack, disk, fd, budget)
+        return spelled
+
+    def _enter(self, stack: list[int], name: bytes, fd: int, budget: list[int]) -> None:
+        """Push `fd`, the entry `name` of the top, if it is a directory; if it is a link, where that leads."""
+        kind = stat_fd(fd).mode & S_IFMT
+        if kind == S_IFDIR:
+            stack.append(fd)
+            return
+        os.close(fd)
+        if kind != S_IFLNK:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not self._follow:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        if self._wide:
+            top = stack[-1] if stack else self.root
+            stack.append(os.open(name, _DIRECTORY | O_CLOEXEC, dir_fd=top))
+            return
+        last = self._descend_target(stack, name, budget)
+        self._descend(stack, [last], budget)
+
+    def _descend(self, stack: list[int], names: list[bytes], budget: list[int]) -> None:
+        """Push the directories of exact names on disk, links followed."""
+        for name in names:
+            if name in (b"", b"."):
+                continue
+            if name == b"..":
+                if not stack:
+                    raise _Escape
+                os.close(stack.pop())
+                continue
+            top = stack[-1] if stack else self.root
+            self._enter(stack, name, self._step(top, name), budget)
+
+    def _descend_target(self, stack: list[int], link: bytes, budget: list[int]) -> bytes:
+        """Push the directories of a link's target but for its last name, which is returned ('.' for a directory itself)."""
+        budget[0] -= 1
+        if budget[0] < 0:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        top = stack[-1] if stack else self.root
+        target = os.readlink(link, dir_fd=top)
+        if target.startswith(b"/"):
+            target = os.path.normpath(target) if b"//" in target or b"/./" in target else target
+            if target != self._root_path and not target.startswith(self._root_path + b"/"):
+                raise _Escape
+            target = target[len(self._root_path) + 1 :]
+            while stack:
+                os.close(stack.pop())
+        names = target.split(b"/")
+        while names and names[-1] in (b"", b"."):
+            names.pop()
+        if not names or names[-1] == b"..":
+            self._descend(stack, names, budget)
+            return b"."
+        self._descend(stack, names[:-1], budget)
+        return names[-1]
+
+    def _stack_of(self, directory: int) -> list[int]:
+        """Descriptors from the root (left out) to `directory`, so that `..` can be answered from it."""
+        if directory == self.root:
+            return []
+        names = self.path_of(directory)
+        if names is None:
+            raise _Escape
+        stack: list[int] = []
+        try:
+            self._descend(stack, names, [0])
+        except OSError:
+            for fd in stack:
+                os.close(fd)
+            raise
+        return stack
+
+    def _follow_anywhere(self, directory: int, name: bytes) -> tuple[int, bytes, Stat | None] | None:
+        """`wide links`: the kernel follows; what is found is named through its real path."""
+        try:
+            target = os.path.realpath(f"/proc/self/fd/{directory}/".encode() + name)
+            parent = os.open(os.path.dirname(target), _DIRECTORY | O_CLOEXEC)
+        except OSError:
+            return None
+        last = os.path.basename(target) or b"."
+        try:
+            return parent, last, stat_at(parent, last)
+        except FileNotFoundError:
+            return parent, last, None
+        except OSError:
+            os.close(parent)
+            return None
+
+
+def _path_error(error: OSError) -> NtStatusError:
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return NtStatusError(STATUS_ACCESS_DENIED, error.strerror or "")
+    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.ENAMETOOLONG, errno.ESTALE):
+        return NtStatusError(STATUS_OBJECT_PATH_NOT_FOUND, error.strerror or "")
+    return to_status(error)

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Named streams in extended attributes, as Samba's streams_xattr keeps them: names and where they are.
+
+user.DosStream.NAME:$DATA holds the data and one NUL byte behind it.
+"""
+from __future__ import annotations
+
+import os
+from typing import Final
+
+from ksmbd.kernel.files import get_attribute
+from ksmbd.smb.ports import StreamInfo
+from ksmbd.smb.status import STATUS_OBJECT_NAME_INVALID, NtStatusError
+from ksmbd.vfs.attributes import STREAM_PREFIX, list_names, target_of
+from ksmbd.vfs.errors import os_errors
+from ksmbd.vfs.names import fold
+
+SUFFIX: Final = ":$DATA"
+MAXIMUM_SIZE: Final = 65536 - 1
+"""XATTR_SIZE_MAX less the NUL byte."""
+_FORBIDDEN: Final = frozenset(map(chr, range(32))) | frozenset('/:\\')
+
+
+def check_name(name: str) -> None:
+    """STATUS_OBJECT_NAME_INVALID for what cannot be a stream's name (MS-FSCC 2.1.5.3)."""
+    if not name or any(character in _FORBIDDEN for character in name) or len(name) > 255:
+        raise NtStatusError(STATUS_OBJECT_NAME_INVALID, "stream name")
+    if len(attribute(name)) > 255:
+        raise NtStatusError(STATUS_OBJECT_NAME_INVALID, "stream name too long for an extended attribute")
+
+
+def attribute(name: str) -> bytes:
+    """The extended attribute of a stream."""
+    return (STREAM_PREFIX + name + SUFFIX).encode("utf-8", "surrogatepass")
+
+
+def _stream_name(name: str) -> str | None:
+    if not name.startswith(STREAM_PREFIX):
+        return None
+    found = os.fsencode(name[len(STREAM_PREFIX) :]).decode("utf-8", "replace")
+    # With `streams_xattr:store_stream_type = no` Samba leaves the type out.
+    return found.removesuffix(SUFFIX)
+
+
+def find(fd: int, path_only: bool, name: str) -> tuple[str, bytes] | None:
+    """(name as stored, extended attribute) of a stream in any case, None where there is none."""
+    exact = attribute(name)
+    folded = fold(name)
+    other = None
+    for full in list_names(fd, path_only):
+        stored = _stream_name(full)
+        if stored is not None and fold(stored) == folded:
+            disk = os.fsencode(full)
+            if disk == exact:
+                return stored, disk
+            other = other or (stored, disk)
+    return other
+
+
+def listed(fd: int, path_only: bool) -> list[StreamInfo]:
+    """The named streams; names without type."""
+    result = []
+    for full in list_names(fd, path_only):
+        name = _stream_name(full)
+        if name is not None:
+            value = get_attribute(fd, os.fsencode(full), path_only, 65536)
+            if value is not None:
+                size = max(len(value) - 1, 0)
+                result.append(StreamInfo(name, size, allocation(size)))
+    return result
+
+
+def remove_all(fd: int, path_only: bool) -> None:
+    """Remove every named stream (overwrite, supersede)."""
+    target = target_of(fd, path_only)
+    for full in list_names(fd, path_only):
+        if full.startswith(STREAM_PREFIX):
+            with os_errors:
+                os.removexattr(target, full)
+
+
+def allocation(size: int) -> int:
+    """AllocationSize of a stream of `size` bytes."""
+    return (size + 4095) & ~4095

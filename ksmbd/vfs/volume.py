@@ -1,0 +1,451 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One share's tree for one user: resolves, checks, opens and creates (MS-FSA 2.1.5.1).
+
+An open of an existing file is statx (exists, kind), open, statx (still the same inode), then the access check on the
+descriptor. Data access opens the file as it will be used; everything else opens with O_PATH, which touches nothing. Files
+that are neither regular nor directories are never opened but with O_PATH: a FIFO would wait, a device would act.
+"""
+from __future__ import annotations
+
+import errno
+import os
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final
+
+from ksmbd.kernel import credentials
+from ksmbd.kernel.credentials import Credentials
+from ksmbd.kernel.files import FALLOC_FL_KEEP_SIZE, chown_fd, fallocate
+from ksmbd.kernel.stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, Stat, stat_fd
+from ksmbd.smb.constants import (
+    FILE_ADD_FILE,
+    FILE_ADD_SUBDIRECTORY,
+    FILE_ALL_ACCESS,
+    FILE_APPEND_DATA,
+    FILE_ATTRIBUTE_ARCHIVE,
+    FILE_ATTRIBUTE_DIRECTORY,
+    FILE_ATTRIBUTE_HIDDEN,
+    FILE_ATTRIBUTE_READONLY,
+    FILE_ATTRIBUTE_SYSTEM,
+    FILE_ATTRIBUTE_TEMPORARY,
+    FILE_CREATE,
+    FILE_CREATED,
+    FILE_DELETE_ON_CLOSE,
+    FILE_DIRECTORY_FILE,
+    FILE_EXECUTE,
+    FILE_LIST_DIRECTORY,
+    FILE_NON_DIRECTORY_FILE,
+    FILE_OPEN,
+    FILE_OPEN_BY_FILE_ID,
+    FILE_OPEN_REPARSE_POINT,
+    FILE_OPENED,
+    FILE_OVERWRITE,
+    FILE_OVERWRITE_IF,
+    FILE_READ_DATA,
+    FILE_SUPERSEDE,
+    FILE_WRITE_DATA,
+    MAXIMUM_ALLOWED,
+)
+from ksmbd.smb.ports import CreateIntent, CreateResult, FileKey, ShareConfig, VolumeInfo
+from ksmbd.smb.status import (
+    STATUS_ACCESS_DENIED,
+    STATUS_CANNOT_DELETE,
+    STATUS_FILE_IS_A_DIRECTORY,
+    STATUS_INVALID_PARAMETER,
+    STATUS_NOT_A_DIRECTORY,
+    STATUS_NOT_SUPPORTED,
+    STATUS_OBJECT_NAME_COLLISION,
+    STATUS_OBJECT_NAME_INVALID,
+    STATUS_OBJECT_NAME_NOT_FOUND,
+    NtStatusError,
+)
+from ksmbd.vfs import names
+from ksmbd.vfs.access import WRITE_RIGHTS, Access
+from ksmbd.vfs.attributes import SETTABLE, attributes_of, read_dos, write_dos, write_eas
+from ksmbd.vfs.errors import os_errors, to_status
+from ksmbd.vfs.file import LocalFile
+from ksmbd.vfs.options import ShareOptions
+from ksmbd.vfs.resolve import Resolver
+from ksmbd.vfs.stream_store import attribute, check_name, find
+from ksmbd.vfs.streams import LocalStream
+from ksmbd.vfs.times import to_filetime
+from ksmbd.vfs.volume_info import volume_info
+
+if TYPE_CHECKING:
+    from ksmbd.vfs.files import LocalFiles
+
+_OVERWRITES: Final = (FILE_SUPERSEDE, FILE_OVERWRITE, FILE_OVERWRITE_IF)
+_READS: Final = FILE_READ_DATA | FILE_EXECUTE
+_WRITES: Final = FILE_WRITE_DATA | FILE_APPEND_DATA
+_BASE: Final = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+_PATH: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+_RETRIES: Final = 8
+"""Times that an entry may change between the look and the open."""
+
+
+class _Raced(Exception):
+    """The entry changed between two calls; look again."""
+
+
+class LocalVolume:
+    """Implements the port Volume."""
+
+    __slots__ = ("_read_only", "_user", "access", "cache", "files", "options", "resolver", "root_dev", "root_key", "share")
+
+    def __init__(
+        self,
+        files: LocalFiles,
+        share: ShareConfig,
+        options: ShareOptions,
+        resolver: Resolver,
+        access: Access,
+        user: Credentials,
+        read_only: bool,
+    ) -> None:
+        self.files = files
+        self.share = share
+        self.options = options
+        self.resolver = resolver
+        self.access = access
+        self.cache = files.cache
+        self._user = user
+        self._read_only = read_only
+        stat = resolver.root_stat
+        self.root_dev = stat.dev
+        self.root_key: FileKey = (stat.dev, stat.ino)
+
+    def become(self) -> None:
+        """Let this thread act as the user."""
+        credentials.assume(self._user)
+
+    def close(self) -> None:
+        """The tree is disconnected and its files are closed."""
+        if self.resolver.root >= 0:
+            os.close(self.resolver.root)
+            self.resolver.root = -1
+
+    def restrict(self, granted: int) -> int:
+        """`granted` without what a read-only tree refuses."""
+        return granted & ~WRITE_RIGHTS if self._read_only else granted
+
+    def maximal_access(self) -> int:
+        """See the port."""
+        self.become()
+        root = self.resolver.root
+        with os_errors:
+            return self.restrict(self.access.maximal(root, True, stat_fd(root), None))
+
+    def volume_info(self) -> VolumeInfo:
+        """See the port."""
+        self.become()
+        with os_errors:
+            return volume_info(self)
+
+    def snapshots(self) -> list[int]:
+        """None are offered."""
+        return []
+
+    def object_id(self, key: FileKey) -> bytes:
+        """An object id for what cannot hold one: always the same for the same file."""
+        return sha256(b"%d:%d" % key).digest()[:16]
+
+    # ------------------------------------------------------------------------------------------------------ create
+
+    def create(self, intent: CreateIntent) -> CreateResult:
+        """See the port."""
+        self.become()
+        if intent.options & FILE_OPEN_BY_FILE_ID:
+            raise NtStatusError(STATUS_NOT_SUPPORTED, "open by file id")
+        posix = intent.posix_mode is not None
+        if intent.stream:
+            check_name(intent.stream)
+            if not self.options.streams:
+                raise NtStatusError(STATUS_OBJECT_NAME_INVALID, "no streams on this share")
+        components = names.split(intent.name, posix)
+        if intent.snapshot:
+            raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "no snapshots")
+        if not components:
+            return self._open(intent, None, b".", self.resolver.root_stat, (), "", posix)
+        parent, spelled = self.resolver.parent(components[:-1], posix)
+        try:
+            for _ in range(_RETRIES):
+                disk, stat = self.resolver.find(parent, components[-1], posix)
+                last = components[-1] if disk == names.to_disk(components[-1], posix) else names.to_client(disk)
+                path = "\\".join((*spelled, last))
+                disk_names = (*(names.to_disk(name, posix) for name in spelled), disk)
+                try:
+                    if stat is not None:
+                        return self._existing(intent, parent, disk, stat, disk_names, path, posix)
+                    return self._new(intent, parent, disk, disk_names, path, posix)
+                except _Raced:
+                    continue
+            raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "keeps changing")
+        finally:
+            self.resolver.release(parent)
+
+    def _existing(
+        self, intent: CreateIntent, parent: int, disk: bytes, stat: Stat, disk_names: tuple[bytes, ...], path: str,
+        posix: bool,
+    ) -> CreateResult:  # fmt: skip
+        if stat.mode & S_IFMT != S_IFLNK or intent.options & FILE_OPEN_REPARSE_POINT:
+            return self._open(intent, parent, disk, stat, disk_names, path, posix)
+        if intent.disposition == FILE_CREATE:
+            raise NtStatusError(STATUS_OBJECT_NAME_COLLISION, "a symbolic link")
+        target = self.resolver.follow(parent, disk)
+        if target is None:
+            raise NtStatusError(STATUS_ACCESS_DENIED, "a symbolic link that is not followed")
+        directory, name, found = target
+        try:
+            if found is None:
+                raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "a symbolic link to nothing")
+            return self._open(intent, directory, name, found, disk_names, path, posix, (stat.dev, stat.ino))
+        finally:
+            self.resolver.release(directory)
+
+    def _open(
+        self, intent: CreateIntent, parent: int | None, disk: bytes, stat: Stat, disk_names: tuple[bytes, ...], path: str,
+        posix: bool, entry_key: FileKey | None = None,
+    ) -> CreateResult:  # fmt: skip
+        """Open what `stat` saw as the entry `disk` of `parent` (None: the share's root)."""
+        kind = stat.mode & S_IFMT
+        disposition, options = intent.disposition, intent.options
+        base_only = not intent.stream
+        if base_only:
+            self._check_kind(kind, disposition, options)
+        overwrites = base_only and disposition in _OVERWRITES
+        desired = intent.desired_access
+        check = desired | (FILE_WRITE_DATA if overwrites else 0)
+        flags = self._flags(kind, check) if base_only else _PATH
+        if desired & MAXIMUM_ALLOWED:
+            flags = _PATH
+        fd = self._open_entry(parent, disk, flags)
+        try:
+            with os_errors:
+                now = stat_fd(fd)
+            if (now.ino, now.dev_minor, now.dev_major) != (stat.ino, stat.dev_minor, stat.dev_major) and parent is not None:
+                raise _Raced
+            path_only = bool(flags & os.O_PATH)
+            read_only = intent.share_read_only or self._read_only
+            with os_errors:
+                granted = self.access.grant(fd, path_only, now, parent, check, read_only)
+            if overwrites:
+                granted &= desired | ~FILE_WRITE_DATA
+            granted = self._check_attributes(fd, path_only, now, intent, kind, disk, granted, overwrites)
+            if path_only and desired & MAXIMUM_ALLOWED and base_only:
+                fd, path_only = self._reopen(fd, kind, granted | (FILE_WRITE_DATA if overwrites else 0))
+            key = entry_key or (now.dev, now.ino)
+            if not base_only:
+                return self._open_stream(intent, fd, path_only, now, disk_names, path, granted, key, posix, False)
+            file = LocalFile(self, fd, path_only, now, disk_names, path, granted, key, posix, False)
+            return CreateResult(file, FILE_OPENED, granted)
+        except BaseException:
+            os.close(fd)
+            raise
+
+    def _check_kind(self, kind: int, disposition: int, options: int) -> None:
+        if disposition == FILE_CREATE:
+            raise NtStatusError(STATUS_OBJECT_NAME_COLLISION)
+        if kind == S_IFDIR:
+            if options & FILE_NON_DIRECTORY_FILE:
+                raise NtStatusError(STATUS_FILE_IS_A_DIRECTORY)
+            if disposition in _OVERWRITES:
+                raise NtStatusError(
+                    STATUS_INVALID_PARAMETER if options & FILE_DIRECTORY_FILE else STATUS_OBJECT_NAME_COLLISION
+                )
+        elif options & FILE_DIRECTORY_FILE:
+            raise NtStatusError(STATUS_NOT_A_DIRECTORY)
+
+    def _flags(self, kind: int, access: int) -> int:
+        """How the kernel opens it for this access."""
+        if kind == S_IFREG:
+            if access & _WRITES:
+                return (os.O_RDWR if access & _READS else os.O_WRONLY) | _BASE
+            return os.O_RDONLY | _BASE if access & _READS else _PATH
+        if kind == S_IFDIR:
+            return os.O_RDONLY | os.O_DIRECTORY | _BASE if access & FILE_LIST_DIRECTORY else _PATH
+        if access & (_READS | _WRITES):
+            raise NtStatusError(STATUS_ACCESS_DENIED, "a special file")
+        return _PATH
+
+    def _open_entry(self, parent: int | None, disk: bytes, flags: int) -> int:
+        try:
+            if parent is None:
+                return os.open(b".", flags & ~os.O_NOFOLLOW, dir_fd=self.resolver.root)
+            return os.open(disk, flags, dir_fd=parent)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.ENXIO) and parent is not None:
+                raise _Raced from error
+            if error.errno == errno.EROFS:
+                raise NtStatusError(STATUS_ACCESS_DENIED, "read-only file system") from error
+            raise to_status(error) from error
+
+    def _reopen(self, fd: int, kind: int, granted: int) -> tuple[int, bool]:
+        """MAXIMUM_ALLOWED was checked on an O_PATH descriptor; open the data with what came of it."""
+        if kind not in (S_IFREG, S_IFDIR):
+            return fd, True
+        flags = self._flags(kind, granted)
+        if flags & os.O_PATH:
+            return fd, True
+        try:
+            real = os.open(f"/proc/self/fd/{fd}", flags & ~os.O_NOFOLLOW)
+        except OSError as error:
+            raise to_status(error) from error
+        os.close(fd)
+        return real, False
+
+    def _check_attributes(
+        self, fd: int, path_only: bool, stat: Stat, intent: CreateIntent, kind: int, disk: bytes, granted: int,
+        overwrites: bool,
+    ) -> int:  # fmt: skip
+        """MS-FSA 2.1.5.1.2.1: what DOS attributes forbid. Skipped where nothing asked for depends on them."""
+        deletes = intent.options & FILE_DELETE_ON_CLOSE
+        if kind != S_IFREG or not (granted & _WRITES or overwrites or deletes):
+            if deletes and kind == S_IFDIR and intent.stream == "":
+                return self._check_delete_directory(fd, path_only, stat, disk, granted)
+            return granted
+        dos = read_dos(fd, path_only, self.options)
+        attributes = attributes_of(stat, dos, names.to_client(disk), self.options)
+        if attributes & FILE_ATTRIBUTE_READONLY and intent.posix_mode is None:
+            if deletes:
+                raise NtStatusError(STATUS_CANNOT_DELETE, "read-only")
+            if overwrites or intent.desired_access & _WRITES:
+                raise NtStatusError(STATUS_ACCESS_DENIED, "read-only")
+            granted &= ~_WRITES
+        if overwrites:
+            stored = dos.attributes or 0
+            for bit in (FILE_ATTRIBUTE_HIDDEN, FILE_ATTRIBUTE_SYSTEM):
+                if stored & bit and not intent.attributes & bit:
+                    raise NtStatusError(STATUS_ACCESS_DENIED, "hidden or system file")
+        return granted
+
+    def _check_delete_directory(self, fd: int, path_only: bool, stat: Stat, disk: bytes, granted: int) -> int:
+        attributes = read_dos(fd, path_only, self.options).attributes or 0
+        if attributes & FILE_ATTRIBUTE_READONLY:
+            raise NtStatusError(STATUS_CANNOT_DELETE, "read-only")
+        return granted
+
+    # ------------------------------------------------------------------------------------------------- new entries
+
+    def _new(
+        self, intent: CreateIntent, parent: int, disk: bytes, disk_names: tuple[bytes, ...], path: str, posix: bool
+    ) -> CreateResult:
+        disposition, options = intent.disposition, intent.options
+        if disposition in (FILE_OPEN, FILE_OVERWRITE) or self.options.veto.match(path.rpartition("\\")[2]):
+            raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND)
+        if intent.share_read_only or self._read_only:
+            raise NtStatusError(STATUS_ACCESS_DENIED, "read-only share")
+        is_directory = bool(options & FILE_DIRECTORY_FILE) and not intent.stream
+        attributes = intent.attributes
+        if is_directory and attributes & FILE_ATTRIBUTE_TEMPORARY:
+            raise NtStatusError(STATUS_INVALID_PARAMETER, "a temporary directory")
+        if attributes & FILE_ATTRIBUTE_READONLY and options & FILE_DELETE_ON_CLOSE:
+            raise NtStatusError(STATUS_CANNOT_DELETE, "read-only")
+        with os_errors:
+            self.access.check_parent(parent, FILE_ADD_SUBDIRECTORY if is_directory else FILE_ADD_FILE)
+        token = self.cache.prepare(parent)
+        try:
+            fd = self._make(parent, disk, is_directory, intent.posix_mode)
+        except FileExistsError as error:
+            raise _Raced from error
+        except OSError as error:
+            if error.errno in (errno.EROFS,):
+                raise NtStatusError(STATUS_ACCESS_DENIED, "read-only file system") from error
+            raise to_status(error) from error
+        try:
+            with os_errors:
+                self.cache.added(token, parent, disk)
+                stat = self._furnish(intent, fd, parent, is_directory)
+            desired = intent.desired_access
+            granted = FILE_ALL_ACCESS | desired & ~MAXIMUM_ALLOWED if desired & MAXIMUM_ALLOWED else desired
+            key = (stat.dev, stat.ino)
+            if intent.stream:
+                return self._open_stream(intent, fd, False, stat, disk_names, path, granted, key, posix, True)
+            file = LocalFile(self, fd, False, stat, disk_names, path, granted, key, posix, True)
+            return CreateResult(file, FILE_CREATED, granted)
+        except BaseException:
+            os.close(fd)
+            self._take_back(parent, disk, is_directory)
+            raise
+
+    def _make(self, parent: int, disk: bytes, is_directory: bool, posix_mode: int | None) -> int:
+        """The entry itself, opened. Raises OSError."""
+        options = self.options
+        if not is_directory:
+            mode = 0o777 & options.create_mask | options.force_create_mode
+            if posix_mode is not None:
+                mode = posix_mode & 0o7777
+            return os.open(disk, os.O_CREAT | os.O_EXCL | os.O_RDWR | _BASE, mode, dir_fd=parent)
+        mode = 0o777 & options.directory_mask | options.force_directory_mode
+        if posix_mode is not None:
+            mode = posix_mode & 0o7777
+        os.mkdir(disk, mode, dir_fd=parent)
+        try:
+            return os.open(disk, os.O_RDONLY | os.O_DIRECTORY | _BASE, dir_fd=parent)
+        except PermissionError:
+            return os.open(disk, _PATH | os.O_DIRECTORY, dir_fd=parent)  # a mask without the owner's r
+
+    def _furnish(self, intent: CreateIntent, fd: int, parent: int, is_directory: bool) -> Stat:
+        """Owner, attributes, descriptor, EAs and space of a new entry; its Stat."""
+        stat = stat_fd(fd)
+        if self.options.inherit_owner:
+            owner = stat_fd(parent).uid
+            if owner != stat.uid:
+                with credentials.privileged():
+                    chown_fd(fd, owner, -1)
+                stat = stat_fd(fd)
+        attributes = intent.attributes & SETTABLE
+        attributes |= FILE_ATTRIBUTE_DIRECTORY if is_directory else FILE_ATTRIBUTE_ARCHIVE
+        if intent.posix_mode is None:
+            created = (stat.btime, stat.btime_ns) if stat.btime else (stat.mtime, stat.mtime_ns)
+            write_dos(fd, False, self.options, attributes, to_filetime(*created))
+        if self.options.acl_xattr or intent.security_descriptor:
+            self.access.new_file(fd, False, parent, intent.security_descriptor)
+        write_eas(fd, False, self.options, intent.extended_attributes)
+        if intent.allocation_size and not is_directory and not intent.stream:
+            try:
+                fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, intent.allocation_size)
+            except OSError as error:
+                if error.errno not in (errno.EOPNOTSUPP, errno.ENOSYS):
+                    raise
+        return stat
+
+    def _take_back(self, parent: int, disk: bytes, is_directory: bool) -> None:
+        try:
+            if is_directory:
+                os.rmdir(disk, dir_fd=parent)
+            else:
+                os.unlink(disk, dir_fd=parent)
+        except OSError:
+            pass  # somebody else removed it, or put something into it
+
+    # ----------------------------------------------------------------------------------------------------- streams
+
+    def _open_stream(
+        self, intent: CreateIntent, fd: int, path_only: bool, stat: Stat, disk_names: tuple[bytes, ...], path: str,
+        granted: int, key: FileKey, posix: bool, base_created: bool,
+    ) -> CreateResult:  # fmt: skip
+        """The stream of a base file that is open already."""
+        if intent.options & FILE_DIRECTORY_FILE:
+            raise NtStatusError(STATUS_NOT_A_DIRECTORY, "a stream")
+        if stat.mode & S_IFMT not in (S_IFREG, S_IFDIR):
+            raise NtStatusError(STATUS_ACCESS_DENIED, "a special file has no streams")
+        existing = find(fd, path_only, intent.stream)
+        disposition = intent.disposition
+        if existing is not None and disposition == FILE_CREATE:
+            raise NtStatusError(STATUS_OBJECT_NAME_COLLISION)
+        if existing is None and disposition in (FILE_OPEN, FILE_OVERWRITE):
+            raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "no such stream")
+        if existing is None and (intent.share_read_only or self._read_only):
+            raise NtStatusError(STATUS_ACCESS_DENIED, "read-only share")
+        name, attribute_name = existing or (intent.stream, attribute(intent.stream))
+        full = f"{path}:{name}"
+        stream = LocalStream(
+            self, fd, path_only, stat, disk_names, full, granted, key, posix, existing is None, name, attribute_name
+        )
+        if existing is None:
+            try:
+                stream.make()
+            except BaseException:
+                self.files.registry.discard(stream)
+                raise
+        del base_created  # an unsuccessful CREATE takes back the stream; the base file stays, as on NTFS
+        return CreateResult(stream, FILE_CREATED if existing is None else FILE_OPENED, granted)

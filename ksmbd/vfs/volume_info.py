@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""File-system information (MS-FSCC 2.5) from statvfs."""
+from __future__ import annotations
+
+import os
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final
+
+from ksmbd.smb.ports import VolumeInfo
+from ksmbd.vfs.attributes import creation_time
+from ksmbd.vfs.dosattrib import NOTHING
+
+if TYPE_CHECKING:
+    from ksmbd.vfs.volume import LocalVolume
+
+# FileSystemAttributes (MS-FSCC 2.5.1)
+FILE_CASE_SENSITIVE_SEARCH: Final = 0x00000001
+FILE_CASE_PRESERVED_NAMES: Final = 0x00000002
+FILE_UNICODE_ON_DISK: Final = 0x00000004
+FILE_PERSISTENT_ACLS: Final = 0x00000008
+FILE_FILE_COMPRESSION: Final = 0x00000010
+FILE_VOLUME_QUOTAS: Final = 0x00000020
+FILE_SUPPORTS_SPARSE_FILES: Final = 0x00000040
+FILE_SUPPORTS_REPARSE_POINTS: Final = 0x00000080
+FILE_SUPPORTS_OBJECT_IDS: Final = 0x00010000
+FILE_NAMED_STREAMS: Final = 0x00040000
+FILE_READ_ONLY_VOLUME: Final = 0x00080000
+FILE_SUPPORTS_EXTENDED_ATTRIBUTES: Final = 0x00800000
+_SECTOR: Final = 512
+_ST_RDONLY: Final = 1
+
+
+def volume_info(volume: LocalVolume) -> VolumeInfo:
+    """Of the file system of the share's root. Raises OSError."""
+    root = volume.resolver.root
+    found = os.fstatvfs(root)
+    unit = found.f_frsize or 4096
+    per_unit = max(unit // _SECTOR, 1)
+    options = volume.options
+    attributes = (
+        FILE_CASE_SENSITIVE_SEARCH | FILE_CASE_PRESERVED_NAMES | FILE_UNICODE_ON_DISK | FILE_PERSISTENT_ACLS
+        | FILE_SUPPORTS_OBJECT_IDS | FILE_SUPPORTS_EXTENDED_ATTRIBUTES | volume.files.settings.share_fake_fscaps
+    )  # fmt: skip
+    if options.streams:
+        attributes |= FILE_NAMED_STREAMS
+    if found.f_flag & _ST_RDONLY:
+        attributes |= FILE_READ_ONLY_VOLUME
+    identity = sha256(f"{volume.root_key}:{volume.share.name.lower()}".encode()).digest()
+    return VolumeInfo(
+        total_units=found.f_blocks,
+        available_units=found.f_bfree,
+        caller_available_units=found.f_bavail,
+        bytes_per_sector=_SECTOR,
+        sectors_per_unit=per_unit,
+        serial_number=int.from_bytes(identity[:4], "little"),
+        label=volume.share.name,
+        file_system_name="NTFS",
+        creation_time=creation_time(volume.resolver.root_stat, NOTHING),
+        attributes=attributes,
+        maximum_component_length=255,
+        object_id=identity[16:],
+    )

@@ -1,0 +1,304 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Change notify (MS-FSA 2.1.5.11, MS-SMB2 3.3.5.19) from inotify: changes made by clients and by local processes alike.
+
+One inotify instance serves all watches of the process; the worker registers `Watches.fileno()` and calls `on_readable()`.
+A tree watch adds a kernel watch for each directory below, bounded; beyond the bound the client is told to list again.
+"""
+from __future__ import annotations
+
+import os
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from ksmbd.kernel import inotify
+from ksmbd.kernel.inotify import Inotify
+from ksmbd.smb.status import STATUS_INSUFFICIENT_RESOURCES, STATUS_NOTIFY_CLEANUP, NtStatusError
+from ksmbd.smb.waiting import Future
+from ksmbd.vfs.names import Patterns, to_client
+
+if TYPE_CHECKING:
+    from ksmbd.vfs.file import LocalFile
+
+# CompletionFilter (MS-SMB2 2.2.35)
+CHANGE_FILE_NAME: Final = 0x001
+CHANGE_DIR_NAME: Final = 0x002
+CHANGE_ATTRIBUTES: Final = 0x004
+CHANGE_SIZE: Final = 0x008
+CHANGE_LAST_WRITE: Final = 0x010
+CHANGE_LAST_ACCESS: Final = 0x020
+CHANGE_CREATION: Final = 0x040
+CHANGE_EA: Final = 0x080
+CHANGE_SECURITY: Final = 0x100
+CHANGE_STREAM_NAME: Final = 0x200
+CHANGE_STREAM_SIZE: Final = 0x400
+CHANGE_STREAM_WRITE: Final = 0x800
+
+# Action (MS-FSCC 2.7.1)
+ACTION_ADDED: Final = 1
+ACTION_REMOVED: Final = 2
+ACTION_MODIFIED: Final = 3
+ACTION_RENAMED_OLD_NAME: Final = 4
+ACTION_RENAMED_NEW_NAME: Final = 5
+
+_NAMES: Final = inotify.IN_CREATE | inotify.IN_DELETE | inotify.IN_MOVED_FROM | inotify.IN_MOVED_TO
+_QUEUE: Final = 4096
+"""Changes kept between two requests."""
+_DIRECTORIES: Final = 16384
+"""Kernel watches of one tree watch."""
+_DEPTH: Final = 128
+# A change of metadata arrives as IN_ATTRIB whatever it was: times, mode, extended attributes (EAs, streams, ACLs).
+_ON_ATTRIB: Final = (
+    CHANGE_ATTRIBUTES | CHANGE_LAST_WRITE | CHANGE_LAST_ACCESS | CHANGE_CREATION | CHANGE_EA | CHANGE_SECURITY
+    | CHANGE_STREAM_NAME | CHANGE_STREAM_SIZE | CHANGE_STREAM_WRITE
+)  # fmt: skip
+_ON_MODIFY: Final = CHANGE_SIZE | CHANGE_LAST_WRITE
+
+
+def _kernel_mask(completion_filter: int, tree: bool) -> int:
+    mask = 0
+    if completion_filter & (CHANGE_FILE_NAME | CHANGE_DIR_NAME) or tree:
+        mask |= _NAMES
+    if completion_filter & CHANGE_CREATION:
+        mask |= inotify.IN_CREATE
+    if completion_filter & _ON_ATTRIB:
+        mask |= inotify.IN_ATTRIB
+    if completion_filter & _ON_MODIFY:
+        mask |= inotify.IN_MODIFY
+    return mask or inotify.IN_DELETE_SELF
+
+
+class Watches:
+    """All watches of this process."""
+
+    __slots__ = ("_by_number", "_inotify")
+
+    def __init__(self) -> None:
+        self._inotify = Inotify()
+        self._by_number: dict[int, list[tuple[LocalWatch, str]]] = {}
+        """Kernel watch to the watches that it serves, each with the directory's path below the watched one."""
+
+    def fileno(self) -> int:
+        """Readable when there are events."""
+        return self._inotify.fd
+
+    def watch(self, file: LocalFile, completion_filter: int, tree: bool) -> LocalWatch:
+        """Begin a watch of an open directory. Raises OSError."""
+        result = LocalWatch(self, file, completion_filter, tree)
+        result.begin()
+        return result
+
+    def add(self, directory: int, watch: LocalWatch, below: str, mask: int) -> None:
+        """Let the kernel watch one more directory for `watch`. Raises OSError."""
+        number = self._inotify.add(directory, mask | inotify.IN_MASK_ADD)
+        served = self._by_number.setdefault(number, [])
+        if all(known is not watch for known, _ in served):
+            served.append((watch, below))
+            watch.numbers.add(number)
+
+    def remove(self, watch: LocalWatch) -> None:
+        """`watch` ends."""
+        for number in watch.numbers:
+            served = [pair for pair in self._by_number.get(number, []) if pair[0] is not watch]
+            if served:
+                self._by_number[number] = served
+            else:
+                self._by_number.pop(number, None)
+                self._inotify.remove(number)
+        watch.numbers.clear()
+
+    def on_readable(self) -> None:
+        """Read what is there, hand it out, complete who waits."""
+        touched: dict[int, LocalWatch] = {}
+        for event in self._inotify.read():
+            if event.mask & inotify.IN_Q_OVERFLOW:
+                for served in self._by_number.values():
+                    for watch, _ in served:
+                        watch.overflow()
+                        touched[id(watch)] = watch
+                continue
+            if event.mask & inotify.IN_IGNORED:
+                for watch, _ in self._by_number.pop(event.watch, []):
+                    watch.numbers.discard(event.watch)
+                continue
+            for watch, below in list(self._by_number.get(event.watch, ())):
+                watch.on_event(event, below)
+                touched[id(watch)] = watch
+        for watch in touched.values():
+            watch.deliver()
+
+    def close(self) -> None:
+        """End everything."""
+        self._by_number.clear()
+        self._inotify.close()
+
+
+class LocalWatch:
+    """Implements the port Watch."""
+
+    __slots__ = ("_file", "_filter", "_mask", "_moved", "_overflow", "_queue", "_tree", "_veto", "_waiter", "_watches",
+                 "numbers")  # fmt: skip
+
+    def __init__(self, watches: Watches, file: LocalFile, completion_filter: int, tree: bool) -> None:
+        self._watches = watches
+        self._file = file
+        self._filter = completion_filter
+        self._tree = tree
+        self._mask = _kernel_mask(completion_filter, tree)
+        self._queue: deque[tuple[int, str]] = deque()
+        self._overflow = False
+        self._moved: dict[int, str] = {}
+        """Cookies of IN_MOVED_FROM in this batch: a second half makes a pair of the two."""
+        self._waiter: tuple[Future[list[tuple[int, str]] | None], int] | None = None
+        self._veto: Patterns = file.local_volume.options.veto
+        self.numbers: set[int] = set()
+
+    def begin(self) -> None:
+        """Add the kernel watches. Raises OSError."""
+        if not self._file.local_volume.options.change_notify:
+            return  # the request waits until it is cancelled
+        try:
+            self._watches.add(self._file.fd, self, "", self._mask)
+        except OSError as error:
+            raise NtStatusError(STATUS_INSUFFICIENT_RESOURCES, f"inotify: {error.strerror}") from error
+        if self._tree:
+            self._add_below(self._file.fd, "", 0)
+
+    def _add_below(self, directory: int, below: str, depth: int) -> None:
+        """The directories below an open one, links not followed; what cannot be read or watched is left out."""
+        try:
+            fd = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+        except OSError:
+            return
+        try:
+            with os.scandir(fd) as scan:
+                for entry in scan:
+                    try:
+                        if entry.is_dir(follow_symlinks=False):
+                            self._add_entry(fd, os.fsencode(entry.name), below, depth)
+                    except OSError:
+                        continue
+        finally:
+            os.close(fd)
+
+    def _add_entry(self, directory: int, name: bytes, below: str, depth: int) -> None:
+        if len(self.numbers) >= _DIRECTORIES or depth >= _DEPTH:
+            self._overflow = True
+            return
+        child = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+        try:
+            path = below + to_client(name) + "\\"
+            self._watches.add(child, self, path, self._mask)
+            self._add_below(child, path, depth + 1)
+        finally:
+            os.close(child)
+
+    def on_event(self, event: inotify.Event, below: str) -> None:
+        """One event of a directory that is `below` (with a final backslash, '' for itself)."""
+        mask = event.mask
+        if not event.name:
+            return
+        client = to_client(event.name)
+        if self._veto.match(client):
+            return
+        name = below + client
+        is_directory = bool(mask & inotify.IN_ISDIR)
+        wanted = self._filter & (CHANGE_DIR_NAME if is_directory else CHANGE_FILE_NAME)
+        if mask & inotify.IN_CREATE:
+            if wanted or self._filter & CHANGE_CREATION:
+                self._put(ACTION_ADDED, name)
+        elif mask & inotify.IN_DELETE:
+            if wanted:
+                self._put(ACTION_REMOVED, name)
+        elif mask & inotify.IN_MOVED_FROM:
+            if wanted:
+                self._moved[event.cookie] = name
+                self._put(ACTION_REMOVED, name)
+        elif mask & inotify.IN_MOVED_TO:
+            if wanted:
+                self._moved_to(event.cookie, name, below)
+        elif mask & inotify.IN_MODIFY:
+            if self._filter & _ON_MODIFY:
+                self._put(ACTION_MODIFIED, name)
+        elif mask & inotify.IN_ATTRIB and self._filter & _ON_ATTRIB:
+            self._put(ACTION_MODIFIED, name)
+        if self._tree and is_directory and mask & (inotify.IN_CREATE | inotify.IN_MOVED_TO):
+            self._descend(below, event.name)
+
+    def _moved_to(self, cookie: int, name: str, below: str) -> None:
+        old = self._moved.pop(cookie, None)
+        same = old is not None and old.rpartition("\\")[0] == name.rpartition("\\")[0]
+        if old is not None and same:
+            # MS-FSA 2.1.5.15.11: within one directory a rename is a pair.
+            for place in range(len(self._queue) - 1, -1, -1):
+                if self._queue[place] == (ACTION_REMOVED, old):
+                    self._queue[place] = (ACTION_RENAMED_OLD_NAME, old)
+                    self._put(ACTION_RENAMED_NEW_NAME, name)
+                    return
+        self._put(ACTION_ADDED, name)
+
+    def _descend(self, below: str, name: bytes) -> None:
+        volume = self._file.local_volume
+        volume.become()
+        try:
+            directory, _ = volume.resolver.parent(self._components(below))
+        except (NtStatusError, OSError):
+            return
+        try:
+            self._add_entry(directory, name, below, below.count("\\"))
+        except OSError:
+            return
+        finally:
+            volume.resolver.release(directory)
+
+    def _components(self, below: str) -> list[str]:
+        own = [to_client(name) for name in self._file.names]
+        return own + [part for part in below.split("\\") if part]
+
+    def _put(self, action: int, name: str) -> None:
+        if self._overflow:
+            return
+        if action == ACTION_MODIFIED and self._queue and self._queue[-1] == (action, name):
+            return
+        if len(self._queue) >= _QUEUE:
+            self.overflow()
+            return
+        self._queue.append((action, name))
+
+    def overflow(self) -> None:
+        """Changes were lost: the client shall list again."""
+        self._queue.clear()
+        self._overflow = True
+
+    def next(self, limit: int) -> Future[list[tuple[int, str]] | None]:
+        """See the port. `limit` is in bytes of FILE_NOTIFY_INFORMATION (MS-FSCC 2.7.1)."""
+        future: Future[list[tuple[int, str]] | None] = Future()
+        self._waiter = (future, limit)
+        future.on_cancel = self._forget_waiter
+        self.deliver()
+        return future
+
+    def _forget_waiter(self) -> None:
+        self._waiter = None
+
+    def deliver(self) -> None:
+        """Complete the waiter if there is something to tell."""
+        self._moved.clear()
+        if self._waiter is None or not (self._queue or self._overflow):
+            return
+        future, limit = self._waiter
+        self._waiter = None
+        changes = list(self._queue)
+        self._queue.clear()
+        lost, self._overflow = self._overflow, False
+        size = 0
+        for _, name in changes:
+            size = (size + 3 & ~3) + 12 + len(name.encode("utf-16-le", "surrogatepass"))
+        future.set_result(None if lost or size > limit else changes)
+
+    def close(self) -> None:
+        """The watch ends; who waits gets STATUS_NOTIFY_CLEANUP."""
+        self._watches.remove(self)
+        if self._waiter is not None:
+            future, _ = self._waiter
+            self._waiter = None
+            future.set_error(NtStatusError(STATUS_NOTIFY_CLEANUP))
