@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The debug toggles: one bit a component, in one word of memory that all processes of a server share.
 
-The components and their order are those of /sys/class/ksmbd-control/debug. In the hot path a print that is off costs one
-look at that word:
+The components and their order are those of /sys/class/ksmbd-control/debug. In the hot path a print that is off costs
+one look at that word:
 
     if debug.mask[0] & debug.SMB:
         log.debug(debug.SMB, f"...")

@@ -51,7 +51,8 @@ def _emit(priority: int, text: str) -> None:
         return
     try:
         # One write a line: lines of several processes do not mix.
-        os.write(sys.__stderr__.fileno() if sys.__stderr__ is not None else 2, (PREFIX + text + "\n").encode("utf-8", "backslashreplace"))
+        fd = sys.__stderr__.fileno() if sys.__stderr__ is not None else 2
+        os.write(fd, (PREFIX + text + "\n").encode("utf-8", "backslashreplace"))
     except (OSError, ValueError):
         pass  # nobody reads standard error any more; a server does not die of that
 
@@ -80,7 +81,7 @@ def exception(text: str, error: BaseException) -> None:
 
 
 def debug(component: int, text: str) -> None:
-    """A debug print of `component` (a bit of ksmbd.debug). Test `debug.mask[0]` first, so that the text costs nothing."""
+    """A debug print of `component`, a bit of ksmbd.debug. Test `debug.mask[0]` first: a text costs."""
     if _debug.mask[0] & component:
         _emit(syslog.LOG_DEBUG, f"{_NAMES[component]}: {_who or 'ksmbd'}[{os.getpid()}]: {_printable(text)}")
 

@@ -54,11 +54,13 @@ class Scratch:
 class Receiver:
     """The receiving side of one stream.
 
-    A turn: `target`, receive into it, `advance`, `next` until None, then `park`. A caller that stops before None (because
-    the peer reads too slowly, or it is others' turn) calls `park` too; `next` then goes on with what was parked.
+    A turn: `target`, receive into it, `advance`, `next` until None, then `park`. A caller that stops before None
+    (because the peer reads too slowly, or it is others' turn) calls `park` too; `next` goes on with what was parked.
     """
 
-    __slots__ = ("_end", "_first", "_large", "_large_have", "_on_session_request", "_parked", "_position", "_scratch", "_view")
+    __slots__ = (
+        "_end", "_first", "_large", "_large_have", "_on_session_request", "_parked", "_position", "_scratch", "_view",
+    )  # fmt: skip
 
     def __init__(self, scratch: Scratch, on_session_request: Callable[[], None]) -> None:
         self._scratch = scratch
@@ -128,7 +130,7 @@ class Receiver:
             self._check_start(large[0], len(large))
             return large
         if self._parked:
-            # What an earlier turn left: seen through a view of its own, the scratch buffer may be another connection's now.
+            # What an earlier turn left, seen through a view of its own: the scratch buffer may be another's now.
             self._view = memoryview(self._parked)
             self._position = 0
             self._end = len(self._parked)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Socket options and addresses.
 
-The options are set on the listening socket; Linux passes them on to what it accepts, so a connection costs none of these
-calls. A client that is gone without a word (sleep, cable, NAT) is noticed after KEEP_IDLE + KEEP_COUNT * KEEP_INTERVAL
-seconds when idle, and after USER_TIMEOUT when something was sent to it; otherwise dead connections would count against
-`max ip connections`.
+The options are set on the listening socket; Linux passes them on to what it accepts, so a connection costs none of
+these calls. A client that is gone without a word (sleep, cable, NAT) is noticed after KEEP_IDLE plus KEEP_COUNT times
+KEEP_INTERVAL seconds when idle, and after USER_TIMEOUT when something was sent to it; otherwise dead connections
+would count against `max ip connections`.
 """
 
 from __future__ import annotations
@@ -68,7 +68,9 @@ class BindTarget:
         return f"BindTarget({self.family.name}, {self.host!r}, {self.device!r})"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, BindTarget) and (self.family, self.host, self.device) == (other.family, other.host, other.device)
+        if not isinstance(other, BindTarget):
+            return NotImplemented
+        return (self.family, self.host, self.device) == (other.family, other.host, other.device)
 
     def __hash__(self) -> int:
         return hash((self.family, self.host, self.device))

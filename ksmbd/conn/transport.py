@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """One TCP connection: receives frames and hands them to the protocol core, sends what the core gives it.
 
-Receiving: one `recv` a turn, all whole frames of it go to the core, then everything that the core answered leaves in one
+Receiving: one `recv` a turn, all whole frames of it go to the core, then everything that it answered leaves in one
 `sendmsg`. A large frame is received straight into its own buffer, for at most `TURN_BYTES` a turn, so that other
 connections get theirs.
 
@@ -84,7 +84,7 @@ class Counters(Protocol):
 
 
 class _Span:
-    """A span on its way. It has a descriptor of its own once it outlives the call that sent it: the open may be closed."""
+    """A span on its way. It has its own descriptor once it outlives the call that sent it: the open may be closed."""
 
     __slots__ = ("_own", "fd", "file", "left", "offset")
 
@@ -472,7 +472,7 @@ class TcpTransport:
         self._set_writing(False)
 
     def detach(self) -> socket.socket:
-        """Give the socket away (to another worker): no callbacks, no counting, `core` not told. Nothing may be waiting."""
+        """Give the socket away, to another worker; the core is not told. Nothing may be waiting for the peer."""
         self._reason = "handed over"
         self._core_told = True
         self._closed = True

@@ -49,11 +49,12 @@ class WorkerLife:
     def __init__(self, context: WorkerContext) -> None:
         self.context = context
         self.loop = Loop()
-        self.peers = Peers(self.loop, context.inboxes, context.index, lambda worker: context.shared.counters[worker].epoch)
+        counters = context.shared.counters
+        self.peers = Peers(self.loop, context.inboxes, context.index, lambda worker: counters[worker].epoch)
         self.peers.on(Kind.STOP, lambda sender, data, fds: self.stop("the server stops"))
         self.peers.on(Kind.WORKER_DIED, self._worker_died)
         self.on_worker_died: Callable[[int, int], None] = lambda worker, epoch: None
-        """A worker is gone: index, epoch. This one is to remove its opens, locks and leases from what the workers share."""
+        """A worker is gone (index, epoch), and this one is to remove what it had from the open table."""
         self.on_stop: Callable[[], None] = lambda: None
         """Called once all connections are closed."""
         self.connections: Connections | None = None

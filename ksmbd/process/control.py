@@ -2,7 +2,7 @@
 """The files of class/ksmbd-control in the run directory, which correspond to those of /sys/class/ksmbd-control.
 
     debug        reading: `[smb] auth vfs oplock ipc conn [rdma]`; a name written is toggled, `all` all
-    stats        the server's counters as text, and as JSON in stats.json; writing anything brings them up to date at once
+    stats        the server's counters as text, and as JSON in stats.json; writing anything brings them up to date
     kill_server  `hard` written to it ends the engine
     features     a line a feature: its name, `on` or `off`, and why
 

@@ -3,9 +3,9 @@
 
     python -m ksmbd.process.forker --rundir DIR [--statedir DIR] --netlink FD,FD,... [--ready FD]
 
-mountd starts it. The first netlink descriptor is the forker's, one for each worker follows (a worker's successor uses its
-predecessor's). On it come the settings (STARTING_UP and SETTINGS); when all workers serve, LISTENING goes back, and the
-addresses, one a line, to `--ready`. The forker ends in order on SIGTERM, on SHUTTING_DOWN, when `hard` is written
+mountd starts it. The first netlink descriptor is the forker's, one for each worker follows (a worker's successor uses
+its predecessor's). On it come the settings (STARTING_UP and SETTINGS); when all workers serve, LISTENING goes back, and
+the addresses, one a line, to `--ready`. The forker ends in order on SIGTERM, on SHUTTING_DOWN, when `hard` is written
 to kill_server and when mountd is gone. Exit status: 0 after an orderly stop, EXIT_CONFIG where a start again would
 fail the same way (a port taken, no such interface), 1 otherwise.
 """
@@ -218,8 +218,8 @@ class Forker:
         self.loop.add_reader(worker.pidfd, lambda: self._ended(worker))
 
     def _child(self, context: WorkerContext) -> None:
-        """The worker's process; never returns. `self` stays referenced, so that no object of the forker closes a descriptor
-        number that is another's by then."""
+        """The worker's process; never returns. `self` stays referenced, so that no object of the forker closes a
+        descriptor number that is another's by then."""
         status = 1
         try:
             signal.set_wakeup_fd(-1)
@@ -250,6 +250,7 @@ class Forker:
         _, status = os.waitpid(worker.pid, 0)
         counters = self.shared.counters[worker.index]
         epoch = counters.epoch
+        was_ready = worker.ready
         worker.pid = 0
         worker.ready = False
         counters.end()
@@ -259,6 +260,11 @@ class Forker:
             return
         code = os.waitstatus_to_exitcode(status)
         how = f"was ended by signal {-code}" if code < 0 else f"ended with status {code}"
+        if not self._announced and not was_ready:
+            log.error(f"ksmbd/{worker.index} {how} before it served anybody: the engine does not start")
+            self.exit_status = 1
+            self.stop("a worker cannot start")
+            return
         log.error(f"ksmbd/{worker.index} {how}; its clients are disconnected")
         for other in self._workers:
             if other.pid:
@@ -316,7 +322,7 @@ def close_others(kept: set[int]) -> None:
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="ksmbd.process.forker", description="The engine's first process; mountd starts it.")
+    parser = argparse.ArgumentParser(prog="ksmbd.process.forker", description="The engine; ksmbd.mountd starts it.")
     parser.add_argument("--rundir", required=True)
     parser.add_argument("--statedir", default="/var/lib/ksmbd")
     parser.add_argument("--netlink", required=True, help="inherited descriptors, the forker's first, then one a worker")

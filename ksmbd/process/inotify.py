@@ -17,7 +17,7 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
 class FolderWatch:
-    """Tells which files of a folder were closed after writing or moved into it. Raises OSError where there is no inotify."""
+    """Tells which files of a folder were closed after writing or moved into it. OSError where there is no inotify."""
 
     def __init__(self, path: str) -> None:
         self._fd: int = _libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)

@@ -94,7 +94,7 @@ class Peers:
         self._handlers[kind] = handler
 
     def deliver(self, worker: int, data: bytes, kind: Kind = Kind.ROOMS, fds: Sequence[int] = ()) -> bool:
-        """Send to a worker. The descriptors stay the caller's. False: it does not run, or too much waits for it already.
+        """Send to a worker. The descriptors stay the caller's. False: it does not run, or too much waits for it.
 
         Nothing says that it was read: a worker that dies takes its inbox along."""
         if len(data) > MESSAGE_MAX:
@@ -151,7 +151,8 @@ class Peers:
         reader = self._inboxes.readers[self._own]
         for _ in range(_PER_TURN):
             try:
-                data, fds, flags, _ = socket.recv_fds(reader, MESSAGE_MAX + _HEADER.size, _MAX_FDS, socket.MSG_CMSG_CLOEXEC)
+                size = MESSAGE_MAX + _HEADER.size
+                data, fds, flags, _ = socket.recv_fds(reader, size, _MAX_FDS, socket.MSG_CMSG_CLOEXEC)
             except (BlockingIOError, InterruptedError):
                 return
             if len(data) < _HEADER.size or flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):

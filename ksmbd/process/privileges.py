@@ -58,7 +58,8 @@ class _Data(ctypes.Structure):
 
 def prctl(option: int, argument: int = 0) -> int:
     """prctl(2). Raises OSError."""
-    result: int = _libc.prctl(option, ctypes.c_ulong(argument), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0))
+    nothing = ctypes.c_ulong(0)
+    result: int = _libc.prctl(option, ctypes.c_ulong(argument), nothing, nothing, nothing)
     if result < 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
@@ -66,8 +67,8 @@ def prctl(option: int, argument: int = 0) -> int:
 
 
 def signal_when_parent_dies(number: int) -> None:
-    """Have the kernel send `number` when the parent ends. Forgotten when the user for file access changes, so a process that
-    impersonates watches its parent's pidfd as well."""
+    """Have the kernel send `number` when the parent ends. The kernel forgets it when the user for file access changes
+    (prctl(2)), so a process that impersonates watches its parent's pidfd as well."""
     prctl(PR_SET_PDEATHSIG, number)
 
 
@@ -124,7 +125,7 @@ def raise_descriptor_limit(wanted: int) -> int:
 
 
 def set_oom_score(adjust: int) -> None:
-    """Tell the kernel whom to end first when memory runs out: higher is sooner. Without the right to lower it, nothing."""
+    """Tell the kernel whom to end first when memory runs out: higher is sooner. Without the right, nothing."""
     try:
         with open("/proc/self/oom_score_adj", "w", encoding="ascii") as stream:
             stream.write(str(adjust))

@@ -100,6 +100,11 @@ def auth_settings(settings: EngineSettings) -> AuthSettings:
     )
 
 
+def vfs_settings(settings: EngineSettings) -> VfsSettings:
+    """[global] as vfs wants it."""
+    return VfsSettings(sub_authorities=settings.sub_auth, share_fake_fscaps=settings.share_fake_fscaps)
+
+
 def oplock_settings(settings: EngineSettings) -> OplockSettings:
     """[global] as oplock wants it; `oplocks` is a share's."""
     flags = settings.flags
@@ -111,7 +116,7 @@ def oplock_settings(settings: EngineSettings) -> OplockSettings:
 
 
 def server_guid(sub_auth: tuple[int, int, int]) -> bytes:
-    """ServerGuid (MS-SMB2 2.2.4): the same for all workers and after a restart, as the machine's sub-authorities are."""
+    """ServerGuid (MS-SMB2 2.2.4): the same for all workers and after a restart, as the sub-authorities are."""
     return hashlib.sha256(b"ksmbd ServerGuid" + struct.pack("<III", *sub_auth)).digest()[:16]
 
 
@@ -141,10 +146,12 @@ class Worker:
         table.deliver = self._deliver
         life.peers.on(Kind.ROOMS, lambda sender, data, fds: table.on_message(data))
         life.on_worker_died = table.worker_died
+        self.files = files = LocalFiles(vfs_settings(settings), loop)
+        loop.add_reader(files.notify_fileno(), files.on_notify_readable)
         self.server = Server(
             server_settings(settings, context.index),
             CryptoSecurity(auth_settings(settings), loop.filetime),
-            LocalFiles(VfsSettings(sub_authorities=settings.sub_auth, share_fake_fscaps=settings.share_fake_fscaps)),
+            files,
             table,
             self.daemon,
             loop,

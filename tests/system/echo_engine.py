@@ -58,7 +58,8 @@ def serve(context: WorkerContext) -> int:
     privileges.drop_worker_privileges()
     life = WorkerLife(context)
     limits = Limits(max_connections=20, max_ip_connections=int(os.environ.get("MAX_IP", "20")))
-    connections = Connections(life.loop, lambda transport: EchoCore(transport, context), limits, counters=context.counters)
+    counters = context.counters
+    connections = Connections(life.loop, lambda transport: EchoCore(transport, context), limits, counters=counters)
     life.serve(connections)
     return 0
 

@@ -48,6 +48,18 @@ class Process:
         """Its process id."""
         return self._child.pid
 
+    @property
+    def returncode(self) -> int | None:
+        """Its exit status, None while it runs."""
+        return self._child.poll()
+
+    def kill(self) -> None:
+        """End it at once, if it runs."""
+        if self._child.poll() is None:
+            self._child.kill()
+            self._child.wait()
+        self.drain()
+
     def wait_for(self, pattern: str, seconds: float = START_SECONDS, after: int = 0) -> re.Match[str]:
         """Wait until standard error, from character `after` on, matches. AssertionError with all of it otherwise."""
         deadline = time.monotonic() + seconds
@@ -103,9 +115,7 @@ class Process:
             if self._child.poll() is None:
                 self.stop()
         finally:
-            if self._child.poll() is None:
-                self._child.kill()
-                self._child.wait()
+            self.kill()
             if kind is not None:
                 print(f"--- {' '.join(self.command)} printed:\n{self.drain()}")
             if self._child.stderr is not None:

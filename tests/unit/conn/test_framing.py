@@ -40,7 +40,12 @@ class Feed:
             self.receiver.park()
 
 
-STREAM_FRAMES = [b"\xfeSMB" + bytes(60), b"\xfeSMB" + bytes(range(256)) * 10, b"\xffSMB" + bytes(40), b"\xfdSMB" + bytes(200)]
+STREAM_FRAMES = [
+    b"\xfeSMB" + bytes(60),
+    b"\xfeSMB" + bytes(range(256)) * 10,
+    b"\xffSMB" + bytes(40),
+    b"\xfdSMB" + bytes(200),
+]
 STREAM = b"".join(nbss(frame) for frame in STREAM_FRAMES)
 
 

@@ -78,7 +78,12 @@ def test_end_of_iteration_comes_after_events(loop: Loop) -> None:
     one, two = socket.socketpair()
     with one, two:
         order: list[str] = []
-        loop.add_reader(one.fileno(), lambda: (order.append(one.recv(1).decode()), loop.at_end(lambda: order.append("end"))))
+
+        def readable() -> None:
+            order.append(one.recv(1).decode())
+            loop.at_end(lambda: order.append("end"))
+
+        loop.add_reader(one.fileno(), readable)
         loop.call_soon(lambda: order.append("soon"))
         two.send(b"x")
         loop.run_once()

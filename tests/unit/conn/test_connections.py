@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Limits and time-outs of a worker's connections, the clock turned by hand."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+from conn_fakes import FakeCore, TurnedClock, message, reply
+
+from ksmbd.conn.connections import SWEEP, Connections, Limits, LocalAdmission
+from ksmbd.conn.loop import Loop
+from ksmbd.conn.transport import HIGH_WATER, LINGER, TcpTransport
+from ksmbd.smb.ports import Frame
+
+
+class Hall:
+    """Connections over socket pairs: all have the address `local`."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.clock = TurnedClock()
+        self.loop = Loop(self.clock)
+        self.admission = LocalAdmission(limits)
+        self.connections = Connections(self.loop, FakeCore, limits, self.admission)  # type: ignore[arg-type]
+        self.peers: list[socket.socket] = []
+
+    def connect(self) -> TcpTransport | None:
+        peer, own = socket.socketpair()
+        peer.setblocking(False)
+        self.peers.append(peer)
+        return self.connections.adopt(own)
+
+    def core(self, transport: TcpTransport | None) -> FakeCore:
+        assert transport is not None
+        return transport.core  # type: ignore[return-value]
+
+    def pass_time(self, seconds: float) -> None:
+        """Turn the clock sweep by sweep."""
+        end = self.clock.now + seconds
+        while self.clock.now < end:
+            self.clock.now = min(self.clock.now + SWEEP, end)
+            self.loop.run_once(wait=False)
+
+    def close(self) -> None:
+        self.connections.abort_all("test ends")
+        self.loop.run_once(wait=False)
+        for peer in self.peers:
+            peer.close()
+        self.loop.close()
+
+
+@pytest.fixture
+def make_hall() -> Iterator[type[Hall]]:
+    halls: list[Hall] = []
+
+    class Kept(Hall):
+        def __init__(self, limits: Limits) -> None:
+            super().__init__(limits)
+            halls.append(self)
+
+    yield Kept
+    for hall in halls:
+        hall.close()
+
+
+@pytest.mark.parametrize("limits", [Limits(max_connections=3), Limits(max_ip_connections=3)])
+def test_limits_refuse_and_counts_return_to_zero(make_hall: type[Hall], limits: Limits) -> None:
+    hall = make_hall(limits)
+    for _ in range(50):
+        transports = [hall.connect() for _ in range(5)]
+        assert [transport is None for transport in transports] == [False] * 3 + [True] * 2
+        assert hall.peers[-1].recv(1) == b"", "refused ones are closed"
+        for transport in transports[:3]:
+            assert transport is not None
+            transport.abort("done")
+        hall.loop.run_once(wait=False)
+        assert (hall.admission.total, hall.admission.by_address, len(hall.connections)) == (0, {}, 0)
+
+
+def test_counts_return_to_zero_after_every_kind_of_end(make_hall: type[Hall]) -> None:
+    hall = make_hall(Limits())
+    ends = {
+        "bad frame": lambda transport, peer: peer.send(b"\0\0\0\0"),
+        "vanished": lambda transport, peer: peer.close(),
+        "half a frame": lambda transport, peer: (peer.send(b"\0\0\1\0xx"), peer.close()),
+        "core closes": lambda transport, peer: transport.close("enough"),
+        "twice": lambda transport, peer: (transport.close("one"), transport.abort("two")),
+    }
+    for end in ends.values():
+        transport = hall.connect()
+        end(transport, hall.peers[-1])
+        for _ in range(3):
+            hall.loop.run_once(wait=False)
+        assert (hall.admission.total, hall.admission.by_address, len(hall.connections)) == (0, {}, 0)
+
+
+def test_a_connection_without_a_session_ends(make_hall: type[Hall]) -> None:
+    hall = make_hall(Limits(session_timeout=60))
+    idle, trickling, logged_on = (hall.connect() for _ in range(3))
+    hall.core(logged_on).session_count = 1
+    for byte in b"\0\0\1\0\xfeSMBxx":
+        hall.peers[1].send(bytes([byte]))
+        hall.pass_time(SWEEP)
+    hall.pass_time(60)
+    assert hall.core(idle).gone == ["no session within 60 s"]
+    assert len(hall.core(trickling).gone) == 1, "sending byte by byte does not help"
+    assert hall.core(logged_on).gone == []
+
+
+def test_the_time_without_a_session_begins_again_at_log_off(make_hall: type[Hall]) -> None:
+    hall = make_hall(Limits(session_timeout=60))
+    transport = hall.connect()
+    core = hall.core(transport)
+    core.session_count = 1
+    hall.pass_time(500)
+    core.session_count = 0
+    hall.pass_time(55)
+    assert core.gone == []
+    hall.pass_time(20)
+    assert len(core.gone) == 1
+
+
+def test_a_client_that_does_not_read_is_cut_off(make_hall: type[Hall]) -> None:
+    hall = make_hall(Limits(reader_timeout=60, session_timeout=0))
+    stuck, slow = hall.connect(), hall.connect()
+    for transport in (stuck, slow):
+        assert transport is not None
+        transport.send(Frame(bytes(HIGH_WATER * 2)))
+    for _ in range(20):
+        hall.pass_time(SWEEP)
+        hall.peers[1].recv(100_000)
+        hall.loop.run_once(wait=False)
+    assert hall.core(stuck).gone == ["the client has read nothing for 60 s"]
+    assert hall.core(slow).gone == []
+    assert len(hall.connections) == 1
+
+
+def test_deadtime_spares_connections_with_open_files(make_hall: type[Hall]) -> None:
+    hall = make_hall(Limits(deadtime=600, session_timeout=0))
+    idle, busy, holding = (hall.connect() for _ in range(3))
+    hall.core(holding).open_count = 1
+    for _ in range(10):
+        hall.pass_time(100)
+        hall.peers[1].send(message(b""))
+        hall.loop.run_once(wait=False)
+    assert len(hall.core(idle).gone) == 1
+    assert hall.core(busy).gone == [] and hall.core(holding).gone == []
+
+
+def test_no_timer_is_left_without_connections(make_hall: type[Hall]) -> None:
+    hall = make_hall(Limits())
+    transport = hall.connect()
+    assert len(hall.loop._timers) == 1
+    assert transport is not None
+    transport.abort("done")
+    hall.loop.run_once(wait=False)
+    assert len(hall.loop._timers) == 0, "an idle worker is not woken"
+
+
+def test_close_all_sends_last_replies_and_tells_when_done(make_hall: type[Hall]) -> None:
+    hall = make_hall(Limits())
+    done: list[bool] = []
+    quick, stuck = hall.connect(), hall.connect()
+    hall.core(quick).answer = reply
+    hall.peers[0].send(message(b"last"))
+    assert stuck is not None
+    stuck.send(Frame(bytes(HIGH_WATER)))
+    hall.loop.run_once(wait=False)
+    hall.connections.close_all("the server stops", lambda: done.append(True))
+    hall.loop.run_once(wait=False)
+    assert hall.peers[0].recv(1000) == message(b"last")
+    assert hall.peers[0].recv(1) == b""
+    assert hall.core(stuck).gone == ["the server stops"]
+    assert not done
+    hall.pass_time(LINGER)
+    assert done == [True]
+
+
+def test_close_all_without_connections_is_done_at_once(make_hall: type[Hall]) -> None:
+    done: list[bool] = []
+    make_hall(Limits()).connections.close_all("the server stops", lambda: done.append(True))
+    assert done == [True]
