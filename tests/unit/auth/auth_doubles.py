@@ -14,8 +14,8 @@ OK, BAD_USER, GUEST = 1, 8, 16
 class Accounts:
     """The Daemon port's log-on half: alice with a password, the guest account, what mountd does for ''."""
 
-    def __init__(self, anonymous: bool = True, mapped: bool = False) -> None:
-        self.anonymous, self.mapped = anonymous, mapped
+    def __init__(self, anonymous: bool = True, mapped: bool = False, guest_account: bool = True) -> None:
+        self.anonymous, self.mapped, self.guest_account = anonymous, mapped, guest_account
         self.asked: list[str] = []
         self.pending: Future[LoginResponse] | None = None
         self.kerberos: tuple[LoginResponse, bytes, bytes] | None = None
@@ -25,7 +25,7 @@ class Accounts:
         guest = LoginResponse(OK | GUEST, "nobody", b"", 65534, 65534)
         if account.lower() == "alice":
             return LoginResponse(OK, "alice", ntowf_v1("Pa55wörd"), 1000, 1000, (1000, 27))
-        if account == "nobody" or (account == "" and self.anonymous) or self.mapped:
+        if (account == "nobody" and self.guest_account) or (account == "" and self.anonymous) or self.mapped:
             return guest
         return LoginResponse(BAD_USER, account, b"", 0, 0)
 

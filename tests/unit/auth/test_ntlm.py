@@ -224,11 +224,11 @@ def test_anonymous() -> None:
 )
 def test_map_to_guest(mapping: str, user: str, password: str, outcome: str) -> None:
     settings = AuthSettings(map_to_guest=mapping)
-    client = Client(user=user, password=password)
+    client, accounts = Client(user=user, password=password), Accounts(guest_account=mapping != "never")
     if outcome == "refused":
-        assert status_of(lambda: log_on(client, settings)) == STATUS_LOGON_FAILURE
+        assert status_of(lambda: log_on(client, settings, accounts)) == STATUS_LOGON_FAILURE
         return
-    identity = log_on(client, settings)
+    identity = log_on(client, settings, accounts)
     assert identity.is_guest == (outcome == "guest")
     assert identity.account == ("nobody" if outcome == "guest" else "alice")
     assert bool(identity.session_key) == (outcome == "alice")
