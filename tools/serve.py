@@ -233,10 +233,12 @@ def _run(command: list[str], demonstration: Demonstration) -> int:
         signal.signal(number, stop)
     signal.signal(signal.SIGALRM, give_up)
     assert daemon.stderr is not None
+    told = False
     for line in daemon.stderr:
         sys.stderr.write(line)
         sys.stderr.flush()
-        if line.startswith(LISTENING) and not stopping:
+        if line.startswith(LISTENING) and not told and not stopping:
+            told = True  # further addresses follow in lines of their own
             print(demonstration.banner(), flush=True)
     status = daemon.wait()
     signal.alarm(0)

@@ -11,7 +11,6 @@ import signal
 import socket
 import subprocess
 import sys
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,14 +36,12 @@ class Serving:
     folder: Path
     command: tuple[str, ...] = ("make", "--no-print-directory", "serve")
     port: int = field(default_factory=free_port)
-    mark: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def __post_init__(self) -> None:
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("MAKE")},
             "PORT": str(self.port), "SHARE_PATH": str(self.folder), "SMB_USER": "someone",
-            "SMB_PASSWORD": "pass-Word 1",
-            "KSMBD_TEST_MARK": self.mark, "TMPDIR": str(self.folder.parent),
+            "SMB_PASSWORD": "pass-Word 1", "TMPDIR": str(self.folder.parent),
         }  # fmt: skip
         self.process = subprocess.Popen(
             self.command, cwd=TOP, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -63,15 +60,16 @@ class Serving:
         return self.shown
 
     def processes(self) -> list[int]:
-        """All processes that come from it: they have the mark in their environment."""
+        """All processes of the session that are not dead."""
         found = []
         for entry in os.listdir("/proc"):
-            if entry.isdigit() and int(entry) != os.getpid():
-                try:
-                    if self.mark.encode() in Path("/proc", entry, "environ").read_bytes():
-                        found.append(int(entry))
+            if entry.isdigit():
+                try:  # proc(5): behind the command's name: state, parent, group, session
+                    state, _, _, session = Path("/proc", entry, "stat").read_text().rpartition(") ")[2].split()[:4]
                 except OSError:
                     continue
+                if int(session) == self.process.pid and state not in "ZX":
+                    found.append(int(entry))
         return found
 
     def end(self, number: signal.Signals) -> int:
