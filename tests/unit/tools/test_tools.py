@@ -433,10 +433,13 @@ class Engine:
     def watch(self) -> None:
         while not self.stop.wait(0.002):
             text = Path(self.path).read_text().strip()
-            names = tuple(COMPONENTS) if text == "all" else (text,)
-            if set(names) <= set(COMPONENTS):
-                self.on = self.on ^ set(names) if text != "all" else set(COMPONENTS) - (self.on if len(self.on) == 7 else set())
-                self.write()
+            if text == "all":
+                self.on = set() if self.on == set(COMPONENTS) else set(COMPONENTS)
+            elif text in COMPONENTS:
+                self.on ^= {text}
+            else:
+                continue
+            self.write()
 
     def end(self) -> None:
         self.stop.set()
