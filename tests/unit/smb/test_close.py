@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""CLOSE (MS-SMB2 3.3.5.10) and the end of an open in general."""
+from __future__ import annotations
+
+from struct import pack
+
+import create_messages as m
+import pytest
+from fakes import Bench, body_of
+
+from ksmbd.smb import close, flush
+from ksmbd.smb import constants as c
+from ksmbd.smb import status as s
+from ksmbd.smb.open_life import close_open
+from ksmbd.smb.ports import CloseOutcome, OpenRef
+from ksmbd.smb.status import NtStatusError
+
+
+def bench() -> Bench:
+    made = Bench()
+    made.volume.add("file", b"content")
+    made.volume.add("dir", None)
+    return made
+
+
+def run(made: Bench, *arguments: int) -> bytes:
+    return body_of(made.run(close.handle, made.request(c.CLOSE, m.close(*arguments))))
+
+
+def test_close() -> None:
+    made = bench()
+    open_ = made.open("file")
+    assert run(made, open_.persistent_id, open_.volatile_id) == pack("<HH56x", 60, 0)
+    assert open_.closed and open_.file.closed and ("close", open_.ref) in made.table.calls  # type: ignore[union-attr]
+    assert not made.server.opens and not made.session.opens
+
+
+def test_postquery() -> None:
+    made = bench()
+    open_ = made.open("file")
+    info = open_.file.info()  # type: ignore[union-attr]
+    assert run(made, open_.persistent_id, open_.volatile_id, 1) == pack(
+        "<HHIQQQQQQI", 60, 1, 0, info.creation_time, info.last_access_time, info.last_write_time, info.change_time,
+        4096, 7, c.FILE_ATTRIBUTE_NORMAL,
+    )  # fmt: skip
+
+
+def test_postquery_that_fails_still_closes() -> None:
+    made = bench()
+    open_ = made.open("file")
+    open_.file.fail["info"] = s.STATUS_UNEXPECTED_IO_ERROR  # type: ignore[union-attr]
+    assert run(made, open_.persistent_id, open_.volatile_id, 1) == pack("<HH56x", 60, 0)
+    assert open_.closed
+
+
+def test_unknown_file_ids() -> None:
+    made = bench()
+    open_ = made.open("file")
+    pairs = [(open_.persistent_id + 1, open_.volatile_id), (open_.persistent_id, open_.volatile_id + 1), (0, 0)]
+    for pair in [*pairs, (c.NO_FILE_ID, c.NO_FILE_ID)]:
+        with pytest.raises(NtStatusError) as caught:
+            run(made, *pair)
+        assert caught.value.status == s.STATUS_FILE_CLOSED
+    run(made, open_.persistent_id, open_.volatile_id)
+    with pytest.raises(NtStatusError):
+        run(made, open_.persistent_id, open_.volatile_id)
+
+
+def test_the_last_close_deletes() -> None:
+    made = bench()
+    first, second = made.open("file"), made.open("file")
+    for open_ in (first, second):
+        made.table.opens[open_.ref] = None  # type: ignore[index, assignment]
+    made.table.pending_delete.add(first.file.key)  # type: ignore[union-attr]
+    close_open(first)
+    assert made.volume.find("file") is not None
+    close_open(second)
+    assert made.volume.find("file") is None
+    assert ("directory_changed", (1, made.volume.root.inode), b"", b"G" * 16) in made.table.calls
+
+
+def test_a_directory_that_is_not_empty_stays() -> None:
+    made = bench()
+    made.volume.add("dir\\entry")
+    open_ = made.open("dir")
+    made.table.pending_delete.add(open_.file.key)  # type: ignore[union-attr]
+    close_open(open_)
+    assert made.volume.find("dir") is not None and open_.file.closed  # type: ignore[union-attr]
+
+
+def test_the_last_close_of_a_stream_deletes_the_file() -> None:
+    made = bench()
+    node = made.volume.find("file")
+    assert node is not None
+    node.streams["s"] = bytearray(b"x")
+    open_ = made.open("file", stream="s")
+    made.table.close = lambda ref: CloseOutcome(True, True)  # type: ignore[method-assign]
+    close_open(open_)
+    assert made.volume.find("file") is None
+
+
+def test_a_record_that_the_table_lost_does_not_stop_a_close() -> None:
+    made = bench()
+    open_ = made.open("file")
+
+    def lost(ref: OpenRef) -> CloseOutcome:
+        raise NtStatusError(s.STATUS_OBJECT_NAME_NOT_FOUND)
+
+    made.table.close = lost  # type: ignore[method-assign]
+    close_open(open_)
+    assert open_.file.closed and not made.server.opens  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(("access", "status"), [(c.FILE_WRITE_DATA, 0), (c.FILE_APPEND_DATA, 0), (c.FILE_READ_DATA, 1)])
+def test_flush(access: int, status: int) -> None:
+    """MS-SMB2 3.3.5.11; Apple's Reserved1 of all ones asks for the drive's cache, too."""
+    made = bench()
+    open_ = made.open("file", access)
+    for reserved in (0, 0xFFFF):
+        request = made.request(c.FLUSH, pack("<HHIQQ", 24, reserved, 0, open_.persistent_id, open_.volatile_id))
+        if status:
+            with pytest.raises(NtStatusError) as caught:
+                made.run(flush.handle, request)
+            assert caught.value.status == s.STATUS_ACCESS_DENIED
+        else:
+            assert body_of(made.run(flush.handle, request)) == b"\4\0\0\0"
+            assert open_.file.calls[-1] == ("flush", reserved == 0xFFFF)  # type: ignore[union-attr]

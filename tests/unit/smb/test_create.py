@@ -1,0 +1,594 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""CREATE (MS-SMB2 3.3.5.9) over the ports in memory."""
+from __future__ import annotations
+
+from struct import pack, unpack_from
+from typing import Any
+
+import create_messages as m
+import pytest
+from fakes import Bench, body_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ksmbd.smb import constants as c
+from ksmbd.smb import create, durable
+from ksmbd.smb import create_contexts as ctx
+from ksmbd.smb import status as s
+from ksmbd.smb.model import Open, ServerSettings
+from ksmbd.smb.open_life import close_open, disconnect_open, purge_open
+from ksmbd.smb.ports import (
+    CloseOutcome,
+    LeaseGrant,
+    OpenGrant,
+    OpenRequest,
+    PurgedOpen,
+    Reconnected,
+    ShareConfig,
+)
+from ksmbd.smb.request import Reply
+from ksmbd.smb.status import NtStatusError
+from ksmbd.smb.waiting import Cancelled, Future, Task
+
+KEY = bytes(range(16))
+GUID = bytes(range(100, 116))
+
+
+def bench(dialect: int = c.DIALECT_311, **changes: Any) -> Bench:
+    """With oplocks, leases and durable handles on."""
+    made = Bench(dialect, ServerSettings(**{"leases": True, "durable_handles": True, **changes}))
+    made.tree.share = ShareConfig("share", "/srv", create.SHARE_FLAG_OPLOCKS)
+    made.volume.add("file", b"content")
+    made.volume.add("dir", None)
+    return made
+
+
+def run(made: Bench, body: bytes, flags: int = 0, tree: Any = None) -> Reply:
+    request = made.request(c.CREATE, body, tree)
+    request.header.flags |= flags
+    return made.run(create.handle, request)
+
+
+def refused(made: Bench, body: bytes, flags: int = 0, tree: Any = None) -> int:
+    """The status of a CREATE that fails, which must have left nothing behind."""
+    before = (dict(made.session.opens), dict(made.server.opens), dict(made.table.opens))
+    with pytest.raises(NtStatusError) as caught:
+        run(made, body, flags, tree)
+    assert (made.session.opens, made.server.opens, made.table.opens) == before
+    held = [open_.file for open_ in (*before[0].values(), *before[1].values())]
+    assert all(file.closed for file in made.volume.opened if file not in held)
+    return caught.value.status
+
+
+def the_open(made: Bench, reply: Reply) -> Open:
+    persistent, volatile = unpack_from("<QQ", body_of(reply), 64)
+    assert made.server.opens[persistent] is made.session.opens[volatile]
+    return made.session.opens[volatile]
+
+
+def answers(reply: Reply) -> dict[bytes, bytes]:
+    """The response's contexts by name."""
+    body = body_of(reply)
+    offset, length = unpack_from("<II", body, 80)
+    assert (offset == 152) == bool(length) and len(body) == 88 + length
+    found, at = {}, 88
+    while length:
+        following, name_at, name_size, _, data_at, size = unpack_from("<IHHHHI", body, at)
+        name = body[at + name_at : at + name_at + name_size]
+        found[name] = body[at + data_at : at + data_at + size]
+        if not following:
+            break
+        assert following % 8 == 0 and data_at % 8 == 0
+        at += following
+    return found
+
+
+# ----------------------------------------------------------------------------------------------------- plain opens
+
+
+def test_golden_response() -> None:
+    made = bench()
+    reply = run(made, m.create("file"))
+    open_ = the_open(made, reply)
+    info = open_.file.info()  # type: ignore[union-attr]
+    assert body_of(reply) == pack(
+        "<HBBIQQQQQQIIQQII", 89, 0, 0, c.FILE_OPENED, info.creation_time, info.last_access_time, info.last_write_time,
+        info.change_time, 4096, 7, c.FILE_ATTRIBUTE_NORMAL, 0, open_.persistent_id, open_.volatile_id, 0, 0,
+    )  # fmt: skip
+    assert open_.persistent_id != open_.volatile_id
+
+
+def test_related_requests_use_the_new_open() -> None:
+    made = bench()
+    request = made.request(c.CREATE, m.create("file"))
+    reply = made.run(create.handle, request)
+    open_ = the_open(made, reply)
+    assert request.chain.file_id == (open_.persistent_id, open_.volatile_id) and request.open is open_
+
+
+def test_a_failed_create_leaves_no_open_to_related_requests() -> None:
+    """MS-SMB2 3.3.5.2.7.2: what comes behind a failed CREATE fails like it, not on an older open."""
+    made = bench()
+    request = made.request(c.CREATE, m.create("missing"))
+    request.chain.file_id = (1, 2)
+    with pytest.raises(NtStatusError):
+        made.run(create.handle, request)
+    assert request.chain.file_id is None
+
+
+@pytest.mark.parametrize(
+    ("disposition", "name", "action", "status"),
+    [
+        (c.FILE_SUPERSEDE, "file", c.FILE_SUPERSEDED, 0),
+        (c.FILE_SUPERSEDE, "new", c.FILE_CREATED, 0),
+        (c.FILE_OPEN, "file", c.FILE_OPENED, 0),
+        (c.FILE_OPEN, "new", 0, s.STATUS_OBJECT_NAME_NOT_FOUND),
+        (c.FILE_CREATE, "file", 0, s.STATUS_OBJECT_NAME_COLLISION),
+        (c.FILE_CREATE, "new", c.FILE_CREATED, 0),
+        (c.FILE_OPEN_IF, "file", c.FILE_OPENED, 0),
+        (c.FILE_OPEN_IF, "new", c.FILE_CREATED, 0),
+        (c.FILE_OVERWRITE, "file", c.FILE_OVERWRITTEN, 0),
+        (c.FILE_OVERWRITE, "new", 0, s.STATUS_OBJECT_NAME_NOT_FOUND),
+        (c.FILE_OVERWRITE_IF, "file", c.FILE_OVERWRITTEN, 0),
+        (c.FILE_OVERWRITE_IF, "new", c.FILE_CREATED, 0),
+    ],
+)
+def test_dispositions(disposition: int, name: str, action: int, status: int) -> None:
+    made = bench()
+    body = m.create(name, disposition=disposition)
+    if status:
+        assert refused(made, body) == status
+        return
+    reply = run(made, body)
+    assert unpack_from("<I", body_of(reply), 4)[0] == action
+    emptied = action in (c.FILE_SUPERSEDED, c.FILE_OVERWRITTEN)
+    node = made.volume.find(name)
+    assert node is not None and bytes(node.data) == (b"" if emptied or name == "new" else b"content")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        ({"impersonation": 4}, s.STATUS_BAD_IMPERSONATION_LEVEL),
+        ({"impersonation": 0x12345678}, s.STATUS_BAD_IMPERSONATION_LEVEL),
+        ({"options": 0x01000000}, s.STATUS_INVALID_PARAMETER),
+        ({"options": 0x80000000}, s.STATUS_INVALID_PARAMETER),
+        ({"options": c.FILE_CREATE_TREE_CONNECTION}, s.STATUS_NOT_SUPPORTED),
+        ({"options": c.FILE_OPEN_BY_FILE_ID}, s.STATUS_NOT_SUPPORTED),
+        ({"options": c.FILE_RESERVE_OPFILTER}, s.STATUS_NOT_SUPPORTED),
+        ({"options": c.FILE_DIRECTORY_FILE | c.FILE_NON_DIRECTORY_FILE}, s.STATUS_INVALID_PARAMETER),
+        ({"options": c.FILE_DIRECTORY_FILE, "disposition": c.FILE_OVERWRITE}, s.STATUS_INVALID_PARAMETER),
+        ({"options": c.FILE_DIRECTORY_FILE, "attributes": c.FILE_ATTRIBUTE_TEMPORARY}, s.STATUS_INVALID_PARAMETER),
+        ({"options": c.FILE_DIRECTORY_FILE}, s.STATUS_NOT_A_DIRECTORY),
+        ({"options": c.FILE_DELETE_ON_CLOSE, "access": c.FILE_READ_DATA}, s.STATUS_INVALID_PARAMETER),
+        ({"disposition": 6}, s.STATUS_INVALID_PARAMETER),
+        ({"share": 8}, s.STATUS_INVALID_PARAMETER),
+        ({"access": 0}, s.STATUS_ACCESS_DENIED),
+        ({"access": c.SYNCHRONIZE}, s.STATUS_ACCESS_DENIED),
+        ({"access": c.ACCESS_SYSTEM_SECURITY}, s.STATUS_PRIVILEGE_NOT_HELD),
+        ({"attributes": 0x8}, s.STATUS_INVALID_PARAMETER),
+        ({"attributes": 0x40}, s.STATUS_INVALID_PARAMETER),
+        ({"attributes": 0x8000}, s.STATUS_INVALID_PARAMETER),
+        ({"attributes": 0x10000}, s.STATUS_INVALID_PARAMETER),
+        *(({"access": 1 << bit}, s.STATUS_ACCESS_DENIED) for bit in (9, 10, 15, 21, 22, 23, 26, 27)),
+    ],
+)
+def test_bad_fields(arguments: dict[str, int], status: int) -> None:
+    assert refused(bench(), m.create("file", **arguments)) == status
+
+
+@pytest.mark.parametrize("option", [1 << bit for bit in range(24) if 0x00EFCF7E >> bit & 1])
+def test_options_that_change_nothing(option: int) -> None:
+    """Every other option alone opens a file, the undefined ones among them, as Windows does."""
+    made = bench()
+    the_open(made, run(made, m.create("file", access=c.MAXIMUM_ALLOWED, options=option)))
+
+
+@pytest.mark.parametrize(
+    ("asked", "granted"),
+    [
+        (c.GENERIC_READ, c.FILE_GENERIC_READ),
+        (c.GENERIC_WRITE, c.FILE_GENERIC_WRITE),
+        (c.GENERIC_EXECUTE, c.FILE_GENERIC_EXECUTE),
+        (c.GENERIC_ALL, c.FILE_ALL_ACCESS),
+        (c.GENERIC_READ | c.DELETE, c.FILE_GENERIC_READ | c.DELETE),
+        (c.MAXIMUM_ALLOWED, c.FILE_ALL_ACCESS),
+    ],
+)
+def test_generic_rights(asked: int, granted: int) -> None:
+    made = bench()
+    assert the_open(made, run(made, m.create("file", access=asked))).granted_access == granted
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        m.create("file")[:55],
+        m.create(b"\xd8\x00\xd8"),  # odd length
+        m.create("file")[:-2],  # the name ends outside
+        m.create("file")[:44] + pack("<HH", 119, 8) + m.create("file")[48:],  # NameOffset inside the fixed part
+        m.create("file")[:44] + pack("<HH", 0, 8) + m.create("file")[48:],
+        m.create("file")[:44] + pack("<HH", 120, 0xFFFE) + m.create("file")[48:],
+        m.create("file")[:48] + pack("<II", 64, 24) + m.create("file")[56:],  # contexts inside the fixed part
+        m.create("file")[:48] + pack("<II", 124, 24) + m.create("file")[56:] + bytes(40),  # misaligned
+        m.create("file")[:48] + pack("<II", 128, 0xFFFFFFFF) + m.create("file")[56:],
+        m.create("file")[:48] + pack("<II", 0xFFFFFFF8, 24) + m.create("file")[56:],
+        m.create("file", contexts=b"\0" * 8),
+    ],
+)
+def test_bounds(body: bytes) -> None:
+    assert refused(bench(), body) == s.STATUS_INVALID_PARAMETER
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "status"),
+    [
+        ("\\file", 0, s.STATUS_INVALID_PARAMETER),
+        ("a*", 0, s.STATUS_OBJECT_NAME_INVALID),
+        ("..\\file", 0, s.STATUS_OBJECT_PATH_SYNTAX_BAD),
+        ("file\\", c.FILE_NON_DIRECTORY_FILE, s.STATUS_OBJECT_NAME_INVALID),
+        ("file\\", 0, s.STATUS_NOT_A_DIRECTORY),
+        ("dir::$DATA", 0, s.STATUS_FILE_IS_A_DIRECTORY),
+        ("dir::$DATA", c.FILE_DIRECTORY_FILE, s.STATUS_NOT_A_DIRECTORY),
+        ("dir:stream", c.FILE_DIRECTORY_FILE, s.STATUS_NOT_A_DIRECTORY),
+        ("file::$INDEX_ALLOCATION", 0, s.STATUS_NOT_A_DIRECTORY),
+        ("none\\file", 0, s.STATUS_OBJECT_PATH_NOT_FOUND),
+    ],
+)
+def test_names(name: str, options: int, status: int) -> None:
+    assert refused(bench(), m.create(name, options=options)) == status
+
+
+def test_the_root_and_directories() -> None:
+    made = bench()
+    assert the_open(made, run(made, m.create(""))).file.is_directory  # type: ignore[union-attr]
+    assert the_open(made, run(made, m.create("dir\\"))).file.is_directory  # type: ignore[union-attr]
+    assert the_open(made, run(made, m.create("dir::$INDEX_ALLOCATION"))).file.is_directory  # type: ignore[union-attr]
+    reply = run(made, m.create("dir\\neu", disposition=c.FILE_CREATE, options=c.FILE_DIRECTORY_FILE))
+    assert the_open(made, reply).file.path == "dir\\neu"  # type: ignore[union-attr]
+
+
+def test_streams() -> None:
+    made = bench()
+    open_ = the_open(made, run(made, m.create("file:s1:$DATA", disposition=c.FILE_OPEN_IF)))
+    assert open_.file is not None and open_.file.stream == "s1" and open_.ref is not None and open_.ref.stream == "s1"
+
+
+def test_read_only_share() -> None:
+    """As Samba: rights that write and dispositions that make or empty are ACCESS_DENIED."""
+    made = bench()
+    made.tree.read_only = True
+    for access in (c.FILE_WRITE_DATA, c.FILE_APPEND_DATA, c.DELETE, c.WRITE_DAC, c.GENERIC_WRITE, c.GENERIC_ALL):
+        assert refused(made, m.create("file", access=access)) == s.STATUS_ACCESS_DENIED
+    for disposition in (c.FILE_SUPERSEDE, c.FILE_CREATE, c.FILE_OVERWRITE, c.FILE_OVERWRITE_IF):
+        assert refused(made, m.create("new", c.FILE_READ_DATA, disposition)) == s.STATUS_ACCESS_DENIED
+    reply = run(made, m.create("file", c.FILE_READ_DATA, contexts=m.context(ctx.MXAC)))
+    assert unpack_from("<II", answers(reply)[ctx.MXAC]) == (0, 0x1200A9)
+
+
+def test_too_many_open_files() -> None:
+    made = bench(max_open_files=1)
+    run(made, m.create("file"))
+    assert refused(made, m.create("file")) == s.STATUS_TOO_MANY_OPENED_FILES
+    assert refused(made, m.create("srvsvc"), tree=made.ipc) == s.STATUS_TOO_MANY_OPENED_FILES
+
+
+def test_delete_on_close_of_what_cannot_be_deleted() -> None:
+    made = bench()
+    node = made.volume.add("locked")
+    node.attributes = c.FILE_ATTRIBUTE_READONLY
+    assert refused(made, m.create("locked", options=c.FILE_DELETE_ON_CLOSE)) == s.STATUS_CANNOT_DELETE
+    made.volume.add("dir\\entry")
+    # A directory may be emptied before it is closed.
+    the_open(made, run(made, m.create("dir", options=c.FILE_DELETE_ON_CLOSE)))
+
+
+# --------------------------------------------------------------------------------------------------------- contexts
+
+
+def test_contexts_are_answered() -> None:
+    made = bench()
+    contexts = m.chain((ctx.MXAC, b""), (ctx.QFID, b""), (ctx.POSIX, pack("<I", 0o600)), (b"AAPL", bytes(8)))
+    reply = run(made, m.create("file", contexts=contexts))
+    found = answers(reply)
+    open_ = the_open(made, reply)
+    assert open_.is_posix
+    info = open_.file.info()  # type: ignore[union-attr]
+    assert found[ctx.MXAC] == pack("<II", 0, c.FILE_ALL_ACCESS)
+    assert found[ctx.QFID] == pack("<QQ16x", info.file_id, info.volume_id)
+    sids = bytes.fromhex("010200000000001601000000e8030000" "010200000000001602000000e9030000")
+    assert found[ctx.POSIX] == pack("<III", 1, 0, 0o644) + sids
+    assert set(found) == {ctx.MXAC, ctx.QFID, ctx.POSIX}
+
+
+def test_maximal_access_of_an_unchanged_file() -> None:
+    """MS-SMB2 3.3.5.9.5: the client's time stamp is the file's."""
+    made = bench()
+    node = made.volume.find("file")
+    assert node is not None
+    reply = run(made, m.create("file", contexts=m.context(ctx.MXAC, pack("<Q", node.times[2]))))
+    assert unpack_from("<I", answers(reply)[ctx.MXAC])[0] == s.STATUS_NONE_MAPPED
+
+
+def test_posix_context_without_the_extensions_is_ignored() -> None:
+    made = bench()
+    made.connection.posix = False
+    reply = run(made, m.create("file", contexts=m.context(ctx.POSIX, pack("<I", 0o600))))
+    assert answers(reply) == {} and not the_open(made, reply).is_posix
+
+
+def asked(made: Bench) -> OpenRequest:
+    """The last question to the open table."""
+    return [call[1] for call in made.table.calls if call[0] == "open"][-1]  # type: ignore[no-any-return]
+
+
+LEASE_V1 = m.context(ctx.RQLS, KEY + pack("<IIQ", 7, 0, 0))
+LEASE_V2 = m.context(ctx.RQLS, KEY + pack("<IIQ16sHH", 7, 0, 0, bytes(16), 3, 0))
+
+
+@pytest.mark.parametrize(
+    ("dialect", "name", "contexts", "level", "seen"),
+    [
+        (c.DIALECT_311, "file", b"", c.OPLOCK_LEVEL_BATCH, c.OPLOCK_LEVEL_BATCH),
+        (c.DIALECT_311, "file", b"", 0x55, c.OPLOCK_LEVEL_NONE),
+        (c.DIALECT_311, "dir", b"", c.OPLOCK_LEVEL_BATCH, c.OPLOCK_LEVEL_NONE),
+        (c.DIALECT_311, "file", LEASE_V1, c.OPLOCK_LEVEL_BATCH, c.OPLOCK_LEVEL_BATCH),
+        (c.DIALECT_311, "file", b"", c.OPLOCK_LEVEL_LEASE, c.OPLOCK_LEVEL_NONE),
+        (c.DIALECT_311, "file", LEASE_V1, c.OPLOCK_LEVEL_LEASE, c.OPLOCK_LEVEL_LEASE),
+        (c.DIALECT_311, "file", LEASE_V2, c.OPLOCK_LEVEL_LEASE, c.OPLOCK_LEVEL_LEASE),
+        (c.DIALECT_311, "dir", LEASE_V1, c.OPLOCK_LEVEL_LEASE, c.OPLOCK_LEVEL_NONE),
+        (c.DIALECT_311, "dir", LEASE_V2, c.OPLOCK_LEVEL_LEASE, c.OPLOCK_LEVEL_LEASE),
+        (c.DIALECT_210, "file", LEASE_V1, c.OPLOCK_LEVEL_LEASE, c.OPLOCK_LEVEL_LEASE),
+        (c.DIALECT_210, "file", LEASE_V2, c.OPLOCK_LEVEL_LEASE, c.OPLOCK_LEVEL_NONE),
+        (c.DIALECT_202, "file", LEASE_V1, c.OPLOCK_LEVEL_LEASE, c.OPLOCK_LEVEL_NONE),
+    ],
+)
+def test_what_the_open_table_is_asked(dialect: int, name: str, contexts: bytes, level: int, seen: int) -> None:
+    made = bench(dialect)
+    run(made, m.create(name, oplock=level, contexts=contexts))
+    question = asked(made)
+    assert question.oplock_level == seen and (question.lease is not None) == (seen == c.OPLOCK_LEVEL_LEASE)
+    assert question.owner == "alice" and question.share == "share" and question.path == name
+    assert question.parent == (1, made.volume.root.inode)
+
+
+def test_a_share_without_oplocks() -> None:
+    made = bench()
+    made.tree.share = ShareConfig("share", "/srv", 0)
+    run(made, m.create("file", oplock=c.OPLOCK_LEVEL_LEASE, contexts=LEASE_V1))
+    assert asked(made).oplock_level == 0 and asked(made).lease is None
+
+
+def test_a_granted_lease_is_answered() -> None:
+    made = bench()
+    made.table.wait["open"] = Future.of(OpenGrant(c.OPLOCK_LEVEL_LEASE, LeaseGrant(KEY, 3, 2, 0, b"", 4)))
+    reply = run(made, m.create("file", oplock=c.OPLOCK_LEVEL_LEASE, contexts=LEASE_V2))
+    assert body_of(reply)[2] == c.OPLOCK_LEVEL_LEASE
+    assert answers(reply) == {ctx.RQLS: KEY + pack("<IIQ16sHH", 3, 0, 0, bytes(16), 4, 0)}
+
+
+def test_a_new_entry_breaks_directory_leases() -> None:
+    made = bench()
+    run(made, m.create("new", disposition=c.FILE_CREATE))
+    assert ("directory_changed", (1, made.volume.root.inode), b"", b"G" * 16) in made.table.calls
+    made.table.calls.clear()
+    run(made, m.create("file"))
+    assert not [call for call in made.table.calls if call[0] == "directory_changed"]
+
+
+# ------------------------------------------------------------------------------------------------ waiting, way back
+
+
+def waiting(made: Bench, body: bytes) -> tuple[Any, Task[Reply], Future[Any]]:
+    """A CREATE that waits for somebody else's cache."""
+    future: Future[Any] = Future()
+    made.table.wait["open"] = future
+    request = made.request(c.CREATE, body)
+    task: Task[Reply] = Task(create.handle(request)).start()  # type: ignore[arg-type]
+    assert not task.done and request.interim_sent
+    return request, task, future
+
+
+def test_a_create_waits_for_a_break() -> None:
+    made = bench()
+    _, task, future = waiting(made, m.create("file", disposition=c.FILE_OVERWRITE))
+    node = made.volume.find("file")
+    assert node is not None and bytes(node.data) == b"content"  # not emptied before the table agreed
+    future.set_result(OpenGrant(0))
+    assert task.done and the_open(made, task.result()) and not node.data
+
+
+@pytest.mark.parametrize("how", ["cancel", "violation", "tree"])
+@pytest.mark.parametrize("name", ["file", "new"])
+def test_the_way_back_from_a_wait(how: str, name: str) -> None:
+    made = bench()
+    _, task, future = waiting(made, m.create(name, disposition=c.FILE_OVERWRITE_IF))
+    error: type[BaseException] = NtStatusError
+    if how == "cancel":
+        task.cancel()
+        error = Cancelled
+    elif how == "violation":
+        future.set_error(NtStatusError(s.STATUS_SHARING_VIOLATION))
+    else:
+        made.tree.closed = True
+        future.set_result(OpenGrant(0))
+    assert task.done
+    with pytest.raises(error):
+        task.result()
+    node = made.volume.find(name)
+    assert (node is not None and bytes(node.data) == b"content") if name == "file" else node is None
+    assert not made.server.opens and not made.session.opens
+    assert all(file.closed for file in made.volume.opened)
+    closes = [call for call in made.table.calls if call[0] == "close"]
+    assert len(closes) == (1 if how == "tree" else 0)
+
+
+# ---------------------------------------------------------------------------------------------------------- durable
+
+
+def durable_open(made: Bench, contexts: bytes, grant: OpenGrant, **arguments: Any) -> tuple[Open, Reply]:
+    made.table.wait["open"] = Future.of(grant)
+    reply = run(made, m.create("file", contexts=contexts, oplock=c.OPLOCK_LEVEL_BATCH, **arguments))
+    made.table.wait.clear()
+    return the_open(made, reply), reply
+
+
+DH2Q = m.context(ctx.DH2Q, pack("<II8s16s", 600_000, 0, bytes(8), GUID))
+BATCH = OpenGrant(c.OPLOCK_LEVEL_BATCH, None, True, False, 60_000)
+
+
+def test_durable_grants() -> None:
+    made = bench()
+    open_, reply = durable_open(made, m.context(ctx.DHNQ, bytes(16)), BATCH)
+    assert open_.is_durable and answers(reply) == {ctx.DHNQ: bytes(8)}
+    open_, reply = durable_open(made, DH2Q, BATCH)
+    assert open_.is_durable and open_.create_guid == GUID and answers(reply) == {ctx.DH2Q: pack("<II", 60_000, 0)}
+    question = asked(made)
+    assert question.durable is not None and question.durable.timeout == durable.MAX_TIMEOUT
+    open_, reply = durable_open(made, DH2Q, OpenGrant(c.OPLOCK_LEVEL_II, None, True, False, 60_000))
+    assert not open_.is_durable and answers(reply) == {}
+
+
+def test_durable_handles_off() -> None:
+    made = bench(durable_handles=False)
+    run(made, m.create("file", contexts=DH2Q))
+    assert asked(made).durable is None
+
+
+def test_a_persistent_open_needs_the_share() -> None:
+    made = bench()
+    persistent = m.context(ctx.DH2Q, pack("<II8s16s", 0, 2, bytes(8), GUID))
+    durable_open(made, persistent, OpenGrant(0))
+    assert asked(made).durable is not None and not asked(made).durable.persistent  # type: ignore[union-attr]
+    made.tree.share.flags |= create.SHARE_FLAG_CONTINUOUS_AVAILABILITY
+    open_, reply = durable_open(made, persistent, OpenGrant(0, None, True, True, 60_000))
+    assert asked(made).durable.persistent and open_.is_persistent  # type: ignore[union-attr]
+    assert answers(reply)[ctx.DH2Q] == pack("<II", 60_000, 2)
+
+
+def disconnected(made: Bench, contexts: bytes = DH2Q) -> Open:
+    open_, _ = durable_open(made, contexts, BATCH)
+    made.table.keep_on_disconnect = True
+    disconnect_open(open_)
+    assert open_.session is None and not open_.closed and not made.session.opens
+    assert made.server.opens[open_.persistent_id] is open_ and made.table.kept == {open_.ref: open_}
+    return open_
+
+
+def reconnecting(open_: Open, guid: bytes = GUID, extra: tuple[tuple[bytes, bytes], ...] = ()) -> bytes:
+    return m.chain((ctx.DH2C, pack("<QQ16sI", open_.persistent_id, open_.volatile_id, guid, 0)), *extra)
+
+
+def give_back(made: Bench, open_: Open) -> None:
+    question = made.table.opens[open_.ref]  # type: ignore[index]
+    made.table.reconnect = lambda request: Reconnected(question, BATCH, open_)  # type: ignore[method-assign]
+
+
+def test_reconnect() -> None:
+    made = bench()
+    kept = disconnected(made)
+    give_back(made, kept)
+    # The impersonation level and the access are not looked at when an open is reclaimed.
+    reply = run(made, m.create("file", access=0, impersonation=9, contexts=reconnecting(kept)))
+    open_ = the_open(made, reply)
+    assert open_.file is kept.file and open_.persistent_id == kept.persistent_id
+    assert open_.volatile_id != kept.volatile_id and open_.session is made.session and open_.is_durable
+    assert kept.closed and not open_.closed
+    assert answers(reply) == {}
+
+
+def test_what_cannot_be_reclaimed() -> None:
+    made = bench()
+    kept = disconnected(made)
+    give_back(made, kept)
+    other = bytes(16)
+    assert refused(made, m.create("file", contexts=reconnecting(kept, other))) == s.STATUS_OBJECT_NAME_NOT_FOUND
+    with_lease = reconnecting(kept, extra=((ctx.RQLS, KEY + pack("<IIQ", 7, 0, 0)),))
+    assert refused(made, m.create("file", contexts=with_lease)) == s.STATUS_OBJECT_NAME_NOT_FOUND
+    with_more = reconnecting(kept, extra=((ctx.QFID, b""),))
+    assert refused(made, m.create("file", contexts=with_more)) == s.STATUS_OBJECT_NAME_NOT_FOUND
+    v1 = m.context(ctx.DHNC, pack("<QQ", kept.persistent_id, kept.volatile_id))
+    assert refused(made, m.create("file", contexts=v1)) == s.STATUS_OBJECT_NAME_NOT_FOUND
+    run(made, m.create("file", contexts=reconnecting(kept)))
+    # It is connected now: a second client does not steal it.
+    assert refused(made, m.create("file", contexts=reconnecting(kept))) == s.STATUS_OBJECT_NAME_NOT_FOUND
+
+
+def test_a_purged_open_is_closed_and_deleted() -> None:
+    made = bench()
+    kept = disconnected(made)
+    assert kept.ref is not None and kept.file is not None
+    purge_open(made.server, PurgedOpen(kept.ref, "share", "file", CloseOutcome(True), kept))
+    assert kept.closed and kept.file.closed and made.volume.find("file") is None  # type: ignore[attr-defined]
+    assert not made.server.opens
+
+
+def test_an_open_that_is_not_durable_is_closed_with_its_connection() -> None:
+    made = bench()
+    open_ = the_open(made, run(made, m.create("file")))
+    disconnect_open(open_)
+    assert open_.closed and open_.file.closed and not made.server.opens  # type: ignore[union-attr]
+
+
+def test_replay() -> None:
+    """MS-SMB2 3.3.5.9.10."""
+    made = bench()
+    open_, first = durable_open(made, DH2Q, BATCH, disposition=c.FILE_OPEN_IF)
+    assert open_.ref is not None
+    made.table.replays[b"G" * 16, GUID] = open_.ref
+    body = m.create("file", contexts=DH2Q, oplock=c.OPLOCK_LEVEL_BATCH, disposition=c.FILE_OPEN_IF)
+    assert refused(made, body) == s.STATUS_DUPLICATE_OBJECTID
+    again = run(made, body, c.FLAGS_REPLAY_OPERATION)
+    assert body_of(again) == body_of(first) and list(made.session.opens.values()) == [open_]
+    with_lease = m.create("file", contexts=m.chain((ctx.DH2Q, DH2Q[24:]), (ctx.RQLS, LEASE_V2[24:])))
+    assert refused(made, with_lease, c.FLAGS_REPLAY_OPERATION) == s.STATUS_ACCESS_DENIED
+    del made.server.opens[open_.persistent_id]
+    assert refused(made, body, c.FLAGS_REPLAY_OPERATION) == s.STATUS_FILE_NOT_AVAILABLE
+
+
+# ------------------------------------------------------------------------------------------------------------ pipes
+
+
+@pytest.mark.parametrize("name", ["srvsvc", "\\srvsvc", "\\PIPE\\SRVSVC"])
+def test_pipes(name: str) -> None:
+    made = bench()
+    reply = run(made, m.create(name, access=c.MAXIMUM_ALLOWED), tree=made.ipc)
+    open_ = the_open(made, reply)
+    assert (open_.pipe_handle, open_.pipe_name, open_.file) == (77, "srvsvc", None)
+    assert open_.granted_access == c.FILE_ALL_ACCESS
+    close_open(open_)
+    close_open(open_)
+    assert [call for call in made.daemon.calls if call[0] == "rpc_close"] == [("rpc_close", 77)]
+    assert not made.server.opens and not made.session.opens
+
+
+def test_bad_pipes() -> None:
+    made = bench()
+    assert refused(made, m.create("no such pipe"), tree=made.ipc) == s.STATUS_OBJECT_NAME_NOT_FOUND
+    assert refused(made, m.create(""), tree=made.ipc) == s.STATUS_OBJECT_NAME_INVALID
+    assert refused(made, m.create("srvsvc", impersonation=7), tree=made.ipc) == s.STATUS_BAD_IMPERSONATION_LEVEL
+    assert refused(made, m.create("srvsvc", access=0), tree=made.ipc) == s.STATUS_ACCESS_DENIED
+
+
+# ------------------------------------------------------------------------------------------------------------- fuzz
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_any_create_opens_or_is_refused(data: st.DataObject) -> None:
+    made = bench()
+    body = bytearray(m.create("file", contexts=m.chain((ctx.MXAC, b""), (ctx.DH2Q, bytes(32)), (ctx.RQLS, bytes(52)))))
+    for _ in range(data.draw(st.integers(1, 4))):
+        body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        run(made, bytes(body))
+    except NtStatusError:
+        assert not made.server.opens and not made.table.opens
+
+
+@given(st.binary(min_size=56, max_size=200))
+def test_any_bytes(body: bytes) -> None:
+    try:
+        run(bench(), body)
+    except NtStatusError:
+        pass

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""File names: MS-FSCC 2.1.5, MS-SMB2 3.3.5.9."""
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ksmbd.smb import status as s
+from ksmbd.smb.create_names import Name, parse_name, pipe_name
+from ksmbd.smb.status import NtStatusError
+
+
+@pytest.mark.parametrize(
+    ("raw", "name"),
+    [
+        ("", Name("")),
+        ("plain", Name("plain")),
+        ("a.txt", Name("a.txt")),
+        ("dir\\sub\\file name.txt", Name("dir\\sub\\file name.txt")),
+        ("dir\\", Name("dir", must_be_directory=True)),
+        ("...", Name("...")),
+        ("a..b\\.hidden", Name("a..b\\.hidden")),
+        ("grün\\😀.txt", Name("grün\\😀.txt")),
+        ("unpaired\ud800", Name("unpaired\ud800")),
+        ("太\u5c5c", Name("太\u5c5c")),
+        ("file:stream", Name("file", "stream")),
+        ("file:stream:$DATA", Name("file", "stream")),
+        ("file:stream:$data", Name("file", "stream")),
+        ("file::$DATA", Name("file", must_be_file=True)),
+        ("dir\\file:a b?*<>|\x05\n", Name("dir\\file", "a b?*<>|\x05\n")),
+        ("dir::$INDEX_ALLOCATION", Name("dir", must_be_directory=True)),
+        ("dir:$I30:$INDEX_ALLOCATION", Name("dir", must_be_directory=True)),
+        (":on the root", Name("", "on the root")),
+        ("x" * 255, Name("x" * 255)),
+        ("😀" * 127, Name("😀" * 127)),
+    ],
+)
+def test_accepted(raw: str, name: Name) -> None:
+    assert parse_name(raw) == name
+
+
+@pytest.mark.parametrize(
+    ("raw", "status"),
+    [
+        ("\\leading", s.STATUS_INVALID_PARAMETER),
+        ("\\", s.STATUS_INVALID_PARAMETER),
+        ("..", s.STATUS_OBJECT_PATH_SYNTAX_BAD),
+        ("a\\..\\b", s.STATUS_OBJECT_PATH_SYNTAX_BAD),
+        ("..\\..\\etc\\passwd", s.STATUS_OBJECT_PATH_SYNTAX_BAD),
+        (".", s.STATUS_OBJECT_NAME_INVALID),
+        ("a\\.\\b", s.STATUS_OBJECT_NAME_INVALID),
+        ("a\\\\b", s.STATUS_OBJECT_NAME_INVALID),
+        ("a\\b\\\\", s.STATUS_OBJECT_NAME_INVALID),
+        ("a/b", s.STATUS_OBJECT_NAME_INVALID),
+        ("/etc", s.STATUS_OBJECT_NAME_INVALID),
+        ("nul\0", s.STATUS_OBJECT_NAME_INVALID),
+        ("x" * 256, s.STATUS_OBJECT_NAME_INVALID),
+        ("😀" * 128, s.STATUS_OBJECT_NAME_INVALID),
+        ("\\".join(["x" * 200] * 200), s.STATUS_OBJECT_NAME_INVALID),
+        ("file:", s.STATUS_OBJECT_NAME_INVALID),
+        ("file:s:", s.STATUS_OBJECT_NAME_INVALID),
+        ("file:s:$FOO", s.STATUS_OBJECT_NAME_INVALID),
+        ("file:s:$DATA:x", s.STATUS_OBJECT_NAME_INVALID),
+        ("file:s::$DATA", s.STATUS_OBJECT_NAME_INVALID),
+        ("file:a/b", s.STATUS_OBJECT_NAME_INVALID),
+        ("dir:s\\file", s.STATUS_OBJECT_NAME_INVALID),
+        ("file:s\\", s.STATUS_OBJECT_NAME_INVALID),
+        ("file:" + "x" * 256, s.STATUS_OBJECT_NAME_INVALID),
+        ("dir:other:$INDEX_ALLOCATION", s.STATUS_OBJECT_NAME_INVALID),
+        *((f"a{character}b", s.STATUS_OBJECT_NAME_INVALID) for character in '"*<>?|\x01\x1f\n'),
+    ],
+)
+def test_refused(raw: str, status: int) -> None:
+    with pytest.raises(NtStatusError) as caught:
+        parse_name(raw)
+    assert caught.value.status == status
+
+
+def test_posix_names_are_what_linux_takes() -> None:
+    assert parse_name('a:b\\c*?"<>|', posix=True) == Name('a:b\\c*?"<>|')
+    for raw in ("a/b", "..", "a\\..", "nul\0"):
+        with pytest.raises(NtStatusError):
+            parse_name(raw, posix=True)
+
+
+@given(st.text(alphabet=st.characters(codec=None), max_size=60), st.booleans())
+def test_any_name_is_split_or_refused(raw: str, posix: bool) -> None:
+    try:
+        name = parse_name(raw, posix)
+    except NtStatusError:
+        return
+    components = name.path.split("\\")
+    assert ".." not in components and "/" not in name.path and not name.path.startswith("\\")
+    assert name.path == "" or "" not in components
+
+
+@pytest.mark.parametrize("raw", ["srvsvc", "SRVSVC", "\\srvsvc", "\\PIPE\\srvsvc", "pipe\\SrvSvc", "\\\\pipe\\srvsvc"])
+def test_pipe_names(raw: str) -> None:
+    assert pipe_name(raw) == "srvsvc"
