@@ -271,7 +271,7 @@ def grant_open(context: Context, request: Open, own: Holder | None) -> OpenResul
     entry = request.entry
     lease = request.lease
     seen = survey(record, entry.stream, entry.client_guid, entry.lease_key)
-    locked = context.locks(entry.stream).any
+    locked = context.locks(entry.stream).count > 0
     level = OPLOCK_LEVEL_NONE
     answer: LeaseAsk | None = None
     state = 0

@@ -61,27 +61,21 @@ class LockView(Protocol):
         ...
 
     @property
-    def any(self) -> bool:
-        """Whether there is a lock at all."""
+    def count(self) -> int:
+        """How many locks there are."""
         ...
 
 
 class LockSet:
     """A LockView in memory that can be changed."""
 
-    __slots__ = ("_by_open", "_classes")
+    __slots__ = ("_by_open", "_classes", "count")
 
     def __init__(self) -> None:
         self._classes: list[list[Lock]] = [[] for _ in range(CLASSES)]
         self._by_open: dict[int, dict[int, Lock]] = {}
-
-    @property
-    def any(self) -> bool:
-        """Whether there is a lock at all."""
-        return bool(self._by_open)
-
-    def __len__(self) -> int:
-        return sum(map(len, self._classes))
+        self.count = 0
+        """How many locks there are."""
 
     def overlapping(self, first: int, last: int) -> Iterator[Lock]:
         """The locks that overlap the range; in order of start within a class."""
@@ -111,11 +105,13 @@ class LockSet:
 
     def add(self, lock: Lock) -> None:
         """Put a lock in."""
+        self.count += 1
         insort(self._classes[length_class(lock.last - lock.first + 1)], lock)
         self._by_open.setdefault(lock.open_id, {})[lock.number] = lock
 
     def remove(self, lock: Lock) -> None:
         """Take a lock out; it must be in."""
+        self.count -= 1
         locks = self._classes[length_class(lock.last - lock.first + 1)]
         del locks[bisect_left(locks, lock)]
         owned = self._by_open[lock.open_id]
@@ -153,9 +149,9 @@ class LockOverlay:
         return bool(self.added or self._hidden)
 
     @property
-    def any(self) -> bool:
-        """Whether there may be a lock."""
-        return self._base.any or bool(self.added)
+    def count(self) -> int:
+        """As LockView."""
+        return self._base.count - len(self._hidden) + len(self.added)
 
     def overlapping(self, first: int, last: int) -> Iterator[Lock]:
         """As LockView."""

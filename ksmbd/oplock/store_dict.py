@@ -37,7 +37,7 @@ class DictStore:
                 locks.remove(lock)
             for lock in overlay.added.values():
                 locks.add(lock)
-            if not locks.any:
+            if not locks.count:
                 del self._locks[file, stream]
         return decision
 
@@ -59,7 +59,7 @@ class DictStore:
 
     def lock_count(self, file: FileKey, stream: str) -> int:
         """As Store.lock_count."""
-        return len(self._locks.get((file, stream), EMPTY))
+        return self._locks.get((file, stream), EMPTY).count
 
     def index_get(self, index: bytes, key: bytes) -> tuple[Any, ...] | None:
         """As Store.index_get."""

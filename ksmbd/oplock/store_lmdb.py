@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The store of several workers: LMDB environments in the run directory.
 
-An environment takes one writer at a time, so files are spread over a few by hash; the indexes over all files have one of
-their own. Open it after the fork, once a process. Nothing here waits inside a transaction. It is lost with the machine,
-as the opens in it are: nothing is synced.
+An environment takes one writer at a time, so files are spread over a few by hash; the indexes over all files have their
+own. Open it after the fork, once a process. Nothing here waits inside a transaction. It is lost with the machine, as
+the opens in it are: nothing is synced.
 
 Keys (numbers big-endian, so that they sort):
     records   device, inode                                             -> Record.encode()
@@ -13,9 +13,9 @@ Keys (numbers big-endian, so that they sort):
     index     index, key                                                -> marshalled tuple
     paths     share and path (the start of it), digest, open id         -> marshalled (key, device, inode)
 
-Whether a stream has locks at all is asked with every read and write, so the answer for most is in a table of counters in
-shared memory: a counter of zero means no locks, anything else sends the question to LMDB. An environment's counters are
-changed only by who holds its writer lock.
+Whether a stream has locks at all is asked with every read and write, so the answer for most is in a table of counters
+in shared memory: a counter of zero means no locks, anything else sends the question to LMDB. An environment's counters
+are changed only by who holds its writer lock.
 """
 from __future__ import annotations
 
@@ -74,11 +74,6 @@ class LmdbLocks:
         self._prefix = prefix
 
     @property
-    def any(self) -> bool:
-        """Whether there is a lock at all."""
-        return self.count > 0
-
-    @property
     def count(self) -> int:
         """How many locks there are."""
         value = self._txn.get(self._prefix, db=self._db)
@@ -86,7 +81,7 @@ class LmdbLocks:
 
     def overlapping(self, first: int, last: int) -> Iterator[Lock]:
         """As LockView."""
-        if not self.any or last < 0:
+        if last < 0 or not self.count:
             return
         prefix = self._prefix
         size = len(prefix)

@@ -36,8 +36,8 @@ def test_a_lease_asked_for_again_only_grows(held: str, asked: str) -> None:
 @pytest.mark.parametrize(
     ("held", "other", "asked", "expected"),
     [
-        ("R", "R", "", "R"), ("R", "R", "R", "R"), ("R", "R", "RW", "R"), ("R", "R", "RH", "RH"), ("R", "R", "RWH", "R"),
-        ("R", "RH", "RW", "R"), ("R", "RH", "RH", "RH"), ("R", "RH", "RWH", "R"),
+        ("R", "R", "", "R"), ("R", "R", "R", "R"), ("R", "R", "RW", "R"), ("R", "R", "RH", "RH"),
+        ("R", "R", "RWH", "R"), ("R", "RH", "RW", "R"), ("R", "RH", "RH", "RH"), ("R", "RH", "RWH", "R"),
         ("RH", "R", "RW", "RH"), ("RH", "R", "RWH", "RH"), ("RH", "RH", "RWH", "RH"),
     ],
 )  # fmt: skip
@@ -154,7 +154,7 @@ def test_an_acknowledgment_may_give_up_more_but_not_less() -> None:
 
 
 def test_a_break_deepens_in_steps() -> None:
-    """A plain open, then an overwriting one, against RWH: RH, then R, then nothing, each when the one before is done."""
+    """A plain open, then an overwriting one, against RWH: RH, then R, then nothing, one after the other."""
     world = World()
     client = world.client("a")
     client.open(lease="RWH", key="k", version=2, epoch=0x11)

@@ -189,7 +189,7 @@ def test_share_modes(first: str, second: str) -> None:
 
 
 def test_share_modes_count_per_stream_and_deletion_for_all() -> None:
-    """MS-FSA 2.1.5.1.2.2: streams do not exclude each other, but the file cannot be deleted under one that forbids it."""
+    """MS-FSA 2.1.5.1.2.2: streams do not exclude each other, but one that forbids deletion does so for the file."""
     client = World().client("a")
     client.open(stream="s", share="")
     assert client.open(share="")[1] == ""

@@ -28,7 +28,9 @@ from ksmbd.smb.status import NtStatusError, status_name
 from ksmbd.smb.waiting import Future
 
 BITS = {"R": constants.LEASE_READ_CACHING, "W": constants.LEASE_WRITE_CACHING, "H": constants.LEASE_HANDLE_CACHING}
-LEVELS = {"": 0, "s": constants.OPLOCK_LEVEL_II, "x": constants.OPLOCK_LEVEL_EXCLUSIVE, "b": constants.OPLOCK_LEVEL_BATCH}
+LEVELS = {
+    "": 0, "s": constants.OPLOCK_LEVEL_II, "x": constants.OPLOCK_LEVEL_EXCLUSIVE, "b": constants.OPLOCK_LEVEL_BATCH,
+}  # fmt: skip
 SHARES = {"R": constants.FILE_SHARE_READ, "W": constants.FILE_SHARE_WRITE, "D": constants.FILE_SHARE_DELETE}
 
 DATA = constants.FILE_READ_DATA | constants.FILE_WRITE_DATA
@@ -184,8 +186,8 @@ class Client:
         where = (1, file) if isinstance(file, int) else file
         ref = OpenRef(where, stream, self.world.next_open)
         request = OpenRequest(
-            ref=ref, client_guid=self.guid, session_id=1, owner=owner or self.name, share="s", path=path or f"f{where[1]}",
-            is_directory=directory, created=created, granted_access=access,
+            ref=ref, client_guid=self.guid, session_id=1, owner=owner or self.name, share="s",
+            path=path or f"f{where[1]}", is_directory=directory, created=created, granted_access=access,
             share_access=sum(SHARES[letter] for letter in share), disposition=disposition, options=options,
             oplock_level=constants.OPLOCK_LEVEL_LEASE if lease is not None else LEVELS[oplock],
             lease=None if lease is None else LeaseRequest(
@@ -239,10 +241,11 @@ class Client:
     def reconnect(self, ref: OpenRef, **more: Any) -> str | Reconnected:
         """Reclaim a durable open; a status where it is refused."""
         lease = more.pop("lease", None)
+        version = more.pop("lease_version", 1)
         fields: dict[str, Any] = {
             "persistent_id": ref.open_id, "version": 1, "create_guid": b"", "client_guid": self.guid,
             "owner": self.name,
-            "lease": None if lease is None else LeaseRequest(lease.encode().ljust(16, b"\0"), 0, more.pop("lease_version", 1)),
+            "lease": None if lease is None else LeaseRequest(lease.encode().ljust(16, b"\0"), 0, version),
         }  # fmt: skip
         try:
             return self.table.reconnect(DurableReconnect(**(fields | more)))

@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Durable and persistent opens: MS-SMB2 3.3.5.9.6, 3.3.5.9.7, 3.3.5.9.10, 3.3.5.9.12, 3.3.5.9.13, 3.3.7.1."""
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ksmbd.oplock.settings import OplockSettings
+from ksmbd.oplock.store import Store
+from ksmbd.smb import constants
+from ksmbd.smb.ports import DurableRequest, Reconnected
+
+from .world import World, answer
+
+V1 = DurableRequest(1)
+GUID = b"g" * 16
+V2 = DurableRequest(2, create_guid=GUID, timeout=10_000)
+PERSISTENT = DurableRequest(2, create_guid=GUID, timeout=10_000, persistent=True)
+NOT_FOUND = "STATUS_OBJECT_NAME_NOT_FOUND"
+OPLOCKS = ("", "s", "x", "b")
+LEASES = ("", "R", "RW", "RH", "RWH")
+
+
+@pytest.mark.parametrize("request_", [V1, V2])
+@pytest.mark.parametrize("kind", ["oplock", "lease"])
+@pytest.mark.parametrize("level", [*OPLOCKS, *LEASES])
+def test_durable_needs_a_batch_oplock_or_handle_caching(request_: DurableRequest, kind: str, level: str) -> None:
+    if level not in (OPLOCKS if kind == "oplock" else LEASES):
+        return
+    asked: dict[str, Any] = {"oplock": level} if kind == "oplock" else {"lease": level, "key": "k"}
+    _, future = World().client("a").ask(durable=request_, **asked)
+    assert future.result().durable == (level == "b" or "H" in level)
+
+
+def test_persistent_needs_no_caching_and_directories_are_not_durable() -> None:
+    client = World().client("a")
+    grant = client.ask(durable=PERSISTENT)[1].result()
+    assert (grant.durable, grant.persistent, grant.durable_timeout) == (True, True, 10_000)
+    assert not client.ask(2, durable=V2, lease="RH", key="k", version=2, directory=True)[1].result().durable
+
+
+@pytest.mark.parametrize(("asked", "granted"), [(0, 60_000), (1, 1), (10_000, 10_000), (0xFFFFFFFF, 300_000)])
+def test_timeouts_of_version_2(asked: int, granted: int) -> None:
+    grant = World().client("a").ask(oplock="b", durable=DurableRequest(2, GUID, asked))[1].result()
+    assert grant.durable_timeout == granted
+
+
+def test_not_when_switched_off() -> None:
+    client = World(settings=OplockSettings(durable=False)).client("a")
+    assert not client.ask(oplock="b", durable=V2)[1].result().durable
+
+
+def test_an_open_survives_its_connection_with_its_locks(store: Store) -> None:
+    world = World(store)
+    client = world.client("a")
+    ref, _ = client.open(oplock="b", durable=V1, path="F")
+    client.lock(ref, 0, 10)
+    client.table.keep(ref, "kept")
+    assert client.table.disconnect(ref)
+    back = client.reconnect(ref)
+    assert isinstance(back, Reconnected)
+    assert (back.handle, back.request.path, back.grant.oplock_level) == ("kept", "F", constants.OPLOCK_LEVEL_BATCH)
+    assert client.reconnect(ref) == NOT_FOUND  # it is connected now
+    assert client.unlock(ref, 0, 10) == "ok"
+    client.table.close(ref)
+    assert store.empty
+
+
+def test_what_is_not_durable_is_not_kept() -> None:
+    world = World()
+    client = world.client("a")
+    plain, _ = client.open(1, oplock="b")
+    assert not client.table.disconnect(plain)
+    broken, _ = client.open(2, oplock="b", durable=V1)
+    client.ask(2)
+    assert not client.table.disconnect(broken)  # its break is going on
+    deleting, _ = client.open(3, oplock="b", durable=V1, options=constants.FILE_DELETE_ON_CLOSE)
+    assert not client.table.disconnect(deleting)
+
+
+LEASED = {"lease": "RWH", "key": "k"}
+BATCH = {"oplock": "b"}
+
+
+@pytest.mark.parametrize(
+    ("opened", "durable", "back", "expected"),
+    [
+        (BATCH, V1, {}, None),
+        (BATCH, V1, {"owner": "mallory"}, "STATUS_ACCESS_DENIED"),
+        (BATCH, V1, {"lease": "k"}, NOT_FOUND),
+        (BATCH, V1, {"version": 2, "create_guid": GUID}, NOT_FOUND),
+        (LEASED, V1, {"lease": "k"}, None),
+        (LEASED, V1, {}, NOT_FOUND),
+        (LEASED, V1, {"lease": "other"}, NOT_FOUND),
+        (LEASED, V1, {"lease": "k", "lease_version": 2}, NOT_FOUND),
+        (LEASED, V1, {"lease": "k", "client_guid": b"b" * 16}, NOT_FOUND),
+        (LEASED, V1, {"lease": "k", "path": "other"}, "STATUS_INVALID_PARAMETER"),
+        (LEASED, V1, {"lease": "k", "path": "F1"}, None),
+        (BATCH, V2, {"version": 2, "create_guid": GUID}, None),
+        (BATCH, V2, {"version": 2, "create_guid": GUID, "owner": "mallory"}, "STATUS_ACCESS_DENIED"),
+        (BATCH, V2, {"version": 2, "create_guid": b"h" * 16}, NOT_FOUND),
+        (BATCH, V2, {"version": 2, "create_guid": GUID, "client_guid": b"b" * 16}, NOT_FOUND),
+        (BATCH, V2, {"version": 2, "create_guid": GUID, "persistent": True}, NOT_FOUND),
+        (BATCH, V2, {"version": 1}, NOT_FOUND),
+    ],
+)
+def test_only_the_right_client_reclaims(
+    opened: dict[str, Any], durable: DurableRequest, back: dict[str, Any], expected: str | None
+) -> None:
+    client = World().client("a")
+    ref, _ = client.open(durable=durable, **opened)
+    assert client.table.disconnect(ref)
+    result = client.reconnect(ref, **back)
+    assert (None if isinstance(result, Reconnected) else result) == expected
+
+
+def test_an_open_that_is_in_use_is_not_reclaimed() -> None:
+    client = World().client("a")
+    ref, _ = client.open(oplock="b", durable=V2)
+    assert client.reconnect(ref, version=2, create_guid=GUID) == NOT_FOUND
+
+
+def test_nobody_comes_back_in_time(store: Store) -> None:
+    """MS-SMB2 3.3.2.2: the durable open scavenger."""
+    world = World(store)
+    client = world.client("a")
+    ref, _ = client.open(oplock="b", durable=V2, share="")
+    client.table.keep(ref, "kept")
+    assert client.table.disconnect(ref)
+    world.settle(9.9)
+    assert world.purged == []
+    world.settle(0.2)
+    assert [(purged.ref, purged.handle, purged.outcome.delete) for purged in world.purged] == [(ref, "kept", False)]
+    assert client.reconnect(ref, version=2, create_guid=GUID) == NOT_FOUND
+    assert store.empty
+
+
+def test_coming_back_stops_the_scavenger() -> None:
+    world = World()
+    client = world.client("a")
+    ref, _ = client.open(oplock="b", durable=V2)
+    client.table.disconnect(ref)
+    world.settle(5.0)
+    assert isinstance(client.reconnect(ref, version=2, create_guid=GUID), Reconnected)
+    world.settle(100.0)
+    assert world.purged == []
+    client.table.disconnect(ref)
+    world.settle(9.0)
+    assert world.purged == []
+    world.settle(2.0)
+    assert len(world.purged) == 1
+
+
+@pytest.mark.parametrize("opened", [BATCH, LEASED, {"lease": "RH", "key": "k", "share": ""}])
+def test_who_is_away_gives_way(store: Store, opened: dict[str, Any]) -> None:
+    """MS-SMB2 3.3.4.6, 3.3.4.7: a break without a connection ends a durable open."""
+    world = World(store)
+    a, b = world.client("a"), world.client("b")
+    ref, _ = a.open(durable=V1, **opened)
+    a.table.disconnect(ref)
+    second, granted = b.open(lease="RWH", key="k2")
+    assert granted == "RWH"
+    assert [purged.ref for purged in world.purged] == [ref]
+    assert a.reconnect(ref, lease=opened.get("key")) == NOT_FOUND
+    assert world.breaks() == []
+    b.table.close(second)
+    assert store.empty
+
+
+def test_who_is_away_with_handles_only_is_left_alone() -> None:
+    world = World()
+    a, b = world.client("a"), world.client("b")
+    ref, _ = a.open(durable=V1, lease="RH", key="k")
+    a.table.disconnect(ref)
+    assert b.open()[1] == ""
+    assert isinstance(a.reconnect(ref, lease="k"), Reconnected)
+
+
+def test_a_persistent_open_does_not_give_way() -> None:
+    world = World()
+    a, b = world.client("a"), world.client("b")
+    ref, _ = a.open(durable=PERSISTENT, lease="RWH", key="k", version=2, share="")
+    a.table.disconnect(ref)
+    assert b.open()[1] == "STATUS_FILE_NOT_AVAILABLE"
+    back = a.reconnect(ref, version=2, create_guid=GUID, lease="k", lease_version=2, persistent=True)
+    assert isinstance(back, Reconnected)
+    assert (back.grant.persistent, back.grant.lease is not None) == (True, True)
+
+
+def test_the_create_guid_finds_an_open_again(store: Store) -> None:
+    """MS-SMB2 3.3.5.9.10: for a replayed CREATE."""
+    client = World(store).client("a")
+    ref, _ = client.open(oplock="b", durable=V2, stream="s")
+    assert client.table.find_replay(client.guid, GUID) == ref
+    assert client.table.find_replay(b"x" * 16, GUID) is None
+    client.table.close(ref)
+    assert client.table.find_replay(client.guid, GUID) is None
+
+
+def instance(version: tuple[int, int] | None = None) -> DurableRequest:
+    return DurableRequest(2, GUID, 0, app_instance_id=b"i" * 16, app_instance_version=version)
+
+
+def test_an_application_fails_over_to_another_client() -> None:
+    """MS-SMB2 3.3.5.9.13: the instance's old open is closed for the new one."""
+    world = World()
+    a, b = world.client("a"), world.client("b")
+    ref, _ = a.open(oplock="b", durable=instance(), share="")
+    assert b.open(oplock="b", durable=instance(), share="")[1] == "b"
+    assert [purged.ref for purged in world.purged] == [ref]
+    assert world.breaks() == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [((1, 0), (1, 1), "b"), ((1, 1), (2, 0), "b"), ((1, 1), (1, 1), "0xC00000B6"), ((2, 0), (1, 9), "0xC00000B6"),
+     (None, (1, 0), "b"), ((1, 0), None, "b")],
+)  # fmt: skip
+def test_a_failover_needs_a_later_version(
+    old: tuple[int, int] | None, new: tuple[int, int] | None, expected: str
+) -> None:
+    """MS-SMB2 3.3.5.9.13, STATUS_FILE_FORCED_CLOSED."""
+    world = World()
+    world.client("a").open(oplock="b", durable=instance(old), share="")
+    granted = world.client("b").open(oplock="b", durable=instance(new), share="")[1]
+    assert granted.replace("STATUS_FILE_FORCED_CLOSED", "0xC00000B6") == expected
+    assert bool(world.purged) == (expected == "b")
+
+
+def test_a_scavenged_open_deletes_what_it_was_to_delete() -> None:
+    world = World()
+    client = world.client("a")
+    ref, _ = client.open(durable=PERSISTENT, access=constants.FILE_ALL_ACCESS)
+    assert answer(client.table.set_delete_on_close(ref, True)) == "ok"
+    client.table.disconnect(ref)
+    world.settle(11.0)
+    assert [purged.outcome.delete for purged in world.purged] == [True]

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Several workers over one store: what one decides, the other carries out, and what a dead one leaves behind."""
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from ksmbd.oplock.store import Store
+from ksmbd.oplock.store_lmdb import LmdbStore
+from ksmbd.smb import constants
+from ksmbd.smb.ports import DurableRequest, Reconnected
+
+from .world import World, answer
+
+PERSISTENT = DurableRequest(2, b"g" * 16, 10_000, persistent=True)
+
+
+def test_a_break_reaches_the_other_workers_client(store: Store) -> None:
+    world = World(store, workers=2)
+    a, b = world.client("a", 0), world.client("b", 1)
+    first, _ = a.open(lease="RWH", key="k")
+    second, future = b.ask(lease="RWH", key="k2")
+    assert world.notices == []
+    assert world.breaks() == ["k:RWH>RH!"]
+    assert a.acknowledge("k", "RH") == "RH"
+    assert answer(future) == "wait"
+    world.settle()
+    assert answer(future) == "RH"
+    a.table.close(first)
+    b.table.close(second)
+    world.settle()
+    assert store.empty
+
+
+def test_locks_count_across_workers(store: Store) -> None:
+    world = World(store, workers=2)
+    a, b = world.client("a", 0), world.client("b", 1)
+    one, two = a.open()[0], b.open()[0]
+    assert answer(a.lock(one, 0, 10)) == "ok"
+    assert b.io(two, 5, 1, False) == "STATUS_FILE_LOCK_CONFLICT"
+    waiting = b.lock(two, 5, 1, wait=True)
+    a.unlock(one, 0, 10)
+    assert answer(waiting) == "wait"
+    world.post()
+    assert answer(waiting) == "ok"
+    assert a.io(one, 5, 1, False) == "STATUS_FILE_LOCK_CONFLICT"
+
+
+def test_an_answer_that_nobody_wants_any_more_is_undone(store: Store) -> None:
+    """The lock is granted in the record, and cancelled before the news arrives."""
+    world = World(store, workers=2)
+    a, b = world.client("a", 0), world.client("b", 1)
+    one, two = a.open()[0], b.open()[0]
+    a.lock(one, 0, 10)
+    waiting = b.lock(two, 0, 10, wait=True)
+    a.unlock(one, 0, 10)
+    waiting.cancel()
+    world.settle()
+    assert answer(a.lock(one, 0, 10)) == "ok"
+    third, opening = b.ask(2, oplock="b")
+    fourth, late = a.ask(2, oplock="b")
+    b.table.close(third)
+    late.cancel()
+    world.settle()
+    assert b.open(2, oplock="b", share="")[1] == "b"
+    assert opening.done
+    assert fourth.open_id
+
+
+def test_a_dead_worker_leaves_nothing_and_frees_who_waited(store: Store) -> None:
+    world = World(store, workers=2)
+    a, b = world.client("a", 0), world.client("b", 1)
+    ref, _ = a.open(lease="RWH", key="k")
+    a.lock(ref, 0, 10)
+    second, future = b.ask(oplock="b")
+    assert answer(future) == "wait"
+    world.mail.clear()  # nobody there to read it
+    world.tables[1].worker_died(0, 0)
+    world.settle()
+    assert answer(future) == "b"
+    assert b.io(second, 0, 10, True) == "ok"
+    assert [purged.ref for purged in world.purged] == [ref]
+    b.table.close(second)
+    assert store.empty
+
+
+def test_a_dead_workers_deletions_are_carried_out(store: Store) -> None:
+    world = World(store, workers=2)
+    world.client("a", 0).open(options=constants.FILE_DELETE_ON_CLOSE, access=constants.FILE_ALL_ACCESS, path="x\\y")
+    world.tables[1].worker_died(0, 0)
+    assert [(purged.path, purged.outcome.delete) for purged in world.purged] == [("x\\y", True)]
+
+
+def test_a_persistent_open_outlives_its_worker(store: Store) -> None:
+    world = World(store, workers=2)
+    a = world.client("a", 0)
+    ref, _ = a.open(durable=PERSISTENT, lease="RWH", key="k", version=2)
+    a.lock(ref, 0, 10)
+    world.tables[1].worker_died(0, 0)
+    assert world.purged == []
+    a.worker = 1
+    back = a.reconnect(ref, version=2, create_guid=b"g" * 16, lease="k", lease_version=2, persistent=True)
+    assert isinstance(back, Reconnected)
+    assert a.unlock(ref, 0, 10) == "ok"
+    _, future = world.client("b", 1).ask()
+    assert world.breaks() == ["k:RWH>RH!"]
+    a.acknowledge("k", "RH")
+    world.settle()
+    assert answer(future) == ""
+
+
+def test_a_successor_is_not_taken_for_its_predecessor(store: Store) -> None:
+    world = World(store, workers=2)
+    a = world.client("a", 0)
+    a.open(1)
+    world.start_worker(0, epoch=1)
+    kept, _ = a.open(2)
+    world.tables[1].worker_died(0, 0)
+    assert store.files() == [(1, 2)]
+    a.table.close(kept)
+    assert store.empty
+
+
+OTHER_PROCESS = """
+import sys
+from pathlib import Path
+from ksmbd.oplock.store_lmdb import LmdbStore
+from ksmbd.oplock.table import LocalOpenTable
+from ksmbd.smb.ports import LockElement, OpenRef, OpenRequest
+
+class Clock:
+    def monotonic(self):
+        return 1000.0
+    def call_later(self, seconds, call):
+        raise AssertionError("nothing to wait for")
+
+table = LocalOpenTable(LmdbStore(Path(sys.argv[1])), Clock(), None, 1, 0)
+ref = OpenRef((1, 1), "", 7)
+table.open(OpenRequest(ref, b"f" * 16, 1, "far", "s", "f", False, False, 3, 7, 1, 0, 9)).result()
+table.lock(ref, [LockElement(0, 10, True)], False).result()
+print("locked", flush=True)
+sys.stdin.read()
+"""
+"""Opens with a batch oplock, locks, and dies without a word."""
+
+
+def test_processes_share_the_lmdb_store(tmp_path: Path) -> None:
+    store = LmdbStore(tmp_path / "table", fresh=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", OTHER_PROCESS, str(tmp_path / "table")],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "locked\n"
+        world = World(store)
+        near = world.client("near")
+        world.next_open = 1000
+        ref, future = near.ask(oplock="b")
+        assert answer(future) == "wait"
+        assert world.mail[0][0] == 1
+        assert near.io(ref, 5, 1, True) == "STATUS_FILE_LOCK_CONFLICT"
+    finally:
+        process.kill()
+        process.communicate()
+    world.tables[0].worker_died(1, 0)
+    assert answer(future) == "b"
+    assert near.io(ref, 5, 1, True) == "ok"
+    near.table.close(ref)
+    assert store.empty
+    store.close()
