@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the engine is told of a share, and who may connect: decisions as tables."""
+from __future__ import annotations
+
+import pytest
+from mountd_doubles import FakeUsers, accounts, configuration
+
+from ksmbd.ipc.answers import share_config
+from ksmbd.ipc.codec import decode, encode
+from ksmbd.ipc.constants import ShareFlag, TreeFlag, TreeStatus, UserFlag
+from ksmbd.smb.ports import ShareConfig
+from mountd.hosts import admitted
+from mountd.sharing import TreeRequest, decide_tree_connect, share_response
+
+OK, NO = TreeStatus.OK, TreeStatus.INVALID_USER
+RO, RW, ADMIN, GUEST = TreeFlag.READ_ONLY, TreeFlag.WRITABLE, TreeFlag.ADMIN_ACCOUNT, TreeFlag.GUEST_ACCOUNT
+
+
+def connect(
+    text: str, account: str, share: str = "s", guest: bool = False, connections: int = 0, peer: str = "192.0.2.1"
+) -> tuple[TreeStatus, TreeFlag]:
+    request = TreeRequest(account, UserFlag.OK | (UserFlag.GUEST_ACCOUNT if guest else UserFlag(0)), share, peer)
+    known = accounts("ann", "bob", "smbonly")
+    answer = decide_tree_connect(request, configuration(text), known, FakeUsers(), connections)
+    return answer.status, answer.flags
+
+
+def s(*lines: str) -> str:
+    return "[s]\npath = /s\n" + "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize("text, account, status, flags", [
+    (s(), "ann", OK, RO),
+    (s("read only = no"), "ann", OK, RW),
+    (s("valid users = ann"), "ann", OK, RO),
+    (s("valid users = ANN"), "ann", OK, RO),
+    (s("valid users = ann"), "bob", NO, 0),
+    (s("valid users = @staff"), "ann", OK, RO),
+    (s("valid users = @staff"), "bob", NO, 0),
+    (s("valid users = +staff"), "ann", OK, RO),
+    (s("valid users = @nosuchgroup"), "ann", NO, 0),
+    (s("invalid users = ann"), "ann", NO, 0),
+    (s("invalid users = @staff", "valid users = ann"), "ann", NO, 0),
+    (s("admin users = ann"), "ann", OK, RW | ADMIN),
+    (s("admin users = ann", "read list = ann"), "ann", OK, RW | ADMIN),
+    (s("admin users = ann", "valid users = bob"), "ann", NO, 0),
+    (s("read only = no", "read list = ann"), "ann", OK, RO),
+    (s("read only = no", "read list = ann"), "bob", OK, RW),
+    (s("write list = @staff"), "ann", OK, RW),
+    (s("write list = @staff"), "bob", OK, RO),
+    (s("write list = ann", "read list = ann"), "ann", OK, RO),
+    (s(), "smbonly", NO, 0),
+    (s("force user = media"), "smbonly", OK, RO),
+    (s("force user = media", "valid users = smbonly"), "smbonly", OK, RO),
+    (s("guest account = media"), "smbonly", OK, RO),
+    (s("guest ok = yes"), "smbonly", OK, RO | GUEST),
+    (s(), "stranger", TreeStatus.NO_USER, 0),
+])  # fmt: skip
+def test_users(text: str, account: str, status: TreeStatus, flags: int) -> None:
+    assert connect(text, account) == (status, flags)
+
+
+@pytest.mark.parametrize("text, account, share, guest, status", [
+    (s(), "", "s", True, NO),
+    (s("guest ok = yes"), "", "s", True, OK),
+    (s("guest ok = yes"), "stranger", "s", True, OK),
+    (s("guest ok = yes", "valid users = ann"), "", "s", True, OK),
+    (s(), "", "IPC$", True, OK),
+    ("[global]\nrestrict anonymous = 1\n", "", "IPC$", True, NO),
+    ("[global]\nrestrict anonymous = 2\n", "ann", "IPC$", False, OK),
+    ("[global]\nrestrict anonymous = 2\n", "stranger", "ipc$", True, OK),
+    (s(), "ann", "S", False, OK),
+    (s(), "ann", "t", False, TreeStatus.NO_SHARE),
+    ("[s]\ncomment = no path\n", "ann", "s", False, TreeStatus.NO_SHARE),
+])  # fmt: skip
+def test_guests_and_names(text: str, account: str, share: str, guest: bool, status: TreeStatus) -> None:
+    assert connect(text, account, share, guest)[0] == status
+
+
+def test_limits() -> None:
+    assert connect(s("max connections = 2"), "ann", connections=1)[0] == OK
+    assert connect(s("max connections = 2"), "ann", connections=2)[0] == TreeStatus.TOO_MANY_CONNS
+    assert connect("[ipc$]\nmax connections = 2\n", "ann", "ipc$", connections=500)[0] == OK
+
+
+def test_global_defaults_do_not_close_ipc() -> None:
+    text = "[global]\nvalid users = bob\nhosts allow = 198.51.100.1\nveto files = /a/\n" + s()
+    assert connect(text, "ann", "ipc$")[0] == OK
+    assert connect(text, "ann")[0] == TreeStatus.HOST_DENIED
+
+
+@pytest.mark.parametrize("peer, allow, deny, inside", [
+    ("192.0.2.1", [], [], True),
+    ("192.0.2.1", ["192.0.2.1"], [], True),
+    ("192.0.2.2", ["192.0.2.1"], [], False),
+    ("192.0.2.2", ["192.0.2."], [], True),
+    ("192.0.20.2", ["192.0.2."], [], False),
+    ("192.0.2.2", ["192.0.2.0/24"], [], True),
+    ("192.0.3.2", ["192.0.2.0/24"], [], False),
+    ("192.0.2.2", ["192.0.2.0/255.255.255.0"], [], True),
+    ("::ffff:192.0.2.2", ["192.0.2.0/24"], [], True),
+    ("2001:db8::5", ["2001:db8::/32"], [], True),
+    ("fe80::1%eth0", ["fe80::/10"], [], True),
+    ("192.0.2.2", [], ["192.0.2.2"], False),
+    ("192.0.2.3", [], ["192.0.2.2"], True),
+    ("192.0.2.2", ["192.0.2.2"], ["ALL"], True),
+    ("192.0.2.3", ["192.0.2.2"], ["ALL"], False),
+    ("192.0.2.3", ["192.0.2.2"], ["192.0.2.4"], True),
+    ("192.0.2.3", ["ALL", "EXCEPT", "192.0.2.3"], [], False),
+    ("192.0.2.4", ["192.0.2.", "EXCEPT", "192.0.2.3"], [], True),
+    ("127.0.0.1", ["192.0.2.2"], [], True),
+    ("::1", ["192.0.2.2"], [], True),
+    ("127.0.0.1", [], ["ALL"], False),
+    ("127.0.0.1", ["localhost"], ["ALL"], True),
+    ("not an address", ["ALL"], [], False),
+    ("192.0.2.1", ["no.such.name", "300.1.1.1"], [], False),
+])  # fmt: skip
+def test_hosts(peer: str, allow: list[str], deny: list[str], inside: bool) -> None:
+    assert admitted(peer, allow, deny) is inside
+
+
+# ------------------------------------------------------------------------------------------- what the engine is told
+
+
+def told(text: str, name: str = "s") -> tuple[ShareConfig | None, str]:
+    """The share as the engine's side decodes it from the bytes."""
+    parcel, note = share_response(name, configuration(text), FakeUsers())
+    return share_config(decode(encode(parcel))), note
+
+
+def test_share_as_the_engine_sees_it() -> None:
+    share, note = told("[global]\nroot directory = /r\n" + s(
+        "comment = Hä", "veto files = /*.tmp/b*/", "create mask = 0640", "directory mask = 0750",
+        "force create mode = 0004", "force directory mode = 0005", "smb3 encryption = mandatory",
+        "vfs objects = acl_xattr streams_xattr", "change notify = no", "hide files = /hide me/", "kernel oplocks = yes",
+    ))  # fmt: skip
+    assert share is not None and note == ""
+    assert (share.name, share.path, share.comment, share.veto_files) == ("s", "/r/s", "Hä", ("*.tmp", "b*"))
+    assert (share.create_mask, share.directory_mask) == (0o640, 0o750)
+    assert (share.force_create_mode, share.force_directory_mode) == (0o004, 0o005)
+    assert (share.encrypt, share.is_pipe, share.force_uid, share.force_gid) == (True, False, None, None)
+    wanted = ShareFlag.AVAILABLE | ShareFlag.READONLY | ShareFlag.BROWSEABLE | ShareFlag.STORE_DOS_ATTRS
+    wanted |= ShareFlag.OPLOCKS | ShareFlag.HIDE_DOT_FILES | ShareFlag.STREAMS | ShareFlag.ACL_XATTR | ShareFlag.CROSSMNT
+    assert share.flags == wanted
+    assert share.options["change notify"] == "no"
+    assert share.options["hide files"] == "/hide me/"
+    assert share.options["kernel oplocks"] == "yes"
+    assert share.options["acl_xattr:security_acl_name"] == "security.NTACL"
+
+
+@pytest.mark.parametrize("line, flag", [
+    ("read only = no", ShareFlag.WRITEABLE),
+    ("guest ok = yes", ShareFlag.GUEST_OK),
+    ("inherit owner = yes", ShareFlag.INHERIT_OWNER),
+    ("follow symlinks = yes", ShareFlag.FOLLOW_SYMLINKS),
+    ("continuous availability = yes", ShareFlag.CONTINUOUS_AVAILABILITY),
+    ("hide unreadable = yes", ShareFlag.HIDE_UNREADABLE),
+    ("wide links = yes", ShareFlag.WIDE_LINKS),
+])  # fmt: skip
+def test_flag_that_a_line_sets(line: str, flag: ShareFlag) -> None:
+    without, with_it = told(s())[0], told(s(line))[0]
+    assert without is not None and with_it is not None
+    assert not without.flags & flag and with_it.flags & flag
+
+
+@pytest.mark.parametrize("line, flag", [
+    ("browseable = no", ShareFlag.BROWSEABLE),
+    ("oplocks = no", ShareFlag.OPLOCKS),
+    ("store dos attributes = no", ShareFlag.STORE_DOS_ATTRS),
+    ("hide dot files = no", ShareFlag.HIDE_DOT_FILES),
+    ("crossmnt = no", ShareFlag.CROSSMNT),
+])  # fmt: skip
+def test_flag_that_a_line_clears(line: str, flag: ShareFlag) -> None:
+    without, with_it = told(s())[0], told(s(line))[0]
+    assert without is not None and with_it is not None
+    assert without.flags & flag and not with_it.flags & flag
+
+
+@pytest.mark.parametrize("lines, uid, gid", [
+    (["force user = bob"], 1002, 1002),
+    (["force user = media"], 100001, 100002),
+    (["force group = staff"], None, 2000),
+    (["force group = @big"], None, 70000),
+    (["force user = bob", "force group = staff"], 1002, 2000),
+])  # fmt: skip
+def test_forced_ids_of_any_size(lines: list[str], uid: int | None, gid: int | None) -> None:
+    share = told(s(*lines))[0]
+    assert share is not None and (share.force_uid, share.force_gid) == (uid, gid)
+
+
+@pytest.mark.parametrize("line", ["force user = ghost", "force group = ghosts"])
+def test_share_of_an_account_that_is_not_there_is_not_served(line: str) -> None:
+    share, note = told(s(line))
+    assert share is None
+    assert "[s]" in note and "ghost" in note
+
+
+def test_ipc() -> None:
+    share = told("[global]\nveto files = /x/\nforce user = bob\n", "IPC$")[0]
+    assert share is not None and share.is_pipe
+    assert (share.path, share.veto_files, share.force_uid) == ("", (), None)
+    assert told("", "none")[0] is None
