@@ -138,6 +138,11 @@ def _read_ace(reader: Reader) -> Ace:
     return Ace(kind, flags, mask, sid, object_type, inherited_object_type, body.bytes(body.remaining))
 
 
+def has_generic(ace: Ace) -> bool:
+    """Whether the entry counts for the object itself and names generic rights."""
+    return ace.sid is not None and not ace.flags & INHERIT_ONLY and bool(ace.mask & _GENERIC)
+
+
 def parse_acl(data: Buffer) -> Acl:
     """The ACL at the start of `data` (MS-DTYP 2.4.5); STATUS_INVALID_ACL where sizes, counts or SIDs lie."""
     header = Reader(data, status=STATUS_INVALID_ACL)

@@ -4,7 +4,7 @@
 Pure values and functions: nothing here knows a file, a user database or a socket. What was received survives a round
 trip: object ACEs, system ACEs and ACE types unknown here are kept as they came. Mandatory labels, resource attributes
 and central policies are kept and not evaluated; conditional (callback) ACEs count as conditions that cannot be
-evaluated: they never allow and always deny (MS-DTYP 2.4.4.17.9).
+evaluated: they never allow and always deny (MS-DTYP 2.4.4.17.3).
 """
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from ksmbd.smb.acl import (
     Acl,
     ace_text,
     for_owner,
+    has_generic,
     inherited_aces,
     map_generic,
     parse_acl,
@@ -38,7 +39,11 @@ from ksmbd.smb.acl import (
 from ksmbd.smb.constants import (
     ACCESS_SYSTEM_SECURITY,
     DACL_SECURITY_INFORMATION,
+    DELETE,
     FILE_ALL_ACCESS,
+    FILE_GENERIC_READ,
+    FILE_GENERIC_WRITE,
+    FILE_TRAVERSE,
     GROUP_SECURITY_INFORMATION,
     LABEL_SECURITY_INFORMATION,
     MAXIMUM_ALLOWED,
@@ -139,7 +144,9 @@ class SecurityDescriptor:
         return _HEADER.pack(1, manager, control, *offsets) + owner + group + system + dacl
 
     def with_parts(self, other: SecurityDescriptor, information: int) -> SecurityDescriptor:
-        """This descriptor with the parts of `other` that `information` names: what SET_INFO does (MS-FSA 2.1.5.16)."""
+        """This descriptor with the parts of `other` that `information` names: what SET_INFO does (MS-FSA 2.1.5.17).
+
+        Generic bits of entries that count for the object itself are mapped, as NTFS stores them."""
         result = self
         if information & OWNER_SECURITY_INFORMATION and other.owner is not None:
             control = result.control & ~SE_OWNER_DEFAULTED | other.control & SE_OWNER_DEFAULTED
@@ -149,11 +156,11 @@ class SecurityDescriptor:
             result = replace(result, group=other.group, control=control)
         if information & DACL_SECURITY_INFORMATION:
             control = result.control & ~_DACL_CONTROL | _settled(other.control & _DACL_CONTROL, "dacl")
-            result = replace(result, dacl=other.dacl, control=control)
+            result = replace(result, dacl=_mapped(other.dacl), control=control)
         kinds = _system_kinds(information)
         if information & SACL_SECURITY_INFORMATION:
             control = result.control & ~_SACL_CONTROL | _settled(other.control & _SACL_CONTROL, "sacl")
-            result = replace(result, sacl=other.sacl, control=control)
+            result = replace(result, sacl=_mapped(other.sacl), control=control)
         elif kinds:
             kept = [ace for ace in (result.sacl.aces if result.sacl else ()) if ace.type not in kinds]
             new = [ace for ace in (other.sacl.aces if other.sacl else ()) if ace.type in kinds]
@@ -216,6 +223,13 @@ def _system_kinds(information: int) -> frozenset[int]:
     if information & SCOPE_SECURITY_INFORMATION:
         kinds.add(SYSTEM_SCOPED_POLICY_ID)
     return frozenset(kinds)
+
+
+def _mapped(acl: Acl | None) -> Acl | None:
+    if acl is None or not any(has_generic(ace) for ace in acl.aces):
+        return acl
+    aces = (replace(ace, mask=map_generic(ace.mask)) if has_generic(ace) else ace for ace in acl.aces)
+    return replace(acl, aces=tuple(aces))
 
 
 def _canonical(acl: Acl | None) -> Acl | None:
@@ -340,8 +354,11 @@ def maximal_access(descriptor: SecurityDescriptor, token: Token) -> int:
     return granted
 
 
-def check_access(descriptor: SecurityDescriptor, token: Token, desired: int) -> int:
+def check_access(descriptor: SecurityDescriptor, token: Token, desired: int, backup_intent: bool = False) -> int:
     """The granted access for `desired` (MS-DTYP 2.5.3.2); generic bits are mapped, MAXIMUM_ALLOWED is resolved.
+
+    With `backup_intent` (FILE_OPEN_FOR_BACKUP_INTENT) the backup and restore privileges give what they are for
+    (MS-FSA 2.1.5.1).
 
     Raises NtStatusError: STATUS_ACCESS_DENIED, or STATUS_PRIVILEGE_NOT_HELD for ACCESS_SYSTEM_SECURITY without
     SeSecurityPrivilege.
@@ -353,6 +370,11 @@ def check_access(descriptor: SecurityDescriptor, token: Token, desired: int) -> 
             raise NtStatusError(STATUS_PRIVILEGE_NOT_HELD, "ACCESS_SYSTEM_SECURITY")
         granted |= ACCESS_SYSTEM_SECURITY
     maximum = maximal_access(descriptor, token)
+    if backup_intent:
+        if token.privileges & Privilege.BACKUP:
+            maximum |= FILE_GENERIC_READ | FILE_TRAVERSE
+        if token.privileges & Privilege.RESTORE:
+            maximum |= FILE_GENERIC_WRITE | WRITE_DAC | WRITE_OWNER | DELETE
     wanted = desired & ~(MAXIMUM_ALLOWED | ACCESS_SYSTEM_SECURITY)
     if wanted & ~maximum:
         raise NtStatusError(STATUS_ACCESS_DENIED, f"0x{wanted & ~maximum:08x} not granted")
@@ -430,9 +452,8 @@ def _with_owner(acl: Acl | None, owner: Sid, group: Sid) -> Acl | None:
     """An ACL that the creator gave: generic bits mapped, CREATOR entries that count here written for the owner."""
     if acl is None:
         return None
-    aces = []
-    for ace in acl.aces:
-        if ace.sid is not None and not ace.flags & INHERIT_ONLY:
-            ace = replace(ace, sid=for_owner(ace.sid, owner, group), mask=map_generic(ace.mask))
-        aces.append(ace)
+    aces = (
+        ace if ace.flags & INHERIT_ONLY else replace(ace, sid=for_owner(ace.sid, owner, group), mask=map_generic(ace.mask))
+        for ace in acl.aces
+    )
     return replace(acl, aces=tuple(aces))

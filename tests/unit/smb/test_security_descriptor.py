@@ -174,6 +174,13 @@ def test_with_parts_takes_what_is_named_and_settles_the_auto_inherit_bits() -> N
     assert old.with_parts(SecurityDescriptor(), OWNER_SECURITY_INFORMATION) == old
 
 
+def test_generic_bits_are_mapped_where_they_are_set_but_not_what_only_children_get() -> None:
+    onward = allow(BOB, GENERIC_ALL, OBJECT_INHERIT | INHERIT_ONLY)
+    new = descriptor(allow(BOB, GENERIC_READ), onward)
+    changed = descriptor().with_parts(new, DACL_SECURITY_INFORMATION)
+    assert changed.dacl == Acl((allow(BOB, FILE_GENERIC_READ), onward))
+
+
 def test_canonical_equality_ignores_how_it_was_written() -> None:
     one = descriptor(allow(EVERYONE, GENERIC_READ), control=SE_DACL_AUTO_INHERIT_REQ)
     other = descriptor(allow(EVERYONE, FILE_GENERIC_READ))
@@ -350,6 +357,19 @@ def test_privileges_open_what_they_name() -> None:
     taker = Token(BOB, privileges=Privilege.TAKE_OWNERSHIP)
     assert check_access(sd, taker, WRITE_OWNER) == WRITE_OWNER
     assert status_of(sd, taker, WRITE_DAC) == STATUS_ACCESS_DENIED
+
+
+def test_backup_and_restore_open_for_backup_intent_alone() -> None:
+    sd = descriptor()
+    reader = Token(BOB, privileges=Privilege.BACKUP)
+    writer = Token(BOB, privileges=Privilege.RESTORE)
+    assert check_access(sd, reader, GENERIC_READ, backup_intent=True) == FILE_GENERIC_READ
+    assert check_access(sd, writer, DELETE | WRITE_DAC, backup_intent=True) == DELETE | WRITE_DAC
+    assert status_of(sd, reader, FILE_READ_DATA) == STATUS_ACCESS_DENIED
+    with pytest.raises(NtStatusError):
+        check_access(sd, reader, FILE_WRITE_DATA, backup_intent=True)
+    with pytest.raises(NtStatusError):
+        check_access(sd, writer, FILE_READ_DATA, backup_intent=True)
 
 
 # -- inheritance ----------------------------------------------------------------------------------------------------
