@@ -2,8 +2,8 @@
 """Whose rights the file operations of this thread have: fsuid, fsgid and supplementary groups.
 
 The system calls are raw, because libc's setgroups changes all threads of the process. They are skipped when nothing
-changes. Leaving fsuid 0 drops the kernel's file-system capabilities (capabilities(7)), going back restores them. Without
-the right to change them (no root, no CAP_SETUID) operations run as the server's user and one warning says so.
+changes. Leaving fsuid 0 drops the kernel's file-system capabilities (capabilities(7)), going back restores them.
+Without the right to change them (no root, no CAP_SETUID) operations run as the server's user and one warning says so.
 """
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Calls on files beyond Python's os module: rename flags, links by descriptor, extents, clones, times, access, inode flags.
+"""Calls on files beyond Python's os module: rename flags, links by descriptor, extents, clones, times, access, inode
+flags.
 
 All raise OSError. What an old kernel lacks has a probe in ksmbd/kernel/features.py or a way round here.
 """
@@ -51,6 +52,12 @@ _fgetxattr: Final = function(
 )
 _getxattr: Final = function(
     "lgetxattr", ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t, restype=ctypes.c_ssize_t
+)
+_flistxattr: Final = function(
+    "flistxattr", ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, restype=ctypes.c_ssize_t
+)
+_listxattr: Final = function(
+    "listxattr", ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t, restype=ctypes.c_ssize_t
 )
 _faccess_call: Final = system_call(ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_int)
 _FACCESSAT2: Final = number("faccessat2")
@@ -161,6 +168,15 @@ def get_attribute(fd: int, name: bytes, path_only: bool, size: int = 256) -> byt
         if code in (errno.ENODATA, errno.EOPNOTSUPP, errno.EPERM):
             return None
         raise OSError(code, os.strerror(code))
+
+
+def list_size(fd: int, path_only: bool) -> int:
+    """Bytes of the list of an open file's extended attributes, 0 where there are none or they are not supported."""
+    if path_only:
+        size = _listxattr(f"/proc/self/fd/{fd}".encode(), None, 0)
+    else:
+        size = _flistxattr(fd, None, 0)
+    return max(int(size), 0)
 
 
 def _getxattr_follow(fd: int, name: bytes, buffer: ctypes.Array[ctypes.c_char], size: int) -> int:

@@ -24,7 +24,8 @@ _hows: dict[tuple[int, int, int], bytes] = {}
 
 
 def openat2(directory: int, path: bytes, flags: int, mode: int, resolve: int) -> int:
-    """A descriptor for `path` below `directory`; OSError: EXDEV, ELOOP for what `resolve` forbids, ENOSYS without it."""
+    """A descriptor for `path` below `directory`; OSError: EXDEV, ELOOP for what `resolve` forbids, ENOSYS without
+    it."""
     key = (flags, mode, resolve)
     how = _hows.get(key)
     if how is None:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Who may open what: the stored NT ACL where the share keeps one, else the Unix permissions as the kernel sees them.
 
-The kernel has the last word either way, because files are opened with the user's own rights. This module also is the one
+The kernel has the last word either way, because files are opened with the user's own rights. This module also is the
+one
 place that writes security.NTACL: the kernel lets the server write it on behalf of anybody, so `store` demands that the
 handle was granted WRITE_DAC or WRITE_OWNER.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
@@ -17,6 +19,7 @@ from ksmbd.kernel import credentials
 from ksmbd.kernel.credentials import Credentials
 from ksmbd.kernel.files import R_OK, W_OK, X_OK, access_fd, chown_fd, get_attribute
 from ksmbd.kernel.stat import S_IFDIR, S_IFMT, Stat, stat_fd
+from ksmbd.smb.acl import Acl
 from ksmbd.smb.constants import (
     ACCESS_SYSTEM_SECURITY,
     DACL_SECURITY_INFORMATION,
@@ -51,6 +54,7 @@ from ksmbd.smb.security_descriptor import (
     maximal_access,
     parse_security_descriptor,
 )
+from ksmbd.smb.sid import UNIX_USERS, Sid
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
     STATUS_INVALID_OWNER,
@@ -86,7 +90,7 @@ class Access:
         self.root = user.uid == 0 or (not credentials.POSSIBLE and credentials.SERVER.uid == 0)
         """Nothing is refused to root (`admin users`), as in Samba."""
         self._clock = clock
-        self._rights: OrderedDict[bytes, tuple[SecurityDescriptor, int]] = OrderedDict()
+        self._rights: OrderedDict[tuple[bytes, int, int], tuple[SecurityDescriptor, int]] = OrderedDict()
         self._cache = _CACHED
 
     # ---------------------------------------------------------------------------------------------- descriptors
@@ -105,18 +109,47 @@ class Access:
         acl = ntacl.decode(data)
         if acl is None or not ntacl.matches(acl, posix_acl.blob(fd, path_only, stat)):
             return None
-        known = self._rights.get(acl.descriptor)
+        key = (acl.descriptor, stat.uid, stat.gid)
+        known = self._rights.get(key)
         if known is not None:
-            self._rights.move_to_end(acl.descriptor)
+            self._rights.move_to_end(key)
             return known
         try:
-            descriptor = parse_security_descriptor(acl.descriptor)
+            descriptor = self._from_disk(parse_security_descriptor(acl.descriptor), stat)
         except NtStatusError:
             return None
-        known = self._rights[acl.descriptor] = (descriptor, maximal_access(descriptor, self.token))
+        known = self._rights[key] = (descriptor, maximal_access(descriptor, self.token))
         if len(self._rights) > self._cache:
             self._rights.popitem(last=False)
         return known
+
+    def _from_disk(self, descriptor: SecurityDescriptor, stat: Stat) -> SecurityDescriptor:
+        """SIDs as this server gives them to clients.
+
+        A SID of another server's domain says nothing here, but who owns the file is known: where the owner or the
+        group is
+        such a SID, the file's own uid and gid stand for it, in its entries too."""
+        known = {}
+        if descriptor.owner is not None and self.idmap.uid(descriptor.owner) is None and _foreign(descriptor.owner):
+            known[descriptor.owner] = self.idmap.user_sid(stat.uid)
+        group = descriptor.group
+        if group is not None and group not in known and self.idmap.gid(group) is None and _foreign(group):
+            known[group] = self.idmap.group_sid(stat.gid)
+
+        def change(sid: Sid) -> Sid:
+            uid = sid.rid if sid.domain == UNIX_USERS else None
+            return known.get(sid, sid) if uid is None else self.idmap.user_sid(uid)
+
+        return _with_sids(descriptor, change)
+
+    def _to_disk(self, descriptor: SecurityDescriptor) -> SecurityDescriptor:
+        """Users as S-1-22-1-uid, which any server that takes over the folder understands."""
+
+        def change(sid: Sid) -> Sid:
+            uid = self.idmap.uid(sid) if sid.domain == self.idmap.domain else None
+            return sid if uid is None else UNIX_USERS.child(uid)
+
+        return _with_sids(descriptor, change)
 
     def _read_attribute(self, fd: int, path_only: bool) -> bytes | None:
         try:
@@ -166,11 +199,10 @@ class Access:
             bits = stat.mode >> 6 & 7
         else:
             # Groups, ACLs, NFS: the kernel knows.
-            bits = (
-                (4 if access_fd(fd, R_OK) else 0) | (2 if access_fd(fd, W_OK) else 0) | (1 if access_fd(fd, X_OK) else 0)
-            )
+            bits = sum(bit for bit in (R_OK, W_OK, X_OK) if access_fd(fd, bit))
         if bits == 7:
-            # Full control, as Samba shows it (`acl map full control`). What Unix keeps to the owner is refused when it is
+            # Full control, as Samba shows it (`acl map full control`). What Unix keeps to the owner is refused when
+            # it is
             # tried: by `store`, and by LocalFile.check_delete.
             return FILE_ALL_ACCESS
         granted = READ_CONTROL | SYNCHRONIZE | FILE_READ_ATTRIBUTES
@@ -276,13 +308,33 @@ class Access:
         target: int | str = f"/proc/self/fd/{fd}" if path_only else fd
         with credentials.privileged():
             blob = posix_acl.blob(fd, path_only, stat_fd(fd))
-            data = ntacl.encode(replace(descriptor).encode(), blob, self._clock.filetime())
+            data = ntacl.encode(self._to_disk(descriptor).encode(), blob, self._clock.filetime())
             try:
                 os.setxattr(target, self.options.acl_name, data)
             except OSError as error:
                 # Without the right to write security.*, or without attributes at all, the permissions alone stand.
                 if error.errno not in (errno.EPERM, errno.EOPNOTSUPP):
                     raise
+
+
+def _foreign(sid: Sid) -> bool:
+    """A SID of a domain, that is none of the well-known ones."""
+    return sid.authority == 5 and sid.sub_authorities[:1] == (21,)
+
+
+def _with_sids(descriptor: SecurityDescriptor, change: Callable[[Sid], Sid]) -> SecurityDescriptor:
+    def acl(old: Acl | None) -> Acl | None:
+        if old is None:
+            return None
+        return replace(old, aces=tuple(replace(ace, sid=change(ace.sid)) if ace.sid else ace for ace in old.aces))
+
+    return replace(
+        descriptor,
+        owner=change(descriptor.owner) if descriptor.owner else None,
+        group=change(descriptor.group) if descriptor.group else None,
+        dacl=acl(descriptor.dacl),
+        sacl=acl(descriptor.sacl),
+    )
 
 
 def _given(descriptor: SecurityDescriptor) -> int:

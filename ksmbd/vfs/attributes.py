@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from ksmbd.kernel import credentials
-from ksmbd.kernel.files import get_attribute
+from ksmbd.kernel.files import get_attribute, list_size
 from ksmbd.kernel.stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, STATX_ATTR_COMPRESSED, STATX_BTIME, Stat
 from ksmbd.smb.constants import (
     FILE_ATTRIBUTE_ARCHIVE,
@@ -57,7 +57,8 @@ _EA_LARGEST: Final = 65535
 # MS-FSCC 2.1.2.1; tags of WSL's special files as KSMBD shows them
 IO_REPARSE_TAG_SYMLINK: Final = 0xA000000C
 SPECIAL_TAGS: Final = {
-    S_IFLNK: IO_REPARSE_TAG_SYMLINK, 0o140000: 0x80000023, 0o010000: 0x80000024, 0o020000: 0x80000025, 0o060000: 0x80000026,
+    S_IFLNK: IO_REPARSE_TAG_SYMLINK, 0o140000: 0x80000023, 0o010000: 0x80000024, 0o020000: 0x80000025, 0o060000:
+    0x80000026,
 }  # fmt: skip
 
 
@@ -86,7 +87,8 @@ def read_dos(fd: int, path_only: bool, options: ShareOptions) -> DosAttributes:
 
 
 def write_dos(fd: int, path_only: bool, options: ShareOptions, attributes: int, creation: int) -> None:
-    """Store them. Whether the user may is decided by the handle's access; so a refusal by the Unix mode is overridden."""
+    """Store them. Whether the user may is decided by the handle's access; so a refusal by the Unix mode is
+    overridden."""
     if not options.store_dos_attributes:
         return
     data = dosattrib.encode(attributes & STORED, creation)
@@ -214,8 +216,12 @@ def read_eas(fd: int, path_only: bool, options: ShareOptions) -> list[tuple[str,
 
 def ea_size(fd: int, path_only: bool, options: ShareOptions) -> int:
     """FileEaInformation (MS-FSCC 2.4.13): the size of the EAs in a list, 0 where there are none."""
+    if not list_size(fd, path_only):
+        return 0
     eas = read_eas(fd, path_only, options)
-    return 4 + sum(4 + 1 + len(name.encode("utf-8", "surrogateescape")) + len(value) for name, _, value in eas) if eas else 0
+    if not eas:
+        return 0
+    return 4 + sum(4 + 1 + len(name.encode("utf-8", "surrogateescape")) + len(value) for name, _, value in eas)
 
 
 def write_eas(fd: int, path_only: bool, options: ShareOptions, eas: Sequence[tuple[str, int, bytes]]) -> None:

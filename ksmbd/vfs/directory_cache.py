@@ -2,10 +2,11 @@
 """Names of a directory without regard to case.
 
 A client that makes 10,000 files looks up 10,000 names that are not there, and each miss would read the whole directory.
-So what one scan found is kept by directory (device, inode) and is good while the directory's mtime and ctime stay. Our own
+So what one scan found is kept by directory (device, inode) and is good while the directory's mtime and ctime stay.
+Our own
 changes to it would end that, so `added` and `removed` carry them into a cache that was good just before the change.
-A change by somebody else in that same moment may be missed until the next one: then a name in other case counts as absent.
-Exact names are always tried on the disk first, so nothing that exists under the name asked for is ever missed.
+A change by somebody else in that same moment may be missed until the next one: then a name in other case counts as
+absent. Exact names are always tried on the disk first, so nothing that exists under the name asked for is ever missed.
 """
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""user.DOSATTRIB: DOS attributes and the creation time, in the layouts that Samba writes and reads (NDR, little-endian).
+"""user.DOSATTRIB: DOS attributes and the creation time, in the layouts that Samba writes and reads (NDR,
+little-endian).
 
-    string with the attributes in hexadecimal and NUL (empty from version 3 on), padded to 2; version u16; version u16 again
+    string with the attributes in hexadecimal and NUL (empty from version 3 on), padded to 2; version u16; version u16
+    again
     (the union's discriminant), padded to 4; then by version
     1  attrib u32, ea_size u32, size u64, alloc_size u64, create_time u64, change_time u64
     2  flags u32, attrib u32, ea_size u32, size u64, alloc_size u64, create, change, write time u64, name

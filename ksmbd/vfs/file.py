@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """One open file or directory.
 
-Descriptors: an open holds exactly one. It is O_PATH where no data is accessed (attributes, DELETE, security), so that neither
-read permission nor a FIFO's other end is needed; else it is the file opened with the rights that were granted. Its directory
-is not kept open: `names` are the names on disk from the share's root, and whoever needs the entry (unlink, rename) opens the
-directory anew and checks that the entry still is this file; if it was moved by somebody else, /proc tells where it is now.
+Descriptors: an open holds exactly one. It is O_PATH where no data is accessed (attributes, DELETE, security), so that
+neither
+read permission nor a FIFO's other end is needed; else it is the file opened with the rights that were granted. Its
+directory
+is not kept open: `names` are the names on disk from the share's root, and whoever needs the entry (unlink, rename)
+opens the
+directory anew and checks that the entry still is this file; if it was moved by somebody else, /proc tells where it is
+now.
 """
 from __future__ import annotations
 
@@ -651,12 +655,16 @@ class LocalFile:
             raise NtStatusError(STATUS_INVALID_PARAMETER, "a directory is not sparse")
         self.mark(FILE_ATTRIBUTE_SPARSE_FILE if sparse else 0, 0 if sparse else FILE_ATTRIBUTE_SPARSE_FILE)
 
+    def _is_sparse(self, fd: int) -> bool:
+        dos = read_dos(fd, self.path_only, self.local_volume.options)
+        return bool((dos.attributes or 0) & FILE_ATTRIBUTE_SPARSE_FILE)
+
     def zero_data(self, offset: int, beyond: int) -> None:
         """FSCTL_SET_ZERO_DATA (MS-FSCC 2.3.71)."""
         if offset < 0 or beyond < offset:
             raise NtStatusError(STATUS_INVALID_PARAMETER)
         fd = self._begin()
-        sparse = bool((read_dos(fd, self.path_only, self.local_volume.options).attributes or 0) & FILE_ATTRIBUTE_SPARSE_FILE)
+        sparse = self._is_sparse(fd)
         with os_errors:
             ranges.zero(self._data(), offset, beyond, sparse)
         self._modified()
@@ -665,7 +673,7 @@ class LocalFile:
         """See ranges.allocated; a file that is not sparse is one range."""
         ranges.check_span(offset, length)
         fd = self._begin()
-        sparse = bool((read_dos(fd, self.path_only, self.local_volume.options).attributes or 0) & FILE_ATTRIBUTE_SPARSE_FILE)
+        sparse = self._is_sparse(fd)
         with os_errors:
             if sparse:
                 return ranges.allocated(self._data(), offset, length)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Unix ids and SIDs. A user is S-1-5-21-a-b-c-(2*uid+1000) of the server's own domain, which clients show with its name;
-a group is S-1-22-2-gid. S-1-22-1-uid and S-1-5-88-{1,2}-id (what cifs.ko and macOS write) are understood too."""
+"""Unix ids and SIDs. A user is S-1-5-21-a-b-c-(2*uid+1000) of the server's own domain, which clients show with its
+name; a group is S-1-22-2-gid. S-1-22-1-uid and S-1-5-88-{1,2}-id (what cifs.ko and macOS write) are understood too."""
 from __future__ import annotations
 
 from ksmbd.smb.ports import Identity

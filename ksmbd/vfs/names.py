@@ -2,7 +2,8 @@
 """Names of clients (UTF-16, no `"*/:<>?\\|`) and names on disk (any bytes but `/` and NUL): mapping, folding, patterns.
 
 On disk names are UTF-8; unpaired surrogates are written as UTF-8 would (surrogatepass). A name on disk that no Windows
-client could write is shown with characters of the private area, as macOS and cifs.ko (mapposix) do, and the same way back:
+client could write is shown with characters of the private area, as macOS and cifs.ko (mapposix) do, and the same way
+back:
 
     U+F001..U+F01F control characters      U+F020 "   U+F021 *   U+F022 :   U+F023 <   U+F024 >   U+F025 ?   U+F026 \\
     U+F027 |   U+F028 a space, U+F029 a dot at the end of a name   U+F080..U+F0FF one byte that is not UTF-8
@@ -39,7 +40,8 @@ _DOT: Final = "\uf029"
 
 
 def _upcase_table() -> dict[int, int]:
-    # Windows folds one UTF-16 unit to one unit. Python's upper() is Unicode's, which maps these to letters of other scripts
+    # Windows folds one UTF-16 unit to one unit. Python's upper() is Unicode's, which maps these to letters of other
+    # scripts
     # or to ASCII where the table of NTFS leaves them alone.
     kept = {0x00B5, 0x0131, 0x017F, 0x1E9B, 0x1FBE}
     table = {}

@@ -4,9 +4,13 @@
     version u16, version again u16 (the union's discriminant), pointer u32, then by version
     1  the descriptor
     2  pointer u32, padding to 4, last-changed time u64, the descriptor
-    3  pointer u32, hash type u16, hash of 16 or 64 bytes, the descriptor
-    4  pointer u32, hash type u16, hash[64], description (NUL-terminated), padding to 4, time u64, hash of the POSIX ACL[64],
+    3  pointer u32, hash type u16, hash of 64 bytes, the descriptor
+    4  pointer u32, hash type u16, hash[64], description (NUL-terminated), padding to 4, time u64, hash of the POSIX
+    ACL[64],
        the descriptor
+
+The descriptor is self-relative (MS-DTYP 2.4.6), but its four offsets count from the start of the attribute, as NDR
+has it. KSMBD writes the same with offsets from the descriptor's start; both are read.
 """
 from __future__ import annotations
 
@@ -21,6 +25,8 @@ HASH_NONE: Final = 0
 HASH_SHA256: Final = 1
 _DESCRIPTION: Final = b"posix_acl\0"
 _HEAD: Final = Struct("<HHIIH64s10sQ64s")
+_OFFSETS: Final = Struct("<IIIII")
+"""A descriptor's first 20 bytes: revision and control, then the offsets of owner, group, SACL and DACL."""
 
 
 class NtAcl(NamedTuple):
@@ -36,6 +42,21 @@ class NtAcl(NamedTuple):
     time: int = 0
 
 
+def _moved(descriptor: bytes, delta: int) -> bytes:
+    """The descriptor with `delta` added to the offsets that it has. Raises NtStatusError where there is no header."""
+    head, *offsets = Reader(descriptor).unpack(_OFFSETS)
+    if any(offset and offset + delta < _OFFSETS.size for offset in offsets):
+        return descriptor  # they count from its own start already
+    moved = [offset + delta if offset else 0 for offset in offsets]
+    return _OFFSETS.pack(head, *moved) + descriptor[_OFFSETS.size :]
+
+
+def _rest(reader: Reader) -> bytes:
+    reader.skip(-reader.position % 4)
+    start = reader.position
+    return _moved(reader.bytes(reader.remaining), -start)
+
+
 def decode(data: bytes) -> NtAcl | None:
     """Any version, None where the bytes are none of them."""
     try:
@@ -44,17 +65,16 @@ def decode(data: bytes) -> NtAcl | None:
         if version != level or not pointer:
             return None
         if version == 1:
-            return NtAcl(1, reader.bytes(reader.remaining))
+            return NtAcl(1, _rest(reader))
         if not reader.u32():
             return None
         if version == 2:
             time = reader.u64()
-            return NtAcl(2, reader.bytes(reader.remaining), time=time)
+            return NtAcl(2, _rest(reader), time=time)
         if version == 3:
             kind = reader.u16()
             digest = reader.bytes(64)
-            reader.skip(-reader.position % 4)
-            return NtAcl(3, reader.bytes(reader.remaining), kind, digest)
+            return NtAcl(3, _rest(reader), kind, digest)
         if version == 4:
             kind = reader.u16()
             digest = reader.bytes(64)
@@ -63,7 +83,7 @@ def decode(data: bytes) -> NtAcl | None:
             reader.skip(-reader.position % 4)
             time = reader.u64()
             system = reader.bytes(64)
-            return NtAcl(4, reader.bytes(reader.remaining), kind, digest, system, time)
+            return NtAcl(4, _rest(reader), kind, digest, system, time)
     except NtStatusError:
         return None
     return None
@@ -73,7 +93,8 @@ def encode(descriptor: bytes, posix: bytes, time: int) -> bytes:
     """Version 4; `posix` is what `posix_acl.blob` says of the file once its permissions are set."""
     system = sha256(posix).digest().ljust(64, b"\0")
     # The first hash is Samba's older check, of a descriptor that only Samba makes; it counts where the second differs.
-    return _HEAD.pack(4, 4, 0x20000, 0x20004, HASH_SHA256, bytes(64), _DESCRIPTION, time, system) + descriptor
+    head = _HEAD.pack(4, 4, 0x20000, 0x20004, HASH_SHA256, bytes(64), _DESCRIPTION, time, system)
+    return head + _moved(descriptor, len(head))
 
 
 def matches(acl: NtAcl, posix: bytes) -> bool:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""POSIX ACLs: the kernel's binary form (system.posix_acl_access), Samba's form to hash, and Windows' DACL from and to them."""
+"""POSIX ACLs: the kernel's binary form (system.posix_acl_access), Samba's form to hash, and Windows' DACL from and to
+them."""
 from __future__ import annotations
 
 import errno
@@ -120,8 +121,9 @@ def blob(fd: int, path_only: bool, stat: Stat) -> bytes:
 
 
 def _ndr(data: bytearray, entries: list[Entry]) -> None:
+    data += _VERSION.pack(len(entries))  # NDR puts the size of the array before the structure that ends with it
     data += bytes(-len(data) % 8)
-    data += Struct("<III").pack(len(entries), 0, len(entries))
+    data += Struct("<II").pack(len(entries), 0)
     for entry in entries:
         data += bytes(-len(data) % 8)
         tag = _SAMBA_TAG[entry.tag]

@@ -86,7 +86,8 @@ def allocated(fd: int, offset: int, length: int) -> list[tuple[int, int]]:
 
 
 def copy(target: int, source: int, source_offset: int, target_offset: int, length: int) -> int:
-    """copy_file_range until done or the source ends, by hand where the kernel will not; bytes copied. Raises OSError."""
+    """copy_file_range until done or the source ends, by hand where the kernel will not; bytes copied. Raises
+    OSError."""
     done = 0
     by_hand = False
     while done < length:
@@ -111,7 +112,8 @@ def copy(target: int, source: int, source_offset: int, target_offset: int, lengt
 
 
 def clone(target: int, source: int, source_offset: int, target_offset: int, length: int) -> None:
-    """FSCTL_DUPLICATE_EXTENTS_TO_FILE (MS-FSCC 2.3.7); STATUS_INVALID_DEVICE_REQUEST without reflinks. Raises OSError."""
+    """FSCTL_DUPLICATE_EXTENTS_TO_FILE (MS-FSCC 2.3.7); STATUS_INVALID_DEVICE_REQUEST without reflinks. Raises
+    OSError."""
     if length == 0:
         return
     try:

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Reparse points (MS-FSCC 2.1.2): symbolic links of the disk, and other tags kept in an extended attribute.
 
-`data` is what follows the 8-byte header of REPARSE_DATA_BUFFER. user.SmbReparse holds the buffer with its header, as newer
-versions of Samba do. A symbolic link that stays inside the share becomes one on the disk; any other is kept in the attribute,
-where nothing but a client can follow it.
+`data` is what follows the 8-byte header of REPARSE_DATA_BUFFER. user.SmbReparse holds the buffer with its header, as
+newer
+versions of Samba do. A symbolic link that stays inside the share becomes one on the disk; any other is kept in the
+attribute, where nothing but a client can follow it.
 """
 from __future__ import annotations
 
@@ -78,7 +79,7 @@ def get(file: LocalFile) -> tuple[int, bytes]:
     if file.kind == S_IFLNK:
         with os_errors:
             target = os.readlink(b"", dir_fd=file.fd)
-        text = "\\".join(to_client(part) if part not in (b"", b".", b"..") else part.decode() for part in target.split(b"/"))
+        text = "\\".join(to_client(part) if part else "" for part in target.split(b"/"))
         return IO_REPARSE_TAG_SYMLINK, encode_symlink(text, not target.startswith(b"/"))
     found = _stored(file.fd, file.path_only)
     if found is not None:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """From a client's path to (directory descriptor, name on disk). Nothing outside the share's root is ever reached.
 
-The quick way is one openat2 of the parent below the root, by the exact names. Where that finds nothing (another case, an
-absolute link, a path longer than PATH_MAX, a kernel without openat2) the path is walked component by component with
+The quick way is one openat2 of the parent below the root, by the exact names. Where that finds nothing (another case,
+an absolute link, a path longer than PATH_MAX, a kernel without openat2) the path is walked component by component with
 O_NOFOLLOW descriptors on a stack: `..` in a link's target pops it and cannot go below the root, an absolute target is
 resolved again from the root if it names something in the share, and is refused if not.
 The last component is never followed here; `follow` does that for who wants it.
@@ -78,7 +78,8 @@ class Resolver:
     def parent(self, components: Sequence[str], posix: bool = False) -> tuple[int, list[str]]:
         """The directory that `components` name and their spelling on disk. The caller gives it to `release`.
 
-        Raises NtStatusError: STATUS_OBJECT_PATH_NOT_FOUND where one is missing or no directory, STATUS_ACCESS_DENIED."""
+        Raises NtStatusError: STATUS_OBJECT_PATH_NOT_FOUND where one is missing or no directory,
+        STATUS_ACCESS_DENIED."""
         if not components:
             return self.root, []
         if self._veto and any(map(self._veto.match, components)):
@@ -260,7 +261,8 @@ class Resolver:
             self._enter(stack, name, self._step(top, name), budget)
 
     def _descend_target(self, stack: list[int], link: bytes, budget: list[int]) -> bytes:
-        """Push the directories of a link's target but for its last name, which is returned ('.' for a directory itself)."""
+        """Push the directories of a link's target but for its last name, which is returned ('.' for a directory
+        itself)."""
         budget[0] -= 1
         if budget[0] < 0:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))

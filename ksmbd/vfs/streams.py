@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Named streams in extended attributes, as Samba's streams_xattr keeps them.
 
-user.DosStream.NAME:$DATA holds the data and one NUL byte behind it. A stream is as long as the file system lets an attribute
-be (64 KiB less two bytes at most), so offsets and sizes are checked before anything is allocated.
+user.DosStream.NAME:$DATA holds the data and one NUL byte behind it. A stream is as long as the file system lets an
+attribute be (64 KiB less two bytes at most), so offsets and sizes are checked before anything is allocated.
 """
 from __future__ import annotations
 
@@ -142,7 +142,8 @@ class LocalStream(LocalFile):
     def overwrite(
         self, attributes: int, supersede: bool, extended_attributes: Sequence[tuple[str, int, bytes]]
     ) -> None:
-        """Only the stream is emptied; the base file's attributes stay (MS-FSA 2.1.5.1.2.1 is about the default stream)."""
+        """Only the stream is emptied; the base file's attributes stay (MS-FSA 2.1.5.1.2.1 is about the default
+        stream)."""
         self._store(b"")
 
     def check_delete(self) -> None:

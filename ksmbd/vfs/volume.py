@@ -2,8 +2,8 @@
 """One share's tree for one user: resolves, checks, opens and creates (MS-FSA 2.1.5.1).
 
 An open of an existing file is statx (exists, kind), open, statx (still the same inode), then the access check on the
-descriptor. Data access opens the file as it will be used; everything else opens with O_PATH, which touches nothing. Files
-that are neither regular nor directories are never opened but with O_PATH: a FIFO would wait, a device would act.
+descriptor. Data access opens the file as it will be used; everything else opens with O_PATH, which touches nothing.
+Files that are neither regular nor directories are never opened but with O_PATH: a FIFO would wait, a device would act.
 """
 from __future__ import annotations
 
@@ -89,7 +89,9 @@ class _Raced(Exception):
 class LocalVolume:
     """Implements the port Volume."""
 
-    __slots__ = ("_read_only", "_user", "access", "cache", "files", "options", "resolver", "root_dev", "root_key", "share")
+    __slots__ = (
+        "_read_only", "_user", "access", "cache", "files", "options", "resolver", "root_dev", "root_key", "share",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -202,8 +204,8 @@ class LocalVolume:
             self.resolver.release(directory)
 
     def _open(
-        self, intent: CreateIntent, parent: int | None, disk: bytes, stat: Stat, disk_names: tuple[bytes, ...], path: str,
-        posix: bool, entry_key: FileKey | None = None,
+        self, intent: CreateIntent, parent: int | None, disk: bytes, stat: Stat, disk_names: tuple[bytes, ...],
+        path: str, posix: bool, entry_key: FileKey | None = None,
     ) -> CreateResult:  # fmt: skip
         """Open what `stat` saw as the entry `disk` of `parent` (None: the share's root)."""
         kind = stat.mode & S_IFMT
@@ -221,7 +223,7 @@ class LocalVolume:
         try:
             with os_errors:
                 now = stat_fd(fd)
-            if (now.ino, now.dev_minor, now.dev_major) != (stat.ino, stat.dev_minor, stat.dev_major) and parent is not None:
+            if parent is not None and (now.ino != stat.ino or now.dev != stat.dev):
                 raise _Raced
             path_only = bool(flags & os.O_PATH)
             read_only = intent.share_read_only or self._read_only

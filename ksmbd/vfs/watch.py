@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Change notify (MS-FSA 2.1.5.11, MS-SMB2 3.3.5.19) from inotify: changes made by clients and by local processes alike.
 
-One inotify instance serves all watches of the process; the worker registers `Watches.fileno()` and calls `on_readable()`.
+One inotify instance serves all watches of the process; the worker registers `Watches.fileno()` and calls
+`on_readable()`.
 A tree watch adds a kernel watch for each directory below, bounded; beyond the bound the client is told to list again.
 """
 from __future__ import annotations
