@@ -13,13 +13,12 @@ THRESHOLD: Final = 64 * 1024
 
 def may_span(request: Request, file: File, length: int) -> bool:
     """Whether the reply may be a header with a FileSpan behind it: it is alone in its frame, neither signed nor sealed,
-    long enough, of a file that has a descriptor, on a transport that sends spans."""
+    long enough, of a file that has a descriptor."""
     return (
         length >= THRESHOLD
         and request.chain.count == 1
         and not request.sealed
         and not request.signed
         and not request.session.signing_required
-        and bool(getattr(request.connection.transport, "sends_spans", False))
         and file.fileno() >= 0
     )

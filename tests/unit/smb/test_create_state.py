@@ -2,6 +2,7 @@
 """The table of a CREATE's steps: whole, and every way back takes back all that was made."""
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import create_messages as m
@@ -11,7 +12,7 @@ from fakes import Bench, FakeFile
 from ksmbd.smb import constants as c
 from ksmbd.smb import create
 from ksmbd.smb import status as s
-from ksmbd.smb.create_state import TRANSITIONS, WAY_BACK, Creation, CreateInput, CreateState, Undo
+from ksmbd.smb.create_state import TRANSITIONS, WAY_BACK, CreateInput, CreateState, Creation, Undo
 from ksmbd.smb.model import Open
 from ksmbd.smb.ports import CreateIntent, OpenRef, OpenRequest
 from ksmbd.smb.status import NtStatusError
@@ -36,7 +37,7 @@ def test_the_table_is_whole() -> None:
 def test_each_step_back_is_at_least_the_one_before() -> None:
     """What an earlier state has to take back, a later one has, too."""
     order = [CreateState.DECODED, CreateState.OPENED, CreateState.GRANTED, CreateState.EMPTIED, CreateState.REGISTERED]
-    for earlier, later in zip(order, order[1:], strict=False):
+    for earlier, later in pairwise(order):
         assert set(WAY_BACK[earlier]) <= set(WAY_BACK[later])
     assert set(WAY_BACK[order[-1]]) == set(Undo)
 

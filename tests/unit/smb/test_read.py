@@ -138,7 +138,6 @@ def test_pipes() -> None:
 
 
 def spanning(made: Bench, open_: Open) -> None:
-    made.connection.transport.sends_spans = True
     open_.file.fileno = lambda: 9  # type: ignore[union-attr, method-assign]
 
 
@@ -152,7 +151,7 @@ def test_zero_copy() -> None:
     assert status_of(made, open_, 1, len(CONTENT), len(CONTENT)) == s.STATUS_END_OF_FILE
 
 
-@pytest.mark.parametrize("why", ["compound", "sealed", "signed", "signing", "short", "no descriptor", "transport"])
+@pytest.mark.parametrize("why", ["compound", "sealed", "signed", "signing", "short", "no descriptor"])
 def test_what_is_not_sent_from_the_page_cache(why: str) -> None:
     made, open_ = bench()
     spanning(made, open_)
@@ -168,8 +167,6 @@ def test_what_is_not_sent_from_the_page_cache(why: str) -> None:
         made.session.signing_required = True
     elif why == "no descriptor":
         open_.file.fileno = lambda: -1  # type: ignore[union-attr, method-assign]
-    elif why == "transport":
-        made.connection.transport.sends_spans = False
     reply = made.run(read.handle, request)
     assert reply.span is None and body_of(reply)[16:] == CONTENT[:length]
 

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""CHANGE_NOTIFY (MS-SMB2 3.3.5.19)."""
+from __future__ import annotations
+
+from struct import pack
+from typing import Any
+
+import create_messages as m
+import pytest
+from fakes import Bench, FakeWatch, body_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ksmbd.smb import change_notify
+from ksmbd.smb import constants as c
+from ksmbd.smb import status as s
+from ksmbd.smb.model import Open
+from ksmbd.smb.open_life import close_open
+from ksmbd.smb.request import Reply
+from ksmbd.smb.status import NtStatusError
+from ksmbd.smb.waiting import Cancelled, Task
+
+
+def bench(access: int = c.FILE_LIST_DIRECTORY) -> tuple[Bench, Open]:
+    made = Bench()
+    made.volume.add("dir", None)
+    made.volume.add("file")
+    return made, made.open("dir", access)
+
+
+def start(made: Bench, open_: Open, **named: int) -> Task[Reply]:
+    request = made.request(c.CHANGE_NOTIFY, m.notify(open_.persistent_id, open_.volatile_id, **named))
+    return Task(change_notify.handle(request)).start()
+
+
+def watch_of(open_: Open) -> FakeWatch:
+    assert isinstance(open_.watch, FakeWatch)
+    return open_.watch
+
+
+def test_golden_encoding() -> None:
+    """MS-FSCC 2.7.1: each entry on a multiple of 4, the last without NextEntryOffset."""
+    assert change_notify.encode_changes([(4, "abc"), (5, "dé")]) == bytes.fromhex(
+        "14000000" "04000000" "06000000" "610062006300" "0000" "00000000" "05000000" "04000000" "6400e900"
+    )  # fmt: skip
+
+
+def test_a_change() -> None:
+    made, open_ = bench()
+    task = start(made, open_, completion=0x17, flags=1)
+    assert not task.done
+    assert open_.file.calls == [("watch", 0x17, True)]  # type: ignore[union-attr]
+    watch_of(open_).change(1, "neu")
+    assert task.done
+    entry = pack("<III", 0, 1, 6) + "neu".encode("utf-16-le")
+    assert body_of(task.result()) == pack("<HHI", 9, 72, len(entry)) + entry and task.result().status == 0
+    assert not open_.waits
+
+
+def test_the_first_request_fixes_what_is_watched() -> None:
+    made, open_ = bench()
+    start(made, open_, completion=1).cancel()
+    task = start(made, open_, completion=0xFFF, flags=1)
+    assert open_.file.calls == [("watch", 1, False)]  # type: ignore[union-attr]
+    assert not task.done
+
+
+def test_changes_between_requests_are_kept() -> None:
+    made, open_ = bench()
+    first = start(made, open_)
+    watch = watch_of(open_)
+    watch.change(1, "a")
+    watch.change(2, "a")
+    watch.change(1, "b")
+    assert first.done
+    second = start(made, open_)
+    assert second.done and len(body_of(second.result())) == 8 + 16 + 14
+
+
+def test_too_many_changes() -> None:
+    """3.3.4.4: the client lists the directory itself."""
+    made, open_ = bench()
+    first = start(made, open_, length=20)
+    watch_of(open_).change(1, "a long name that does not fit")
+    assert first.result().status == s.STATUS_NOTIFY_ENUM_DIR and body_of(first.result()) == pack("<HHI", 9, 0, 0)
+    watch_of(open_).change(1, "another long name")
+    second = start(made, open_, length=20)
+    assert second.result().status == s.STATUS_NOTIFY_ENUM_DIR
+
+
+def test_a_closed_open_answers_cleanup() -> None:
+    made, open_ = bench()
+    tasks = [start(made, open_)]
+    watch = watch_of(open_)
+    close_open(open_)
+    for task in tasks:
+        assert isinstance(task.error, NtStatusError) and task.error.status == s.STATUS_NOTIFY_CLEANUP
+    assert watch.closed and not open_.waits
+
+
+def test_cancel() -> None:
+    made, open_ = bench()
+    task = start(made, open_)
+    task.cancel()
+    assert isinstance(task.error, Cancelled) and not open_.waits
+    # The watch goes on for the open's next request.
+    assert not watch_of(open_).closed
+
+
+@pytest.mark.parametrize(
+    ("named", "access", "status"),
+    [
+        ({"length": (4 << 20) + 1}, c.FILE_LIST_DIRECTORY, s.STATUS_INVALID_PARAMETER),
+        ({"completion": 0}, c.FILE_LIST_DIRECTORY, s.STATUS_INVALID_PARAMETER),
+        ({"completion": 0xFFFFF000}, c.FILE_LIST_DIRECTORY, s.STATUS_INVALID_PARAMETER),
+        ({}, c.FILE_READ_ATTRIBUTES, s.STATUS_ACCESS_DENIED),
+    ],
+)
+def test_refused(named: dict[str, int], access: int, status: int) -> None:
+    made, open_ = bench(access)
+    with pytest.raises(NtStatusError) as caught:
+        start(made, open_, **named).result()
+    assert caught.value.status == status
+
+
+def test_only_directories_are_watched() -> None:
+    made, _ = bench()
+    with pytest.raises(NtStatusError) as caught:
+        start(made, made.open("file")).result()
+    assert caught.value.status == s.STATUS_INVALID_PARAMETER
+
+
+@pytest.mark.parametrize("value", ["no", "No", "false", "0"])
+def test_a_share_without_change_notify(value: str) -> None:
+    made, open_ = bench()
+    made.tree.share.options["change notify"] = value
+    with pytest.raises(NtStatusError) as caught:
+        start(made, open_).result()
+    assert caught.value.status == s.STATUS_NOT_IMPLEMENTED
+
+
+@settings(deadline=None)
+@given(st.binary(min_size=32, max_size=40))
+def test_any_bytes(body: bytes) -> None:
+    made, _ = bench()
+    try:
+        result: Any = change_notify.handle(made.request(c.CHANGE_NOTIFY, body))
+    except NtStatusError:
+        return
+    Task(result).start().cancel()

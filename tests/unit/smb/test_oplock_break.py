@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""OPLOCK_BREAK: notifications (MS-SMB2 3.3.4.6, 3.3.4.7) and acknowledgements (3.3.5.22)."""
+from __future__ import annotations
+
+from struct import pack
+from typing import Any
+
+import pytest
+from fakes import Bench, body_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ksmbd.smb import constants as c
+from ksmbd.smb import oplock_break
+from ksmbd.smb import status as s
+from ksmbd.smb.model import Channel, Open
+from ksmbd.smb.open_life import disconnect_open
+from ksmbd.smb.oplock_break import send_break
+from ksmbd.smb.ports import BreakNotice, LeaseGrant
+from ksmbd.smb.status import NtStatusError
+
+KEY = bytes(range(16))
+GUID = b"G" * 16
+
+
+class Line:
+    """A connection that records what is sent on it."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[Any, ...]] = []
+
+    def send_unsolicited(self, session: Any, command: int, body: bytes, encrypt: bool = False) -> None:
+        self.sent.append((session, command, body, encrypt))
+
+
+def bench() -> tuple[Bench, Open, Any]:
+    made = Bench()
+    made.volume.add("file")
+    open_ = made.open("file")
+    line: Any = Line()
+    made.session.channels[line] = Channel(line)
+    open_.connection = line
+    return made, open_, line
+
+
+def oplock(open_: Open, level: int = c.OPLOCK_LEVEL_II) -> BreakNotice:
+    return BreakNotice(GUID, 1, (open_.persistent_id,), level)
+
+
+def lease(open_: Open, new: int = 1, ack: bool = True) -> BreakNotice:
+    return BreakNotice(GUID, 1, (open_.persistent_id,), 0, KEY, 7, new, 5, ack)
+
+
+def test_an_oplock_notice() -> None:
+    made, open_, line = bench()
+    open_.oplock_level = c.OPLOCK_LEVEL_BATCH
+    assert send_break(made.server, oplock(open_))
+    body = pack("<HBBIQQ", 24, 1, 0, 0, open_.persistent_id, open_.volatile_id)
+    assert line.sent == [(made.session, c.OPLOCK_BREAK, body, False)]
+    assert open_.oplock_level == c.OPLOCK_LEVEL_II
+
+
+@pytest.mark.parametrize("ack", [True, False])
+def test_a_lease_notice(ack: bool) -> None:
+    made, open_, line = bench()
+    open_.lease = LeaseGrant(KEY, 7, 2, 0, b"", 4)
+    assert send_break(made.server, lease(open_, ack=ack))
+    body = pack("<HHI16sIIIII", 44, 5, int(ack), KEY, 7, 1, 0, 0, 0)
+    assert line.sent == [(made.session, c.OPLOCK_BREAK, body, False)]
+    assert (open_.lease.state, open_.lease.epoch) == (1, 5)
+
+
+@pytest.mark.parametrize("where", ["session", "tree"])
+def test_notices_are_encrypted_where_requests_must_be(where: str) -> None:
+    made, open_, line = bench()
+    (made.session if where == "session" else made.tree).encrypt_data = True
+    assert send_break(made.server, oplock(open_))
+    assert line.sent[0][3] is True
+
+
+def test_another_channel_where_the_own_is_gone() -> None:
+    made, open_, line = bench()
+    other: Any = Line()
+    made.session.channels[other] = Channel(other)
+    del made.session.channels[line]
+    assert send_break(made.server, oplock(open_))
+    assert not line.sent and len(other.sent) == 1
+
+
+def test_another_open_of_the_lease_where_one_is_disconnected() -> None:
+    made, open_, line = bench()
+    second = made.open("file")
+    second.connection = line
+    open_.session = None
+    notice = BreakNotice(GUID, 1, (open_.persistent_id, second.persistent_id), 0, KEY, 7, 0, 0)
+    assert send_break(made.server, notice) and len(line.sent) == 1
+
+
+def test_nobody_is_there() -> None:
+    made, open_, line = bench()
+    made.session.channels.clear()
+    assert not send_break(made.server, oplock(open_))
+    open_.is_durable = made.table.keep_on_disconnect = True
+    disconnect_open(open_)
+    assert not send_break(made.server, oplock(open_))
+    assert not send_break(made.server, BreakNotice(GUID, 1, (123456,), 0))
+    assert not line.sent
+
+
+# ------------------------------------------------------------------------------------------------ acknowledgements
+
+
+def acknowledge(made: Bench, body: bytes) -> bytes:
+    return body_of(made.run(oplock_break.handle, made.request(c.OPLOCK_BREAK, body)))
+
+
+@pytest.mark.parametrize("level", [c.OPLOCK_LEVEL_NONE, c.OPLOCK_LEVEL_II])
+def test_an_oplock_acknowledgement(level: int) -> None:
+    made, open_, _ = bench()
+    body = pack("<HBBIQQ", 24, level, 0, 0, open_.persistent_id, open_.volatile_id)
+    assert acknowledge(made, body) == body
+    assert made.table.calls == [("acknowledge_oplock", open_.ref, level)] and open_.oplock_level == level
+
+
+@pytest.mark.parametrize(
+    ("level", "status"),
+    [
+        (c.OPLOCK_LEVEL_LEASE, s.STATUS_INVALID_PARAMETER),
+        (c.OPLOCK_LEVEL_EXCLUSIVE, s.STATUS_INVALID_OPLOCK_PROTOCOL),
+        (c.OPLOCK_LEVEL_BATCH, s.STATUS_INVALID_OPLOCK_PROTOCOL),
+        (0x44, s.STATUS_INVALID_OPLOCK_PROTOCOL),
+    ],
+)
+def test_bad_levels(level: int, status: int) -> None:
+    made, open_, _ = bench()
+    with pytest.raises(NtStatusError) as caught:
+        acknowledge(made, pack("<HBBIQQ", 24, level, 0, 0, open_.persistent_id, open_.volatile_id))
+    assert caught.value.status == status
+
+
+def test_an_acknowledgement_without_a_break() -> None:
+    made, open_, _ = bench()
+    made.table.fail["acknowledge_oplock"] = s.STATUS_INVALID_OPLOCK_PROTOCOL
+    with pytest.raises(NtStatusError) as caught:
+        acknowledge(made, pack("<HBBIQQ", 24, 1, 0, 0, open_.persistent_id, open_.volatile_id))
+    assert caught.value.status == s.STATUS_INVALID_OPLOCK_PROTOCOL
+    with pytest.raises(NtStatusError) as caught:
+        acknowledge(made, pack("<HBBIQQ", 24, 1, 0, 0, 1, 2))
+    assert caught.value.status == s.STATUS_FILE_CLOSED
+
+
+def test_a_lease_acknowledgement() -> None:
+    made, open_, _ = bench()
+    open_.lease = LeaseGrant(KEY, 7, 2)
+    body = pack("<HHI16sIQ", 36, 0, 0, KEY, 1, 0)
+    assert acknowledge(made, body) == body
+    assert made.table.calls == [("acknowledge_lease", GUID, KEY, 1)] and open_.lease.state == 1
+
+
+@settings(deadline=None)
+@given(st.sampled_from([24, 36]), st.binary(min_size=22, max_size=40))
+def test_any_bytes(size: int, rest: bytes) -> None:
+    made, _, _ = bench()
+    body = pack("<H", size) + rest
+    try:
+        acknowledge(made, body)
+    except NtStatusError:
+        pass
+
+
+def test_the_line_is_what_connections_offer() -> None:
+    """The recorder above has the signature of Connection.send_unsolicited."""
+    from inspect import signature
+
+    from ksmbd.smb.connection import Connection
+
+    real = list(signature(Connection.send_unsolicited).parameters)
+    assert list(signature(Line.send_unsolicited).parameters) == real[: len(signature(Line.send_unsolicited).parameters)]

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""WRITE (MS-SMB2 3.3.5.13)."""
+from __future__ import annotations
+
+from struct import pack
+from typing import Any
+
+import create_messages as m
+import pytest
+from fakes import Bench, body_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ksmbd.smb import constants as c
+from ksmbd.smb import status as s
+from ksmbd.smb import write
+from ksmbd.smb.model import Open, ServerSettings
+from ksmbd.smb.open_life import close_open
+from ksmbd.smb.ports import BreakKind, LockElement, OpenRef
+from ksmbd.smb.request import Reply
+from ksmbd.smb.status import NtStatusError
+from ksmbd.smb.waiting import Future, Task
+
+INT64_MAX = 0x7FFFFFFFFFFFFFFF
+
+
+def bench(access: int = c.FILE_ALL_ACCESS, options: int = 0, **changes: Any) -> tuple[Bench, Open]:
+    made = Bench(changes.pop("dialect", c.DIALECT_311), ServerSettings(**changes))
+    made.volume.add("file", b"0123456789")
+    made.volume.add("dir", None)
+    return made, made.open("file", access, options=options)
+
+
+def run(made: Bench, open_: Open, *arguments: Any, tree: Any = None, **named: int) -> Reply:
+    body = m.write(open_.persistent_id, open_.volatile_id, *arguments, **named)
+    return made.run(write.handle, made.request(c.WRITE, body, tree))
+
+
+def status_of(made: Bench, open_: Open, *arguments: Any, **named: Any) -> int:
+    try:
+        return run(made, open_, *arguments, **named).status
+    except NtStatusError as error:
+        return error.status
+
+
+def content(made: Bench) -> bytes:
+    node = made.volume.find("file")
+    assert node is not None
+    return bytes(node.data)
+
+
+def test_golden() -> None:
+    made, open_ = bench()
+    reply = run(made, open_, 8, b"abcd")
+    assert body_of(reply) == bytes.fromhex("11000000" "04000000" "00000000" "00000000")
+    assert content(made) == b"01234567abcd" and open_.current_byte_offset == 12
+
+
+def test_data_behind_a_gap() -> None:
+    """DataOffset says where the data is; what lies between is not data."""
+    made, open_ = bench()
+    run(made, open_, 0, b"abcd", data_offset=0x100)
+    assert content(made) == b"abcd456789"
+
+
+@pytest.mark.parametrize(
+    ("named", "status"),
+    [
+        ({"data_offset": 0x101}, s.STATUS_INVALID_PARAMETER),
+        ({"data_offset": 0xFFFF}, s.STATUS_INVALID_PARAMETER),
+        ({"data_offset": 111}, s.STATUS_INVALID_PARAMETER),
+        ({"data_offset": 0}, s.STATUS_INVALID_PARAMETER),
+        ({"length": 5}, s.STATUS_INVALID_PARAMETER),
+        ({"length": 0xFFFFFFFF}, s.STATUS_INVALID_PARAMETER),
+        ({"channel": 1}, s.STATUS_INVALID_PARAMETER),
+    ],
+)
+def test_bounds(named: dict[str, int], status: int) -> None:
+    made, open_ = bench()
+    body = m.write(open_.persistent_id, open_.volatile_id, 0, b"abcd", **named)[: 48 + 4 if "length" in named else None]
+    with pytest.raises(NtStatusError) as caught:
+        made.run(write.handle, made.request(c.WRITE, body))
+    assert caught.value.status == status and content(made) == b"0123456789"
+
+
+@pytest.mark.parametrize(
+    ("offset", "data", "status"),
+    [
+        (0, b"", 0),
+        (INT64_MAX, b"", 0),
+        (INT64_MAX, b"x", s.STATUS_INVALID_PARAMETER),
+        (INT64_MAX + 1, b"", s.STATUS_INVALID_PARAMETER),
+        (0xFFFFFFFFFFFFFFFF, b"x", s.STATUS_INVALID_PARAMETER),
+        (write.MAX_FILE_SIZE, b"", 0),
+        (write.MAX_FILE_SIZE, b"x", s.STATUS_INVALID_PARAMETER),
+    ],
+)
+def test_offsets(offset: int, data: bytes, status: int) -> None:
+    made, open_ = bench()
+    assert status_of(made, open_, offset, data) == status
+    assert content(made) == b"0123456789"
+
+
+def test_limits() -> None:
+    made, open_ = bench(max_write=1000)
+    assert status_of(made, open_, 0, bytes(1000)) == 0
+    assert status_of(made, open_, 0, bytes(1001)) == s.STATUS_INVALID_PARAMETER
+    made, open_ = bench(dialect=c.DIALECT_202)
+    assert status_of(made, open_, 0, bytes(65536)) == 0
+    assert status_of(made, open_, 0, bytes(65537)) == s.STATUS_INVALID_PARAMETER
+
+
+@pytest.mark.parametrize(
+    ("access", "offset", "status"),
+    [
+        (c.FILE_WRITE_DATA, 0, 0),
+        (c.FILE_WRITE_DATA, 10, 0),
+        (c.FILE_APPEND_DATA, 10, 0),
+        (c.FILE_APPEND_DATA, 11, 0),
+        (c.FILE_APPEND_DATA, 9, s.STATUS_ACCESS_DENIED),
+        (c.FILE_READ_DATA | c.FILE_WRITE_ATTRIBUTES, 0, s.STATUS_ACCESS_DENIED),
+    ],
+)
+def test_access(access: int, offset: int, status: int) -> None:
+    made, open_ = bench(access)
+    assert status_of(made, open_, offset, b"x") == status
+
+
+@pytest.mark.parametrize(("flags", "options", "through"), [(0, 0, False), (1, 0, True), (0, 2, True), (2, 0, False)])
+def test_write_through(flags: int, options: int, through: bool) -> None:
+    made, open_ = bench(options=options)
+    run(made, open_, 0, b"x", flags=flags)
+    assert open_.file.calls == [("write", 0, b"x", through)]  # type: ignore[union-attr]
+
+
+def test_directories_and_pipes() -> None:
+    made, _ = bench()
+    assert status_of(made, made.open("dir"), 0, b"x") == s.STATUS_INVALID_DEVICE_REQUEST
+    pipe = made.open_pipe()
+    assert body_of(run(made, pipe, 0, b"bind", tree=made.ipc)) == pack("<HHIIHH", 17, 0, 4, 0, 0, 0)
+    assert made.daemon.calls == [("rpc_write", 77, b"bind")]
+
+
+def test_locks() -> None:
+    made, open_ = bench()
+    other = OpenRef(open_.file.key, "", 999)  # type: ignore[union-attr]
+    made.table.locks.append((other, LockElement(4, 2, False)))
+    assert status_of(made, open_, 0, b"abcd") == 0
+    assert status_of(made, open_, 3, b"xx") == s.STATUS_FILE_LOCK_CONFLICT
+    assert content(made) == b"abcd456789"
+
+
+def waiting(made: Bench, open_: Open) -> tuple[Task[Reply], Future[None], bytearray]:
+    future: Future[None] = Future()
+    made.table.wait["break_caching"] = future
+    request = made.request(c.WRITE, m.write(open_.persistent_id, open_.volatile_id, 0, b"abcd"))
+    buffer = bytearray(request.message)
+    request.message = memoryview(buffer)
+    task: Task[Reply] = Task(write.handle(request)).start()  # type: ignore[arg-type]
+    assert not task.done and request.interim_sent
+    return task, future, buffer
+
+
+def test_others_caches_are_broken_first() -> None:
+    made, open_ = bench()
+    task, future, buffer = waiting(made, open_)
+    assert content(made) == b"0123456789"
+    assert made.table.calls[-1] == ("break_caching", open_.ref, BreakKind(True, True, False))
+    buffer[:] = bytes(len(buffer))  # the next frame has come into the same buffer
+    future.set_result(None)
+    assert task.done and body_of(task.result())[4] == 4 and content(made) == b"abcd456789"
+
+
+def test_an_open_that_ends_meanwhile() -> None:
+    made, open_ = bench()
+    task, future, _ = waiting(made, open_)
+    close_open(open_)
+    future.set_result(None)
+    with pytest.raises(NtStatusError) as caught:
+        task.result()
+    assert caught.value.status == s.STATUS_FILE_CLOSED and content(made) == b"0123456789"
+
+
+@settings(deadline=None)
+@given(st.binary(min_size=48, max_size=64))
+def test_any_bytes(body: bytes) -> None:
+    made, _ = bench()
+    try:
+        made.run(write.handle, made.request(c.WRITE, body))
+    except NtStatusError:
+        pass
