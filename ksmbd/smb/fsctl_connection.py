@@ -43,7 +43,7 @@ def validate_negotiate_info(control: Control) -> Output:
     except NtStatusError as error:
         raise ConnectionFatal("secure negotiate: a malformed request") from error
     common = [dialect for dialect in dialects if settings.min_dialect <= dialect <= settings.max_dialect]
-    if max(common, default=0) != connection.dialect:
+    if tuple(dialects) != connection.client_dialects or max(common, default=0) != connection.dialect:
         raise ConnectionFatal("secure negotiate: other dialects")
     if guid != connection.client_guid or mode != connection.client_security_mode:
         raise ConnectionFatal("secure negotiate: another client GUID or security mode")
