@@ -155,11 +155,13 @@ class SecurityDescriptor:
             control = result.control & ~SE_GROUP_DEFAULTED | other.control & SE_GROUP_DEFAULTED
             result = replace(result, group=other.group, control=control)
         if information & DACL_SECURITY_INFORMATION:
-            control = result.control & ~_DACL_CONTROL | _settled(other.control & _DACL_CONTROL, "dacl")
+            settled = _settled(other.control & _DACL_CONTROL, SE_DACL_AUTO_INHERIT_REQ, SE_DACL_AUTO_INHERITED)
+            control = result.control & ~_DACL_CONTROL | settled
             result = replace(result, dacl=_mapped(other.dacl), control=control)
         kinds = _system_kinds(information)
         if information & SACL_SECURITY_INFORMATION:
-            control = result.control & ~_SACL_CONTROL | _settled(other.control & _SACL_CONTROL, "sacl")
+            settled = _settled(other.control & _SACL_CONTROL, SE_SACL_AUTO_INHERIT_REQ, SE_SACL_AUTO_INHERITED)
+            control = result.control & ~_SACL_CONTROL | settled
             result = replace(result, sacl=_mapped(other.sacl), control=control)
         elif kinds:
             kept = [ace for ace in (result.sacl.aces if result.sacl else ()) if ace.type not in kinds]
@@ -202,13 +204,8 @@ _TRANSIENT: Final = (
 )  # fmt: skip
 
 
-def _settled(control: int, which: str) -> int:
+def _settled(control: int, request: int, done: int) -> int:
     # MS-DTYP 2.4.6: AUTO_INHERITED is set only for who asks for it with AUTO_INHERIT_REQ, which is not stored.
-    request, done = (
-        (SE_DACL_AUTO_INHERIT_REQ, SE_DACL_AUTO_INHERITED)
-        if which == "dacl"
-        else (SE_SACL_AUTO_INHERIT_REQ, SE_SACL_AUTO_INHERITED)
-    )
     if not control & request:
         control &= ~done
     return control & ~request
@@ -452,8 +449,9 @@ def _with_owner(acl: Acl | None, owner: Sid, group: Sid) -> Acl | None:
     """An ACL that the creator gave: generic bits mapped, CREATOR entries that count here written for the owner."""
     if acl is None:
         return None
-    aces = (
-        ace if ace.flags & INHERIT_ONLY else replace(ace, sid=for_owner(ace.sid, owner, group), mask=map_generic(ace.mask))
-        for ace in acl.aces
-    )
+    aces = []
+    for ace in acl.aces:
+        if not ace.flags & INHERIT_ONLY:
+            ace = replace(ace, sid=for_owner(ace.sid, owner, group), mask=map_generic(ace.mask))
+        aces.append(ace)
     return replace(acl, aces=tuple(aces))
