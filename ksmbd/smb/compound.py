@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ksmbd.smb import dispatch
 from ksmbd.smb.constants import (
     CANCEL,
+    CHANGE_NOTIFY,
     DIALECT_311,
     FLAGS_ASYNC_COMMAND,
     FLAGS_RELATED_OPERATIONS,
@@ -23,7 +24,13 @@ from ksmbd.smb.header import HEADER_SIZE, HEADROOM, Header, error_body, write_he
 from ksmbd.smb.model import Session
 from ksmbd.smb.ports import FileSpan
 from ksmbd.smb.request import Body, Chain, Reply, Request
-from ksmbd.smb.status import STATUS_INVALID_PARAMETER, STATUS_PENDING, STATUS_SUCCESS, ConnectionFatal
+from ksmbd.smb.status import (
+    STATUS_INTERNAL_ERROR,
+    STATUS_INVALID_PARAMETER,
+    STATUS_PENDING,
+    STATUS_SUCCESS,
+    ConnectionFatal,
+)
 from ksmbd.smb.waiting import Task
 
 if TYPE_CHECKING:
@@ -36,7 +43,7 @@ class CompoundRun:
     """One frame being handled."""
 
     __slots__ = ("connection", "elements", "sealed_by", "chain", "index", "frame", "last_start", "request", "sign_last",
-                 "span", "previous", "single")  # fmt: skip
+                 "span", "single")  # fmt: skip
 
     def __init__(
         self, connection: Connection, elements: list[tuple[Header, memoryview]], sealed_by: Session | None
@@ -51,7 +58,6 @@ class CompoundRun:
         self.sign_last: Session | None = None
         self.span: FileSpan | None = None
         self.request: Request | None = None
-        self.previous: Header | None = None
         self.single = len(elements) == 1
 
     def start(self) -> None:
@@ -69,16 +75,22 @@ class CompoundRun:
             request = Request(connection, header, message, self.chain)
             request.sealed = self.sealed_by is not None
             self.request = request
-            if header.flags & FLAGS_RELATED_OPERATIONS and self.previous is None:
+            if header.flags & FLAGS_RELATED_OPERATIONS and (self.index == 1 or self.chain.broken):
+                # Nothing before it that it could be related to (3.3.5.2.7.2)
+                self.chain.broken = True
                 outcome: Reply | Task[Reply] = Reply(error_body(), STATUS_INVALID_PARAMETER)
             else:
                 outcome = dispatch.execute(request, self.sealed_by)
-            self.previous = header
             if isinstance(outcome, Task):
                 if not outcome.done:
-                    self._wait(request, outcome)
-                    return
-                outcome = dispatch.outcome(request, outcome)
+                    if header.command != CHANGE_NOTIFY or self.index == len(self.elements):
+                        self._wait(request, outcome)
+                        return
+                    # It could wait for ever, and what follows with it: refused as Windows does
+                    outcome.cancel()
+                    outcome = Reply(error_body(), STATUS_INTERNAL_ERROR)
+                else:
+                    outcome = dispatch.outcome(request, outcome)
             if connection.closed:
                 return
             self._add(request, outcome)
@@ -215,6 +227,9 @@ class CompoundRun:
         if frame is None:
             return
         connection = self.connection
+        if not self.single and self.span is None:
+            # 3.3.4.1.3: in a compound the last element is padded as the others are, before it is signed
+            frame += bytes(-(len(frame) - HEADROOM) % 8)
         if self.sealed_by is not None:
             connection.send_sealed(frame, self.sealed_by)
         else:

@@ -90,6 +90,13 @@ COMMANDS: Final[dict[int, Command]] = {
 }
 
 
+_ALLOWED_FLAGS: Final = (
+    c.FLAGS_RELATED_OPERATIONS | c.FLAGS_SIGNED | c.FLAGS_PRIORITY_MASK | c.FLAGS_DFS_OPERATIONS
+    | c.FLAGS_REPLAY_OPERATION
+)  # fmt: skip
+"""What a client may set (MS-SMB2 2.2.1.2); ASYNC_COMMAND is CANCEL's alone, which does not come here."""
+
+
 def error_reply(status: int, data: bytes = b"") -> Reply:
     """The ERROR Response (MS-SMB2 2.2.2)."""
     return Reply(error_body(data), status)
@@ -154,6 +161,8 @@ def _find_session(request: Request, command: Command, sealed_by: Session | None)
     session_id = chain.session_id if related else header.session_id
     if not related:
         chain.session_id = session_id
+    if header.flags & ~_ALLOWED_FLAGS:
+        raise NtStatusError(STATUS_INVALID_PARAMETER, "Flags")
     session = connection.sessions.get(session_id) if session_id else None
     if sealed_by is not None and session_id != sealed_by.session_id and session_id:
         # The transform header and the message must name one session (3.3.5.2.1.1)
@@ -167,6 +176,10 @@ def _find_session(request: Request, command: Command, sealed_by: Session | None)
     if session is None:
         if not command.needs_session and not header.flags & c.FLAGS_SIGNED:
             return
+        chain.broken = True
+        if header.command == c.NEGOTIATE or related:
+            # A signed NEGOTIATE (3.3.5.2.4); an element related to one that had or left no session
+            raise NtStatusError(STATUS_INVALID_PARAMETER)
         raise NtStatusError(STATUS_USER_SESSION_DELETED)
     if session.state is SessionState.IN_PROGRESS or connection not in session.channels:
         raise NtStatusError(STATUS_USER_SESSION_DELETED)
@@ -205,8 +218,6 @@ def _find_tree(request: Request, command: Command) -> None:
     chain = request.chain
     if header.flags & c.FLAGS_RELATED_OPERATIONS and chain.tree_id:
         tree_id = chain.tree_id
-    elif header.flags & c.FLAGS_ASYNC_COMMAND:
-        tree_id = 0
     else:
         tree_id = chain.tree_id = header.tree_id
     tree = session.tree_connects.get(tree_id)

@@ -101,6 +101,7 @@ class Server:
         """GlobalOpenTable, by the persistent half of the FileId."""
         self.connections: set[Connection] = set()
         self._next_id = 0
+        self._next_session = 0
 
     def new_id(self) -> int:
         """A 64-bit id that no other worker hands out: the worker's index, then a counter.
@@ -108,6 +109,15 @@ class Server:
         Not secret (MS-SMB2 asks for uniqueness alone); never 0 nor all ones."""
         self._next_id += 1
         return (self.settings.worker & 0xFFFF) << 48 | self._next_id
+
+    def new_session_id(self) -> int:
+        """A SessionId that no other worker hands out and no live session here has. It fits 32 bits: there are clients
+        that keep no more of it."""
+        while True:
+            self._next_session = self._next_session % 0xFFFFFF + 1
+            session_id = (self.settings.worker & 0xFF) << 24 | self._next_session
+            if session_id not in self.sessions:
+                return session_id
 
 
 @dataclass(slots=True, eq=False)

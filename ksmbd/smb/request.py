@@ -61,7 +61,7 @@ class Body:
 class Chain:
     """What the elements of one compound share (MS-SMB2 3.3.5.2.7.2)."""
 
-    __slots__ = ("file_id", "session_id", "tree_id", "status", "count")
+    __slots__ = ("file_id", "session_id", "tree_id", "status", "count", "broken")
 
     def __init__(self, count: int) -> None:
         self.file_id: tuple[int, int] | None = None
@@ -70,6 +70,8 @@ class Chain:
         self.tree_id = 0
         self.status = STATUS_SUCCESS
         """Of the element before."""
+        self.broken = False
+        """The element before had no session: nothing can be related to it."""
         self.count = count
         """Elements in the chain: 1 = no compound, and a READ may be sent with sendfile."""
 

@@ -16,11 +16,13 @@ from ksmbd.smb.session_state import SessionInput, SessionState, next_state
 from ksmbd.smb.signature_check import verify_signature
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
+    STATUS_INSUFFICIENT_RESOURCES,
     STATUS_INVALID_PARAMETER,
     STATUS_MORE_PROCESSING_REQUIRED,
     STATUS_NETWORK_SESSION_EXPIRED,
     STATUS_NOT_SUPPORTED,
     STATUS_REQUEST_NOT_ACCEPTED,
+    STATUS_REQUEST_OUT_OF_SEQUENCE,
     STATUS_SUCCESS,
     STATUS_TOO_MANY_SESSIONS,
     STATUS_USER_SESSION_DELETED,
@@ -30,6 +32,8 @@ from ksmbd.smb.status import (
 
 _REQUEST: Final = Struct("<HBBIIHHQ")
 _RESPONSE: Final = Struct("<HHHH")
+CHANNELS_MAX: Final = 32
+"""Channels of one session, as in Windows."""
 
 
 async def handle(request: Request) -> Reply:
@@ -107,16 +111,11 @@ def _exchange(request: Request, binding: bool) -> Exchange:
     if session_id == 0:
         return _new_session(request)
     exchange = connection.exchanges.get(session_id)
-    if binding and connection.dialect >= c.DIALECT_300:
+    if binding:
         if exchange is not None and exchange.binding:
             _check_binding_signature(request, exchange.session)
             return exchange
         return _new_binding(request)
-    if binding and request.session_ is None:
-        # Binding is a matter of 3.x with multichannel (step 4); elsewhere it is refused for who knows the session
-        raise NtStatusError(
-            STATUS_REQUEST_NOT_ACCEPTED if session_id in request.server.sessions else STATUS_USER_SESSION_DELETED
-        )
     session = connection.sessions.get(session_id)
     if session is None:
         raise NtStatusError(STATUS_USER_SESSION_DELETED)
@@ -143,7 +142,7 @@ def _new_session(request: Request) -> Exchange:
     server = request.server
     if len(server.sessions) >= server.settings.max_sessions:
         raise NtStatusError(STATUS_TOO_MANY_SESSIONS)
-    session = Session(server.new_id(), server, connection.dialect, connection.client_guid)
+    session = Session(server.new_session_id(), server, connection.dialect, connection.client_guid)
     session.creation_time = server.clock.filetime()
     server.sessions[session.session_id] = session
     connection.sessions[session.session_id] = session
@@ -158,16 +157,24 @@ def _new_binding(request: Request) -> Exchange:
     server = request.server
     header = request.header
     session = server.sessions.get(header.session_id)
-    if not server.settings.multichannel:
-        raise NtStatusError(STATUS_REQUEST_NOT_ACCEPTED)
     if session is None:
         raise NtStatusError(STATUS_USER_SESSION_DELETED)
-    if connection in session.channels:
-        raise NtStatusError(STATUS_REQUEST_NOT_ACCEPTED, "the session has this channel already")
-    if session.dialect != connection.dialect:
-        raise NtStatusError(STATUS_INVALID_PARAMETER, "the dialect of the session's connection differs")
+    # A session signed with AES-GMAC takes channels with AES-GMAC alone, and the other way round
+    if session.signing_algorithm != connection.signing_algorithm:
+        if session.signing_algorithm == c.SIGNING_AES_GMAC:
+            raise NtStatusError(STATUS_REQUEST_OUT_OF_SEQUENCE)
+        if connection.signing_algorithm == c.SIGNING_AES_GMAC:
+            raise NtStatusError(STATUS_NOT_SUPPORTED)
+    if connection.dialect < c.DIALECT_300 or not server.settings.multichannel:
+        raise NtStatusError(STATUS_REQUEST_NOT_ACCEPTED)
     if not header.flags & c.FLAGS_SIGNED and not request.sealed:
         raise NtStatusError(STATUS_INVALID_PARAMETER, "an unsigned binding")
+    if session.dialect != connection.dialect:
+        raise NtStatusError(STATUS_INVALID_PARAMETER, "the dialect of the session's connection differs")
+    if session.cipher != connection.cipher:
+        raise NtStatusError(STATUS_INVALID_PARAMETER, "the cipher of the session's connection differs")
+    if connection in session.channels:
+        raise NtStatusError(STATUS_REQUEST_NOT_ACCEPTED, "the session has this channel already")
     if session.client_guid != connection.client_guid:
         raise NtStatusError(STATUS_USER_SESSION_DELETED, "the ClientGuid of the session's connection differs")
     if session.state is SessionState.IN_PROGRESS:
@@ -176,8 +183,8 @@ def _new_binding(request: Request) -> Exchange:
         raise NtStatusError(STATUS_NETWORK_SESSION_EXPIRED)
     if session.is_guest_or_anonymous:
         raise NtStatusError(STATUS_NOT_SUPPORTED)
-    if session.cipher != connection.cipher or session.signing_algorithm != connection.signing_algorithm:
-        raise NtStatusError(STATUS_INVALID_PARAMETER, "the cipher or the signing algorithm differs")
+    if len(session.channels) >= CHANNELS_MAX:
+        raise NtStatusError(STATUS_INSUFFICIENT_RESOURCES)
     _check_binding_signature(request, session)
     return _begin(request, session, binding=True)
 
@@ -249,14 +256,25 @@ def _end_previous(request: Request, session: Session, previous: int) -> None:
 
 
 def _reauthenticate(request: Request, session: Session, identity: Identity) -> None:
-    """The keys stay (3.3.5.5.3); the user must be who the session belongs to."""
+    """The keys stay (3.3.5.5.3). What is opened from now on is opened with the rights of who logged on now."""
     old = session.identity
-    if old is None or identity.account.lower() != old.account.lower() or identity.is_anonymous != old.is_anonymous:
-        raise NtStatusError(STATUS_ACCESS_DENIED, "re-authentication as another user")
     session.expires = identity.expires
     session.identity = identity
     session.state = next_state(session.state, SessionInput.REAUTHENTICATED)
-    request.sign_reply = not session.is_guest_or_anonymous
+    request.sign_reply = session.signer is not None
+    if old is not None and _rights(old) == _rights(identity):
+        return
+    for tree in list(session.tree_connects.values()):
+        if tree.volume is not None:
+            volume = request.server.files.volume(tree.share, identity, tree.read_only)
+            tree.volume.close()
+            tree.volume = volume
+
+
+def _rights(identity: Identity) -> tuple[str, int, int, tuple[int, ...], bool, bool]:
+    return (
+        identity.account.lower(), identity.uid, identity.gid, identity.groups, identity.is_guest, identity.is_anonymous,
+    )  # fmt: skip
 
 
 def _bind(request: Request, exchange: Exchange, identity: Identity) -> None:
@@ -269,7 +287,7 @@ def _bind(request: Request, exchange: Exchange, identity: Identity) -> None:
     keys = request.server.security.derive_keys(
         session.dialect, identity.session_key, exchange.preauth_hash, connection.cipher
     )
-    channel = Channel(connection, request.server.security.signer(session.signing_algorithm, keys.signing))
+    channel = Channel(connection, request.server.security.signer(connection.signing_algorithm, keys.signing))
     session.channels[connection] = channel
     connection.sessions[session.session_id] = session
     connection.raise_frame_limit()
