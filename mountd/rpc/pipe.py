@@ -66,7 +66,7 @@ class Pipe:
         self._input += data
         try:
             while not self._broken:
-                length = pdu.frag_length(self._input)
+                length = pdu.frag_length(self._input[: pdu.HEADER_SIZE])
                 if length is None or length > len(self._input):
                     break
                 fragment = bytes(self._input[:length])
@@ -97,7 +97,7 @@ class Pipe:
 
     def _break(self) -> None:
         self._broken = True
-        self._input.clear()
+        self._input = bytearray()
         self._call = None
 
     def _take(self, fragment: bytes) -> None:
