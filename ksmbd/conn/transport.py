@@ -148,6 +148,7 @@ class TcpTransport:
         self.last_progress = self.started
         """When the peer last took something of what waits for it."""
         self.sessionless_since = self.started
+        self._when_closed: list[Callable[[], None]] = []
         self.core = make_core(self)
         if received:
             self._receiver.preload(received)
@@ -246,7 +247,6 @@ class TcpTransport:
     def _handle(self) -> None:
         """Hand whole frames to the core, then send what is ready."""
         receiver = self._receiver
-        core = self.core
         frames = 0
         stopped = False
         self._in_turn = True
@@ -255,11 +255,11 @@ class TcpTransport:
                 if frames >= TURN_FRAMES or self._out_bytes > HIGH_WATER:
                     stopped = True
                     break
-                frame = receiver.next(core.max_frame)
+                frame = receiver.next(self.core.max_frame)
                 if frame is None:
                     break
                 frames += 1
-                core.receive(frame)
+                self.core.receive(frame)  # which may put another core in its place
         except FramingError as error:
             log.peer(f"{self._peer}: {error}; connection closed")
             self.abort(str(error))
@@ -459,6 +459,12 @@ class TcpTransport:
         self._drop_output()
         self._loop.remove(self._fd)
         self._sock.close()
+        self._tell_closed()
+
+    def _tell_closed(self) -> None:
+        for call in self._when_closed:
+            call()
+        self._when_closed.clear()
         if self._on_closed is not None:
             self._on_closed(self)
 
@@ -477,9 +483,16 @@ class TcpTransport:
         self._core_told = True
         self._closed = True
         self._loop.remove(self._fd)
-        if self._on_closed is not None:
-            self._on_closed(self)
+        self._tell_closed()
         return self._sock
+
+    def unread(self, frame: bytearray) -> bytes:
+        """The frame that the core is being given, and all that was received behind it: for whom the socket goes to."""
+        return self._receiver.unread(frame)
+
+    def when_closed(self, call: Callable[[], None]) -> None:
+        """Call it once the socket is closed or given away."""
+        self._when_closed.append(call)
 
     # ---------------------------------------------------------------------------------------------------- watching
 

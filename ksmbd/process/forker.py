@@ -137,7 +137,7 @@ class Forker:
         self.exit_status = 0
         self.loop = Loop()
         listeners = open_listeners(settings, count)
-        self.shared = SharedState.create(rundir, count)
+        self.shared = SharedState.create(rundir, count, settings.max_connections)
         self.shared.counters[0].begin(os.getpid())
         debug.attach(self.shared.memory)
         self._inboxes = Inboxes(count)
@@ -225,7 +225,7 @@ class Forker:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             privileges.signal_when_parent_dies(signal.SIGTERM)
-            kept = {0, 1, 2, context.netlink_fd, *(sock.fileno() for sock in context.listeners)}
+            kept = {0, 1, 2, self.shared.lock_fd, context.netlink_fd, *(sock.fileno() for sock in context.listeners)}
             close_others(kept | self._inboxes.descriptors(context.index))
             title = f"ksmbd/{context.index}"
             privileges.set_title(title)
@@ -254,6 +254,7 @@ class Forker:
         worker.pid = 0
         worker.ready = False
         counters.end()
+        self.shared.table.forget_worker(worker.index)
         self.peers.forget(worker.index)
         if self._stopping:
             self._end_if_done()

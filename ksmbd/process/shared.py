@@ -12,6 +12,8 @@ import os
 from dataclasses import dataclass
 from typing import Final
 
+from ksmbd.process.table import SharedTable, table_size
+
 FILE_NAME: Final = "ksmbd.state"
 _FIRST: Final = 4096
 _SLOTS: Final = 64
@@ -118,41 +120,35 @@ class WorkerCounters:
 class SharedState:
     """The mapping. Made by the forker before it forks; workers inherit it, others open the file."""
 
-    def __init__(self, mapping: mmap.mmap, workers: int) -> None:
+    def __init__(self, mapping: mmap.mmap, workers: int, lock_fd: int) -> None:
         self._mapping = mapping
+        self.lock_fd = lock_fd
+        """The state file: workers lock the table with it."""
         self.memory = memoryview(mapping)
-        words = self.memory[_FIRST:].cast("Q")
+        table = _FIRST + (workers + 1) * _SLOTS * _WORD
+        words = self.memory[_FIRST:table].cast("Q")
+        self.table = SharedTable(self.memory[table:], lock_fd)
         self.counters = [
             WorkerCounters(words[index * _SLOTS : (index + 1) * _SLOTS], index) for index in range(workers + 1)
         ]
         """By worker; index 0 is the forker."""
 
     @classmethod
-    def create(cls, rundir: str, workers: int) -> SharedState:
-        """A new file, all zeros; one that another server of this run directory left is replaced."""
+    def create(cls, rundir: str, workers: int, connections: int) -> SharedState:
+        """A new file, all zeros, for so many workers and connections; one that an earlier server left is replaced."""
         path = os.path.join(rundir, FILE_NAME)
         temporary = f"{path}.{os.getpid()}"
         fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
-            os.ftruncate(fd, cls.size(workers))
-            mapping = mmap.mmap(fd, cls.size(workers))
+            size = _FIRST + (workers + 1) * _SLOTS * _WORD + table_size(connections)
+            os.ftruncate(fd, size)
+            mapping = mmap.mmap(fd, size)
             os.replace(temporary, path)
         except BaseException:
+            os.close(fd)
             os.unlink(temporary)
             raise
-        finally:
-            os.close(fd)
-        return cls(mapping, workers)
-
-    @classmethod
-    def private(cls, workers: int) -> SharedState:
-        """The same without a file: shared with children alone."""
-        return cls(mmap.mmap(-1, cls.size(workers)), workers)
-
-    @staticmethod
-    def size(workers: int) -> int:
-        """Bytes of the mapping."""
-        return _FIRST + (workers + 1) * _SLOTS * _WORD
+        return cls(mapping, workers, fd)
 
     @property
     def workers(self) -> int:

@@ -22,6 +22,8 @@ from ksmbd.oplock.settings import OplockSettings
 from ksmbd.oplock.store_dict import DictStore
 from ksmbd.oplock.table import LocalOpenTable
 from ksmbd.process import privileges
+from ksmbd.process.admission import SharedAdmission
+from ksmbd.process.affinity import Affinity
 from ksmbd.process.context import WorkerContext, WorkerLife, watch_signals
 from ksmbd.process.peers import Kind
 from ksmbd.smb.connection import Connection
@@ -156,7 +158,15 @@ class Worker:
             self.daemon,
             loop,
         )
-        self.connections = Connections(loop, self._make_core, limits(settings), counters=counters)
+        bounds = limits(settings)
+        if settings.workers > 1:
+            shared = context.shared
+            affinity = Affinity(shared.table, counters, life.peers, self._make_core)
+            admission = SharedAdmission(shared, context.index, bounds)
+            self.connections = Connections(loop, affinity.greet, bounds, admission, counters)
+            affinity.connections = self.connections
+        else:
+            self.connections = Connections(loop, self._make_core, bounds, counters=counters)
         life.on_stop = self.daemon.close
 
     def _deliver(self, worker: int, message: bytes) -> None:

@@ -17,6 +17,8 @@ from ksmbd.conn.connections import Connections, Limits
 from ksmbd.conn.transport import TcpTransport
 from ksmbd.ipc.settings import EngineSettings
 from ksmbd.process import privileges
+from ksmbd.process.admission import SharedAdmission
+from ksmbd.process.affinity import Affinity
 from ksmbd.process.context import WorkerContext, WorkerLife
 from ksmbd.process.forker import Forker, StartError
 from ksmbd.smb.ports import Frame
@@ -25,16 +27,16 @@ from ksmbd.smb.ports import Frame
 class EchoCore:
     """Answers with the index of its worker."""
 
-    max_frame = 1 << 20
     session_count = 1
     open_count = 0
 
     def __init__(self, transport: TcpTransport, context: WorkerContext) -> None:
+        self.max_frame = 1 << 20
         self.transport = transport
         self.context = context
 
     def receive(self, frame: bytearray) -> None:
-        word = bytes(frame[64:]).decode()
+        word = bytes(frame[64:]).decode("latin-1").partition("\0")[0]
         answer = f"{self.context.index}"
         if word == "die":
             os._exit(9)
@@ -57,9 +59,12 @@ def serve(context: WorkerContext) -> int:
         return 3
     privileges.drop_worker_privileges()
     life = WorkerLife(context)
-    limits = Limits(max_connections=20, max_ip_connections=int(os.environ.get("MAX_IP", "20")))
+    limits = Limits(max_connections=100, max_ip_connections=int(os.environ.get("MAX_IP", "20")))
     counters = context.counters
-    connections = Connections(life.loop, lambda transport: EchoCore(transport, context), limits, counters=counters)
+    affinity = Affinity(context.shared.table, counters, life.peers, lambda transport: EchoCore(transport, context))
+    admission = SharedAdmission(context.shared, context.index, limits)
+    connections = Connections(life.loop, affinity.greet, limits, admission, counters)
+    affinity.connections = connections
     life.serve(connections)
     return 0
 

@@ -172,6 +172,63 @@ def test_port_taken_is_one_line(tmp_path: Path) -> None:
             assert "Traceback" not in second.stderr
 
 
+def negotiate(sock: socket.socket, guid: bytes) -> str:
+    """A NEGOTIATE as far as its ClientGuid; which worker answered."""
+    data = b"\xfeSMB" + bytes(60) + bytes(12) + guid
+    sock.sendall(len(data).to_bytes(4, "big") + data)
+    return hear(sock)
+
+
+def test_connections_of_one_guid_end_in_one_worker(tmp_path: Path) -> None:
+    with engine(tmp_path, 3) as server:
+        socks = [server.connect() for _ in range(18)]
+        owners = [negotiate(sock, bytes([index % 3 + 1]) * 16) for index, sock in enumerate(socks)]
+        for client in range(3):
+            assert len(set(owners[client::3])) == 1, "all connections of a client in one worker"
+        assert [say(sock) for sock in socks] == owners, "and they stay there"
+        wait_text(server.control("stats"), "\nconnections: 18\n")
+        for sock in socks:
+            sock.close()
+        wait_text(server.control("stats"), "\nconnections: 0\n")
+
+
+def test_connections_without_guid_stay_where_they_came(tmp_path: Path) -> None:
+    with engine(tmp_path, 2) as server:
+        socks = [server.connect() for _ in range(18)]
+        assert {negotiate(sock, bytes(16)) for sock in socks} == {"1", "2"}
+        for sock in socks:
+            sock.close()
+
+
+def test_a_guid_moves_on_when_its_worker_dies(tmp_path: Path) -> None:
+    with engine(tmp_path, 2) as server:
+        first = server.connect()
+        owner = negotiate(first, b"g" * 16)
+        assert say(first, "die") == ""
+        server.wait_for(f"ksmbd/{owner} ended with status 9")
+        wait_text(server.control("stats.json"), '"epoch": 2')
+        socks = [server.connect() for _ in range(12)]
+        assert len({negotiate(sock, b"g" * 16) for sock in socks}) == 1
+        for sock in socks:
+            sock.close()
+
+
+def test_the_limit_of_an_address_counts_over_all_workers(tmp_path: Path) -> None:
+    with engine(tmp_path, 3, MAX_IP="5") as server:
+        for _ in range(2):
+            socks = [server.connect() for _ in range(9)]
+            answers = []
+            for sock in socks:
+                try:
+                    answers.append(say(sock))
+                except (ConnectionResetError, BrokenPipeError):
+                    answers.append("")
+            assert len([answer for answer in answers if answer]) == 5
+            for sock in socks:
+                sock.close()
+            wait_text(server.control("stats"), "\nconnections: 0\n")
+
+
 # ------------------------------------------------------------------------------------------------- control files
 
 

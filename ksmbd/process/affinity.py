@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""ClientGuid affinity: all connections of one client in one worker, because leases and channels belong to its GUID.
+
+A connection's first frame tells whose it is. `Greeter` stands in the core's place until it has come: if another worker
+owns the GUID, the socket goes there with what was received; else the worker claims the GUID and the core takes over.
+It is an optimisation that nothing relies on: whatever cannot be handed over is served here.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from typing import Final
+
+from ksmbd import debug, log
+from ksmbd.conn.connections import Connections
+from ksmbd.conn.transport import Core, TcpTransport
+from ksmbd.process.peers import MESSAGE_MAX, Kind, Peers
+from ksmbd.process.shared import WorkerCounters
+from ksmbd.process.table import SharedTable
+from ksmbd.smb.constants import NEGOTIATE
+from ksmbd.smb.header import HEADER_SIZE, SMB2_PROTOCOL_ID
+from ksmbd.smb.reader import Reader
+from ksmbd.smb.status import WireError
+
+_COMMAND: Final = 12
+_CLIENT_GUID: Final = HEADER_SIZE + 12
+NO_GUID: Final = bytes(16)
+"""SMB 2.0.2 sends zeros (MS-SMB2 2.2.3): that is nobody."""
+
+
+def client_guid(frame: bytes | bytearray | memoryview) -> bytes:
+    """The ClientGuid of an SMB2 NEGOTIATE (MS-SMB2 2.2.3), NO_GUID for any other frame, however malformed."""
+    if bytes(frame[:4]) != SMB2_PROTOCOL_ID:
+        return NO_GUID
+    reader = Reader(frame)
+    try:
+        if int.from_bytes(reader.at(_COMMAND, 2), "little") != NEGOTIATE:
+            return NO_GUID
+        return bytes(reader.at(_CLIENT_GUID, 16))
+    except WireError:
+        return NO_GUID
+
+
+class Affinity:
+    """One worker's part."""
+
+    def __init__(
+        self,
+        table: SharedTable,
+        counters: WorkerCounters,
+        peers: Peers,
+        make_core: Callable[[TcpTransport], Core],
+    ) -> None:
+        self._table = table
+        self._counters = counters
+        self._peers = peers
+        self._make_core = make_core
+        self.connections: Connections | None = None
+        """Set by the worker: serves what others hand over."""
+        self._arriving = False
+        peers.on(Kind.SOCKET, self._arrived)
+
+    def greet(self, transport: TcpTransport) -> Core:
+        """What a new connection begins with."""
+        return Greeter(self, transport, self._arriving)
+
+    def place(self, transport: TcpTransport, frame: bytearray, arrived: bool) -> bytes | None:
+        """Where a connection belongs: None, it is handed over; else it stays, with the GUID that was claimed for it."""
+        guid = client_guid(frame)
+        if guid == NO_GUID:
+            return guid
+        own = self._counters.index
+        owner = self._table.claim(guid, own, self._counters.epoch)
+        if owner == own:
+            return guid
+        if not arrived and self._hand_over(transport, frame, owner):
+            return None
+        return NO_GUID
+
+    def core_for(self, transport: TcpTransport) -> Core:
+        """The protocol's connection."""
+        return self._make_core(transport)
+
+    def release(self, guid: bytes) -> None:
+        """A connection that was claimed for `guid` has ended."""
+        if guid != NO_GUID:
+            self._table.release(guid, self._counters.index)
+
+    def _hand_over(self, transport: TcpTransport, frame: bytearray, owner: int) -> bool:
+        received = transport.unread(frame)
+        if len(received) > MESSAGE_MAX:
+            return False
+        if not self._peers.deliver(owner, received, Kind.SOCKET, [transport.fileno()]):
+            return False
+        if debug.mask[0] & debug.CONN:
+            log.debug(debug.CONN, f"{transport.peer}: handed over to ksmbd/{owner}")
+        transport.detach().close()
+        return True
+
+    def _arrived(self, sender: int, data: bytes, fds: list[int]) -> None:
+        if len(fds) != 1 or self.connections is None:
+            for fd in fds:
+                os.close(fd)
+            return
+        # Not handed on again, wherever its GUID lives by now: two workers must not play ball with it.
+        self._arriving = True
+        try:
+            self.connections.adopt(socket.socket(fileno=fds[0]), data)
+        finally:
+            self._arriving = False
+
+
+class Greeter:
+    """A core until the first frame has come; then the protocol's own is in its place."""
+
+    session_count = 0
+    open_count = 0
+
+    def __init__(self, affinity: Affinity, transport: TcpTransport, arrived: bool) -> None:
+        self._affinity = affinity
+        self._transport = transport
+        self._arrived = arrived
+        self._core = affinity.core_for(transport)
+        self.max_frame = self._core.max_frame
+
+    def receive(self, frame: bytearray) -> None:
+        """The first frame."""
+        guid = self._affinity.place(self._transport, frame, self._arrived)
+        if guid is None:
+            self._core.disconnected("handed over to another worker")
+            return
+        core = self._core
+        if guid != NO_GUID:
+            self._transport.when_closed(lambda: self._affinity.release(guid))
+        self._transport.core = core
+        core.receive(frame)
+
+    def disconnected(self, reason: str) -> None:
+        """It ended before it said anything."""
+        self._core.disconnected(reason)

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A small table that the workers share: the connections of an address in each worker, and which worker owns a ClientGuid.
+
+It lies in the shared mapping: 32-byte entries, open addressing. Every operation holds a POSIX lock on the state file,
+which the kernel lets go of if its holder dies. What a dead worker left is taken out by the forker, which writes the table
+anew; that repairs a half-made change as well. The table is bounded, since clients fill it before they log on: full, it
+counts and claims nothing more, and says so.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+HEADER_SIZE: Final = 32
+"""The number of entries in use, then nothing."""
+ENTRY_SIZE: Final = 32
+_ENTRY: Final = struct.Struct("<16sHHII4x")
+"""key, kind, worker, epoch, count; kind 0: free."""
+
+_ADDRESS: Final = 1
+_GUID: Final = 2
+
+
+def address_key(address: str) -> bytes:
+    """An address as 16 bytes; IPv4 as IPv6 writes it, what is no address as its name."""
+    for family, prefix in ((socket.AF_INET, bytes(10) + b"\xff\xff"), (socket.AF_INET6, b"")):
+        try:
+            return prefix + socket.inet_pton(family, address)
+        except OSError:
+            continue
+    return address.encode()[:16].ljust(16, b"\0")
+
+
+def table_size(connections: int) -> int:
+    """Bytes for that many connections: each has at most an address and a GUID; half full, so that probes are short."""
+    return HEADER_SIZE + ENTRY_SIZE * (1 << max(6, (4 * connections - 1).bit_length()))
+
+
+class SharedTable:
+    """See the module. All workers are forked from one process and so share Python's hash secret, on which places depend."""
+
+    def __init__(self, memory: memoryview, lock_fd: int) -> None:
+        self._memory = memory[HEADER_SIZE:]
+        self._head = memory[:8].cast("Q")
+        self._entries = len(self._memory) // ENTRY_SIZE
+        self._limit = self._entries * 3 // 4
+        self._lock_fd = lock_fd
+        if self._entries & (self._entries - 1):
+            raise ValueError("the number of entries must be a power of two")
+
+    # ---------------------------------------------------------------------------------------------------- addresses
+
+    def add_connection(self, address: str, worker: int, epoch: int, workers: int, limit: int) -> bool:
+        """Count a connection in `worker`, unless all workers together have `limit` from `address` already (0: no limit)."""
+        key = address_key(address)
+        with self._locked():
+            if limit and sum(self._count(_ADDRESS, key, other) for other in range(1, workers + 1)) >= limit:
+                return False
+            return self._change(_ADDRESS, key, worker, epoch, 1) is not None
+
+    def remove_connection(self, address: str, worker: int, epoch: int) -> None:
+        """One connection less."""
+        with self._locked():
+            self._change(_ADDRESS, address_key(address), worker, epoch, -1)
+
+    def connections_of(self, address: str, workers: int) -> int:
+        """How many connections an address has."""
+        key = address_key(address)
+        with self._locked():
+            return sum(self._count(_ADDRESS, key, worker) for worker in range(1, workers + 1))
+
+    # -------------------------------------------------------------------------------------------------------- GUIDs
+
+    def claim(self, guid: bytes, worker: int, epoch: int) -> int:
+        """`worker` has a connection of `guid`. Who owns it: `worker` itself, with one connection more, if nobody did."""
+        with self._locked():
+            index, found = self._find(_GUID, guid, 0)
+            if found is not None and found[2] != worker:
+                return found[2]
+            count = found[4] if found is not None else 0
+            if found is None and self._head[0] >= self._limit:
+                return worker  # full: everybody keeps what he has
+            self._head[0] += found is None
+            self._write(index, guid, _GUID, worker, epoch, count + 1)
+            return worker
+
+    def release(self, guid: bytes, worker: int) -> None:
+        """A connection that `worker` claimed the GUID with is gone; with the last one it is free."""
+        with self._locked():
+            index, found = self._find(_GUID, guid, 0)
+            if found is None or found[2] != worker:
+                return
+            if found[4] > 1:
+                self._write(index, guid, _GUID, worker, found[3], found[4] - 1)
+            else:
+                self._delete(index)
+
+    def owner(self, guid: bytes) -> int:
+        """The worker that owns a GUID; 0: none."""
+        with self._locked():
+            found = self._find(_GUID, guid, 0)[1]
+            return found[2] if found is not None else 0
+
+    # ------------------------------------------------------------------------------------------------------ upkeep
+
+    def forget_worker(self, worker: int) -> None:
+        """Take out everything of a dead worker, and write the rest anew."""
+        with self._locked():
+            kept = [entry for entry in self._all() if entry[2] != worker]
+            self._memory[:] = bytes(len(self._memory))
+            self._head[0] = 0
+            for key, kind, owner, epoch, count in kept:
+                index, found = self._find(kind, key, owner if kind == _ADDRESS else 0)
+                if found is None:
+                    self._head[0] += 1
+                    self._write(index, key, kind, owner, epoch, count)
+
+    def __len__(self) -> int:
+        with self._locked():
+            return self._head[0]
+
+    # --------------------------------------------------------------------------------------------------- the entries
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        fcntl.lockf(self._lock_fd, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.lockf(self._lock_fd, fcntl.LOCK_UN)
+
+    def _read(self, index: int) -> tuple[bytes, int, int, int, int]:
+        return _ENTRY.unpack_from(self._memory, index * ENTRY_SIZE)
+
+    def _write(self, index: int, key: bytes, kind: int, worker: int, epoch: int, count: int) -> None:
+        _ENTRY.pack_into(self._memory, index * ENTRY_SIZE, key, kind, worker, epoch & 0xFFFFFFFF, count)
+
+    def _home(self, kind: int, key: bytes, worker: int) -> int:
+        return hash((kind, key, worker)) & (self._entries - 1)
+
+    def _find(self, kind: int, key: bytes, worker: int) -> tuple[int, tuple[bytes, int, int, int, int] | None]:
+        """The entry, or where it would go. `worker` is part of an address's key alone."""
+        index = self._home(kind, key, worker)
+        for _ in range(self._entries):
+            entry = self._read(index)
+            if entry[1] == 0:
+                return index, None
+            if entry[1] == kind and entry[0] == key and (kind == _GUID or entry[2] == worker):
+                return index, entry
+            index = (index + 1) & (self._entries - 1)
+        raise RuntimeError("the shared table has no free entry")  # `_limit` keeps a quarter free
+
+    def _count(self, kind: int, key: bytes, worker: int) -> int:
+        found = self._find(kind, key, worker)[1]
+        return found[4] if found is not None else 0
+
+    def _change(self, kind: int, key: bytes, worker: int, epoch: int, by: int) -> int | None:
+        index, found = self._find(kind, key, worker)
+        count = (found[4] if found is not None else 0) + by
+        if count <= 0:
+            if found is not None:
+                self._delete(index)
+            return 0
+        if found is None and self._head[0] >= self._limit:
+            return None
+        self._head[0] += found is None
+        self._write(index, key, kind, worker, epoch, count)
+        return count
+
+    def _delete(self, index: int) -> None:
+        """Take an entry out and close the gap, so that no probe ends too early."""
+        mask = self._entries - 1
+        gap = index
+        while True:
+            index = (index + 1) & mask
+            key, kind, worker, epoch, count = self._read(index)
+            if kind == 0:
+                break
+            home = self._home(kind, key, worker if kind == _ADDRESS else 0)
+            if (index - home) & mask >= (index - gap) & mask:
+                self._write(gap, key, kind, worker, epoch, count)
+                gap = index
+        self._write(gap, bytes(16), 0, 0, 0, 0)
+        self._head[0] -= 1
+
+    def _all(self) -> Iterator[tuple[bytes, int, int, int, int]]:
+        for index in range(self._entries):
+            entry = self._read(index)
+            if entry[1]:
+                yield entry
