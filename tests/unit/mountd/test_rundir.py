@@ -23,10 +23,15 @@ from mountd.rundir import RunDirectory
 def manager() -> Iterator[subprocess.Popen[bytes]]:
     """A process that looks like a manager, which lasts as long as the test."""
     process = subprocess.Popen(
-        [sys.executable, "-c", "import sys; sys.stdin.read()", "ksmbd.mountd"], stdin=subprocess.PIPE
+        [sys.executable, "-c", "import sys; print(flush=True); sys.stdin.read()", "ksmbd.mountd"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     )
+    assert process.stdout is not None
+    process.stdout.readline()  # from now on its command line is what we gave
     yield process
-    process.communicate()
+    if process.returncode is None:
+        process.communicate()
 
 
 def test_option_environment_default(monkeypatch: pytest.MonkeyPatch) -> None:
