@@ -7,6 +7,7 @@ import hashlib
 import signal
 import socket
 import struct
+from functools import partial
 from typing import Final
 
 from ksmbd import log
@@ -29,6 +30,8 @@ from ksmbd.process.peers import Kind
 from ksmbd.smb.connection import Connection
 from ksmbd.smb.constants import DIALECT_202, DIALECT_210, DIALECT_300, DIALECT_302, DIALECT_311
 from ksmbd.smb.model import Server, ServerSettings
+from ksmbd.smb.open_life import purge_open
+from ksmbd.smb.oplock_break import send_break
 from ksmbd.smb.session_state import SessionState
 from ksmbd.vfs.files import LocalFiles
 from ksmbd.vfs.options import VfsSettings
@@ -158,6 +161,8 @@ class Worker:
             self.daemon,
             loop,
         )
+        table.on_break = partial(send_break, self.server)
+        table.on_purge = partial(purge_open, self.server)
         bounds = limits(settings)
         if settings.workers > 1:
             shared = context.shared
