@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A small table that the workers share: the connections of an address in each worker, and which worker owns a ClientGuid.
+"""A small table that the workers share: the connections of an address in each worker, and who owns a ClientGuid.
 
 It lies in the shared mapping: 32-byte entries, open addressing. Every operation holds a POSIX lock on the state file,
-which the kernel lets go of if its holder dies. What a dead worker left is taken out by the forker, which writes the table
-anew; that repairs a half-made change as well. The table is bounded, since clients fill it before they log on: full, it
-counts and claims nothing more, and says so.
+which the kernel lets go of if its holder dies. What a dead worker left is taken out by the forker, which writes the
+table anew; that repairs a half-made change as well. The table is bounded, since clients fill it before they log on:
+full, it counts and claims nothing more, and says so.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def table_size(connections: int) -> int:
 
 
 class SharedTable:
-    """See the module. All workers are forked from one process and so share Python's hash secret, on which places depend."""
+    """See the module. All workers are forked from one process: places depend on Python's hash secret."""
 
     def __init__(self, memory: memoryview, lock_fd: int) -> None:
         self._memory = memory[HEADER_SIZE:]
@@ -56,7 +56,7 @@ class SharedTable:
     # ---------------------------------------------------------------------------------------------------- addresses
 
     def add_connection(self, address: str, worker: int, epoch: int, workers: int, limit: int) -> bool:
-        """Count a connection in `worker`, unless all workers together have `limit` from `address` already (0: no limit)."""
+        """Count a connection in `worker`, unless all together have `limit` from `address` already (0: no limit)."""
         key = address_key(address)
         with self._locked():
             if limit and sum(self._count(_ADDRESS, key, other) for other in range(1, workers + 1)) >= limit:
@@ -77,7 +77,7 @@ class SharedTable:
     # -------------------------------------------------------------------------------------------------------- GUIDs
 
     def claim(self, guid: bytes, worker: int, epoch: int) -> int:
-        """`worker` has a connection of `guid`. Who owns it: `worker` itself, with one connection more, if nobody did."""
+        """`worker` has a connection of `guid`. The owner: `worker`, with one connection more, if there was none."""
         with self._locked():
             index, found = self._find(_GUID, guid, 0)
             if found is not None and found[2] != worker:

@@ -59,7 +59,7 @@ def serve(context: WorkerContext) -> int:
         return 3
     privileges.drop_worker_privileges()
     life = WorkerLife(context)
-    limits = Limits(max_connections=100, max_ip_connections=int(os.environ.get("MAX_IP", "20")))
+    limits = Limits(max_connections=100, max_ip_connections=int(os.environ.get("MAX_IP", "100")))
     counters = context.counters
     affinity = Affinity(context.shared.table, counters, life.peers, lambda transport: EchoCore(transport, context))
     admission = SharedAdmission(context.shared, context.index, limits)

@@ -67,7 +67,9 @@ def test_a_full_table_refuses_and_recovers(make_table: Callable[[int], SharedTab
 
 @settings(max_examples=40, deadline=None)
 @given(operations=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 11), st.integers(1, 3)), max_size=120))
-def test_behaves_like_a_dictionary(operations: list[tuple[int, int, int]], tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_behaves_like_a_dictionary(
+    operations: list[tuple[int, int, int]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
     with open(tmp_path_factory.getbasetemp() / "table-lock", "w+b") as stream:
         table = SharedTable(memoryview(bytearray(table_size(1))), stream.fileno())
         counts: dict[tuple[str, int], int] = {}
