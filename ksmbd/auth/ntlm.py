@@ -109,6 +109,9 @@ class NtlmAcceptor:
         if message.is_anonymous:
             return await self._anonymous(message)
         _check_lengths(message)
+        is_v2 = len(message.nt_response) >= messages.MIN_V2_RESPONSE
+        # Read before the response is checked: a malformed one is malformed whoever sends it
+        announced = messages.av_flags(message.nt_response[16:]) if is_v2 else 0
         account = message.user
         response = await self._daemon.login(account) if _can_exist(account) else NO_RESPONSE
         known = bool(response.status & USER_OK) and not response.status & REFUSED
@@ -120,7 +123,8 @@ class NtlmAcceptor:
         if session_base is None or not usable:
             return await self._failed(message, known)
         exported = self._exported_key(message, session_base)
-        self._check_mic(message, token, exported)
+        if announced & messages.AV_FLAG_MIC:
+            self._check_mic(message, token, exported)
         identity = self._identity(message, response)
         identity.session_key = exported
         return NtlmResult(identity, crypto.MessageSignatures(message.flags & self._flags, exported))
@@ -163,11 +167,7 @@ class NtlmAcceptor:
         return crypto.rc4(key_exchange_key).update(message.encrypted_session_key)
 
     def _check_mic(self, message: messages.Authenticate, token: bytes, session_key: bytes) -> None:
-        """The MIC over all three messages, where the authenticated blob says that there is one (3.2.5.1.2)."""
-        if len(message.nt_response) < messages.MIN_V2_RESPONSE:
-            return
-        if not messages.av_flags(message.nt_response[16:]) & messages.AV_FLAG_MIC:
-            return
+        """The MIC over all three messages, which the authenticated blob says is there (3.2.5.1.2)."""
         if message.payload_offset < messages.MIC_END or len(token) < messages.MIC_END:
             raise WireError("no room for the MIC that is announced")
         bare = token[: messages.MIC_OFFSET] + bytes(16) + token[messages.MIC_END :]

@@ -67,17 +67,18 @@ def encode_av_pairs(pairs: Sequence[tuple[int, bytes]]) -> bytes:
 def av_flags(blob: bytes) -> int:
     """MsvAvFlags of a client's NTLMv2_CLIENT_CHALLENGE (2.2.2.7), 0 where there are none.
 
-    The blob is authenticated by NTProofStr; pairs that end early are what old clients send, and count as the end.
+    WireError for a pair longer than the blob; one without MsvAvEOL, as old clients send it, ends with its bytes.
     """
     reader = Reader(blob, min(_CLIENT_BLOB_HEADER, len(blob)))
+    flags = 0
     while reader.remaining >= _AV.size:
         kind, size = reader.unpack(_AV)
-        if kind == AV_EOL or size > reader.remaining:
+        if kind == AV_EOL:
             break
         value = Reader(reader.view(size))
-        if kind == AV_FLAGS and size >= 4:
-            return value.u32()
-    return 0
+        if kind == AV_FLAGS:
+            flags = value.u32()
+    return flags
 
 
 def challenge_message(flags: int, target: str, challenge: bytes, target_info: bytes) -> bytes:

@@ -337,6 +337,16 @@ MALFORMED = {
 }
 
 
+def test_a_client_blob_with_lying_pairs_is_malformed_whoever_sends_it() -> None:
+    exchange, client = acceptor(), Client()
+    challenge = exchange.step(client.negotiate()).result().token
+    size = struct.unpack_from("<H", challenge, 40)[0]
+    place = struct.unpack_from("<I", challenge, 44)[0]
+    info = b"\x11\xa2\x08\x81" + challenge[place + 4 : place + size]
+    token = client.authenticate(challenge[:place] + info + challenge[place + size :])
+    assert status_of(exchange.step(token).result) == STATUS_INVALID_PARAMETER
+
+
 @pytest.mark.parametrize("name", MALFORMED)
 def test_a_malformed_authenticate_message(name: str) -> None:
     exchange, client = acceptor(V1_ALLOWED), Client()
@@ -371,5 +381,17 @@ def test_any_second_token_gives_an_answer_or_ntstatus(data: st.DataObject) -> No
 
 @given(st.binary(max_size=100))
 def test_av_pairs_of_any_bytes(blob: bytes) -> None:
-    assert messages.av_flags(blob) >= 0
-    assert messages.av_flags(bytes(28) + struct.pack("<HHI", 6, 4, 2) + blob) == 2
+    for data in (blob, bytes(28) + struct.pack("<HHI", 6, 4, 2) + blob):
+        try:
+            assert messages.av_flags(data) >= 0
+        except NtStatusError as error:
+            assert error.status == STATUS_INVALID_PARAMETER
+
+
+def test_av_pairs_end_where_they_end() -> None:
+    flags = struct.pack("<HHI", 6, 4, 2)
+    for tail in (bytes(4), b"", b"\1\0", struct.pack("<HH2s", 1, 2, b"xx") + bytes(8), bytes(4) + b"\1\0\xff\xff"):
+        assert messages.av_flags(bytes(28) + flags + tail) == 2
+    assert messages.av_flags(bytes(28) + bytes(4) + flags) == 0
+    for lie in (struct.pack("<HH", 6, 5) + bytes(4), struct.pack("<HH", 1, 0xFFFF), struct.pack("<HHH", 6, 2, 2)):
+        assert status_of(lambda lie=lie: messages.av_flags(bytes(28) + lie)) == STATUS_INVALID_PARAMETER  # type: ignore[misc]
