@@ -20,7 +20,7 @@ from ksmbd.smb.constants import (
     NEGOTIATE,
     SESSION_SETUP,
 )
-from ksmbd.smb.header import HEADER_SIZE, HEADROOM, Header, error_body, write_header
+from ksmbd.smb.header import HEADER_SIZE, HEADROOM, SIGNATURE_OFFSET, Header, error_body, write_header
 from ksmbd.smb.model import Session
 from ksmbd.smb.ports import FileSpan
 from ksmbd.smb.request import Body, Chain, Reply, Request
@@ -188,13 +188,20 @@ class CompoundRun:
             async_id=request.async_id, session_id=session_id, tree_id=tree_id,
         )  # fmt: skip
         self.last_start = start
-        self.sign_last = self._signing_session(request, reply.status)
+        self.sign_last = self._signing_session(request)
+        if self.sign_last is None and header.flags & FLAGS_SIGNED and not request.sealed:
+            # An error from before there was a key to sign with. Windows echoes flag and signature, and there are clients
+            # that take a reply without the flag for a forgery.
+            self.frame[start + 16] |= FLAGS_SIGNED
+            self.frame[start + SIGNATURE_OFFSET : start + HEADER_SIZE] = header.signature
         self._after(request, reply)
 
-    def _signing_session(self, request: Request, status: int) -> Session | None:
+    def _signing_session(self, request: Request) -> Session | None:
         """Whose key signs this reply, if it is to be signed (MS-SMB2 3.3.4.1.1): an encrypted one never is."""
         session = request.session_
-        if session is None or request.sealed or (request.header.command == NEGOTIATE):
+        if session is None or request.sealed or request.header.command == NEGOTIATE:
+            return None
+        if self.connection.signer_of(session) is None:
             return None
         if request.header.command == SESSION_SETUP:
             return session if request.sign_reply else None

@@ -159,6 +159,9 @@ def _new_binding(request: Request) -> Exchange:
     session = server.sessions.get(header.session_id)
     if session is None:
         raise NtStatusError(STATUS_USER_SESSION_DELETED)
+    # What refuses a signed binding is signed with the key that the client has
+    request.session_ = session
+    request.sign_reply = bool(header.flags & c.FLAGS_SIGNED)
     # A session signed with AES-GMAC takes channels with AES-GMAC alone, and the other way round
     if session.signing_algorithm != connection.signing_algorithm:
         if session.signing_algorithm == c.SIGNING_AES_GMAC:
