@@ -123,9 +123,8 @@ def test_extra_attributes_ride_along() -> None:
 
 
 def test_rows_and_addresses() -> None:
-    parcel = Parcel(
-        Event.LIST_RESPONSE, numbers={Attribute.HANDLE: 3}, rows=[{"a": "1", "b": ""}, {"c": "é"}], addresses=["::1:445", "x"]
-    )
+    rows = [{"a": "1", "b": ""}, {"c": "é"}]
+    parcel = Parcel(Event.LIST_RESPONSE, numbers={Attribute.HANDLE: 3}, rows=rows, addresses=["::1:445", "x"])
     got = decode(encode(parcel))
     assert (got.handle, got.rows, got.addresses) == (3, parcel.rows, parcel.addresses)
 

@@ -79,10 +79,10 @@ class Transport:
     def get_remote_host(self) -> str:
         return "server"
 
-    def send(self, data: bytes, forceWriteAndx: int = 0, forceRecv: int = 0) -> None:  # noqa: N803
+    def send(self, data: bytes, forceWriteAndx: int = 0, forceRecv: int = 0) -> None:
         self.pipe.write(data)
 
-    def recv(self, forceRecv: int = 0, count: int = 0) -> bytes:  # noqa: N803
+    def recv(self, forceRecv: int = 0, count: int = 0) -> bytes:
         whole, more = b"", True
         while more:
             found = self.pipe.read(self.chunk)
