@@ -178,8 +178,6 @@ class NtlmAcceptor:
     # --------------------------------------------------------------------------------------------- anonymous and guest
 
     async def _anonymous(self, message: messages.Authenticate) -> NtlmResult:
-        if self._settings.restrict_anonymous >= 2:
-            raise NtStatusError(STATUS_ACCESS_DENIED, "anonymous sessions are not allowed")
         response = await self._daemon.login("")
         if not response.status & USER_OK or response.status & REFUSED:
             raise NtStatusError(STATUS_ACCESS_DENIED, "anonymous sessions are not allowed")
