@@ -148,7 +148,9 @@ def test_longest_payload() -> None:
         encode(Parcel(Event.RPC_REQUEST, fields={"payload": bytes(room + 1)}))
 
 
-def _message(attributes: bytes, command: int = Event.LOGIN_REQUEST, length: int | None = None, version: int = 1) -> bytes:
+def _message(
+    attributes: bytes, command: int = Event.LOGIN_REQUEST, length: int | None = None, version: int = 1
+) -> bytes:
     size = 20 + len(attributes) if length is None else length
     return struct.pack("=IHHIIBBH", size, MESSAGE_TYPE, 0, 0, 0, command, version, 0) + attributes
 
@@ -189,8 +191,10 @@ def test_no_bytes_raise_anything_else(data: bytes) -> None:
             pass
 
 
-@given(st.dictionaries(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])),
-                       st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), max_size=5))  # fmt: skip
+TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
+
+
+@given(st.dictionaries(TEXTS, TEXTS, max_size=5))
 def test_options_survive(options: dict[str, str]) -> None:
     assert decode(encode(Parcel(Event.SETTINGS, options=options))).options == options
 

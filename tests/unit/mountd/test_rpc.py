@@ -50,7 +50,9 @@ class View:
         self.users = FakeUsers()
 
 
-def pipe(account: str = "bob", restricted: bool = False, interface: Interface = srvsvc.INTERFACE, view: View | None = None) -> Pipe:
+def pipe(
+    account: str = "bob", restricted: bool = False, interface: Interface = srvsvc.INTERFACE, view: View | None = None
+) -> Pipe:
     return Pipe(interface, Caller(view or View(), account, restricted))
 
 
@@ -100,7 +102,9 @@ def client(p: Pipe, module: Any = srvs) -> Any:
     return dce
 
 
-def share_enum(dce: Any, level: int, preferred: int = 0xFFFFFFFF, resume: int | None = None, sticky: bool = False) -> Any:
+def share_enum(
+    dce: Any, level: int, preferred: int = 0xFFFFFFFF, resume: int | None = None, sticky: bool = False
+) -> Any:
     request = srvs.NetrShareEnumSticky() if sticky else srvs.NetrShareEnum()
     request["ServerName"] = "\\\\server\0"
     request["InfoStruct"]["Level"] = level
@@ -205,7 +209,8 @@ def test_remote_tod(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(srvsvc.time, "time_ns", lambda: 1_700_000_000 * 10**9 + 370_000_000)
     info = srvs.hNetrRemoteTOD(client(pipe()))["BufferPtr"]
     assert (info["tod_elapsedt"], info["tod_hunds"]) == (1_700_000_000, 37)
-    assert [info[f"tod_{n}"] for n in ("year", "month", "day", "hours", "mins", "secs", "weekday")] == [2023, 11, 14, 22, 13, 20, 2]
+    names = ("year", "month", "day", "hours", "mins", "secs", "weekday")
+    assert [info[f"tod_{name}"] for name in names] == [2023, 11, 14, 22, 13, 20, 2]
 
 
 def busy_view() -> View:
@@ -265,7 +270,11 @@ def test_wksta_get_info(level: int, account: str) -> None:
         assert info["wki102_logged_on_users"] == 2
 
 
-@pytest.mark.parametrize("level, account, restricted, error", [(101, "", True, 5), (102, "bob", False, 5), (99, "ann", False, 124)])
+@pytest.mark.parametrize("level, account, restricted, error", [
+    (101, "", True, 5),
+    (102, "bob", False, 5),
+    (99, "ann", False, 124),
+])  # fmt: skip
 def test_wksta_get_info_errors(level: int, account: str, restricted: bool, error: int) -> None:
     p = bound(pipe(account, restricted, wkssvc.INTERFACE), wkssvc.INTERFACE.syntax)
     assert call(p, 0, struct.pack("<II", 0, level))[-4:] == struct.pack("<I", error)
@@ -279,7 +288,8 @@ def bind(
 ) -> bytes:
     body = struct.pack("<HHIBBH", xmit, recv, 0, len(contexts), 0, 0)
     for number, abstract, transfers in contexts:
-        body += struct.pack("<HBB", number, len(transfers), 0) + abstract.encode() + b"".join(t.encode() for t in transfers)
+        body += struct.pack("<HBB", number, len(transfers), 0) + abstract.encode()
+        body += b"".join(transfer.encode() for transfer in transfers)
     return pdu.encode(Ptype(ptype), pdu.WHOLE, 1, body)
 
 
@@ -315,7 +325,8 @@ def results(ack: bytes) -> list[tuple[int, int, bytes]]:
     return [struct.unpack_from("<HH20s", ack, offset + 4 + 24 * i) for i in range(count)]
 
 
-FEATURES = Syntax(uuid.UUID(bytes_le=uuid.UUID("6cb71c2c-9812-4540-0000-000000000000").bytes_le[:8] + b"\3" + bytes(7)), 1)
+_PREFIX = uuid.UUID("6cb71c2c-9812-4540-0000-000000000000").bytes_le[:8]
+FEATURES = Syntax(uuid.UUID(bytes_le=_PREFIX + b"\3" + bytes(7)), 1)
 OTHER = Syntax(uuid.UUID(int=7), 1)
 
 

@@ -140,7 +140,8 @@ def test_share_as_the_engine_sees_it() -> None:
     assert (share.force_create_mode, share.force_directory_mode) == (0o004, 0o005)
     assert (share.encrypt, share.is_pipe, share.force_uid, share.force_gid) == (True, False, None, None)
     wanted = ShareFlag.AVAILABLE | ShareFlag.READONLY | ShareFlag.BROWSEABLE | ShareFlag.STORE_DOS_ATTRS
-    wanted |= ShareFlag.OPLOCKS | ShareFlag.HIDE_DOT_FILES | ShareFlag.STREAMS | ShareFlag.ACL_XATTR | ShareFlag.CROSSMNT
+    wanted |= ShareFlag.OPLOCKS | ShareFlag.HIDE_DOT_FILES | ShareFlag.CROSSMNT
+    wanted |= ShareFlag.STREAMS | ShareFlag.ACL_XATTR
     assert share.flags == wanted
     assert share.options["change notify"] == "no"
     assert share.options["hide files"] == "/hide me/"
