@@ -46,6 +46,9 @@ _COPY_RESPONSE: Final = Struct("<III")
 _DUPLICATE: Final = Struct("<QQqqq")
 """SourceFileID, SourceFileOffset, TargetFileOffset, ByteCount (MS-FSCC 2.3.7.2)."""
 
+_MAX_SIZE: Final = (1 << 63) - 1
+"""Of a file, in bytes."""
+
 WRITE_BREAK: Final = BreakKind(lose_read=True, lose_write=True, lose_handle=False)
 
 
@@ -117,6 +120,8 @@ def _copy_one(control: Control, source: Open, source_offset: int, target_offset:
     try:
         if source_offset + length > source_file.info().end_of_file:
             return STATUS_INVALID_VIEW_SIZE, 0
+        if target_offset + length > _MAX_SIZE:
+            return STATUS_INVALID_PARAMETER, 0
         table.check_io(ref_of(source), source_offset, length, False)
         table.check_io(control.ref, target_offset, length, True)
         while written < length:

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from ksmbd.smb.constants import FILE_OPEN, FILE_OPEN_REPARSE_POINT, FILE_READ_ATTRIBUTES
 from ksmbd.smb.create_names import Name, check_stream, parse_name
+from ksmbd.smb.patterns import fold
 from ksmbd.smb.ports import CreateIntent, File, FileKey
 from ksmbd.smb.reader import Reader, decode_utf16
 from ksmbd.smb.set_query import Change
@@ -103,6 +104,8 @@ async def _rename(change: Change, name: str, replace: bool, posix: bool) -> None
     path = _parse_path(name, change.open.is_posix).path
     if path == file.path:
         return
+    if file.is_directory and fold(path).startswith(fold(file.path) + "\\"):
+        raise NtStatusError(STATUS_INVALID_PARAMETER, "a directory into itself")
     target = _existing(change, path)
     if target is not None and not replace:
         raise NtStatusError(STATUS_OBJECT_NAME_COLLISION)
