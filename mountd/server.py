@@ -152,6 +152,10 @@ class Server:
             signal.SIGUSR1: self._list,
         }
         self.loop.on_signals(calls, ignored=(signal.SIGPIPE, signal.SIGUSR2))
+        if self.options.verbose:
+            log.info(f"configuration {self.options.config}, {len(self.desk.configuration.shares)} shares")
+            log.info(f"users {self.options.pwddb}, {len(self.desk.accounts)} of them")
+            log.info(f"run directory {self.options.rundir.path}, state directory {self.options.statedir}")
         self._start_engine()
         self.loop.run()
         self.loop.close()

@@ -19,7 +19,13 @@ from processes import Process
 from ksmbd.ipc.channel import NETLINK_USERSOCK, Channel, PeerGone, make_pair
 from ksmbd.ipc.codec import Parcel, encode
 from ksmbd.ipc.constants import Event
-from mountd.accounts import Account, Accounts, nt_hash, save
+from ksmbd.ipc.settings import EngineSettings
+from mountd import config
+from mountd import engine as engine_module
+from mountd.accounts import Account, Accounts, load, nt_hash, save
+from mountd.desk import Desk
+from mountd.engine import Engine
+from mountd.loop import Loop
 
 COMMAND = [sys.executable, os.path.join(os.path.dirname(__file__), "mountd_with_fake_engine.py")]
 CONFIG = """[global]
@@ -295,3 +301,27 @@ def test_full_receiver_loses_nothing() -> None:
     finally:
         peer.close()
         ours.close()
+
+
+def test_engine_that_does_not_stop_is_killed(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SHUTTING_DOWN, then SIGTERM, then SIGKILL; with short times, since this engine obeys neither of the first two."""
+    monkeypatch.setattr(engine_module, "ORDERLY_SECONDS", 0.05)
+    monkeypatch.setattr(engine_module, "TERM_SECONDS", 0.05)
+    (site.rundir / "engine.do").write_text("deaf")
+    fake = [sys.executable, os.path.join(os.path.dirname(__file__), "fake_engine.py")]
+    loop = Loop()
+    desk = Desk(config.load(site.config), load(str(site.pwddb)), on_listening=lambda addresses: engine.stop())
+    settings = EngineSettings(workers=1)
+    engine = Engine(loop, settings, str(site.rundir), str(site.folder), desk.answer, desk.refused, fake)
+    ended: list[int] = []
+
+    def end(status: int) -> None:
+        ended.append(status)
+        loop.stop()
+
+    engine.on_exit = end
+    engine.start()
+    loop.run()
+    loop.close()
+    assert ended == [-signal.SIGKILL]
+    assert not engine.running
