@@ -9,6 +9,7 @@ of the receiver that it is meant for: what a dead worker did not read, its succe
 from __future__ import annotations
 
 import array
+import errno
 import os
 import socket
 import struct
@@ -25,6 +26,9 @@ QUEUE_MAX: Final = 4096
 """Messages that wait for a receiver that does not read."""
 _BUFFER: Final = 4 << 20
 _MAX_FDS: Final = 16
+_ANCILLARY: Final = socket.CMSG_SPACE(_MAX_FDS * 4)
+RETRY: Final = 0.005
+"""Seconds until a full inbox is tried again."""
 _PER_TURN: Final = 64
 _SO_SNDBUFFORCE: Final = 32
 
@@ -108,7 +112,7 @@ class Peers:
             if self._send(worker, record, fds):
                 return True
             waiting = self._waiting[worker] = deque()
-            self._loop.add_writer(self._inboxes.writers[worker].fileno(), lambda: self._writable(worker))
+            self._wait_writable(worker)
         elif len(waiting) >= QUEUE_MAX:
             return False
         waiting.append((record, [os.dup(fd) for fd in fds]))
@@ -134,27 +138,44 @@ class Peers:
             self._inboxes.writers[worker].sendmsg([record], ancillary)
         except (BlockingIOError, InterruptedError):
             return False
+        except OSError as error:
+            if error.errno != errno.ENOBUFS:
+                raise
+            return False  # the system is short of memory for it
         return True
+
+    def _wait_writable(self, worker: int) -> None:
+        self._loop.add_writer(self._inboxes.writers[worker].fileno(), lambda: self._writable(worker))
+
+    def _retry(self, worker: int) -> None:
+        if worker in self._waiting:
+            self._wait_writable(worker)
 
     def _writable(self, worker: int) -> None:
         waiting = self._waiting[worker]
+        writer = self._inboxes.writers[worker].fileno()
         while waiting:
             record, fds = waiting[0]
             if not self._send(worker, record, fds):
+                # Writable, and yet not: not enough room for this one, or no memory. Asking at once again would spin.
+                self._loop.remove_writer(writer)
+                self._loop.call_later(RETRY, lambda: self._retry(worker))
                 return
             waiting.popleft()
             _close(fds)
         del self._waiting[worker]
-        self._loop.remove_writer(self._inboxes.writers[worker].fileno())
+        self._loop.remove_writer(writer)
 
     def _readable(self) -> None:
         reader = self._inboxes.readers[self._own]
         for _ in range(_PER_TURN):
             try:
-                size = MESSAGE_MAX + _HEADER.size
-                data, fds, flags, _ = socket.recv_fds(reader, size, _MAX_FDS, socket.MSG_CMSG_CLOEXEC)
+                data, ancillary, flags, _ = reader.recvmsg(
+                    MESSAGE_MAX + _HEADER.size, _ANCILLARY, socket.MSG_CMSG_CLOEXEC
+                )
             except (BlockingIOError, InterruptedError):
                 return
+            fds = _descriptors(ancillary)
             if len(data) < _HEADER.size or flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
                 _close(fds)
                 continue
@@ -167,6 +188,14 @@ class Peers:
                 handler(sender, data[_HEADER.size :], fds)
             except Exception as error:  # noqa: BLE001 - one message must not keep the others from being read
                 log.exception(f"unexpected {type(error).__name__} for a message of {sender}", error)
+
+
+def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
+    fds = array.array("i")
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
+    return list(fds)
 
 
 def _close(fds: Sequence[int]) -> None:

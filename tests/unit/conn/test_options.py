@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from ksmbd.conn.options import ANY, BindTarget, bind_targets, listening_text, open_listener, plain_address
+
+
+def test_everywhere_without_interfaces() -> None:
+    assert bind_targets([]) == list(ANY)
+
+
+def test_interfaces_addresses_and_masks() -> None:
+    assert bind_targets(["lo", "127.0.0.1/8", "127.0.0.1", "::1"]) == [
+        BindTarget(socket.AF_INET, "0.0.0.0", "lo"),
+        BindTarget(socket.AF_INET6, "::", "lo"),
+        BindTarget(socket.AF_INET, "127.0.0.1"),
+        BindTarget(socket.AF_INET6, "::1"),
+    ]
+
+
+@pytest.mark.parametrize("word", ["nosuch0", "300.1.1.1", "127.0.0.1/40", "::1%", ""])
+def test_what_is_neither(word: str) -> None:
+    with pytest.raises(ValueError, match="neither an interface"):
+        bind_targets([word])
+
+
+def test_plain_addresses() -> None:
+    assert plain_address("::ffff:10.0.0.1") == "10.0.0.1"
+    assert plain_address("fe80::1%eth0") == "fe80::1"
+    assert plain_address("::ffff:0:1") == "::ffff:0:1"
+
+
+def test_accepted_sockets_inherit_the_options() -> None:
+    """Set on the listener alone: Linux copies them to what it accepts."""
+    with open_listener(BindTarget(socket.AF_INET, "127.0.0.1"), 0) as listener:
+        assert listening_text(listener).startswith("127.0.0.1:")
+        with socket.create_connection(listener.getsockname()):
+            listener.setblocking(True)
+            accepted, _ = listener.accept()
+            with accepted:
+                assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+                assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+                assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
+                assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 120_000

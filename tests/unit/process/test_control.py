@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The control files, with the loop run by hand."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ksmbd import debug
+from ksmbd.conn.loop import Loop
+from ksmbd.process.control import FOLDER, ControlFiles, Feature
+from ksmbd.process.shared import WorkerStats
+
+STATS = WorkerStats(1, 42, 1, 2, 3, 4, 5, 6, 7, 8, 9)
+
+
+class Desk:
+    def __init__(self, rundir: Path) -> None:
+        self.loop = Loop()
+        self.killed = 0
+        self.stats = [STATS]
+        self.folder = rundir / FOLDER
+        features = [Feature("steer", False, "no BPF"), Feature("sendfile", True, "")]
+        self.files = ControlFiles(str(rundir), self.loop, lambda: self.stats, features, self._kill)
+
+    def _kill(self) -> None:
+        self.killed += 1
+
+    def write(self, name: str, text: str) -> str:
+        (self.folder / name).write_text(text)
+        self.loop.run_once(wait=False)
+        return self.read(name)
+
+    def read(self, name: str) -> str:
+        return (self.folder / name).read_text()
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    debug.mask[0] = 0
+    desk = Desk(tmp_path)
+    yield desk
+    desk.loop.close()
+    debug.mask[0] = 0
+
+
+def test_debug_toggles(desk: Desk) -> None:
+    assert desk.read("debug") == "smb auth vfs oplock ipc conn rdma\n"
+    assert desk.write("debug", "rdma\n") == "smb auth vfs oplock ipc conn [rdma]\n"
+    assert desk.write("debug", "smb") == "[smb] auth vfs oplock ipc conn [rdma]\n"
+    assert debug.mask[0] == debug.SMB | debug.RDMA
+    assert desk.write("debug", "smb") == "smb auth vfs oplock ipc conn [rdma]\n"
+    assert desk.write("debug", "all") == "[smb] [auth] [vfs] [oplock] [ipc] [conn] [rdma]\n"
+    assert desk.write("debug", "all") == "smb auth vfs oplock ipc conn rdma\n"
+
+
+@pytest.mark.parametrize("text", ["", "SMB", "smb auth", "nothing", "\0\xff", "x" * 5000])
+def test_what_is_no_component_changes_nothing(desk: Desk, text: str) -> None:
+    desk.write("debug", "vfs")
+    assert desk.write("debug", text) == "smb auth [vfs] oplock ipc conn rdma\n"
+
+
+def test_the_listing_written_back_changes_nothing(desk: Desk) -> None:
+    text = desk.write("debug", "vfs")
+    assert desk.write("debug", text) == text
+
+
+def test_a_file_that_was_replaced_or_removed(desk: Desk, tmp_path: Path) -> None:
+    (tmp_path / "new").write_text("conn")
+    (tmp_path / "new").rename(desk.folder / "debug")
+    desk.loop.run_once(wait=False)
+    assert desk.read("debug") == "smb auth vfs oplock ipc [conn] rdma\n"
+    (desk.folder / "debug").unlink()
+    assert desk.write("debug", "conn") == "smb auth vfs oplock ipc conn rdma\n"
+
+
+def test_kill_server(desk: Desk) -> None:
+    assert stat.S_IMODE((desk.folder / "kill_server").stat().st_mode) == 0o200
+    (desk.folder / "kill_server").write_text("soft")
+    desk.loop.run_once(wait=False)
+    assert desk.killed == 0
+    (desk.folder / "kill_server").write_text("hard\n")
+    desk.loop.run_once(wait=False)
+    assert desk.killed == 1
+
+
+def test_stats_are_text_and_json(desk: Desk) -> None:
+    desk.stats = [STATS, STATS]
+    text = desk.write("stats", "now")
+    assert "connections: 4\n" in text and "requests: 10\n" in text
+    assert "ksmbd/1: pid 42, started 1, connections 2" in text
+    workers = json.loads(desk.read("stats.json"))["workers"]
+    assert [worker["bytes_sent"] for worker in workers] == [7, 7]
+
+
+def test_features(desk: Desk) -> None:
+    assert desk.read("features") == "steer off no BPF\nsendfile on\n"
+    desk.files.set_features([Feature("steer", True, "")])
+    assert desk.read("features") == "steer on\n"
+
+
+def test_files_go_when_it_ends(desk: Desk) -> None:
+    desk.files.close()
+    assert os.listdir(desk.folder) == []
+
+
+def test_a_link_in_place_of_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / FOLDER).mkdir(parents=True)
+    (tmp_path / "elsewhere").write_text("precious")
+    (tmp_path / FOLDER / "debug").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError):
+        Desk(tmp_path)
+    assert (tmp_path / "elsewhere").read_text() == "precious"

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+from __future__ import annotations
+
+from ksmbd.ipc.constants import GlobalFlag
+from ksmbd.ipc.settings import EngineSettings
+from ksmbd.process.forker import descriptors_needed
+from ksmbd.process.worker import auth_settings, limits, oplock_settings, server_guid, server_settings
+
+
+def test_settings_reach_the_rooms() -> None:
+    settings = EngineSettings(
+        flags=GlobalFlag.SMB2_LEASES | GlobalFlag.SMB3_MULTICHANNEL,
+        signing="mandatory",
+        min_prot="SMB2_02",
+        max_prot="SMB3_02",
+        netbios_name="BOX",
+        deadtime=15,
+        max_connections=7,
+        max_ip_connections=3,
+        smb2_max_read=1 << 20,
+        options={
+            "ntlm auth": "disabled",
+            "smb3 encryption": "mandatory",
+            "kerberos support": "yes",
+            "restrict anonymous": "2",
+        },
+    )
+    server = server_settings(settings, 3)
+    assert (server.min_dialect, server.max_dialect) == (0x0202, 0x0302)
+    assert server.signing_required and server.leases and server.multichannel and not server.durable_handles
+    assert (server.encryption, server.max_read, server.worker, server.netbios_name) == ("mandatory", 1 << 20, 3, "BOX")
+    bounds = limits(settings)
+    assert (bounds.deadtime, bounds.max_connections, bounds.max_ip_connections) == (900, 7, 3)
+    auth = auth_settings(settings)
+    assert (auth.ntlm_auth, auth.kerberos, auth.restrict_anonymous) == ("disabled", True, 2)
+    assert oplock_settings(settings).leases and not oplock_settings(settings).durable
+    assert descriptors_needed(settings) > settings.file_max + settings.max_connections
+
+
+def test_encryption_off_goes_before_the_option() -> None:
+    settings = EngineSettings(flags=GlobalFlag.SMB2_ENCRYPTION_OFF, options={"smb3 encryption": "enabled"})
+    assert server_settings(settings, 1).encryption == "disabled"
+
+
+def test_server_guid_is_the_machines() -> None:
+    assert server_guid((1, 2, 3)) == server_guid((1, 2, 3)) != server_guid((1, 2, 4))
+    assert len(server_guid((0, 0, 0))) == 16
