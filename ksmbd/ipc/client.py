@@ -101,9 +101,8 @@ class NetlinkDaemon:
         """`sessions`, `files` or `connections` of this process, a row each."""
 
     def start(self) -> None:
-        """Drop what a predecessor on this socket was sent, say hello, begin the heartbeat."""
-        while sum(1 for _ in self._channel.receive()):
-            pass
+        """Say hello and begin the heartbeat. What waits on the socket is read later: a predecessor's answers find nobody,
+        and what mountd has told this process meanwhile (SHUTTING_DOWN, RELOAD) counts."""
         self._post(Parcel(Event.HELLO, numbers={Attribute.PID: os.getpid()}))
         self._arm_heartbeat()
 

@@ -261,6 +261,18 @@ def test_handles_do_not_meet_a_predecessors() -> None:
     assert len({Bench().daemon._next_handle for _ in range(5)}) == 5
 
 
+def test_what_came_before_the_start_counts() -> None:
+    """A stop in the middle of the engine's start is not lost, a predecessor's answer is nobody's."""
+    channel = FakeChannel()
+    channel.incoming = [Parcel(Event.LOGIN_RESPONSE, fields={"handle": 5}), Parcel(Event.SHUTTING_DOWN)]
+    daemon = NetlinkDaemon(channel, FakeClock())  # type: ignore[arg-type]
+    stops: list[int] = []
+    daemon.on_shutdown = lambda: stops.append(1)
+    daemon.start()
+    daemon.on_readable()
+    assert stops == [1]
+
+
 def test_wrong_kind_of_answer_is_ignored() -> None:
     bench = Bench()
     future = bench.daemon.login("u")
