@@ -48,7 +48,7 @@ from ksmbd.smb.status import (
     STATUS_SHARING_VIOLATION,
     NtStatusError,
 )
-from ksmbd.smb.waiting import Future
+from ksmbd.smb.waiting import Cancelled, Future
 
 DOORBELL = struct.Struct("<QQ")
 """The message to another worker: something is in this file's outbox (device, inode)."""
@@ -360,7 +360,7 @@ class LocalOpenTable:
                 if done is not None:
                     try:
                         done.result()
-                    except NtStatusError as error:
+                    except (NtStatusError, Cancelled) as error:
                         whole.set_error(error)
                         return
                 if not steps:

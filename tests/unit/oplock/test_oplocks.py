@@ -9,6 +9,7 @@ import pytest
 from ksmbd.oplock.settings import OplockSettings
 from ksmbd.smb import constants
 from ksmbd.smb.ports import BreakKind
+from ksmbd.smb.waiting import Cancelled
 
 from .world import STAT, World, answer
 
@@ -304,3 +305,18 @@ def test_a_rename_under_a_folder_open_for_deletion_is_a_sharing_violation() -> N
     assert answer(client.table.check_rename(ref, None)) == "STATUS_SHARING_VIOLATION"
     client.table.close(folder)
     assert answer(client.table.check_rename(ref, None)) == "ok"
+
+
+def test_a_rename_that_waits_can_be_cancelled() -> None:
+    world = World()
+    client = world.client("a")
+    source, _ = client.open(1, access=ALL)
+    client.open(2, lease="RH", key="k")
+    rename = client.table.check_rename(source, (1, 2))
+    assert answer(rename) == "wait"
+    rename.cancel()
+    with pytest.raises(Cancelled):
+        rename.result()
+    record = world.store.peek((1, 2))
+    assert record is not None
+    assert record.waiters == []
