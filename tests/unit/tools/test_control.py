@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""ksmbd.control: what it asks of a running daemon, and what it says without one."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from ksmbd.tools import control
+from toolbench import Engine, Manager, Place
+
+
+@pytest.mark.parametrize("argv", [["-s"], ["-r"], ["-l"], ["-d", "smb"], ["--features"]])
+def test_without_a_daemon_every_action_is_one_line(place: Place, argv: list[str]) -> None:
+    assert "ksmbd.mountd does not run in" in place.fails("control", *argv)
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([], "give one of"),
+        (["-s", "-r"], "give one of"),
+        (["-c", "x"], "unexpected argument 'x'"),
+        (["-d", "nfs"], "no component 'nfs': allowed is all, smb, auth"),
+    ],
+)
+def test_refusals(place: Place, argv: list[str], message: str) -> None:
+    assert message in place.fails("control", *argv)
+
+
+def test_shutdown_waits_for_the_end(place: Place, manager: Manager) -> None:
+    assert place.call("control", "-s").status == 0
+    assert manager.line() == "terminated"
+    assert manager.process.wait() == 0
+
+
+def test_reload(place: Place, manager: Manager) -> None:
+    assert place.call("control", "--reload").status == 0
+    assert manager.line() == "reloaded"
+
+
+def test_list(place: Place, manager: Manager) -> None:
+    outcome = place.call("control", "-l")
+    assert outcome.out.splitlines() == [
+        "SHARE  ACCESS         PATH  COMMENT",
+        "data   write, guests  /srv  Our data",
+    ]
+    assert json.loads(place.call("control", "-l", "--json").out)["shares"][0]["name"] == "data"
+    assert [name for name in os.listdir(place.rundir.path) if "fifo" in name] == []
+
+
+def test_a_fifo_left_behind_does_not_matter(place: Place, manager: Manager) -> None:
+    os.mkfifo(place.rundir.fifo(manager.process.pid))
+    assert place.call("control", "-l").status == 0
+
+
+def test_debug_toggles(place: Place, engine: Engine) -> None:
+    assert place.call("control", "-d", "smb").out == "[smb] auth vfs oplock ipc conn rdma\n"
+    assert place.call("control", "--debug=rdma").out == "[smb] auth vfs oplock ipc conn [rdma]\n"
+    assert place.call("control", "-dsmb").out == "smb auth vfs oplock ipc conn [rdma]\n"
+    assert place.call("control", "-d", "all").out == "[smb] [auth] [vfs] [oplock] [ipc] [conn] [rdma]\n"
+    assert place.call("control", "-d", "all").out == "smb auth vfs oplock ipc conn rdma\n"
+
+
+def test_an_engine_that_does_not_answer(place: Place, manager: Manager, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.makedirs(place.rundir.control)
+    Path(place.rundir.debug).write_text("smb auth vfs oplock ipc conn rdma\n")
+    monkeypatch.setattr(control, "ANSWER_SECONDS", 0.01)
+    assert "did not answer" in place.fails("control", "-d", "smb")
+
+
+def test_an_engine_that_is_not_up(place: Place, manager: Manager) -> None:
+    assert "the engine is not up yet" in place.fails("control", "-d", "smb")
+    assert "the engine is not up yet" in place.fails("control", "--features")
+
+
+def test_features(place: Place, manager: Manager) -> None:
+    os.makedirs(place.rundir.control)
+    Path(place.rundir.features).write_text("openat2 on\nsteer off bpf = no\n")
+    assert place.call("control", "--features").out == "openat2 on\nsteer off bpf = no\n"
+    assert json.loads(place.call("control", "--features", "--json").out) == {
+        "features": [{"name": "openat2", "on": True, "why": ""}, {"name": "steer", "on": False, "why": "bpf = no"}]
+    }
+
+
+def test_version(place: Place) -> None:
+    assert re.fullmatch(r"ksmbd version : \d+\.\d+\.\d+\n", place.call("control", "-c").out)
+
+
+def test_signals_are_not_sent_to_a_stranger(place: Place) -> None:
+    """A lock file whose number another program has by now: nobody is stopped."""
+    stranger = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+    Path(place.rundir.lock).write_text(str(stranger.pid))
+    place.fails("control", "-s")
+    assert not place.rundir.notify(signal.SIGTERM)
+    stranger.communicate()
+    assert stranger.returncode == 0
