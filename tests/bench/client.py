@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A small SMB 3.1.1 client that logs on, then hands its socket and frames made beforehand to smbload.
+
+It speaks to any server: the log-on is pyspnego's NTLM, keys and protection are ksmbd.auth's (the wire is symmetric).
+"""
+from __future__ import annotations
+
+import os
+import socket
+from struct import Struct, pack, unpack_from
+
+import spnego
+
+from ksmbd.auth.keys import derive_keys
+from ksmbd.auth.security import CryptoSecurity
+from ksmbd.auth.settings import AuthSettings
+from ksmbd.smb import constants as c
+from ksmbd.smb.header import HEADER_SIZE, HEADROOM, SYNC_HEADER
+from ksmbd.smb.ports import Sealer, Signer
+from ksmbd.smb.preauth import INITIAL_HASH, preauth_update
+
+_CREATE = Struct("<HBBIQQIIIIIHHII")
+_IO = Struct("<HBBIQ16sIIIHH")
+
+
+class BenchError(Exception):
+    """The server answered something else than the benchmark needs."""
+
+
+class BenchClient:
+    """One connection with its session and tree connect."""
+
+    def __init__(
+        self, address: str, port: int, user: str, password: str, *,
+        signing: int | None = None, encrypt: bool = False, guid: bytes = b"", source: str = "",
+    ) -> None:
+        """`signing` is SIGNING_AES_GMAC or _CMAC, None: plain. Raises BenchError, OSError."""
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if source:
+            self.socket.bind((source, 0))
+        self.socket.settimeout(60)
+        self.socket.connect((address, port))
+        self.host = address
+        self.guid = guid or os.urandom(16)
+        self.message_id = 0
+        self.session_id = 0
+        self.tree_id = 0
+        self.credits = 1
+        self.signing = signing
+        self.encrypt = encrypt
+        self.signer: Signer | None = None
+        self.sealer: Sealer | None = None
+        self._hash = INITIAL_HASH
+        self._security = CryptoSecurity(AuthSettings(netbios_name="BENCH", workgroup="BENCH"))
+        self._negotiate()
+        self._log_on(user, password)
+
+    # ------------------------------------------------------------------------------------------------- frames
+
+    def message(self, command: int, body: bytes, charge: int = 1, plain: bool = False, credits: int = 512) -> bytearray:
+        """One request with room before it for the transport's and the transform header, signed where it is to be."""
+        frame = bytearray(HEADROOM + HEADER_SIZE) + body
+        signs = self.signer is not None and not plain and (self.signing is not None or command == c.TREE_CONNECT)
+        SYNC_HEADER.pack_into(
+            frame, HEADROOM, b"\xfeSMB", 64, charge, 0, command, credits, c.FLAGS_SIGNED if signs else 0, 0,
+            self.message_id, 0xFEFF, self.tree_id, self.session_id, bytes(16),
+        )
+        self.message_id += charge
+        if signs and self.signer is not None and not self.encrypt:
+            self.signer.sign(memoryview(frame)[HEADROOM:])
+        return frame
+
+    def wire(self, frame: bytearray) -> bytes:
+        """The frame as it is sent: sealed where the session seals."""
+        if self.encrypt and self.sealer is not None:
+            self.sealer.seal(frame, HEADROOM, self.session_id)
+            frame[:4] = pack(">I", len(frame) - 4)
+            return bytes(frame)
+        frame[HEADROOM - 4 : HEADROOM] = pack(">I", len(frame) - HEADROOM)
+        return bytes(frame[HEADROOM - 4 :])
+
+    def _receive(self, size: int) -> bytes:
+        data = bytearray()
+        while len(data) < size:
+            part = self.socket.recv(size - len(data))
+            if not part:
+                raise BenchError("the server closed the connection")
+            data += part
+        return bytes(data)
+
+    def ask(self, command: int, body: bytes, ok: tuple[int, ...] = (0,), charge: int = 1) -> bytes:
+        """Send one request and give its reply, header first; interim replies are passed over."""
+        self.socket.sendall(self.wire(self.message(command, body, charge)))
+        while True:
+            reply = self._receive(int.from_bytes(self._receive(4), "big"))
+            if reply[:4] == b"\xfdSMB":
+                assert self.sealer is not None
+                reply = bytes(self.sealer.open(memoryview(bytearray(reply))))
+            status, granted = unpack_from("<I", reply, 8)[0], unpack_from("<H", reply, 14)[0]
+            self.credits += granted - charge
+            if status == 0x103:
+                self.credits += charge
+                continue
+            if status not in ok:
+                raise BenchError(f"{c.COMMAND_NAMES[command]}: 0x{status:08X}")
+            return reply
+
+    # ------------------------------------------------------------------------------------------------- log-on
+
+    def _negotiate(self) -> None:
+        contexts = [
+            pack("<HHIHHH4s", 1, 10, 0, 1, 4, 1, b"salt"),
+            pack("<HHIHH", 2, 4, 0, 1, c.CIPHER_AES128_GCM),
+            pack("<HHIHH", 8, 4, 0, 1, self.signing if self.signing is not None else c.SIGNING_AES_CMAC),
+        ]
+        listed = b"".join(one + bytes(-len(one) % 8) for one in contexts)
+        offset = (HEADER_SIZE + 36 + 2 + 7) & ~7
+        body = pack("<HHHHI16sIHH", 36, 1, 1, 0, 0x7F, self.guid, offset, len(contexts), 0)
+        body += pack("<H", c.DIALECT_311) + bytes(offset - HEADER_SIZE - 38) + listed
+        frame = self.message(c.NEGOTIATE, body)
+        self.socket.sendall(self.wire(frame))
+        reply = self._receive(int.from_bytes(self._receive(4), "big"))
+        self._hash = preauth_update(preauth_update(self._hash, bytes(frame[HEADROOM:])), reply)
+
+    def _log_on(self, user: str, password: str) -> None:
+        context = spnego.client(user, password, hostname=self.host, service="cifs", protocol="ntlm")
+        token = context.step() or b""
+        while True:
+            body = pack("<HBBIIHHQ", 25, 0, 1, 0x7F, 0, HEADER_SIZE + 24, len(token), 0) + token
+            frame = self.message(c.SESSION_SETUP, body)
+            self.socket.sendall(self.wire(frame))
+            self._hash = preauth_update(self._hash, bytes(frame[HEADROOM:]))
+            reply = self._receive(int.from_bytes(self._receive(4), "big"))
+            status = unpack_from("<I", reply, 8)[0]
+            self.session_id = unpack_from("<Q", reply, 40)[0]
+            if status == 0:
+                self.credits = unpack_from("<H", reply, 14)[0]
+                break
+            if status != 0xC0000016:
+                raise BenchError(f"log-on: 0x{status:08X}")
+            self._hash = preauth_update(self._hash, reply)
+            where, size = unpack_from("<HH", reply, HEADER_SIZE + 4)
+            token = context.step(reply[where : where + size]) or b""
+        keys = derive_keys(c.DIALECT_311, context.session_key, self._hash, c.CIPHER_AES128_GCM)
+        algorithm = self.signing if self.signing is not None else c.SIGNING_AES_CMAC
+        self.signer = self._security.signer(algorithm, keys.signing)
+        # A client seals with the server's decryption key
+        self.sealer = self._security.sealer(c.CIPHER_AES128_GCM, keys.decryption, keys.encryption)
+
+    def tree(self, share: str) -> None:
+        """Connect to a share."""
+        path = f"\\\\{self.host}\\{share}".encode("utf-16-le")
+        reply = self.ask(c.TREE_CONNECT, pack("<HHHH", 9, 0, HEADER_SIZE + 8, len(path)) + path)
+        self.tree_id = unpack_from("<I", reply, 36)[0]
+
+    def want_credits(self, count: int) -> None:
+        """Hold at least this many credits, or raise BenchError."""
+        for _ in range(64):
+            if self.credits >= count:
+                return
+            self.ask(c.ECHO, b"\x04\0\0\0")
+        raise BenchError(f"{self.credits} credits, {count} wanted")
+
+    # ----------------------------------------------------------------------------------------------- requests
+
+    @staticmethod
+    def create_body(name: str, access: int, disposition: int, options: int = 0x40) -> bytes:
+        """CREATE without contexts."""
+        raw = name.encode("utf-16-le")
+        fixed = _CREATE.pack(57, 0, 0, 2, 0, 0, access, 0x80, 7, disposition, options, HEADER_SIZE + 56, len(raw), 0, 0)
+        return fixed + (raw or b"\0")
+
+    def open(self, name: str, access: int = 0x12019F, disposition: int = c.FILE_OPEN_IF, options: int = 0x40) -> bytes:
+        """The FileId of a file opened."""
+        return self.ask(c.CREATE, self.create_body(name, access, disposition, options))[HEADER_SIZE + 64 : HEADER_SIZE + 80]
+
+    def close(self, file_id: bytes) -> None:
+        """CLOSE."""
+        self.ask(c.CLOSE, self.close_body(file_id))
+
+    @staticmethod
+    def close_body(file_id: bytes = bytes(16)) -> bytes:
+        """CLOSE; the FileId is at 8 of the body."""
+        return pack("<HHI16s", 24, 0, 0, file_id)
+
+    @staticmethod
+    def read_body(file_id: bytes, offset: int, length: int) -> bytes:
+        """READ."""
+        return _IO.pack(49, 0x50, 0, length, offset, file_id, 1, 0, 0, 0, 0) + b"\0"
+
+    @staticmethod
+    def write_body(file_id: bytes, offset: int, length: int) -> bytes:
+        """WRITE; the data follows."""
+        return _IO.pack(49, HEADER_SIZE + 48, 0, length, offset, file_id, 0, 0, 0, 0, 0)
+
+    @staticmethod
+    def query_info_body(file_id: bytes = bytes(16), info_class: int = 18, length: int = 4096) -> bytes:
+        """QUERY_INFO of a file class; the FileId is at 24 of the body."""
+        return pack("<HBBIHHIII16s", 41, 1, info_class, length, 0, 0, 0, 0, 0, file_id) + b"\0"
