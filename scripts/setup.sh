@@ -31,6 +31,13 @@ if [ -x "$venv/bin/ksmbd.mountd" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$key" ]
     exit 0
 fi
 
+# Of two set-ups at once the second waits, and then finds everything done.
+exec 9<"$top"
+if command -v flock >/dev/null 2>&1; then
+    flock 9
+    [ "$(cat "$stamp" 2>/dev/null)" != "$key" ] || exit 0
+fi
+
 installed() { dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q 'install ok installed'; }
 
 missing() {
