@@ -101,8 +101,10 @@ class NetlinkDaemon:
         """`sessions`, `files` or `connections` of this process, a row each."""
 
     def start(self) -> None:
-        """Say hello and begin the heartbeat. What waits on the socket is read later: a predecessor's answers find nobody,
-        and what mountd has told this process meanwhile (SHUTTING_DOWN, RELOAD) counts."""
+        """Say hello and begin the heartbeat.
+
+        What waits on the socket already is read later: a predecessor's answers find nobody, and what mountd has told
+        this process meanwhile (SHUTTING_DOWN, RELOAD) counts."""
         self._post(Parcel(Event.HELLO, numbers={Attribute.PID: os.getpid()}))
         self._arm_heartbeat()
 
