@@ -20,7 +20,6 @@ from ksmbd.smb.constants import (
     GENERIC_EXECUTE,
     GENERIC_READ,
     GENERIC_WRITE,
-    SYNCHRONIZE,
     WRITE_DAC,
     WRITE_OWNER,
 )
@@ -56,9 +55,9 @@ def map_generic(access: int) -> int:
 def check_desired_access(access: int) -> int:
     """The mapped DesiredAccess of a CREATE.
 
-    STATUS_ACCESS_DENIED for none, for bits that are no rights, and for SYNCHRONIZE alone, which opens nothing;
-    STATUS_PRIVILEGE_NOT_HELD for ACCESS_SYSTEM_SECURITY, since no SMB user has SeSecurityPrivilege here."""
-    if access & INVALID_BITS or not access & ~SYNCHRONIZE:
+    STATUS_ACCESS_DENIED for none and for bits that are no rights; STATUS_PRIVILEGE_NOT_HELD for ACCESS_SYSTEM_SECURITY,
+    since no SMB user has SeSecurityPrivilege here."""
+    if access & INVALID_BITS or not access:
         raise NtStatusError(STATUS_ACCESS_DENIED, f"DesiredAccess 0x{access:08X}")
     if access & ACCESS_SYSTEM_SECURITY:
         raise NtStatusError(STATUS_PRIVILEGE_NOT_HELD, "ACCESS_SYSTEM_SECURITY")

@@ -15,6 +15,7 @@ from ksmbd.smb.reader import encode_utf16
 from ksmbd.smb.request import Reply, Request
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
+    STATUS_DELETE_PENDING,
     STATUS_INVALID_PARAMETER,
     STATUS_NOT_IMPLEMENTED,
     STATUS_NOTIFY_CLEANUP,
@@ -26,7 +27,8 @@ _REQUEST: Final = Struct("<HHIQQII")  # StructureSize, Flags, OutputBufferLength
 _RESPONSE: Final = Struct("<HHI")  # StructureSize, OutputBufferOffset, OutputBufferLength
 _ENTRY: Final = Struct("<III")  # NextEntryOffset, Action, FileNameLength
 FILTER_MASK: Final = 0x00000FFF
-"""Every CompletionFilter (MS-SMB2 2.2.35): names, directory names, attributes, size, times, EA, security, streams."""
+"""Every CompletionFilter (MS-SMB2 2.2.35): names, directory names, attributes, size, times, EA, security, streams.
+Other bits are let through and never match, as on Windows."""
 _NO: Final = frozenset(("no", "false", "off", "0"))
 
 
@@ -43,9 +45,9 @@ def handle(request: Request) -> Coroutine[Any, Any, Reply]:
         raise NtStatusError(STATUS_ACCESS_DENIED)
     if request.tree.share.options.get("change notify", "yes").lower() in _NO:
         raise NtStatusError(STATUS_NOT_IMPLEMENTED, "change notify = no")
+    if request.server.table.delete_pending(file.key):
+        raise NtStatusError(STATUS_DELETE_PENDING)
     if open_.watch is None:
-        if not completion_filter & FILTER_MASK:
-            raise NtStatusError(STATUS_INVALID_PARAMETER, "CompletionFilter")
         open_.watch = file.watch(completion_filter & FILTER_MASK, bool(flags & WATCH_TREE))
     return _wait(request, open_, open_.watch, length)
 

@@ -184,6 +184,8 @@ def _check(fields: CreateRequest) -> None:
     fields.desired_access = check_desired_access(fields.desired_access)
     if fields.attributes & ~_ATTRIBUTES_VALID:
         raise NtStatusError(STATUS_INVALID_PARAMETER, f"FileAttributes 0x{fields.attributes:08X}")
+    if fields.attributes & c.FILE_ATTRIBUTE_ENCRYPTED and fields.disposition != c.FILE_OPEN:
+        raise NtStatusError(STATUS_ACCESS_DENIED, "no file is encrypted on this server's disks")
     if options & c.FILE_DIRECTORY_FILE:
         if options & c.FILE_NON_DIRECTORY_FILE or fields.attributes & c.FILE_ATTRIBUTE_TEMPORARY:
             raise NtStatusError(STATUS_INVALID_PARAMETER, "FILE_DIRECTORY_FILE")

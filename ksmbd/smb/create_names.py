@@ -45,10 +45,12 @@ def _units(text: str) -> int:
 
 
 def parse_name(name: str, posix: bool = False) -> Name:
-    """Check and split the Buffer of a CREATE (MS-SMB2 2.2.13), or the new name of a rename.
+    """Check and split the Buffer of a CREATE (MS-SMB2 2.2.13), or the new name of a rename. `..` takes back the
+    component before it, before anything is looked up.
 
-    Raises STATUS_INVALID_PARAMETER for a leading separator (MS-SMB2 3.3.5.9), STATUS_OBJECT_PATH_SYNTAX_BAD for `..`,
-    STATUS_OBJECT_NAME_INVALID for the rest. `posix`: no streams, Windows' reserved characters are ordinary."""
+    Raises STATUS_INVALID_PARAMETER for a leading separator (MS-SMB2 3.3.5.9), STATUS_OBJECT_PATH_SYNTAX_BAD for a `..`
+    that leads above the share, STATUS_OBJECT_NAME_INVALID for the rest. `posix`: no streams, Windows' reserved
+    characters are ordinary."""
     if not name:
         return Name("")
     if name[0] == "\\":
@@ -74,12 +76,24 @@ def parse_name(name: str, posix: bool = False) -> Name:
             _check_component(component, illegal)
     if trailing and (stream or is_data):
         raise NtStatusError(STATUS_OBJECT_NAME_INVALID, "a stream with a trailing separator")
+    if ".." in components:
+        components = _climb(components)
     return Name("\\".join(components), stream, trailing or is_index, is_data)
 
 
+def _climb(components: list[str]) -> list[str]:
+    path: list[str] = []
+    for component in components:
+        if component != "..":
+            path.append(component)
+        elif path:
+            path.pop()
+        else:
+            raise NtStatusError(STATUS_OBJECT_PATH_SYNTAX_BAD, "above the share")
+    return path
+
+
 def _check_component(component: str, illegal: frozenset[str]) -> None:
-    if component == "..":
-        raise NtStatusError(STATUS_OBJECT_PATH_SYNTAX_BAD, "..")
     if component in ("", ".") or len(component) > MAX_COMPONENT or _units(component) > MAX_COMPONENT:
         raise NtStatusError(STATUS_OBJECT_NAME_INVALID, component[:32])
     if not illegal.isdisjoint(component):

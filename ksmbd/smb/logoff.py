@@ -11,11 +11,13 @@ def handle(request: Request) -> Reply:
 
     The reply still is signed or encrypted with the session's keys: the Session object keeps them."""
     session = request.session
-    for connection in list(session.channels):
+    channels = list(session.channels)
+    signer = request.connection.signer_of(session)
+    # The opens' end answers what waits on them (notify, locks); what is left, a CREATE that waits, is cancelled.
+    delete_session(session)
+    for connection in channels:
         for other in list(connection.pending.values()):
             if other.session_ is session and other is not request:
                 other.cancel()
-    signer = request.connection.signer_of(session)
-    delete_session(session)
     session.signer = signer  # a later channel's key differs from the session's own
     return Reply(b"\x04\0\0\0")

@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from ksmbd.smb.constants import DELETE, FILE_OPEN
 from ksmbd.smb.model import Open, Server
-from ksmbd.smb.ports import CloseOutcome, CreateIntent, File, LeaseGrant, PurgedOpen
-from ksmbd.smb.status import NtStatusError
+from ksmbd.smb.ports import CloseOutcome, CreateIntent, File, FileKey, LeaseGrant, PurgedOpen
+from ksmbd.smb.status import STATUS_DELETE_PENDING, NtStatusError
 from ksmbd.smb.waiting import Future
 
 T = TypeVar("T")
@@ -43,6 +43,14 @@ def end_waits(open_: Open) -> None:
     while open_.waits:
         waiter, status = open_.waits.popitem()
         waiter.set_error(NtStatusError(status, "the open has ended"))
+
+
+def end_notify(server: Server, directory: FileKey) -> None:
+    """A directory is to be deleted: who waits for changes in it hears STATUS_DELETE_PENDING."""
+    for open_ in list(server.opens.values()):
+        if open_.watch is not None and open_.file is not None and open_.file.key == directory:
+            for waiter in list(open_.waits):
+                waiter.set_error(NtStatusError(STATUS_DELETE_PENDING))
 
 
 def parent_changed(server: Server, file: File, lease: LeaseGrant | None, client_guid: bytes) -> None:
@@ -94,6 +102,8 @@ def purge_open(server: Server, purged: PurgedOpen) -> None:
 def _delete(server: Server, open_: Open, file: File, outcome: CloseOutcome, client_guid: bytes) -> None:
     """Unlink where the outcome says so (MS-FSA 2.1.5.5). A directory that has entries again stays."""
     if not outcome.delete:
+        if file.is_directory and server.table.delete_pending(file.key):
+            end_notify(server, file.key)
         return
     if outcome.whole_file and file.stream:
         # The last open was of a stream, but the file itself is to go.
@@ -141,7 +151,11 @@ def disconnect_open(open_: Open) -> None:
         close_open(open_)
         return
     server.table.keep(ref, open_)
-    if not server.table.disconnect(ref):
+    try:
+        kept = server.table.disconnect(ref)
+    except NtStatusError:
+        kept = False  # the table has no such open any longer
+    if not kept:
         close_open(open_)
         return
     _leave(open_)

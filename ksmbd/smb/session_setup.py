@@ -249,13 +249,14 @@ def _end_previous(request: Request, session: Session, previous: int) -> None:
         return
     if (old.identity.account.lower(), old.identity.uid) != (session.identity.account.lower(), session.identity.uid):
         return
-    for connection in list(old.channels):
-        for waiting in list(connection.pending.values()):
-            if waiting.session_ is old:
-                waiting.cancel()
+    channels = list(old.channels)
     for open_ in list(old.opens.values()):
         open_life.disconnect_open(open_)
     delete_session(old)
+    for connection in channels:
+        for waiting in list(connection.pending.values()):
+            if waiting.session_ is old:
+                waiting.cancel()
 
 
 def _reauthenticate(request: Request, session: Session, identity: Identity) -> None:

@@ -9,9 +9,10 @@ from ksmbd.smb.session_life import close_tree
 def handle(request: Request) -> Reply:
     """Close the tree connect with its opens; requests that wait on it end."""
     tree = request.tree
+    # The opens' end answers what waits on them (notify, locks); what is left, a CREATE that waits, is cancelled.
+    close_tree(tree)
     for connection in list(request.session.channels):
         for other in list(connection.pending.values()):
             if other.tree_ is tree and other is not request:
                 other.cancel()
-    close_tree(tree)
     return Reply(b"\x04\0\0\0")

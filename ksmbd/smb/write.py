@@ -14,6 +14,7 @@ from ksmbd.smb.read import MAX_OFFSET, SMALL_MTU
 from ksmbd.smb.request import Reply, Request
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
+    STATUS_DISK_FULL,
     STATUS_FILE_CLOSED,
     STATUS_INVALID_DEVICE_REQUEST,
     STATUS_INVALID_PARAMETER,
@@ -29,7 +30,8 @@ _BUFFER: Final = HEADER_SIZE + _REQUEST.size
 MAX_DATA_OFFSET: Final = 0x100
 """MS-SMB2 3.3.5.13: data does not begin later in the message."""
 MAX_FILE_SIZE: Final = 0xFFFFFFF0000
-"""The largest file of NTFS with clusters of 4 KiB: what begins there is STATUS_INVALID_PARAMETER, as clients expect."""
+"""The largest file of NTFS with clusters of 4 KiB: a write that begins there is
+STATUS_INVALID_PARAMETER, one that reaches it STATUS_DISK_FULL, as clients expect."""
 WRITEFLAG_WRITE_THROUGH: Final = 0x00000001
 
 _BREAK_READERS: Final = BreakKind(lose_read=True, lose_write=True, lose_handle=False)
@@ -57,6 +59,8 @@ def handle(request: Request) -> Reply | Coroutine[Any, Any, Reply]:
         raise NtStatusError(STATUS_INVALID_DEVICE_REQUEST)
     if offset + length > MAX_OFFSET or (length and offset >= MAX_FILE_SIZE):
         raise NtStatusError(STATUS_INVALID_PARAMETER, "Offset")
+    if length and offset + length >= MAX_FILE_SIZE:
+        raise NtStatusError(STATUS_DISK_FULL)
     if not open_.granted_access & FILE_WRITE_DATA and offset < file.info().end_of_file:
         raise NtStatusError(STATUS_ACCESS_DENIED, "FILE_APPEND_DATA writes at the end alone")
     through = bool(flags & WRITEFLAG_WRITE_THROUGH) or bool(open_.create_options & FILE_WRITE_THROUGH)

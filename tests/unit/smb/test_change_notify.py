@@ -111,8 +111,6 @@ def test_cancel() -> None:
     ("named", "access", "status"),
     [
         ({"length": (4 << 20) + 1}, c.FILE_LIST_DIRECTORY, s.STATUS_INVALID_PARAMETER),
-        ({"completion": 0}, c.FILE_LIST_DIRECTORY, s.STATUS_INVALID_PARAMETER),
-        ({"completion": 0xFFFFF000}, c.FILE_LIST_DIRECTORY, s.STATUS_INVALID_PARAMETER),
         ({}, c.FILE_READ_ATTRIBUTES, s.STATUS_ACCESS_DENIED),
     ],
 )
@@ -121,6 +119,28 @@ def test_refused(named: dict[str, int], access: int, status: int) -> None:
     with pytest.raises(NtStatusError) as caught:
         start(made, open_, **named).result()
     assert caught.value.status == status
+
+
+@pytest.mark.parametrize(("completion", "watched"), [(0, 0), (0xFFFFF000, 0), (0x80000001, 1)])
+def test_unknown_filters_never_match(completion: int, watched: int) -> None:
+    made, open_ = bench()
+    assert not start(made, open_, completion=completion).done
+    assert open_.file.calls == [("watch", watched, False)]  # type: ignore[union-attr]
+
+
+def test_a_directory_that_is_to_be_deleted_is_not_watched_any_longer() -> None:
+    made, open_ = bench()
+    deleting = made.open("dir")
+    bystander = made.open("")
+    task, other = start(made, open_), start(made, bystander)
+    made.table.pending_delete.add(open_.file.key)  # type: ignore[union-attr]
+    made.table.opens[open_.ref] = None  # type: ignore[index, assignment]
+    close_open(deleting)
+    assert isinstance(task.error, NtStatusError) and task.error.status == s.STATUS_DELETE_PENDING
+    assert not other.done
+    with pytest.raises(NtStatusError) as caught:
+        start(made, open_)
+    assert caught.value.status == s.STATUS_DELETE_PENDING
 
 
 def test_only_directories_are_watched() -> None:

@@ -164,12 +164,12 @@ def test_dispositions(disposition: int, name: str, action: int, status: int) -> 
         ({"disposition": 6}, s.STATUS_INVALID_PARAMETER),
         ({"share": 8}, s.STATUS_INVALID_PARAMETER),
         ({"access": 0}, s.STATUS_ACCESS_DENIED),
-        ({"access": c.SYNCHRONIZE}, s.STATUS_ACCESS_DENIED),
         ({"access": c.ACCESS_SYSTEM_SECURITY}, s.STATUS_PRIVILEGE_NOT_HELD),
         ({"attributes": 0x8}, s.STATUS_INVALID_PARAMETER),
         ({"attributes": 0x40}, s.STATUS_INVALID_PARAMETER),
         ({"attributes": 0x8000}, s.STATUS_INVALID_PARAMETER),
         ({"attributes": 0x10000}, s.STATUS_INVALID_PARAMETER),
+        ({"attributes": 0x4000, "disposition": c.FILE_OVERWRITE_IF}, s.STATUS_ACCESS_DENIED),
         *(({"access": 1 << bit}, s.STATUS_ACCESS_DENIED) for bit in (9, 10, 15, 21, 22, 23, 26, 27)),
     ],
 )
@@ -193,6 +193,7 @@ def test_options_that_change_nothing(option: int) -> None:
         (c.GENERIC_ALL, c.FILE_ALL_ACCESS),
         (c.GENERIC_READ | c.DELETE, c.FILE_GENERIC_READ | c.DELETE),
         (c.MAXIMUM_ALLOWED, c.FILE_ALL_ACCESS),
+        (c.SYNCHRONIZE, c.SYNCHRONIZE),
     ],
 )
 def test_generic_rights(asked: int, granted: int) -> None:

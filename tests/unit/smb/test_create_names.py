@@ -19,6 +19,9 @@ from ksmbd.smb.status import NtStatusError
         ("a.txt", Name("a.txt")),
         ("dir\\sub\\file name.txt", Name("dir\\sub\\file name.txt")),
         ("dir\\", Name("dir", must_be_directory=True)),
+        ("a\\..\\b", Name("b")),
+        ("a\\b\\..\\c:s", Name("a\\c", "s")),
+        ("a\\..", Name("")),
         ("...", Name("...")),
         ("a..b\\.hidden", Name("a..b\\.hidden")),
         ("grün\\😀.txt", Name("grün\\😀.txt")),
@@ -46,7 +49,9 @@ def test_accepted(raw: str, name: Name) -> None:
         ("\\leading", s.STATUS_INVALID_PARAMETER),
         ("\\", s.STATUS_INVALID_PARAMETER),
         ("..", s.STATUS_OBJECT_PATH_SYNTAX_BAD),
-        ("a\\..\\b", s.STATUS_OBJECT_PATH_SYNTAX_BAD),
+        ("a\\..\\..", s.STATUS_OBJECT_PATH_SYNTAX_BAD),
+        ("a\\..\\..\\a\\b", s.STATUS_OBJECT_PATH_SYNTAX_BAD),
+        ("a\\..:s\\..\\..", s.STATUS_OBJECT_NAME_INVALID),
         ("..\\..\\etc\\passwd", s.STATUS_OBJECT_PATH_SYNTAX_BAD),
         (".", s.STATUS_OBJECT_NAME_INVALID),
         ("a\\.\\b", s.STATUS_OBJECT_NAME_INVALID),
@@ -79,7 +84,7 @@ def test_refused(raw: str, status: int) -> None:
 
 def test_posix_names_are_what_linux_takes() -> None:
     assert parse_name('a:b\\c*?"<>|', posix=True) == Name('a:b\\c*?"<>|')
-    for raw in ("a/b", "..", "a\\..", "nul\0"):
+    for raw in ("a/b", "..", "a\\..\\..", "nul\0"):
         with pytest.raises(NtStatusError):
             parse_name(raw, posix=True)
 

@@ -93,6 +93,7 @@ def test_bounds(named: dict[str, int], status: int) -> None:
         (0xFFFFFFFFFFFFFFFF, b"x", s.STATUS_INVALID_PARAMETER),
         (write.MAX_FILE_SIZE, b"", 0),
         (write.MAX_FILE_SIZE, b"x", s.STATUS_INVALID_PARAMETER),
+        (write.MAX_FILE_SIZE - 1, b"x", s.STATUS_DISK_FULL),
     ],
 )
 def test_offsets(offset: int, data: bytes, status: int) -> None:
