@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What of the kernel the file room can use, each with its probe: name, whether it is on, why not and what that costs."""
+"""What of the kernel the file room can use, each with its probe: name, whether on, why not and what that costs."""
 from __future__ import annotations
 
 import errno

@@ -26,7 +26,7 @@ from ksmbd.smb.status import (
 MAXIMUM_COMPONENT: Final = 255
 """Bytes on disk, and UTF-16 units (MS-FSCC 2.1.5.1)."""
 
-_FORBIDDEN: Final = re.compile(r'[\x00-\x1f"*/:<>?|]')
+_FORBIDDEN: Final = re.compile(r'[\x00-\x1f"*/:<>?|\\]')
 _PRIVATE: Final = re.compile("[\uf001-\uf029\uf080-\uf0ff]")
 _UNSEEN: Final = re.compile(r'[\x01-\x1f"*:<>?\\|]|[ .]\Z')
 _PAIRS: Final = re.compile("[\ud800-\udbff][\udc00-\udfff]|[\uf080-\uf0ff]")

@@ -149,7 +149,8 @@ class Resolver:
         try:
             budget = [_LINKS]
             while True:
-                last = self._descend_target(stack, name, budget)
+                target = os.readlink(name, dir_fd=stack[-1] if stack else self.root)
+                last = self._descend_target(stack, target, budget)
                 top = stack[-1] if stack else self.root
                 try:
                     stat = self._checked(stat_at(top, last))
@@ -235,7 +236,11 @@ class Resolver:
         if kind == S_IFDIR:
             stack.append(fd)
             return
-        os.close(fd)
+        try:
+            # From the descriptor: the entry may be something else by now.
+            target = os.readlink(b"", dir_fd=fd) if kind == S_IFLNK else b""
+        finally:
+            os.close(fd)
         if kind != S_IFLNK:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         if not self._follow:
@@ -244,7 +249,7 @@ class Resolver:
             top = stack[-1] if stack else self.root
             stack.append(os.open(name, _DIRECTORY | O_CLOEXEC, dir_fd=top))
             return
-        last = self._descend_target(stack, name, budget)
+        last = self._descend_target(stack, target, budget)
         self._descend(stack, [last], budget)
 
     def _descend(self, stack: list[int], names: list[bytes], budget: list[int]) -> None:
@@ -260,14 +265,12 @@ class Resolver:
             top = stack[-1] if stack else self.root
             self._enter(stack, name, self._step(top, name), budget)
 
-    def _descend_target(self, stack: list[int], link: bytes, budget: list[int]) -> bytes:
+    def _descend_target(self, stack: list[int], target: bytes, budget: list[int]) -> bytes:
         """Push the directories of a link's target but for its last name, which is returned ('.' for a directory
         itself)."""
         budget[0] -= 1
         if budget[0] < 0:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-        top = stack[-1] if stack else self.root
-        target = os.readlink(link, dir_fd=top)
         if target.startswith(b"/"):
             target = os.path.normpath(target) if b"//" in target or b"/./" in target else target
             if target != self._root_path and not target.startswith(self._root_path + b"/"):

@@ -1,0 +1,325 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Who may do what: Unix permissions by the kernel, stored ACLs, impersonation of this thread."""
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from vfs_share import FLAGS, Share
+
+from ksmbd.kernel import credentials
+from ksmbd.kernel.credentials import SERVER, Credentials
+from ksmbd.kernel.stat import stat_fd
+from ksmbd.smb import constants as c
+from ksmbd.smb import status as s
+from ksmbd.smb.acl import ACCESS_ALLOWED, ACCESS_DENIED, CONTAINER_INHERIT, INHERITED_ACE, OBJECT_INHERIT, Ace, Acl
+from ksmbd.smb.ports import Identity
+from ksmbd.smb.security_descriptor import (
+    SE_DACL_PRESENT,
+    SE_SELF_RELATIVE,
+    SecurityDescriptor,
+    parse_security_descriptor,
+)
+from ksmbd.smb.sid import EVERYONE, UNIX_GROUPS, UNIX_USERS, sid_from_text
+from ksmbd.smb.status import NtStatusError
+from ksmbd.vfs import ntacl, posix_acl
+from ksmbd.vfs import options as o
+from ksmbd.vfs.idmap import IdMap
+
+root = [
+    pytest.mark.root,
+    pytest.mark.skipif(not credentials.POSSIBLE, reason="needs root: acts as two Unix users"),
+]
+ALICE, BOB = (2001, 2001), (2002, 2002)
+ACL_FLAGS = FLAGS | o.FLAG_ACL_XATTR
+
+
+def status_of(call: Callable[[], Any]) -> int:
+    with pytest.raises(NtStatusError) as caught:
+        call()
+    return caught.value.status
+
+
+def descriptor(*aces: Ace) -> SecurityDescriptor:
+    return SecurityDescriptor(SE_SELF_RELATIVE | SE_DACL_PRESENT, None, None, Acl(aces))
+
+
+def test_ids_and_sids() -> None:
+    idmap = IdMap((1, 2, 3))
+    for number in (0, 1, 1000, 65534, 2**31 - 1):
+        assert idmap.uid(idmap.user_sid(number)) == number and idmap.gid(idmap.user_sid(number)) is None
+        assert idmap.gid(idmap.group_sid(number)) == number and idmap.uid(idmap.group_sid(number)) is None
+    assert str(idmap.user_sid(1000)) == "S-1-5-21-1-2-3-3000"
+    assert idmap.uid(UNIX_USERS.child(7)) == 7 and idmap.gid(UNIX_GROUPS.child(7)) == 7
+    for text in ("S-1-5-21-9-9-9-3000", "S-1-1-0", "S-1-5-21-1-2-3-513", "S-1-5-32-544"):
+        assert idmap.uid(sid_from_text(text)) is None and idmap.gid(sid_from_text(text)) is None
+
+
+def test_tokens() -> None:
+    idmap = IdMap((1, 2, 3))
+    token = idmap.token(Identity("u", "", 5, 6, (7,)), 5, 6, (6, 7))
+    assert token.user == idmap.user_sid(5)
+    for sid in (EVERYONE, idmap.group_sid(6), idmap.group_sid(7), UNIX_USERS.child(5)):
+        assert token.holds(sid)
+    assert not token.privileges
+    assert idmap.token(Identity("u", "", 5, 6, is_admin=True), 0, 0, ()).privileges
+    guest = idmap.token(Identity("g", "", 5, 6, is_guest=True), 5, 6, ())
+    assert not guest.holds(sid_from_text("S-1-5-11"))
+
+
+def test_rights_of_modes(share: Share) -> None:
+    file = share.open("f")
+    assert share.volume.maximal_access() == c.FILE_ALL_ACCESS
+    for mode, refused, granted in ((0o400, c.FILE_WRITE_DATA, c.FILE_READ_DATA), (0o200, c.FILE_READ_DATA, c.DELETE)):
+        file.set_security_descriptor(
+            c.DACL_SECURITY_INFORMATION,
+            descriptor(
+                Ace(ACCESS_ALLOWED, 0, posix_acl.rights(mode >> 6, False, False),
+                share.files.idmap.user_sid(file.info().uid))
+            ).encode(),
+        )
+        assert file.info().mode & 0o777 == mode
+        if not share.volume.access.root:
+            maximum = file.maximal_access()
+            assert not maximum & refused and maximum & granted and maximum & c.WRITE_DAC
+            assert status_of(lambda: share.create("f", access=refused)) == s.STATUS_ACCESS_DENIED  # noqa: B023
+
+
+def test_changing_an_acl_needs_the_right(share: Share) -> None:
+    share.open("f")
+    file = share.open("f", access=c.FILE_GENERIC_READ)
+    new = descriptor(Ace(ACCESS_ALLOWED, 0, c.FILE_ALL_ACCESS, EVERYONE)).encode()
+    for part in (c.DACL_SECURITY_INFORMATION, c.OWNER_SECURITY_INFORMATION, c.SACL_SECURITY_INFORMATION):
+        assert status_of(lambda: file.set_security_descriptor(part, new)) == s.STATUS_ACCESS_DENIED  # noqa: B023
+    assert status_of(lambda: file.set_security_descriptor(4, b"garbage")) == s.STATUS_INVALID_SECURITY_DESCR
+
+
+@pytest.mark.usefixtures("files")
+class TestAsTwoUsers:
+    pytestmark = root
+
+    def test_files_belong_to_their_maker(self, make_share: Callable[..., Share]) -> None:
+        alice = make_share(user=ALICE)
+        info = alice.open("a").info()
+        assert (info.uid, info.gid) == ALICE
+        os.chmod(alice.path, 0o777)
+        bob = make_share(user=BOB)
+        info = bob.open("b").info()
+        assert (info.uid, info.gid) == BOB
+        assert alice.open("c").info().uid == ALICE[0]
+
+    def test_what_the_kernel_refuses_is_refused(self, make_share: Callable[..., Share]) -> None:
+        alice, bob = make_share(user=ALICE), make_share(user=BOB)
+        alice.open("private").close()
+        os.chmod(alice.path / "private", 0o640)
+        alice.mkdir("dir").close()
+        os.chmod(alice.path / "dir", 0o700)
+        (alice.path / "dir" / "f").touch()
+        for access in (c.FILE_READ_DATA, c.FILE_WRITE_DATA, c.DELETE, c.WRITE_DAC, c.FILE_WRITE_ATTRIBUTES):
+            assert status_of(lambda: bob.create("private", access=access)) == s.STATUS_ACCESS_DENIED  # noqa: B023
+        assert bob.open("private", access=c.FILE_READ_ATTRIBUTES).info().uid == ALICE[0]
+        read = c.FILE_READ_ATTRIBUTES
+        assert status_of(lambda: bob.create("dir\\f", access=read, disposition=c.FILE_OPEN)) == s.STATUS_ACCESS_DENIED
+        assert status_of(lambda: bob.create("dir\\F", access=read, disposition=c.FILE_OPEN)) == s.STATUS_ACCESS_DENIED
+        assert status_of(lambda: bob.create("new")) == s.STATUS_ACCESS_DENIED
+        assert status_of(lambda: bob.mkdir("new")) == s.STATUS_ACCESS_DENIED
+        member = make_share(user=(*BOB, ALICE[1]))
+        assert member.open("private", access=c.FILE_READ_DATA).read(0, 1) == b""
+        assert status_of(lambda: member.create("private", access=c.FILE_WRITE_DATA)) == s.STATUS_ACCESS_DENIED
+
+    def test_full_permissions_do_not_give_ownership(self, make_share: Callable[..., Share]) -> None:
+        alice, bob = make_share(user=ALICE), make_share(user=BOB)
+        alice.open("f").close()
+        os.chmod(alice.path / "f", 0o777)
+        file = bob.open("f")
+        new = descriptor(Ace(ACCESS_ALLOWED, 0, c.FILE_ALL_ACCESS, EVERYONE)).encode()
+        assert status_of(lambda: file.set_security_descriptor(4, new)) == s.STATUS_ACCESS_DENIED
+        assert status_of(file.check_delete) == s.STATUS_ACCESS_DENIED
+        assert status_of(file.unlink) == s.STATUS_ACCESS_DENIED
+        assert status_of(lambda: file.rename("g", False)) == s.STATUS_ACCESS_DENIED
+
+    def test_sticky_directories(self, make_share: Callable[..., Share]) -> None:
+        alice, bob = make_share(user=ALICE), make_share(user=BOB)
+        alice.open("f").close()
+        credentials.as_server()
+        os.chmod(alice.path / "f", 0o666)
+        os.chmod(alice.path, 0o1777)
+        os.chown(alice.path, 0, 0)
+        assert status_of(lambda: bob.create("f", access=c.DELETE)) == s.STATUS_ACCESS_DENIED
+        alice.open("f", access=c.DELETE).check_delete()
+        credentials.as_server()
+        os.chmod(alice.path, 0o777)
+        bob.open("f", access=c.DELETE).unlink()
+
+    def test_force_user_inherit_owner_and_administrators(self, make_share: Callable[..., Share]) -> None:
+        alice = make_share(user=BOB, force_uid=ALICE[0], force_gid=ALICE[1])
+        assert (alice.open("f").info().uid, alice.open("f").info().gid) == ALICE
+        os.chmod(alice.path, 0o777)
+        bob = make_share(user=BOB, flags=FLAGS | o.FLAG_INHERIT_OWNER)
+        assert bob.open("mine").info().uid == ALICE[0]
+        assert bob.mkdir("dir").info().uid == ALICE[0]
+        administrator = make_share(user=BOB, admin=True)
+        os.chmod(alice.path / "f", 0)
+        administrator.open("f").write(0, b"x")
+
+    def test_attributes_are_kept_where_the_user_may_not_write(self, make_share: Callable[..., Share]) -> None:
+        alice = make_share(user=ALICE)
+        alice.open("f").close()
+        os.chmod(alice.path / "f", 0o444)
+        file = alice.open("f", access=c.FILE_WRITE_ATTRIBUTES | c.FILE_READ_ATTRIBUTES)
+        file.set_basic(0, 0, 0, 0, c.FILE_ATTRIBUTE_HIDDEN)
+        assert file.info().attributes == c.FILE_ATTRIBUTE_HIDDEN
+
+    def test_other_threads_keep_their_rights(self) -> None:
+        """setgroups of libc would change all threads."""
+        seen: list[str] = []
+        credentials.assume(Credentials(2001, 2001, (2001, 2002)))
+
+        def look() -> None:
+            with open("/proc/thread-self/status") as file:
+                seen.append(file.read())
+
+        look()
+        with credentials.privileged():
+            thread = threading.Thread(target=look)
+            thread.start()
+            thread.join()
+        look()
+        credentials.as_server()
+        look()
+        fields = [{line.split(":")[0]: line.split()[1:] for line in text.splitlines()} for text in seen]
+        assert [entry["Uid"][3] for entry in fields] == ["2001", "0", "2001", "0"]
+        assert fields[0]["Groups"] == fields[2]["Groups"] == ["2001", "2002"]
+        assert fields[1]["Groups"] == fields[3]["Groups"] == [str(group) for group in SERVER.groups]
+        assert all(entry["Uid"][0] == "0" for entry in fields)
+
+    def test_hide_unreadable(self, make_share: Callable[..., Share]) -> None:
+        alice = make_share(user=ALICE)
+        for name, mode in (("open", 0o644), ("closed", 0o600)):
+            alice.open(name).close()
+            os.chmod(alice.path / name, mode)
+        bob = make_share(user=BOB, flags=FLAGS | o.FLAG_HIDE_UNREADABLE)
+        assert bob.names() == ["open"]
+        assert alice.names() == ["closed", "open"]
+
+
+class TestStoredAcls:
+    pytestmark = root
+
+    def allow(self, share: Share, uid: int, mask: int, flags: int = 0, kind: int = ACCESS_ALLOWED) -> Ace:
+        return Ace(kind, flags, mask, share.files.idmap.user_sid(uid))
+
+    def test_what_a_client_sets_counts_and_comes_back(self, make_share: Callable[..., Share]) -> None:
+        alice, bob = make_share(user=ALICE, flags=ACL_FLAGS), make_share(user=BOB, flags=ACL_FLAGS)
+        file = alice.open("f")
+        new = descriptor(
+            self.allow(alice, ALICE[0], c.FILE_ALL_ACCESS), self.allow(alice, BOB[0], c.FILE_GENERIC_READ)
+        )
+        file.set_security_descriptor(c.DACL_SECURITY_INFORMATION, new.encode())
+        back = parse_security_descriptor(file.security_descriptor(7))
+        assert back.dacl == new.dacl and back.owner == alice.files.idmap.user_sid(ALICE[0])
+        granted = bob.create("f", access=c.MAXIMUM_ALLOWED).granted_access
+        assert granted & c.FILE_GENERIC_READ == c.FILE_GENERIC_READ and not granted & c.FILE_WRITE_DATA
+        assert bob.open("f", access=c.FILE_READ_DATA).read(0, 1) == b""
+        assert status_of(lambda: bob.create("f", access=c.FILE_WRITE_DATA)) == s.STATUS_ACCESS_DENIED
+        stored = ntacl.decode(os.getxattr(alice.path / "f", "security.NTACL"))
+        assert stored is not None and stored.version == 4
+        assert parse_security_descriptor(stored.descriptor).owner == UNIX_USERS.child(ALICE[0])
+
+    def test_a_denial_counts(self, make_share: Callable[..., Share]) -> None:
+        alice = make_share(user=ALICE, flags=ACL_FLAGS)
+        file = alice.open("f")
+        new = descriptor(
+            self.allow(alice, ALICE[0], c.FILE_WRITE_DATA, kind=ACCESS_DENIED),
+            self.allow(alice, ALICE[0], c.FILE_ALL_ACCESS),
+        )
+        file.set_security_descriptor(4, new.encode())
+        assert status_of(lambda: alice.create("f", access=c.FILE_WRITE_DATA)) == s.STATUS_ACCESS_DENIED
+        alice.open("f", access=c.FILE_READ_DATA | c.WRITE_DAC)
+
+    def test_a_local_chmod_ends_it(self, make_share: Callable[..., Share]) -> None:
+        alice = make_share(user=ALICE, flags=ACL_FLAGS)
+        file = alice.open("f")
+        new = descriptor(self.allow(alice, ALICE[0], c.FILE_GENERIC_READ | c.WRITE_DAC))
+        file.set_security_descriptor(4, new.encode())
+        assert parse_security_descriptor(file.security_descriptor(4)).dacl == new.dacl
+        os.chmod(alice.path / "f", 0o711)
+        assert parse_security_descriptor(file.security_descriptor(4)).dacl != new.dacl
+
+    def test_inheritance(self, make_share: Callable[..., Share]) -> None:
+        alice = make_share(user=ALICE, flags=ACL_FLAGS)
+        directory = alice.mkdir("d")
+        both = OBJECT_INHERIT | CONTAINER_INHERIT
+        dacl = descriptor(
+            self.allow(alice, ALICE[0], c.FILE_ALL_ACCESS, both), self.allow(alice, BOB[0], c.FILE_GENERIC_READ, both)
+        )
+        directory.set_security_descriptor(4, dacl.encode())
+        for child in (alice.open("d\\f"), alice.mkdir("d\\sub"), alice.open("d\\sub\\deep")):
+            aces = parse_security_descriptor(child.security_descriptor(4)).dacl
+            assert aces is not None
+            found = {(ace.sid, ace.mask) for ace in aces.aces}
+            assert (alice.files.idmap.user_sid(BOB[0]), c.FILE_GENERIC_READ) in found
+            assert not any(ace.flags & INHERITED_ACE for ace in aces.aces)
+
+    def test_a_descriptor_given_with_create(self, make_share: Callable[..., Share]) -> None:
+        alice = make_share(user=ALICE, flags=ACL_FLAGS)
+        given = descriptor(self.allow(alice, ALICE[0], c.FILE_GENERIC_READ | c.WRITE_DAC))
+        file = alice.open("f", security_descriptor=given.encode())
+        assert parse_security_descriptor(file.security_descriptor(4)).dacl == given.dacl
+        assert status_of(lambda: alice.create("f", access=c.FILE_WRITE_DATA)) == s.STATUS_ACCESS_DENIED
+
+    def test_the_directorys_acl_guards_new_names(self, make_share: Callable[..., Share]) -> None:
+        alice = make_share(user=ALICE, flags=ACL_FLAGS)
+        directory = alice.mkdir("d")
+        mask = c.FILE_ALL_ACCESS & ~c.FILE_ADD_FILE
+        directory.set_security_descriptor(4, descriptor(self.allow(alice, ALICE[0], mask)).encode())
+        assert status_of(lambda: alice.create("d\\f")) == s.STATUS_ACCESS_DENIED
+        alice.mkdir("d\\sub")
+        outside = alice.open("f")
+        assert status_of(lambda: outside.rename("d\\f", False)) == s.STATUS_ACCESS_DENIED
+
+    def test_ownership_is_taken_not_given(self, make_share: Callable[..., Share]) -> None:
+        alice, bob = make_share(user=ALICE, flags=ACL_FLAGS), make_share(user=BOB, flags=ACL_FLAGS)
+        file = alice.open("f")
+        idmap = alice.files.idmap
+        give = replace(descriptor(), owner=idmap.user_sid(BOB[0]))
+        assert status_of(lambda: file.set_security_descriptor(1, give.encode())) == s.STATUS_INVALID_OWNER
+        file.set_security_descriptor(4, descriptor(self.allow(alice, BOB[0], c.FILE_ALL_ACCESS)).encode())
+        bob.open("f").set_security_descriptor(1, give.encode())
+        assert os.stat(alice.path / "f").st_uid == BOB[0]
+
+    def test_an_attribute_of_another_name(self, make_share: Callable[..., Share]) -> None:
+        alice = make_share(user=ALICE, flags=ACL_FLAGS, options={"acl_xattr:security_acl_name": "user.hackme"})
+        file = alice.open("f")
+        new = descriptor(self.allow(alice, ALICE[0], c.FILE_GENERIC_READ | c.WRITE_DAC))
+        file.set_security_descriptor(4, new.encode())
+        assert "user.hackme" in os.listxattr(alice.path / "f")
+        assert parse_security_descriptor(file.security_descriptor(4)).dacl == new.dacl
+        assert file.extended_attributes() == []
+        with pytest.raises(NtStatusError):
+            file.set_extended_attributes([("hackme", 0, b"x")])
+
+    def test_a_damaged_attribute_is_none(self, make_share: Callable[..., Share]) -> None:
+        alice = make_share(user=ALICE, flags=ACL_FLAGS)
+        alice.open("f").close()
+        credentials.as_server()
+        for damaged in (b"", b"\4\0\4\0", bytes(200), b"\4\0\4\0\0\0\2\0\4\0\2\0\1\0" + bytes(160)):
+            os.setxattr(alice.path / "f", "security.NTACL", damaged)
+            alice.open("f").close()
+            credentials.as_server()
+
+    def test_posix_acls_follow(self, make_share: Callable[..., Share]) -> None:
+        alice = make_share(user=ALICE, flags=ACL_FLAGS)
+        file = alice.open("f")
+        new = descriptor(
+            self.allow(alice, ALICE[0], c.FILE_ALL_ACCESS), self.allow(alice, BOB[0], c.FILE_GENERIC_READ)
+        )
+        file.set_security_descriptor(4, new.encode())
+        entries = posix_acl.read(file.fd, False)
+        assert entries is not None
+        assert posix_acl.Entry(posix_acl.USER, 4, BOB[0]) in entries
+        assert stat_fd(file.fd).mode & 0o007 == 0

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Change notify. inotify's events are queued before the call that made them returns, so nothing here waits."""
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Callable
+from typing import Any
+
+from vfs_share import Share
+
+from ksmbd.smb.status import STATUS_NOTIFY_CLEANUP, NtStatusError
+from ksmbd.vfs import watch as w
+
+ALL = 0xFFF
+
+
+class Watching:
+    def __init__(self, share: Share, completion_filter: int = ALL, tree: bool = False, name: str = "") -> None:
+        self.share = share
+        self.watch = share.mkdir(name).watch(completion_filter, tree) if name else share.open("").watch(
+            completion_filter, tree
+        )
+
+    def changes(self, limit: int = 65536) -> Any:
+        """What has come, [] for nothing."""
+        while select.select([self.share.files.notify_fileno()], [], [], 0)[0]:
+            self.share.files.on_notify_readable()
+        future = self.watch.next(limit)
+        if not future.done:
+            future.cancel()
+            return []
+        return future.result()
+
+
+def test_names_come_and_go(share: Share) -> None:
+    watching = Watching(share, w.CHANGE_FILE_NAME)
+    share.open("new").close()
+    assert watching.changes() == [(w.ACTION_ADDED, "new")]
+    os.rename(share.path / "new", share.path / "renamed")
+    assert watching.changes() == [(w.ACTION_RENAMED_OLD_NAME, "new"), (w.ACTION_RENAMED_NEW_NAME, "renamed")]
+    os.unlink(share.path / "renamed")
+    assert watching.changes() == [(w.ACTION_REMOVED, "renamed")]
+    os.mkdir(share.path / "dir")
+    assert watching.changes() == []
+
+
+def test_filters(share: Share) -> None:
+    directories = Watching(share, w.CHANGE_DIR_NAME)
+    sizes = Watching(share, w.CHANGE_SIZE)
+    attributes = Watching(share, w.CHANGE_ATTRIBUTES)
+    share.mkdir("d").close()
+    file = share.open("f")
+    directories_seen = directories.changes()
+    assert directories_seen == [(w.ACTION_ADDED, "d")]
+    attributes.changes()
+    assert sizes.changes() == []
+    file.write(0, b"x")
+    assert sizes.changes() == [(w.ACTION_MODIFIED, "f")]
+    assert attributes.changes() == []
+    os.chmod(share.path / "f", 0o600)
+    assert attributes.changes() == [(w.ACTION_MODIFIED, "f")]
+    assert sizes.changes() == []
+
+
+def test_trees(share: Share) -> None:
+    share.mkdir("a").close()
+    flat, tree = Watching(share, w.CHANGE_FILE_NAME), Watching(share, w.CHANGE_FILE_NAME, tree=True)
+    share.open("a\\f").close()
+    assert tree.changes() == [(w.ACTION_ADDED, "a\\f")]
+    assert flat.changes() == []
+    share.mkdir("a\\new").close()
+    tree.changes()
+    share.open("a\\new\\deep").close()
+    assert tree.changes() == [(w.ACTION_ADDED, "a\\new\\deep")]
+    os.rename(share.path / "a" / "f", share.path / "g")
+    assert sorted(tree.changes()) == [(w.ACTION_ADDED, "g"), (w.ACTION_REMOVED, "a\\f")]
+    assert flat.changes() == [(w.ACTION_ADDED, "g")]
+
+
+def test_too_much_to_tell(share: Share) -> None:
+    watching = Watching(share, w.CHANGE_FILE_NAME)
+    share.open("name").close()
+    assert watching.changes(limit=12 + 7) is None
+    share.open("name2").close()
+    assert watching.changes(limit=12 + 10) == [(w.ACTION_ADDED, "name2")]
+    for number in range(5000):
+        (share.path / f"{number}").touch()
+    assert watching.changes() is None
+    share.open("after").close()
+    assert watching.changes() == [(w.ACTION_ADDED, "after")]
+
+
+def test_cancel_and_close(share: Share) -> None:
+    watching = Watching(share)
+    watching.watch.next(100).cancel()
+    share.open("f").close()
+    assert watching.changes()
+    waiting = watching.watch.next(100)
+    watching.watch.close()
+    errors = []
+    waiting.add_callback(lambda future: errors.append(future))
+    try:
+        waiting.result()
+    except NtStatusError as error:
+        assert error.status == STATUS_NOTIFY_CLEANUP
+    else:
+        raise AssertionError("still waiting")
+    assert errors == [waiting]
+    other = Watching(share, w.CHANGE_FILE_NAME)
+    share.open("g").close()
+    assert other.changes() == [(w.ACTION_ADDED, "g")]
+
+
+def test_two_watches_of_one_directory(share: Share) -> None:
+    names, everything = Watching(share, w.CHANGE_FILE_NAME), Watching(share)
+    share.open("f").close()
+    assert names.changes() == [(w.ACTION_ADDED, "f")]
+    everything.changes()
+    names.watch.close()
+    share.open("g").close()
+    assert (w.ACTION_ADDED, "g") in everything.changes()
+
+
+def test_no_change_notify(make_share: Callable[..., Share]) -> None:
+    share = make_share(options={"change notify": "no"})
+    watching = Watching(share)
+    share.open("f").close()
+    assert watching.changes() == []
+
+
+def test_names_of_linux(share: Share) -> None:
+    watching = Watching(share, w.CHANGE_FILE_NAME)
+    (share.path / "a:b").touch()
+    assert watching.changes() == [(w.ACTION_ADDED, "a\uf022b")]
