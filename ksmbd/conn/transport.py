@@ -14,6 +14,7 @@ Back-pressure: while more than `HIGH_WATER` bytes wait for the peer, no further 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from collections import deque
@@ -30,6 +31,9 @@ TURN_BYTES: Final = 2 << 20
 TURN_FRAMES: Final = 128
 HIGH_WATER: Final = 4 << 20
 LOW_WATER: Final = 1 << 20
+LOWAT_FROM: Final = 2 << 20
+"""Bytes still to come of a frame from which on SO_RCVLOWAT is set: measured on loopback, a third less CPU for frames of
+4 MiB and above; below it the wait costs more than the turns saved."""
 LINGER: Final = 5.0
 """Seconds that a closed connection may take to get its last replies out."""
 
@@ -133,6 +137,7 @@ class TcpTransport:
         self._receiver = Receiver(scratch, self._session_request)
         self._out: deque[memoryview | _Span] = deque()
         self._out_bytes = 0
+        self._lowat = 1
         self._in_turn = False
         self._flush_due = False
         self._continue_due = False
@@ -273,7 +278,16 @@ class TcpTransport:
             self._counters.count(frames, 0, 0)
         self._flush()
         if self._reason is None:
+            missing = receiver.missing
+            self._wake_at(missing if missing >= LOWAT_FROM else 1)
             self._go_on(stopped)
+
+    def _wake_at(self, count: int) -> None:
+        """Be woken once so many bytes are there: one turn for the rest of a large frame instead of many."""
+        if count != self._lowat:
+            self._lowat = count
+            with contextlib.suppress(OSError):  # a kind of socket that has no such option
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
 
     def _go_on(self, more: bool) -> None:
         """After a turn: more frames are at hand (others first), or the socket is next."""
