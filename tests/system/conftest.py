@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import os.path
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
 
-from server import KsmbdServer
-
-StartKsmbd = Callable[..., KsmbdServer]
+from server import KsmbdServer, StartKsmbd
 
 
 @pytest.fixture

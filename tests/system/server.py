@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
+import re
+import select
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from processes import Process, free_port
 
@@ -89,6 +94,25 @@ class KsmbdServer(Process):
         """A control file."""
         return self.rundir / "class" / "ksmbd-control" / name
 
+    def stats(self) -> dict[str, Any]:
+        """The counters, brought up to date: {"workers": [{...}]}."""
+        self.wait_stats("")
+        result: dict[str, Any] = json.loads(self.control("stats.json").read_text())
+        return result
+
+    def wait_stats(self, pattern: str, seconds: float = 15) -> str:
+        """Ask for the counters until `pattern` is in their text, which is returned."""
+        deadline = time.monotonic() + seconds
+        while True:
+            self.control("stats").write_text("now")
+            text = "now"
+            while text == "now" or not text:
+                select.select([], [], [], 0.005)
+                text = self.control("stats").read_text()
+                assert time.monotonic() < deadline, f"the counters are {text!r}, {pattern!r} was awaited"
+            if re.search(pattern, text):
+                return text
+
     def command_output(self, command: str, *arguments: str) -> str:
         """Run one of the package's commands; its standard output. AssertionError where it fails."""
         line = [str(COMMANDS / command), *arguments]
@@ -121,6 +145,10 @@ class KsmbdServer(Process):
         if "Traceback" in self.stderr:
             return "the server printed a traceback"
         return ""
+
+
+StartKsmbd = Callable[..., KsmbdServer]
+"""The type of the fixture `start_ksmbd`."""
 
 
 def _lines(options: Options) -> str:

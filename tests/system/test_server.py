@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+import select
 import shutil
+import signal
 import socket
 import subprocess
 from pathlib import Path
 
 import pytest
-from server import KsmbdServer
+from server import KsmbdServer, StartKsmbd
 
 pytestmark = pytest.mark.skipif(shutil.which("smbclient") is None, reason="needs smbclient")
 
@@ -28,8 +30,8 @@ PROTECTIONS = {
 
 
 @pytest.mark.parametrize("how", PROTECTIONS)
-def test_put_and_get(start_ksmbd, how: str) -> None:  # type: ignore[no-untyped-def]
-    server: KsmbdServer = start_ksmbd(options={"server min protocol": "SMB2_02"})
+def test_put_and_get(start_ksmbd: StartKsmbd, how: str) -> None:
+    server = start_ksmbd(options={"server min protocol": "SMB2_02"})
     source = server.folder / "source"
     source.write_bytes(os.urandom(3_000_001))
     result = server.smbclient("put source copy; get copy back; ls; del copy", *PROTECTIONS[how])
@@ -78,3 +80,73 @@ def test_titles_and_a_clean_stop(ksmbd: KsmbdServer) -> None:
 def test_kill_server_ends_it(ksmbd: KsmbdServer) -> None:
     ksmbd.control("kill_server").write_text("hard\n")
     assert ksmbd.wait() == 0
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\0\0\0\0",
+        b"\0\0\0\3abc",
+        b"\0\xff\xff\xff\xfeSMB",
+        b"\0\0\0\x40\xfeSMB" + bytes(60),
+        b"\0\0\0\x40\xfdSMB" + bytes(60),
+        b"\0\0\0\x40\xffSMB" + bytes(60),
+        b"\0\0\0\x60" + os.urandom(96),
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"\x81\0\0\x44" + bytes(68) + b"\0\0\0\x41",
+    ],
+)
+def test_a_bad_frame_ends_that_connection_alone(ksmbd: KsmbdServer, data: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", ksmbd.port), timeout=20) as bad:
+        bad.sendall(data)
+        bad.shutdown(socket.SHUT_WR)
+        while bad.recv(65536):
+            pass  # an answer is allowed, but then comes the end
+    assert ksmbd.smbclient("ls").returncode == 0
+
+
+def test_clients_that_vanish_are_forgotten(ksmbd: KsmbdServer) -> None:
+    """smbclient is killed in the middle of a put, ten times; then nothing is open and nobody is connected."""
+    (ksmbd.folder / "big").write_bytes(bytes(64 << 20))
+    login = f"{ksmbd.user}%{ksmbd.password}"
+    command = ["smbclient", "//127.0.0.1/share", "-p", str(ksmbd.port), "-U", login, "-s", "/dev/null"]
+    for index in range(10):
+        target = ksmbd.share_path / f"copy{index}"
+        child = subprocess.Popen([*command, "-c", f"put big copy{index}"], cwd=ksmbd.folder, stdout=subprocess.DEVNULL)
+        while not (target.exists() and target.stat().st_size) and child.poll() is None:
+            select.select([], [], [], 0.002)
+        child.kill()
+        child.wait()
+    text = ksmbd.wait_stats("\nconnections: 0\n")
+    assert "\nsessions: 0\n" in text and "\nopens: 0\n" in text
+    assert ksmbd.smbclient("ls").returncode == 0
+
+
+def test_a_hundred_connections_at_once(start_ksmbd: StartKsmbd) -> None:
+    server = start_ksmbd(options={"max ip connections": "200"})
+    socks = [socket.create_connection(("127.0.0.1", server.port), timeout=20) for _ in range(100)]
+    try:
+        server.wait_stats("\nconnections: 100\n")
+        assert server.smbclient("ls").returncode == 0
+    finally:
+        for sock in socks:
+            sock.close()
+    server.wait_stats("\nconnections: 0\n")
+
+
+def test_several_workers_and_the_death_of_one(start_ksmbd: StartKsmbd) -> None:
+    server = start_ksmbd(workers=2)
+    (server.folder / "source").write_bytes(os.urandom(1_000_000))
+    for index in range(6):
+        result = server.smbclient(f"put source copy{index}; get copy{index} back{index}")
+        assert result.returncode == 0, result.stdout + result.stderr
+    workers = [worker["pid"] for worker in server.stats()["workers"]]
+    os.kill(workers[0], signal.SIGKILL)
+    server.wait_for("ksmbd/1 was ended by signal 9")
+    server.wait_stats("ksmbd/1: pid [1-9]")
+    for index in range(6):
+        result = server.smbclient(f"get copy{index} again{index}")
+        assert result.returncode == 0, result.stdout + result.stderr
+    copies = [*server.folder.glob("back*"), *server.folder.glob("again*")]
+    digests = {hashlib.sha256(path.read_bytes()).digest() for path in copies}
+    assert len(copies) == 12 and digests == {hashlib.sha256((server.folder / "source").read_bytes()).digest()}
