@@ -26,6 +26,8 @@ _REPARSE: Final = Struct("<IHH")
 _RESILIENCY: Final = Struct("<II")
 _SNAPSHOTS: Final = Struct("<III")
 _NTFS_VOLUME: Final = Struct("<QQQQQIIIIQQQQQ")
+FILE_FILE_COMPRESSION: Final = 0x00000010
+"""FileSystemAttributes: the volume can compress files (MS-FSCC 2.5.1)."""
 _COMPRESSION_STATES: Final = (0, 1, 2)
 """NONE, DEFAULT, LZNT1 (MS-FSCC 2.3.18)."""
 _MAX_REPARSE_DATA: Final = 16384
@@ -42,11 +44,14 @@ def get_compression(control: Control) -> Output:
 
 
 def set_compression(control: Control) -> Output:
-    """FSCTL_SET_COMPRESSION (MS-FSCC 2.3.69)."""
+    """FSCTL_SET_COMPRESSION (MS-FSCC 2.3.69). Where the volume does not compress, "none" is already so."""
     state = control.reader(_U16.size).u16()
     if state not in _COMPRESSION_STATES:
         raise NtStatusError(STATUS_INVALID_PARAMETER, "compression format")
-    control.file.set_compression(state)
+    if control.file.volume().volume_info().attributes & FILE_FILE_COMPRESSION:
+        control.file.set_compression(state)
+    elif state:
+        raise NtStatusError(STATUS_NOT_SUPPORTED, "the volume does not compress")
     return Output()
 
 

@@ -19,6 +19,7 @@ from ksmbd.smb.status import (
     STATUS_OBJECT_NAME_COLLISION,
     STATUS_OBJECT_NAME_INVALID,
     STATUS_OBJECT_NAME_NOT_FOUND,
+    STATUS_SHARING_VIOLATION,
     NtStatusError,
 )
 
@@ -119,13 +120,18 @@ async def _rename(change: Change, name: str, replace: bool, posix: bool) -> None
 
 
 def _rename_stream(change: Change, file: File, name: str, replace: bool) -> None:
-    """MS-FSA 2.1.5.15.11.1, for named streams: the unnamed one is the file itself and keeps its place."""
-    if not name.startswith(":") or not file.stream:
-        raise NtStatusError(STATUS_INVALID_PARAMETER, "a stream's new name starts with a colon, a file's does not")
+    """MS-FSA 2.1.5.15.11.1. `::$DATA` asks the store to let the stream take the place of the unnamed one."""
+    if not file.stream:
+        raise NtStatusError(STATUS_INVALID_PARAMETER, "the unnamed stream keeps its place")
+    if not name.startswith(":"):
+        # The whole file would move while one of its streams, this one, is open: as Windows refuses it.
+        raise NtStatusError(STATUS_SHARING_VIOLATION, "a file's name for a stream")
     stream, separator, kind = name[1:].partition(":")
-    if (separator and kind.upper() != "$DATA") or not stream:
+    if separator and kind.upper() != "$DATA":
         raise NtStatusError(STATUS_INVALID_PARAMETER, name)
-    check_stream(stream, False)
+    if not separator and not stream:
+        raise NtStatusError(STATUS_INVALID_PARAMETER, "no name")
+    check_stream(stream, True)
     file.rename(f":{stream}", replace)
     change.directory_changed(file.parent_key)
 

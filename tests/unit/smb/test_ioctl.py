@@ -411,13 +411,25 @@ def test_trim(bench: Bench) -> None:
 # -------------------------------------------------------------------------------------------- compression, reparse, ids
 
 
-def test_compression(bench: Bench) -> None:
+def test_compression(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    volume_info = bench.volume.volume_info()
+    volume_info.attributes |= 0x10  # FILE_FILE_COMPRESSION
+    monkeypatch.setattr(bench.volume, "volume_info", lambda: volume_info)
     open_ = bench.open("source")
     assert out(bench, open_, c.FSCTL_SET_COMPRESSION, b"\x02\0") == b""
     assert out(bench, open_, c.FSCTL_GET_COMPRESSION) == b"\x02\0"
     wire.raises(s.STATUS_BUFFER_TOO_SMALL, control, bench, open_, c.FSCTL_GET_COMPRESSION, b"", 1)
     for bad in (b"", b"\0", b"\x03\0", b"\xff\xff"):
         wire.raises(s.STATUS_INVALID_PARAMETER, control, bench, open_, c.FSCTL_SET_COMPRESSION, bad)
+
+
+def test_compression_where_there_is_none(bench: Bench) -> None:
+    open_ = bench.open("source")
+    assert out(bench, open_, c.FSCTL_GET_COMPRESSION) == b"\0\0"
+    assert out(bench, open_, c.FSCTL_SET_COMPRESSION, b"\0\0") == b""
+    for state in (b"\1\0", b"\2\0"):
+        wire.raises(s.STATUS_NOT_SUPPORTED, control, bench, open_, c.FSCTL_SET_COMPRESSION, state)
+    assert calls(open_) == []
 
 
 SYMLINK = 0xA000000C

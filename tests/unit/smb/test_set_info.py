@@ -283,20 +283,25 @@ def test_what_cannot_be_renamed(bench: Bench) -> None:
     wire.raises(s.STATUS_ACCESS_DENIED, change, bench, open_, 10, target("x"))
 
 
-@pytest.mark.parametrize("name", [":new", ":new:$DATA", ":new:$data"])
-def test_rename_of_a_stream(bench: Bench, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "stored"), [(":new", ":new"), (":new:$DATA", ":new"), (":new:$data", ":new"), ("::$DATA", ":")]
+)
+def test_rename_of_a_stream(bench: Bench, name: str, stored: str) -> None:
     node = bench.volume.find("d\\file")
     assert node is not None
     node.streams["old"] = bytearray()
     open_ = bench.open("d\\file", stream="old")
     change(bench, open_, 10, target(name))
-    assert calls(open_) == [("rename", ":new", False, False)]
+    assert calls(open_) == [("rename", stored, False, False)]
 
 
 @pytest.mark.parametrize(
     ("name", "status"),
-    [("plain", s.STATUS_INVALID_PARAMETER), (":", s.STATUS_INVALID_PARAMETER), ("::$DATA", s.STATUS_INVALID_PARAMETER),
-     (":a:$INDEX_ALLOCATION", s.STATUS_INVALID_PARAMETER), (":a\\b", s.STATUS_OBJECT_NAME_INVALID)],
+    [
+        ("plain", s.STATUS_SHARING_VIOLATION), ("d\\file:x", s.STATUS_SHARING_VIOLATION),
+        (":", s.STATUS_INVALID_PARAMETER), (":a:$INDEX_ALLOCATION", s.STATUS_INVALID_PARAMETER),
+        (":a\\b", s.STATUS_OBJECT_NAME_INVALID),
+    ],
 )  # fmt: skip
 def test_bad_stream_names(bench: Bench, name: str, status: int) -> None:
     node = bench.volume.find("d\\file")
