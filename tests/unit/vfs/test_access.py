@@ -75,13 +75,10 @@ def test_rights_of_modes(share: Share) -> None:
     file = share.open("f")
     assert share.volume.maximal_access() == c.FILE_ALL_ACCESS
     for mode, refused, granted in ((0o400, c.FILE_WRITE_DATA, c.FILE_READ_DATA), (0o200, c.FILE_READ_DATA, c.DELETE)):
-        file.set_security_descriptor(
-            c.DACL_SECURITY_INFORMATION,
-            descriptor(
-                Ace(ACCESS_ALLOWED, 0, posix_acl.rights(mode >> 6, False, False),
-                share.files.idmap.user_sid(file.info().uid))
-            ).encode(),
-        )
+        mask = posix_acl.rights(mode >> 6, False, False)
+        owner = share.files.idmap.user_sid(file.info().uid)
+        new = descriptor(Ace(ACCESS_ALLOWED, 0, mask, owner))
+        file.set_security_descriptor(c.DACL_SECURITY_INFORMATION, new.encode())
         assert file.info().mode & 0o777 == mode
         if not share.volume.access.root:
             maximum = file.maximal_access()

@@ -122,7 +122,7 @@ def test_a_fifo_is_never_waited_for(share: Share) -> None:
     os.mkfifo(share.path / "fifo")
     os.chmod(share.path / "fifo", 0o666)
     for access in (c.FILE_READ_DATA, c.FILE_WRITE_DATA, c.FILE_ALL_ACCESS):
-        assert status_of(lambda: share.create("fifo", access=access)) == s.STATUS_ACCESS_DENIED
+        assert status_of(lambda: share.create("fifo", access=access)) == s.STATUS_ACCESS_DENIED  # noqa: B023
     info = share.open("fifo", access=c.FILE_READ_ATTRIBUTES).info()
     assert info.attributes & c.FILE_ATTRIBUTE_REPARSE_POINT and info.end_of_file == 0
     share.open("fifo", access=c.DELETE).unlink()
@@ -144,7 +144,7 @@ def test_read_only(make_share: Callable[..., Share]) -> None:
     read = c.FILE_GENERIC_READ
     assert share.open("f", access=read, disposition=c.FILE_OPEN).read(0, 1) == b"x"
     for access in (c.FILE_WRITE_DATA, c.DELETE, c.WRITE_DAC, c.FILE_WRITE_ATTRIBUTES):
-        assert status_of(lambda: share.create("f", access=access)) == s.STATUS_ACCESS_DENIED
+        assert status_of(lambda: share.create("f", access=access)) == s.STATUS_ACCESS_DENIED  # noqa: B023
     assert status_of(lambda: share.create("new", access=read)) == s.STATUS_ACCESS_DENIED
     assert status_of(lambda: share.create("f", access=read, disposition=c.FILE_OVERWRITE)) == s.STATUS_ACCESS_DENIED
     everything = share.create("f", access=c.MAXIMUM_ALLOWED)

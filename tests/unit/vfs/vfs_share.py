@@ -7,7 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ksmbd.smb.constants import FILE_ALL_ACCESS, FILE_DIRECTORY_FILE, FILE_OPEN_IF, FILETIME_UNIX_EPOCH
+from ksmbd.smb.constants import (
+    FILE_ALL_ACCESS,
+    FILE_DIRECTORY_FILE,
+    FILE_GENERIC_READ,
+    FILE_OPEN_IF,
+    FILETIME_UNIX_EPOCH,
+)
 from ksmbd.smb.ports import CreateIntent, CreateResult, Identity, ShareConfig, Timer
 from ksmbd.vfs import options as o
 from ksmbd.vfs.files import LocalFiles
@@ -62,7 +68,7 @@ class Share:
         return self.open(name, options=FILE_DIRECTORY_FILE, **more)
 
     def names(self, name: str = "") -> list[str]:
-        directory = self.open(name, options=FILE_DIRECTORY_FILE)
+        directory = self.open(name, access=FILE_GENERIC_READ, options=FILE_DIRECTORY_FILE)
         found = sorted(entry.name for entry in directory.list_directory())
         directory.close()
         return found[2:] if found[:2] == [".", ".."] else found
