@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ksmbd import log
+from ksmbd.smb.waiting import Cancelled
 
 FILETIME_UNIX_EPOCH: Final = 116_444_736_000_000_000
 """1970-01-01 as FILETIME, 100 ns since 1601 (MS-DTYP 2.3.3)."""
@@ -252,5 +253,5 @@ class Loop:
     def _run(call: Call) -> None:
         try:
             call()
-        except Exception as error:  # noqa: BLE001 - one callback's defect must not end the others' service
+        except (Exception, Cancelled) as error:  # noqa: BLE001 - one callback's defect must not end the others' service
             log.exception(f"unexpected {type(error).__name__} in the event loop", error)

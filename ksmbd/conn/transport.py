@@ -26,6 +26,7 @@ from ksmbd.conn.framing import POSITIVE_SESSION_RESPONSE, FramingError, Receiver
 from ksmbd.conn.loop import Loop, TimerHandle
 from ksmbd.conn.options import address_text
 from ksmbd.smb.ports import FileSpan, Frame
+from ksmbd.smb.waiting import Cancelled
 
 TURN_BYTES: Final = 2 << 20
 TURN_FRAMES: Final = 128
@@ -268,7 +269,7 @@ class TcpTransport:
         except FramingError as error:
             log.peer(f"{self._peer}: {error}; connection closed")
             self.abort(str(error))
-        except Exception as error:  # noqa: BLE001 - the core answers for its errors; what comes out is a defect of ours
+        except (Exception, Cancelled) as error:  # noqa: BLE001 - the core answers for its errors; what comes out is a defect of ours
             log.exception(f"{self._peer}: unexpected {type(error).__name__}; this connection is closed", error)
             self.abort("internal error")
         finally:
@@ -456,7 +457,7 @@ class TcpTransport:
             self._core_told = True
             try:
                 self.core.disconnected(self._reason or "")
-            except Exception as error:  # noqa: BLE001
+            except (Exception, Cancelled) as error:  # noqa: BLE001
                 log.exception(f"{self._peer}: unexpected {type(error).__name__} at the end of a connection", error)
         self._flush()
         if not self._out:

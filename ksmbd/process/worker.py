@@ -26,6 +26,7 @@ from ksmbd.process import privileges
 from ksmbd.process.admission import SharedAdmission
 from ksmbd.process.affinity import Affinity
 from ksmbd.process.context import WorkerContext, WorkerLife, watch_signals
+from ksmbd.process.listing import rows
 from ksmbd.process.peers import Kind
 from ksmbd.smb.connection import Connection
 from ksmbd.smb.constants import DIALECT_202, DIALECT_210, DIALECT_300, DIALECT_302, DIALECT_311
@@ -86,6 +87,11 @@ def server_settings(settings: EngineSettings, worker: int) -> ServerSettings:
         worker=worker,
         server_guid=server_guid(settings.sub_auth),
     )
+
+
+def id_space(index: int, epoch: int) -> int:
+    """The 16 bits that begin a worker's ids: epoch and index, so that it hands out none of its predecessor's."""
+    return (epoch & 0xFF) << 8 | (index & 0xFF)
 
 
 def auth_settings(settings: EngineSettings) -> AuthSettings:
@@ -154,7 +160,7 @@ class Worker:
         self.files = files = LocalFiles(vfs_settings(settings), loop)
         loop.add_reader(files.notify_fileno(), files.on_notify_readable)
         self.server = Server(
-            server_settings(settings, context.index),
+            server_settings(settings, id_space(context.index, counters.epoch)),
             CryptoSecurity(auth_settings(settings), loop.filetime),
             files,
             table,
@@ -172,7 +178,12 @@ class Worker:
             affinity.connections = self.connections
         else:
             self.connections = Connections(loop, self._make_core, bounds, counters=counters)
-        life.on_stop = self.daemon.close
+        self.daemon.on_list = lambda what: rows(self.server, what)
+        life.on_stop = self._ended
+
+    def _ended(self) -> None:
+        self.files.close()
+        self.daemon.close()
 
     def _deliver(self, worker: int, message: bytes) -> None:
         # False: that worker is dead, and what the message was about dies with it (worker_died).

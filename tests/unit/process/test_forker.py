@@ -4,7 +4,7 @@ from __future__ import annotations
 from ksmbd.ipc.constants import GlobalFlag
 from ksmbd.ipc.settings import EngineSettings
 from ksmbd.process.forker import descriptors_needed
-from ksmbd.process.worker import auth_settings, limits, oplock_settings, server_guid, server_settings
+from ksmbd.process.worker import auth_settings, id_space, limits, oplock_settings, server_guid, server_settings
 
 
 def test_settings_reach_the_rooms() -> None:
@@ -45,3 +45,9 @@ def test_encryption_off_goes_before_the_option() -> None:
 def test_server_guid_is_the_machines() -> None:
     assert server_guid((1, 2, 3)) == server_guid((1, 2, 3)) != server_guid((1, 2, 4))
     assert len(server_guid((0, 0, 0))) == 16
+
+
+def test_no_two_workers_nor_a_successor_share_ids() -> None:
+    spaces = {id_space(index, epoch) for index in range(1, 257) for epoch in range(1, 5)}
+    assert len(spaces) == 256 * 4
+    assert id_space(3, 1) & 0xFF == 3
