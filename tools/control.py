@@ -44,6 +44,9 @@ ANSWER_SECONDS = 2.0
 STOP_SECONDS = 60.0
 """How long it may take to end: clients are told and files closed first."""
 
+_WORD_SIZE = 127
+"""More than the longest answer."""
+
 _ACTIONS = ("shutdown", "reload", "list", "debug", "ksmbd-version", "features")
 
 
@@ -135,8 +138,9 @@ def _toggle(rundir: RunDirectory, component: str) -> str:
     """Write the name, and wait for the engine to write the file anew: its line is the answer."""
     try:
         with open(rundir.debug, "r+b", buffering=0) as stream:
-            stream.truncate(0)
-            stream.write(component.encode() + b"\n")
+            # Padded over what is there and not truncated first: an engine that is about to cut the file to the length of
+            # its previous answer would otherwise fill it with zeros behind our word.
+            stream.write(component.encode().ljust(_WORD_SIZE) + b"\n")
     except FileNotFoundError:
         COMMAND.fail(f"{rundir.debug} is missing: the engine is not up yet")
     deadline = time.monotonic() + ANSWER_SECONDS
