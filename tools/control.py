@@ -138,8 +138,8 @@ def _toggle(rundir: RunDirectory, component: str) -> str:
     """Write the name, and wait for the engine to write the file anew: its line is the answer."""
     try:
         with open(rundir.debug, "r+b", buffering=0) as stream:
-            # Padded over what is there and not truncated first: an engine that is about to cut the file to the length of
-            # its previous answer would otherwise fill it with zeros behind our word.
+            # Padded over what is there and not truncated first: an engine that is about to cut the file to the length
+            # of its previous answer would otherwise fill it with zeros behind our word.
             stream.write(component.encode().ljust(_WORD_SIZE) + b"\n")
     except FileNotFoundError:
         COMMAND.fail(f"{rundir.debug} is missing: the engine is not up yet")
