@@ -17,6 +17,7 @@ from ksmbd.smb.status import (
     STATUS_SUCCESS,
 )
 
+NO_GUID: Final = bytes(16)
 STATUS_FILE_FORCED_CLOSED: Final = 0xC00000B6
 
 
@@ -55,15 +56,15 @@ def keeps(entry: OpenEntry, holder: Holder | None) -> bool:
 
 
 def check_reconnect(entry: OpenEntry | None, holder: Holder | None, request: Reconnect) -> int:
-    """The status for reclaiming an open: MS-SMB2 3.3.5.9.7 (version 1), 3.3.5.9.12 (version 2)."""
+    """The status for reclaiming an open: MS-SMB2 3.3.5.9.7 (version 1), 3.3.5.9.12 (version 2).
+
+    As Windows does it: either version reclaims an open of the other, where the create guids agree (that of a version 1
+    open is zero, a version 1 reconnect has none to compare), and the client's guid counts for leases only."""
     if entry is None or not entry.durable or entry.connected:
         return STATUS_OBJECT_NAME_NOT_FOUND
-    if entry.durable != request.version:
-        return STATUS_OBJECT_NAME_NOT_FOUND
     if request.version == 2 and (
-        entry.create_guid != request.create_guid or entry.client_guid != request.client_guid
-        or entry.persistent != request.persistent
-    ):  # fmt: skip
+        (entry.create_guid or NO_GUID) != (request.create_guid or NO_GUID) or entry.persistent != request.persistent
+    ):
         return STATUS_OBJECT_NAME_NOT_FOUND
     if entry.lease_key != request.lease_key:
         return STATUS_OBJECT_NAME_NOT_FOUND

@@ -219,9 +219,9 @@ class LocalOpenTable:
 
     def open(self, request: OpenRequest) -> Future[OpenGrant]:
         """See OpenTable.open."""
-        lease = self._lease_of(request)
-        if lease is not None and not self._may_lease(request, lease):
+        if not self._may_lease(request):
             return Future.failed(NtStatusError(STATUS_INVALID_PARAMETER, "the lease key names another file"))
+        lease = self._lease_of(request)
         waiter_id = self._number()
         ask = requests.Open(
             waiter_id, self._entry_of(request, lease), request.disposition, request.created,
@@ -249,8 +249,12 @@ class LocalOpenTable:
             lease.epoch,
         )  # fmt: skip
 
-    def _may_lease(self, request: OpenRequest, lease: LeaseAsk) -> bool:
-        """A lease key is bound to one stream while the lease lives (MS-SMB2 3.3.5.9.8)."""
+    def _may_lease(self, request: OpenRequest) -> bool:
+        """A lease key is bound to one stream while the lease lives (MS-SMB2 3.3.5.9.8), even if this request for it
+        could not be granted."""
+        lease = request.lease
+        if lease is None or not (self._settings.oplocks and self._settings.leases):
+            return True
         bound = self._store.index_get(LEASES, request.client_guid + lease.key)
         if bound is None or bound == (*request.ref.file, request.ref.stream):
             return True

@@ -90,6 +90,8 @@ BATCH = {"oplock": "b"}
         (BATCH, V1, {"owner": "mallory"}, "STATUS_ACCESS_DENIED"),
         (BATCH, V1, {"lease": "k"}, NOT_FOUND),
         (BATCH, V1, {"version": 2, "create_guid": GUID}, NOT_FOUND),
+        (BATCH, V1, {"version": 2, "create_guid": bytes(16)}, None),
+        (BATCH, V1, {"client_guid": b"b" * 16}, None),
         (LEASED, V1, {"lease": "k"}, None),
         (LEASED, V1, {}, NOT_FOUND),
         (LEASED, V1, {"lease": "other"}, NOT_FOUND),
@@ -100,9 +102,11 @@ BATCH = {"oplock": "b"}
         (BATCH, V2, {"version": 2, "create_guid": GUID}, None),
         (BATCH, V2, {"version": 2, "create_guid": GUID, "owner": "mallory"}, "STATUS_ACCESS_DENIED"),
         (BATCH, V2, {"version": 2, "create_guid": b"h" * 16}, NOT_FOUND),
-        (BATCH, V2, {"version": 2, "create_guid": GUID, "client_guid": b"b" * 16}, NOT_FOUND),
+        (BATCH, V2, {"version": 2, "create_guid": bytes(16)}, NOT_FOUND),
+        (BATCH, V2, {"version": 2, "create_guid": GUID, "client_guid": b"b" * 16}, None),
+        (LEASED, V2, {"version": 2, "create_guid": GUID, "lease": "k", "client_guid": b"b" * 16}, NOT_FOUND),
         (BATCH, V2, {"version": 2, "create_guid": GUID, "persistent": True}, NOT_FOUND),
-        (BATCH, V2, {"version": 1}, NOT_FOUND),
+        (BATCH, V2, {"version": 1}, None),
     ],
 )
 def test_only_the_right_client_reclaims(

@@ -114,6 +114,7 @@ def test_a_key_is_bound_to_one_file_and_stream_of_one_client() -> None:
     a, b = world.client("a"), world.client("b")
     ref, _ = a.open(1, lease="RWH", key="k")
     assert a.open(2, lease="R", key="k")[1] == "STATUS_INVALID_PARAMETER"
+    assert a.open(3, lease="R", key="k", directory=True)[1] == "STATUS_INVALID_PARAMETER"
     assert a.open(1, stream="s", lease="R", key="k")[1] == "STATUS_INVALID_PARAMETER"
     assert a.open(1, stream="s", lease="RWH", key="k2")[1] == "RWH"
     assert b.open(2, lease="RWH", key="k")[1] == "RWH"

@@ -39,9 +39,10 @@ SHARES = ("RWD", "RW", "R", "")
 DISPOSITIONS = (constants.FILE_OPEN, constants.FILE_OVERWRITE)
 CACHING = st.one_of(
     st.sampled_from(["", "s", "x", "b"]).map(lambda level: {"oplock": level}),
-    st.tuples(st.sampled_from(["", "R", "RH", "RW", "RWH"]), st.sampled_from(["k1", "k2"]), st.sampled_from([1, 2])).map(
-        lambda lease: {"lease": lease[0], "key": lease[1], "version": lease[2]}
-    ),
+    st.fixed_dictionaries({
+        "lease": st.sampled_from(["", "R", "RH", "RW", "RWH"]), "key": st.sampled_from(["k1", "k2"]),
+        "version": st.sampled_from([1, 2]),
+    }),
 )
 
 
@@ -157,9 +158,9 @@ class OpenTableMachine(RuleBasedStateMachine):
             self.both(lambda client: client.table.acknowledge_lease(client.guid, notice.lease_key, bits), name)
         else:
             level = notice.oplock_level if state == "requested" else {"": 0, "RWH": 9, "R": 1}[state]
-            for opened in self.opens:
-                if opened.ref.open_id == notice.open_ids[0]:
-                    self.both(lambda client: client.table.acknowledge_oplock(opened.ref, level), name)
+            refs = [opened.ref for opened in self.opens if opened.ref.open_id == notice.open_ids[0]]
+            if refs:
+                self.both(lambda client: client.table.acknowledge_oplock(refs[0], level), name)
         for world in self.worlds:
             world.notices.remove(notice)
 
