@@ -73,6 +73,11 @@ def open_listeners(settings: EngineSettings, workers: int) -> list[list[socket.s
         targets = bind_targets(list(settings.interfaces) if settings.bind_interfaces_only else [])
     except ValueError as error:
         raise StartError(str(error)) from None
+    if workers > 1:
+        # With SO_REUSEPORT a second server of the same user would share our port without a word: ask without it first.
+        for target in targets:
+            with contextlib.suppress(_NoFamily):
+                _open(target, settings.tcp_port, False).close()
     opened: list[list[socket.socket]] = []
     try:
         for _ in range(workers):

@@ -170,6 +170,19 @@ def test_too_many_connections_are_refused_and_the_count_returns(tmp_path: Path) 
             assert say(sock) == "1"
 
 
+@pytest.mark.parametrize("workers", [1, 3])
+def test_two_servers_do_not_share_a_port(tmp_path: Path, workers: int) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    with engine(tmp_path / "one", workers) as server:
+        command = [*server.command[:2], str(tmp_path / "two"), str(server.port), str(workers)]
+        with Process(command) as second:
+            assert second.wait() == 78
+            assert "Address already in use" in second.stderr
+        with server.connect() as sock:
+            assert say(sock)
+
+
 def test_port_taken_is_one_line(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
