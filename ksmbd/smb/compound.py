@@ -6,23 +6,22 @@ answer STATUS_PENDING (what came before it is then sent at once); one in the mid
 """
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from ksmbd.smb import dispatch
+from ksmbd.smb.connection_state import ConnectionState
 from ksmbd.smb.constants import (
     CANCEL,
     CHANGE_NOTIFY,
-    DIALECT_311,
     FLAGS_ASYNC_COMMAND,
+    FLAGS_PRIORITY_MASK,
     FLAGS_RELATED_OPERATIONS,
-    FLAGS_REPLAY_OPERATION,
-    FLAGS_SIGNED,
-    NEGOTIATE,
     SESSION_SETUP,
 )
-from ksmbd.smb.header import HEADER_SIZE, HEADROOM, SIGNATURE_OFFSET, Header, error_body, write_header
+from ksmbd.smb.header import HEADER_SIZE, HEADROOM, Header, error_body, write_header
 from ksmbd.smb.model import Session
 from ksmbd.smb.ports import FileSpan
+from ksmbd.smb.reply import hash_preauth, hashes_preauth, signing_session, start_frame, write_reply_header
 from ksmbd.smb.request import Body, Chain, Reply, Request
 from ksmbd.smb.status import (
     STATUS_INTERNAL_ERROR,
@@ -35,8 +34,6 @@ from ksmbd.smb.waiting import Task
 
 if TYPE_CHECKING:
     from ksmbd.smb.connection import Connection
-
-_ECHOED_FLAGS: Final = FLAGS_RELATED_OPERATIONS | 0x70 | FLAGS_REPLAY_OPERATION
 
 
 class CompoundRun:
@@ -98,6 +95,12 @@ class CompoundRun:
 
     # --------------------------------------------------------------------------------------------------- waiting
 
+    def park(self, request: Request, task: Task[Reply]) -> None:
+        """The only element waits: begun by `run_single`, it ends here."""
+        self.index = 1
+        self.chain = request.chain
+        self._wait(request, task)
+
     def _wait(self, request: Request, task: Task[Reply]) -> None:
         connection = self.connection
         connection.pending[request.header.message_id] = request
@@ -115,9 +118,6 @@ class CompoundRun:
         connection.pending.pop(request.header.message_id, None)
         if request.async_id:
             connection.pending_async.pop(request.async_id, None)
-        if connection.closed:
-            dispatch.outcome(request, task)
-            return
         reply = dispatch.outcome(request, task)
         if connection.closed:
             return
@@ -140,7 +140,7 @@ class CompoundRun:
         frame = bytearray(HEADROOM + HEADER_SIZE)
         granted = connection.window.grant(header.command, STATUS_SUCCESS, header.credits, max(header.credit_charge, 1))
         write_header(
-            frame, HEADROOM, header, STATUS_PENDING, granted, header.flags & _ECHOED_FLAGS & ~FLAGS_RELATED_OPERATIONS,
+            frame, HEADROOM, header, STATUS_PENDING, granted, header.flags & FLAGS_PRIORITY_MASK,
             async_id=request.async_id,
         )  # fmt: skip
         frame += error_body()
@@ -153,16 +153,8 @@ class CompoundRun:
 
     def _add(self, request: Request, reply: Reply) -> None:
         """Put one reply behind those that are there; sign the one before, now that its padding is known."""
-        connection = self.connection
-        header = request.header
-        body = reply.body
         if self.frame is None:
-            if isinstance(body, Body):
-                self.frame = body.frame
-                body.data.release()
-            else:
-                self.frame = bytearray(HEADROOM + HEADER_SIZE)
-                self.frame += body
+            frame = self.frame = start_frame(reply)
             start = HEADROOM
         else:
             frame = self.frame
@@ -171,63 +163,23 @@ class CompoundRun:
             frame[self.last_start + 20 : self.last_start + 24] = (start - self.last_start).to_bytes(4, "little")
             self._sign_last(start)
             frame += bytes(HEADER_SIZE)
+            body = reply.body
             frame += body.data if isinstance(body, Body) else body
         self.span = reply.span
-        chain = self.chain
-        chain.status = reply.status
-        granted = 0
-        if not request.async_id:
-            charge = max(header.credit_charge, 1) if connection.supports_multi_credit else 1
-            granted = connection.window.grant(header.command, reply.status, header.credits, charge)
-        flags = header.flags & _ECHOED_FLAGS & ~FLAGS_ASYNC_COMMAND
-        if not (self.index > 1 and header.flags & FLAGS_RELATED_OPERATIONS):
-            flags &= ~FLAGS_RELATED_OPERATIONS
-        session_id, tree_id = request.reply_ids()
-        write_header(
-            self.frame, start, header, reply.status, granted, flags,
-            async_id=request.async_id, session_id=session_id, tree_id=tree_id,
-        )  # fmt: skip
+        self.chain.status = reply.status
+        related = self.index > 1 and bool(request.header.flags & FLAGS_RELATED_OPERATIONS)
+        write_reply_header(frame, start, request, reply.status, related and not request.async_id)
         self.last_start = start
-        self.sign_last = self._signing_session(request)
-        if self.sign_last is None and header.flags & FLAGS_SIGNED and not request.sealed:
-            # An error from before there was a key to sign with. Windows echoes flag and signature, and there are clients
-            # that take a reply without the flag for a forgery.
-            self.frame[start + 16] |= FLAGS_SIGNED
-            self.frame[start + SIGNATURE_OFFSET : start + HEADER_SIZE] = header.signature
-        self._after(request, reply)
-
-    def _signing_session(self, request: Request) -> Session | None:
-        """Whose key signs this reply, if it is to be signed (MS-SMB2 3.3.4.1.1): an encrypted one never is."""
-        session = request.session_
-        if session is None or request.sealed or request.header.command == NEGOTIATE:
-            return None
-        if self.connection.signer_of(session) is None:
-            return None
-        if request.header.command == SESSION_SETUP:
-            return session if request.sign_reply else None
-        return session if request.header.flags & FLAGS_SIGNED or session.signing_required else None
+        self.sign_last = signing_session(request)
+        if hashes_preauth(request, reply.status):
+            self._sign_last(len(frame))
+            with memoryview(frame)[start:] as message:
+                hash_preauth(request, message)
 
     def _sign_last(self, end: int) -> None:
         if self.sign_last is not None and self.frame is not None:
             self.connection.sign_in_place(self.frame, self.last_start, end, self.sign_last)
         self.sign_last = None
-
-    def _after(self, request: Request, reply: Reply) -> None:
-        """Once a reply's bytes are final: the preauth hash of NEGOTIATE and SESSION_SETUP."""
-        command = request.header.command
-        connection = self.connection
-        if command > SESSION_SETUP or self.frame is None or connection.dialect != DIALECT_311:
-            return
-        if command == SESSION_SETUP and reply.status == STATUS_SUCCESS:
-            return
-        with memoryview(self.frame)[self.last_start :] as message:
-            if command == NEGOTIATE:
-                connection.hash_preauth(request.message)
-                connection.hash_preauth(message)
-            elif request.exchange is not None:
-                if self.sign_last is not None:
-                    self._sign_last(len(self.frame))
-                request.exchange.hash_message(message)
 
     def _flush(self) -> None:
         frame, self.frame = self.frame, None
@@ -246,6 +198,37 @@ class CompoundRun:
         self.sign_last = None
         self.span = None
         self.last_start = HEADROOM
+
+
+def run_single(connection: Connection, header: Header, message: memoryview, sealed_by: Session | None) -> None:
+    """A frame of one element, the common case: the same steps as CompoundRun's, without what only chains need."""
+    request = Request(connection, header, message, Chain(1))
+    if sealed_by is not None:
+        request.sealed = True
+    if header.flags & FLAGS_RELATED_OPERATIONS:
+        outcome: Reply | Task[Reply] = Reply(error_body(), STATUS_INVALID_PARAMETER)
+    else:
+        outcome = dispatch.execute(request, sealed_by)
+    if type(outcome) is Task:
+        if not outcome.done:
+            CompoundRun(connection, [(header, message)], sealed_by).park(request, outcome)
+            return
+        outcome = dispatch.outcome(request, outcome)
+    if connection.state is ConnectionState.CLOSED:
+        return
+    assert isinstance(outcome, Reply)
+    frame = start_frame(outcome)
+    write_reply_header(frame, HEADROOM, request, outcome.status)
+    if sealed_by is not None:
+        connection.send_sealed(frame, sealed_by)
+        return
+    signs = signing_session(request)
+    if signs is not None:
+        connection.sign_in_place(frame, HEADROOM, len(frame), signs)
+    if header.command <= SESSION_SETUP and hashes_preauth(request, outcome.status):
+        with memoryview(frame)[HEADROOM:] as reply:
+            hash_preauth(request, reply)
+    connection.send_clear(frame, outcome.span)
 
 
 def cancel(connection: Connection, header: Header) -> None:

@@ -11,7 +11,7 @@ from struct import Struct
 from typing import Final
 
 from ksmbd.smb import negotiate, open_life
-from ksmbd.smb.compound import CompoundRun
+from ksmbd.smb.compound import CompoundRun, run_single
 from ksmbd.smb.connection_state import ConnectionInput, ConnectionState, next_state
 from ksmbd.smb.constants import CANCEL, DIALECT_202, DIALECT_210, DIALECT_300, DIALECT_311, FLAGS_SIGNED
 from ksmbd.smb.credits import SequenceWindow
@@ -40,6 +40,7 @@ FRAME_OVERHEAD: Final = 0x11000
 """What a frame may hold beside the largest payload: headers, contexts, other elements of its compound."""
 _TRANSFORM_SESSION: Final = Struct("<Q")
 _NBSS: Final = Struct(">I")
+_CLEAR_START: Final = HEADROOM - NBSS_HEADER_SIZE
 
 
 class Connection:
@@ -50,6 +51,8 @@ class Connection:
         self.transport = transport
         self.state = ConnectionState.NEW
         self.dialect = 0
+        self.supports_multi_credit = False
+        """Connection.SupportsMultiCredit."""
         self.client_guid = bytes(16)
         self.client_capabilities = 0
         self.client_security_mode = 0
@@ -81,11 +84,6 @@ class Connection:
         """Whether nothing is received or sent any more."""
         return self.state is ConnectionState.CLOSED
 
-    @property
-    def supports_multi_credit(self) -> bool:
-        """Connection.SupportsMultiCredit."""
-        return self.dialect >= DIALECT_210
-
     def move(self, event: ConnectionInput) -> None:
         """Step the connection's state machine; raises ConnectionFatal where the table has no such step."""
         self.state = next_state(self.state, event)
@@ -93,6 +91,7 @@ class Connection:
     def agree(self, dialect: int, capabilities: int) -> None:
         """The dialect and the server's capabilities are settled."""
         self.dialect = dialect
+        self.supports_multi_credit = dialect >= DIALECT_210
         self.server_capabilities = capabilities
         self.server_security_mode = negotiate.security_mode(self.server.settings)
 
@@ -107,7 +106,7 @@ class Connection:
 
     def receive(self, frame: memoryview | bytearray | bytes) -> None:
         """Handle one frame (without its NBSS length). Never raises for what the peer sent."""
-        if self.closed:
+        if self.state is ConnectionState.CLOSED:
             return
         try:
             self._receive(memoryview(frame))
@@ -117,11 +116,11 @@ class Connection:
     def _receive(self, frame: memoryview) -> None:
         protocol_id = bytes(frame[:4])
         if protocol_id == SMB2_PROTOCOL_ID:
-            self._messages(frame, None)
+            self._message(frame, None)
         elif protocol_id == TRANSFORM_PROTOCOL_ID:
             session = self._transform_session(frame)
             assert session.sealer is not None
-            self._messages(session.sealer.open(frame), session)
+            self._message(session.sealer.open(frame), session)
         elif protocol_id == SMB1_PROTOCOL_ID:
             if self.state is not ConnectionState.NEW:
                 raise ConnectionFatal("an SMB1 message after the first")
@@ -143,7 +142,23 @@ class Connection:
             raise ConnectionFatal("an encrypted message of an unknown session")
         return session
 
-    def _messages(self, buffer: memoryview, sealed_by: Session | None) -> None:
+    def _message(self, buffer: memoryview, sealed_by: Session | None) -> None:
+        """One message, or the first of a compound."""
+        header = Header(buffer)
+        command = header.command
+        if header.next_command or command == CANCEL:
+            self._compound(buffer, sealed_by)
+            return
+        if command:
+            if self.state is not ConnectionState.NEGOTIATED:
+                self.move(ConnectionInput.OTHER)
+        charge = header.credit_charge
+        if charge <= 1 or not self.supports_multi_credit:
+            charge = 1
+        self.window.consume(header.message_id, charge)
+        run_single(self, header, buffer, sealed_by)
+
+    def _compound(self, buffer: memoryview, sealed_by: Session | None) -> None:
         """Cut a compound into its elements (MS-SMB2 3.3.5.2.7) and run them."""
         elements: list[tuple[Header, memoryview]] = []
         offset = 0
@@ -178,12 +193,13 @@ class Connection:
 
     def send_clear(self, frame: bytearray, span: FileSpan | None = None) -> None:
         """Send the message at frame[HEADROOM:], signed already or not to be, with a file's span behind it."""
-        if self.closed:
+        if self.state is ConnectionState.CLOSED:
             return
-        start = HEADROOM - NBSS_HEADER_SIZE
-        length = len(frame) - HEADROOM + (span.length if span else 0)
-        _NBSS.pack_into(frame, start, length)
-        self.transport.send(Frame(memoryview(frame)[start:], span))
+        length = len(frame) - HEADROOM
+        if span is not None:
+            length += span.length
+        _NBSS.pack_into(frame, _CLEAR_START, length)
+        self.transport.send(Frame(memoryview(frame)[_CLEAR_START:], span))
 
     def send_sealed(self, frame: bytearray, session: Session) -> None:
         """Encrypt the message at frame[HEADROOM:] for the session and send it."""

@@ -64,20 +64,27 @@ class SequenceWindow:
 
         NEGOTIATE and an unfinished SESSION_SETUP get no more than they cost: who is not logged on holds one credit.
         The window's span is bounded, so ids that a client skips for ever stop further grants, never a client's last."""
-        more = max(requested, 1) - 1
-        if command == NEGOTIATE or (command == SESSION_SETUP and status != STATUS_SUCCESS):
+        more = requested - 1 if requested > 1 else 0
+        if command <= SESSION_SETUP and (command == NEGOTIATE or status != STATUS_SUCCESS):
             more = 0
-        room = min(self.maximum - self.outstanding, 2 * self.maximum - (self.high - self.low))
-        granted = min(charge + more, room, 0xFFFF)
-        if granted <= 0:
-            granted = 1 if self.outstanding == 0 else 0
+        span = self.high - self.low
+        room = self.maximum - span + len(self.used)
+        if room > 2 * self.maximum - span:
+            room = 2 * self.maximum - span
+        granted = charge + more
+        if granted > room:
+            granted = room if room > 0 else 0
+        if granted > 0xFFFF:
+            granted = 0xFFFF
+        if not granted and span == len(self.used):
+            granted = 1
         self.high += granted
         return granted
 
 
 _U32: Final = Struct("<I")
 # Offsets from the header's start of the 32-bit lengths that count, sent and expected (MS-SMB2 3.3.5.2.5)
-_PAYLOAD_FIELDS: Final[dict[int, tuple[int, ...]]] = {
+PAYLOAD_FIELDS: Final[dict[int, tuple[int, ...]]] = {
     READ: (HEADER_SIZE + 4,),
     WRITE: (HEADER_SIZE + 4,),
     IOCTL: (HEADER_SIZE + 28, HEADER_SIZE + 32, HEADER_SIZE + 40, HEADER_SIZE + 44),
@@ -92,7 +99,7 @@ def payload_size(command: int, message: memoryview) -> int:
     """The larger of what a request carries and what it lets the reply carry, in bytes (MS-SMB2 3.3.5.2.5).
 
     The body's fixed part was checked before."""
-    fields = _PAYLOAD_FIELDS.get(command)
+    fields = PAYLOAD_FIELDS.get(command)
     if fields is None:
         return 0
     if command == IOCTL:  # InputCount + OutputCount against MaxInputResponse + MaxOutputResponse

@@ -30,7 +30,7 @@ from ksmbd.smb import (
     write,
 )
 from ksmbd.smb import constants as c
-from ksmbd.smb.credits import charge_is_enough, payload_size
+from ksmbd.smb.credits import PAYLOAD_FIELDS, charge_is_enough, payload_size
 from ksmbd.smb.header import HEADER_SIZE, error_body
 from ksmbd.smb.model import Session
 from ksmbd.smb.request import Handler, Reply, Request
@@ -233,7 +233,7 @@ def _find_tree(request: Request, command: Command) -> None:
 def check_payment(request: Request) -> None:
     """MS-SMB2 3.3.5.2.5: a multi-credit request pays for the larger of its two payloads."""
     connection: Connection = request.connection
-    if connection.supports_multi_credit:
+    if connection.supports_multi_credit and request.header.command in PAYLOAD_FIELDS:
         payload = payload_size(request.header.command, request.message)
         if payload > 65536 and not charge_is_enough(request.header.credit_charge, payload):
             raise NtStatusError(STATUS_INVALID_PARAMETER, "CreditCharge")

@@ -61,17 +61,17 @@ class Body:
 class Chain:
     """What the elements of one compound share (MS-SMB2 3.3.5.2.7.2)."""
 
-    __slots__ = ("file_id", "session_id", "tree_id", "status", "count", "broken")
+    # Defaults in the class: an element that is no compound's sets none of them, and costs no time for them.
+    file_id: tuple[int, int] | None = None
+    """FileId of the open that the last element made or used."""
+    session_id: int = 0
+    tree_id: int = 0
+    status: int = STATUS_SUCCESS
+    """Of the element before."""
+    broken: bool = False
+    """The element before had no session: nothing can be related to it."""
 
     def __init__(self, count: int) -> None:
-        self.file_id: tuple[int, int] | None = None
-        """FileId of the open that the last element made or used."""
-        self.session_id = 0
-        self.tree_id = 0
-        self.status = STATUS_SUCCESS
-        """Of the element before."""
-        self.broken = False
-        """The element before had no session: nothing can be related to it."""
         self.count = count
         """Elements in the chain: 1 = no compound, and a READ may be sent with sendfile."""
 
@@ -79,11 +79,29 @@ class Chain:
 class Request:
     """One request. `message` is its bytes, header first: offsets on the wire count from message[0]."""
 
-    __slots__ = (
-        "connection", "server", "header", "message", "chain", "session_", "tree_", "sealed", "async_id", "interim_sent",
-        "on_cancel", "open", "_interim", "signed", "task", "on_done", "sign_reply", "exchange", "_reply_session",
-        "_reply_tree",
-    )  # fmt: skip
+    # Defaults in the class: most requests set few of them, and a request is made for every message.
+    session_: Session | None = None
+    tree_: TreeConnect | None = None
+    sealed: bool = False
+    """It came encrypted, so the reply goes encrypted."""
+    signed: bool = False
+    """It came with a signature that was verified."""
+    async_id: int = 0
+    interim_sent: bool = False
+    on_cancel: Callable[[], None] | None = None
+    """CANCEL calls this when set (else the waiting Future is cancelled): notify answers STATUS_CANCELLED itself."""
+    open: Open | None = None
+    """Set by find_open, for the bookkeeping of outstanding requests."""
+    task: Task[Reply] | None = None
+    """Set while the request waits."""
+    on_done: Callable[[Request, Task[Any]], None] | None = None
+    sign_reply: bool = False
+    """SESSION_SETUP decides for itself whether its reply is signed."""
+    exchange: Exchange | None = None
+    """SESSION_SETUP's exchange, whose preauth hash takes in this reply."""
+    _interim: Callable[[Request], None] | None = None
+    _reply_session: int | None = None
+    _reply_tree: int | None = None
 
     def __init__(self, connection: Connection, header: Header, message: memoryview, chain: Chain) -> None:
         self.connection = connection
@@ -91,27 +109,6 @@ class Request:
         self.header = header
         self.message = message
         self.chain = chain
-        self.session_: Session | None = None
-        self.tree_: TreeConnect | None = None
-        self.sealed = False
-        """It came encrypted, so the reply goes encrypted."""
-        self.signed = False
-        self.async_id = 0
-        self.interim_sent = False
-        self.on_cancel: Callable[[], None] | None = None
-        """CANCEL calls this when set (else the waiting Future is cancelled): notify answers STATUS_CANCELLED itself."""
-        self.open: Open | None = None
-        """Set by find_open, for the bookkeeping of outstanding requests."""
-        self._interim: Callable[[Request], None] | None = None
-        self.task: Task[Reply] | None = None
-        """Set while the request waits."""
-        self.on_done: Callable[[Request, Task[Any]], None] | None = None
-        self.sign_reply = False
-        """SESSION_SETUP decides for itself whether its reply is signed."""
-        self.exchange: Exchange | None = None
-        """SESSION_SETUP's exchange, whose preauth hash takes in this reply."""
-        self._reply_session: int | None = None
-        self._reply_tree: int | None = None
 
     @property
     def session(self) -> Session:

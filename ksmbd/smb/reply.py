@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""From a Reply to bytes: the header, who signs it, and the preauth hash (MS-SMB2 3.3.4.1)."""
+from __future__ import annotations
+
+from typing import Final
+
+from ksmbd.smb.constants import (
+    DIALECT_311,
+    FLAGS_PRIORITY_MASK,
+    FLAGS_RELATED_OPERATIONS,
+    FLAGS_REPLAY_OPERATION,
+    FLAGS_SIGNED,
+    NEGOTIATE,
+    SESSION_SETUP,
+)
+from ksmbd.smb.header import HEADER_SIZE, HEADROOM, SIGNATURE_OFFSET, write_header
+from ksmbd.smb.model import Session
+from ksmbd.smb.request import Body, Reply, Request
+from ksmbd.smb.status import STATUS_SUCCESS
+
+_ECHOED_FLAGS: Final = FLAGS_PRIORITY_MASK | FLAGS_REPLAY_OPERATION
+_HEAD: Final = bytes(HEADROOM + HEADER_SIZE)
+
+
+def start_frame(reply: Reply) -> bytearray:
+    """A frame with room for all headers and the reply's body at its place; the Body's own frame where it has one."""
+    body = reply.body
+    if isinstance(body, Body):
+        body.data.release()
+        return body.frame
+    return bytearray(_HEAD + body)
+
+
+def write_reply_header(frame: bytearray, start: int, request: Request, status: int, related: bool = False) -> None:
+    """The header at `start`: credits, echoed flags, ids. A final asynchronous reply grants no credits (3.3.4.3).
+
+    Where nothing can sign an error's reply, flag and signature of the request are echoed, as Windows does: there are
+    clients that take a reply without the flag for a forgery."""
+    header = request.header
+    async_id = request.async_id
+    flags = header.flags & _ECHOED_FLAGS
+    if related:
+        flags |= FLAGS_RELATED_OPERATIONS
+    session_id, tree_id = request.reply_ids()
+    granted = 0
+    if not async_id:
+        connection = request.connection
+        charge = header.credit_charge if header.credit_charge > 1 and connection.supports_multi_credit else 1
+        granted = connection.window.grant(header.command, status, header.credits, charge)
+    write_header(frame, start, header, status, granted, flags, 0, async_id, session_id, tree_id)
+    if header.flags & FLAGS_SIGNED and not request.sealed and signing_session(request) is None:
+        frame[start + 16] |= FLAGS_SIGNED
+        frame[start + SIGNATURE_OFFSET : start + HEADER_SIZE] = header.signature
+
+
+def signing_session(request: Request) -> Session | None:
+    """Whose key signs the reply, if it is to be signed (MS-SMB2 3.3.4.1.1): an encrypted one never is."""
+    session = request.session_
+    if session is None or request.sealed:
+        return None
+    header = request.header
+    if header.command <= SESSION_SETUP:
+        if header.command == NEGOTIATE or not request.sign_reply:
+            return None
+    elif not (header.flags & FLAGS_SIGNED or session.signing_required):
+        return None
+    return session if request.connection.signer_of(session) is not None else None
+
+
+def hashes_preauth(request: Request, status: int) -> bool:
+    """Whether the reply's final bytes go into a preauth hash: NEGOTIATE's, and SESSION_SETUP's but the last one's."""
+    command = request.header.command
+    if command > SESSION_SETUP or request.connection.dialect != DIALECT_311:
+        return False
+    return command == NEGOTIATE or (status != STATUS_SUCCESS and request.exchange is not None)
+
+
+def hash_preauth(request: Request, message: memoryview) -> None:
+    """Take the reply's final bytes into the hash that `hashes_preauth` means."""
+    if request.header.command == NEGOTIATE:
+        request.connection.hash_preauth(request.message)
+        request.connection.hash_preauth(message)
+    elif request.exchange is not None:
+        request.exchange.hash_message(message)
