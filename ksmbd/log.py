@@ -32,6 +32,15 @@ def use_syslog(identity: str = "ksmbd") -> None:
     _use_syslog = True
 
 
+def leave_terminal() -> None:
+    """Lines go to syslog from now on, and standard input, output and error are nobody's any more: for who detaches."""
+    use_syslog()
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    os.close(null)
+
+
 def set_process(name: str) -> None:
     """The name that debug lines carry, such as `ksmbd/1`."""
     global _who

@@ -53,6 +53,7 @@ class WorkerLife:
         self.peers = Peers(self.loop, context.inboxes, context.index, lambda worker: counters[worker].epoch)
         self.peers.on(Kind.STOP, lambda sender, data, fds: self.stop("the server stops"))
         self.peers.on(Kind.WORKER_DIED, self._worker_died)
+        self.peers.on(Kind.LEAVE_TERMINAL, lambda sender, data, fds: log.leave_terminal())
         self.on_worker_died: Callable[[int, int], None] = lambda worker, epoch: None
         """A worker is gone (index, epoch), and this one is to remove what it had from the open table."""
         self.on_stop: Callable[[], None] = lambda: None

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """ksmbd/0: binds the listening sockets and keeps them, starts the workers, restarts those that die.
 
-    python -m ksmbd.process.forker --rundir DIR [--statedir DIR] --netlink FD,FD,... [--ready FD]
+    python -m ksmbd.process.forker --rundir DIR [--statedir DIR] --netlink FD,FD,... [--ready FD] [--detach]
 
 mountd starts it. The first netlink descriptor is the forker's, one for each worker follows (a worker's successor uses
 its predecessor's). On it come the settings (STARTING_UP and SETTINGS); when all workers serve, LISTENING goes back, and
-the addresses, one a line, to `--ready`. The forker ends in order on SIGTERM, on SHUTTING_DOWN, when `hard` is written
-to kill_server and when mountd is gone. Exit status: 0 after an orderly stop, EXIT_CONFIG where a start again would
-fail the same way (a port taken, no such interface), 1 otherwise.
+the addresses, one a line, to `--ready`. With `--detach` the engine then leaves the terminal: its lines go to syslog and
+its standard descriptors to /dev/null, so that whoever started the server does not wait for them.
+
+The forker ends in order on SIGTERM, on SHUTTING_DOWN, when `hard` is written to kill_server and when mountd is gone.
+Exit status: 0 after an orderly stop, EXIT_CONFIG where a start again would fail the same way (a port taken, no such
+interface), 1 otherwise.
 """
 
 from __future__ import annotations
@@ -176,6 +179,11 @@ class Forker:
         self.control.close()
         return self.exit_status
 
+    def leave_terminal(self) -> None:
+        """The server has started and detaches: this process, the workers, and so their successors."""
+        self.peers.broadcast(b"", Kind.LEAVE_TERMINAL)
+        log.leave_terminal()
+
     def stop(self, reason: str) -> None:
         """End all workers in order, then `run`."""
         if self._stopping:
@@ -333,6 +341,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--statedir", default="/var/lib/ksmbd")
     parser.add_argument("--netlink", required=True, help="inherited descriptors, the forker's first, then one a worker")
     parser.add_argument("--ready", type=int, default=-1, help="a descriptor to which the addresses are written")
+    parser.add_argument("--detach", action="store_true", help="leave the terminal once clients can connect")
     return parser.parse_args(argv)
 
 
@@ -362,10 +371,12 @@ def main(argv: list[str] | None = None) -> int:
         privileges.raise_descriptor_limit(descriptors_needed(settings))
         from ksmbd.process.worker import serve  # all rooms: loaded once, before the fork
 
-        forker = Forker(
-            settings, options.rundir, options.statedir, netlink, serve,
-            lambda addresses: _announce(channel, options.ready, addresses),
-        )  # fmt: skip
+        def listening(addresses: list[str]) -> None:
+            _announce(channel, options.ready, addresses)
+            if options.detach:
+                forker.leave_terminal()
+
+        forker = Forker(settings, options.rundir, options.statedir, netlink, serve, listening)
     except (NoSettings, StartError) as error:
         log.error(str(error))
         return EXIT_CONFIG

@@ -52,6 +52,8 @@ class Kind(IntEnum):
     """A connection is handed over: its socket, and the bytes received."""
     CLEANED = 6
     """Worker to forker: it has cleaned up after a dead worker (`DIED`, as received)."""
+    LEAVE_TERMINAL = 7
+    """Forker to workers: the server has detached."""
 
 
 DIED: Final = struct.Struct("<HQ?")

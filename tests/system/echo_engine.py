@@ -76,9 +76,12 @@ def main() -> int:
     def listening(addresses: list[str]) -> None:
         for address in addresses:
             log.info(f"listening on {address}")
+        if "DETACH" in os.environ:
+            forker.leave_terminal()
 
     try:
-        return Forker(settings, rundir, rundir, [], serve, listening).run()
+        forker = Forker(settings, rundir, rundir, [], serve, listening)
+        return forker.run()
     except StartError as error:
         log.error(str(error))
         return 78

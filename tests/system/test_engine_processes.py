@@ -170,6 +170,20 @@ def test_too_many_connections_are_refused_and_the_count_returns(tmp_path: Path) 
             assert say(sock) == "1"
 
 
+def test_a_detached_engine_holds_no_terminal(tmp_path: Path) -> None:
+    with engine(tmp_path, 2, DETACH="1") as server, server.connect() as sock:
+        for pid in (server.pid, int(say(sock, "pid"))):
+            deadline = time.monotonic() + 10
+            while os.readlink(f"/proc/{pid}/fd/2") != os.devnull:
+                assert time.monotonic() < deadline
+                select.select([], [], [], 0.01)
+        old = say(sock, "pid")
+        say(sock, "die")
+        wait_text(server.control("stats.json"), '"epoch": 2')
+        with server.connect() as other:
+            assert os.readlink(f"/proc/{say(other, 'pid')}/fd/2") == os.devnull, f"the successor of {old} too"
+
+
 @pytest.mark.parametrize("workers", [1, 3])
 def test_two_servers_do_not_share_a_port(tmp_path: Path, workers: int) -> None:
     (tmp_path / "one").mkdir()
