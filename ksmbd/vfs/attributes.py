@@ -29,6 +29,7 @@ from ksmbd.smb.constants import (
 )
 from ksmbd.smb.ports import FileInfo
 from ksmbd.smb.status import (
+    STATUS_ACCESS_DENIED,
     STATUS_EA_TOO_LARGE,
     STATUS_EAS_NOT_SUPPORTED,
     STATUS_INVALID_EA_NAME,
@@ -214,9 +215,12 @@ def read_eas(fd: int, path_only: bool, options: ShareOptions) -> list[tuple[str,
     return result
 
 
-def ea_size(fd: int, path_only: bool, options: ShareOptions) -> int:
-    """FileEaInformation (MS-FSCC 2.4.13): the size of the EAs in a list, 0 where there are none."""
-    if not list_size(fd, path_only):
+def ea_size(fd: int, path_only: bool, options: ShareOptions, has_dos: bool = False) -> int:
+    """FileEaInformation (MS-FSCC 2.4.13): the size of the EAs in a list, 0 where there are none.
+
+    `has_dos`: user.DOSATTRIB is known to be there, so a list as long as its name holds nothing else."""
+    size = list_size(fd, path_only)
+    if not size or (has_dos and size == len(dosattrib.NAME) + 1):
         return 0
     eas = read_eas(fd, path_only, options)
     if not eas:
@@ -234,8 +238,10 @@ def write_eas(fd: int, path_only: bool, options: ShareOptions, eas: Sequence[tup
     target = target_of(fd, path_only)
     for name, _, value in eas:
         full = "user." + name
-        if not name or "\0" in name or not _is_ea(full, options):
+        if not name or "\0" in name:
             raise NtStatusError(STATUS_INVALID_EA_NAME, name)
+        if not _is_ea(full, options):
+            raise NtStatusError(STATUS_ACCESS_DENIED, "kept by the server")
         if len(value) > _EA_LARGEST or len(full.encode("utf-8", "surrogateescape")) > 255:
             raise NtStatusError(STATUS_EA_TOO_LARGE, name)
         full = existing.get(full.lower(), full)

@@ -59,6 +59,7 @@ from ksmbd.vfs.attributes import (
     write_dos,
     write_eas,
 )
+from ksmbd.vfs.dosattrib import NOTHING
 from ksmbd.vfs.errors import os_errors
 from ksmbd.vfs.times import from_filetime
 
@@ -147,7 +148,7 @@ class LocalFile:
             dos = read_dos(fd, self.path_only, volume.options)
             info = make_info(stat, dos, self.name, volume.options, volume.root_dev)
             if self.kind in (S_IFREG, S_IFDIR):
-                info.ea_size = ea_size(fd, self.path_only, volume.options)
+                info.ea_size = ea_size(fd, self.path_only, volume.options, dos is not NOTHING)
                 if info.attributes & FILE_ATTRIBUTE_REPARSE_POINT:
                     info.reparse_tag = reparse.stored_tag(fd, self.path_only)
         return info

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ksmbd.kernel.files import R_OK, AttributeReader, access_at
 from ksmbd.kernel.stat import S_IFLNK, S_IFMT, stat_at, stat_fd
+from ksmbd.smb.constants import FILE_READ_ATTRIBUTES, FILE_READ_DATA, FILE_READ_EA, READ_CONTROL
 from ksmbd.smb.ports import DirectoryEntry, FileInfo
 from ksmbd.vfs import dosattrib
 from ksmbd.vfs.attributes import make_info
 from ksmbd.vfs.dosattrib import NOTHING
 from ksmbd.vfs.names import from_scandir, to_client
+
+_READ: Final = FILE_READ_DATA | FILE_READ_EA | FILE_READ_ATTRIBUTES | READ_CONTROL
 
 if TYPE_CHECKING:
     from ksmbd.vfs.file import LocalFile
@@ -75,11 +78,26 @@ def _entry(file: LocalFile, disk: bytes, name: str, reader: AttributeReader) -> 
                     return DirectoryEntry(name, make_info(followed, dos, name, options, volume.root_dev))
             finally:
                 volume.resolver.release(parent)
-    if options.hide_unreadable and not access_at(directory, disk, R_OK):
+    if options.hide_unreadable and not _readable(file, disk):
         return None
     data = reader.read(disk) if options.store_dos_attributes else None
     dos = NOTHING if data is None else dosattrib.decode(data)
     return DirectoryEntry(name, make_info(stat, dos, name, options, volume.root_dev))
+
+
+def _readable(file: LocalFile, disk: bytes) -> bool:
+    """Access-based enumeration (MS-SMB2 2.2.10, SHAREFLAG_ACCESS_BASED_DIRECTORY_ENUM)."""
+    access = file.local_volume.access
+    if not file.local_volume.options.acl_xattr:
+        return access.root or access_at(file.fd, disk, R_OK)
+    try:
+        fd = os.open(disk, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=file.fd)
+    except OSError:
+        return False
+    try:
+        return access.maximal(fd, True, stat_fd(fd), None) & _READ == _READ
+    finally:
+        os.close(fd)
 
 
 def _parent_info(file: LocalFile) -> FileInfo:

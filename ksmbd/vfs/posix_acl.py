@@ -159,7 +159,7 @@ def permissions_of(mask: int) -> int:
     return (
         (4 if mask & FILE_READ_DATA else 0)
         | (2 if mask & (FILE_WRITE_DATA | FILE_APPEND_DATA) else 0)
-        | (1 if mask & FILE_EXECUTE else 0)
+        | (5 if mask & FILE_EXECUTE else 0)  # who executes a file over the network reads it
     )
 
 

@@ -18,7 +18,7 @@ from ksmbd.vfs.names import fold
 SUFFIX: Final = ":$DATA"
 MAXIMUM_SIZE: Final = 65536 - 1
 """XATTR_SIZE_MAX less the NUL byte."""
-_FORBIDDEN: Final = frozenset(map(chr, range(32))) | frozenset('/:\\')
+_FORBIDDEN: Final = frozenset("\0/:\\")
 
 
 def check_name(name: str) -> None:

@@ -44,6 +44,7 @@ from ksmbd.smb.constants import (
     FILE_SUPERSEDE,
     FILE_WRITE_DATA,
     MAXIMUM_ALLOWED,
+    SYNCHRONIZE,
 )
 from ksmbd.smb.ports import CreateIntent, CreateResult, FileKey, ShareConfig, VolumeInfo
 from ksmbd.smb.status import (
@@ -157,6 +158,8 @@ class LocalVolume:
         self.become()
         if intent.options & FILE_OPEN_BY_FILE_ID:
             raise NtStatusError(STATUS_NOT_SUPPORTED, "open by file id")
+        if intent.desired_access == SYNCHRONIZE:
+            raise NtStatusError(STATUS_ACCESS_DENIED, "an open for SYNCHRONIZE alone, which Windows refuses")
         posix = intent.posix_mode is not None
         if intent.stream:
             check_name(intent.stream)
