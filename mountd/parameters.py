@@ -242,9 +242,10 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter("server max protocol", G, Kind.CHOICE, "SMB3_11",
               "The highest dialect spoken.", choices=tuple(PROTOCOLS), aliases=_PROTOCOL_ALIASES,
               synonyms=("max protocol", "protocol")),
-    Parameter("server min protocol", G, Kind.CHOICE, "SMB2_10",
-              "The lowest dialect spoken.", choices=tuple(PROTOCOLS), aliases=_PROTOCOL_ALIASES,
-              samba="SMB2_02", synonyms=("min protocol",)),
+    Parameter("server min protocol", G, Kind.CHOICE, "SMB2_02",
+              "The lowest dialect spoken. KSMBD's default is SMB2_10, because the kernel's server has no SMB2_02; scanners "
+              "and players that speak nothing newer are served here.", choices=tuple(PROTOCOLS),
+              aliases=_PROTOCOL_ALIASES, synonyms=("min protocol",)),
     Parameter("server multi channel support", G, Kind.BOOLEAN, "no",
               "Let a session use several connections.", samba="yes"),
     Parameter("server signing", G, Kind.CHOICE, "auto",

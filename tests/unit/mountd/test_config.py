@@ -70,7 +70,7 @@ def test_defaults_are_those_of_ksmbd() -> None:
         "WORKGROUP",
         "nobody",
     )
-    assert (settings.server_min_protocol, settings.server_max_protocol) == ("SMB2_10", "SMB3_11")
+    assert (settings.server_min_protocol, settings.server_max_protocol) == ("SMB2_02", "SMB3_11")
     assert (share.create_mask, share.directory_mask, share.read_only, share.max_connections) == (
         0o744,
         0o755,
@@ -84,8 +84,8 @@ def test_defaults_are_those_of_ksmbd() -> None:
 def test_smb_conf_is_told_by_its_name(tmp_path: Path, path: str) -> None:
     file = tmp_path / "smb.conf"
     file.write_text("[a]\npath = /srv\n")
-    assert load(file).settings.server_min_protocol == "SMB2_02"
-    assert load(file, samba=False).settings.server_min_protocol == "SMB2_10"
+    assert load(file).settings.server_multi_channel_support
+    assert not load(file, samba=False).settings.server_multi_channel_support
 
 
 class TestRulesOfWriting:
