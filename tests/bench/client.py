@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A small SMB 3.1.1 client that logs on, then hands its socket and frames made beforehand to smbload.
 
-It speaks to any server: the log-on is pyspnego's NTLM, keys and protection are ksmbd.auth's (the wire is symmetric).
+It speaks to any server: the log-on is pyspnego's NTLM, the signatures are made here, key derivation and sealing are
+ksmbd.auth's (both ends do the same).
 """
 from __future__ import annotations
 
@@ -10,13 +11,14 @@ import socket
 from struct import Struct, pack, unpack_from
 
 import spnego
+from cryptography.hazmat.primitives.ciphers import algorithms
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.cmac import CMAC
 
+from ksmbd.auth.encryption import AeadSealer
 from ksmbd.auth.keys import derive_keys
-from ksmbd.auth.security import CryptoSecurity
-from ksmbd.auth.settings import AuthSettings
 from ksmbd.smb import constants as c
 from ksmbd.smb.header import HEADER_SIZE, HEADROOM, SYNC_HEADER
-from ksmbd.smb.ports import Sealer, Signer
 from ksmbd.smb.preauth import INITIAL_HASH, preauth_update
 
 _CREATE = Struct("<HBBIQQIIIIIHHII")
@@ -27,14 +29,37 @@ class BenchError(Exception):
     """The server answered something else than the benchmark needs."""
 
 
+class ClientSigner:
+    """Signs requests with AES-GMAC or AES-CMAC (MS-SMB2 3.1.4.1)."""
+
+    def __init__(self, algorithm: int, key: bytes) -> None:
+        self._aead = AESGCM(key) if algorithm == c.SIGNING_AES_GMAC else None
+        self._cmac = CMAC(algorithms.AES(key))
+
+    def sign(self, message: bytearray, offset: int, message_id: int) -> None:
+        """Write the signature of message[offset:], whose field is zero; no CANCEL."""
+        view = memoryview(message)[offset:]
+        if self._aead is not None:
+            mac = self._aead.encrypt(pack("<QI", message_id, 0), b"", view)
+        else:
+            cmac = self._cmac.copy()
+            cmac.update(bytes(view))
+            mac = cmac.finalize()
+        view[48:64] = mac
+
+
 class BenchClient:
-    """One connection with its session and tree connect."""
+    """One connection with its session and tree connect, or one more channel of another one's session."""
 
     def __init__(
         self, address: str, port: int, user: str, password: str, *,
         signing: int | None = None, encrypt: bool = False, guid: bytes = b"", source: str = "",
+        channel_of: BenchClient | None = None,
     ) -> None:
-        """`signing` is SIGNING_AES_GMAC or _CMAC, None: plain. Raises BenchError, OSError."""
+        """`signing` is SIGNING_AES_GMAC or _CMAC, None: plain. `channel_of`: bind to that one's session, whose signing,
+        encryption, GUID and tree this one then has. Raises BenchError, OSError."""
+        if channel_of is not None:
+            signing, encrypt, guid = channel_of.signing, channel_of.encrypt, channel_of.guid
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if source:
@@ -49,58 +74,80 @@ class BenchClient:
         self.credits = 1
         self.signing = signing
         self.encrypt = encrypt
-        self.signer: Signer | None = None
-        self.sealer: Sealer | None = None
+        self.signer: ClientSigner | None = None
+        self.sealer: AeadSealer | None = None
         self._hash = INITIAL_HASH
-        self._security = CryptoSecurity(AuthSettings(netbios_name="BENCH", workgroup="BENCH"))
-        self._negotiate()
-        self._log_on(user, password)
+        self.negotiated_signing = self._negotiate()
+        if signing is not None and self.negotiated_signing != signing:
+            raise BenchError(f"the server chose signing algorithm {self.negotiated_signing}, not {signing}")
+        if channel_of is not None:
+            self.session_id = channel_of.session_id
+        self._log_on(user, password, channel_of)
+        if channel_of is not None:
+            self.tree_id = channel_of.tree_id
+
+    def close_socket(self) -> None:
+        """Disconnect; the server closes what was open."""
+        self.socket.close()
 
     # ------------------------------------------------------------------------------------------------- frames
 
-    def message(self, command: int, body: bytes, charge: int = 1, plain: bool = False, credits: int = 512) -> bytearray:
-        """One request with room before it for the transport's and the transform header, signed where it is to be."""
-        frame = bytearray(HEADROOM + HEADER_SIZE) + body
-        signs = self.signer is not None and not plain and (self.signing is not None or command == c.TREE_CONNECT)
+    def message(
+        self, command: int, body: bytes, charge: int = 1, credits: int = 0, data: bytes = b"",
+        signer: ClientSigner | None = None,
+    ) -> bytearray:
+        """One request with room before it for the transport's and the transform header, signed where it is to be.
+
+        `credits` 0 asks for as many as it takes. `signer` signs whatever else holds (a channel's binding).
+        """
+        frame = bytearray(HEADROOM + HEADER_SIZE) + body + data
+        if signer is None and not (self.encrypt and self.sealer is not None):
+            # 3.1.1 wants a TREE_CONNECT signed or sealed
+            signer = self.signer if self.signing is not None or command == c.TREE_CONNECT else None
         SYNC_HEADER.pack_into(
-            frame, HEADROOM, b"\xfeSMB", 64, charge, 0, command, credits, c.FLAGS_SIGNED if signs else 0, 0,
-            self.message_id, 0xFEFF, self.tree_id, self.session_id, bytes(16),
+            frame, HEADROOM, b"\xfeSMB", 64, charge, 0, command, credits or charge,
+            c.FLAGS_SIGNED if signer is not None else 0, 0, self.message_id, 0xFEFF, self.tree_id, self.session_id,
+            bytes(16),
         )
+        if signer is not None:
+            signer.sign(frame, HEADROOM, self.message_id)
         self.message_id += charge
-        if signs and self.signer is not None and not self.encrypt:
-            self.signer.sign(memoryview(frame)[HEADROOM:])
         return frame
 
-    def wire(self, frame: bytearray) -> bytes:
+    def wire(self, frame: bytearray) -> memoryview:
         """The frame as it is sent: sealed where the session seals."""
         if self.encrypt and self.sealer is not None:
             self.sealer.seal(frame, HEADROOM, self.session_id)
             frame[:4] = pack(">I", len(frame) - 4)
-            return bytes(frame)
+            return memoryview(frame)
         frame[HEADROOM - 4 : HEADROOM] = pack(">I", len(frame) - HEADROOM)
-        return bytes(frame[HEADROOM - 4 :])
+        return memoryview(frame)[HEADROOM - 4 :]
 
-    def _receive(self, size: int) -> bytes:
-        data = bytearray()
-        while len(data) < size:
-            part = self.socket.recv(size - len(data))
-            if not part:
+    def _receive(self, size: int) -> bytearray:
+        data = bytearray(size)
+        view = memoryview(data)
+        at = 0
+        while at < size:
+            count = self.socket.recv_into(view[at:])
+            if not count:
                 raise BenchError("the server closed the connection")
-            data += part
-        return bytes(data)
+            at += count
+        return data
 
-    def ask(self, command: int, body: bytes, ok: tuple[int, ...] = (0,), charge: int = 1) -> bytes:
+    def ask(
+        self, command: int, body: bytes, ok: tuple[int, ...] = (0,), charge: int = 1, data: bytes = b"",
+    ) -> memoryview:
         """Send one request and give its reply, header first; interim replies are passed over."""
-        self.socket.sendall(self.wire(self.message(command, body, charge)))
+        self.socket.sendall(self.wire(self.message(command, body, charge, 512, data)))
+        self.credits -= charge
         while True:
-            reply = self._receive(int.from_bytes(self._receive(4), "big"))
+            reply = memoryview(self._receive(int.from_bytes(self._receive(4), "big")))
             if reply[:4] == b"\xfdSMB":
                 assert self.sealer is not None
-                reply = bytes(self.sealer.open(memoryview(bytearray(reply))))
+                reply = self.sealer.open(reply)
             status, granted = unpack_from("<I", reply, 8)[0], unpack_from("<H", reply, 14)[0]
-            self.credits += granted - charge
+            self.credits += granted
             if status == 0x103:
-                self.credits += charge
                 continue
             if status not in ok:
                 raise BenchError(f"{c.COMMAND_NAMES[command]}: 0x{status:08X}")
@@ -108,7 +155,8 @@ class BenchClient:
 
     # ------------------------------------------------------------------------------------------------- log-on
 
-    def _negotiate(self) -> None:
+    def _negotiate(self) -> int:
+        """The signing algorithm that the server chose; 0: it named none."""
         contexts = [
             pack("<HHIHHH4s", 1, 10, 0, 1, 4, 1, b"salt"),
             pack("<HHIHH", 2, 4, 0, 1, c.CIPHER_AES128_GCM),
@@ -121,14 +169,26 @@ class BenchClient:
         frame = self.message(c.NEGOTIATE, body)
         self.socket.sendall(self.wire(frame))
         reply = self._receive(int.from_bytes(self._receive(4), "big"))
-        self._hash = preauth_update(preauth_update(self._hash, bytes(frame[HEADROOM:])), reply)
+        status = unpack_from("<I", reply, 8)[0]
+        if status:
+            raise BenchError(f"NEGOTIATE: 0x{status:08X}")
+        self._hash = preauth_update(preauth_update(self._hash, bytes(frame[HEADROOM:])), bytes(reply))
+        count, at = unpack_from("<H", reply, 70)[0], unpack_from("<I", reply, 124)[0]
+        for _ in range(count):
+            kind, size = unpack_from("<HH", reply, at)
+            if kind == 8:
+                return int(unpack_from("<H", reply, at + 10)[0])
+            at = (at + 8 + size + 7) & ~7
+        return 0
 
-    def _log_on(self, user: str, password: str) -> None:
+    def _log_on(self, user: str, password: str, channel_of: BenchClient | None) -> None:
+        binding = channel_of.signer if channel_of is not None else None
         context = spnego.client(user, password, hostname=self.host, service="cifs", protocol="ntlm")
         token = context.step() or b""
         while True:
-            body = pack("<HBBIIHHQ", 25, 0, 1, 0x7F, 0, HEADER_SIZE + 24, len(token), 0) + token
-            frame = self.message(c.SESSION_SETUP, body)
+            flags = c.SESSION_FLAG_BINDING if binding is not None else 0
+            body = pack("<HBBIIHHQ", 25, flags, 1, 0x7F, 0, HEADER_SIZE + 24, len(token), 0) + token
+            frame = self.message(c.SESSION_SETUP, body, credits=512, signer=binding)
             self.socket.sendall(self.wire(frame))
             self._hash = preauth_update(self._hash, bytes(frame[HEADROOM:]))
             reply = self._receive(int.from_bytes(self._receive(4), "big"))
@@ -139,14 +199,16 @@ class BenchClient:
                 break
             if status != 0xC0000016:
                 raise BenchError(f"log-on: 0x{status:08X}")
-            self._hash = preauth_update(self._hash, reply)
+            self._hash = preauth_update(self._hash, bytes(reply))
             where, size = unpack_from("<HH", reply, HEADER_SIZE + 4)
-            token = context.step(reply[where : where + size]) or b""
+            token = context.step(bytes(reply[where : where + size])) or b""
         keys = derive_keys(c.DIALECT_311, context.session_key, self._hash, c.CIPHER_AES128_GCM)
-        algorithm = self.signing if self.signing is not None else c.SIGNING_AES_CMAC
-        self.signer = self._security.signer(algorithm, keys.signing)
-        # A client seals with the server's decryption key
-        self.sealer = self._security.sealer(c.CIPHER_AES128_GCM, keys.decryption, keys.encryption)
+        self.signer = ClientSigner(self.negotiated_signing or c.SIGNING_AES_CMAC, keys.signing)
+        # A client seals with the server's decryption key. Channels share the session's keys, and one run of nonces.
+        if channel_of is not None:
+            self.sealer = channel_of.sealer
+        else:
+            self.sealer = AeadSealer(c.CIPHER_AES128_GCM, keys.decryption, keys.encryption)
 
     def tree(self, share: str) -> None:
         """Connect to a share."""
@@ -156,7 +218,7 @@ class BenchClient:
 
     def want_credits(self, count: int) -> None:
         """Hold at least this many credits, or raise BenchError."""
-        for _ in range(64):
+        for _ in range(256):
             if self.credits >= count:
                 return
             self.ask(c.ECHO, b"\x04\0\0\0")
@@ -173,7 +235,8 @@ class BenchClient:
 
     def open(self, name: str, access: int = 0x12019F, disposition: int = c.FILE_OPEN_IF, options: int = 0x40) -> bytes:
         """The FileId of a file opened."""
-        return self.ask(c.CREATE, self.create_body(name, access, disposition, options))[HEADER_SIZE + 64 : HEADER_SIZE + 80]
+        reply = self.ask(c.CREATE, self.create_body(name, access, disposition, options))
+        return bytes(reply[HEADER_SIZE + 64 : HEADER_SIZE + 80])
 
     def close(self, file_id: bytes) -> None:
         """CLOSE."""
@@ -198,3 +261,8 @@ class BenchClient:
     def query_info_body(file_id: bytes = bytes(16), info_class: int = 18, length: int = 4096) -> bytes:
         """QUERY_INFO of a file class; the FileId is at 24 of the body."""
         return pack("<HBBIHHIII16s", 41, 1, info_class, length, 0, 0, 0, 0, 0, file_id) + b"\0"
+
+    @staticmethod
+    def query_directory_body(file_id: bytes, info_class: int = 37, length: int = 65536, restart: bool = False) -> bytes:
+        """QUERY_DIRECTORY of all names; the class 37 is FileIdBothDirectoryInformation."""
+        return pack("<HBBI16sHHI", 33, info_class, 1 if restart else 0, 0, file_id, HEADER_SIZE + 32, 2, length) + b"*\0"

@@ -32,6 +32,7 @@
 
 #define BUFFER (256 * 1024)
 #define FRAME_WORDS 9
+#define PEEK (4 + 64 + 88)            /* as much of a frame as is looked at: up to the FileId of a CREATE reply */
 #define IOVS 128
 #define STATUS_PENDING 0x103
 
@@ -65,7 +66,7 @@ struct connection {
     uint8_t *buffer;
     size_t have;
     uint64_t skip;                     /* bytes of a frame that are not wanted */
-    int writing;
+    uint8_t head[PEEK];                /* of that frame, which is answered once all of it is there */
 };
 
 static uint64_t received, sent, replies, errors;
@@ -205,6 +206,8 @@ static void receive(struct connection *c)
                 die("recv");
             c->skip -= (uint64_t)n;
             received += (uint64_t)n;
+            if (!c->skip)
+                reply(c, c->head, PEEK);
             continue;
         }
         n = recv(c->fd, c->buffer + c->have, BUFFER - c->have, 0);
@@ -216,24 +219,25 @@ static void receive(struct connection *c)
         }
         received += (uint64_t)n;
         c->have += (size_t)n;
-        while (c->have - at >= 4 + 160 || c->have - at >= 4) {
+        while (c->have - at >= 4) {
             const uint8_t *f = c->buffer + at;
             size_t whole = 4 + (((size_t)f[1] << 16) | ((size_t)f[2] << 8) | f[3]);
             size_t there = c->have - at;
 
-            if (there < whole && there < 4 + 160)
-                break;
-            reply(c, f, there < whole ? there : whole);
             if (there < whole) {
+                if (there < PEEK)
+                    break;
+                memcpy(c->head, f, PEEK);
                 c->skip = whole - there;
                 at = c->have;
                 break;
             }
+            reply(c, f, whole);
             at += whole;
         }
         memmove(c->buffer, c->buffer + at, c->have - at);
         c->have -= at;
-        if ((size_t)n < BUFFER / 2 && !c->skip)
+        if (!c->skip && (size_t)n < BUFFER / 2)
             return;
     }
 }

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What smbload is told: connections, their operations, and the frames of each (the layout is in smbload.c)."""
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+from array import array
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from client import BenchClient
+
+from ksmbd.smb.header import HEADER_SIZE, HEADROOM
+
+FILE_ID_AT_8 = 4 + HEADER_SIZE + 8
+FILE_ID_AT_16 = 4 + HEADER_SIZE + 16
+FILE_ID_AT_24 = 4 + HEADER_SIZE + 24
+"""Where a frame's FileId is: CLOSE at 8 of its body, READ and WRITE at 16, QUERY_INFO at 24."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One request of an operation. `data` follows `body` on the wire; without signing or sealing it is stored once."""
+
+    command: int
+    body: bytes
+    charge: int = 1
+    data: bytes = b""
+    patch: int = 0
+    """Where the FileId goes that the operation's CREATE brought; 0: nowhere."""
+    saves: bool = False
+    """Its reply brings the FileId."""
+
+
+@dataclass(frozen=True)
+class LoadResult:
+    """What smbload measured."""
+
+    seconds: float
+    operations: int
+    replies: int
+    received: int
+    sent: int
+    cpu: float
+
+
+class LoadFailed(Exception):
+    """smbload ended badly, or replies were errors."""
+
+
+class Plan:
+    """Frames go into a file as they are added; `run` replays them."""
+
+    def __init__(self, depth: int, folder: str = "/dev/shm") -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="smbload-", dir=folder if os.path.isdir(folder) else None)
+        self._blob: BinaryIO = open(Path(self._folder.name, "blob"), "wb", buffering=1 << 20)  # noqa: SIM115
+        self._size = 0
+        self._shared: dict[int, tuple[int, bytes]] = {}
+        self._depth = depth
+        self._connections: list[tuple[int, int, int, bool, array[int], int]] = []
+
+    def add(self, client: BenchClient, operations: list[list[Step]], bare: bool = False) -> None:
+        """One connection's operations, made with its message ids. `bare`: whatever comes back is an answer."""
+        words = array("I")
+        first = client.message_id
+        for steps in operations:
+            words.append(len(steps))
+            for step in steps:
+                number = client.message_id - first
+                inside = client.encrypt or client.signing is not None
+                frame = client.message(step.command, step.body, step.charge, data=step.data if inside else b"")
+                if inside or not step.data:
+                    wire = client.wire(frame)
+                    at, length, data_at, data_length = self._store(wire), len(wire), 0, 0
+                else:
+                    size = len(frame) - HEADROOM + len(step.data)
+                    frame[HEADROOM - 4 : HEADROOM] = size.to_bytes(4, "big")
+                    at, length = self._store(memoryview(frame)[HEADROOM - 4 :]), len(frame) - HEADROOM + 4
+                    data_at, data_length = self._once(step.data), len(step.data)
+                words.extend((
+                    at & 0xFFFFFFFF, at >> 32, length, data_at & 0xFFFFFFFF, data_at >> 32, data_length, number,
+                    step.patch, step.saves,
+                ))  # fmt: skip
+        sealed = client.encrypt or bare
+        self._connections.append((client.socket.fileno(), len(operations), first, sealed, words, client.message_id))
+
+    def _store(self, data: bytes | memoryview) -> int:
+        at = self._size
+        self._blob.write(data)
+        self._size += len(data)
+        return at
+
+    def _once(self, data: bytes) -> int:
+        known = self._shared.get(id(data))
+        if known is None:
+            known = self._shared[id(data)] = (self._store(data), data)
+        return known[0]
+
+    def run(self, program: Path, timeout: float = 300) -> LoadResult:
+        """Replay. LoadFailed: it did not end well, or an answer was an error."""
+        self._blob.close()
+        plan = Path(self._folder.name, "plan")
+        with open(plan, "wb") as file:
+            array("I", (len(self._connections), self._depth)).tofile(file)
+            for fd, count, first, sealed, words, _ in self._connections:
+                array("I", (fd, count, first & 0xFFFFFFFF, first >> 32, sealed)).tofile(file)
+                words.tofile(file)
+        done = subprocess.run(
+            [str(program), str(plan), str(Path(self._folder.name, "blob"))], capture_output=True, text=True,
+            timeout=timeout, pass_fds=[one[0] for one in self._connections], check=False,
+        )
+        if done.returncode:
+            raise LoadFailed(done.stderr.strip() or f"smbload ended with {done.returncode}")
+        figures = json.loads(done.stdout)
+        if figures["errors"]:
+            raise LoadFailed(f"{figures['errors']} errors, the first 0x{figures['first_error']:08X}")
+        return LoadResult(*(figures[key] for key in ("seconds", "operations", "replies", "received", "sent", "cpu")))
+
+    def discard(self) -> None:
+        """The files go."""
+        self._blob.close()
+        self._folder.cleanup()
