@@ -30,6 +30,8 @@ from ksmbd.smb.status import (
 MAX_TIMEOUT: Final = 300_000
 """Milliseconds: the longest that an open waits for its client (MS-SMB2 3.3.5.9.10)."""
 
+_NO_GUID: Final = bytes(16)
+
 
 def take_grant(open_: Open, grant: OpenGrant) -> None:
     """What the open table granted. Without a batch oplock or a lease with handle caching an open is durable only when
@@ -66,16 +68,17 @@ def reconnect(request: Request, wanted: ctx.Reconnect, contexts: ctx.CreateConte
     kept = server.opens.get(wanted.persistent_id)
     if kept is None or kept.session is not None or kept.closed or kept.ref is None or kept.file is None:
         raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "no such open waits")
-    if not _same_lease(kept, contexts.lease) or (wanted.version == 2) != bool(kept.create_guid):
-        raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "lease or version")
-    if wanted.version == 2 and wanted.create_guid != kept.create_guid:
+    if not _same_lease(kept, contexts.lease):
+        raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "lease")
+    # An open of the first version has the CreateGuid of zeros, as DHnC has; DH2C with zeros finds it, too.
+    if (wanted.create_guid or _NO_GUID) != (kept.create_guid or _NO_GUID):
         raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "CreateGuid")
     name = parse_name(raw_name, kept.is_posix)
     if kept.lease is not None and name.path.upper() != kept.file.path.upper():
         raise NtStatusError(STATUS_INVALID_PARAMETER, "the lease is another file's")
     outcome = server.table.reconnect(
         DurableReconnect(
-            wanted.persistent_id, wanted.version, wanted.create_guid, session.client_guid, _account(request),
+            wanted.persistent_id, 2 if kept.create_guid else 1, kept.create_guid, session.client_guid, _account(request),
             contexts.lease, wanted.persistent, name.path, session.session_id,
         )
     )  # fmt: skip

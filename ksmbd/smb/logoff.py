@@ -2,6 +2,7 @@
 """LOGOFF (MS-SMB2 2.2.7, 2.2.8, 3.3.5.6)."""
 from __future__ import annotations
 
+from ksmbd.smb.open_life import disconnect_open
 from ksmbd.smb.request import Reply, Request
 from ksmbd.smb.session_life import delete_session
 
@@ -13,6 +14,9 @@ def handle(request: Request) -> Reply:
     session = request.session
     channels = list(session.channels)
     signer = request.connection.signer_of(session)
+    # 3.3.5.6: durable opens outlive the session, as they outlive its connection.
+    for open_ in list(session.opens.values()):
+        disconnect_open(open_)
     # The opens' end answers what waits on them (notify, locks); what is left, a CREATE that waits, is cancelled.
     delete_session(session)
     for connection in channels:
