@@ -184,3 +184,16 @@ def test_parked_frames_come_again_and_are_handed_over_whole() -> None:
     while (frame := successor.receiver.next(LIMIT)) is not None:
         again.append(frame)
     assert again == STREAM_FRAMES
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.binary(max_size=200), max_size=8), st.integers(1, 5000))
+def test_no_bytes_raise_anything_but_a_framing_error(pieces: list[bytes], limit: int) -> None:
+    feed = Feed(limit=limit)
+    for piece in pieces:
+        try:
+            feed.feed(piece)
+        except FramingError:
+            return
+        assert feed.receiver.buffered <= limit + 600, "no more is held than a frame that is allowed"
+    assert all(35 <= len(frame) <= limit for frame in feed.frames)
