@@ -47,6 +47,7 @@ from ksmbd.smb.constants import (
 )
 from ksmbd.smb.ports import Clock
 from ksmbd.smb.security_descriptor import (
+    SE_DACL_PRESENT,
     Privilege,
     SecurityDescriptor,
     Token,
@@ -285,6 +286,9 @@ class Access:
             may = self.token.holds(new.owner) or self.token.privileges & Privilege.RESTORE
             if not may:
                 raise NtStatusError(STATUS_INVALID_OWNER, str(new.owner))
+        if information & DACL_SECURITY_INFORMATION and not new.control & SE_DACL_PRESENT:
+            # Set without a DACL is set to none: the NULL DACL, as Windows keeps it.
+            new = replace(new, dacl=None, control=new.control | SE_DACL_PRESENT)
         merged = current.with_parts(new, information)
         self._apply(fd, path_only, stat, merged, information)
         if self.options.acl_xattr:
