@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The real daemon for tests: `ksmbd` (one share, one user) and `start_ksmbd` (what the test asks for).
+"""The real daemon for tests: `ksmbd` (one share, one user), `start_ksmbd` (what the test asks for), `start_shared`.
 
 Each server has its own port, run directory, configuration, user database and folder below tmp_path. It is ready when
 the fixture returns, and is stopped by its process id; what it printed is shown when the test fails. A server must end
@@ -11,6 +11,7 @@ from __future__ import annotations
 import os.path
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,13 +21,13 @@ sys.path.insert(0, os.path.dirname(__file__))
 from server import KsmbdServer, StartKsmbd
 
 
-@pytest.fixture
-def start_ksmbd(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[StartKsmbd]:
-    """A function that starts servers; its arguments are those of KsmbdServer without the folder."""
+@contextmanager
+def servers_below(folder: Path) -> Iterator[StartKsmbd]:
+    """A function that starts servers below `folder`; at the end all are stopped and judged."""
     servers: list[KsmbdServer] = []
 
     def start(**options: object) -> KsmbdServer:
-        server = KsmbdServer(tmp_path / f"server{len(servers)}", **options)  # type: ignore[arg-type]
+        server = KsmbdServer(folder / f"server{len(servers)}", **options)  # type: ignore[arg-type]
         servers.append(server)
         server.wait_until_listening()
         return server
@@ -40,6 +41,20 @@ def start_ksmbd(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Star
             problems.append(problem)
     if problems:
         pytest.fail("; ".join(problems), pytrace=False)
+
+
+@pytest.fixture
+def start_ksmbd(tmp_path: Path) -> Iterator[StartKsmbd]:
+    """A function that starts servers; its arguments are those of KsmbdServer without the folder."""
+    with servers_below(tmp_path) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def start_shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartKsmbd]:
+    """The same for servers that all tests of a module use, one after the other."""
+    with servers_below(tmp_path_factory.mktemp("shared")) as start:
+        yield start
 
 
 @pytest.fixture

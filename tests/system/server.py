@@ -131,6 +131,12 @@ class KsmbdServer(Process):
             [*command, "-c", commands], capture_output=True, text=True, timeout=timeout, check=False, cwd=self.folder
         )
 
+    def list_shares(self, *arguments: str, user: str | None = None) -> subprocess.CompletedProcess[str]:
+        """smbclient -L, a share a line: TYPE|NAME|COMMENT."""
+        login = user if user is not None else f"{self.user}%{self.password}"
+        command = ["smbclient", "-L", "127.0.0.1", "-p", str(self.port), "-U", login, "-s", "/dev/null", "-g"]
+        return subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=60, check=False)
+
     def finish(self) -> str:
         """Stop it, as the fixture does at the end; what was wrong with it, or ''."""
         try:
