@@ -78,7 +78,8 @@ def reconnect(request: Request, wanted: ctx.Reconnect, contexts: ctx.CreateConte
         raise NtStatusError(STATUS_INVALID_PARAMETER, "the lease is another file's")
     outcome = server.table.reconnect(
         DurableReconnect(
-            wanted.persistent_id, 2 if kept.create_guid else 1, kept.create_guid, session.client_guid, _account(request),
+            wanted.persistent_id, 2 if kept.create_guid else 1, kept.create_guid, session.client_guid,
+            _account(request),
             contexts.lease, wanted.persistent, name.path, session.session_id,
         )
     )  # fmt: skip
