@@ -16,11 +16,12 @@ from typing import Any, Final
 
 from ksmbd.oplock import caching, durable
 from ksmbd.oplock.caching import Input, break_for_open, grantable, holders_of_others, step, survey
-from ksmbd.oplock.locks import LockOverlay, LockView, check_range, take_locks
+from ksmbd.oplock.locks import LockOverlay, LockView, check_range, make_lock, take_locks
 from ksmbd.oplock.record import H, Holder, HolderKey, OpenEntry, R, Record, W, Waiter, WorkerTag, holder_key
 from ksmbd.oplock.requests import (
     ACTIONS,
     Acknowledge,
+    Adopt,
     Break,
     Close,
     CloseResult,
@@ -607,6 +608,28 @@ def worker_died(context: Context, request: WorkerDied) -> bool:
     return GRANTED
 
 
+def adopt(context: Context, request: Adopt) -> bool:
+    """Take in persistent opens from the disk; each waits for its client as one does that was disconnected just now."""
+    record = context.record
+    record.serial = max(record.serial, request.serial + 1)
+    worker, epoch = context.me
+    for entry in request.opens:
+        deadline = context.now + entry.timeout / 1000
+        record.opens[entry.open_id] = entry._replace(
+            worker=worker, epoch=epoch, connected=False, deadline=deadline
+        )
+        context.wake_at(deadline)
+    for holder in request.holders:
+        # Nobody can acknowledge a break of the server that ended: what was asked for is taken.
+        left = holder.state & holder.required if holder.breaking else holder.state
+        record.holders[holder_key(holder)] = holder._replace(state=left, breaking=False, requested=0, required=0)
+    record.delete_pending |= request.delete_pending
+    for stream, offset, length, exclusive, open_id, number in request.locks:
+        if open_id in record.opens:
+            context.locks(stream).add(make_lock(offset, length, exclusive, open_id, number))
+    return GRANTED
+
+
 def take_outbox(context: Context, request: TakeOutbox) -> bool:
     """What others decided for the worker that asks."""
     rest = []
@@ -632,6 +655,7 @@ AT_ONCE: Final[dict[type, Callable[[Context, Any], Any]]] = {
     Disconnect: disconnect,
     Reconnect: reconnect,
     Expire: expire,
+    Adopt: adopt,
     WorkerDied: worker_died,
     TakeOutbox: take_outbox,
 }

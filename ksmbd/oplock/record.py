@@ -109,7 +109,7 @@ HolderKey = tuple[bytes, bytes] | int
 class Record:
     """All the open table knows of one file, except its byte-range locks."""
 
-    __slots__ = ("delete_pending", "holders", "opens", "outbox", "waiters")
+    __slots__ = ("delete_pending", "holders", "opens", "outbox", "serial", "waiters")
 
     def __init__(self) -> None:
         self.opens: dict[int, OpenEntry] = {}
@@ -119,6 +119,8 @@ class Record:
         """Streams that go with their last close; '' = the whole file (MS-FSA 2.1.1.4, IsDeleted)."""
         self.outbox: list[tuple[Any, ...]] = []
         """(worker, epoch, action ...) that this worker may not carry out itself; taken out by the one named."""
+        self.serial = 0
+        """Counts the decisions, so that who notes them elsewhere knows the later one."""
 
     def copy(self) -> Record:
         """A record of its own; the entries are shared, they never change."""
@@ -128,6 +130,7 @@ class Record:
         new.waiters = self.waiters.copy()
         new.delete_pending = self.delete_pending
         new.outbox = self.outbox.copy()
+        new.serial = self.serial + 1
         return new
 
     @property
@@ -144,18 +147,20 @@ class Record:
             [tuple(waiter) for waiter in self.waiters],
             self.delete_pending,
             self.outbox,
+            self.serial,
         ))  # fmt: skip
 
     @classmethod
     def decode(cls, data: bytes) -> Record:
         """The inverse of encode."""
-        opens, holders, waiters, delete_pending, outbox = marshal.loads(data)  # noqa: S302 - our own bytes
+        opens, holders, waiters, delete_pending, outbox, serial = marshal.loads(data)  # noqa: S302 - our own bytes
         record = cls.__new__(cls)
         record.opens = {fields[0]: OpenEntry._make(fields) for fields in opens}
         record.holders = {holder_key(holder): holder for holder in map(Holder._make, holders)}
         record.waiters = [Waiter._make(fields) for fields in waiters]
         record.delete_pending = delete_pending
         record.outbox = outbox
+        record.serial = serial
         return record
 
     def holder_of(self, entry: OpenEntry) -> Holder | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ksmbd.oplock.locks import LockOverlay
-from ksmbd.oplock.record import HolderKey, OpenEntry, Record, WorkerTag
+from ksmbd.oplock.record import Holder, HolderKey, OpenEntry, Record, WorkerTag
 
 
 class Refused(Exception):
@@ -158,6 +158,17 @@ class WorkerDied(NamedTuple):
 
     worker: int
     epoch: int
+
+
+class Adopt(NamedTuple):
+    """Persistent opens of a server that ended, from the disk."""
+
+    serial: int
+    opens: tuple[OpenEntry, ...]
+    holders: tuple[Holder, ...]
+    delete_pending: frozenset[str]
+    locks: tuple[tuple[str, int, int, bool, int, int], ...]
+    """(stream, offset, length, exclusive, open id, number)."""
 
 
 class TakeOutbox(NamedTuple):

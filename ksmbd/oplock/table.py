@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from ksmbd.oplock.locks import check_range
 from ksmbd.oplock.record import H, HolderKey, OpenEntry, R, Record, W
 from ksmbd.oplock.requests import Decision, LeaseAsk, OpenResult
 from ksmbd.oplock.settings import OplockSettings
+from ksmbd.oplock.state import StateDirectory
 from ksmbd.oplock.store import CREATE_GUIDS, DURABLES, LEASES, Store
 from ksmbd.smb.constants import (
     DELETE,
@@ -74,9 +75,12 @@ class LocalOpenTable:
     """The open table as one worker sees it."""
 
     def __init__(
-        self, store: Store, clock: Clock, settings: OplockSettings | None = None, worker: int = 0, epoch: int = 0
+        self, store: Store, clock: Clock, settings: OplockSettings | None = None, worker: int = 0, epoch: int = 0,
+        state: StateDirectory | None = None,
     ) -> None:
+        """`state`: where persistent opens are kept; without it they are granted as durable ones only."""
         self._store = store
+        self._state = state
         self._clock = clock
         self._settings = settings or OplockSettings()
         self._me = (worker, epoch)
@@ -105,7 +109,10 @@ class LocalOpenTable:
         def run(record: Record, locks_of: Any) -> Decision:
             return decide(record, request, locks_of, now, settings, me)
 
-        return self._store.update(file, run)
+        decision = self._store.update(file, run)
+        if self._state is not None:
+            self._state.note(file, decision)
+        return decision
 
     def _run(self, file: FileKey, request: Any) -> Any:
         """Decide, carry out, and give the result or raise."""
@@ -215,10 +222,24 @@ class LocalOpenTable:
         for file in self._store.files():
             self._apply(file, self._decide(file, request))
 
+    def adopt_persistent(self) -> int:
+        """Take in the persistent opens of the server that was here before; how many files have some. Done once, by one
+        worker, before anybody listens."""
+        if self._state is None:
+            return 0
+        kept = self._state.load()
+        for file, request in kept:
+            self._apply(file, self._decide(file, request))
+            for entry in request.opens:
+                self._index_open(file, entry, bool(entry.lease_key), True)
+        return len(kept)
+
     # -------------------------------------------------------------------------------------------------------- opens
 
     def open(self, request: OpenRequest) -> Future[OpenGrant]:
         """See OpenTable.open."""
+        if self._state is None and request.durable is not None and request.durable.persistent:
+            request = replace(request, durable=replace(request.durable, persistent=False))
         if not self._may_lease(request):
             return Future.failed(NtStatusError(STATUS_INVALID_PARAMETER, "the lease key names another file"))
         lease = self._lease_of(request)
@@ -231,7 +252,9 @@ class LocalOpenTable:
 
         def finish(result: tuple[Any, ...]) -> OpenGrant:
             granted = OpenResult._make(result)
-            self._remember_open(request, granted)
+            self._index_open(
+                request.ref.file, ask.entry, granted.lease is not None, bool(granted.durable or granted.persistent)
+            )
             return _grant(granted)
 
         return self._start(request.ref.file, waiter_id, ask, finish, lambda: self.close(request.ref))
@@ -275,18 +298,17 @@ class LocalOpenTable:
             deadline=0.0, reconnectable_state=request.persistent_state,
         )  # fmt: skip
 
-    def _remember_open(self, request: OpenRequest, granted: OpenResult) -> None:
-        """The indexes over all files."""
+    def _index_open(self, file: FileKey, entry: OpenEntry, leased: bool, durable: bool) -> None:
+        """Enter an open into the indexes over all files."""
         store = self._store
-        file, stream, open_id = request.ref
-        store.path_add(request.share, request.path, file, open_id)
-        if granted.lease is not None:
-            store.index_put(LEASES, request.client_guid + LeaseAsk._make(granted.lease).key, (*file, stream))
-        if granted.durable or granted.persistent:
-            store.index_put(DURABLES, open_id.to_bytes(8, "big"), (*file, stream))
-        if request.durable is not None and request.durable.create_guid:
-            key = request.client_guid + request.durable.create_guid
-            store.index_put(CREATE_GUIDS, key, (*file, stream, open_id))
+        store.path_add(entry.share, entry.path, file, entry.open_id)
+        if leased:
+            store.index_put(LEASES, entry.client_guid + entry.lease_key, (*file, entry.stream))
+        if durable:
+            store.index_put(DURABLES, entry.open_id.to_bytes(8, "big"), (*file, entry.stream))
+        if entry.create_guid:
+            key = entry.client_guid + entry.create_guid
+            store.index_put(CREATE_GUIDS, key, (*file, entry.stream, entry.open_id))
 
     def _forget_open(
         self, file: FileKey, open_id: int, share: str, path: str, lease: tuple[bytes, bytes] | None, create_guid: bytes,

@@ -7,9 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from ksmbd.oplock.state import StateDirectory
 from ksmbd.oplock.store import Store
 from ksmbd.oplock.store_dict import DictStore
 from ksmbd.oplock.store_lmdb import LmdbStore
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[StateDirectory]:
+    """A state directory for persistent opens."""
+    made = StateDirectory(tmp_path / "state")
+    yield made
+    made.close()
 
 
 @pytest.fixture(params=["dict", "lmdb"])

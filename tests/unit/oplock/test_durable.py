@@ -2,11 +2,13 @@
 """Durable and persistent opens: MS-SMB2 3.3.5.9.6, 3.3.5.9.7, 3.3.5.9.10, 3.3.5.9.12, 3.3.5.9.13, 3.3.7.1."""
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ksmbd.oplock.settings import OplockSettings
+from ksmbd.oplock.state import StateDirectory
 from ksmbd.oplock.store import Store
 from ksmbd.smb import constants
 from ksmbd.smb.ports import DurableRequest, Reconnected
@@ -33,8 +35,8 @@ def test_durable_needs_a_batch_oplock_or_handle_caching(request_: DurableRequest
     assert future.result().durable == (level == "b" or "H" in level)
 
 
-def test_persistent_needs_no_caching_and_directories_are_not_durable() -> None:
-    client = World().client("a")
+def test_persistent_needs_no_caching_and_directories_are_not_durable(state: StateDirectory) -> None:
+    client = World(state=state).client("a")
     grant = client.ask(durable=PERSISTENT)[1].result()
     assert (grant.durable, grant.persistent, grant.durable_timeout) == (True, True, 10_000)
     assert not client.ask(2, durable=V2, lease="RH", key="k", version=2, directory=True)[1].result().durable
@@ -181,8 +183,13 @@ def test_who_is_away_with_handles_only_is_left_alone() -> None:
     assert isinstance(a.reconnect(ref, lease="k"), Reconnected)
 
 
-def test_a_persistent_open_does_not_give_way() -> None:
-    world = World()
+def test_without_a_state_directory_nothing_is_persistent() -> None:
+    grant = World().client("a").ask(durable=PERSISTENT, oplock="b")[1].result()
+    assert (grant.durable, grant.persistent) == (True, False)
+
+
+def test_a_persistent_open_does_not_give_way(state: StateDirectory) -> None:
+    world = World(state=state)
     a, b = world.client("a"), world.client("b")
     ref, _ = a.open(durable=PERSISTENT, lease="RWH", key="k", version=2, share="")
     a.table.disconnect(ref)
@@ -232,11 +239,67 @@ def test_a_failover_needs_a_later_version(
     assert bool(world.purged) == (expected == "b")
 
 
-def test_a_scavenged_open_deletes_what_it_was_to_delete() -> None:
-    world = World()
+def test_a_scavenged_open_deletes_what_it_was_to_delete(state: StateDirectory) -> None:
+    world = World(state=state)
     client = world.client("a")
     ref, _ = client.open(durable=PERSISTENT, access=constants.FILE_ALL_ACCESS)
     assert answer(client.table.set_delete_on_close(ref, True)) == "ok"
     client.table.disconnect(ref)
     world.settle(11.0)
     assert [purged.outcome.delete for purged in world.purged] == [True]
+
+
+def test_persistent_opens_outlive_the_server(tmp_path: Path) -> None:
+    """With their lease and their locks, but not those that were closed, nor plain durable ones."""
+    state = StateDirectory(tmp_path / "state")
+    world = World(state=state)
+    client = world.client("a")
+    ref, _ = client.open(1, durable=PERSISTENT, lease="RWH", key="k", version=2, epoch=7, path="F", stream="s")
+    client.lock(ref, 0, 10)
+    client.lock(ref, 100, 10)
+    client.unlock(ref, 0, 10)
+    closed, _ = client.open(2, durable=DurableRequest(2, b"h" * 16, 0, persistent=True))
+    client.lock(closed, 0, 1)
+    client.table.close(closed)
+    client.open(3, durable=V1, oplock="b")
+    state.close()
+
+    state = StateDirectory(tmp_path / "state")
+    world = World(state=state)
+    world.next_open = 100
+    assert world.tables[0].adopt_persistent() == 1
+    client, other = world.client("a"), world.client("b")
+    assert world.store.files() == [(1, 1)]
+    assert other.open(1, stream="s")[1] == "STATUS_FILE_NOT_AVAILABLE"
+    assert client.open(9, lease="R", key="k")[1] == "STATUS_INVALID_PARAMETER"
+    assert client.table.find_replay(client.guid, GUID) == ref
+    assert world.store.lock_count((1, 1), "s") == 1
+    back = client.reconnect(ref, version=2, create_guid=GUID, lease="k", lease_version=2, persistent=True, path="f")
+    assert isinstance(back, Reconnected)
+    assert back.grant.lease is not None
+    assert (back.grant.lease.state, back.grant.lease.epoch, back.handle) == (7, 8, None)
+    assert client.unlock(ref, 100, 10) == "ok"
+    client.table.close(ref)
+    assert state.load() == []
+    assert world.store.empty
+    state.close()
+
+
+def test_a_break_of_a_persistent_lease_is_noted_and_its_time_runs_out_after_a_restart(tmp_path: Path) -> None:
+    state = StateDirectory(tmp_path / "state")
+    world = World(state=state)
+    world.client("a").open(durable=PERSISTENT, lease="RWH", key="k", version=2)
+    world.client("b").ask()
+    assert world.breaks() == ["k:RWH>RH!"]
+    state.close()
+
+    state = StateDirectory(tmp_path / "state")
+    world = World(state=state)
+    world.next_open = 100
+    world.tables[0].adopt_persistent()
+    assert world.client("b").open()[1] == ""  # RH is left, which holds nobody up
+    assert world.client("b").open(share="")[1] == "STATUS_FILE_NOT_AVAILABLE"
+    world.settle(11.0)
+    assert len(world.purged) == 1
+    assert state.load() == []
+    state.close()

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from ksmbd.oplock.state import StateDirectory
 from ksmbd.oplock.store import Store
 from ksmbd.oplock.store_lmdb import LmdbStore
 from ksmbd.smb import constants
@@ -92,8 +93,8 @@ def test_a_dead_workers_deletions_are_carried_out(store: Store) -> None:
     assert [(purged.path, purged.outcome.delete) for purged in world.purged] == [("x\\y", True)]
 
 
-def test_a_persistent_open_outlives_its_worker(store: Store) -> None:
-    world = World(store, workers=2)
+def test_a_persistent_open_outlives_its_worker(store: Store, state: StateDirectory) -> None:
+    world = World(store, workers=2, state=state)
     a = world.client("a", 0)
     ref, _ = a.open(durable=PERSISTENT, lease="RWH", key="k", version=2)
     a.lock(ref, 0, 10)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ksmbd.oplock.settings import OplockSettings
+from ksmbd.oplock.state import StateDirectory
 from ksmbd.oplock.store import Store
 from ksmbd.oplock.store_dict import DictStore
 from ksmbd.oplock.table import LocalOpenTable
@@ -98,8 +99,10 @@ class World:
     """One server: a store, and a table for each worker."""
 
     def __init__(
-        self, store: Store | None = None, workers: int = 1, settings: OplockSettings | None = None
+        self, store: Store | None = None, workers: int = 1, settings: OplockSettings | None = None,
+        state: StateDirectory | None = None,
     ) -> None:
+        self.state = state
         self.clock = HandClock()
         self.store: Store = store if store is not None else DictStore()
         self.tables: list[LocalOpenTable] = []
@@ -114,7 +117,7 @@ class World:
 
     def start_worker(self, worker: int, epoch: int = 0) -> LocalOpenTable:
         """A worker, or its successor."""
-        table = LocalOpenTable(self.store, self.clock, self.settings, worker, epoch)
+        table = LocalOpenTable(self.store, self.clock, self.settings, worker, epoch, self.state)
         table.on_break = self._on_break
         table.on_purge = self.purged.append
         table.deliver = lambda to, message: self.mail.append((to, message))

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Persistent opens with their leases and locks on the disk, so that they outlive the server (MS-SMB2 3.3.1.10).
+
+The open table notes every decision on a file with persistent opens here, synced, before anybody hears of it. A server
+that starts adopts them as disconnected opens before it listens. Locks have keys of their own, so that one more lock
+among many writes no more than itself.
+
+Keys (numbers big-endian):
+    records   device, inode                            -> marshalled (serial, opens, holders, delete-pending streams)
+    locks     device, inode, open id, lock number      -> marshalled (stream, first, length, exclusive)
+"""
+from __future__ import annotations
+
+import marshal
+import os
+import struct
+from pathlib import Path
+from typing import Any, Final
+
+import lmdb
+
+from ksmbd.oplock.record import Holder, OpenEntry, Record, holder_key
+from ksmbd.oplock.requests import Adopt, Decision
+from ksmbd.smb.ports import FileKey
+
+MAP_SIZE: Final = 1 << 30
+FILE: Final = struct.Struct(">QQ")
+LOCK: Final = struct.Struct(">QQQQ")
+
+
+def persistent_part(record: Record) -> tuple[list[Any], list[Any], list[str]] | None:
+    """What has to be kept of a record, None for nothing."""
+    opens = [entry for entry in record.opens.values() if entry.persistent]
+    if not opens:
+        return None
+    holders = {holder_key(holder): holder for entry in opens if (holder := record.holder_of(entry)) is not None}
+    return (
+        # What changes without being worth a write to the disk is left out.
+        [tuple(entry._replace(connected=False, deadline=0.0)) for entry in opens],
+        [tuple(holder._replace(deadline=0.0)) for holder in holders.values()],
+        sorted(record.delete_pending),
+    )
+
+
+class StateDirectory:
+    """The persistent opens of one server; several of its workers may have it open."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._env = lmdb.open(os.fspath(directory), map_size=MAP_SIZE, max_dbs=2, max_readers=512, mode=0o600)
+        self._records = self._env.open_db(b"records")
+        self._locks = self._env.open_db(b"locks")
+
+    def note(self, file: FileKey, decision: Decision) -> None:
+        """Keep what a decision made of the file's persistent opens; returns when it is on the disk."""
+        record = decision.record
+        part = persistent_part(record)
+        key = FILE.pack(*file)
+        with self._env.begin() as txn:
+            old = txn.get(key, db=self._records)
+        if part is None and old is None:
+            return
+        numbers = {entry.open_id for entry in record.opens.values() if entry.persistent}
+        added = [
+            (stream, lock) for stream, overlay in decision.locks.items() for lock in overlay.added.values()
+            if lock.open_id in numbers
+        ]  # fmt: skip
+        removed = [lock for overlay in decision.locks.values() for lock in overlay.removed]
+        if old is not None and not added and not removed:
+            _, *before = marshal.loads(old)  # noqa: S302 - our own bytes
+            if part is not None and tuple(before) == part:
+                return
+        with self._env.begin(write=True) as txn:
+            newer = txn.get(key, db=self._records)
+            # Another worker may have decided later and been here sooner.
+            if newer is None or marshal.loads(newer)[0] < record.serial:  # noqa: S302
+                if part is None:
+                    txn.delete(key, db=self._records)
+                else:
+                    txn.put(key, marshal.dumps((record.serial, *part)), db=self._records)
+            for lock in removed:
+                txn.delete(LOCK.pack(*file, lock.open_id, lock.number), db=self._locks)
+            for stream, lock in added:
+                value = marshal.dumps((stream, lock.first, lock.last - lock.first + 1, lock.exclusive))
+                txn.put(LOCK.pack(*file, lock.open_id, lock.number), value, db=self._locks)
+
+    def load(self) -> list[tuple[FileKey, Adopt]]:
+        """All that is kept, as requests for the table of a server that starts."""
+        found: list[tuple[FileKey, Adopt]] = []
+        with self._env.begin() as txn, txn.cursor(db=self._records) as cursor:
+            for key, value in cursor:
+                device, inode = FILE.unpack(key)
+                serial, opens, holders, pending = marshal.loads(value)  # noqa: S302 - our own bytes
+                adopt = Adopt(
+                    serial,
+                    tuple(OpenEntry._make(fields) for fields in opens),
+                    tuple(Holder._make(fields) for fields in holders),
+                    frozenset(pending),
+                    tuple(self._locks_of(txn, key)),
+                )
+                found.append(((device, inode), adopt))
+        return found
+
+    def _locks_of(self, txn: Any, prefix: bytes) -> list[tuple[str, int, int, bool, int, int]]:
+        locks = []
+        with txn.cursor(db=self._locks) as cursor:
+            more = cursor.set_range(prefix)
+            while more and cursor.key().startswith(prefix):
+                _, _, open_id, number = LOCK.unpack(cursor.key())
+                stream, first, length, exclusive = marshal.loads(cursor.value())  # noqa: S302 - our own bytes
+                locks.append((stream, first, length, exclusive, open_id, number))
+                more = cursor.next()
+        return locks
+
+    def close(self) -> None:
+        """Give up the directory."""
+        self._env.close()
