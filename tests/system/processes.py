@@ -31,17 +31,28 @@ class Process:
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
         self.command = list(command)
+        self._environment = {**os.environ, **(environment or {})}
+        self.stderr = ""
+        self._spawn()
+
+    def _spawn(self) -> None:
         self._child = subprocess.Popen(
             self.command,
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            env={**os.environ, **(environment or {})},
-            # ends it with the tests, whatever happens to them
-            start_new_session=True,
+            env=self._environment,
+            start_new_session=True,  # the terminal's ^C is for the tests, which stop it in order
         )
         assert self._child.stderr is not None
         os.set_blocking(self._child.stderr.fileno(), False)
+
+    def restart(self) -> None:
+        """Start the same command again, once it has ended; what it printed before is forgotten."""
+        assert self._child.poll() is not None
+        if self._child.stderr is not None:
+            self._child.stderr.close()
         self.stderr = ""
+        self._spawn()
 
     @property
     def pid(self) -> int:

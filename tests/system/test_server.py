@@ -150,3 +150,29 @@ def test_several_workers_and_the_death_of_one(start_ksmbd: StartKsmbd) -> None:
     copies = [*server.folder.glob("back*"), *server.folder.glob("again*")]
     digests = {hashlib.sha256(path.read_bytes()).digest() for path in copies}
     assert len(copies) == 12 and digests == {hashlib.sha256((server.folder / "source").read_bytes()).digest()}
+
+
+def test_a_stop_in_the_middle_of_a_copy(ksmbd: KsmbdServer) -> None:
+    (ksmbd.folder / "big").write_bytes(bytes(256 << 20))
+    login = f"{ksmbd.user}%{ksmbd.password}"
+    command = ["smbclient", "//127.0.0.1/share", "-p", str(ksmbd.port), "-U", login, "-s", "/dev/null"]
+    child = subprocess.Popen([*command, "-c", "put big copy"], cwd=ksmbd.folder, stdout=subprocess.DEVNULL)
+    target = ksmbd.share_path / "copy"
+    while not (target.exists() and target.stat().st_size) and child.poll() is None:
+        select.select([], [], [], 0.002)
+    assert ksmbd.stop() == 0
+    child.wait(timeout=60)
+
+
+def test_a_killed_daemon_takes_the_engine_along_and_starts_again(ksmbd: KsmbdServer) -> None:
+    worker = ksmbd.stats()["workers"][0]["pid"]
+    forker = int(Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[1])
+    handles = [os.pidfd_open(pid) for pid in (forker, worker)]
+    os.kill(ksmbd.pid, signal.SIGKILL)
+    for handle in handles:
+        assert select.select([handle], [], [], 20)[0]
+        os.close(handle)
+    assert ksmbd.wait() == -signal.SIGKILL
+    ksmbd.restart()
+    ksmbd.wait_until_listening()
+    assert ksmbd.smbclient("ls").returncode == 0
