@@ -265,9 +265,9 @@ PARAMETERS: tuple[Parameter, ...] = (
               "Credits that a client may hold, that is how many requests may be under way at once.",
               minimum=1, maximum=65535, clamp=True),
     Parameter("smb2 max read", G, Kind.SIZE, "4MB", "The longest READ.", samba="8MB", **_IO),  # type: ignore[arg-type]
-    Parameter("smb2 max trans", G, Kind.SIZE, "1MB",
-              "The longest buffer of QUERY_INFO, SET_INFO, QUERY_DIRECTORY and CHANGE_NOTIFY.",
-              samba="8MB", **_IO),  # type: ignore[arg-type]
+    Parameter("smb2 max trans", G, Kind.SIZE, "8MB",
+              "The longest buffer of QUERY_INFO, SET_INFO, QUERY_DIRECTORY and CHANGE_NOTIFY. KSMBD's default is 1MB; "
+              "Windows offers 8MB, and there are clients that ask for that much in a listing.", **_IO),  # type: ignore[arg-type]
     Parameter("smb2 max write", G, Kind.SIZE, "4MB", "The longest WRITE.", samba="8MB", **_IO),  # type: ignore[arg-type]
     Parameter("smb3 encryption", G, Kind.CHOICE, "auto",
               "disabled never encrypts, auto when the client or a share asks, enabled whenever the client can, "

@@ -64,7 +64,7 @@ def test_defaults_are_those_of_ksmbd() -> None:
     configuration = read("[a]\npath = /srv\n")
     settings, share = configuration.settings, configuration.shares["a"]
     assert (settings.tcp_port, settings.max_connections, settings.max_ip_connections) == (445, 256, 32)
-    assert (settings.smb2_max_read, settings.smb2_max_trans, settings.smb2_max_credits) == (4 << 20, 1 << 20, 8192)
+    assert (settings.smb2_max_read, settings.smb2_max_trans, settings.smb2_max_credits) == (4 << 20, 8 << 20, 8192)
     assert (settings.netbios_name, settings.workgroup, settings.guest_account) == (
         "KSMBD SERVER",
         "WORKGROUP",
