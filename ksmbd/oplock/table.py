@@ -16,11 +16,14 @@ from ksmbd.oplock.locks import check_range
 from ksmbd.oplock.record import H, HolderKey, OpenEntry, R, Record, W
 from ksmbd.oplock.requests import Decision, LeaseAsk, OpenResult
 from ksmbd.oplock.settings import OplockSettings
+from ksmbd.oplock.share import sharing_violation
 from ksmbd.oplock.state import StateDirectory
 from ksmbd.oplock.store import CREATE_GUIDS, DURABLES, LEASES, Store
 from ksmbd.smb.constants import (
-    DELETE,
+    FILE_ADD_FILE,
     FILE_DELETE_ON_CLOSE,
+    FILE_SHARE_READ,
+    FILE_SHARE_WRITE,
     LEASE_FLAG_PARENT_LEASE_KEY_SET,
     OPLOCK_LEVEL_LEASE,
     OPLOCK_LEVEL_NONE,
@@ -371,10 +374,10 @@ class LocalOpenTable:
         return self._in_turn(steps)
 
     def _check_parent(self, entry: OpenEntry) -> None:
-        """Renaming opens the parent directory to write, sharing no deletion (MS-FSA 2.1.5.15.12)."""
+        """Renaming opens the parent directory to add an entry, and shares no deletion (MS-FSA 2.1.5.15.12)."""
         record = self._store.peek(entry.parent) if entry.parent is not None and not entry.stream else None
-        if record is not None and any(other.access & DELETE and not other.stream for other in record.opens.values()):
-            raise NtStatusError(STATUS_SHARING_VIOLATION, "the folder is open for deletion")
+        if record is not None and sharing_violation(record, "", FILE_ADD_FILE, FILE_SHARE_READ | FILE_SHARE_WRITE):
+            raise NtStatusError(STATUS_SHARING_VIOLATION, "the folder is open, and not to be changed")
 
     def _in_turn(self, steps: list[tuple[FileKey, Callable[[int], Any]]]) -> Future[None]:
         """One waiting operation after the other; the first failure ends it."""

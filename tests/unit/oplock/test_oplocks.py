@@ -11,7 +11,7 @@ from ksmbd.smb import constants
 from ksmbd.smb.ports import BreakKind
 from ksmbd.smb.waiting import Cancelled
 
-from .world import STAT, World, answer
+from .world import DATA, STAT, World, answer
 
 ALL = constants.FILE_ALL_ACCESS
 ATTRIBUTES = constants.FILE_READ_ATTRIBUTES | constants.FILE_WRITE_ATTRIBUTES | constants.SYNCHRONIZE
@@ -298,11 +298,17 @@ def test_a_rename_over_an_open_file_is_refused() -> None:
     assert answer(client.table.check_rename(source, (1, 2))) == "ok"
 
 
-def test_a_rename_under_a_folder_open_for_deletion_is_a_sharing_violation() -> None:
+@pytest.mark.parametrize(
+    ("access", "share", "expected"),
+    [(ALL, "RWD", "STATUS_SHARING_VIOLATION"), (ALL & ~constants.DELETE, "RWD", "ok"), (DATA, "RW", "ok"),
+     (DATA, "R", "STATUS_SHARING_VIOLATION"), (DATA, "", "STATUS_SHARING_VIOLATION"), (STAT, "", "ok")],
+)  # fmt: skip
+def test_a_rename_opens_the_folder_to_add_to_it(access: int, share: str, expected: str) -> None:
+    """MS-FSA 2.1.5.15.12: for writing, and sharing no deletion."""
     client = World().client("a")
-    folder, _ = client.open(9, directory=True, access=ALL)
+    folder, _ = client.open(9, directory=True, access=access, share=share)
     ref, _ = client.open(1, parent=9, access=ALL)
-    assert answer(client.table.check_rename(ref, None)) == "STATUS_SHARING_VIOLATION"
+    assert answer(client.table.check_rename(ref, None)) == expected
     client.table.close(folder)
     assert answer(client.table.check_rename(ref, None)) == "ok"
 
