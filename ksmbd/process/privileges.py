@@ -39,7 +39,6 @@ WORKER_CAPABILITIES: Final = {
 """Capability -> what it is for. All others are dropped, from the bounding set as well."""
 
 PR_SET_PDEATHSIG: Final = 1
-PR_CAPBSET_READ: Final = 23
 PR_CAPBSET_DROP: Final = 24
 PR_SET_NO_NEW_PRIVS: Final = 38
 _LAST_CAP_LIMIT: Final = 64
