@@ -112,7 +112,8 @@ def handle(request: Request) -> Reply | Coroutine[Any, Any, Reply]:
     if contexts.durable_v2 is not None:
         replayed = durable.find_replay(request, contexts)
         if replayed is not None:
-            return create_reply(request, replayed, replayed.create_action, contexts)
+            level = None if replayed.lease is not None else fields.oplock_level
+            return create_reply(request, replayed, replayed.create_action, contexts, replayed_level=level)
     if len(server.opens) >= server.settings.max_open_files:
         raise NtStatusError(STATUS_TOO_MANY_OPENED_FILES)
     creation = Creation(server, fields.options)
@@ -232,16 +233,14 @@ def _check_delete_on_close(file: File, intent: CreateIntent) -> None:
 # ------------------------------------------------------------------------------------------- the open table's question
 
 
-def _lease(request: Request, fields: CreateRequest, file: File) -> LeaseRequest | None:
+def _lease(request: Request, fields: CreateRequest) -> LeaseRequest | None:
     """The lease to ask for (MS-SMB2 3.3.5.9.8, 3.3.5.9.11): only with OplockLevel LEASE and a dialect that
-    knows it, on a directory only of version 2 in SMB 3.x."""
+    knows it. The open table grants none of version 1 on a directory."""
     lease = fields.contexts.lease
     dialect = request.session.dialect
     if lease is None or fields.oplock_level != c.OPLOCK_LEVEL_LEASE or not request.server.settings.leases:
         return None
     if dialect < (c.DIALECT_210 if lease.version == 1 else c.DIALECT_300):
-        return None
-    if file.is_directory and lease.version == 1:
         return None
     return lease
 
@@ -266,7 +265,7 @@ def _open_request(request: Request, fields: CreateRequest, creation: Creation, f
     if not tree.share.flags & SHARE_FLAG_OPLOCKS:
         level = c.OPLOCK_LEVEL_NONE
     elif level == c.OPLOCK_LEVEL_LEASE:
-        lease = _lease(request, fields, file)
+        lease = _lease(request, fields)
         if lease is None:
             level = c.OPLOCK_LEVEL_NONE
     elif file.is_directory:

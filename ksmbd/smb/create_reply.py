@@ -24,26 +24,30 @@ _POSIX: Final = Struct("<III")  # nlink, reparse tag, mode
 
 
 def create_reply(
-    request: Request, open_: Open, action: int, contexts: ctx.CreateContexts, reconnected: bool = False
+    request: Request, open_: Open, action: int, contexts: ctx.CreateContexts, reconnected: bool = False,
+    replayed_level: int | None = None,
 ) -> Reply:
-    """The response for `open_`. Raises what File.info raises."""
+    """The response for `open_`. Raises what File.info raises.
+
+    `replayed_level`: the OplockLevel of a replayed CREATE, which is answered with what it asks for, and as durable only
+    where that level allows it; the open keeps what it has."""
     assert open_.file is not None
     info = open_.file.info()
-    chain = _contexts(request, open_, info, contexts, reconnected)
+    level = open_.oplock_level if replayed_level is None else min(replayed_level, open_.oplock_level)
+    durable = not reconnected and (open_.is_persistent or (open_.is_durable and level == open_.oplock_level))
+    chain = _contexts(open_, info, contexts, durable)
     flags = 0
     if info.attributes & c.FILE_ATTRIBUTE_REPARSE_POINT and request.session.dialect >= c.DIALECT_300:
         flags = CREATE_FLAG_REPARSEPOINT
     body = RESPONSE.pack(
-        89, open_.oplock_level, flags, action, info.creation_time, info.last_access_time, info.last_write_time,
+        89, level, flags, action, info.creation_time, info.last_access_time, info.last_write_time,
         info.change_time, info.allocation_size, info.end_of_file, info.attributes, 0, open_.persistent_id,
         open_.volatile_id, _CONTEXTS_OFFSET if chain else 0, len(chain),
     )  # fmt: skip
     return Reply(body + chain if chain else body)
 
 
-def _contexts(
-    request: Request, open_: Open, info: FileInfo, contexts: ctx.CreateContexts, reconnected: bool
-) -> bytes:
+def _contexts(open_: Open, info: FileInfo, contexts: ctx.CreateContexts, durable: bool) -> bytes:
     answers: list[tuple[bytes, bytes]] = []
     if contexts.maximal_access_time is not None:
         answers.append((ctx.MXAC, _maximal_access(open_, info, contexts.maximal_access_time)))
@@ -52,9 +56,9 @@ def _contexts(
     if open_.lease is not None:
         answers.append((ctx.RQLS, ctx.encode_lease(open_.lease)))
     if contexts.durable_v2 is not None:
-        if open_.is_durable or open_.is_persistent:
+        if durable:
             answers.append((ctx.DH2Q, ctx.encode_durable_v2(open_.durable_timeout, open_.is_persistent)))
-    elif contexts.durable_v1 and open_.is_durable and not reconnected:
+    elif contexts.durable_v1 and durable:
         answers.append((ctx.DHNQ, bytes(8)))
     if contexts.posix_mode is not None:
         answers.append((ctx.POSIX, _posix(info)))

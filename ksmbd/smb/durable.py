@@ -115,10 +115,17 @@ def find_replay(request: Request, contexts: ctx.CreateContexts) -> Open | None:
     open_ = server.opens.get(ref.open_id)
     if open_ is None:
         raise NtStatusError(STATUS_FILE_NOT_AVAILABLE if replay else STATUS_DUPLICATE_OBJECTID)
+    if not open_.is_replay_eligible:
+        return None
     if not replay or open_.session is not session:
         raise NtStatusError(STATUS_DUPLICATE_OBJECTID)
     if not _same_lease(open_, contexts.lease):
         raise NtStatusError(STATUS_ACCESS_DENIED, "another lease key")
+    if open_.lease is not None:
+        # The lease may have been upgraded by a later open of its key: that one knows its state now.
+        key = open_.lease.key
+        holders = [other for other in session.opens.values() if other.lease is not None and other.lease.key == key]
+        open_.lease = max(holders, key=lambda other: other.persistent_id, default=open_).lease
     request.chain.file_id = (open_.persistent_id, open_.volatile_id)
     request.open = open_
     return open_

@@ -229,6 +229,8 @@ class Open:
     durable_timeout: int = 0
     create_guid: bytes = b""
     app_instance_id: bytes = b""
+    is_replay_eligible: bool = True
+    """No operation has come on it yet, so a replayed CREATE may be answered with it (MS-SMB2 3.3.5.9.10)."""
     is_posix: bool = False
     enumeration: Enumeration | None = None
     watch: Watch | None = None

@@ -141,6 +141,7 @@ class Request:
         if open_ is None or open_.persistent_id != persistent or open_.tree is not self.tree_:
             raise NtStatusError(STATUS_FILE_CLOSED)
         chain.file_id = (persistent, volatile)
+        open_.is_replay_eligible = open_.is_persistent
         self.open = open_
         return open_
 

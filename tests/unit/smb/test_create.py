@@ -337,7 +337,7 @@ LEASE_V2 = m.context(ctx.RQLS, KEY + pack("<IIQ16sHH", 7, 0, 0, bytes(16), 3, 0)
         (c.DIALECT_311, "file", b"", c.OPLOCK_LEVEL_LEASE, c.OPLOCK_LEVEL_NONE),
         (c.DIALECT_311, "file", LEASE_V1, c.OPLOCK_LEVEL_LEASE, c.OPLOCK_LEVEL_LEASE),
         (c.DIALECT_311, "file", LEASE_V2, c.OPLOCK_LEVEL_LEASE, c.OPLOCK_LEVEL_LEASE),
-        (c.DIALECT_311, "dir", LEASE_V1, c.OPLOCK_LEVEL_LEASE, c.OPLOCK_LEVEL_NONE),
+        (c.DIALECT_311, "dir", LEASE_V1, c.OPLOCK_LEVEL_LEASE, c.OPLOCK_LEVEL_LEASE),
         (c.DIALECT_311, "dir", LEASE_V2, c.OPLOCK_LEVEL_LEASE, c.OPLOCK_LEVEL_LEASE),
         (c.DIALECT_210, "file", LEASE_V1, c.OPLOCK_LEVEL_LEASE, c.OPLOCK_LEVEL_LEASE),
         (c.DIALECT_210, "file", LEASE_V2, c.OPLOCK_LEVEL_LEASE, c.OPLOCK_LEVEL_NONE),
@@ -541,8 +541,12 @@ def test_replay() -> None:
     assert refused(made, body) == s.STATUS_DUPLICATE_OBJECTID
     again = run(made, body, c.FLAGS_REPLAY_OPERATION)
     assert body_of(again) == body_of(first) and list(made.session.opens.values()) == [open_]
+    plain = run(made, m.create("file", contexts=DH2Q), c.FLAGS_REPLAY_OPERATION)
+    assert body_of(plain)[2] == 0 and answers(plain) == {}  # as durable as a CREATE without oplock would be
     with_lease = m.create("file", contexts=m.chain((ctx.DH2Q, DH2Q[24:]), (ctx.RQLS, LEASE_V2[24:])))
     assert refused(made, with_lease, c.FLAGS_REPLAY_OPERATION) == s.STATUS_ACCESS_DENIED
+    made.request(c.READ, b"").find_open(open_.persistent_id, open_.volatile_id)
+    assert the_open(made, run(made, body, c.FLAGS_REPLAY_OPERATION)) is not open_  # used since: not eligible
     del made.server.opens[open_.persistent_id]
     assert refused(made, body, c.FLAGS_REPLAY_OPERATION) == s.STATUS_FILE_NOT_AVAILABLE
 
