@@ -243,8 +243,8 @@ PARAMETERS: tuple[Parameter, ...] = (
               "The highest dialect spoken.", choices=tuple(PROTOCOLS), aliases=_PROTOCOL_ALIASES,
               synonyms=("max protocol", "protocol")),
     Parameter("server min protocol", G, Kind.CHOICE, "SMB2_02",
-              "The lowest dialect spoken. KSMBD's default is SMB2_10, because the kernel's server has no SMB2_02; scanners "
-              "and players that speak nothing newer are served here.", choices=tuple(PROTOCOLS),
+              "The lowest dialect spoken. KSMBD's default is SMB2_10, because the kernel's server has no SMB2_02; "
+              "scanners and players that speak nothing newer are served here.", choices=tuple(PROTOCOLS),
               aliases=_PROTOCOL_ALIASES, synonyms=("min protocol",)),
     Parameter("server multi channel support", G, Kind.BOOLEAN, "no",
               "Let a session use several connections.", samba="yes"),
