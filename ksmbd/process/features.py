@@ -35,7 +35,8 @@ def _impersonation(capabilities: int) -> Feature:
 def _ntacl(capabilities: int) -> Feature:
     if capabilities >> CAP_SYS_ADMIN & 1:
         return Feature("ntacl", True, "access control lists are kept in security.NTACL")
-    return Feature("ntacl", False, "without CAP_SYS_ADMIN access control lists are kept in user.NTACL")
+    why = "without CAP_SYS_ADMIN security.NTACL cannot be written; `acl_xattr:security_acl_name = user.NTACL` can"
+    return Feature("ntacl", False, why)
 
 
 def _sendfile() -> Feature:
