@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -174,8 +175,9 @@ class LocalOpenTable:
             if isinstance(action, requests.Failed):
                 waiting.future.set_error(NtStatusError(action.status))
             elif waiting.future.done:
-                waiting.finish(action.result)
-                waiting.undo()
+                # Cancelled while the answer was on its way.
+                with suppress(NtStatusError):
+                    waiting.undo()
             else:
                 waiting.future.set_result(waiting.finish(action.result))
 

@@ -99,7 +99,10 @@ class OpenTableMachine(RuleBasedStateMachine):
 
     def opened(self, number: int) -> Opened | None:
         """One of the opens that were granted and are still there."""
-        there = [opened for opened in self.opens if opened.futures[0].done and self.in_table(opened)]
+        there = [
+            opened for opened in self.opens
+            if settled(opened.futures[0]) not in ("wait", "cancelled") and self.in_table(opened)
+        ]  # fmt: skip
         return there[number % len(there)] if there else None
 
     def in_table(self, opened: Opened) -> bool:
@@ -332,6 +335,7 @@ class OpenTableMachine(RuleBasedStateMachine):
         for futures in [opened.futures for opened in self.opens] + self.waits:
             assert settled(futures[0]) != "wait"
         for world in self.worlds:
+            assert [world.store.peek(file) for file in world.store.files()] == []
             assert world.store.empty
 
 
