@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# make serve: share a demonstration folder.  make test: run the tests.  Both set up what they need first.
+# make serve: share a demonstration folder.  make test: run the tests.  make bench: measure beside Samba.
+# All set up what they need first.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := build
 VENV := .venv
 PYTEST_ARGS ?=
+export BENCH_ROUNDS BENCH_SCALE BENCH_FOLDER BENCH_WORKERS BENCH_ONLY
 
 export PYTHONUTF8 := 1
 
-.PHONY: build setup-test serve test lint clean
+.PHONY: build setup-test setup-bench serve test bench bench-growth lint clean
 
 build:
 	@sh scripts/setup.sh serve
@@ -16,11 +18,23 @@ build:
 setup-test:
 	@sh scripts/setup.sh test
 
+setup-bench:
+	@sh scripts/setup.sh bench
+
 serve: build
 	@exec $(VENV)/bin/python -m ksmbd.tools.serve
 
 test: setup-test
 	@exec $(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+
+# BENCH_ROUNDS=5, BENCH_SCALE=1, BENCH_FOLDER=/dev/shm, BENCH_WORKERS=0 (one a CPU), BENCH_ONLY=REGEX; bench.json has the figures
+bench: setup-bench
+	@BENCH_COMMAND="$(strip make bench $(foreach name,ROUNDS SCALE FOLDER WORKERS ONLY,$(if $(BENCH_$(name)),BENCH_$(name)=$(BENCH_$(name)))))" \
+		$(VENV)/bin/python tests/bench/run.py
+
+# How cost grows with workers and connections: docs/*.png
+bench-growth: setup-bench
+	@$(VENV)/bin/python tests/bench/growth.py
 
 lint: setup-test
 	$(VENV)/bin/ruff check .

@@ -4,12 +4,13 @@
 #
 #   setup.sh serve   to run the server
 #   setup.sh test    to run the tests as well
+#   setup.sh bench   to measure beside Samba; none of Debian's services is started
 #
 # As root missing packages are installed; without root they are named, and the set-up goes on where it can.
 # Run again it does nothing but compare a checksum: .venv/.setup-PROFILE holds that of what it depends on.
 set -eu
 
-profile=${1:?usage: setup.sh serve|test}
+profile=${1:?usage: setup.sh serve|test|bench}
 cd "$(dirname "$0")/.."
 top=$(pwd)
 venv=$top/.venv
@@ -22,7 +23,8 @@ optional="python3-bpfcc"
 case $profile in
 serve) extra="" ;;
 test) extra="[test]"; required="$required smbclient" ;;
-*) say "unknown profile '$profile' (serve or test)"; exit 2 ;;
+bench) extra="[test,bench]"; required="$required samba smbclient gcc libc6-dev" ;;
+*) say "unknown profile '$profile' (serve, test or bench)"; exit 2 ;;
 esac
 
 stamp=$venv/.setup-$profile
@@ -125,7 +127,9 @@ if [ ! -x "$venv/bin/python" ]; then
 fi
 # What one profile has installed the other keeps.
 [ -z "$extra" ] && [ -e "$venv/.setup-test" ] && extra="[test]"
+[ "$extra" = "[test]" ] && [ -e "$venv/.setup-bench" ] && extra="[test,bench]"
 say "installing the package${extra:+ with what the tests need}"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --root-user-action=ignore --editable ".$extra" >&2
 printf '%s' "$key" > "$stamp"
 [ "$profile" = serve ] || printf '%s' "$key" > "$venv/.setup-serve"
+[ "$profile" != bench ] || printf '%s' "$key" > "$venv/.setup-test"

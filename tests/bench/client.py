@@ -266,3 +266,16 @@ class BenchClient:
     def query_directory_body(file_id: bytes, info_class: int = 37, length: int = 65536, restart: bool = False) -> bytes:
         """QUERY_DIRECTORY of all names; the class 37 is FileIdBothDirectoryInformation."""
         return pack("<HBBI16sHHI", 33, info_class, 1 if restart else 0, 0, file_id, HEADER_SIZE + 32, 2, length) + b"*\0"
+
+
+class BareClient(BenchClient):
+    """A connection without any log-on, for a server that knows no protocol."""
+
+    def __init__(self, address: str, port: int) -> None:
+        self.socket = socket.create_connection((address, port), 60)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.message_id = self.session_id = self.tree_id = 0
+        self.signing = None
+        self.encrypt = False
+        self.signer = None
+        self.sealer = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import tempfile
 from array import array
@@ -54,8 +53,9 @@ class LoadFailed(Exception):
 class Plan:
     """Frames go into a file as they are added; `run` replays them."""
 
-    def __init__(self, depth: int, folder: str = "/dev/shm") -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="smbload-", dir=folder if os.path.isdir(folder) else None)
+    def __init__(self, depth: int, folder: Path) -> None:
+        """`depth`: operations under way at once on each connection. `folder` is where its files go."""
+        self._folder = tempfile.TemporaryDirectory(prefix="smbload-", dir=folder)
         self._blob: BinaryIO = open(Path(self._folder.name, "blob"), "wb", buffering=1 << 20)  # noqa: SIM115
         self._size = 0
         self._shared: dict[int, tuple[int, bytes]] = {}
@@ -70,16 +70,16 @@ class Plan:
             words.append(len(steps))
             for step in steps:
                 number = client.message_id - first
-                inside = client.encrypt or client.signing is not None
-                frame = client.message(step.command, step.body, step.charge, data=step.data if inside else b"")
-                if inside or not step.data:
-                    wire = client.wire(frame)
-                    at, length, data_at, data_length = self._store(wire), len(wire), 0, 0
-                else:
-                    size = len(frame) - HEADROOM + len(step.data)
-                    frame[HEADROOM - 4 : HEADROOM] = size.to_bytes(4, "big")
-                    at, length = self._store(memoryview(frame)[HEADROOM - 4 :]), len(frame) - HEADROOM + 4
+                if step.data and not client.encrypt:
+                    # The data is stored once, whatever signature stands before it
+                    frame = client.message(step.command, step.body, step.charge, data=step.data)
+                    frame[HEADROOM - 4 : HEADROOM] = (len(frame) - HEADROOM).to_bytes(4, "big")
+                    wire = memoryview(frame)[HEADROOM - 4 : len(frame) - len(step.data)]
+                    at, length = self._store(wire), len(wire)
                     data_at, data_length = self._once(step.data), len(step.data)
+                else:
+                    wire = client.wire(client.message(step.command, step.body, step.charge, data=step.data))
+                    at, length, data_at, data_length = self._store(wire), len(wire), 0, 0
                 words.extend((
                     at & 0xFFFFFFFF, at >> 32, length, data_at & 0xFFFFFFFF, data_at >> 32, data_length, number,
                     step.patch, step.saves,
