@@ -169,6 +169,10 @@ class Record:
             return self.holders.get((entry.client_guid, entry.lease_key))
         return self.holders.get(entry.open_id)
 
+    def waits_to_open(self, open_id: int) -> bool:
+        """Whether an open that is to have this id waits for its decision."""
+        return any(waiter.operation == "open" and waiter.arguments[1][0] == open_id for waiter in self.waiters)
+
     def opens_of(self, holder: Holder) -> list[OpenEntry]:
         """The opens that share a lease, or the one with the oplock."""
         if not holder.key:

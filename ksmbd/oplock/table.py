@@ -262,7 +262,20 @@ class LocalOpenTable:
             )
             return _grant(granted)
 
-        return self._start(request.ref.file, waiter_id, ask, finish, lambda: self.close(request.ref))
+        future = self._start(request.ref.file, waiter_id, ask, finish, lambda: self.close(request.ref))
+        if not future.done and ask.entry.create_guid:
+            # A replay finds it while it waits, too (MS-SMB2 3.3.5.9.10).
+            key = request.client_guid + ask.entry.create_guid
+            value = (*request.ref.file, request.ref.stream, request.ref.open_id)
+            self._store.index_put(CREATE_GUIDS, key, value)
+            future.add_callback(partial(self._forget_failed, key, request.ref.open_id))
+        return future
+
+    def _forget_failed(self, key: bytes, open_id: int, future: Future[Any]) -> None:
+        try:
+            future.result()
+        except (NtStatusError, Cancelled):
+            self._forget_create_guid(key, open_id)
 
     def _lease_of(self, request: OpenRequest) -> LeaseAsk | None:
         lease = request.lease
@@ -327,9 +340,12 @@ class LocalOpenTable:
                 store.index_remove(LEASES, lease[0] + lease[1])
         store.index_remove(DURABLES, open_id.to_bytes(8, "big"))
         if create_guid:
-            bound = store.index_get(CREATE_GUIDS, client_guid + create_guid)
-            if bound is not None and bound[3] == open_id:
-                store.index_remove(CREATE_GUIDS, client_guid + create_guid)
+            self._forget_create_guid(client_guid + create_guid, open_id)
+
+    def _forget_create_guid(self, key: bytes, open_id: int) -> None:
+        bound = self._store.index_get(CREATE_GUIDS, key)
+        if bound is not None and bound[3] == open_id:
+            self._store.index_remove(CREATE_GUIDS, key)
 
     def close(self, ref: OpenRef) -> CloseOutcome:
         """See OpenTable.close."""
@@ -523,11 +539,14 @@ class LocalOpenTable:
         return Reconnected(_request_of(file, entry), _grant(granted), self._handles.pop(entry.open_id, None))
 
     def find_replay(self, client_guid: bytes, create_guid: bytes) -> OpenRef | None:
-        """See OpenTable.find_replay."""
+        """See OpenTable.find_replay; one that still waits is found, too."""
         bound = self._store.index_get(CREATE_GUIDS, client_guid + create_guid)
         if bound is None:
             return None
         device, inode, stream, open_id = bound
+        record = self._store.peek((device, inode))
+        if record is None or not (open_id in record.opens or record.waits_to_open(open_id)):
+            return None  # its worker died before it could clean up
         return OpenRef((device, inode), stream, open_id)
 
 

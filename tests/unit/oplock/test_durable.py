@@ -209,6 +209,22 @@ def test_the_create_guid_finds_an_open_again(store: Store) -> None:
     assert client.table.find_replay(client.guid, GUID) is None
 
 
+def test_the_create_guid_finds_an_open_that_still_waits(store: Store) -> None:
+    """MS-SMB2 3.3.5.9.10: the first CREATE is under way."""
+    client = World(store).client("a")
+    first, _ = client.open(oplock="b")
+    ref, future = client.ask(oplock="b", durable=V2)
+    assert client.table.find_replay(client.guid, GUID) == ref
+    future.cancel()
+    assert client.table.find_replay(client.guid, GUID) is None
+    ref, future = client.ask(oplock="b", durable=V2)
+    client.table.close(first)
+    assert answer(future) == "b"
+    assert client.table.find_replay(client.guid, GUID) == ref
+    client.table.close(ref)
+    assert store.empty
+
+
 def instance(version: tuple[int, int] | None = None) -> DurableRequest:
     return DurableRequest(2, GUID, 0, app_instance_id=b"i" * 16, app_instance_version=version)
 

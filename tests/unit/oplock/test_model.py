@@ -32,11 +32,11 @@ from .world import DATA, STAT, Client, World, answer
 
 CLIENTS = {"a": 0, "b": 0, "c": 1}
 """Names and the workers they are on."""
-FILES = (1, 2)
+FILES = (1, 1, 2)
 STREAMS = ("", "s")
-ACCESSES = (DATA, constants.FILE_READ_DATA, STAT, constants.READ_CONTROL, constants.FILE_ALL_ACCESS)
-SHARES = ("RWD", "RW", "R", "")
-DISPOSITIONS = (constants.FILE_OPEN, constants.FILE_OVERWRITE)
+ACCESSES = (DATA, DATA, DATA, constants.FILE_READ_DATA, STAT, constants.READ_CONTROL, constants.FILE_ALL_ACCESS)
+SHARES = ("RWD", "RWD", "RWD", "RW", "R", "")
+DISPOSITIONS = (constants.FILE_OPEN, constants.FILE_OPEN, constants.FILE_OVERWRITE)
 CACHING = st.one_of(
     st.sampled_from(["", "s", "x", "b"]).map(lambda level: {"oplock": level}),
     st.fixed_dictionaries({
@@ -116,7 +116,7 @@ class OpenTableMachine(RuleBasedStateMachine):
     # ------------------------------------------------------------------------------------------------------ rules
 
     @rule(
-        name=st.sampled_from(sorted(CLIENTS)), file=st.sampled_from(FILES), stream=st.sampled_from(STREAMS),
+        name=st.sampled_from(sorted(CLIENTS)), file=st.sampled_from(FILES), stream=st.sampled_from(("", "", "s")),
         access=st.sampled_from(ACCESSES), share=st.sampled_from(SHARES), disposition=st.sampled_from(DISPOSITIONS),
         caching=CACHING, durable=st.sampled_from([0, 0, 1, 2]), delete=st.sampled_from([False, False, False, True]),
     )  # fmt: skip
@@ -355,7 +355,7 @@ def test_random_clients(machine: type[OpenTableMachine]) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=100, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
 
