@@ -587,10 +587,16 @@ def expire(context: Context, request: Expire) -> bool:
     return GRANTED
 
 
-def worker_died(context: Context, request: WorkerDied) -> bool:
-    """Remove what a dead worker had; a persistent open waits for its client, the others are gone with their files."""
+def worker_died(context: Context, request: WorkerDied) -> list[OpenEntry]:
+    """Remove what a dead worker had; a persistent open waits for its client, the others are gone with their files.
+
+    The answer is the opens that waited there and now never come."""
     record = context.record
     tag = (request.worker, request.epoch)
+    unborn = [
+        OpenEntry._make(waiter.arguments[1]) for waiter in record.waiters
+        if waiter.operation == "open" and (waiter.worker, waiter.epoch) == tag
+    ]  # fmt: skip
     record.waiters[:] = [waiter for waiter in record.waiters if (waiter.worker, waiter.epoch) != tag]
     record.outbox[:] = [item for item in record.outbox if (item[0], item[1]) != tag]
     for entry in list(record.opens.values()):
@@ -605,7 +611,7 @@ def worker_died(context: Context, request: WorkerDied) -> bool:
             context.gave_way = True
         else:
             purge(context, adopted)
-    return GRANTED
+    return unborn
 
 
 def adopt(context: Context, request: Adopt) -> bool:

@@ -225,7 +225,10 @@ class LocalOpenTable:
         self._store.recover()
         request = requests.WorkerDied(worker, epoch)
         for file in self._store.files():
-            self._apply(file, self._decide(file, request))
+            decision = self._decide(file, request)
+            self._apply(file, decision)
+            for entry in decision.result:
+                self._forget_create_guid(entry.client_guid + entry.create_guid, entry.open_id)
 
     def adopt_persistent(self) -> int:
         """Take in the persistent opens of the server that was here before; how many files have some. Done once, by one

@@ -111,6 +111,18 @@ def test_a_persistent_open_outlives_its_worker(store: Store, state: StateDirecto
     assert answer(future) == ""
 
 
+def test_an_open_that_waited_in_a_dead_worker_never_comes(store: Store) -> None:
+    world = World(store, workers=2)
+    a, b = world.client("a", 0), world.client("b", 1)
+    ref, _ = a.open(oplock="b")
+    b.ask(oplock="b", durable=DurableRequest(2, b"g" * 16))
+    assert b.table.find_replay(b.guid, b"g" * 16) is not None
+    world.tables[0].worker_died(1, 0)
+    assert a.table.find_replay(b.guid, b"g" * 16) is None
+    a.table.close(ref)
+    assert store.empty
+
+
 def test_a_successor_is_not_taken_for_its_predecessor(store: Store) -> None:
     world = World(store, workers=2)
     a = world.client("a", 0)
