@@ -212,7 +212,7 @@ PARAMETERS: tuple[Parameter, ...] = (
               "Let clients log on with Kerberos as well.", pending=True),
     Parameter("lookup port", G, Kind.NUMBER, "0",
               "A further TCP port whose connections a BPF program brings to the listener on `tcp port`; 0 means none.",
-              maximum=65535, ours=True, pending=True),
+              maximum=65535, ours=True),
     Parameter("map to guest", G, Kind.CHOICE, "never",
               "Who becomes a guest instead of being refused: never nobody, bad user a user that does not exist.",
               choices=("never", "bad user")),
@@ -277,6 +277,9 @@ PARAMETERS: tuple[Parameter, ...] = (
               minimum=512 << 10, maximum=16 << 20, clamp=True, pending=True),
     Parameter("tcp port", G, Kind.NUMBER, "445", "The TCP port to listen on; the daemon's option -p goes before it.",
               minimum=1, maximum=65535, synonyms=("smb ports",)),
+    Parameter("tune networks", G, Kind.LIST, "",
+              "Socket buffers by client network, set by a BPF program: NETWORK=SEND/RECEIVE, with sizes in bytes or with K "
+              "or M, such as 10.0.0.0/8=4M/1M; one size stands for both. Other clients keep the system's.", ours=True),
     Parameter("workers", G, Kind.NUMBER, "0",
               "Worker processes; 0 means one for each CPU.", maximum=256, ours=True),
     Parameter("workgroup", G, Kind.STRING, "WORKGROUP", "The workgroup that the server says it is in.", maximum=63),

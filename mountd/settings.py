@@ -45,6 +45,7 @@ class GlobalSettings:
     smb3_encryption: str
     smbd_max_io_size: int
     tcp_port: int
+    tune_networks: tuple[str, ...]
     workers: int
     workgroup: str
 

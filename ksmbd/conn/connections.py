@@ -168,6 +168,8 @@ class Connections:
             try:
                 sock, _ = listener.accept()
             except (BlockingIOError, InterruptedError):
+                if self._counters is not None:
+                    self._counters.queue_empty()
                 return
             except OSError as error:
                 if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):

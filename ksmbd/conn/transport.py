@@ -87,6 +87,10 @@ class Counters(Protocol):
         """One connection refused."""
         ...
 
+    def queue_empty(self) -> None:
+        """All connections that had come were accepted."""
+        ...
+
 
 class _Span:
     """A span on its way. It has its own descriptor once it outlives the call that sent it: the open may be closed."""

@@ -16,9 +16,10 @@ from typing import Final
 from ksmbd import debug, log
 from ksmbd.conn.connections import Connections
 from ksmbd.conn.transport import Core, TcpTransport
+from ksmbd.process.bpf_programs import BpfPrograms
 from ksmbd.process.peers import MESSAGE_MAX, Kind, Peers
 from ksmbd.process.shared import WorkerCounters
-from ksmbd.process.table import SharedTable
+from ksmbd.process.table import UNPIN, SharedTable
 from ksmbd.smb.constants import NEGOTIATE
 from ksmbd.smb.header import HEADER_SIZE, SMB2_PROTOCOL_ID
 from ksmbd.smb.reader import Reader
@@ -51,8 +52,10 @@ class Affinity:
         table: SharedTable,
         counters: WorkerCounters,
         peers: Peers,
+        bpf: BpfPrograms,
         make_core: Callable[[TcpTransport], Core],
     ) -> None:
+        self._bpf = bpf
         self._table = table
         self._counters = counters
         self._peers = peers
@@ -74,6 +77,7 @@ class Affinity:
         own = self._counters.index
         owner = self._table.claim(guid, own, self._counters.epoch)
         if owner == own:
+            self._teach(transport.peer, guid, own)
             return guid
         if not arrived and self._hand_over(transport, frame, owner):
             return None
@@ -83,10 +87,19 @@ class Affinity:
         """The protocol's connection."""
         return self._make_core(transport)
 
-    def release(self, guid: bytes) -> None:
+    def release(self, guid: bytes, address: str) -> None:
         """A connection that was claimed for `guid` has ended."""
         if guid != NO_GUID:
             self._table.release(guid, self._counters.index)
+            self._table.client_went(address)
+
+    def _teach(self, address: str, guid: bytes, own: int) -> None:
+        """Let the next connection from this address come here by itself, unless it is several clients' address."""
+        lesson = self._table.client_came(address, guid, own)
+        if lesson == UNPIN:
+            self._bpf.unpin(address)
+        elif lesson:
+            self._bpf.pin(address, lesson)
 
     def _hand_over(self, transport: TcpTransport, frame: bytearray, owner: int) -> bool:
         received = transport.unread(frame)
@@ -133,7 +146,8 @@ class Greeter:
             return
         core = self._core
         if guid != NO_GUID:
-            self._transport.when_closed(lambda: self._affinity.release(guid))
+            peer = self._transport.peer
+            self._transport.when_closed(lambda: self._affinity.release(guid, peer))
         self._transport.core = core
         core.receive(frame)
 

@@ -14,6 +14,7 @@ from ksmbd import log
 from ksmbd.conn.connections import Connections
 from ksmbd.conn.loop import Loop
 from ksmbd.ipc.settings import EngineSettings
+from ksmbd.process.bpf_programs import BpfPrograms
 from ksmbd.process.peers import DIED, Inboxes, Kind, Peers
 from ksmbd.process.shared import SharedState, WorkerCounters
 
@@ -33,6 +34,7 @@ class WorkerContext:
     netlink_fd: int
     """The worker's end of its pair with mountd; -1 where there is none (tests)."""
     shared: SharedState
+    bpf: BpfPrograms
     inboxes: Inboxes
     parent: int
     """The forker's process id."""

@@ -115,8 +115,10 @@ class ControlFiles:
         stats: Callable[[], list[WorkerStats]],
         features: Sequence[Feature],
         on_kill: Callable[[], None],
+        on_debug: Callable[[int], None] = lambda mask: None,
     ) -> None:
-        """`on_kill` is called when somebody wrote `hard` to kill_server. Raises OSError."""
+        """`on_kill` is called when somebody wrote `hard` to kill_server, `on_debug` with a new mask. Raises OSError."""
+        self._on_debug = on_debug
         self._loop = loop
         self._stats = stats
         self._on_kill = on_kill
@@ -174,6 +176,7 @@ class ControlFiles:
     def _toggle(self, word: str) -> None:
         if not debug.is_listing(word) and not debug.toggle(word):
             log.warning(f"debug: no component {word!r}; there are {', '.join(debug.COMPONENTS)} and all")
+        self._on_debug(debug.mask[0])
         self._debug.write(debug.listing() + "\n")
 
     def _kill_server(self, word: str) -> None:

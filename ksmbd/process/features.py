@@ -5,25 +5,15 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import Final
 
-from ksmbd.ipc.settings import EngineSettings
 from ksmbd.process.control import Feature
 from ksmbd.process.privileges import CAP_SETUID, CAP_SYS_ADMIN, permitted_capabilities
 
-_NO_PROGRAM: Final = "this version has no BPF program for it"
 
-
-def collect_features(settings: EngineSettings) -> list[Feature]:
-    """What is on and what is not, with the reason or with what its absence costs."""
+def collect_features() -> list[Feature]:
+    """What is on and what is not, with the reason or with what its absence costs. BPF's: ksmbd.process.bpf_programs."""
     capabilities = permitted_capabilities()
-    features = [_impersonation(capabilities), _ntacl(capabilities), _sendfile(), _ipv6()]
-    bpf = _NO_PROGRAM if settings.bpf else "`bpf = no`"
-    features.append(Feature("steer", False, f"{bpf}; the kernel spreads connections by hash"))
-    features.append(Feature("tune", False, f"{bpf}; sockets keep the system's buffer sizes"))
-    if settings.options.get("lookup port", "0") not in ("", "0"):
-        features.append(Feature("lookup", False, f"{bpf}; clients must use port {settings.tcp_port}"))
-    return features
+    return [_impersonation(capabilities), _ntacl(capabilities), _sendfile(), _ipv6()]
 
 
 def _impersonation(capabilities: int) -> Feature:

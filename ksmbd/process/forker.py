@@ -32,6 +32,7 @@ from ksmbd.ipc.channel import Channel, PeerGone
 from ksmbd.ipc.client import NetlinkDaemon
 from ksmbd.ipc.settings import EngineSettings, NoSettings, announce_listening, receive_settings
 from ksmbd.process import privileges
+from ksmbd.process.bpf_programs import BpfPrograms
 from ksmbd.process.context import STOP_SECONDS, WorkerContext, watch_signals
 from ksmbd.process.control import ControlFiles
 from ksmbd.process.features import collect_features
@@ -99,6 +100,12 @@ def open_listeners(settings: EngineSettings, workers: int) -> list[list[socket.s
     return opened
 
 
+def open_another(sock: socket.socket) -> socket.socket:
+    """One more listening socket on the address of `sock`, in its SO_REUSEPORT group. Raises OSError."""
+    host, port = sock.getsockname()[:2]
+    return open_listener(BindTarget(sock.family, host), port, True)
+
+
 class _NoFamily(Exception):
     """The machine has no IPv6."""
 
@@ -158,7 +165,12 @@ class Forker:
         for worker, row in zip(self._workers, listeners, strict=True):
             worker.listeners = row
         self.addresses = [listening_text(sock) for sock in listeners[0]]
-        self.control = ControlFiles(rundir, self.loop, self.stats, collect_features(settings), self._killed)
+        self.bpf = BpfPrograms(settings, listeners, open_another)
+        features = [*collect_features(), *self.bpf.features]
+        self.control = ControlFiles(rundir, self.loop, self.stats, features, self._killed, self.bpf.set_debug_mask)
+        missing = [f"{feature.name} ({feature.why})" for feature in features if not feature.on]
+        if missing:
+            log.info(f"running without {', '.join(missing)}")
 
     def stats(self) -> list[WorkerStats]:
         """The workers' counters."""
@@ -177,6 +189,7 @@ class Forker:
             self._start(worker)
         self.loop.run()
         self.control.close()
+        self.bpf.close()
         return self.exit_status
 
     def leave_terminal(self) -> None:
@@ -212,6 +225,7 @@ class Forker:
             listeners=worker.listeners,
             netlink_fd=self._netlink[worker.index] if worker.index < len(self._netlink) else -1,
             shared=self.shared,
+            bpf=self.bpf,
             inboxes=self._inboxes,
             parent=os.getpid(),
         )
@@ -239,7 +253,7 @@ class Forker:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             privileges.signal_when_parent_dies(signal.SIGTERM)
             kept = {0, 1, 2, self.shared.lock_fd, context.netlink_fd, *(sock.fileno() for sock in context.listeners)}
-            close_others(kept | self._inboxes.descriptors(context.index))
+            close_others(kept | self._inboxes.descriptors(context.index) | self.bpf.worker_descriptors)
             title = f"ksmbd/{context.index}"
             privileges.set_title(title)
             log.set_process(title)
@@ -251,6 +265,7 @@ class Forker:
 
     def _ready(self, sender: int, data: bytes, fds: list[int]) -> None:
         self._workers[sender - 1].ready = True
+        self.bpf.worker_started(sender)
         self._assign_deaths()
         if not self._announced and all(worker.ready for worker in self._workers):
             self._announced = True
@@ -266,6 +281,7 @@ class Forker:
         was_ready = worker.ready
         worker.pid = 0
         worker.ready = False
+        self.bpf.worker_ended(worker.index)
         counters.end()
         self.shared.table.forget_worker(worker.index)
         self.peers.forget(worker.index)

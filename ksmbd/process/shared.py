@@ -103,6 +103,9 @@ class WorkerCounters:
         """A connection was refused by the limits."""
         self._words[_REFUSED] += 1
 
+    def queue_empty(self) -> None:
+        """All connections that had come were accepted: nothing to count."""
+
     def publish(self, sessions: int, opens: int) -> None:
         """What the protocol core has now."""
         self._words[_SESSIONS] = sessions

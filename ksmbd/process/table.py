@@ -24,6 +24,10 @@ _ENTRY: Final = struct.Struct("<16sHHII4x")
 
 _ADDRESS: Final = 1
 _GUID: Final = 2
+_CLIENT: Final = 3
+_SEVERAL: Final = 0
+"""In place of a GUID's hash: several GUIDs come from the address."""
+UNPIN: Final = -1
 
 
 def address_key(address: str) -> bytes:
@@ -37,8 +41,9 @@ def address_key(address: str) -> bytes:
 
 
 def table_size(connections: int) -> int:
-    """Bytes for that many connections: each has at most an address and a GUID; half full, so that probes are short."""
-    return HEADER_SIZE + ENTRY_SIZE * (1 << max(6, (4 * connections - 1).bit_length()))
+    """Bytes for that many connections: each has at most an address, a GUID and a client; half full, so that probes
+    are short."""
+    return HEADER_SIZE + ENTRY_SIZE * (1 << max(6, (6 * connections - 1).bit_length()))
 
 
 class SharedTable:
@@ -106,6 +111,41 @@ class SharedTable:
             found = self._find(_GUID, guid, 0)[1]
             return found[2] if found is not None else 0
 
+    # ---------------------------------------------------------------------------------------- clients by address
+
+    def client_came(self, address: str, guid: bytes, worker: int) -> int:
+        """A connection with this GUID from `address` is served by `worker`. What the steering map is to learn: the
+        worker to pin the address to, UNPIN where several GUIDs come from it (NAT, this machine), 0: nothing new."""
+        key = address_key(address)
+        mark = int.from_bytes(guid[:4], "little") or 1
+        with self._locked():
+            index, found = self._find(_CLIENT, key, 0)
+            if found is None:
+                if self._head[0] >= self._limit:
+                    return 0
+                self._head[0] += 1
+                self._write(index, key, _CLIENT, worker, mark, 1)
+                return worker
+            _, _, owner, known, count = found
+            if known in (mark, _SEVERAL):
+                moved = known == mark and owner != worker
+                self._write(index, key, _CLIENT, worker if moved else owner, known, count + 1)
+                return worker if moved else 0
+            self._write(index, key, _CLIENT, owner, _SEVERAL, count + 1)
+            return UNPIN
+
+    def client_went(self, address: str) -> None:
+        """A connection that `client_came` counted is gone. After the last one the address is as new."""
+        with self._locked():
+            index, found = self._find(_CLIENT, address_key(address), 0)
+            if found is None:
+                return
+            key, kind, worker, mark, count = found
+            if count > 1:
+                self._write(index, key, kind, worker, mark, count - 1)
+            else:
+                self._delete(index)
+
     # ------------------------------------------------------------------------------------------------------ upkeep
 
     def forget_worker(self, worker: int) -> None:
@@ -150,7 +190,7 @@ class SharedTable:
             entry = self._read(index)
             if entry[1] == 0:
                 return index, None
-            if entry[1] == kind and entry[0] == key and (kind == _GUID or entry[2] == worker):
+            if entry[1] == kind and entry[0] == key and (kind != _ADDRESS or entry[2] == worker):
                 return index, entry
             index = (index + 1) & (self._entries - 1)
         raise RuntimeError("the shared table has no free entry")  # `_limit` keeps a quarter free

@@ -170,14 +170,15 @@ class Worker:
         table.on_break = partial(send_break, self.server)
         table.on_purge = partial(purge_open, self.server)
         bounds = limits(settings)
+        counted = context.bpf.counted(context.index, counters)
         if settings.workers > 1:
             shared = context.shared
-            affinity = Affinity(shared.table, counters, life.peers, self._make_core)
+            affinity = Affinity(shared.table, counters, life.peers, context.bpf, self._make_core)
             admission = SharedAdmission(shared, context.index, bounds)
-            self.connections = Connections(loop, affinity.greet, bounds, admission, counters)
+            self.connections = Connections(loop, affinity.greet, bounds, admission, counted)
             affinity.connections = self.connections
         else:
-            self.connections = Connections(loop, self._make_core, bounds, counters=counters)
+            self.connections = Connections(loop, self._make_core, bounds, counters=counted)
         self.daemon.on_list = lambda what: rows(self.server, what)
         life.on_stop = self._ended
 

@@ -61,7 +61,9 @@ def serve(context: WorkerContext) -> int:
     life = WorkerLife(context)
     limits = Limits(max_connections=100, max_ip_connections=int(os.environ.get("MAX_IP", "100")))
     counters = context.counters
-    affinity = Affinity(context.shared.table, counters, life.peers, lambda transport: EchoCore(transport, context))
+    affinity = Affinity(
+        context.shared.table, counters, life.peers, context.bpf, lambda transport: EchoCore(transport, context)
+    )
     admission = SharedAdmission(context.shared, context.index, limits)
     connections = Connections(life.loop, affinity.greet, limits, admission, counters)
     affinity.connections = connections
