@@ -154,12 +154,16 @@ def notify(context: Context, holder: Holder, notice: caching.Notice) -> None:
     )  # fmt: skip
 
 
-def take_away(context: Context, holder: Holder, left: int) -> bool:
-    """Break a holder to `left`. False: nobody is there to be told, and its opens were given up instead."""
+def take_away(context: Context, holder: Holder, left: int, opening: bool = False) -> bool:
+    """Break a holder to `left`. False: nobody is there to be told, so nobody has to wait either. Durable opens are given
+    up then; a persistent one refuses who opens the file, and hears of what else it lost when its client is back."""
     opens = context.record.opens_of(holder)
     if not any(entry.connected for entry in opens):
         if any(entry.persistent for entry in opens):
-            raise Refused(STATUS_FILE_NOT_AVAILABLE)
+            if opening:
+                raise Refused(STATUS_FILE_NOT_AVAILABLE)
+            set_holder(context, holder._replace(state=holder.state & left))
+            return False
         for entry in opens:
             purge(context, entry)
         return False
@@ -237,7 +241,7 @@ def open_file(context: Context, request: Open, retried: bool) -> OpenResult | No
                 if holder.stream != entry.stream or holder is own:
                     continue
                 left, holds_up = break_for_open(holder, access, overwrite, violation, retried)
-                if left != holder.state and not take_away(context, holder, left):
+                if left != holder.state and not take_away(context, holder, left, True):
                     again = True
                     break
                 wait |= holds_up
@@ -598,19 +602,28 @@ def worker_died(context: Context, request: WorkerDied) -> list[OpenEntry]:
         if waiter.operation == "open" and (waiter.worker, waiter.epoch) == tag
     ]  # fmt: skip
     record.waiters[:] = [waiter for waiter in record.waiters if (waiter.worker, waiter.epoch) != tag]
-    record.outbox[:] = [item for item in record.outbox if (item[0], item[1]) != tag]
-    for entry in list(record.opens.values()):
-        if (entry.worker, entry.epoch) != tag:
-            continue
-        adopted = entry._replace(worker=context.me[0], epoch=context.me[1])
-        record.opens[entry.open_id] = adopted
+    orphans = [entry for entry in record.opens.values() if (entry.worker, entry.epoch) == tag]
+    # Nothing may be sent to who is dead, so all opens change hands before the first one goes.
+    for number, entry in enumerate(orphans):
+        deadline = entry.deadline or context.now + entry.timeout / 1000
+        orphans[number] = record.opens[entry.open_id] = entry._replace(
+            worker=context.me[0], epoch=context.me[1], connected=False,
+            deadline=deadline if entry.persistent else entry.deadline,
+        )  # fmt: skip
         if entry.persistent:
-            deadline = context.now + entry.timeout / 1000
-            record.opens[entry.open_id] = adopted._replace(connected=False, deadline=entry.deadline or deadline)
-            context.wake_at(entry.deadline or deadline)
-            context.gave_way = True
-        else:
-            purge(context, adopted)
+            context.wake_at(deadline)
+    for entry in orphans:
+        context.gave_way = True
+        if not entry.persistent and entry.open_id in record.opens:
+            purge(context, entry)
+    # What it decided and could not say any more.
+    record.outbox[:] = [item for item in record.outbox if (item[0], item[1]) != tag]
+    context.doorbells.update((item[0], item[1]) for item in record.outbox if (item[0], item[1]) != context.me)
+    if any((item[0], item[1]) == context.me for item in record.outbox):
+        own = context.actions
+        context.actions = []
+        take_outbox(context, TakeOutbox())
+        context.actions += own
     return unborn
 
 
