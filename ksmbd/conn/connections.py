@@ -15,6 +15,7 @@ from ksmbd.conn.framing import Scratch
 from ksmbd.conn.loop import Loop, TimerHandle
 from ksmbd.conn.options import address_text
 from ksmbd.conn.transport import Core, Counters, TcpTransport
+from ksmbd.kernel import credentials
 
 SWEEP: Final = 5.0
 ACCEPTS_PER_TURN: Final = 16
@@ -187,6 +188,7 @@ class Connections:
             listener.accept()[0].close()
         except OSError:
             pass
+        credentials.as_server()  # whoever's request was the last one may not have the right to open it
         self._spare = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         fd = listener.fileno()
         self._loop.remove(fd)

@@ -13,6 +13,7 @@ import os
 from struct import Struct
 from typing import Final
 
+from ksmbd.kernel.descriptors import path, path_bytes
 from ksmbd.kernel.syscalls import (
     AT_EACCESS,
     AT_EMPTY_PATH,
@@ -92,7 +93,7 @@ def rename(source_dir: int, source: bytes, target_dir: int, target: bytes, repla
 
 def link_fd(fd: int, directory: int, name: bytes) -> None:
     """A new hard link to an open file."""
-    if _linkat(AT_FDCWD, f"/proc/self/fd/{fd}".encode(), directory, name, AT_SYMLINK_FOLLOW):
+    if _linkat(AT_FDCWD, path_bytes(fd), directory, name, AT_SYMLINK_FOLLOW):
         raise fail()
 
 
@@ -111,7 +112,7 @@ def chown_fd(fd: int, uid: int, gid: int) -> None:
 def chmod_fd(fd: int, mode: int, path_only: bool) -> None:
     """Change the mode; `path_only` for O_PATH descriptors, which fchmod refuses."""
     if path_only:
-        os.chmod(f"/proc/self/fd/{fd}", mode)
+        os.chmod(path(fd), mode)
     else:
         os.fchmod(fd, mode)
 
@@ -126,7 +127,7 @@ def access_fd(fd: int, mode: int) -> bool:
             return True
         if ctypes.get_errno() not in (errno.ENOSYS, errno.EINVAL):
             return False
-    return os.access(f"/proc/self/fd/{fd}", mode, effective_ids=True)
+    return os.access(path(fd), mode, effective_ids=True)
 
 
 def access_at(directory: int, name: bytes, mode: int) -> bool:
@@ -147,7 +148,7 @@ def set_times(fd: int, access: tuple[int, int], write: tuple[int, int]) -> None:
     if error.errno != errno.EINVAL:
         raise error
     # AT_EMPTY_PATH came to utimensat with Linux 5.8.
-    if _utime_call(_UTIMENSAT, AT_FDCWD, f"/proc/self/fd/{fd}".encode(), times, 0) < 0:
+    if _utime_call(_UTIMENSAT, AT_FDCWD, path_bytes(fd), times, 0) < 0:
         raise fail()
 
 
@@ -173,14 +174,14 @@ def get_attribute(fd: int, name: bytes, path_only: bool, size: int = 256) -> byt
 def list_size(fd: int, path_only: bool) -> int:
     """Bytes of the list of an open file's extended attributes, 0 where there are none or they are not supported."""
     if path_only:
-        size = _listxattr(f"/proc/self/fd/{fd}".encode(), None, 0)
+        size = _listxattr(path_bytes(fd), None, 0)
     else:
         size = _flistxattr(fd, None, 0)
     return max(int(size), 0)
 
 
 def _getxattr_follow(fd: int, name: bytes, buffer: ctypes.Array[ctypes.c_char], size: int) -> int:
-    return int(_getxattr_path(f"/proc/self/fd/{fd}".encode(), name, buffer, size))
+    return int(_getxattr_path(path_bytes(fd), name, buffer, size))
 
 
 _getxattr_path: Final = function(
@@ -202,7 +203,7 @@ class AttributeReader:
     def __init__(self, directory: int, name: bytes) -> None:
         self._directory = directory
         self._name = name
-        self._prefix = b"/proc/self/fd/%d/" % directory
+        self._prefix = path_bytes(directory) + b"/"
         self._buffer = ctypes.create_string_buffer(256)
         self._arguments = _XattrArguments(ctypes.addressof(self._buffer), 256, 0)
 

@@ -8,6 +8,7 @@ import os
 from struct import Struct
 from typing import Final, NamedTuple
 
+from ksmbd.kernel.descriptors import path_bytes
 from ksmbd.kernel.syscalls import check, function
 
 IN_ACCESS: Final = 0x1
@@ -51,7 +52,7 @@ class Inotify:
 
     def add(self, directory: int, mask: int) -> int:
         """Watch an open directory (O_PATH will do); the watch's number, the same for the same inode. Raises OSError."""
-        return check(_add(self.fd, b"/proc/self/fd/%d" % directory, mask | IN_ONLYDIR | IN_EXCL_UNLINK))
+        return check(_add(self.fd, path_bytes(directory), mask | IN_ONLYDIR | IN_EXCL_UNLINK))
 
     def remove(self, watch: int) -> None:
         """End a watch; one that is gone is no error."""

@@ -14,6 +14,7 @@ from ksmbd import log
 from ksmbd.conn.connections import Connections
 from ksmbd.conn.loop import Loop
 from ksmbd.ipc.settings import EngineSettings
+from ksmbd.kernel import credentials
 from ksmbd.process.bpf_programs import BpfPrograms
 from ksmbd.process.peers import DIED, Inboxes, Kind, Peers
 from ksmbd.process.shared import SharedState, WorkerCounters
@@ -55,7 +56,7 @@ class WorkerLife:
         self.peers = Peers(self.loop, context.inboxes, context.index, lambda worker: counters[worker].epoch)
         self.peers.on(Kind.STOP, lambda sender, data, fds: self.stop("the server stops"))
         self.peers.on(Kind.WORKER_DIED, self._worker_died)
-        self.peers.on(Kind.LEAVE_TERMINAL, lambda sender, data, fds: log.leave_terminal())
+        self.peers.on(Kind.LEAVE_TERMINAL, lambda sender, data, fds: self._leave_terminal())
         self.on_worker_died: Callable[[int, int], None] = lambda worker, epoch: None
         """A worker is gone (index, epoch), and this one is to remove what it had from the open table."""
         self.on_stop: Callable[[], None] = lambda: None
@@ -92,6 +93,10 @@ class WorkerLife:
         call, self.on_stop = self.on_stop, lambda: None
         call()
         self.loop.stop()
+
+    def _leave_terminal(self) -> None:
+        credentials.as_server()  # whoever's request was the last one may not have the right to open /dev/null
+        log.leave_terminal()
 
     def _worker_died(self, sender: int, data: bytes, fds: list[int]) -> None:
         worker, epoch, clean = DIED.unpack(data)

@@ -19,6 +19,7 @@ from ksmbd.ipc.channel import Channel
 from ksmbd.ipc.client import NetlinkDaemon
 from ksmbd.ipc.constants import GlobalFlag
 from ksmbd.ipc.settings import EngineSettings
+from ksmbd.kernel import descriptors
 from ksmbd.oplock.settings import OplockSettings
 from ksmbd.oplock.store_dict import DictStore
 from ksmbd.oplock.table import LocalOpenTable
@@ -203,6 +204,7 @@ def serve(context: WorkerContext) -> int:
     log.take_over_logging()
     privileges.drop_worker_privileges()
     privileges.set_oom_score(0)
+    descriptors.enter()
     worker = Worker(context)
     life = worker.life
     watch_signals(

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from ksmbd.kernel import credentials
+from ksmbd.kernel import credentials, descriptors
 from ksmbd.kernel.credentials import Credentials
 from ksmbd.kernel.files import R_OK, W_OK, X_OK, access_fd, chown_fd, get_attribute
 from ksmbd.kernel.stat import S_IFDIR, S_IFMT, Stat, stat_fd
@@ -309,7 +309,7 @@ class Access:
 
     def _write(self, fd: int, path_only: bool, descriptor: SecurityDescriptor) -> None:
         """The only writer of the ACL attribute."""
-        target: int | str = f"/proc/self/fd/{fd}" if path_only else fd
+        target: int | str = descriptors.path(fd) if path_only else fd
         with credentials.privileged():
             blob = posix_acl.blob(fd, path_only, stat_fd(fd))
             data = ntacl.encode(self._to_disk(descriptor).encode(), blob, self._clock.filetime())

@@ -10,7 +10,7 @@ import os
 from collections.abc import Sequence
 from typing import Final
 
-from ksmbd.kernel import credentials
+from ksmbd.kernel import credentials, descriptors
 from ksmbd.kernel.files import get_attribute, list_size
 from ksmbd.kernel.stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, STATX_ATTR_COMPRESSED, STATX_BTIME, Stat
 from ksmbd.smb.constants import (
@@ -65,7 +65,7 @@ SPECIAL_TAGS: Final = {
 
 def target_of(fd: int, path_only: bool) -> int | str:
     """What os.*xattr take for an open file."""
-    return f"/proc/self/fd/{fd}" if path_only else fd
+    return descriptors.path(fd) if path_only else fd
 
 
 # ------------------------------------------------------------------------------------------------ DOS attributes

@@ -69,8 +69,8 @@ class LocalFiles:
     def volume(self, share: ShareConfig, identity: Identity, read_only: bool) -> Volume:
         """See the port."""
         options = ShareOptions.of(share)
-        user = _user(share, identity)
         credentials.as_server()
+        user = _user(share, identity)
         try:
             root = os.open(share.path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:

@@ -8,6 +8,7 @@ import os
 from struct import Struct
 from typing import Final, NamedTuple
 
+from ksmbd.kernel import descriptors
 from ksmbd.kernel.files import access_fd, chmod_fd, get_attribute
 from ksmbd.kernel.stat import S_IFDIR, S_IFMT, Stat
 from ksmbd.smb.acl import (
@@ -90,7 +91,7 @@ def encode(entries: list[Entry]) -> bytes:
 
 def write(fd: int, path_only: bool, entries: list[Entry], mode: int) -> None:
     """Set the ACL; without support for them, or with nothing but the three entries, the mode. Raises OSError."""
-    target: int | str = f"/proc/self/fd/{fd}" if path_only else fd
+    target: int | str = descriptors.path(fd) if path_only else fd
     if any(entry.tag in (USER, GROUP) for entry in entries):
         try:
             os.setxattr(target, ACCESS, encode(entries))

@@ -14,7 +14,7 @@ import os
 from collections.abc import Sequence
 from typing import Final
 
-from ksmbd.kernel import openat
+from ksmbd.kernel import descriptors, openat
 from ksmbd.kernel.openat import (
     RESOLVE_BENEATH,
     RESOLVE_NO_MAGICLINKS,
@@ -71,7 +71,7 @@ class Resolver:
         self._step_flags = self._resolve | RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
         if not wide_links:
             self._resolve |= RESOLVE_BENEATH | (0 if follow_symlinks else RESOLVE_NO_SYMLINKS)
-        self._root_path = os.readlink(f"/proc/self/fd/{root}").encode("utf-8", "surrogateescape").rstrip(b"/")
+        self._root_path = os.readlink(descriptors.path(root)).encode("utf-8", "surrogateescape").rstrip(b"/")
 
     # ------------------------------------------------------------------------------------------------ public
 
@@ -170,7 +170,7 @@ class Resolver:
     def path_of(self, fd: int) -> list[bytes] | None:
         """The names on disk that lead from the root to an open file now, None where it is deleted or outside."""
         try:
-            path = os.readlink(f"/proc/self/fd/{fd}").encode("utf-8", "surrogateescape")
+            path = os.readlink(descriptors.path(fd)).encode("utf-8", "surrogateescape")
         except OSError:
             return None
         prefix = self._root_path + b"/"
@@ -306,7 +306,7 @@ class Resolver:
     def _follow_anywhere(self, directory: int, name: bytes) -> tuple[int, bytes, Stat | None] | None:
         """`wide links`: the kernel follows; what is found is named through its real path."""
         try:
-            target = os.path.realpath(f"/proc/self/fd/{directory}/".encode() + name)
+            target = os.path.realpath(os.readlink(descriptors.path_bytes(directory)) + b"/" + name)
             parent = os.open(os.path.dirname(target), _DIRECTORY | O_CLOEXEC)
         except OSError:
             return None

@@ -12,7 +12,7 @@ import os
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
-from ksmbd.kernel import credentials
+from ksmbd.kernel import credentials, descriptors
 from ksmbd.kernel.credentials import Credentials
 from ksmbd.kernel.files import FALLOC_FL_KEEP_SIZE, chown_fd, fallocate
 from ksmbd.kernel.stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, Stat, stat_fd
@@ -291,7 +291,7 @@ class LocalVolume:
         if flags & os.O_PATH:
             return fd, True
         try:
-            real = os.open(f"/proc/self/fd/{fd}", flags & ~os.O_NOFOLLOW)
+            real = os.open(descriptors.path(fd), flags & ~os.O_NOFOLLOW)
         except OSError as error:
             raise to_status(error) from error
         os.close(fd)

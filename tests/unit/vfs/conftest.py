@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ksmbd.kernel import credentials
+from ksmbd.kernel import credentials, descriptors
 from ksmbd.vfs.files import LocalFiles
 from ksmbd.vfs.options import VfsSettings
 
@@ -30,23 +30,30 @@ def files() -> Iterator[LocalFiles]:
 
 @pytest.fixture
 def make_share(files: LocalFiles, tmp_path: Path) -> Iterator[Callable[..., Share]]:
-    for directory in (tmp_path, *tmp_path.parents[:2]):
-        os.chmod(directory, 0o755)
+    """As in a worker: descriptors' names are relative, and no other path from `/` on is used while a user's rights
+    hold (`/` itself may be closed to others)."""
     root = tmp_path / "share"
     root.mkdir()
     root.chmod(0o755)
     os.chown(root, USER, GROUP)
     made: list[Share] = []
+    before = os.getcwd()
+    folder = os.open(tmp_path, os.O_PATH | os.O_DIRECTORY)
+    os.chmod(tmp_path, 0o755)
+    descriptors.enter()
+    relative = Path(descriptors.path(folder), "share")
 
     def make(**config: Any) -> Share:
         credentials.as_server()
-        made.append(Share(files, root, **config))
+        made.append(Share(files, root, relative, **config))
         return made[-1]
 
     yield make
     for share in made:
         share.close()
     credentials.as_server()
+    descriptors.leave(before)
+    os.close(folder)
 
 
 @pytest.fixture

@@ -41,7 +41,8 @@ class StillClock:
 class Share:
     """One volume and shortcuts."""
 
-    def __init__(self, files: LocalFiles, path: Path, **config: Any) -> None:
+    def __init__(self, files: LocalFiles, root: Path, path: Path, **config: Any) -> None:
+        """Shares `root`; `path` names it too, and can be used with any user's rights."""
         self.files = files
         self.path = path
         user = config.pop("user", (USER, GROUP))
@@ -50,7 +51,7 @@ class Share:
         config.setdefault("flags", FLAGS)
         config.setdefault("create_mask", 0o744)
         config.setdefault("directory_mask", 0o755)
-        share = ShareConfig("share", str(path), **config)
+        share = ShareConfig("share", str(root), **config)
         identity = Identity("user", "", user[0], user[1], tuple(user[2:]), is_admin=admin)
         self.volume = files.volume(share, identity, read_only)
         self.opened: list[Any] = []
