@@ -155,8 +155,8 @@ def notify(context: Context, holder: Holder, notice: caching.Notice) -> None:
 
 
 def take_away(context: Context, holder: Holder, left: int, opening: bool = False) -> bool:
-    """Break a holder to `left`. False: nobody is there to be told, so nobody has to wait either. Durable opens are given
-    up then; a persistent one refuses who opens the file, and hears of what else it lost when its client is back."""
+    """Break a holder to `left`. False: nobody is there to be told, so nobody has to wait either: durable opens are
+    given up then; a persistent one refuses who opens the file, and learns what it lost when its client is back."""
     opens = context.record.opens_of(holder)
     if not any(entry.connected for entry in opens):
         if any(entry.persistent for entry in opens):
