@@ -148,7 +148,7 @@ class KsmbdServer(Process):
             self.drain()
         if status:
             return f"the server ended with status {status}"
-        if "Traceback" in self.stderr:
+        if "Traceback" in self.stderr or "unexpected" in self.stderr:
             return "the server printed a traceback"
         return ""
 

@@ -136,7 +136,8 @@ def work(client: Client, folder: Any, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("dialect", "encrypt"), [*((dialect, False) for dialect in DIALECTS), ("3.0", True), ("3.0.2", True), ("3.1.1", True)]
+    ("dialect", "encrypt"),
+    [*((dialect, False) for dialect in DIALECTS), ("3.0", True), ("3.0.2", True), ("3.1.1", True)],
 )
 def test_a_file_s_life(server: KsmbdServer, dialect: str, encrypt: bool) -> None:
     with Client(server, dialect, encrypt=encrypt) as client:
