@@ -99,12 +99,12 @@ class Plan:
             known = self._shared[id(data)] = (self._store(data), data)
         return known[0]
 
-    def run(self, program: Path, timeout: float = 300) -> LoadResult:
-        """Replay. LoadFailed: it did not end well, or an answer was an error."""
+    def run(self, program: Path, spin: bool, timeout: float = 300) -> LoadResult:
+        """Replay; `spin`: smbload never sleeps, it has a CPU of its own. LoadFailed: it did not end well, or an answer was an error."""
         self._blob.close()
         plan = Path(self._folder.name, "plan")
         with open(plan, "wb") as file:
-            array("I", (len(self._connections), self._depth)).tofile(file)
+            array("I", (len(self._connections), self._depth, spin)).tofile(file)
             for fd, count, first, sealed, words, _ in self._connections:
                 array("I", (fd, count, first & 0xFFFFFFFF, first >> 32, sealed)).tofile(file)
                 words.tofile(file)

@@ -24,7 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -74,9 +74,10 @@ def say(text: str) -> None:
 def measure(workload: Workload, servers: list[Server], place: Place, rounds: int) -> Row:
     """Paired rounds of one workload."""
     figures: dict[str, list[Measured]] = {server.name: [] for server in servers}
-    for number in range(rounds):
-        for server in servers if number % 2 == 0 else reversed(servers):
-            figures[server.name].append(workload.run(server, place))
+    with placed(servers, workload.apart) as spin:
+        for number in range(rounds):
+            for server in servers if number % 2 == 0 else reversed(servers):
+                figures[server.name].append(workload.run(server, replace(place, spin=spin)))
     values = {name: median(one.value for one in all_) for name, all_ in figures.items()}
     cpus = {name: median(one.cpu for one in all_) for name, all_ in figures.items()}
     scale = 1 if workload.cpu_unit == "s/GiB" else 1e6
@@ -89,6 +90,27 @@ def measure(workload: Workload, servers: list[Server], place: Place, rounds: int
         workload.name, workload.what, workload.unit, workload.cpu_unit, workload.target, values,
         {name: value * scale for name, value in cpus.items()}, ratio, cpu_ratio,
     )
+
+
+@contextlib.contextmanager
+def placed(servers: list[Server], apart: bool) -> Iterator[bool]:
+    """`apart`: the client (this process and smbload) gets the last CPU and the servers the others, as if the client
+    were another machine. Without that it is chance whether a request wakes a process on its own CPU or on another one,
+    and a round trip takes 10 or 70 µs. Gives whether the client may spin."""
+    cpus = os.sched_getaffinity(0)
+    if not apart or len(cpus) < 2:
+        yield False
+        return
+    own = {max(cpus)}
+    try:
+        os.sched_setaffinity(0, own)
+        for server in servers:
+            server.pin(cpus - own)
+        yield True
+    finally:
+        os.sched_setaffinity(0, cpus)
+        for server in servers:
+            server.pin(cpus)
 
 
 def idle_rows(results: dict[str, Idle]) -> list[Row]:

@@ -6,7 +6,7 @@
  *     smbload PLAN BLOB
  *
  * PLAN is an array of 32-bit words in native order:
- *     connections, depth, then for each connection: fd, operations, first message id (2 words, low first), sealed, then for
+ *     connections, depth, 1 to spin instead of sleeping, then for each connection: fd, operations, first message id (2 words, low first), sealed, then for
  *     each operation: frames, then for each frame: offset in BLOB (2 words), length, offset of its data in BLOB (2 words),
  *     length of the data, message id - first, where the FileId goes (0: nowhere; from the frame's start), 1 if its reply
  *     brings the operation's FileId.
@@ -34,6 +34,7 @@
 #define FRAME_WORDS 9
 #define PEEK (4 + 64 + 88)            /* as much of a frame as is looked at: up to the FileId of a CREATE reply */
 #define IOVS 128
+#define PATIENCE 60
 #define STATUS_PENDING 0x103
 #define SEALED_PENDING (4 + 52 + 64 + 9) /* an interim reply, known by its size; an error has it too, and then ends the run */
 
@@ -257,10 +258,10 @@ int main(int argc, char **argv)
 {
     size_t plan_size, blob_size, operations = 0;
     struct connection *all;
-    uint32_t *plan, connections, depth, i, active;
+    uint32_t *plan, connections, depth, spin, i, active;
     uint8_t *blob;
     struct rusage usage;
-    double begun, ended;
+    double begun, ended, quiet_since = 0;
     int poll;
 
     if (argc != 3) {
@@ -271,6 +272,7 @@ int main(int argc, char **argv)
     blob = map(argv[2], &blob_size);
     connections = *plan++;
     depth = *plan++;
+    spin = *plan++;
     all = calloc(connections, sizeof(*all));
     poll = epoll_create1(0);
     if (!all || poll < 0)
@@ -333,12 +335,19 @@ int main(int argc, char **argv)
     }
     while (active) {
         struct epoll_event events[64];
-        int n = epoll_wait(poll, events, 64, 60000), e;
+        int n = epoll_wait(poll, events, 64, spin ? 0 : PATIENCE * 1000), e;
 
         if (n < 0 && errno != EINTR)
             die("epoll_wait");
+        if (n > 0)
+            quiet_since = 0;
+        else if (spin && n == 0 && (!quiet_since || now() - quiet_since < PATIENCE)) {
+            if (!quiet_since)
+                quiet_since = now();
+            continue;
+        }
         if (n == 0) {
-            fprintf(stderr, "smbload: no progress in 60 s\n");
+            fprintf(stderr, "smbload: no progress in %d s\n", PATIENCE);
             return 1;
         }
         for (e = 0; e < n; e++) {

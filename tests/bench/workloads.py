@@ -62,6 +62,8 @@ class Place:
     scratch: Path
     smbload: Path
     sizes: Sizes
+    spin: bool = False
+    """Whether smbload may spin while it waits."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,8 @@ class Workload:
     cpu_unit: str = "µs/op"
     target: float | None = None
     """The ratio to Samba that is aimed at."""
+    apart: bool = True
+    """The client has a CPU of its own and the server the others; else all share all."""
 
 
 @dataclass(frozen=True)
@@ -184,7 +188,7 @@ class Load:
                     client.want_credits(self.depth * largest)
                 plan.add(client, operations, bare)
             before = self.server.cpu()
-            result = plan.run(self.place.smbload)
+            result = plan.run(self.place.smbload, self.place.spin)
             return result.seconds, self.server.cpu() - before, result.received
         finally:
             plan.discard()
@@ -472,7 +476,7 @@ def all_workloads(smbclient_program: str | None) -> list[Workload]:
             ):
                 rows.append(Workload(
                     name + suffix, "MiB/s", sequential(protection, writes, connections, bound),
-                    f"1 GiB, 1 MiB requests, {note}, depth 1", "s/GiB", target,
+                    f"1 GiB, 1 MiB requests, {note}, depth 1", "s/GiB", target, apart=connections == 1,
                 ))
     for writes, protection in ((False, PLAIN), (False, SEALED), (True, PLAIN), (True, SEALED)):
         rows.append(Workload(
@@ -488,7 +492,7 @@ def all_workloads(smbclient_program: str | None) -> list[Workload]:
         Workload("echo-depth16", "op/s", echo(16), "ECHO, depth 16", target=5.0),
         Workload("open-close", "op/s", open_close(False), "open, close", target=2.0),
         Workload("open-stat-close", "op/s", open_close(True), "open, query all information, close", target=2.0),
-        Workload("open-close-8", "op/s", open_close(False, 8, 4), "open, close, 8 connections, depth 4"),
+        Workload("open-close-8", "op/s", open_close(False, 8, 4), "open, close, 8 connections, depth 4", apart=False),
         Workload("small-files", "file/s", small_files, "create, write 4 KiB, close, delete", target=1.5),
         Workload("listing", "name/s", listing, "10,000 files, 64 KiB a reply", target=2.0),
     ]
@@ -497,6 +501,6 @@ def all_workloads(smbclient_program: str | None) -> list[Workload]:
             for encrypt in (False, True):
                 rows.append(Workload(
                     f"smbclient-{'put' if writes else 'get'}-{'encrypted' if encrypt else 'plain'}", "MiB/s",
-                    smbclient(smbclient_program, writes, encrypt), "1 GiB with smbclient", "s/GiB",
+                    smbclient(smbclient_program, writes, encrypt), "1 GiB with smbclient", "s/GiB", apart=False,
                 ))
     return rows
