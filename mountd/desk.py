@@ -21,6 +21,10 @@ from mountd.unixusers import SystemUsers, UnixUsers
 
 GROUPS_MAX: Final = 16000
 """gids that fit an attribute."""
+FAILURES_MAX: Final = 10
+"""Wrong passwords for a name until its next failures are answered late (DELAY_SESSION), as in ksmbd-tools."""
+NAMES_MAX: Final = 4096
+"""Names whose failures are remembered, the latest ones."""
 NOTE_INTERVAL: Final = 1000
 """Different lines of advice that are remembered as said."""
 
@@ -44,6 +48,8 @@ class Desk:
         """The engine's processes by slot, as they said in HELLO."""
         self._on_listening = on_listening
         self._said: set[str] = set()
+        self._failures: dict[str, int] = {}
+        """Failed log-ons by name, known or not, since its last log-off; the latest name is the last one."""
         self._handlers: Mapping[Event, Callable[[int, Parcel], Parcel | None]] = {
             Event.HEARTBEAT_REQUEST: self._heartbeat,
             Event.HELLO: self._hello,
@@ -114,7 +120,10 @@ class Desk:
 
     def _login(self, slot: int, parcel: Parcel) -> Parcel:
         login = self._decide(parcel)
-        fields = {"status": int(login.status), "account": _field(login.account, ACCOUNT_SIZE)}
+        status = login.status
+        if self._failures.get(parcel.text("account").casefold(), 0) >= FAILURES_MAX:
+            status |= UserFlag.DELAY_SESSION
+        fields = {"status": int(status), "account": _field(login.account, ACCOUNT_SIZE)}
         if login.unix is not None:
             fields.update(uid=login.unix.uid, gid=login.unix.gid)
         if login.nt_hash:
@@ -135,7 +144,13 @@ class Desk:
         return Parcel(Event.SPNEGO_AUTHEN_RESPONSE, fields={"status": int(UserFlag.BAD_USER)})
 
     def _logout(self, slot: int, parcel: Parcel) -> None:
-        """The session's tree connects have ended by messages of their own."""
+        """The session's tree connects have ended by messages of their own. BAD_PASSWORD: a log-on has failed."""
+        name = parcel.text("account").casefold()
+        failures = self._failures.pop(name, 0)
+        if parcel.fields["account_flags"] & UserFlag.BAD_PASSWORD:
+            self._failures[name] = failures + 1
+            if len(self._failures) > NAMES_MAX:
+                del self._failures[next(iter(self._failures))]
 
     # ----------------------------------------------------------------------------------------------------- shares
 

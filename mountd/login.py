@@ -47,11 +47,12 @@ def decide(account: str, accounts: Accounts, configuration: Configuration, users
     if not account:
         return _guest_login("", configuration, users)
     known = accounts.find(account)
+    # An unknown user costs the same look-up and the same two messages as a known one: time tells nobody who exists
+    unix = users.user(known.name if known is not None else account)
     if known is None:
         if settings.map_to_guest == "bad user":
             return _guest_login(account, configuration, users)
-        return Login(UserFlag.BAD_USER, account)
-    unix = users.user(known.name)
+        return Login(UserFlag.BAD_USER | UserFlag.EXTENSION, account)
     if unix is not None:
         return Login(UserFlag.OK | UserFlag.EXTENSION, known.name, known.nt_hash, unix)
     if any(maps_users(share, users) for share in configuration.shares.values()):
@@ -61,7 +62,7 @@ def decide(account: str, accounts: Accounts, configuration: Configuration, users
         f"user {known.name} has no Unix account and is refused: "
         f"make one (useradd -M {known.name}), or set `force user` on a share"
     )
-    return Login(UserFlag.BAD_UID, known.name, note=note)
+    return Login(UserFlag.BAD_UID | UserFlag.EXTENSION, known.name, note=note)
 
 
 def _guest_login(account: str, configuration: Configuration, users: UnixUsers) -> Login:

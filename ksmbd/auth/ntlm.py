@@ -21,6 +21,7 @@ from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
     STATUS_INVALID_PARAMETER,
     STATUS_LOGON_FAILURE,
+    LogonThrottled,
     NtStatusError,
     WireError,
 )
@@ -31,6 +32,7 @@ USER_BAD_PASSWORD: Final = 2
 USER_BAD_UID: Final = 4
 USER_BAD_USER: Final = 8
 USER_GUEST: Final = 16
+USER_DELAY_SESSION: Final = 32
 REFUSED: Final = USER_BAD_PASSWORD | USER_BAD_UID | USER_BAD_USER
 
 MAX_ACCOUNT: Final = 47
@@ -103,7 +105,8 @@ class NtlmAcceptor:
         """Check an AUTHENTICATE_MESSAGE (MS-NLMP 3.2.5.1.2).
 
         Raises NtStatusError: STATUS_INVALID_PARAMETER where the message is malformed, STATUS_LOGON_FAILURE for an
-        unknown user or a response that is wrong or not allowed, STATUS_ACCESS_DENIED for an unwelcome anonymous.
+        unknown user or a response that is wrong or not allowed (LogonThrottled where that happened too often),
+        STATUS_ACCESS_DENIED for an unwelcome anonymous.
         """
         message = messages.parse_authenticate(token, self._flags)
         if message.is_anonymous:
@@ -121,7 +124,7 @@ class NtlmAcceptor:
         usable = known and len(response.nt_hash) == 16
         session_base = self._verify(message, response.nt_hash if usable else os.urandom(16))
         if session_base is None or not usable:
-            return await self._failed(message, known)
+            return await self._failed(message, response, known)
         exported = self._exported_key(message, session_base)
         if announced & messages.AV_FLAG_MIC:
             self._check_mic(message, token, exported)
@@ -192,14 +195,17 @@ class NtlmAcceptor:
         identity.is_guest = True
         return identity
 
-    async def _failed(self, message: messages.Authenticate, known: bool) -> NtlmResult:
-        """`map to guest`: who failed becomes a guest, or does not."""
+    async def _failed(self, message: messages.Authenticate, response: LoginResponse, known: bool) -> NtlmResult:
+        """`map to guest`: who failed becomes a guest, or does not; then mountd counts the failure."""
         mapping = self._settings.map_to_guest
         if mapping == "bad password" or (mapping == "bad user" and not known):
-            response = await self._daemon.login(self._settings.guest_account)
-            if response.status & USER_OK and not response.status & REFUSED:
-                return NtlmResult(self._guest(message, response), None)
-        raise NtStatusError(STATUS_LOGON_FAILURE, "unknown user or wrong password")
+            guest = await self._daemon.login(self._settings.guest_account)
+            if guest.status & USER_OK and not guest.status & REFUSED:
+                return NtlmResult(self._guest(message, guest), None)
+        if response is not NO_RESPONSE:
+            self._daemon.logout(message.user, USER_BAD_PASSWORD)
+        problem = LogonThrottled if response.status & USER_DELAY_SESSION else NtStatusError
+        raise problem(STATUS_LOGON_FAILURE, "unknown user or wrong password")
 
     def _identity(self, message: messages.Authenticate, response: LoginResponse) -> Identity:
         return Identity(

@@ -26,14 +26,18 @@ from ksmbd.smb.status import (
     STATUS_SUCCESS,
     STATUS_TOO_MANY_SESSIONS,
     STATUS_USER_SESSION_DELETED,
+    LogonThrottled,
     NtStatusError,
     WireError,
 )
+from ksmbd.smb.waiting import Future
 
 _REQUEST: Final = Struct("<HBBIIHHQ")
 _RESPONSE: Final = Struct("<HHHH")
 CHANNELS_MAX: Final = 32
 """Channels of one session, as in Windows."""
+THROTTLE_SECONDS: Final = 5.0
+"""How late the failure of an account that has failed too often is answered, as in KSMBD."""
 
 
 async def handle(request: Request) -> Reply:
@@ -70,7 +74,7 @@ async def handle(request: Request) -> Reply:
             _establish(request, exchange, step.identity, security_mode, previous)
         else:
             _reauthenticate(request, session, step.identity)
-    except NtStatusError:
+    except NtStatusError as error:
         connection.exchanges.remove(session.session_id)
         if session.state is SessionState.IN_PROGRESS or (
             session.state is not SessionState.DELETED and not exchange.binding
@@ -79,11 +83,21 @@ async def handle(request: Request) -> Reply:
             # leaves the session of the other connection as it was.
             delete_session(session)
             connection.sessions.pop(session.session_id, None)
+        if isinstance(error, LogonThrottled):
+            await _pause(request, THROTTLE_SECONDS)
         raise
     finally:
         exchange.busy = False
     connection.exchanges.remove(session.session_id)
     return Reply(_response(_session_flags(session), step.token), STATUS_SUCCESS)
+
+
+async def _pause(request: Request, seconds: float) -> None:
+    """Let this request alone wait."""
+    future: Future[None] = Future()
+    timer = request.server.clock.call_later(seconds, lambda: future.set_result(None))
+    future.on_cancel = timer.cancel
+    await future
 
 
 def _response(flags: int, token: bytes) -> bytes:

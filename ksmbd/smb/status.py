@@ -154,6 +154,12 @@ class NtStatusError(Exception):
         self.data = data
 
 
+class LogonThrottled(NtStatusError):
+    """A log-on fails for an account that has failed too often: the answer is to come late."""
+
+    __slots__ = ()
+
+
 class WireError(NtStatusError):
     """Peer data is out of bounds or malformed; STATUS_INVALID_PARAMETER unless the section names another."""
 

@@ -17,6 +17,7 @@ class Accounts:
     def __init__(self, anonymous: bool = True, mapped: bool = False, guest_account: bool = True) -> None:
         self.anonymous, self.mapped, self.guest_account = anonymous, mapped, guest_account
         self.asked: list[str] = []
+        self.ended: list[tuple[str, int]] = []
         self.pending: Future[LoginResponse] | None = None
         self.kerberos: tuple[LoginResponse, bytes, bytes] | None = None
         self.kerberos_tokens: list[bytes] = []
@@ -34,6 +35,9 @@ class Accounts:
         if self.pending is not None:
             return self.pending
         return Future.of(self.answer(account))
+
+    def logout(self, account: str, account_flags: int) -> None:
+        self.ended.append((account, account_flags))
 
     def spnego_authen(self, blob: bytes) -> Future[tuple[LoginResponse, bytes, bytes] | None]:
         self.kerberos_tokens.append(blob)

@@ -22,6 +22,7 @@ from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
     STATUS_INVALID_PARAMETER,
     STATUS_LOGON_FAILURE,
+    LogonThrottled,
     NtStatusError,
 )
 from ksmbd.smb.waiting import Cancelled, Future
@@ -151,6 +152,20 @@ def test_unknown_user_and_wrong_password_look_alike() -> None:
         accounts = Accounts()
         assert status_of(lambda c=client, a=accounts: log_on(c, accounts=a)) == STATUS_LOGON_FAILURE  # type: ignore[misc]
         assert accounts.asked == [client.user]
+        assert accounts.ended == [(client.user, 2)], "mountd counts the failures of both"
+
+
+@pytest.mark.parametrize("status", [1 | 32, 8 | 32], ids=["known", "unknown"])
+def test_what_fails_too_often_is_answered_late(status: int) -> None:
+    class Tired(Accounts):
+        def answer(self, account: str) -> LoginResponse:
+            return LoginResponse(status, "alice", crypto.ntowf_v1("Pa55wörd"), 1000, 1000)
+
+    with pytest.raises(LogonThrottled) as caught:
+        log_on(Client(password="guess"), accounts=Tired())
+    assert caught.value.status == STATUS_LOGON_FAILURE
+    if status & 1:
+        assert log_on(Client(), accounts=Tired()).account == "alice"
 
 
 @pytest.mark.parametrize("status", [0, 8, 1 | 2, 1 | 4, 1 | 8], ids=str)

@@ -10,9 +10,10 @@ from mountd_doubles import FakeUsers, accounts, configuration
 from ksmbd import log
 from ksmbd.ipc.answers import groups, login_response, pipe_data
 from ksmbd.ipc.codec import Parcel, decode, encode
-from ksmbd.ipc.constants import Attribute, Event, RpcFlag, RpcStatus, TreeStatus
+from ksmbd.ipc.constants import Attribute, Event, RpcFlag, RpcStatus, TreeStatus, UserFlag
+from mountd import desk as desk_module
 from mountd.accounts import nt_hash
-from mountd.desk import Desk
+from mountd.desk import FAILURES_MAX, Desk
 from mountd.unixusers import UnixUser
 
 TEXT = "[global]\nmax active sessions = 2\n[s]\npath = /s\nread only = no\nmax connections = 3\n"
@@ -55,6 +56,35 @@ def test_login(office: Office) -> None:
     got = login_response(office.ask(Event.LOGIN_REQUEST, handle=9, account="ANN"))
     assert (got.account, got.uid, got.gid, got.nt_hash) == ("ann", 1001, 1001, nt_hash("ann"))
     assert groups(office.ask(Event.LOGIN_REQUEST_EXT, handle=10, account="ANN")) == (1001, 2000)
+
+
+@pytest.mark.parametrize("account", ["ann", "stranger"])
+def test_failures_are_counted_until_a_log_off(office: Office, account: str) -> None:
+    def delayed() -> bool:
+        status = login_response(office.ask(Event.LOGIN_REQUEST, handle=9, account=account.upper())).status
+        return bool(status & UserFlag.DELAY_SESSION)
+
+    for _ in range(FAILURES_MAX):
+        assert not delayed()
+        office.tell(Event.LOGOUT_REQUEST, account=account, account_flags=int(UserFlag.BAD_PASSWORD))
+    assert delayed()
+    office.tell(Event.LOGOUT_REQUEST, account="bob", account_flags=0)
+    assert delayed()
+    office.tell(Event.LOGOUT_REQUEST, account=account, account_flags=0)
+    assert not delayed()
+
+
+def test_the_latest_names_that_fail_are_remembered(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk_module, "NAMES_MAX", 3)
+    monkeypatch.setattr(desk_module, "FAILURES_MAX", 1)
+    for account in ("a", "b", "c", "a", "d"):
+        office.tell(Event.LOGOUT_REQUEST, account=account, account_flags=int(UserFlag.BAD_PASSWORD))
+    status = {
+        account: login_response(office.ask(Event.LOGIN_REQUEST, handle=9, account=account)).status
+        for account in ("a", "b", "c", "d")
+    }
+    delayed = [account for account, each in status.items() if each & UserFlag.DELAY_SESSION]
+    assert delayed == ["a", "c", "d"]
 
 
 def test_thousands_of_groups(office: Office) -> None:

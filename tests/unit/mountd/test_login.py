@@ -17,28 +17,29 @@ GLOBAL_GUEST = "[global]\nguest account = media\n" + PLAIN
 MAP = "[global]\nmap to guest = bad user\nguest account = bob\n" + PLAIN
 
 IN, EXT, GUEST = UserFlag.OK, UserFlag.EXTENSION, UserFlag.GUEST_ACCOUNT
+STRANGER, HOMELESS = UserFlag.BAD_USER | EXT, UserFlag.BAD_UID | EXT
 
 
 @pytest.mark.parametrize("text, account, status, uid", [
     (PLAIN, "ann", IN | EXT, 1001),
     (PLAIN, "ANN", IN | EXT, 1001),
-    (PLAIN, "stranger", UserFlag.BAD_USER, None),
-    (PLAIN, "smbonly", UserFlag.BAD_UID, None),
+    (PLAIN, "stranger", STRANGER, None),
+    (PLAIN, "smbonly", HOMELESS, None),
     (FORCED, "smbonly", IN | EXT, 65534),
     (FORCED, "ann", IN | EXT, 1001),
-    (FORCED_NOBODY_KNOWS, "smbonly", UserFlag.BAD_UID, None),
+    (FORCED_NOBODY_KNOWS, "smbonly", HOMELESS, None),
     (SHARE_GUEST, "smbonly", IN | EXT, 65534),
-    (GLOBAL_GUEST, "smbonly", UserFlag.BAD_UID, None),
+    (GLOBAL_GUEST, "smbonly", HOMELESS, None),
     (PLAIN, "", IN | EXT | GUEST, 65534),
     (MAP, "stranger", IN | EXT | GUEST, 1002),
-    (MAP, "smbonly", UserFlag.BAD_UID, None),
+    (MAP, "smbonly", HOMELESS, None),
     (MAP, "ann", IN | EXT, 1001),
 ])  # fmt: skip
 def test_login(text: str, account: str, status: UserFlag, uid: int | None) -> None:
     login = decide(account, accounts("ann", "smbonly"), configuration(text), FakeUsers())
     assert login.status == status
     assert (login.unix.uid if login.unix else None) == uid
-    assert bool(login.note) == (status == UserFlag.BAD_UID)
+    assert bool(login.note) == (status == HOMELESS)
 
 
 def test_the_hash_goes_to_the_engine_for_users_that_may_in() -> None:

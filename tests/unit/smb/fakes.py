@@ -698,8 +698,8 @@ class FakeAuthenticator:
 
     def step(self, token: bytes) -> Future[AuthStep]:
         self.rounds += 1
-        if token == b"bad":
-            return Future.failed(NtStatusError(s.STATUS_LOGON_FAILURE))
+        if token in (b"bad", b"too often"):
+            return Future.failed((NtStatusError if token == b"bad" else s.LogonThrottled)(s.STATUS_LOGON_FAILURE))
         return Future.of(AuthStep(b"challenge") if self.rounds == 1 else AuthStep(b"done", self.identity))
 
 

@@ -148,8 +148,12 @@ class Client:
 
     def setup(self, token: bytes, flags: int = 0, previous: int = 0, mode: int = 1, **fields: Any) -> Response:
         """One round of SESSION_SETUP."""
-        body = pack("<HBBIIHHQ", 25, flags, mode, 0, 0, HEADER_SIZE + 24, len(token), previous) + token
-        return self.ask(c.SESSION_SETUP, body, **fields)
+        return self.ask(c.SESSION_SETUP, self.setup_body(token, flags, previous, mode), **fields)
+
+    @staticmethod
+    def setup_body(token: bytes, flags: int = 0, previous: int = 0, mode: int = 1) -> bytes:
+        """A SESSION_SETUP request's body."""
+        return pack("<HBBIIHHQ", 25, flags, mode, 0, 0, HEADER_SIZE + 24, len(token), previous) + token
 
     def log_on(self, mode: int = 1, previous: int = 0) -> Response:
         """Both rounds; the session id is kept."""

@@ -7,14 +7,15 @@ from struct import pack
 from typing import Any
 
 import pytest
-from fakes import FakeSigner
+from fakes import FakeClock, FakeSigner
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from script import CLIENT_KEY, ECHO_BODY, Client, context, joined, preauth_context
+from script import CLIENT_KEY, ECHO_BODY, Client, context, joined, preauth_context, split
 
 from ksmbd.smb import constants as c
 from ksmbd.smb import status as s
 from ksmbd.smb.model import ServerSettings
+from ksmbd.smb.session_setup import THROTTLE_SECONDS
 from ksmbd.smb.waiting import Future
 
 RELATED = {"flags": c.FLAGS_RELATED_OPERATIONS}
@@ -241,6 +242,25 @@ def test_a_failed_log_on_leaves_no_session() -> None:
     client.negotiate(0x0311)
     assert client.setup(b"bad").status == s.STATUS_LOGON_FAILURE
     assert not client.server.sessions and not client.connection.sessions and not len(client.connection.exchanges)
+
+
+def test_an_account_that_fails_too_often_is_answered_late() -> None:
+    client = Client()
+    client.negotiate(0x0311)
+    clock = client.server.clock
+    assert isinstance(clock, FakeClock)
+    frames = client.transport.frames
+    before = len(frames)
+    client.feed(client.element(c.SESSION_SETUP, client.setup_body(b"too often")))
+    assert len(frames) == before and not client.server.sessions
+    assert Client(client.server).ready().session_id, "others do not wait"
+    clock.advance(THROTTLE_SECONDS - 0.1)
+    assert len(frames) == before
+    clock.advance(0.2)
+    assert [reply.status for reply in split(frames[before])] == [s.STATUS_LOGON_FAILURE]
+    client.feed(client.element(c.SESSION_SETUP, client.setup_body(b"too often")))
+    client.connection.disconnected("it does not wait")
+    assert all(timer.cancelled for timer in clock.timers), "nothing is left of who goes"
 
 
 @pytest.mark.parametrize(("offset", "length"), [(0, 5), (64, 5), (88, 6), (0xFFFF, 1), (88, 0xFFFF)])
