@@ -63,7 +63,8 @@ class ControlFile:
                 self._open()  # replaced by a rename
         except FileNotFoundError:
             self._open()
-        return os.pread(self._fd, _MAX_COMMAND, 0).decode("utf-8", "replace").strip()
+        # NULs: what `write` appends where somebody's shorter word comes between its two calls
+        return os.pread(self._fd, _MAX_COMMAND, 0).decode("utf-8", "replace").replace("\0", "").strip()
 
     def write(self, text: str) -> None:
         """Make `text` the content."""

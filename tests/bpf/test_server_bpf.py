@@ -112,8 +112,7 @@ def test_lookup_port_serves_445_as_well(start: type[KsmbdServer]) -> None:
 def test_everything_is_gone_after_a_kill_and_the_next_start_has_it_again(start: type[KsmbdServer]) -> None:
     server = start(workers=2, options={"lookup port": "445"})
     negotiate(445, os.urandom(16)).close()
-    forker = int(re.findall(r"(?m)^(\d+)", subprocess.run(["pgrep", "-P", str(server.pid)], capture_output=True,
-                                                          text=True, check=True).stdout)[0])  # fmt: skip
+    forker = int(Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()[0])
     watch = os.pidfd_open(forker)
     server.kill()
     assert select.select([watch], [], [], 30)[0], "the engine ends with its daemon"

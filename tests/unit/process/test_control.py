@@ -59,6 +59,11 @@ def test_debug_toggles(desk: Desk) -> None:
     assert desk.write("debug", "all") == "smb auth vfs oplock ipc conn rdma\n"
 
 
+def test_a_word_that_comes_while_the_listing_is_written(desk: Desk) -> None:
+    """The forker's write is two calls; a word between them is followed by NULs up to the listing's length."""
+    assert desk.write("debug", "all" + "\0" * 36) == "[smb] [auth] [vfs] [oplock] [ipc] [conn] [rdma]\n"
+
+
 @pytest.mark.parametrize("text", ["", "SMB", "smb auth", "nothing", "\0\xff", "x" * 5000])
 def test_what_is_no_component_changes_nothing(desk: Desk, text: str) -> None:
     desk.write("debug", "vfs")

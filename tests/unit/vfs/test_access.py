@@ -174,10 +174,11 @@ class TestAsTwoUsers:
     def test_other_threads_keep_their_rights(self) -> None:
         """setgroups of libc would change all threads."""
         seen: list[str] = []
+        proc = os.open("/proc", os.O_PATH)
         credentials.assume(Credentials(2001, 2001, (2001, 2002)))
 
         def look() -> None:
-            with open("/proc/thread-self/status") as file:
+            with open(os.open("thread-self/status", os.O_RDONLY, dir_fd=proc)) as file:
                 seen.append(file.read())
 
         look()
@@ -188,6 +189,7 @@ class TestAsTwoUsers:
         look()
         credentials.as_server()
         look()
+        os.close(proc)
         fields = [{line.split(":")[0]: line.split()[1:] for line in text.splitlines()} for text in seen]
         assert [entry["Uid"][3] for entry in fields] == ["2001", "0", "2001", "0"]
         assert fields[0]["Groups"] == fields[2]["Groups"] == ["2001", "2002"]
