@@ -616,6 +616,11 @@ def worker_died(context: Context, request: WorkerDied) -> list[OpenEntry]:
         context.gave_way = True
         if not entry.persistent and entry.open_id in record.opens:
             purge(context, entry)
+    # The dead one's timers went with it.
+    for deadline in [holder.deadline for holder in record.holders.values()]:
+        context.wake_at(deadline)
+    for deadline in [entry.deadline for entry in record.opens.values()]:
+        context.wake_at(deadline)
     # What it decided and could not say any more.
     record.outbox[:] = [item for item in record.outbox if (item[0], item[1]) != tag]
     context.doorbells.update((item[0], item[1]) for item in record.outbox if (item[0], item[1]) != context.me)

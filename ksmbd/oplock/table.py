@@ -4,6 +4,7 @@ sends notices through `on_break`, arms timers, rings other workers' doorbells. A
 """
 from __future__ import annotations
 
+import logging
 import struct
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -11,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from ksmbd import debug
 from ksmbd.oplock import caching, requests
 from ksmbd.oplock.decide import decide
 from ksmbd.oplock.locks import check_range
@@ -52,8 +54,11 @@ from ksmbd.smb.status import (
     STATUS_OBJECT_NAME_NOT_FOUND,
     STATUS_SHARING_VIOLATION,
     NtStatusError,
+    status_name,
 )
 from ksmbd.smb.waiting import Cancelled, Future
+
+logger = logging.getLogger("ksmbd.oplock")
 
 DOORBELL = struct.Struct("<QQ")
 """The message to another worker: something is in this file's outbox (device, inode)."""
@@ -89,7 +94,8 @@ class LocalOpenTable:
         self._settings = settings or OplockSettings()
         self._me = (worker, epoch)
         self._waiting: dict[int, _Waiting] = {}
-        self._next = 0
+        # Adopted locks have numbers of the server before this one, so ours begin with the time.
+        self._next = (clock.filetime() // 10_000_000 & 0xFFFFFFFF) << 16
         self._timers: dict[FileKey, tuple[float, Timer]] = {}
         self._handles: dict[int, Any] = {}
         self.on_break: Callable[[BreakNotice], bool] = lambda notice: False
@@ -187,6 +193,8 @@ class LocalOpenTable:
             oplock_level=action.oplock_level, lease_key=action.lease_key, current_state=action.current,
             new_state=action.new, epoch=action.epoch, ack_required=action.acknowledge,
         )  # fmt: skip
+        if debug.mask[0] & debug.OPLOCK:
+            logger.debug("break of %s: %s", file, notice)
         if not self.on_break(notice):
             self._apply(file, self._decide(file, requests.Unreachable(action.holder)))
 
@@ -242,6 +250,11 @@ class LocalOpenTable:
                 self._index_open(file, entry, bool(entry.lease_key), True)
         return len(kept)
 
+    def watch_deadlines(self) -> None:
+        """Take over the deadlines of a store that another process prepared."""
+        for file in self._store.files():
+            self._expire(file)
+
     # -------------------------------------------------------------------------------------------------------- opens
 
     def open(self, request: OpenRequest) -> Future[OpenGrant]:
@@ -260,6 +273,8 @@ class LocalOpenTable:
 
         def finish(result: tuple[Any, ...]) -> OpenGrant:
             granted = OpenResult._make(result)
+            if debug.mask[0] & debug.OPLOCK:
+                logger.debug("open %#x of %s: granted %s", request.ref.open_id, request.path, granted)
             self._index_open(
                 request.ref.file, ask.entry, granted.lease is not None, bool(granted.durable or granted.persistent)
             )
@@ -487,6 +502,8 @@ class LocalOpenTable:
 
     def _acknowledge(self, file: FileKey, holder: HolderKey, state: int) -> int:
         decision = self._decide(file, requests.Acknowledge(holder, state))
+        if debug.mask[0] & debug.OPLOCK:
+            logger.debug("%s acknowledged by %s: state %d, %s", file, holder, state, status_name(decision.status))
         # The acknowledgment's own response goes first: the next notice and the answers it sets free come after it.
         if decision.actions or decision.doorbells or decision.deadline:
             self._clock.call_later(0.0, partial(self._apply, file, decision))

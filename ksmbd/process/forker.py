@@ -25,6 +25,8 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
+import lmdb
+
 from ksmbd import debug, log
 from ksmbd.conn.loop import Loop
 from ksmbd.conn.options import BindTarget, bind_targets, listening_text, open_listener
@@ -385,6 +387,7 @@ def main(argv: list[str] | None = None) -> int:
         channel = Channel.inherited(netlink[0])
         settings = receive_settings(channel)
         privileges.raise_descriptor_limit(descriptors_needed(settings))
+        from ksmbd.process.opens import prepare
         from ksmbd.process.worker import serve  # all rooms: loaded once, before the fork
 
         def listening(addresses: list[str]) -> None:
@@ -393,10 +396,11 @@ def main(argv: list[str] | None = None) -> int:
                 forker.leave_terminal()
 
         forker = Forker(settings, options.rundir, options.statedir, netlink, serve, listening)
+        prepare(settings, options.rundir, options.statedir)
     except (NoSettings, StartError) as error:
         log.error(str(error))
         return EXIT_CONFIG
-    except OSError as error:
+    except (OSError, lmdb.Error) as error:
         log.error(f"the engine cannot start: {error}")
         return 1
     daemon = NetlinkDaemon(channel, forker.loop, settings.ipc_timeout)

@@ -7,6 +7,7 @@ import hashlib
 import signal
 import socket
 import struct
+import time
 from functools import partial
 from typing import Final
 
@@ -20,14 +21,13 @@ from ksmbd.ipc.client import NetlinkDaemon
 from ksmbd.ipc.constants import GlobalFlag
 from ksmbd.ipc.settings import EngineSettings
 from ksmbd.kernel import descriptors
-from ksmbd.oplock.settings import OplockSettings
-from ksmbd.oplock.store_dict import DictStore
 from ksmbd.oplock.table import LocalOpenTable
 from ksmbd.process import privileges
 from ksmbd.process.admission import SharedAdmission
 from ksmbd.process.affinity import Affinity
 from ksmbd.process.context import WorkerContext, WorkerLife, watch_signals
 from ksmbd.process.listing import rows
+from ksmbd.process.opens import FIRST_WORKER, oplock_settings, open_state, open_store
 from ksmbd.process.peers import Kind
 from ksmbd.smb.connection import Connection
 from ksmbd.smb.constants import DIALECT_202, DIALECT_210, DIALECT_300, DIALECT_302, DIALECT_311
@@ -86,6 +86,7 @@ def server_settings(settings: EngineSettings, worker: int) -> ServerSettings:
         netbios_name=settings.netbios_name,
         workgroup=settings.work_group,
         worker=worker,
+        first_id=(int(time.time()) & 0xFFFFFFFF) << 16,
         server_guid=server_guid(settings.sub_auth),
     )
 
@@ -117,16 +118,6 @@ def vfs_settings(settings: EngineSettings) -> VfsSettings:
     return VfsSettings(sub_authorities=settings.sub_auth, share_fake_fscaps=settings.share_fake_fscaps)
 
 
-def oplock_settings(settings: EngineSettings) -> OplockSettings:
-    """[global] as oplock wants it; `oplocks` is a share's."""
-    flags = settings.flags
-    return OplockSettings(
-        leases=bool(flags & GlobalFlag.SMB2_LEASES),
-        directory_leases=bool(flags & GlobalFlag.SMB2_LEASES),
-        durable=bool(flags & GlobalFlag.DURABLE_HANDLE),
-    )
-
-
 def server_guid(sub_auth: tuple[int, int, int]) -> bytes:
     """ServerGuid (MS-SMB2 2.2.4): the same for all workers and after a restart, as the sub-authorities are."""
     return hashlib.sha256(b"ksmbd ServerGuid" + struct.pack("<III", *sub_auth)).digest()[:16]
@@ -154,7 +145,10 @@ class Worker:
         loop.add_reader(self.daemon.fileno(), self.daemon.on_readable)
         self.daemon.start()
         counters = context.counters
-        table = LocalOpenTable(DictStore(), loop, oplock_settings(settings), context.index, counters.epoch)
+        self.store = open_store(settings, context.rundir)
+        self.state = open_state(settings, context.statedir)
+        me = (context.index, counters.epoch)
+        self.table = table = LocalOpenTable(self.store, loop, oplock_settings(settings), *me, self.state)
         table.deliver = self._deliver
         life.peers.on(Kind.ROOMS, lambda sender, data, fds: table.on_message(data))
         life.on_worker_died = table.worker_died
@@ -170,6 +164,10 @@ class Worker:
         )
         table.on_break = partial(send_break, self.server)
         table.on_purge = partial(purge_open, self.server)
+        if settings.workers < 2:
+            table.adopt_persistent()
+        elif me == FIRST_WORKER:
+            table.watch_deadlines()
         bounds = limits(settings)
         counted = context.bpf.counted(context.index, counters)
         if settings.workers > 1:
@@ -186,6 +184,9 @@ class Worker:
     def _ended(self) -> None:
         self.files.close()
         self.daemon.close()
+        self.store.close()
+        if self.state is not None:
+            self.state.close()
 
     def _deliver(self, worker: int, message: bytes) -> None:
         # False: that worker is dead, and what the message was about dies with it (worker_died).

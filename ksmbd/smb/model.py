@@ -59,6 +59,8 @@ class ServerSettings:
     workgroup: str = "WORKGROUP"
     worker: int = 1
     """Index of this worker; ids that must be unique among the workers carry it."""
+    first_id: int = 0
+    """Where the counter of ids begins: above those of persistent opens that an earlier server left."""
     server_guid: bytes = bytes(16)
     interfaces: Callable[[], list[NetworkInterface]] = field(default=list)
     """Asks the kernel for the addresses of FSCTL_QUERY_NETWORK_INTERFACE_INFO."""
@@ -100,7 +102,7 @@ class Server:
         self.opens: dict[int, Open] = {}
         """GlobalOpenTable, by the persistent half of the FileId."""
         self.connections: set[Connection] = set()
-        self._next_id = 0
+        self._next_id = settings.first_id
         self._next_session = 0
 
     def new_id(self) -> int:

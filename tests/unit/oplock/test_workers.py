@@ -145,6 +145,8 @@ from ksmbd.smb.ports import LockElement, OpenRef, OpenRequest
 class Clock:
     def monotonic(self):
         return 1000.0
+    def filetime(self):
+        return 0
     def call_later(self, seconds, call):
         raise AssertionError("nothing to wait for")
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 from ksmbd.ipc.constants import GlobalFlag
 from ksmbd.ipc.settings import EngineSettings
 from ksmbd.process.forker import descriptors_needed
-from ksmbd.process.worker import auth_settings, id_space, limits, oplock_settings, server_guid, server_settings
+from ksmbd.process.opens import oplock_settings
+from ksmbd.process.worker import auth_settings, id_space, limits, server_guid, server_settings
 
 
 def test_settings_reach_the_rooms() -> None:

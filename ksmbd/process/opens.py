@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Where the open table lives: a dict with one worker, LMDB in the run directory with several, and the state directory
+for persistent opens.
+
+The forker prepares it before it forks: an empty store, into which the persistent opens of the server that was here
+before are taken. Each worker opens it for itself; an LMDB environment must not cross a fork.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from ksmbd.ipc.constants import GlobalFlag
+from ksmbd.ipc.settings import EngineSettings
+from ksmbd.oplock.settings import OplockSettings
+from ksmbd.oplock.state import StateDirectory
+from ksmbd.oplock.store import Store
+from ksmbd.oplock.store_dict import DictStore
+from ksmbd.oplock.store_lmdb import LmdbStore
+from ksmbd.oplock.table import LocalOpenTable
+
+FOLDER: Final = "opens"
+"""In the run directory: the store. In the state directory: the persistent opens."""
+FIRST_WORKER: Final = (1, 1)
+"""(index, epoch) of the worker that the adopted opens belong to until their clients come back."""
+OPTION: Final = "continuous availability"
+"""Of EngineSettings.options: `yes` where a share has it, so that opens may be persistent."""
+
+
+def oplock_settings(settings: EngineSettings) -> OplockSettings:
+    """[global] as oplock wants it; `oplocks` is a share's."""
+    flags = settings.flags
+    return OplockSettings(
+        leases=bool(flags & GlobalFlag.SMB2_LEASES),
+        directory_leases=bool(flags & GlobalFlag.SMB2_LEASES),
+        durable=bool(flags & GlobalFlag.DURABLE_HANDLE),
+    )
+
+
+def open_state(settings: EngineSettings, statedir: str) -> StateDirectory | None:
+    """The persistent opens' directory, None where no share has any. Raises OSError, lmdb.Error."""
+    if settings.options.get(OPTION, "no") != "yes":
+        return None
+    return StateDirectory(Path(statedir) / FOLDER)
+
+
+def open_store(settings: EngineSettings, rundir: str) -> Store:
+    """A worker's store. Raises OSError, lmdb.Error."""
+    return LmdbStore(Path(rundir) / FOLDER) if settings.workers > 1 else DictStore()
+
+
+def prepare(settings: EngineSettings, rundir: str, statedir: str) -> None:
+    """Empty the store of several workers and take in the persistent opens; nothing stays open. Before the first fork.
+
+    A single worker does that itself, since its store is in its memory. Raises OSError, lmdb.Error."""
+    if settings.workers < 2:
+        return
+    store = LmdbStore(Path(rundir) / FOLDER, fresh=True)
+    state = open_state(settings, statedir)
+    try:
+        if state is not None:
+            table = LocalOpenTable(store, _NoTimers(), oplock_settings(settings), *FIRST_WORKER, state)
+            table.adopt_persistent()
+    finally:
+        if state is not None:
+            state.close()
+        store.close()
+
+
+class _NoTimers:
+    """A clock for who decides and then leaves: the worker that begins asks for the times again."""
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def filetime(self) -> int:
+        return time.time_ns() // 100 + 116444736000000000
+
+    def call_later(self, seconds: float, call: Callable[[], None]) -> _NoTimers:
+        return self
+
+    def cancel(self) -> None:
+        """Nothing was to come."""
