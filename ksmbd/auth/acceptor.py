@@ -9,11 +9,13 @@ Any failure ends in DONE, where every further token is refused.
 """
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from enum import Enum, auto
 from hmac import compare_digest
 from typing import Final
 
+from ksmbd import debug
 from ksmbd.auth import spnego
 from ksmbd.auth.ntlm import REFUSED, USER_GUEST, USER_OK, NtlmAcceptor, NtlmResult
 from ksmbd.auth.ntlm_messages import SIGNATURE
@@ -22,7 +24,17 @@ from ksmbd.smb.ports import AuthStep, Daemon, Identity
 from ksmbd.smb.status import STATUS_LOGON_FAILURE, NtStatusError, WireError
 from ksmbd.smb.waiting import Future, Task
 
+logger = logging.getLogger("ksmbd.auth")
+
 _KERBEROS: Final = (spnego.MS_KERBEROS_OID, spnego.KERBEROS_OID)
+
+
+def _describe(step: AuthStep) -> str:
+    identity = step.identity
+    if identity is None:
+        return "log-on: another round"
+    kind = "anonymous" if identity.is_anonymous else "guest" if identity.is_guest else "user"
+    return f"log-on: {kind} {identity.account!r} is uid {identity.uid}, gid {identity.gid}, groups {identity.groups}"
 
 
 class State(Enum):
@@ -59,8 +71,12 @@ class SpnegoAuthenticator:
         def done(task: Task[AuthStep]) -> None:
             if task.error is not None:
                 self._state = State.DONE
+                if debug.mask[0] & debug.AUTH:
+                    logger.debug("log-on refused: %s", task.error)
                 result.set_error(task.error)
             else:
+                if debug.mask[0] & debug.AUTH:
+                    logger.debug("%s", _describe(task.result()))
                 result.set_result(task.result())
 
         task = Task(self._step(bytes(token)), done)

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
+from ksmbd import debug
 from ksmbd.smb import (
     change_notify,
     close,
@@ -117,11 +118,20 @@ def execute(request: Request, sealed_by: Session | None) -> Reply | Task[Reply]:
             return result
         return Task(cast(Coroutine[Any, None, Reply], result), request.finished).start()
     except NtStatusError as error:
-        return error_reply(error.status, error.data)
+        return failed(request, error)
     except ConnectionFatal:
         raise
     except Exception:  # noqa: BLE001  (a defect of ours must not end other clients)
         return unexpected(request)
+
+
+def admit(request: Request) -> None:
+    """The checks that `execute` makes before the command's own; nothing is run, nothing answered."""
+    command = COMMANDS[request.header.command]
+    _find_session(request, command, None)
+    check_structure(request, command)
+    _find_tree(request, command)
+    check_payment(request)
 
 
 def outcome(request: Request, task: Task[Reply]) -> Reply:
@@ -130,7 +140,7 @@ def outcome(request: Request, task: Task[Reply]) -> Reply:
     if error is None:
         return task.result()
     if isinstance(error, NtStatusError):
-        return error_reply(error.status, error.data)
+        return failed(request, error)
     if isinstance(error, Cancelled):
         return error_reply(STATUS_CANCELLED)
     if isinstance(error, ConnectionFatal):
@@ -139,6 +149,13 @@ def outcome(request: Request, task: Task[Reply]) -> Reply:
     if isinstance(error, Exception):
         return unexpected(request, error)
     raise error
+
+
+def failed(request: Request, error: NtStatusError) -> Reply:
+    """The error response of a refusal; the `smb` debug component tells the reason that the client does not hear."""
+    if debug.mask[0] & debug.SMB:
+        logger.debug("mid %d: %s", request.header.message_id, error)
+    return error_reply(error.status, error.data)
 
 
 def unexpected(request: Request, error: BaseException | None = None) -> Reply:

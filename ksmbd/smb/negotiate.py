@@ -53,7 +53,7 @@ def choose_dialect(offered: tuple[int, ...], settings: ServerSettings) -> int | 
 
 
 def server_capabilities(dialect: int, client: int, settings: ServerSettings, cipher: int) -> int:
-    """Capabilities of the response (MS-SMB2 3.3.5.4): of the dialect, offered here and, for 3.x, known to the client."""
+    """Capabilities of the response (MS-SMB2 3.3.5.4): of the dialect, offered here and, for 3.x, the client's."""
     capabilities = 0
     if dialect >= DIALECT_210:
         capabilities |= GLOBAL_CAP_LARGE_MTU

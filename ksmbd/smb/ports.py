@@ -181,7 +181,7 @@ class ShareConfig:
     encrypt: bool = False
     """`smb3 encryption = mandatory` on the share: TREE_CONNECT answers SHAREFLAG_ENCRYPT_DATA."""
     options: dict[str, str] = field(default_factory=dict)
-    """Further share parameters by their name in ksmbd.conf: `change notify`, `kernel oplocks`, `hide unreadable`, ..."""
+    """Further share parameters by their name in ksmbd.conf: `change notify`, `kernel oplocks`, ..."""
 
 
 @dataclass(slots=True)
@@ -355,8 +355,14 @@ class File(Protocol):
         ...
 
     def write(self, offset: int, data: memoryview | bytes, write_through: bool = False) -> int: ...
+    def write_from_pipe(self, offset: int, pipe: int, count: int) -> None:
+        """Write `count` bytes that are in a pipe. Only where `fileno` is one; an error may leave some in the pipe."""
+        ...
+
     def flush(self, full: bool = False) -> None: ...
-    def overwrite(self, attributes: int, supersede: bool, extended_attributes: Sequence[tuple[str, int, bytes]]) -> None:
+    def overwrite(
+        self, attributes: int, supersede: bool, extended_attributes: Sequence[tuple[str, int, bytes]]
+    ) -> None:
         """Truncate and replace attributes, streams and EAs as MS-FSA 2.1.5.1.2.1 says."""
         ...
 
@@ -379,7 +385,7 @@ class File(Protocol):
 
     def link(self, target: str, replace: bool) -> None: ...
     def set_basic(self, creation: int, access: int, write: int, change: int, attributes: int) -> None:
-        """FileBasicInformation: 0 = unchanged, -1 = no more implicit updates by this open, -2 = implicit updates again."""
+        """FileBasicInformation: 0 = unchanged, -1 = no more implicit updates by this open, -2 = again."""
         ...
 
     def set_end_of_file(self, size: int) -> None: ...
@@ -452,7 +458,7 @@ class Files(Protocol):
     """The file system room."""
 
     def volume(self, share: ShareConfig, identity: Identity, read_only: bool) -> Volume:
-        """The share as `identity` (and `force user`, `force group`) sees it; STATUS_BAD_NETWORK_NAME without its folder."""
+        """The share as `identity` or `force user` sees it; STATUS_BAD_NETWORK_NAME without its folder."""
         ...
 
 
@@ -621,7 +627,7 @@ class OpenTable(Protocol):
         ...
 
     def check_rename(self, ref: OpenRef, target: FileKey | None) -> Future[None]:
-        """Break handle leases; ACCESS_DENIED / SHARING_VIOLATION where others' opens forbid it (also below a folder)."""
+        """Break handle leases; ACCESS_DENIED, SHARING_VIOLATION where others' opens forbid it (or below a folder)."""
         ...
 
     def renamed(self, ref: OpenRef, path: str) -> None:

@@ -2,9 +2,12 @@
 """From a Reply to bytes: the header, who signs it, and the preauth hash (MS-SMB2 3.3.4.1)."""
 from __future__ import annotations
 
+import logging
 from typing import Final
 
+from ksmbd import debug
 from ksmbd.smb.constants import (
+    COMMAND_NAMES,
     DIALECT_311,
     FLAGS_PRIORITY_MASK,
     FLAGS_RELATED_OPERATIONS,
@@ -16,7 +19,9 @@ from ksmbd.smb.constants import (
 from ksmbd.smb.header import HEADER_SIZE, HEADROOM, SIGNATURE_OFFSET, write_header
 from ksmbd.smb.model import Session
 from ksmbd.smb.request import Body, Reply, Request
-from ksmbd.smb.status import STATUS_SUCCESS
+from ksmbd.smb.status import STATUS_SUCCESS, status_name
+
+logger = logging.getLogger("ksmbd.smb")
 
 _ECHOED_FLAGS: Final = FLAGS_PRIORITY_MASK | FLAGS_REPLAY_OPERATION
 _HEAD: Final = bytes(HEADROOM + HEADER_SIZE)
@@ -37,6 +42,8 @@ def write_reply_header(frame: bytearray, start: int, request: Request, status: i
     Where nothing can sign an error's reply, flag and signature of the request are echoed, as Windows does: there are
     clients that take a reply without the flag for a forgery."""
     header = request.header
+    if debug.mask[0] & debug.SMB:
+        logger.debug("%s", describe(request, status))
     async_id = request.async_id
     flags = header.flags & _ECHOED_FLAGS
     if related:
@@ -51,6 +58,21 @@ def write_reply_header(frame: bytearray, start: int, request: Request, status: i
     if header.flags & FLAGS_SIGNED and not request.sealed and signing_session(request) is None:
         frame[start + 16] |= FLAGS_SIGNED
         frame[start + SIGNATURE_OFFSET : start + HEADER_SIZE] = header.signature
+
+
+def describe(request: Request, status: int) -> str:
+    """One line of the `smb` debug component: who asked for what, and how it ended."""
+    header = request.header
+    session = request.session_
+    who = session.identity.account if session is not None and session.identity is not None else "nobody"
+    name = COMMAND_NAMES[header.command] if header.command < len(COMMAND_NAMES) else f"command {header.command:#x}"
+    open_ = request.open
+    what = f" {open_.file.path!r}" if open_ is not None and open_.file is not None else ""
+    how = "sealed" if request.sealed else "signed" if header.flags & FLAGS_SIGNED else "clear"
+    return (
+        f"{request.connection.transport.peer} {who}: {name}{what} mid {header.message_id} session "
+        f"{header.session_id:#x} tree {header.tree_id} ({how}): {status_name(status)}"
+    )
 
 
 def signing_session(request: Request) -> Session | None:

@@ -13,10 +13,12 @@ now.
 from __future__ import annotations
 
 import errno
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
+from ksmbd import debug
 from ksmbd.kernel import credentials
 from ksmbd.kernel.files import UTIME_OMIT, get_attribute, link_fd, rename, set_times
 from ksmbd.kernel.stat import S_IFDIR, S_IFMT, S_IFREG, Stat, stat_at, stat_fd
@@ -65,6 +67,8 @@ from ksmbd.vfs.times import from_filetime
 
 if TYPE_CHECKING:
     from ksmbd.vfs.volume import LocalVolume
+
+logger = logging.getLogger("ksmbd.vfs")
 
 _UNCHANGED: Final = (0, UTIME_OMIT)
 _LARGEST: Final = (1 << 63) - 1
@@ -203,6 +207,23 @@ class LocalFile:
             self._modified()
         return done
 
+    def write_from_pipe(self, offset: int, pipe: int, count: int) -> None:
+        """See the port."""
+        ranges.check_span(offset, count)
+        fd = self._data()
+        done = 0
+        with os_errors:
+            while done < count:
+                try:
+                    done += os.splice(pipe, fd, count - done, offset_dst=offset + done)
+                except OSError as error:
+                    if error.errno != errno.EINVAL:
+                        raise
+                    # A file system that takes nothing from pipes
+                    done += self.write(offset + done, os.read(pipe, count - done))
+        if not self._archived or self._sticky_write is not None:
+            self._modified()
+
     def _modified(self) -> None:
         """After a change of data: the archive bit, and times that a client set to stay."""
         fd = self._begin()
@@ -319,6 +340,8 @@ class LocalFile:
     def unlink(self) -> None:
         """See the port; a file that is gone already is no error."""
         self._begin()
+        if debug.mask[0] & debug.VFS:
+            logger.debug("unlink %r, file %s", self.path, self.key)
         if not self.names:
             raise NtStatusError(STATUS_ACCESS_DENIED, "the share's root")
         volume = self.local_volume
@@ -388,6 +411,8 @@ class LocalFile:
     def rename(self, target: str, replace: bool, posix: bool = False) -> None:
         """See the port (MS-FSA 2.1.5.15.11)."""
         self._begin()
+        if debug.mask[0] & debug.VFS:
+            logger.debug("rename %r to %r, file %s", self.path, target, self.key)
         if not self.names:
             raise NtStatusError(STATUS_ACCESS_DENIED, "the share's root")
         components = names.split(target.lstrip("\\"), posix or self.posix)

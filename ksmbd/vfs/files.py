@@ -31,14 +31,17 @@ class Registry:
     def add(self, file: LocalFile) -> None:
         """`file` is open."""
         self._files.setdefault(file.key, []).append(file)
+        file.local_volume.hold()
 
     def discard(self, file: LocalFile) -> None:
         """`file` is closed."""
         files = self._files.get(file.key)
-        if files is not None:
-            files[:] = [other for other in files if other is not file]
-            if not files:
-                del self._files[file.key]
+        if files is None or not any(other is file for other in files):
+            return
+        files[:] = [other for other in files if other is not file]
+        if not files:
+            del self._files[file.key]
+        file.local_volume.release()
 
     def __iter__(self) -> Iterator[LocalFile]:
         for files in self._files.values():

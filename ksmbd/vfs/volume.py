@@ -8,10 +8,12 @@ Files that are neither regular nor directories are never opened but with O_PATH:
 from __future__ import annotations
 
 import errno
+import logging
 import os
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
+from ksmbd import debug
 from ksmbd.kernel import credentials, descriptors
 from ksmbd.kernel.credentials import Credentials
 from ksmbd.kernel.files import FALLOC_FL_KEEP_SIZE, chown_fd, fallocate
@@ -44,7 +46,6 @@ from ksmbd.smb.constants import (
     FILE_SUPERSEDE,
     FILE_WRITE_DATA,
     MAXIMUM_ALLOWED,
-    SYNCHRONIZE,
 )
 from ksmbd.smb.ports import CreateIntent, CreateResult, FileKey, ShareConfig, VolumeInfo
 from ksmbd.smb.status import (
@@ -74,6 +75,8 @@ from ksmbd.vfs.volume_info import volume_info
 if TYPE_CHECKING:
     from ksmbd.vfs.files import LocalFiles
 
+logger = logging.getLogger("ksmbd.vfs")
+
 _OVERWRITES: Final = (FILE_SUPERSEDE, FILE_OVERWRITE, FILE_OVERWRITE_IF)
 _READS: Final = FILE_READ_DATA | FILE_EXECUTE
 _WRITES: Final = FILE_WRITE_DATA | FILE_APPEND_DATA
@@ -91,7 +94,8 @@ class LocalVolume:
     """Implements the port Volume."""
 
     __slots__ = (
-        "_read_only", "_user", "access", "cache", "files", "options", "resolver", "root_dev", "root_key", "share",
+        "_closed", "_read_only", "_used", "_user", "access", "cache", "files", "options", "resolver", "root_dev",
+        "root_key", "share",
     )  # fmt: skip
 
     def __init__(
@@ -112,6 +116,8 @@ class LocalVolume:
         self.cache = files.cache
         self._user = user
         self._read_only = read_only
+        self._used = 0
+        self._closed = False
         stat = resolver.root_stat
         self.root_dev = stat.dev
         self.root_key: FileKey = (stat.dev, stat.ino)
@@ -121,8 +127,21 @@ class LocalVolume:
         credentials.assume(self._user)
 
     def close(self) -> None:
-        """The tree is disconnected and its files are closed."""
-        if self.resolver.root >= 0:
+        """The tree is disconnected. Files may outlive it (durable opens): the last of them takes the root along."""
+        self._closed = True
+        self._let_go()
+
+    def hold(self) -> None:
+        """One more file is open."""
+        self._used += 1
+
+    def release(self) -> None:
+        """One less."""
+        self._used -= 1
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._closed and not self._used and self.resolver.root >= 0:
             os.close(self.resolver.root)
             self.resolver.root = -1
 
@@ -155,11 +174,21 @@ class LocalVolume:
 
     def create(self, intent: CreateIntent) -> CreateResult:
         """See the port."""
+        if not debug.mask[0] & debug.VFS:
+            return self._create(intent)
+        what = f"create {intent.name!r}{':' + intent.stream if intent.stream else ''} as {self._user}"
+        try:
+            result = self._create(intent)
+        except NtStatusError as error:
+            logger.debug("%s: %s", what, error)
+            raise
+        logger.debug("%s: file %s, action %d, granted %#x", what, result.file.key, result.action, result.granted_access)
+        return result
+
+    def _create(self, intent: CreateIntent) -> CreateResult:
         self.become()
         if intent.options & FILE_OPEN_BY_FILE_ID:
             raise NtStatusError(STATUS_NOT_SUPPORTED, "open by file id")
-        if intent.desired_access == SYNCHRONIZE:
-            raise NtStatusError(STATUS_ACCESS_DENIED, "an open for SYNCHRONIZE alone, which Windows refuses")
         posix = intent.posix_mode is not None
         if intent.stream:
             check_name(intent.stream)
