@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from ksmbd.conn.pipe import Pipe
+
 HEADER: Final = 4
 SCRATCH_SIZE: Final = 65536
 
@@ -42,13 +44,27 @@ class FramingError(Exception):
 
 
 class Scratch:
-    """The receive buffer that the connections of one loop share; nothing stays in it between two turns."""
+    """The receive buffer that the connections of one loop share, and their pipe; nothing stays in them between two
+    turns."""
 
-    __slots__ = ("buffer", "view")
+    __slots__ = ("_pipe", "buffer", "view")
 
     def __init__(self, size: int = SCRATCH_SIZE) -> None:
         self.buffer = bytearray(size)
         self.view = memoryview(self.buffer)
+        self._pipe: Pipe | None = None
+
+    def pipe(self) -> Pipe:
+        """The pipe, made when it is first wanted. Raises OSError."""
+        if self._pipe is None:
+            self._pipe = Pipe()
+        return self._pipe
+
+    def close(self) -> None:
+        """The loop's connections are gone."""
+        if self._pipe is not None:
+            self._pipe.close()
+            self._pipe = None
 
 
 class Receiver:
@@ -163,6 +179,21 @@ class Receiver:
             if kind == SESSION_REQUEST:
                 self._first = False
                 self._on_session_request()
+
+    def partial(self, least: int) -> tuple[memoryview, int] | None:
+        """What is there of a frame of at least `least` bytes that has not come whole, and the frame's length; None:
+        there is no such frame. Only when `next` has nothing left."""
+        position = self._position
+        have = self._end - position - HEADER
+        if self._large is not None or have < 0 or self._view[position] != SESSION_MESSAGE:
+            return None
+        length = int.from_bytes(self._view[position + 1 : position + HEADER], "big")
+        return (self._view[position + HEADER : self._end], length) if length >= least else None
+
+    def divert(self) -> None:
+        """What `partial` gave is another's; so is the rest of that frame, which does not come here."""
+        self._position = self._end = 0
+        self._first = False
 
     def park(self) -> None:
         """End of a turn: keep what is left, so that the scratch buffer is free for other connections."""

@@ -38,9 +38,32 @@ LOWAT_FROM: Final = 2 << 20
 LINGER: Final = 5.0
 """Seconds that a closed connection may take to get its last replies out."""
 
+STREAM_FROM: Final = 192 << 10
+"""Length from which on a frame that holds a plain WRITE is offered to the core before its data has come: measured on
+loopback at 1 MiB, socket to pipe to file costs half the CPU of recv_into and pwrite (337 and 632 us)."""
+
 _MAX_VECTORS: Final = 64  # below IOV_MAX (1024); more buffers than this in one call gain nothing
 _ZEROS: Final = memoryview(bytes(65536))
 _SENDFILE_MAX: Final = 0x7FFFF000  # the most that one call moves (sendfile(2))
+
+
+class Incoming(Protocol):
+    """A request whose data goes straight to a file (ksmbd.smb.write.IncomingWrite)."""
+
+    left: int
+    """Bytes that are still to come."""
+
+    def take(self, data: memoryview) -> None:
+        """Bytes that were received already."""
+        ...
+
+    def take_pipe(self, pipe: int, count: int) -> bool:
+        """The next `count` bytes are in this pipe. False: they were not all taken out."""
+        ...
+
+    def finish(self) -> None:
+        """All has come: answer."""
+        ...
 
 
 class Core(Protocol):
@@ -61,6 +84,10 @@ class Core(Protocol):
 
     def receive(self, frame: bytearray) -> None:
         """One whole frame, without its length. The buffer is the core's to keep and to change."""
+        ...
+
+    def begin_write(self, head: memoryview, length: int) -> Incoming | None:
+        """`head` is what is there of a frame of `length` bytes. None: it is wanted whole, by `receive`."""
         ...
 
     def disconnected(self, reason: str) -> None:
@@ -139,7 +166,10 @@ class TcpTransport:
         self._on_closed = on_closed
         self._peer = address_text(sock, peer=True)
         self._local = address_text(sock, peer=False)
+        self._scratch = scratch
         self._receiver = Receiver(scratch, self._session_request)
+        self._incoming: Incoming | None = None
+        """The request whose data is next on the stream."""
         self._out: deque[memoryview | _Span] = deque()
         self._out_bytes = 0
         self._lowat = 1
@@ -230,6 +260,8 @@ class TcpTransport:
     # --------------------------------------------------------------------------------------------------- receiving
 
     def _readable(self) -> None:
+        if self._stream():
+            return
         receiver = self._receiver
         budget = TURN_BYTES
         received = 0
@@ -247,7 +279,7 @@ class TcpTransport:
                 if self._counters is not None:
                     self._counters.count(0, count, 0)
                 self._handle()
-                if not receiver.missing or received >= budget or not self._reading:
+                if self._stream() or not receiver.missing or received >= budget or not self._reading:
                     break
         except OSError as error:
             self._lost(f"receiving failed: {error.strerror}")
@@ -267,6 +299,7 @@ class TcpTransport:
                     break
                 frame = receiver.next(self.core.max_frame)
                 if frame is None:
+                    self._offer(receiver)
                     break
                 frames += 1
                 self.core.receive(frame)  # which may put another core in its place
@@ -286,6 +319,63 @@ class TcpTransport:
             missing = receiver.missing
             self._wake_at(missing if missing >= LOWAT_FROM else 1)
             self._go_on(stopped)
+
+    def _offer(self, receiver: Receiver) -> None:
+        """Ask the core whether the data of a frame that has begun may go past it, from the socket to a file."""
+        partial = receiver.partial(STREAM_FROM)
+        if partial is None:
+            return
+        head, length = partial
+        incoming = self.core.begin_write(head, length)
+        if incoming is not None:
+            incoming.take(head[length - incoming.left :])
+            self._incoming = incoming
+            receiver.divert()
+
+    def _stream(self) -> bool:
+        """Data of a WRITE: from the socket through the pipe into its file, for a turn. False: none is on its way."""
+        incoming = self._incoming
+        if incoming is None:
+            return False
+        received = 0
+        try:
+            pipe = self._scratch.pipe()
+            while incoming.left and received < TURN_BYTES:
+                try:
+                    count = pipe.fill(self._fd, min(incoming.left, pipe.size))
+                except (BlockingIOError, InterruptedError):
+                    break
+                if count == 0:
+                    self.close("the client closed the connection")
+                    return True
+                received += count
+                if not incoming.take_pipe(pipe.reader, count):
+                    pipe.drain()
+        except OSError as error:
+            self._lost(f"receiving failed: {error.strerror}")
+            return True
+        finally:
+            if received:
+                self.last_received = self._loop.monotonic()
+                if self._counters is not None:
+                    self._counters.count(0, received, 0)
+        if incoming.left:
+            self._wake_at(incoming.left if incoming.left >= LOWAT_FROM else 1)
+            return True
+        self._incoming = None
+        self._wake_at(1)
+        if self._counters is not None:
+            self._counters.count(1, 0, 0)
+        self._in_turn = True
+        try:
+            incoming.finish()
+        except (Exception, Cancelled) as error:  # noqa: BLE001 - as in _handle
+            log.exception(f"{self._peer}: unexpected {type(error).__name__}; this connection is closed", error)
+            self.abort("internal error")
+        finally:
+            self._in_turn = False
+        self._flush()
+        return True
 
     def _wake_at(self, count: int) -> None:
         """Be woken once so many bytes are there: one turn for the rest of a large frame instead of many."""

@@ -138,6 +138,9 @@ class Greeter:
         self._core = affinity.core_for(transport)
         self.max_frame = self._core.max_frame
 
+    def begin_write(self, head: memoryview, length: int) -> None:
+        """The first frame is wanted whole."""
+
     def receive(self, frame: bytearray) -> None:
         """The first frame."""
         guid = self._affinity.place(self._transport, frame, self._arrived)

@@ -10,10 +10,19 @@ from __future__ import annotations
 from struct import Struct
 from typing import Final
 
-from ksmbd.smb import negotiate, open_life
+from ksmbd.smb import dispatch, negotiate, open_life
 from ksmbd.smb.compound import CompoundRun, run_single
 from ksmbd.smb.connection_state import ConnectionInput, ConnectionState, next_state
-from ksmbd.smb.constants import CANCEL, DIALECT_202, DIALECT_210, DIALECT_300, DIALECT_311, FLAGS_SIGNED
+from ksmbd.smb.constants import (
+    CANCEL,
+    DIALECT_202,
+    DIALECT_210,
+    DIALECT_300,
+    DIALECT_311,
+    FLAGS_RELATED_OPERATIONS,
+    FLAGS_SIGNED,
+    WRITE,
+)
 from ksmbd.smb.credits import SequenceWindow
 from ksmbd.smb.header import (
     COMPRESSION_PROTOCOL_ID,
@@ -30,9 +39,12 @@ from ksmbd.smb.header import (
 from ksmbd.smb.model import Channel, Server, Session
 from ksmbd.smb.ports import FileSpan, Frame, Signer, Transport
 from ksmbd.smb.preauth import INITIAL_HASH, preauth_update
-from ksmbd.smb.request import Request
+from ksmbd.smb.request import Chain, Request
 from ksmbd.smb.session_life import ExchangeTable, delete_session
-from ksmbd.smb.status import STATUS_SUCCESS, ConnectionFatal
+from ksmbd.smb.status import STATUS_SUCCESS, ConnectionFatal, NtStatusError
+from ksmbd.smb.write import HEAD as WRITE_HEAD
+from ksmbd.smb.write import IncomingWrite
+from ksmbd.smb.write import begin as begin_write
 
 PREAUTH_FRAME_MAX: Final = 0x20000
 """Longest frame before a session exists: a log-on token and a list of contexts are far below it."""
@@ -41,6 +53,7 @@ FRAME_OVERHEAD: Final = 0x11000
 _TRANSFORM_SESSION: Final = Struct("<Q")
 _NBSS: Final = Struct(">I")
 _CLEAR_START: Final = HEADROOM - NBSS_HEADER_SIZE
+_NOT_PLAIN: Final = FLAGS_SIGNED | FLAGS_RELATED_OPERATIONS
 
 
 class Connection:
@@ -131,6 +144,30 @@ class Connection:
             raise ConnectionFatal("a compressed message, though compression was not negotiated")
         else:
             raise ConnectionFatal("no SMB message")
+
+    def begin_write(self, head: memoryview, length: int) -> IncomingWrite | None:
+        """`head` is what has come of a frame of `length` bytes. An IncomingWrite: a plain WRITE that is allowed, whose
+        data may go straight from the socket to its file. None: the frame is to come whole, through `receive`, where
+        all that is wrong with it is answered. Never raises for what the peer sent."""
+        if self.state is not ConnectionState.NEGOTIATED or len(head) < WRITE_HEAD:
+            return None
+        try:
+            header = Header(head)
+            if header.command != WRITE or header.next_command or header.flags & _NOT_PLAIN:
+                return None
+            request = Request(self, header, memoryview(bytes(head[:WRITE_HEAD])), Chain(1))
+            dispatch.admit(request)
+            incoming = begin_write(request, length, len(head))
+        except (NtStatusError, ConnectionFatal):
+            return None
+        if incoming is not None:
+            charge = header.credit_charge if header.credit_charge > 1 and self.supports_multi_credit else 1
+            try:
+                self.window.consume(header.message_id, charge)
+            except ConnectionFatal as error:
+                self.fail(str(error))
+                return None
+        return incoming
 
     def _transform_session(self, frame: memoryview) -> Session:
         """The session of a transform header (MS-SMB2 3.3.5.2.1.1)."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Coroutine
 from struct import Struct
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ksmbd.smb.constants import DIALECT_202, DIALECT_300, FILE_APPEND_DATA, FILE_WRITE_DATA, FILE_WRITE_THROUGH
-from ksmbd.smb.header import HEADER_SIZE
+from ksmbd.smb.header import HEADER_SIZE, HEADROOM, error_body
 from ksmbd.smb.model import Open
 from ksmbd.smb.ports import BreakKind, File
 from ksmbd.smb.read import MAX_OFFSET, SMALL_MTU
+from ksmbd.smb.reply import start_frame, write_reply_header
 from ksmbd.smb.request import Reply, Request
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
@@ -18,7 +19,9 @@ from ksmbd.smb.status import (
     STATUS_FILE_CLOSED,
     STATUS_INVALID_DEVICE_REQUEST,
     STATUS_INVALID_PARAMETER,
+    STATUS_SUCCESS,
     NtStatusError,
+    WireError,
 )
 from ksmbd.smb.waiting import Future
 
@@ -27,6 +30,8 @@ from ksmbd.smb.waiting import Future
 _REQUEST: Final = Struct("<HHIQQQIIHHI")
 _RESPONSE: Final = Struct("<HHIIHH")  # StructureSize, Reserved, Count, Remaining, WriteChannelInfoOffset, -Length
 _BUFFER: Final = HEADER_SIZE + _REQUEST.size
+HEAD: Final = _BUFFER
+"""Bytes that a WRITE has at least."""
 MAX_DATA_OFFSET: Final = 0x100
 """MS-SMB2 3.3.5.13: data does not begin later in the message."""
 MAX_FILE_SIZE: Final = 0xFFFFFFF0000
@@ -37,10 +42,21 @@ WRITEFLAG_WRITE_THROUGH: Final = 0x00000001
 _BREAK_READERS: Final = BreakKind(lose_read=True, lose_write=True, lose_handle=False)
 
 
-def handle(request: Request) -> Reply | Coroutine[Any, Any, Reply]:
-    """Write to a file or stream, after others have given up what they cache of it; or to a pipe."""
-    reader = request.reader()
-    _, data_offset, length, offset, persistent, volatile, channel, _, _, _, flags = reader.unpack(_REQUEST)
+class _Write(NamedTuple):
+    """A WRITE request that may be carried out."""
+
+    open: Open
+    file: File | None
+    """None: a pipe."""
+    data_offset: int
+    length: int
+    offset: int
+    through: bool
+
+
+def _checked(request: Request, size: int) -> _Write:
+    """The fields of a message of `size` bytes, what there is to refuse refused."""
+    _, data_offset, length, offset, persistent, volatile, channel, _, _, _, flags = request.reader().unpack(_REQUEST)
     open_ = request.find_open(persistent, volatile)
     dialect = request.session.dialect
     if length > (SMALL_MTU if dialect == DIALECT_202 else request.server.settings.max_write):
@@ -49,10 +65,11 @@ def handle(request: Request) -> Reply | Coroutine[Any, Any, Reply]:
         raise NtStatusError(STATUS_INVALID_PARAMETER, "an RDMA channel on another transport")
     if data_offset > MAX_DATA_OFFSET or (length and data_offset < _BUFFER):
         raise NtStatusError(STATUS_INVALID_PARAMETER, "DataOffset")
-    data = reader.at(data_offset, length) if length else memoryview(b"")
+    if length and data_offset + length > size:
+        raise WireError("data beyond the message")
     file = open_.file
     if file is None:
-        return _write_pipe(request, open_, bytes(data))
+        return _Write(open_, None, data_offset, length, 0, False)
     if not open_.granted_access & (FILE_WRITE_DATA | FILE_APPEND_DATA):
         raise NtStatusError(STATUS_ACCESS_DENIED)
     if file.is_directory:
@@ -64,6 +81,15 @@ def handle(request: Request) -> Reply | Coroutine[Any, Any, Reply]:
     if not open_.granted_access & FILE_WRITE_DATA and offset < file.info().end_of_file:
         raise NtStatusError(STATUS_ACCESS_DENIED, "FILE_APPEND_DATA writes at the end alone")
     through = bool(flags & WRITEFLAG_WRITE_THROUGH) or bool(open_.create_options & FILE_WRITE_THROUGH)
+    return _Write(open_, file, data_offset, length, offset, through)
+
+
+def handle(request: Request) -> Reply | Coroutine[Any, Any, Reply]:
+    """Write to a file or stream, after others have given up what they cache of it; or to a pipe."""
+    open_, file, data_offset, length, offset, through = _checked(request, len(request.message))
+    data = request.reader().at(data_offset, length) if length else memoryview(b"")
+    if file is None:
+        return _write_pipe(request, open_, bytes(data))
     if open_.ref is None:
         return _write(open_, file, offset, data, through)
     table = request.server.table
@@ -101,3 +127,79 @@ def _reply(count: int) -> Reply:
 async def _write_pipe(request: Request, open_: Open, data: bytes) -> Reply:
     await request.server.daemon.rpc_write(open_.pipe_handle, data)
     return _reply(len(data))
+
+
+# ------------------------------------------------------------------------- data that goes from the socket to the file
+
+
+class IncomingWrite:
+    """A WRITE that has passed every check and whose data is still on its way: conn moves it into the file and then
+    calls `finish`. After an error the rest of the data is taken and forgotten, and the error answered."""
+
+    __slots__ = ("left", "_file", "_length", "_offset", "_open", "_request", "_status")
+
+    def __init__(self, request: Request, open_: Open, file: File, offset: int, length: int) -> None:
+        self.left = length
+        """Bytes that are still to come."""
+        self._request = request
+        self._open = open_
+        self._file = file
+        self._offset = offset
+        self._length = length
+        self._status = STATUS_SUCCESS
+
+    def take(self, data: memoryview) -> None:
+        """The next bytes, in memory."""
+        at = self._offset + self._length - self.left
+        self.left -= len(data)
+        if self._status == STATUS_SUCCESS and len(data):
+            try:
+                self._file.write(at, data)
+            except NtStatusError as error:
+                self._failed(error)
+
+    def take_pipe(self, pipe: int, count: int) -> bool:
+        """The next `count` bytes, in a pipe. False: they were not all taken out."""
+        at = self._offset + self._length - self.left
+        self.left -= count
+        if self._status == STATUS_SUCCESS:
+            try:
+                self._file.write_from_pipe(at, pipe, count)
+            except NtStatusError as error:
+                self._failed(error)
+        return self._status == STATUS_SUCCESS
+
+    def _failed(self, error: NtStatusError) -> None:
+        # The open may have ended while the data came: through another connection, or by the open table.
+        self._status = STATUS_FILE_CLOSED if self._open.closed else error.status
+
+    def finish(self) -> None:
+        """All of the data is in the file: answer."""
+        request, open_ = self._request, self._open
+        reply = Reply(error_body(), self._status)
+        if self._status == STATUS_SUCCESS:
+            open_.current_byte_offset = self._offset + self._length
+            if open_.ref is not None and not open_.closed:
+                # Who began to read from a cache while the data came reads it anew. Nobody can have got more than that
+                # beside this open, so there is nothing to wait for.
+                request.server.table.break_caching(open_.ref, _BREAK_READERS)
+            reply = _reply(self._length)
+        frame = start_frame(reply)
+        write_reply_header(frame, HEADROOM, request, reply.status)
+        request.connection.send_clear(frame)
+
+
+def begin(request: Request, size: int, have: int) -> IncomingWrite | None:
+    """A WRITE of `size` bytes of which `have` are there. None: it has to come whole before it can be carried out.
+    Raises what `handle` would."""
+    open_, file, data_offset, length, offset, through = _checked(request, size)
+    if file is None or through or not length or data_offset + length != size or have < data_offset or file.fileno() < 0:
+        return None
+    if open_.ref is not None:
+        table = request.server.table
+        table.check_io(open_.ref, offset, length, True)
+        future = table.break_caching(open_.ref, _BREAK_READERS)
+        if not future.done:
+            future.cancel()
+            return None
+    return IncomingWrite(request, open_, file, offset, length)

@@ -50,6 +50,9 @@ class EchoCore:
         data = b"\xfeSMB" + bytes(60) + answer.encode()
         self.transport.send(Frame(len(data).to_bytes(4, "big") + data))
 
+    def begin_write(self, head: memoryview, length: int) -> None:
+        """Every frame is wanted whole."""
+
     def disconnected(self, reason: str) -> None:
         log.info(f"gone: {reason}")
 

@@ -36,6 +36,9 @@ class FakeCore:
         if self.answer is not None:
             self.answer(self, data)
 
+    def begin_write(self, head: memoryview, length: int) -> None:
+        """Every frame is wanted whole."""
+
     def disconnected(self, reason: str) -> None:
         self.gone.append(reason)
 

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from ksmbd.smb import constants as c
 from ksmbd.smb import status as s
 from ksmbd.smb import write
+from ksmbd.smb.credits import SequenceWindow
+from ksmbd.smb.header import HEADROOM
 from ksmbd.smb.model import Open, ServerSettings
 from ksmbd.smb.open_life import close_open
 from ksmbd.smb.ports import BreakKind, LockElement, OpenRef
@@ -190,3 +192,76 @@ def test_any_bytes(body: bytes) -> None:
         made.run(write.handle, made.request(c.WRITE, body))
     except NtStatusError:
         pass
+
+
+# ------------------------------------------------------------------------- data that goes from the socket to the file
+
+
+def incoming(made: Bench, open_: Open, data: bytes, offset: int = 0, have: int = 0, **named: int) -> Any:
+    """What `begin` makes of a WRITE of which `have` bytes of data are there."""
+    body = m.write(open_.persistent_id, open_.volatile_id, offset, data, **named)
+    request = made.request(c.WRITE, body)
+    return write.begin(request, len(request.message), write.HEAD + have)
+
+
+def with_descriptor(open_: Open) -> Any:
+    file: Any = open_.file
+    file.fileno = lambda: 7
+    return file
+
+
+def sent(made: Bench) -> list[bytearray]:
+    frames: list[bytearray] = []
+    made.connection.send_clear = frames.append
+    made.connection.supports_multi_credit = True
+    made.connection.window = SequenceWindow(64)
+    return frames
+
+
+def test_data_that_is_still_to_come() -> None:
+    made, open_ = bench()
+    file = with_descriptor(open_)
+    pieces = []
+    file.write_from_pipe = lambda offset, pipe, count: pieces.append((offset, pipe, count))
+    coming = incoming(made, open_, b"abcdefgh", 4)
+    assert coming.left == 8
+    coming.take(memoryview(b"abc"))
+    assert coming.take_pipe(5, 4) and coming.take_pipe(5, 1) and coming.left == 0
+    assert pieces == [(7, 5, 4), (11, 5, 1)] and content(made)[4:7] == b"abc"
+    frames = sent(made)
+    coming.finish()
+    (frame,) = frames
+    assert frame[HEADROOM + 64 :] == pack("<HHIIHH", 17, 0, 8, 0, 0, 0) and open_.current_byte_offset == 12
+
+
+@pytest.mark.parametrize(("closed", "status"), [(False, s.STATUS_DISK_FULL), (True, s.STATUS_FILE_CLOSED)])
+def test_an_error_in_the_middle_is_answered_at_the_end(closed: bool, status: int) -> None:
+    made, open_ = bench()
+    file = with_descriptor(open_)
+
+    def fail(offset: int, pipe: int, count: int) -> None:
+        raise NtStatusError(s.STATUS_DISK_FULL)
+
+    file.write_from_pipe = fail
+    coming = incoming(made, open_, b"abcdefgh")
+    open_.closed = closed
+    assert not coming.take_pipe(5, 4) and not coming.take_pipe(5, 4)
+    frames = sent(made)
+    coming.finish()
+    assert frames[0][HEADROOM + 8 : HEADROOM + 12] == pack("<I", status)
+
+
+def test_what_has_to_come_whole() -> None:
+    made, open_ = bench()
+    assert incoming(made, open_, b"abc") is None  # no descriptor
+    with_descriptor(open_)
+    assert incoming(made, open_, b"") is None
+    assert incoming(made, open_, b"abc", flags=1) is None  # write-through
+    made.table.wait["break_caching"] = Future()
+    assert incoming(made, open_, b"abc") is None
+    made.table.wait.clear()
+    assert incoming(made, open_, b"abc", have=2) is not None
+    readable, reader = bench(c.FILE_READ_DATA)
+    with_descriptor(reader)
+    with pytest.raises(NtStatusError):
+        incoming(readable, reader, b"abc")

@@ -37,6 +37,21 @@ def test_data(share: Share) -> None:
         assert status_of(call) == s.STATUS_INVALID_PARAMETER
 
 
+def test_data_out_of_a_pipe(share: Share) -> None:
+    file = share.open("f")
+    reader, writer = os.pipe()
+    try:
+        os.write(writer, b"abcdefgh")
+        file.write_from_pipe(3, reader, 5)
+        assert file.read(0, 100) == bytes(3) + b"abcde" and os.read(reader, 100) == b"fgh"
+        os.write(writer, b"x")
+        file.close()
+        assert status_of(lambda: file.write_from_pipe(0, reader, 1)) == s.STATUS_ACCESS_DENIED
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
 def test_data_needs_an_open_for_data(share: Share) -> None:
     share.open("f")
     file = share.open("f", access=c.FILE_READ_ATTRIBUTES)

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A pipe as the kernel's own buffer between a socket and a file: what passes it is moved, not copied (splice(2))."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from typing import Final
+
+SIZE: Final = 1 << 20
+"""Bytes wanted; more needs a privilege (/proc/sys/fs/pipe-max-size)."""
+_MOVE: Final = 1  # SPLICE_F_MOVE
+_NONBLOCK: Final = 2  # SPLICE_F_NONBLOCK
+_SET_SIZE: Final = 1031  # F_SETPIPE_SZ
+_GET_SIZE: Final = 1032  # F_GETPIPE_SZ
+
+
+class Pipe:
+    """Both ends, non-blocking. Whoever fills it empties it in the same turn."""
+
+    __slots__ = ("reader", "size", "writer")
+
+    def __init__(self) -> None:
+        """Raises OSError where the process has no descriptors left."""
+        self.reader, self.writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(self.writer, _SET_SIZE, SIZE)
+        self.size = fcntl.fcntl(self.writer, _GET_SIZE)
+
+    def fill(self, source: int, count: int) -> int:
+        """Move at most `count` bytes from a socket into the pipe; 0 at the stream's end. Raises OSError."""
+        return os.splice(source, self.writer, count, flags=_MOVE | _NONBLOCK)
+
+    def drain(self) -> None:
+        """Throw away what is left in it."""
+        with contextlib.suppress(BlockingIOError):
+            while os.read(self.reader, self.size):
+                pass
+
+    def close(self) -> None:
+        """Close both ends."""
+        os.close(self.reader)
+        os.close(self.writer)

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The data of a plain WRITE on its way from the socket to a file, past the receive buffers."""
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conn_fakes import message
+from test_transport import Rig
+
+from ksmbd.conn.transport import STREAM_FROM
+
+HEAD = 100
+
+
+class FakeIncoming:
+    """Writes to a descriptor; after `fails_at` bytes nothing is taken any more."""
+
+    def __init__(self, fd: int, length: int, fails_at: int) -> None:
+        self.fd = fd
+        self.left = self.length = length
+        self.fails_at = fails_at
+        self.finished = 0
+        self.pieces = 0
+
+    def take(self, data: memoryview) -> None:
+        os.pwrite(self.fd, data, self.length - self.left)
+        self.left -= len(data)
+
+    def take_pipe(self, pipe: int, count: int) -> bool:
+        at = self.length - self.left
+        self.left -= count
+        self.pieces += 1
+        if at >= self.fails_at:
+            return False
+        while count:
+            done = os.splice(pipe, self.fd, count, offset_dst=at)
+            at += done
+            count -= done
+        return True
+
+    def finish(self) -> None:
+        self.finished += 1
+
+
+class StreamRig(Rig):
+    """The core takes every frame that is offered, its data from byte HEAD on."""
+
+    def __init__(self, fd: int, fails_at: int = 1 << 40) -> None:
+        super().__init__()
+        self.taken: list[FakeIncoming] = []
+
+        def begin_write(head: memoryview, length: int) -> FakeIncoming | None:
+            if len(head) < HEAD:
+                return None
+            self.taken.append(FakeIncoming(fd, length - HEAD, fails_at))
+            return self.taken[-1]
+
+        self.core.begin_write = begin_write  # type: ignore[method-assign, assignment]
+
+    def feed(self, data: bytes, piece: int = 1 << 20) -> None:
+        for start in range(0, len(data), piece):
+            part = memoryview(data)[start : start + piece]
+            while part:
+                try:
+                    part = part[self.peer.send(part) :]
+                except BlockingIOError:
+                    pass
+                self.turn(2)
+
+
+@pytest.fixture
+def fd(tmp_path: Path) -> Iterator[int]:
+    made = os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT)
+    yield made
+    os.close(made)
+
+
+def big(size: int = STREAM_FROM + 54321) -> bytes:
+    return message(os.urandom(size))
+
+
+@pytest.mark.parametrize("piece", [1 << 20, 65536, 30011])
+def test_data_goes_to_the_file(fd: int, piece: int) -> None:
+    rig = StreamRig(fd)
+    frame = big()
+    rig.feed(frame + message(b"next"), piece)
+    (incoming,) = rig.taken
+    assert incoming.finished == 1 and incoming.pieces and not incoming.left
+    assert os.pread(fd, len(frame), 0) == frame[4 + HEAD :]
+    assert rig.core.frames == [b"\xfeSMB" + bytes(60) + b"next"]
+    assert rig.counted.sums[:2] == [2, len(frame) + 72]
+    rig.close()
+
+
+def test_small_frames_and_refused_ones_come_whole(fd: int) -> None:
+    rig = StreamRig(fd)
+    small = message(bytes(100_000))
+    rig.feed(small)
+    rig.core.begin_write = lambda head, length: None  # type: ignore[method-assign]
+    frame = big()
+    rig.feed(frame)
+    assert not rig.taken and rig.core.frames == [small[4:], frame[4:]]
+    rig.close()
+
+
+def test_what_the_file_does_not_take_is_thrown_away(fd: int) -> None:
+    rig = StreamRig(fd, fails_at=0)
+    frame = big()
+    rig.feed(frame + message(b"next"))
+    assert rig.taken[0].finished == 1 and len(rig.core.frames) == 1
+    good = StreamRig(fd)
+    good.feed(frame)
+    assert os.pread(fd, len(frame), 0) == frame[4 + HEAD :]
+    rig.close()
+    good.close()
+
+
+def test_a_client_that_goes_in_the_middle(fd: int) -> None:
+    rig = StreamRig(fd)
+    rig.feed(big()[:150_000])
+    rig.peer.close()
+    rig.turn(3)
+    assert rig.closed and not rig.taken[0].finished and len(rig.core.gone) == 1
+    rig.loop.close()
