@@ -185,3 +185,32 @@ def test_processes_share_the_lmdb_store(tmp_path: Path) -> None:
     near.table.close(ref)
     assert store.empty
     store.close()
+
+
+def test_a_break_that_a_dead_worker_watched_still_times_out(store: Store) -> None:
+    """The open that waits and the cache that is to go belong to workers that live; the one that decided is dead."""
+    world = World(store, workers=3)
+    a, b, c = world.client("a", 0), world.client("b", 1), world.client("c", 2)
+    a.open(oplock="b")
+    b.ask()
+    future = c.ask()[1]
+    world.settle()
+    world.start_worker(1, epoch=1)
+    for _, timer in world.clock.timers():
+        timer.cancel()  # of worker 1, the only one that armed any
+    world.tables[2].worker_died(1, 0)
+    assert answer(future) == "wait"
+    world.settle(world.settings.break_timeout)
+    assert answer(future) == ""
+
+
+def test_deadlines_of_a_store_that_somebody_else_filled(store: Store, state: StateDirectory) -> None:
+    """The forker adopts persistent opens and leaves; the first worker watches over them."""
+    world = World(store, workers=2, state=state)
+    ref, _ = world.client("a", 0).open(durable=PERSISTENT, lease="RH", key="k", version=2)
+    world.tables[0].disconnect(ref)
+    for _, timer in world.clock.timers():
+        timer.cancel()
+    world.tables[1].watch_deadlines()
+    world.settle(10)
+    assert [purged.ref for purged in world.purged] == [ref]

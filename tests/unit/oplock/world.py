@@ -73,6 +73,10 @@ class HandClock:
         heapq.heappush(self._calls, (self.now + seconds, self._count, timer))
         return timer
 
+    def timers(self) -> list[tuple[float, HandTimer]]:
+        """What is to come."""
+        return [(when, timer) for when, _, timer in self._calls]
+
     def turn(self, seconds: float = 0.0) -> None:
         """Let time go by; what is due runs in its order."""
         end = self.now + seconds
