@@ -70,6 +70,7 @@ def read_accounts(options: Options) -> Accounts:
 def engine_settings(configuration: Configuration, options: Options, sub_auth: tuple[int, int, int]) -> EngineSettings:
     """What the engine is started with."""
     settings = configuration.settings
+    shares = configuration.shares.values()
     flags = GlobalFlag(0)
     for holds, flag in (
         (settings.smb2_leases, GlobalFlag.SMB2_LEASES),
@@ -106,7 +107,13 @@ def engine_settings(configuration: Configuration, options: Options, sub_auth: tu
         interfaces=settings.interfaces,
         workers=settings.workers or len(os.sched_getaffinity(0)),
         bpf=settings.bpf,
-        options={**global_options(settings), "tcp port": str(port), "state directory": options.statedir},
+        options={
+            **global_options(settings),
+            "tcp port": str(port),
+            "state directory": options.statedir,
+            # Opens of such a share may be persistent, which needs the state directory.
+            "continuous availability": "yes" if any(s.continuous_availability for s in shares) else "no",
+        },
     )
 
 
