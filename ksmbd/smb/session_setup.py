@@ -30,6 +30,7 @@ from ksmbd.smb.status import (
     NtStatusError,
     WireError,
 )
+from ksmbd.smb.tree_connect import rights_on_share
 from ksmbd.smb.waiting import Future
 
 _REQUEST: Final = Struct("<HBBIIHHQ")
@@ -284,7 +285,7 @@ def _reauthenticate(request: Request, session: Session, identity: Identity) -> N
         return
     for tree in list(session.tree_connects.values()):
         if tree.volume is not None:
-            volume = request.server.files.volume(tree.share, identity, tree.read_only)
+            volume = request.server.files.volume(tree.share, rights_on_share(identity, tree.is_admin), tree.read_only)
             tree.volume.close()
             tree.volume = volume
 

@@ -2,13 +2,14 @@
 """TREE_CONNECT (MS-SMB2 2.2.9, 2.2.10, 3.3.5.7)."""
 from __future__ import annotations
 
+from dataclasses import replace
 from struct import Struct
 from typing import Final
 
 from ksmbd.smb import constants as c
 from ksmbd.smb.header import HEADER_SIZE
 from ksmbd.smb.model import Session, TreeConnect
-from ksmbd.smb.ports import ShareConfig
+from ksmbd.smb.ports import Identity, ShareConfig
 from ksmbd.smb.request import Reply, Request
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
@@ -68,6 +69,11 @@ def must_be_protected(request: Request) -> bool:
         and not request.sealed
         and not request.signed
     )
+
+
+def rights_on_share(identity: Identity, is_admin: bool) -> Identity:
+    """Who works on a share: the session's user, an administrator where the share's `admin users` name it."""
+    return replace(identity, is_admin=True) if is_admin and not identity.is_admin else identity
 
 
 async def handle(request: Request) -> Reply:
@@ -131,7 +137,8 @@ def _connect(request: Request, share: ShareConfig, tree_id: int, flags: int) -> 
     if share.is_pipe:
         return TreeConnect(tree_id, session, share, None, _PIPE_ACCESS, encrypt_data=encrypt, creation_time=now)
     read_only = not flags & TREE_CONN_WRITABLE
-    volume = server.files.volume(share, identity, read_only)
+    is_admin = bool(flags & TREE_CONN_ADMIN)
+    volume = server.files.volume(share, rights_on_share(identity, is_admin), read_only)
     try:
         access = volume.maximal_access()
     except BaseException:
@@ -143,7 +150,7 @@ def _connect(request: Request, share: ShareConfig, tree_id: int, flags: int) -> 
             | c.DELETE | c.WRITE_DAC | c.WRITE_OWNER
         )  # fmt: skip
     return TreeConnect(
-        tree_id, session, share, volume, access, read_only=read_only, is_admin=bool(flags & TREE_CONN_ADMIN),
+        tree_id, session, share, volume, access, read_only=read_only, is_admin=is_admin,
         encrypt_data=encrypt, creation_time=now,
     )  # fmt: skip
 

@@ -456,6 +456,30 @@ def test_mountd_refuses(answer: int, status: int) -> None:
     assert not client.server.sessions[client.session_id].tree_connects
 
 
+@pytest.mark.parametrize("flags", [4, 4 | 8])
+def test_admin_users_work_as_administrators_on_that_share_alone(
+    monkeypatch: pytest.MonkeyPatch, flags: int
+) -> None:
+    """TREE_CONN_FLAG ADMIN (8) goes to the volume, and stays through a re-authentication that changes the groups."""
+    client = Client()
+    client.negotiate(0x0311)
+    client.log_on()
+    seen = []
+    volume = client.server.files.volume
+    monkeypatch.setattr(
+        type(client.server.files), "volume",
+        lambda self, share, identity, read_only: (seen.append((identity.is_admin, identity.groups)),
+                                                  volume(share, identity, read_only))[1],
+    )  # fmt: skip
+    client.daemon.tree_result.flags = flags
+    assert client.tree().status == 0
+    session = client.server.sessions[client.session_id]
+    assert session.identity is not None and not session.identity.is_admin
+    client.server.security.identity = replace(session.identity, groups=(7,))  # type: ignore[attr-defined]
+    assert [client.setup(token, sign=True).status for token in (b"hello", b"proof")][-1] == 0
+    assert seen == [(bool(flags & 8), ()), (bool(flags & 8), (7,))]
+
+
 def test_an_encrypted_share_wants_encryption() -> None:
     client = Client()
     client.negotiate(0x0311)
