@@ -12,7 +12,7 @@ from typing import Any
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "bench"))
 
-from client import BenchClient
+from client import BenchClient, BenchError
 from server import KsmbdServer
 
 from ksmbd.smb.header import HEADROOM
@@ -36,8 +36,11 @@ class ConnectionEnded(Exception):
 class RawClient(BenchClient):
     """Logged on, unsigned and in the clear, connected to the server's first share; a context manager."""
 
-    def __init__(self, server: KsmbdServer, share: str | None = None, **options: Any) -> None:
-        super().__init__("127.0.0.1", server.port, server.user, server.password, **options)
+    def __init__(
+        self, server: KsmbdServer, share: str | None = None, *, user: str | None = None, **options: Any
+    ) -> None:
+        name = user if user is not None else server.user
+        super().__init__("127.0.0.1", server.port, name, server.users[name], **options)
         self.notices: list[bytes] = []
         self.tree(share if share is not None else next(iter(server.shares)))
         self.want_credits(64)
@@ -120,3 +123,6 @@ class RawClient(BenchClient):
 def status_of(message: bytes) -> int:
     """The Status field of a response."""
     return int(struct.unpack_from("<I", message, 8)[0])
+
+
+__all__ = ["BenchError", "ConnectionEnded", "RawClient", "status_of"]
