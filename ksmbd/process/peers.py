@@ -54,6 +54,10 @@ class Kind(IntEnum):
     """Worker to forker: it has cleaned up after a dead worker (`DIED`, as received)."""
     LEAVE_TERMINAL = 7
     """Forker to workers: the server has detached."""
+    END_SESSION = 8
+    """Worker to worker: end a session of yours, whose client has logged on here (ksmbd.process.previous_sessions)."""
+    SESSION_ENDED = 9
+    """The answer to it."""
 
 
 DIED: Final = struct.Struct("<HQ?")

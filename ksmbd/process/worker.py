@@ -26,9 +26,11 @@ from ksmbd.process import privileges
 from ksmbd.process.admission import SharedAdmission
 from ksmbd.process.affinity import Affinity
 from ksmbd.process.context import WorkerContext, WorkerLife, watch_signals
+from ksmbd.process.interfaces import network_interfaces
 from ksmbd.process.listing import rows
-from ksmbd.process.opens import FIRST_WORKER, oplock_settings, open_state, open_store
+from ksmbd.process.opens import FIRST_WORKER, open_state, open_store, oplock_settings
 from ksmbd.process.peers import Kind
+from ksmbd.process.previous_sessions import PreviousSessions
 from ksmbd.smb.connection import Connection
 from ksmbd.smb.constants import DIALECT_202, DIALECT_210, DIALECT_300, DIALECT_302, DIALECT_311
 from ksmbd.smb.model import Server, ServerSettings
@@ -88,6 +90,7 @@ def server_settings(settings: EngineSettings, worker: int) -> ServerSettings:
         worker=worker,
         first_id=(int(time.time()) & 0xFFFFFFFF) << 16,
         server_guid=server_guid(settings.sub_auth),
+        interfaces=network_interfaces(settings.interfaces),
     )
 
 
@@ -162,6 +165,7 @@ class Worker:
             self.daemon,
             loop,
         )
+        self.server.end_elsewhere = PreviousSessions(self.server, life.peers).end
         table.on_break = partial(send_break, self.server)
         table.on_purge = partial(purge_open, self.server)
         if settings.workers < 2:

@@ -62,8 +62,8 @@ class ServerSettings:
     first_id: int = 0
     """Where the counter of ids begins: above those of persistent opens that an earlier server left."""
     server_guid: bytes = bytes(16)
-    interfaces: Callable[[], list[NetworkInterface]] = field(default=list)
-    """Asks the kernel for the addresses of FSCTL_QUERY_NETWORK_INTERFACE_INFO."""
+    interfaces: Callable[[str], list[NetworkInterface]] = lambda local: []
+    """Asks for the addresses of FSCTL_QUERY_NETWORK_INTERFACE_INFO, for a client that came in at this one."""
 
 
 @dataclass(slots=True)
@@ -103,7 +103,9 @@ class Server:
         """GlobalOpenTable, by the persistent half of the FileId."""
         self.connections: set[Connection] = set()
         self._next_id = settings.first_id
-        self._next_session = 0
+        self._next_session = int.from_bytes(security.random(3), "little")
+        self.end_elsewhere: Callable[[int, Identity], Future[None]] = lambda session_id, identity: Future.of(None)
+        """Ends a previous session that lives in another worker (ksmbd.smb.previous_session)."""
 
     def new_id(self) -> int:
         """A 64-bit id that no other worker hands out: the worker's index, then a counter.
@@ -111,6 +113,11 @@ class Server:
         Not secret (MS-SMB2 asks for uniqueness alone); never 0 nor all ones."""
         self._next_id += 1
         return (self.settings.worker & 0xFFFF) << 48 | self._next_id
+
+    @staticmethod
+    def worker_of_session(session_id: int) -> int:
+        """The index of the worker that made a SessionId."""
+        return session_id >> 24 & 0xFF
 
     def new_session_id(self) -> int:
         """A SessionId that no other worker hands out and no live session here has. It fits 32 bits: there are clients

@@ -6,10 +6,10 @@ from struct import Struct
 from typing import Final
 
 from ksmbd.smb import constants as c
-from ksmbd.smb import open_life
 from ksmbd.smb.header import HEADER_SIZE
 from ksmbd.smb.model import Channel, Session
 from ksmbd.smb.ports import Identity
+from ksmbd.smb.previous_session import end_previous_session
 from ksmbd.smb.request import Reply, Request
 from ksmbd.smb.session_life import Exchange, delete_session
 from ksmbd.smb.session_state import SessionInput, SessionState, next_state
@@ -72,7 +72,9 @@ async def handle(request: Request) -> Reply:
         if exchange.binding:
             _bind(request, exchange, step.identity)
         elif session.state is SessionState.IN_PROGRESS:
-            _establish(request, exchange, step.identity, security_mode, previous)
+            _establish(request, exchange, step.identity, security_mode)
+            if previous and previous != session.session_id:
+                await end_previous_session(request.server, previous, step.identity)
         else:
             _reauthenticate(request, session, step.identity)
     except NtStatusError as error:
@@ -219,10 +221,8 @@ def _check_binding_signature(request: Request, session: Session) -> None:
 # ----------------------------------------------------------------------------------------------- how an exchange ends
 
 
-def _establish(
-    request: Request, exchange: Exchange, identity: Identity, security_mode: int, previous: int
-) -> None:
-    """MS-SMB2 3.3.5.5.3: keys, signing, encryption; the client's previous session goes."""
+def _establish(request: Request, exchange: Exchange, identity: Identity, security_mode: int) -> None:
+    """MS-SMB2 3.3.5.5.3: keys, signing, encryption."""
     connection = request.connection
     server = request.server
     settings = server.settings
@@ -253,25 +253,6 @@ def _establish(
     # 3.3.4.1.1: the final reply of a log-on with a key is signed, whatever was agreed
     request.sign_reply = not guest
     connection.raise_frame_limit()
-    if previous and previous != session.session_id:
-        _end_previous(request, session, previous)
-
-
-def _end_previous(request: Request, session: Session, previous: int) -> None:
-    """PreviousSessionId (3.3.5.5.3): the same user's session before a reconnect; its durable opens are kept."""
-    old = request.server.sessions.get(previous)
-    if old is None or old.identity is None or session.identity is None:
-        return
-    if (old.identity.account.lower(), old.identity.uid) != (session.identity.account.lower(), session.identity.uid):
-        return
-    channels = list(old.channels)
-    for open_ in list(old.opens.values()):
-        open_life.disconnect_open(open_)
-    delete_session(old)
-    for connection in channels:
-        for waiting in list(connection.pending.values()):
-            if waiting.session_ is old:
-                waiting.cancel()
 
 
 def _reauthenticate(request: Request, session: Session, identity: Identity) -> None:

@@ -336,6 +336,27 @@ def test_a_previous_session_of_another_user_stays() -> None:
     assert first.session_id in first.server.sessions
 
 
+def test_a_previous_session_of_another_worker_ends_before_the_answer() -> None:
+    client = Client()
+    asked: list[tuple[int, str]] = []
+    gone: Future[None] = Future()
+
+    def elsewhere(session_id: int, identity: Any) -> Future[None]:
+        asked.append((session_id, identity.account))
+        return gone
+
+    client.server.end_elsewhere = elsewhere
+    client.negotiate(0x0311)
+    client.session_id = client.setup(b"hello").header.session_id
+    body = pack("<HBBIIHHQ", 25, 0, 1, 0, 0, 88, 5, 0x07000001) + b"proof"
+    assert client.feed(client.element(c.SESSION_SETUP, body)) == []
+    assert asked == [(0x07000001, "alice")]
+    before = len(client.transport.frames)
+    gone.set_result(None)
+    assert len(client.transport.frames) == before + 1
+    assert client.tree().status == 0
+
+
 def test_reauthentication_keeps_the_session_and_a_failed_one_ends_it() -> None:
     client = Client().ready()
     key = client.server.sessions[client.session_id].session_key
