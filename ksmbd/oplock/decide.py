@@ -199,11 +199,13 @@ def remove_open(context: Context, entry: OpenEntry) -> CloseResult:
         if holder.is_lease:
             ended = (holder.client_guid, holder.key)
     locks = context.locks(entry.stream)
-    for lock in locks.of_open(entry.open_id):
-        locks.remove(lock)
-    for waiter in [waiter for waiter in record.waiters if waiter.open_id == entry.open_id]:
-        record.waiters.remove(waiter)
-        context.emit((waiter.worker, waiter.epoch), Failed(waiter.waiter_id, CLOSED_STATUS[waiter.operation]))
+    if locks.count:
+        for lock in locks.of_open(entry.open_id):
+            locks.remove(lock)
+    if record.waiters:
+        for waiter in [waiter for waiter in record.waiters if waiter.open_id == entry.open_id]:
+            record.waiters.remove(waiter)
+            context.emit((waiter.worker, waiter.epoch), Failed(waiter.waiter_id, CLOSED_STATUS[waiter.operation]))
     if entry.delete_on_close:
         record.delete_pending |= {entry.stream}
         if record.opens:
@@ -306,7 +308,8 @@ def grant_open(context: Context, request: Open, own: Holder | None) -> OpenResul
                 entry.stream, entry.client_guid, b"", entry.open_id, state, False, 0, 0, 0, 0, 0, b"", 0.0
             )
     kept = durable.granted(request.durable, state, entry.is_directory, settings)
-    entry = entry._replace(durable=kept.version, persistent=kept.persistent, timeout=kept.timeout)
+    if kept.version or kept.persistent:
+        entry = entry._replace(durable=kept.version, persistent=kept.persistent, timeout=kept.timeout)
     record.opens[entry.open_id] = entry
     if entry.delete_on_close:
         break_others(context, entry.stream, entry, H)
@@ -712,8 +715,11 @@ def decide(
             result = AT_ONCE[kind](context, request)
     except Refused as refused:
         status = refused.status
-    retry_waiters(context)
-    overlays = {stream: overlay for stream, overlay in context.overlays.items() if overlay.changed}
+    if context.record.waiters:
+        retry_waiters(context)
+    overlays = context.overlays
+    if overlays:
+        overlays = {stream: overlay for stream, overlay in overlays.items() if overlay.changed}
     return Decision(
         context.record, result, status, context.actions, context.doorbells, overlays, context.deadline
     )

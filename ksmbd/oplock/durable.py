@@ -30,16 +30,19 @@ class Kept(NamedTuple):
     """Milliseconds."""
 
 
+NOT_KEPT: Final = Kept()
+
+
 def granted(
     request: tuple[int, int, bool] | None, state: int, is_directory: bool, settings: OplockSettings
 ) -> Kept:
     """MS-SMB2 3.3.5.9.6 and 3.3.5.9.10: durable needs a batch oplock or a lease with H; persistent needs nothing more
     than the share, which the protocol has checked. `state` is the caching that was granted."""
     if request is None or is_directory or not settings.durable:
-        return Kept()
+        return NOT_KEPT
     version, timeout, persistent = request
     if not persistent and not state & H:
-        return Kept()
+        return NOT_KEPT
     if version == 1:
         return Kept(1, False, settings.durable_v1_timeout)
     return Kept(version, persistent, min(timeout or settings.durable_v2_default, settings.durable_v2_maximum))

@@ -2,6 +2,7 @@
 """What a client may call a file: MS-FSCC 2.1.5 (path names and streams), MS-SMB2 3.3.5.9, MS-FSA 2.1.5.1."""
 from __future__ import annotations
 
+import re
 from typing import Final, NamedTuple
 
 from ksmbd.smb.status import (
@@ -25,6 +26,11 @@ _CONTROL: Final = frozenset(map(chr, range(0x20)))
 _ILLEGAL: Final = frozenset('"*/:<>?|') | _CONTROL
 # A POSIX open takes every byte that Linux takes, apart from the separator and the end of a string.
 _ILLEGAL_POSIX: Final = frozenset("/\0")
+
+
+# Most names are made of such components; none of the rules below can apply to them.
+_PLAIN_COMPONENT: Final = r"[A-Za-z0-9_][A-Za-z0-9_ .-]{0,254}"
+_PLAIN: Final = re.compile(rf"{_PLAIN_COMPONENT}(?:\\{_PLAIN_COMPONENT})*")
 
 
 class Name(NamedTuple):
@@ -55,10 +61,7 @@ def parse_name(name: str, posix: bool = False) -> Name:
         return Name("")
     if name[0] == "\\":
         raise NtStatusError(STATUS_INVALID_PARAMETER, "leading separator")
-    if name.isascii() and name.isalnum():
-        # Most names are plain; none of the rules below but the length can apply to them.
-        if len(name) > MAX_COMPONENT:
-            raise NtStatusError(STATUS_OBJECT_NAME_INVALID, "component too long")
+    if _PLAIN.fullmatch(name) and len(name) <= MAX_PATH:
         return Name(name)
     if _units(name) > MAX_PATH:
         raise NtStatusError(STATUS_OBJECT_NAME_INVALID, "path too long")

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 class CreateState(Enum):
     """What there is so far."""
 
+    # By identity, as they compare: Enum's own hash is a call into Python, and every CREATE makes ten of them.
+    __hash__ = object.__hash__
+
     DECODED = "the request is understood"
     OPENED = "the file is open, perhaps made, not emptied"
     GRANTED = "the open is in the open table"
@@ -49,6 +52,9 @@ class CreateState(Enum):
 
 class CreateInput(Enum):
     """What moves a CREATE on."""
+
+    # By identity, as they compare: Enum's own hash is a call into Python, and every CREATE makes ten of them.
+    __hash__ = object.__hash__
 
     OPENED = "Volume.create returned a file"
     GRANTED = "OpenTable.open granted the open"

@@ -78,7 +78,7 @@ class LocalFile:
     """Implements the port File for files and directories; ksmbd/vfs/streams.py has the one for named streams."""
 
     __slots__ = (
-        "__weakref__", "_archived", "_entry_key", "_sticky_access", "_sticky_write", "created", "fd", "granted_access",
+        "__weakref__", "_archived", "_entry_key", "_parent_key", "_sticky_access", "_sticky_write", "created", "fd", "granted_access",
         "is_directory", "key", "kind", "local_volume", "names", "path", "path_only", "posix", "stream",
     )  # fmt: skip
 
@@ -110,6 +110,8 @@ class LocalFile:
         self.created = created
         self._entry_key = entry_key
         """(device, inode) of the entry itself: of the link, where a link was followed."""
+        self._parent_key: FileKey | None = None
+        """(device, inode) of the directory it was opened in; None: to be looked up."""
         self._archived = created
         self._sticky_write: tuple[int, int] | None = None
         """The write time that implicit updates of this open must not change."""
@@ -318,14 +320,19 @@ class LocalFile:
 
     def moved(self, disk_names: tuple[bytes, ...]) -> None:
         """It is somewhere else now."""
+        self._parent_key = None
         self.names = disk_names
         self.path = "\\".join(names.to_client(name, self.posix) for name in disk_names)
 
+    def opened_in(self, directory: FileKey) -> None:
+        """The directory that this open was made in."""
+        self._parent_key = directory
+
     @property
     def parent_key(self) -> FileKey | None:
-        """See the port; None too for what is gone."""
-        if not self.names:
-            return None
+        """See the port; None too for what was gone when it was looked up."""
+        if self._parent_key is not None or not self.names:
+            return self._parent_key
         self._begin()
         try:
             directory, _ = self.entry()

@@ -202,19 +202,31 @@ class LocalVolume:
         parent, spelled = self.resolver.parent(components[:-1], posix)
         try:
             for _ in range(_RETRIES):
-                disk, stat = self.resolver.find(parent, components[-1], posix)
-                last = components[-1] if disk == names.to_disk(components[-1], posix) else names.to_client(disk)
-                path = "\\".join((*spelled, last))
-                disk_names = (*(names.to_disk(name, posix) for name in spelled), disk)
+                wanted = components[-1]
+                disk, stat = self.resolver.find(parent, wanted, posix)
+                last = wanted if disk == names.to_disk(wanted, posix) else names.to_client(disk)
+                path = "\\".join((*spelled, last)) if spelled else last
+                disk_names = (*[names.to_disk(name, posix) for name in spelled], disk)
                 try:
                     if stat is not None:
-                        return self._existing(intent, parent, disk, stat, disk_names, path, posix)
-                    return self._new(intent, parent, disk, disk_names, path, posix)
+                        result = self._existing(intent, parent, disk, stat, disk_names, path, posix)
+                    else:
+                        result = self._new(intent, parent, disk, disk_names, path, posix)
                 except _Raced:
                     continue
+                if isinstance(result.file, LocalFile):
+                    result.file.opened_in(self._key_of(parent))
+                return result
             raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "keeps changing")
         finally:
             self.resolver.release(parent)
+
+    def _key_of(self, directory: int) -> FileKey:
+        if directory == self.resolver.root:
+            return self.root_key
+        with os_errors:
+            stat = stat_fd(directory)
+        return stat.dev, stat.ino
 
     def _existing(
         self, intent: CreateIntent, parent: int, disk: bytes, stat: Stat, disk_names: tuple[bytes, ...], path: str,
