@@ -71,7 +71,7 @@ def query_network_interface_info(control: Control) -> Output:
     """FSCTL_QUERY_NETWORK_INTERFACE_INFO (MS-SMB2 3.3.5.15.11), SMB 3.x alone: a chain of NETWORK_INTERFACE_INFO."""
     if control.request.connection.dialect < DIALECT_300:
         raise NtStatusError(STATUS_INVALID_DEVICE_REQUEST)
-    interfaces = control.request.server.settings.interfaces()
+    interfaces = control.request.server.settings.interfaces(control.request.connection.transport.local)
     control.need(max(len(interfaces), 1) * _INTERFACE_SIZE)
     out = bytearray(b"".join(map(_interface, interfaces)))
     for index in range(len(interfaces) - 1):

@@ -6,6 +6,8 @@ import os
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
+from ksmbd.kernel import credentials
+from ksmbd.kernel.filesystems import abilities
 from ksmbd.smb.ports import VolumeInfo
 from ksmbd.vfs.attributes import creation_time
 from ksmbd.vfs.dosattrib import NOTHING
@@ -26,6 +28,7 @@ FILE_SUPPORTS_OBJECT_IDS: Final = 0x00010000
 FILE_NAMED_STREAMS: Final = 0x00040000
 FILE_READ_ONLY_VOLUME: Final = 0x00080000
 FILE_SUPPORTS_EXTENDED_ATTRIBUTES: Final = 0x00800000
+FILE_SUPPORTS_BLOCK_REFCOUNTING: Final = 0x08000000
 _SECTOR: Final = 512
 _ST_RDONLY: Final = 1
 
@@ -43,6 +46,14 @@ def volume_info(volume: LocalVolume) -> VolumeInfo:
     )  # fmt: skip
     if options.streams:
         attributes |= FILE_NAMED_STREAMS
+    if options.store_dos_attributes:
+        attributes |= FILE_SUPPORTS_SPARSE_FILES  # the attribute is ours, holes are any file system's
+    with credentials.privileged():  # the user may not be allowed to open the root
+        able = abilities(root)
+    if able.reflinks:
+        attributes |= FILE_SUPPORTS_BLOCK_REFCOUNTING
+    if able.compression:
+        attributes |= FILE_FILE_COMPRESSION
     if found.f_flag & _ST_RDONLY:
         attributes |= FILE_READ_ONLY_VOLUME
     identity = sha256(f"{volume.root_key}:{volume.share.name.lower()}".encode()).digest()

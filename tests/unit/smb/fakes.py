@@ -746,7 +746,7 @@ class Bench:
             server=self.server, dialect=dialect, client_guid=b"G" * 16, client_capabilities=0x7F,
             client_security_mode=1, client_dialects=(0x0202, 0x0210, 0x0300, 0x0302, 0x0311),
             server_capabilities=0x44, server_security_mode=1, supports_multi_credit=dialect != c.DIALECT_202,
-            posix=dialect == c.DIALECT_311,
+            posix=dialect == c.DIALECT_311, transport=SimpleNamespace(local="192.0.2.7", peer="192.0.2.9"),
         )  # fmt: skip
         self.session = Session(1, self.server, dialect, b"G" * 16, SessionState.VALID, self.security.identity)
         self.tree = TreeConnect(1, self.session, ShareConfig("share", "/srv", 0), self.volume, c.FILE_ALL_ACCESS)

@@ -618,7 +618,7 @@ def test_validate_negotiate_without_room_or_on_311() -> None:
 
 def test_network_interfaces(bench: Bench) -> None:
     code = c.FSCTL_QUERY_NETWORK_INTERFACE_INFO
-    bench.server.settings.interfaces = lambda: [
+    bench.server.settings.interfaces = lambda local: [
         NetworkInterface(2, 1, 10_000_000_000, "192.0.2.1"), NetworkInterface(3, 2, 1000, "2001:db8::1"),
     ]  # fmt: skip
     first = struct.pack("<IIIIQ", 152, 2, 1, 0, 10_000_000_000) + b"\x02\0\0\0\xc0\0\x02\x01" + bytes(120)
@@ -626,6 +626,8 @@ def test_network_interfaces(bench: Bench) -> None:
     second += bytes.fromhex("20010db8000000000000000000000001") + bytes(104)
     assert out(bench, None, code, b"", 304) == first + second
     wire.raises(s.STATUS_BUFFER_TOO_SMALL, control, bench, None, code, b"", 303)
+    bench.server.settings.interfaces = lambda local: [NetworkInterface(2, 0, 1000, local)]
+    assert out(bench, None, code, b"", 152)[28:32] == b"\xc0\0\x02\x07", "asked for the address that the client uses"
     wire.raises(s.STATUS_INVALID_DEVICE_REQUEST, control, Bench(c.DIALECT_210), None, code)
 
 

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a mounted file system can do beyond POSIX: shared extents and compression, asked without touching a file."""
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+from typing import Final, NamedTuple
+
+from ksmbd.kernel.syscalls import fail, function
+
+# linux/magic.h, and fs/xfs and fs/bcachefs
+BTRFS_SUPER_MAGIC: Final = 0x9123683E
+XFS_SUPER_MAGIC: Final = 0x58465342
+BCACHEFS_SUPER_MAGIC: Final = 0xCA451A4E
+XFS_IOC_FSGEOMETRY_V1: Final = 0x80705864
+"""_IOR('X', 100, struct xfs_fsop_geom_v1)."""
+_XFS_GEOMETRY_SIZE: Final = 112
+_XFS_FLAGS_OFFSET: Final = 92
+_XFS_REFLINK: Final = 1 << 20
+
+_fstatfs: Final = function("fstatfs", ctypes.c_int, ctypes.c_void_p)
+_STATFS_SIZE: Final = 256
+
+
+class Abilities(NamedTuple):
+    """What the file system of a directory offers."""
+
+    reflinks: bool
+    """FICLONERANGE shares extents."""
+    compression: bool
+    """An inode's flag FS_COMPR_FL makes it compress."""
+
+
+def file_system_type(fd: int) -> int:
+    """f_type of fstatfs(2); works on O_PATH descriptors. Raises OSError."""
+    buffer = ctypes.create_string_buffer(_STATFS_SIZE)
+    if _fstatfs(fd, buffer):
+        raise fail()
+    return int(ctypes.c_ulong.from_buffer(buffer).value) & 0xFFFFFFFF
+
+
+def _xfs_reflinks(directory: int) -> bool:
+    # mkfs.xfs can leave them out, and did before version 5.1.
+    fd = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        geometry = bytearray(_XFS_GEOMETRY_SIZE)
+        fcntl.ioctl(fd, XFS_IOC_FSGEOMETRY_V1, geometry)
+    except OSError as error:
+        if error.errno in (errno.ENOTTY, errno.EINVAL):
+            return False
+        raise
+    finally:
+        os.close(fd)
+    return bool(int.from_bytes(geometry[_XFS_FLAGS_OFFSET : _XFS_FLAGS_OFFSET + 4], "little") & _XFS_REFLINK)
+
+
+def abilities(directory: int) -> Abilities:
+    """Of the file system that holds `directory`, a descriptor (O_PATH will do). Raises OSError."""
+    kind = file_system_type(directory)
+    if kind == XFS_SUPER_MAGIC:
+        return Abilities(_xfs_reflinks(directory), False)
+    if kind in (BTRFS_SUPER_MAGIC, BCACHEFS_SUPER_MAGIC):
+        return Abilities(True, True)
+    return Abilities(False, False)
