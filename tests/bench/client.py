@@ -93,19 +93,19 @@ class BenchClient:
     # ------------------------------------------------------------------------------------------------- frames
 
     def message(
-        self, command: int, body: bytes, charge: int = 1, credits: int = 0, data: bytes = b"",
+        self, command: int, body: bytes, charge: int = 1, wanted: int = 0, data: bytes = b"",
         signer: ClientSigner | None = None,
     ) -> bytearray:
         """One request with room before it for the transport's and the transform header, signed where it is to be.
 
-        `credits` 0 asks for as many as it takes. `signer` signs whatever else holds (a channel's binding).
+        `wanted` credits: 0 asks for as many as it takes. `signer` signs whatever else holds (a channel's binding).
         """
         frame = bytearray(HEADROOM + HEADER_SIZE) + body + data
         if signer is None and not (self.encrypt and self.sealer is not None):
             # 3.1.1 wants a TREE_CONNECT signed or sealed
             signer = self.signer if self.signing is not None or command == c.TREE_CONNECT else None
         SYNC_HEADER.pack_into(
-            frame, HEADROOM, b"\xfeSMB", 64, charge, 0, command, credits or charge,
+            frame, HEADROOM, b"\xfeSMB", 64, charge, 0, command, wanted or charge,
             c.FLAGS_SIGNED if signer is not None else 0, 0, self.message_id, 0xFEFF, self.tree_id, self.session_id,
             bytes(16),
         )
@@ -188,7 +188,7 @@ class BenchClient:
         while True:
             flags = c.SESSION_FLAG_BINDING if binding is not None else 0
             body = pack("<HBBIIHHQ", 25, flags, 1, 0x7F, 0, HEADER_SIZE + 24, len(token), 0) + token
-            frame = self.message(c.SESSION_SETUP, body, credits=512, signer=binding)
+            frame = self.message(c.SESSION_SETUP, body, wanted=512, signer=binding)
             self.socket.sendall(self.wire(frame))
             self._hash = preauth_update(self._hash, bytes(frame[HEADROOM:]))
             reply = self._receive(int.from_bytes(self._receive(4), "big"))
@@ -265,7 +265,8 @@ class BenchClient:
     @staticmethod
     def query_directory_body(file_id: bytes, info_class: int = 37, length: int = 65536, restart: bool = False) -> bytes:
         """QUERY_DIRECTORY of all names; the class 37 is FileIdBothDirectoryInformation."""
-        return pack("<HBBI16sHHI", 33, info_class, 1 if restart else 0, 0, file_id, HEADER_SIZE + 32, 2, length) + b"*\0"
+        fixed = pack("<HBBI16sHHI", 33, info_class, 1 if restart else 0, 0, file_id, HEADER_SIZE + 32, 2, length)
+        return fixed + b"*\0"
 
 
 class BareClient(BenchClient):

@@ -56,7 +56,7 @@ class Plan:
     def __init__(self, depth: int, folder: Path) -> None:
         """`depth`: operations under way at once on each connection. `folder` is where its files go."""
         self._folder = tempfile.TemporaryDirectory(prefix="smbload-", dir=folder)
-        self._blob: BinaryIO = open(Path(self._folder.name, "blob"), "wb", buffering=1 << 20)  # noqa: SIM115
+        self._blob: BinaryIO = open(Path(self._folder.name, "blob"), "wb", buffering=1 << 20)
         self._size = 0
         self._shared: dict[int, tuple[int, bytes]] = {}
         self._depth = depth
@@ -100,7 +100,9 @@ class Plan:
         return known[0]
 
     def run(self, program: Path, spin: bool, timeout: float = 300) -> LoadResult:
-        """Replay; `spin`: smbload never sleeps, it has a CPU of its own. LoadFailed: it did not end well, or an answer was an error."""
+        """Replay; `spin`: smbload never sleeps, it has a CPU of its own.
+
+        LoadFailed: it did not end well, or an answer was an error."""
         self._blob.close()
         plan = Path(self._folder.name, "plan")
         with open(plan, "wb") as file:

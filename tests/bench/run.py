@@ -4,8 +4,8 @@
     make bench [BENCH_ROUNDS=5] [BENCH_SCALE=1] [BENCH_FOLDER=/dev/shm] [BENCH_WORKERS=0] [BENCH_ONLY=REGEX]
 
 The table goes to stdout, progress to stderr, the figures to bench.json. Rounds are paired: in each both servers run the
-workload one after the other, the first one alternating. `ratio` is the median of the rounds' ratios, turned so that more
-than 1 is better for ksmbd; `cpu_ratio` likewise is Samba's processor time for the same work, divided by ours.
+workload one after the other, the first one alternating. `ratio` is the median of the rounds' ratios, turned so that
+more than 1 is better for ksmbd; `cpu_ratio` likewise is Samba's processor time for the same work, divided by ours.
 """
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
                 )
             limits.append(row)
             say(f"{time.monotonic() - begun:5.0f} s  " + _line(row))
-    if wanted.search("idle-memory"):
+    if any(wanted.search(f"idle-memory-{count}") for count in sizes.idle):
         results = {}
         for server in make_servers(folder, share, options.servers, options.workers):
             with running([server]):
@@ -253,7 +253,8 @@ def table(result: dict[str, Any], markdown: bool = False) -> str:
         lines.append([
             row["name"], row["unit"], _figure(row.get("ksmbd", row.get("limit"))), _figure(row.get("samba")),
             _figure(row["ratio"]), _figure(target), row["cpu_unit"],
-            _figure(row.get("ksmbd_cpu", row.get("limit_cpu"))), _figure(row.get("samba_cpu")), _figure(row["cpu_ratio"]),
+            _figure(row.get("ksmbd_cpu", row.get("limit_cpu"))), _figure(row.get("samba_cpu")),
+            _figure(row["cpu_ratio"]),
         ])
     machine_ = result["machine"]
     about = (
@@ -281,11 +282,11 @@ def main() -> int:
     parser.add_argument("--scale", type=float, default=float(os.environ.get("BENCH_SCALE") or 1))
     parser.add_argument("--folder", default=os.environ.get("BENCH_FOLDER") or "/dev/shm")
     parser.add_argument("--workers", type=int, default=int(os.environ.get("BENCH_WORKERS") or 0))
-    parser.add_argument("--only", default=os.environ.get("BENCH_ONLY") or "", help="names of workloads, as an expression")
+    parser.add_argument("--only", default=os.environ.get("BENCH_ONLY") or "", help="an expression for workloads' names")
     parser.add_argument("--servers", type=lambda text: text.split(","), default=["ksmbd", "samba"])
     parser.add_argument("--output", type=Path, default=TOP / "bench.json", help="where the figures go")
     parser.add_argument("--json", action="store_true", help="print the figures instead of the table")
-    parser.add_argument("--markdown", type=Path, help="print the table of such a file as README has it, measure nothing")
+    parser.add_argument("--markdown", type=Path, help="measure nothing: print such a file as README has it")
     options = parser.parse_args()
     if options.markdown:
         print(table(json.loads(options.markdown.read_text()), markdown=True))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The workloads: each logs on to a server, has smbload replay its requests, and gives a figure and the CPU behind it."""
+"""The workloads: each logs on to a server, has smbload replay requests, gives a figure and the CPU behind it."""
 from __future__ import annotations
 
 import os
@@ -347,13 +347,13 @@ def small_files(server: Server, place: Place) -> Measured:
     load = Load(server, place, 1)
     load.add(client, [
         [
-            Step(c.CREATE, client.create_body(f"small\\new-{number:05}", _WRITE_ACCESS, c.FILE_CREATE), saves=True),
+            Step(c.CREATE, client.create_body(name, _WRITE_ACCESS, c.FILE_CREATE), saves=True),
             Step(c.WRITE, client.write_body(bytes(16), 0, 4096), 1, data, patch=FILE_ID_AT_16),
             Step(c.CLOSE, client.close_body(), patch=FILE_ID_AT_8),
-            Step(c.CREATE, client.create_body(f"small\\new-{number:05}", _DELETE_ACCESS, c.FILE_OPEN, 0x1040), saves=True),
+            Step(c.CREATE, client.create_body(name, _DELETE_ACCESS, c.FILE_OPEN, 0x1040), saves=True),
             Step(c.CLOSE, client.close_body(), patch=FILE_ID_AT_8),
         ]
-        for number in range(count)
+        for name in (f"small\\new-{number:05}" for number in range(count))
     ])
     seconds, cpu, _ = load.run()
     assert not os.listdir(place.share / "small"), "files were not deleted"
