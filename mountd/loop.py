@@ -54,7 +54,7 @@ class Loop:
         return timer
 
     def on_signals(self, calls: dict[signal.Signals, Call], ignored: Iterable[signal.Signals] = ()) -> None:
-        """Call in the loop when a signal has come."""
+        """Call in the loop when a signal has come, one that was blocked until now too."""
         for number, call in calls.items():
             self._signals[number] = call
             signal.signal(number, lambda *_: None)
@@ -62,6 +62,7 @@ class Loop:
         for number in ignored:
             signal.signal(number, signal.SIG_IGN)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, calls)
 
     def run(self) -> None:
         """Until `stop`."""

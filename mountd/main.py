@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 
@@ -15,7 +16,7 @@ from mountd.commandline import HELP, RUNDIR, VERBOSE, VERSION, Command, Option, 
 from mountd.engine import COMMAND
 from mountd.lock import AlreadyRunning, LockFile
 from mountd.rundir import RunDirectory
-from mountd.server import Options, Server, StartProblem
+from mountd.server import SIGNALS, Options, Server, StartProblem
 
 TITLE = "ksmbd.mountd"
 
@@ -82,10 +83,13 @@ def _serve(
         for line in problem.splitlines():
             print(f"{MOUNTD.name}: {line}", file=sys.stderr)
         on_ready(problem)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         return 1
 
     setproctitle.setproctitle(TITLE)
     log.set_process(TITLE)
+    # Whoever finds the process id in the lock file may send these at once: they wait for Server.run
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         os.makedirs(options.rundir.path, mode=0o755, exist_ok=True)
         lock = LockFile(options.rundir.lock)

@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from ksmbd import log
 from ksmbd.ipc.constants import Event, GlobalFlag
@@ -23,6 +24,10 @@ from mountd.files import FileProblem
 from mountd.loop import Loop
 from mountd.rundir import RunDirectory
 from mountd.sharing import global_options
+
+
+SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+"""What `Server.run` handles."""
 
 
 @dataclass(frozen=True)
@@ -152,13 +157,8 @@ class Server:
 
     def run(self) -> int:
         """Start the engine and serve; the exit status. In the main thread."""
-        calls: dict[signal.Signals, Callable[[], None]] = {
-            signal.SIGTERM: self.stop,
-            signal.SIGINT: self.stop,
-            signal.SIGHUP: self.reload,
-            signal.SIGUSR1: self._list,
-        }
-        self.loop.on_signals(calls, ignored=(signal.SIGPIPE, signal.SIGUSR2))
+        calls = (self.stop, self.stop, self.reload, self._list)
+        self.loop.on_signals(dict(zip(SIGNALS, calls, strict=True)), ignored=(signal.SIGPIPE, signal.SIGUSR2))
         if self.options.verbose:
             log.info(f"configuration {self.options.config}, {len(self.desk.configuration.shares)} shares")
             log.info(f"users {self.options.pwddb}, {len(self.desk.accounts)} of them")

@@ -106,6 +106,24 @@ def test_reload(site: Site) -> None:
         assert daemon.stop() == 0
 
 
+def test_a_reload_as_soon_as_there_is_a_process_id(site: Site) -> None:
+    text = site.config.read_bytes()
+    site.config.unlink()
+    os.mkfifo(site.config)
+    with site.mountd() as daemon:
+        reading = os.open(site.config, os.O_WRONLY)  # returns once mountd reads it, with its lock taken
+        assert site.lock.read_text() == f"{daemon.pid}\n"
+        os.kill(daemon.pid, signal.SIGHUP)
+        other = site.folder / "other.conf"
+        other.write_bytes(text)
+        other.rename(site.config)
+        os.write(reading, text)
+        os.close(reading)
+        daemon.wait_for("configuration and users reloaded")
+        daemon.wait_for(LISTENING)
+        assert daemon.stop() == 0
+
+
 def test_list_through_the_fifo(site: Site) -> None:
     with site.mountd() as daemon:
         daemon.wait_for(LISTENING)
