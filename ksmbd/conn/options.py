@@ -9,9 +9,12 @@ would count against `max ip connections`.
 
 from __future__ import annotations
 
+import fcntl
 import ipaddress
 import os
 import socket
+import sys
+import termios
 from typing import Final
 
 KEEP_IDLE: Final = 60
@@ -22,6 +25,9 @@ USER_TIMEOUT: Final = 120_000
 
 BACKLOG: Final = 1024
 
+_BYTES_ACKED: Final = 120  # in struct tcp_info (linux/tcp.h)
+_TCP_INFO_SIZE: Final = 128
+
 
 def set_connection_options(sock: socket.socket) -> None:
     """NODELAY, keep-alive and the time-out of unacknowledged data."""
@@ -31,6 +37,23 @@ def set_connection_options(sock: socket.socket) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEP_INTERVAL)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEP_COUNT)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT)
+
+
+def acknowledged_bytes(sock: socket.socket) -> int:
+    """Bytes that the peer's TCP has confirmed, over the connection's life (tcpi_bytes_acked); 0 where it is no TCP."""
+    try:
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_SIZE)
+    except OSError:
+        return 0
+    return int.from_bytes(info[_BYTES_ACKED : _BYTES_ACKED + 8], sys.byteorder)
+
+
+def unacknowledged_bytes(sock: socket.socket) -> int:
+    """Bytes in the kernel that the peer's TCP has not confirmed (SIOCOUTQ), 0 where the socket does not tell."""
+    try:
+        return int.from_bytes(fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+    except OSError:
+        return 0
 
 
 def plain_address(host: str) -> str:

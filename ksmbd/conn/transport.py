@@ -24,7 +24,7 @@ from typing import Final, Protocol
 from ksmbd import debug, log
 from ksmbd.conn.framing import POSITIVE_SESSION_RESPONSE, FramingError, Receiver, Scratch
 from ksmbd.conn.loop import Loop, TimerHandle
-from ksmbd.conn.options import address_text
+from ksmbd.conn.options import acknowledged_bytes, address_text, unacknowledged_bytes
 from ksmbd.smb.ports import FileSpan, Frame
 from ksmbd.smb.waiting import Cancelled
 
@@ -256,6 +256,14 @@ class TcpTransport:
         """End the connection now; what waits for the peer is dropped."""
         self._drop_output()
         self.close(reason)
+
+    def delivery_mark(self) -> int:
+        """See the port: what was confirmed, what waits in the kernel for a confirmation, and what waits here."""
+        return acknowledged_bytes(self._sock) + unacknowledged_bytes(self._sock) + self._out_bytes
+
+    def delivered(self, mark: int) -> bool:
+        """See the port."""
+        return not self._closed and acknowledged_bytes(self._sock) >= mark
 
     # --------------------------------------------------------------------------------------------------- receiving
 

@@ -32,7 +32,11 @@ from ksmbd.smb.waiting import Future
 
 if TYPE_CHECKING:
     from ksmbd.smb.connection import Connection
+    from ksmbd.smb.oplock_break import Delivery
     from ksmbd.smb.request import Request
+
+DeliveryKey = tuple[bytes, bytes] | int
+"""Of a break notification: ClientGuid and lease key, or the open's id."""
 
 
 @dataclass(slots=True)
@@ -102,6 +106,8 @@ class Server:
         self.opens: dict[int, Open] = {}
         """GlobalOpenTable, by the persistent half of the FileId."""
         self.connections: set[Connection] = set()
+        self.deliveries: dict[DeliveryKey, Delivery] = {}
+        """Break notifications that may have to go over another channel."""
         self._next_id = settings.first_id
         self._next_session = int.from_bytes(security.random(3), "little")
         self.end_elsewhere: Callable[[int, Identity], Future[None]] = lambda session_id, identity: Future.of(None)

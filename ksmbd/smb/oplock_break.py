@@ -2,6 +2,7 @@
 """OPLOCK_BREAK: notifications (MS-SMB2 2.2.23, 3.3.4.6, 3.3.4.7) and acknowledgements (2.2.24, 3.3.5.22)."""
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
@@ -13,8 +14,8 @@ from ksmbd.smb.constants import (
     OPLOCK_LEVEL_NONE,
 )
 from ksmbd.smb.header import HEADER_SIZE
-from ksmbd.smb.model import Open, Server, Session
-from ksmbd.smb.ports import BreakNotice
+from ksmbd.smb.model import DeliveryKey, Open, Server, Session
+from ksmbd.smb.ports import BreakNotice, Timer
 from ksmbd.smb.request import Reply, Request
 from ksmbd.smb.status import STATUS_INVALID_OPLOCK_PROTOCOL, STATUS_INVALID_PARAMETER, NtStatusError
 
@@ -26,6 +27,9 @@ _LEASE: Final = Struct("<HHI16sIQ")  # StructureSize, Reserved, Flags, LeaseKey,
 # StructureSize, NewEpoch, Flags, LeaseKey, CurrentLeaseState, NewLeaseState, BreakReason, AccessMaskHint, ShareMaskHint
 _LEASE_NOTICE: Final = Struct("<HHI16sIIIII")
 _LEASE_ACK_SIZE: Final = 36
+RETRY_SECONDS: Final = 2.0
+"""Time for a channel's TCP to confirm a notification: above any usual retransmission time, and short enough for many
+channels within the 35 seconds that an acknowledgement may take."""
 
 
 def handle(request: Request) -> Reply:
@@ -42,6 +46,7 @@ def _acknowledge_oplock(request: Request) -> Reply:
     open_ = request.find_open(persistent, volatile)
     if level == OPLOCK_LEVEL_LEASE or open_.ref is None:
         raise NtStatusError(STATUS_INVALID_PARAMETER, "no oplock's acknowledgement")
+    _settle(request.server, open_.persistent_id)
     if level not in (OPLOCK_LEVEL_NONE, OPLOCK_LEVEL_II):
         # Nothing is broken to a level that allows writing: the open keeps no oplock at all.
         open_.oplock_level = request.server.table.acknowledge_oplock(open_.ref, OPLOCK_LEVEL_NONE)
@@ -54,6 +59,7 @@ def _acknowledge_lease(request: Request) -> Reply:
     """MS-SMB2 3.3.5.22.2."""
     _, _, _, key, state, _ = request.reader().unpack(_LEASE)
     session = request.session
+    _settle(request.server, (session.client_guid, key))
     state = request.server.table.acknowledge_lease(session.client_guid, key, state)
     for open_ in session.opens.values():
         if open_.lease is not None and open_.lease.key == key:
@@ -64,31 +70,82 @@ def _acknowledge_lease(request: Request) -> Reply:
 # ---------------------------------------------------------------------------------------------------- notifications
 
 
+@dataclass(slots=True, eq=False)
+class Delivery:
+    """A notification that a client with several channels may not have got yet."""
+
+    notice: BreakNotice
+    tried: set[Connection] = field(default_factory=set)
+    timer: Timer | None = None
+
+    def end(self) -> None:
+        """No further tries."""
+        if self.timer is not None:
+            self.timer.cancel()
+
+
 def send_break(server: Server, notice: BreakNotice) -> bool:
     """Send a notification on a channel of its client: the open's own connection first, then another of its session.
 
     False where none is left: the open table then purges the opens that nobody is there to answer for (3.3.4.6,
-    3.3.4.7)."""
+    3.3.4.7). Where there are several channels, the next one is tried if the client's TCP did not confirm the bytes
+    within `RETRY_SECONDS`, and so on until the acknowledgement comes or the table's patience ends."""
+    _settle(server, _delivery_key(notice))
+    return _send(server, Delivery(notice))
+
+
+def _delivery_key(notice: BreakNotice) -> DeliveryKey:
+    return (notice.client_guid, notice.lease_key) if notice.lease_key else notice.open_ids[0]
+
+
+def _settle(server: Server, key: DeliveryKey) -> None:
+    """The client answered, or there is something newer to tell it."""
+    delivery = server.deliveries.pop(key, None)
+    if delivery is not None:
+        delivery.end()
+
+
+def _send(server: Server, delivery: Delivery) -> bool:
+    notice = delivery.notice
     opens = [open_ for number in notice.open_ids if (open_ := server.opens.get(number)) is not None]
     for open_ in opens:
         session = open_.session
         if session is None:
             continue
-        connection = _channel(open_, session)
+        connection = _channel(open_, session, delivery.tried)
         if connection is None:
             continue
         encrypt = session.encrypt_data or (open_.tree is not None and open_.tree.encrypt_data)
         connection.send_unsolicited(session, OPLOCK_BREAK, _notice_body(open_, notice), encrypt=encrypt)
-        _remember(opens, notice)
+        if not delivery.tried:
+            _remember(opens, notice)
+        delivery.tried.add(connection)
+        if len(session.channels) > 1:
+            _watch(server, delivery, connection, session)
         return True
     return False
 
 
-def _channel(open_: Open, session: Session) -> Connection | None:
+def _watch(server: Server, delivery: Delivery, connection: Connection, session: Session) -> None:
+    """Look after a while whether the bytes arrived; a channel that ended, or does not confirm them, has a successor."""
+    key = _delivery_key(delivery.notice)
+    mark = connection.transport.delivery_mark()
+
+    def look() -> None:
+        if server.deliveries.get(key) is delivery:
+            del server.deliveries[key]
+            if connection not in session.channels or not connection.transport.delivered(mark):
+                _send(server, delivery)
+
+    delivery.timer = server.clock.call_later(RETRY_SECONDS, look)
+    server.deliveries[key] = delivery
+
+
+def _channel(open_: Open, session: Session, tried: set[Connection]) -> Connection | None:
     own = open_.connection
-    if own is not None and own in session.channels:
+    if own is not None and own not in tried and own in session.channels:
         return own
-    return next(iter(session.channels), None)
+    return next((channel for channel in session.channels if channel not in tried), None)
 
 
 def _notice_body(open_: Open, notice: BreakNotice) -> bytes:

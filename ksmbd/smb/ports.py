@@ -736,6 +736,14 @@ class Transport(Protocol):
         """End the connection once what was sent before is out."""
         ...
 
+    def delivery_mark(self) -> int:
+        """The place in the stream behind all that was sent so far, for `delivered`."""
+        ...
+
+    def delivered(self, mark: int) -> bool:
+        """Whether the client's machine confirmed all bytes before `mark`; False too once the connection is closed."""
+        ...
+
     @property
     def peer(self) -> str:
         """The client's address, as text."""

@@ -5,7 +5,16 @@ import socket
 
 import pytest
 
-from ksmbd.conn.options import ANY, BindTarget, bind_targets, listening_text, open_listener, plain_address
+from ksmbd.conn.options import (
+    ANY,
+    BindTarget,
+    acknowledged_bytes,
+    bind_targets,
+    listening_text,
+    open_listener,
+    plain_address,
+    unacknowledged_bytes,
+)
 
 
 def test_everywhere_without_interfaces() -> None:
@@ -45,3 +54,34 @@ def test_accepted_sockets_inherit_the_options() -> None:
                 assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
                 assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
                 assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 120_000
+
+
+def test_bytes_that_the_peer_has_confirmed() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.create_connection(listener.getsockname())
+        server, _ = listener.accept()
+    with client, server:
+        server.setblocking(False)
+        before = acknowledged_bytes(server)
+        sent = 0
+        try:
+            while True:  # until the client's window and our buffer are full
+                sent += server.send(bytes(65536))
+        except BlockingIOError:
+            pass
+        assert unacknowledged_bytes(server) > 0
+        assert acknowledged_bytes(server) + unacknowledged_bytes(server) == before + sent
+        left = sent
+        while left:
+            left -= len(client.recv(1 << 20))
+        # Sending back carries the last confirmation, so that no delayed one has to be awaited.
+        client.sendall(b"x")
+        server.setblocking(True)
+        assert server.recv(1) == b"x"
+        assert (acknowledged_bytes(server), unacknowledged_bytes(server)) == (before + sent, 0)
+
+
+def test_a_socket_that_is_no_tcp_confirms_nothing() -> None:
+    one, two = socket.socketpair()
+    with one, two:
+        assert acknowledged_bytes(one) == 0

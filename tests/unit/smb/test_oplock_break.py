@@ -15,7 +15,7 @@ from ksmbd.smb import oplock_break
 from ksmbd.smb import status as s
 from ksmbd.smb.model import Channel, Open
 from ksmbd.smb.open_life import disconnect_open
-from ksmbd.smb.oplock_break import send_break
+from ksmbd.smb.oplock_break import RETRY_SECONDS, send_break
 from ksmbd.smb.ports import BreakNotice, LeaseGrant
 from ksmbd.smb.status import NtStatusError
 
@@ -24,10 +24,19 @@ GUID = b"G" * 16
 
 
 class Line:
-    """A connection that records what is sent on it."""
+    """A connection that records what is sent on it, and its own transport."""
 
     def __init__(self) -> None:
         self.sent: list[tuple[Any, ...]] = []
+        self.transport = self
+        self.confirms = True
+
+    def delivery_mark(self) -> int:
+        return len(self.sent)
+
+    def delivered(self, mark: int) -> bool:
+        assert mark == len(self.sent)
+        return self.confirms
 
     def send_unsolicited(self, session: Any, command: int, body: bytes, encrypt: bool = False) -> None:
         self.sent.append((session, command, body, encrypt))
@@ -105,6 +114,82 @@ def test_nobody_is_there() -> None:
     assert not send_break(made.server, oplock(open_))
     assert not send_break(made.server, BreakNotice(GUID, 1, (123456,), 0))
     assert not line.sent
+
+
+def channels(made: Bench, first: Any, count: int) -> list[Any]:
+    """`count` channels of the session, the first of which is there already."""
+    lines = [first, *(Line() for _ in range(count - 1))]
+    for line in lines[1:]:
+        made.session.channels[line] = Channel(line)
+    return lines
+
+
+def counts(lines: list[Any]) -> list[int]:
+    return [len(line.sent) for line in lines]
+
+
+@pytest.mark.parametrize("make", [oplock, lease])
+def test_a_channel_that_does_not_confirm_has_a_successor(make: Any) -> None:
+    """MS-SMB2 3.3.4.6, 3.3.4.7: alternate channels until one takes it, each once."""
+    made, open_, first = bench()
+    lines = channels(made, first, 3)
+    first.confirms = lines[1].confirms = False
+    notice = make(open_)
+    assert send_break(made.server, notice)
+    assert counts(lines) == [1, 0, 0]
+    made.clock.advance(RETRY_SECONDS)
+    assert counts(lines) == [1, 1, 0]
+    made.clock.advance(RETRY_SECONDS)
+    assert counts(lines) == [1, 1, 1] and lines[2].sent == first.sent
+    lines[2].confirms = False
+    made.clock.advance(10 * RETRY_SECONDS)
+    assert counts(lines) == [1, 1, 1], "no channel is tried twice"
+    assert not made.server.deliveries
+
+
+def test_a_channel_that_confirms_needs_none() -> None:
+    made, open_, first = bench()
+    lines = channels(made, first, 2)
+    assert send_break(made.server, oplock(open_))
+    made.clock.advance(10 * RETRY_SECONDS)
+    assert counts(lines) == [1, 0]
+
+
+def test_a_channel_that_ends_has_a_successor() -> None:
+    made, open_, first = bench()
+    lines = channels(made, first, 2)
+    assert send_break(made.server, oplock(open_))
+    del made.session.channels[first]
+    made.clock.advance(RETRY_SECONDS)
+    assert counts(lines) == [1, 1]
+
+
+@pytest.mark.parametrize("end", ["acknowledged", "closed", "newer"])
+def test_what_is_settled_is_not_sent_again(end: str) -> None:
+    made, open_, first = bench()
+    lines = channels(made, first, 2)
+    first.confirms = False
+    assert send_break(made.server, oplock(open_))
+    if end == "acknowledged":
+        acknowledge(made, pack("<HBBIQQ", 24, 1, 0, 0, open_.persistent_id, open_.volatile_id))
+    elif end == "closed":
+        del made.server.opens[open_.persistent_id]
+    else:
+        first.confirms = True
+        assert send_break(made.server, oplock(open_, c.OPLOCK_LEVEL_NONE))
+    made.clock.advance(10 * RETRY_SECONDS)
+    assert counts(lines) == [2 if end == "newer" else 1, 0]
+
+
+def test_an_acknowledged_lease_is_settled() -> None:
+    made, open_, first = bench()
+    lines = channels(made, first, 2)
+    first.confirms = False
+    open_.lease = LeaseGrant(KEY, 7, 2, 0, b"", 4)
+    assert send_break(made.server, lease(open_))
+    acknowledge(made, pack("<HHI16sIQ", 36, 0, 0, KEY, 1, 0))
+    made.clock.advance(10 * RETRY_SECONDS)
+    assert counts(lines) == [1, 0]
 
 
 # ------------------------------------------------------------------------------------------------ acknowledgements
