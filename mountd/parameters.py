@@ -278,8 +278,8 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter("tcp port", G, Kind.NUMBER, "445", "The TCP port to listen on; the daemon's option -p goes before it.",
               minimum=1, maximum=65535, synonyms=("smb ports",)),
     Parameter("tune networks", G, Kind.LIST, "",
-              "Socket buffers by client network, set by a BPF program: NETWORK=SEND/RECEIVE, with sizes in bytes or with K "
-              "or M, such as 10.0.0.0/8=4M/1M; one size stands for both. Other clients keep the system's.", ours=True),
+              "Socket buffers by client network, set by a BPF program: NETWORK=SEND/RECEIVE, with sizes in bytes or with "
+              "K or M, such as 10.0.0.0/8=4M/1M; one size stands for both. Other clients keep the system's.", ours=True),
     Parameter("workers", G, Kind.NUMBER, "0",
               "Worker processes; 0 means one for each CPU.", maximum=256, ours=True),
     Parameter("workgroup", G, Kind.STRING, "WORKGROUP", "The workgroup that the server says it is in.", maximum=63),

@@ -25,7 +25,6 @@ from mountd.loop import Loop
 from mountd.rundir import RunDirectory
 from mountd.sharing import global_options
 
-
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 """What `Server.run` handles."""
 
