@@ -27,9 +27,9 @@ _LEASE: Final = Struct("<HHI16sIQ")  # StructureSize, Reserved, Flags, LeaseKey,
 # StructureSize, NewEpoch, Flags, LeaseKey, CurrentLeaseState, NewLeaseState, BreakReason, AccessMaskHint, ShareMaskHint
 _LEASE_NOTICE: Final = Struct("<HHI16sIIIII")
 _LEASE_ACK_SIZE: Final = 36
-RETRY_SECONDS: Final = 2.0
-"""Time for a channel's TCP to confirm a notification: above any usual retransmission time, and short enough for many
-channels within the 35 seconds that an acknowledgement may take."""
+RETRY_SECONDS: Final = 1.2
+"""Time for a channel's TCP to confirm a notification: above any usual retransmission time, and short enough for about
+all channels that a session may have (32) within the 35 seconds that an acknowledgement may take."""
 
 
 def handle(request: Request) -> Reply:
