@@ -93,6 +93,8 @@ class Loop:
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
+        self.now = monotonic()
+        """When this iteration's events came: near enough for what is noted with every turn."""
         self._epoll = select.epoll()
         self._watches: dict[int, _Watch] = {}
         self._timers = Timers()
@@ -211,6 +213,7 @@ class Loop:
             events = self._epoll.poll(timeout, _MAX_EVENTS)
         except InterruptedError:
             events = []
+        self.now = self._monotonic()
         for _ in range(len(self._soon)):  # those added meanwhile wait for the next iteration: events get their turn
             self._run(self._soon.popleft())
         watches = self._watches
@@ -222,12 +225,11 @@ class Loop:
                 self._run(watch.reader)
             if mask & _WRITE and watch.writer is not None:
                 self._run(watch.writer)
-        if self._timers.next_time() is not None:
-            for timer in self._timers.pop_due(self._monotonic()):
-                call = timer.call
-                if call is not None:
-                    timer.call = None
-                    self._run(call)
+        for timer in self._timers.pop_due(self.now):
+            call = timer.call
+            if call is not None:
+                timer.call = None
+                self._run(call)
         while self._end:
             calls, self._end = self._end, []
             for call in calls:

@@ -231,7 +231,7 @@ class TcpTransport:
             return
         data = frame.data if isinstance(frame.data, memoryview) else memoryview(frame.data)
         if not self._out:
-            self.last_progress = self._loop.monotonic()
+            self.last_progress = self._loop.now
         self._out.append(data)
         self._out_bytes += len(data)
         span = frame.span
@@ -268,10 +268,10 @@ class TcpTransport:
     # --------------------------------------------------------------------------------------------------- receiving
 
     def _readable(self) -> None:
-        if self._stream():
+        if self._incoming is not None:
+            self._stream(self._incoming)
             return
         receiver = self._receiver
-        budget = TURN_BYTES
         received = 0
         try:
             while True:
@@ -284,19 +284,20 @@ class TcpTransport:
                     break
                 received += count
                 receiver.advance(count)
-                if self._counters is not None:
-                    self._counters.count(0, count, 0)
-                self._handle()
-                if self._stream() or not receiver.missing or received >= budget or not self._reading:
+                if self._handle(count):
+                    break
+                if not receiver.missing or received >= TURN_BYTES or not self._reading:
                     break
         except OSError as error:
             self._lost(f"receiving failed: {error.strerror}")
         if received:
-            self.last_received = self._loop.monotonic()
+            self.last_received = self._loop.now
 
-    def _handle(self) -> None:
-        """Hand whole frames to the core, then send what is ready."""
+    def _handle(self, received: int) -> bool:
+        """Hand whole frames to the core, then send what is ready. `received`: bytes that have just come. True: the
+        stream goes on with data that goes to a file."""
         receiver = self._receiver
+        core = self.core
         frames = 0
         stopped = False
         self._in_turn = True
@@ -305,12 +306,13 @@ class TcpTransport:
                 if frames >= TURN_FRAMES or self._out_bytes > HIGH_WATER:
                     stopped = True
                     break
-                frame = receiver.next(self.core.max_frame)
+                frame = receiver.next(core.max_frame)
                 if frame is None:
                     self._offer(receiver)
                     break
                 frames += 1
-                self.core.receive(frame)  # which may put another core in its place
+                core.receive(frame)
+                core = self.core  # it may have put another in its place
         except FramingError as error:
             log.peer(f"{self._peer}: {error}; connection closed")
             self.abort(str(error))
@@ -320,13 +322,22 @@ class TcpTransport:
         finally:
             self._in_turn = False
             receiver.park()
-        if frames and self._counters is not None:
-            self._counters.count(frames, 0, 0)
-        self._flush()
+        if self._counters is not None:
+            self._counters.count(frames, received, 0)
+        if self._out:
+            self._flush()
+        if self._incoming is not None:
+            self._stream(self._incoming)
+            return True
         if self._reason is None:
             missing = receiver.missing
-            self._wake_at(missing if missing >= LOWAT_FROM else 1)
-            self._go_on(stopped)
+            if missing >= LOWAT_FROM:
+                self._wake_at(missing)
+            elif self._lowat != 1:
+                self._wake_at(1)
+            if stopped or not self._reading:
+                self._go_on(stopped)
+        return False
 
     def _offer(self, receiver: Receiver) -> None:
         """Ask the core whether the data of a frame that has begun may go past it, from the socket to a file."""
@@ -340,11 +351,8 @@ class TcpTransport:
             self._incoming = incoming
             receiver.divert()
 
-    def _stream(self) -> bool:
-        """Data of a WRITE: from the socket through the pipe into its file, for a turn. False: none is on its way."""
-        incoming = self._incoming
-        if incoming is None:
-            return False
+    def _stream(self, incoming: Incoming) -> None:
+        """Data of a WRITE: from the socket through the pipe into its file, for a turn."""
         received = 0
         try:
             pipe = self._scratch.pipe()
@@ -355,21 +363,21 @@ class TcpTransport:
                     break
                 if count == 0:
                     self.close("the client closed the connection")
-                    return True
+                    return
                 received += count
                 if not incoming.take_pipe(pipe.reader, count):
                     pipe.drain()
         except OSError as error:
             self._lost(f"receiving failed: {error.strerror}")
-            return True
+            return
         finally:
             if received:
-                self.last_received = self._loop.monotonic()
+                self.last_received = self._loop.now
                 if self._counters is not None:
                     self._counters.count(0, received, 0)
         if incoming.left:
             self._wake_at(incoming.left if incoming.left >= LOWAT_FROM else 1)
-            return True
+            return
         self._incoming = None
         self._wake_at(1)
         if self._counters is not None:
@@ -383,7 +391,6 @@ class TcpTransport:
         finally:
             self._in_turn = False
         self._flush()
-        return True
 
     def _wake_at(self, count: int) -> None:
         """Be woken once so many bytes are there: one turn for the rest of a large frame instead of many."""
@@ -407,7 +414,7 @@ class TcpTransport:
     def _continue(self) -> None:
         self._continue_due = False
         if self._reason is None and self._out_bytes <= HIGH_WATER:
-            self._handle()
+            self._handle(0)
 
     def _session_request(self) -> None:
         # RFC 1002 4.3.2, 4.3.3: whatever name was called, it is us.
@@ -458,6 +465,18 @@ class TcpTransport:
         sent = 0
         blocked = False
         try:
+            if len(out) == 1 and not isinstance(out[0], _Span):
+                # One reply, the common case
+                try:
+                    sent = self._sock.send(out[0])
+                except (BlockingIOError, InterruptedError):
+                    blocked = True
+                else:
+                    if sent == len(out[0]):
+                        out.clear()
+                    else:
+                        out[0] = out[0][sent:]
+                        blocked = True
             while out and not blocked:
                 head = out[0]
                 if isinstance(head, _Span):
@@ -470,9 +489,10 @@ class TcpTransport:
             self._lost(f"sending failed: {error.strerror}")
             return
         self._out_sent(sent)
-        self._set_writing(bool(out))
-        if out and self._out_bytes > HIGH_WATER:
-            self._set_reading(False)
+        if out or self._writing:
+            self._set_writing(bool(out))
+            if self._out_bytes > HIGH_WATER:
+                self._set_reading(False)
 
     def _send_buffers(self) -> tuple[int, bool]:
         """Send the buffers up to the next span in one call: (bytes, whether the socket is full)."""
@@ -538,7 +558,7 @@ class TcpTransport:
     def _out_sent(self, count: int) -> None:
         if count:
             self._out_bytes -= count
-            self.last_progress = self._loop.monotonic()
+            self.last_progress = self._loop.now
             if self._counters is not None:
                 self._counters.count(0, 0, count)
 
