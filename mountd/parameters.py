@@ -4,8 +4,10 @@
 The parser (mountd/config.py), ksmbd.addshare's completion and the manual page ksmbd.conf.5 follow this table;
 a test compares it with the settings' fields (mountd/settings.py) and with the manual page.
 Defaults are those of KSMBD's user-space tools 3.5.6; where their manual and code differ (`max connections`,
-`max ip connections`, `smb2 max trans`), the code's value stands here. Samba's defaults, which apply when the file
-is an smb.conf, are given where they differ.
+`max ip connections`), the code's value stands here. Two differ on purpose, and say so: `server min protocol`
+(SMB2_02, which the kernel's server does not speak, for clients that know nothing newer) and `smb2 max trans` (8MB as
+Windows offers; with 1MB there are clients whose listings fail). Samba's defaults, which apply when the file is an
+smb.conf, are given where they differ. `pending`: read and checked, without effect yet.
 """
 
 from __future__ import annotations
@@ -278,8 +280,9 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter("tcp port", G, Kind.NUMBER, "445", "The TCP port to listen on; the daemon's option -p goes before it.",
               minimum=1, maximum=65535, synonyms=("smb ports",)),
     Parameter("tune networks", G, Kind.LIST, "",
-              "Socket buffers by client network, set by a BPF program: NETWORK=SEND/RECEIVE, with sizes in bytes or with "
-              "K or M, such as 10.0.0.0/8=4M/1M; one size stands for both. Other clients keep the system's.", ours=True),
+              "Socket buffers by client network, set by a BPF program: NETWORK=SEND/RECEIVE, with sizes in bytes or "
+              "with K or M, such as 10.0.0.0/8=4M/1M; one size stands for both. Other clients keep the system's.",
+              ours=True),
     Parameter("workers", G, Kind.NUMBER, "0",
               "Worker processes; 0 means one for each CPU.", maximum=256, ours=True),
     Parameter("workgroup", G, Kind.STRING, "WORKGROUP", "The workgroup that the server says it is in.", maximum=63),

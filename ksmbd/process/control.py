@@ -12,6 +12,7 @@ that stays open (so its own writes are no events) and in one write, so that a re
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -123,7 +124,7 @@ class ControlFiles:
         self._loop = loop
         self._stats = stats
         self._on_kill = on_kill
-        folder = os.path.join(rundir, FOLDER)
+        self._folder = folder = os.path.join(rundir, FOLDER)
         os.makedirs(folder, mode=0o755, exist_ok=True)
         self._debug = ControlFile(os.path.join(folder, "debug"), 0o644)
         self._stats_text = ControlFile(os.path.join(folder, "stats"), 0o644)
@@ -143,12 +144,15 @@ class ControlFiles:
         self._features.update("".join(feature.line() + "\n" for feature in features))
 
     def close(self) -> None:
-        """Remove the files."""
+        """Remove the files, and the folders unless somebody has put something there."""
         self._timer.cancel()
         self._loop.remove(self._watch.fileno())
         self._watch.close()
         for file in (self._debug, self._stats_text, self._stats_json, self._kill, self._features):
             file.close()
+        with contextlib.suppress(OSError):
+            os.rmdir(self._folder)
+            os.rmdir(os.path.dirname(self._folder))
 
     def _tick(self) -> None:
         self._timer = self._loop.call_later(STATS_SECONDS, self._tick)

@@ -192,6 +192,7 @@ class Forker:
         self.loop.run()
         self.control.close()
         self.bpf.close()
+        SharedState.remove(self._rundir)
         return self.exit_status
 
     def leave_terminal(self) -> None:

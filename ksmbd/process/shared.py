@@ -7,6 +7,7 @@ and everybody reads: its counters and its epoch. The forker, index 0, has them t
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 from dataclasses import dataclass
@@ -152,6 +153,12 @@ class SharedState:
             os.unlink(temporary)
             raise
         return cls(mapping, workers, fd)
+
+    @staticmethod
+    def remove(rundir: str) -> None:
+        """The server has stopped: nobody opens the file any more."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(rundir, FILE_NAME))
 
     @property
     def workers(self) -> int:

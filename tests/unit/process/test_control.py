@@ -111,7 +111,13 @@ def test_features(desk: Desk) -> None:
 
 def test_files_go_when_it_ends(desk: Desk) -> None:
     desk.files.close()
-    assert os.listdir(desk.folder) == []
+    assert not desk.folder.parent.exists()
+
+
+def test_what_others_have_put_there_stays(desk: Desk) -> None:
+    (desk.folder / "note").touch()
+    desk.files.close()
+    assert os.listdir(desk.folder) == ["note"]
 
 
 def test_a_link_in_place_of_a_file_is_refused(tmp_path: Path) -> None:

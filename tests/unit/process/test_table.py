@@ -112,6 +112,9 @@ def test_shared_state_replaces_an_earlier_servers(tmp_path: Path) -> None:
     assert new.counters[1].read().requests == 0
     assert old.counters[1].read().requests == 7
     assert [entry.name for entry in tmp_path.iterdir()] == ["ksmbd.state"]
+    SharedState.remove(str(tmp_path))
+    SharedState.remove(str(tmp_path))
+    assert not list(tmp_path.iterdir())
 
 
 def test_counters(tmp_path: Path) -> None:
