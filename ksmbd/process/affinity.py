@@ -4,12 +4,16 @@
 A connection's first frame tells whose it is. `Greeter` stands in the core's place until it has come: if another worker
 owns the GUID, the socket goes there with what was received; else the worker claims the GUID and the core takes over.
 It is an optimisation that nothing relies on: whatever cannot be handed over is served here.
+
+A channel goes to its session, though: where a first SESSION_SETUP asks to be bound to a session of another worker (the
+client used another GUID, or the GUID had no place), `Undecided` has the connection go on there, as it was negotiated.
 """
 
 from __future__ import annotations
 
 import os
 import socket
+import struct
 from collections.abc import Callable
 from typing import Final
 
@@ -17,14 +21,17 @@ from ksmbd import debug, log
 from ksmbd.conn.connections import Connections
 from ksmbd.conn.transport import Core, TcpTransport
 from ksmbd.process.bpf_programs import BpfPrograms
+from ksmbd.process.core import WorkerConnection
 from ksmbd.process.peers import MESSAGE_MAX, Kind, Peers
 from ksmbd.process.shared import WorkerCounters
 from ksmbd.process.table import UNPIN, SharedTable
+from ksmbd.smb import handover
 from ksmbd.smb.constants import NEGOTIATE
 from ksmbd.smb.header import HEADER_SIZE, SMB2_PROTOCOL_ID
 from ksmbd.smb.reader import Reader
 from ksmbd.smb.status import WireError
 
+_LENGTH: Final = struct.Struct("<I")
 _COMMAND: Final = 12
 _CLIENT_GUID: Final = HEADER_SIZE + 12
 NO_GUID: Final = bytes(16)
@@ -53,7 +60,7 @@ class Affinity:
         counters: WorkerCounters,
         peers: Peers,
         bpf: BpfPrograms,
-        make_core: Callable[[TcpTransport], Core],
+        make_core: Callable[[TcpTransport], WorkerConnection],
     ) -> None:
         self._bpf = bpf
         self._table = table
@@ -63,10 +70,17 @@ class Affinity:
         self.connections: Connections | None = None
         """Set by the worker: serves what others hand over."""
         self._arriving = False
+        self._negotiated = b""
+        """Of the connection that is arriving, if it was negotiated elsewhere."""
         peers.on(Kind.SOCKET, self._arrived)
+        peers.on(Kind.CHANNEL, self._channel_arrived)
 
     def greet(self, transport: TcpTransport) -> Core:
         """What a new connection begins with."""
+        if self._negotiated:
+            core = self._make_core(transport)
+            handover.resume(core, self._negotiated)
+            return core
         return Greeter(self, transport, self._arriving)
 
     def place(self, transport: TcpTransport, frame: bytearray, arrived: bool) -> bytes | None:
@@ -83,7 +97,15 @@ class Affinity:
             return None
         return NO_GUID
 
-    def core_for(self, transport: TcpTransport) -> Core:
+    def bind_elsewhere(self, transport: TcpTransport, core: WorkerConnection, frame: bytearray) -> bool:
+        """Hand over a connection whose SESSION_SETUP binds it to another worker's session. False: it stays."""
+        owner = core.server.worker_of_session(handover.session_to_bind(frame))
+        if not owner or owner == self._counters.index or transport.waiting_bytes or not handover.can_move(core):
+            return False
+        state = handover.encode(core)
+        return self._send(transport, frame, owner, Kind.CHANNEL, _LENGTH.pack(len(state)) + state)
+
+    def core_for(self, transport: TcpTransport) -> WorkerConnection:
         """The protocol's connection."""
         return self._make_core(transport)
 
@@ -102,10 +124,13 @@ class Affinity:
             self._bpf.pin(address, lesson)
 
     def _hand_over(self, transport: TcpTransport, frame: bytearray, owner: int) -> bool:
-        received = transport.unread(frame)
-        if len(received) > MESSAGE_MAX:
+        return self._send(transport, frame, owner, Kind.SOCKET, b"")
+
+    def _send(self, transport: TcpTransport, frame: bytearray, owner: int, kind: Kind, head: bytes) -> bool:
+        data = head + transport.unread(frame)
+        if len(data) > MESSAGE_MAX:
             return False
-        if not self._peers.deliver(owner, received, Kind.SOCKET, [transport.fileno()]):
+        if not self._peers.deliver(owner, data, kind, [transport.fileno()]):
             return False
         if debug.mask[0] & debug.CONN:
             log.debug(debug.CONN, f"{transport.peer}: handed over to ksmbd/{owner}")
@@ -123,6 +148,15 @@ class Affinity:
             self.connections.adopt(socket.socket(fileno=fds[0]), data)
         finally:
             self._arriving = False
+
+
+    def _channel_arrived(self, sender: int, data: bytes, fds: list[int]) -> None:
+        end = _LENGTH.size + _LENGTH.unpack_from(data)[0]
+        self._negotiated = data[_LENGTH.size : end]
+        try:
+            self._arrived(sender, data[end:], fds)
+        finally:
+            self._negotiated = b""
 
 
 class Greeter:
@@ -151,9 +185,39 @@ class Greeter:
         if guid != NO_GUID:
             peer = self._transport.peer
             self._transport.when_closed(lambda: self._affinity.release(guid, peer))
-        self._transport.core = core
+        self._transport.core = Undecided(self._affinity, self._transport, core)
         core.receive(frame)
 
     def disconnected(self, reason: str) -> None:
         """It ended before it said anything."""
+        self._core.disconnected(reason)
+
+
+class Undecided:
+    """In the core's place until the first SESSION_SETUP has come, which may ask for another worker's session."""
+
+    session_count = 0
+    open_count = 0
+
+    def __init__(self, affinity: Affinity, transport: TcpTransport, core: WorkerConnection) -> None:
+        self._affinity = affinity
+        self._transport = transport
+        self._core = core
+        self.max_frame = core.max_frame
+
+    def begin_write(self, head: memoryview, length: int) -> None:
+        """Nothing is open yet."""
+
+    def receive(self, frame: bytearray) -> None:
+        """A frame before there is a session."""
+        core = self._core
+        if handover.is_session_setup(frame):
+            if self._affinity.bind_elsewhere(self._transport, core, frame):
+                core.disconnected("handed over to the worker of its session")
+                return
+            self._transport.core = core
+        core.receive(frame)
+
+    def disconnected(self, reason: str) -> None:
+        """It ended without a session."""
         self._core.disconnected(reason)

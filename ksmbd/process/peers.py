@@ -58,6 +58,9 @@ class Kind(IntEnum):
     """Worker to worker: end a session of yours, whose client has logged on here (ksmbd.process.previous_sessions)."""
     SESSION_ENDED = 9
     """The answer to it."""
+    CHANNEL = 10
+    """A connection is handed over that is to be bound to a session of the receiver: what was negotiated on it (its
+    length first), and the bytes received."""
 
 
 DIED: Final = struct.Struct("<HQ?")

@@ -26,17 +26,16 @@ from ksmbd.process import privileges
 from ksmbd.process.admission import SharedAdmission
 from ksmbd.process.affinity import Affinity
 from ksmbd.process.context import WorkerContext, WorkerLife, watch_signals
+from ksmbd.process.core import WorkerConnection
 from ksmbd.process.interfaces import network_interfaces
 from ksmbd.process.listing import rows
 from ksmbd.process.opens import FIRST_WORKER, open_state, open_store, oplock_settings
 from ksmbd.process.peers import Kind
 from ksmbd.process.previous_sessions import PreviousSessions
-from ksmbd.smb.connection import Connection
 from ksmbd.smb.constants import DIALECT_202, DIALECT_210, DIALECT_300, DIALECT_302, DIALECT_311
 from ksmbd.smb.model import Server, ServerSettings
 from ksmbd.smb.open_life import purge_open
 from ksmbd.smb.oplock_break import send_break
-from ksmbd.smb.session_state import SessionState
 from ksmbd.vfs.files import LocalFiles
 from ksmbd.vfs.options import VfsSettings
 
