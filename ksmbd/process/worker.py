@@ -49,20 +49,6 @@ DIALECTS: Final = {
 """`server min protocol` and `server max protocol`."""
 
 
-class WorkerConnection(Connection):
-    """The protocol's connection with what a transport asks of it."""
-
-    @property
-    def session_count(self) -> int:
-        """Sessions established here; one that is being set up counts as none."""
-        return sum(1 for session in self.sessions.values() if session.state is not SessionState.IN_PROGRESS)
-
-    @property
-    def open_count(self) -> int:
-        """Opens of the sessions here."""
-        return sum(len(session.opens) for session in self.sessions.values())
-
-
 def server_settings(settings: EngineSettings, worker: int) -> ServerSettings:
     """[global] as the protocol wants it."""
     flags = settings.flags
