@@ -49,10 +49,6 @@ _OPTIONS_UNSUPPORTED: Final = c.FILE_CREATE_TREE_CONNECTION | c.FILE_OPEN_BY_FIL
 _ATTRIBUTES_VALID: Final = 0x00007FB7
 """What a client may set or send back (MS-FSCC 2.6); DEVICE, VOLUME and undefined bits are refused."""
 _SHARE_ACCESS: Final = c.FILE_SHARE_READ | c.FILE_SHARE_WRITE | c.FILE_SHARE_DELETE
-_MODE_OPTIONS: Final = (
-    c.FILE_WRITE_THROUGH | c.FILE_SEQUENTIAL_ONLY | c.FILE_NO_INTERMEDIATE_BUFFERING | c.FILE_DELETE_ON_CLOSE
-)
-"""The CreateOptions that FileModeInformation shows (MS-FSCC 2.4.31)."""
 _OPLOCK_LEVELS: Final = frozenset(
     (c.OPLOCK_LEVEL_II, c.OPLOCK_LEVEL_EXCLUSIVE, c.OPLOCK_LEVEL_BATCH, c.OPLOCK_LEVEL_LEASE)
 )
@@ -287,6 +283,7 @@ def _open_request(request: Request, fields: CreateRequest, creation: Creation, f
         lease,
         _durable(fields.contexts, tree, request),
         file.parent_key,
+        durable.POSIX_OPEN if fields.contexts.posix_mode is not None else b"",
     )
 
 
@@ -306,6 +303,6 @@ def _new_open(request: Request, fields: CreateRequest, creation: Creation, grant
         open_.create_guid = contexts.durable_v2.create_guid
     open_.app_instance_id = contexts.app_instance_id
     open_.is_posix = contexts.posix_mode is not None
-    open_.mode = fields.options & _MODE_OPTIONS
+    open_.mode = fields.options & durable.MODE_OPTIONS
     open_.channel_sequence = request.header.channel_sequence
     return open_

@@ -8,7 +8,15 @@ from typing import Final
 from ksmbd.smb import create_contexts as ctx
 from ksmbd.smb.constants import (
     DIALECT_300,
+    FILE_DELETE_ON_CLOSE,
+    FILE_DIRECTORY_FILE,
+    FILE_NO_INTERMEDIATE_BUFFERING,
+    FILE_NON_DIRECTORY_FILE,
+    FILE_OPEN,
+    FILE_OPEN_REPARSE_POINT,
     FILE_OPENED,
+    FILE_SEQUENTIAL_ONLY,
+    FILE_WRITE_THROUGH,
     FLAGS_REPLAY_OPERATION,
     LEASE_HANDLE_CACHING,
     OPLOCK_LEVEL_BATCH,
@@ -16,13 +24,12 @@ from ksmbd.smb.constants import (
 from ksmbd.smb.create_names import parse_name
 from ksmbd.smb.create_reply import create_reply
 from ksmbd.smb.model import Open
-from ksmbd.smb.ports import DurableReconnect, LeaseRequest, OpenGrant
+from ksmbd.smb.ports import CreateIntent, DurableReconnect, File, LeaseRequest, OpenGrant, OpenRequest
 from ksmbd.smb.request import Reply, Request
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
     STATUS_DUPLICATE_OBJECTID,
     STATUS_FILE_NOT_AVAILABLE,
-    STATUS_INVALID_PARAMETER,
     STATUS_OBJECT_NAME_NOT_FOUND,
     NtStatusError,
 )
@@ -30,7 +37,12 @@ from ksmbd.smb.status import (
 MAX_TIMEOUT: Final = 300_000
 """Milliseconds: the longest that an open waits for its client (MS-SMB2 3.3.5.9.10)."""
 
-_NO_GUID: Final = bytes(16)
+POSIX_OPEN: Final = b"P"
+"""OpenRequest.persistent_state of an open with the POSIX create context."""
+MODE_OPTIONS: Final = (
+    FILE_WRITE_THROUGH | FILE_SEQUENTIAL_ONLY | FILE_NO_INTERMEDIATE_BUFFERING | FILE_DELETE_ON_CLOSE
+)
+"""The CreateOptions that FileModeInformation shows (MS-FSCC 2.4.31)."""
 
 
 def take_grant(open_: Open, grant: OpenGrant) -> None:
@@ -65,29 +77,24 @@ def reconnect(request: Request, wanted: ctx.Reconnect, contexts: ctx.CreateConte
     if contexts.count > allowed:
         raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "other contexts beside the reconnect")
     server, session = request.server, request.session
-    kept = server.opens.get(wanted.persistent_id)
-    if kept is None or kept.session is not None or kept.closed or kept.ref is None or kept.file is None:
-        raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "no such open waits")
-    if not _same_lease(kept, contexts.lease):
-        raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "lease")
-    # An open of the first version has the CreateGuid of zeros, as DHnC has; DH2C with zeros finds it, too.
-    if (wanted.create_guid or _NO_GUID) != (kept.create_guid or _NO_GUID):
-        raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "CreateGuid")
-    name = parse_name(raw_name, kept.is_posix)
-    if kept.lease is not None and name.path.upper() != kept.file.path.upper():
-        raise NtStatusError(STATUS_INVALID_PARAMETER, "the lease is another file's")
+    waiting = server.opens.get(wanted.persistent_id)
+    name = parse_name(raw_name, waiting is not None and waiting.is_posix)
     outcome = server.table.reconnect(
         DurableReconnect(
-            wanted.persistent_id, 2 if kept.create_guid else 1, kept.create_guid, session.client_guid,
-            _account(request),
-            contexts.lease, wanted.persistent, name.path, session.session_id,
+            wanted.persistent_id, 1 if contexts.reconnect_v2 is None else 2, wanted.create_guid, session.client_guid,
+            _account(request), contexts.lease, wanted.persistent, name.path, session.session_id,
         )
     )  # fmt: skip
-    # The kept record stays behind closed, so that who still has it finds nothing to do; its file goes on in a new one.
-    open_ = replace(
-        kept, volatile_id=server.new_id(), session=session, tree=request.tree, connection=request.connection, waits={}
-    )
-    kept.closed = True
+    kept = outcome.handle
+    if kept is not None:
+        # The kept record stays behind closed, so that who has it finds nothing to do; its file goes on in a new one.
+        open_ = replace(
+            kept, volatile_id=server.new_id(), session=session, tree=request.tree, connection=request.connection,
+            waits={},
+        )  # fmt: skip
+        kept.closed = True
+    else:
+        open_ = _open_again(request, outcome.request)
     open_.oplock_level = outcome.grant.oplock_level
     open_.lease = outcome.grant.lease
     take_grant(open_, outcome.grant)
@@ -96,6 +103,44 @@ def reconnect(request: Request, wanted: ctx.Reconnect, contexts: ctx.CreateConte
     request.chain.file_id = (open_.persistent_id, open_.volatile_id)
     request.open = open_
     return create_reply(request, open_, FILE_OPENED, contexts, reconnected=True)
+
+
+def _open_again(request: Request, old: OpenRequest) -> Open:
+    """The Open of a reclaimed open that another worker or an earlier server had: its file is opened again by its name.
+
+    STATUS_OBJECT_NAME_NOT_FOUND where another file has the name now, and what opening it raises; the open then goes on
+    waiting for its client."""
+    server, tree = request.server, request.tree
+    ref = old.ref
+    file: File | None = None
+    try:
+        if tree.volume is None or tree.share.name.lower() != old.share.lower():
+            raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "another share's")
+        is_posix = old.persistent_state == POSIX_OPEN
+        kind = FILE_DIRECTORY_FILE if old.is_directory and not ref.stream else FILE_NON_DIRECTORY_FILE
+        intent = CreateIntent(
+            old.path, ref.stream, old.granted_access, FILE_OPEN, kind | old.options & FILE_OPEN_REPARSE_POINT, 0,
+            tree.read_only, posix_mode=0 if is_posix else None,
+        )  # fmt: skip
+        file = tree.volume.create(intent).file
+        if file.key != ref.file:
+            raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "another file has the name now")
+    except NtStatusError:
+        if file is not None:
+            file.close()
+        if not server.table.disconnect(ref):
+            server.table.close(ref)
+        raise
+    open_ = Open(
+        ref.open_id, server.new_id(), request.session, tree, request.connection, file, old.granted_access, old.options,
+        old.share_access, ref,
+    )  # fmt: skip
+    open_.is_posix = is_posix
+    open_.mode = old.options & MODE_OPTIONS
+    if old.durable is not None:
+        open_.create_guid = old.durable.create_guid
+        open_.app_instance_id = old.durable.app_instance_id
+    return open_
 
 
 def find_replay(request: Request, contexts: ctx.CreateContexts) -> Open | None:
