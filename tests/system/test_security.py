@@ -25,6 +25,8 @@ READ, WRITE, ALL = 0x120089, 0x120116, 0x1F01FF
 DENIED = s.STATUS_ACCESS_DENIED
 PLAIN = {"force user": ""}
 """A share whose files are accessed as whoever logged on."""
+ROOT_IS_CLOSED = not os.stat("/").st_mode & stat.S_IXOTH
+"""As in a root made with mktemp -d: no user gets anywhere by an absolute path, as `wide links` does."""
 
 
 @pytest.fixture(scope="module")
@@ -317,7 +319,7 @@ def content(client: RawClient, name: str) -> bytes | int:
 
 def test_links_inside_the_share(server: KsmbdServer, users: People, outside: Path) -> None:
     links = ("inside-relative", "inside-absolute", "inside-folder\\file")
-    for share in ("follow", "wide"):
+    for share in ("follow",) if ROOT_IS_CLOSED else ("follow", "wide"):
         with RawClient(server, share, user=users.alice) as client:
             for name in links:
                 assert content(client, name) == b"inside", f"{share} {name}"
@@ -327,6 +329,7 @@ def test_links_inside_the_share(server: KsmbdServer, users: People, outside: Pat
         assert content(client, "inner\\file") == b"inside"
 
 
+@pytest.mark.skipif(ROOT_IS_CLOSED, reason="users may not search /")
 def test_wide_links_lead_out_on_purpose(server: KsmbdServer, users: People, outside: Path) -> None:
     with RawClient(server, "wide", user=users.alice) as client:
         for name in ("to-file-absolute", "to-file-relative", "to-folder-absolute\\secret"):

@@ -16,17 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from processes import free_port
 
 TOP = Path(__file__).resolve().parents[2]
 SECONDS = 60
 
 pytestmark = pytest.mark.skipif(shutil.which("smbclient") is None, reason="smbclient is not installed")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass
