@@ -29,6 +29,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from client import BenchError
+from plan import LoadFailed
 from servers import Ksmbd, Limit, Samba, Server, bench_user
 from workloads import Idle, Measured, Place, Sizes, Workload, all_workloads, idle, limit, prepare
 
@@ -173,9 +175,16 @@ def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     load = {"before": os.getloadavg()}
     begun = time.monotonic()
     rows: list[Row] = []
+    failures: dict[str, str] = {}
     with running(servers):
         for workload in workloads:
-            row = measure(workload, servers, place, options.rounds)
+            try:
+                row = measure(workload, servers, place, options.rounds)
+            except (LoadFailed, BenchError, OSError, AssertionError, subprocess.TimeoutExpired) as error:
+                # The other rows are still worth having; the exit status says that one is missing
+                failures[workload.name] = f"{type(error).__name__}: {error}"
+                say(f"{time.monotonic() - begun:5.0f} s  {workload.name:26} FAILED: {failures[workload.name]}")
+                continue
             rows.append(row)
             say(f"{time.monotonic() - begun:5.0f} s  " + _line(row))
     limits = []
@@ -207,6 +216,7 @@ def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "load": {when: [round(one, 2) for one in figures] for when, figures in load.items()},
         "workloads": [row.as_json() for row in rows],
         "limits": [row.as_json() for row in limits],
+        "failures": failures,
     }
 
 
@@ -303,7 +313,9 @@ def main() -> int:
         shutil.rmtree(folder, ignore_errors=True)
     options.output.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result, indent=1) if options.json else table(result))
-    return 0
+    for name, why in result["failures"].items():
+        say(f"{name} failed: {why}")
+    return 1 if result["failures"] else 0
 
 
 if __name__ == "__main__":
