@@ -44,6 +44,7 @@ from ksmbd.oplock.requests import (
     Rename,
     SetDelete,
     TakeLocks,
+    Taken,
     TakeOutbox,
     Unreachable,
     Vacate,
@@ -533,11 +534,12 @@ def forget(context: Context, request: Forget) -> bool:
     return False
 
 
-def moved(context: Context, request: Moved) -> bool:
-    """All opens of the file have a new path."""
+def moved(context: Context, request: Moved) -> tuple[tuple[str, str, int], ...]:
+    """All opens of the file have a new path. The answer is (share, old path, open id) of each."""
+    before = tuple((entry.share, entry.path, entry.open_id) for entry in context.record.opens.values())
     for open_id, entry in context.record.opens.items():
         context.record.opens[open_id] = entry._replace(path=request.path, parent=request.parent or entry.parent)
-    return GRANTED
+    return before
 
 
 def disconnect(context: Context, request: Disconnect) -> bool:
@@ -560,6 +562,8 @@ def reconnect(context: Context, request: Reconnect) -> tuple[OpenEntry, OpenResu
     if status or entry is None:
         raise Refused(status)
     worker, epoch = context.me
+    if (entry.worker, entry.epoch) != context.me:
+        context.emit((entry.worker, entry.epoch), Taken(entry.open_id, entry.stream, entry.share, entry.path))
     entry = entry._replace(
         connected=True, deadline=0.0, worker=worker, epoch=epoch, session_id=request.session_id,
         client_guid=request.client_guid,

@@ -219,7 +219,16 @@ class Purged(NamedTuple):
     client_guid: bytes
 
 
-ACTIONS = (Notify, Done, Failed, Purged)
+class Taken(NamedTuple):
+    """Action: the open was reclaimed through another worker; what is kept of it here is of no use any more."""
+
+    open_id: int
+    stream: str
+    share: str
+    path: str
+
+
+ACTIONS = (Notify, Done, Failed, Purged, Taken)
 
 
 class OpenResult(NamedTuple):

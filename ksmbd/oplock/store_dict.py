@@ -2,7 +2,7 @@
 """The store of one process: dicts. Also the reference for other stores in the tests."""
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections.abc import Callable
 from typing import Any
 
@@ -75,7 +75,10 @@ class DictStore:
 
     def path_add(self, share: str, path: str, file: FileKey, open_id: int) -> None:
         """As Store.path_add."""
-        insort(self._paths, (path_key(share, path), open_id, file))
+        item = (path_key(share, path), open_id, file)
+        index = bisect_left(self._paths, item)
+        if self._paths[index : index + 1] != [item]:
+            self._paths.insert(index, item)
 
     def path_remove(self, share: str, path: str, file: FileKey, open_id: int) -> None:
         """As Store.path_remove."""

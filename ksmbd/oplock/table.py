@@ -37,6 +37,7 @@ from ksmbd.smb.ports import (
     Clock,
     CloseOutcome,
     DurableReconnect,
+    DurableRequest,
     FileKey,
     LeaseGrant,
     LockElement,
@@ -174,6 +175,11 @@ class LocalOpenTable:
             self._notify(file, action)
         elif isinstance(action, requests.Purged):
             self._purged(file, action)
+        elif isinstance(action, requests.Taken):
+            handle = self._handles.pop(action.open_id, None)
+            if handle is not None:
+                ref = OpenRef(file, action.stream, action.open_id)
+                self.on_purge(PurgedOpen(ref, action.share, action.path, CloseOutcome(False), handle))
         else:
             waiting = self._waiting.pop(action.waiter_id, None)
             if waiting is None:
@@ -281,6 +287,7 @@ class LocalOpenTable:
             return _grant(granted)
 
         future = self._start(request.ref.file, waiter_id, ask, finish, lambda: self.close(request.ref))
+        waited = True
         if not future.done and ask.entry.create_guid:
             # A replay finds it while it waits, too (MS-SMB2 3.3.5.9.10).
             key = request.client_guid + ask.entry.create_guid
@@ -410,9 +417,16 @@ class LocalOpenTable:
         return self._in_turn(steps)
 
     def _check_parent(self, entry: OpenEntry) -> None:
-        """Renaming opens the parent directory to add an entry, and shares no deletion (MS-FSA 2.1.5.15.12)."""
+        """Renaming opens the parent directory to add an entry, and shares no deletion (MS-FSA 2.1.5.15.12).
+
+        Only the same client's opens of the parent count: whoever else holds a folder open with DELETE access (Explorer
+        does) shall not keep all others from renaming in it."""
         record = self._store.peek(entry.parent) if entry.parent is not None and not entry.stream else None
-        if record is not None and sharing_violation(record, "", FILE_ADD_FILE, FILE_SHARE_READ | FILE_SHARE_WRITE):
+        if record is None:
+            return
+        own = Record()
+        own.opens = {n: other for n, other in record.opens.items() if other.client_guid == entry.client_guid}
+        if sharing_violation(own, "", FILE_ADD_FILE, FILE_SHARE_READ | FILE_SHARE_WRITE):
             raise NtStatusError(STATUS_SHARING_VIOLATION, "the folder is open, and not to be changed")
 
     def _in_turn(self, steps: list[tuple[FileKey, Callable[[int], Any]]]) -> Future[None]:
@@ -450,12 +464,9 @@ class LocalOpenTable:
 
     def renamed(self, ref: OpenRef, path: str) -> None:
         """See OpenTable.renamed."""
-        record = self._store.peek(ref.file)
-        entries = list(record.opens.values()) if record is not None else []
-        self._run(ref.file, requests.Moved(path, None))
-        for entry in entries:
-            self._store.path_remove(entry.share, entry.path, ref.file, entry.open_id)
-            self._store.path_add(entry.share, path, ref.file, entry.open_id)
+        for share, old, open_id in self._run(ref.file, requests.Moved(path, None)):
+            self._store.path_remove(share, old, ref.file, open_id)
+            self._store.path_add(share, path, ref.file, open_id)
 
     def open_paths_below(self, file: FileKey) -> bool:
         """See OpenTable.open_paths_below."""
@@ -615,5 +626,9 @@ def _request_of(file: FileKey, entry: OpenEntry) -> OpenRequest:
         owner=entry.owner, share=entry.share, path=entry.path, is_directory=entry.is_directory, created=False,
         granted_access=entry.access, share_access=entry.share_access, disposition=0, options=entry.options,
         oplock_level=OPLOCK_LEVEL_NONE, parent=entry.parent, persistent_state=entry.reconnectable_state,
+        durable=DurableRequest(
+            entry.durable, entry.create_guid, entry.timeout, entry.persistent, entry.app_instance_id,
+            entry.app_instance_version,
+        ),
     )  # fmt: skip
 
