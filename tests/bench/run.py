@@ -32,8 +32,10 @@ from typing import Any
 from client import BenchError
 from plan import LoadFailed
 from servers import Ksmbd, Limit, Samba, Server, bench_user
-from workloads import Idle, Measured, Place, Sizes, Workload, all_workloads, idle, limit, prepare
+from workloads import Idle, Measured, Place, Sizes, Workload, all_workloads, check_reading, idle, limit, prepare
 
+SENDFILE = "read-plain-sendfile"
+"""The row where Samba reads synchronously, so that it uses sendfile."""
 HERE = Path(__file__).resolve().parent
 TOP = HERE.parent.parent
 
@@ -172,14 +174,20 @@ def bench(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     wanted = re.compile(options.only)
     workloads = [one for one in all_workloads(shutil.which("smbclient")) if wanted.search(one.name)]
     servers = make_servers(folder, share, options.servers, options.workers)
+    other: list[Server] = []
+    if options.servers == ["ksmbd", "samba"] and any(one.name == SENDFILE for one in workloads):
+        other.append(Samba(folder / "samba-sendfile" / "server", share, aio_read=False))
     load = {"before": os.getloadavg()}
     begun = time.monotonic()
     rows: list[Row] = []
     failures: dict[str, str] = {}
-    with running(servers):
+    with running([*servers, *other]):
+        for server in servers:
+            check_reading(server, place)
         for workload in workloads:
+            pair = [servers[0], *other] if workload.name == SENDFILE and other else servers
             try:
-                row = measure(workload, servers, place, options.rounds)
+                row = measure(workload, pair, place, options.rounds)
             except (LoadFailed, BenchError, OSError, AssertionError, subprocess.TimeoutExpired) as error:
                 # The other rows are still worth having; the exit status says that one is missing
                 failures[workload.name] = f"{type(error).__name__}: {error}"

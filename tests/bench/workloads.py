@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from struct import unpack_from
 
-from client import BareClient, BenchClient
+from client import BareClient, BenchClient, BenchError
 from plan import FILE_ID_AT_8, FILE_ID_AT_16, FILE_ID_AT_24, Plan, Step
 from servers import ADDRESS, SHARE, Server
 
@@ -197,6 +197,21 @@ class Load:
 
 
 # -------------------------------------------------------------------------------------------------------- sequential
+
+
+def check_reading(server: Server, place: Place) -> None:
+    """That what is read is what the file holds, plain and sealed; smbload itself does not look."""
+    with open(place.share / "data", "rb") as file:
+        expected = file.read(MIB)
+    for protection in (PLAIN, SEALED):
+        client = connect(server, protection)
+        client.want_credits(CHARGE)
+        file_id = client.open("data", _READ_ACCESS, c.FILE_OPEN)
+        reply = client.ask(c.READ, client.read_body(file_id, 0, MIB), charge=CHARGE)
+        offset = reply[HEADER_SIZE + 2]
+        if reply[offset:] != expected:
+            raise BenchError(f"{server.name}: other data was read, {protection.name}")
+        client.close_socket()
 
 
 def _parts(total: int, connections: int, interleaved: bool) -> list[list[int]]:
@@ -478,6 +493,9 @@ def all_workloads(smbclient_program: str | None) -> list[Workload]:
                     name + suffix, "MiB/s", sequential(protection, writes, connections, bound),
                     f"1 GiB, 1 MiB requests, {note}, depth 1", "s/GiB", target, apart=connections == 1,
                 ))
+    rows.append(Workload(
+        "read-plain-sendfile", "MiB/s", sequential(PLAIN, False), "read-plain, Samba with aio read size = 0", "s/GiB",
+    ))
     for writes, protection in ((False, PLAIN), (False, SEALED), (True, PLAIN), (True, SEALED)):
         rows.append(Workload(
             f"{'write' if writes else 'read'}-{protection.name}-depth8", "MiB/s",
