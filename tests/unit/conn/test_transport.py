@@ -51,16 +51,17 @@ class Rig:
 
     def read(self) -> bytes:
         """All that is there for the peer, until there is no more even after turns."""
-        data = b""
+        pieces: list[bytes] = []
         while True:
             self.turn()
             try:
                 piece = self.peer.recv(1 << 20)
             except (BlockingIOError, ConnectionResetError):
-                return data
+                break
             if not piece:
-                return data
-            data += piece
+                break
+            pieces.append(piece)
+        return b"".join(pieces)
 
     def close(self) -> None:
         self.transport.abort("test ends")
