@@ -46,7 +46,7 @@ class Nonces:
 class AeadSealer:
     """One session's encryption and decryption (the Sealer port)."""
 
-    __slots__ = ("_decrypt", "_decrypt_algorithm", "_encrypt", "_nonce_size", "_nonces")
+    __slots__ = ("_decrypt", "_decrypt_algorithm", "_encrypt", "_nonce_size", "_nonces", "slow")
 
     def __init__(self, cipher: int, encryption_key: bytes, decryption_key: bytes) -> None:
         size = _KEY_SIZES[cipher]
@@ -58,6 +58,8 @@ class AeadSealer:
         self._decrypt_algorithm = algorithms.AES(decryption_key) if gcm else None
         self._nonce_size = 12 if gcm else 11  # 2.2.41: the rest of the Nonce field is zero
         self._nonces = Nonces(self._nonce_size)
+        self.slow = not gcm
+        """See the port Sealer."""
 
     def seal(self, frame: bytearray, start: int, session_id: int) -> None:
         """Encrypt frame[start:] in place and write the transform header into frame[start - 52:start]."""

@@ -31,6 +31,9 @@ class MessageSigner:
 
     __slots__ = ()
 
+    slow = True
+    """See the port Signer."""
+
     def _mac(self, message: memoryview, from_server: bool) -> bytes:
         raise NotImplementedError
 
@@ -115,6 +118,8 @@ class AesGmacSigner(MessageSigner):
     """SMB 3.1.1: AES-128-GMAC, that is GCM without plaintext and the message as additional data."""
 
     __slots__ = ("_aead",)
+
+    slow = False
 
     def __init__(self, key: bytes) -> None:
         self._aead = AESGCM(key)

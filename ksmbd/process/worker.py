@@ -15,6 +15,7 @@ from ksmbd import log
 from ksmbd.auth.security import CryptoSecurity
 from ksmbd.auth.settings import AuthSettings
 from ksmbd.conn.connections import Connections, Limits
+from ksmbd.conn.offload import Helpers
 from ksmbd.conn.transport import TcpTransport
 from ksmbd.ipc.channel import Channel
 from ksmbd.ipc.client import NetlinkDaemon
@@ -153,6 +154,8 @@ class Worker:
         self.server.end_elsewhere = PreviousSessions(self.server, life.peers).end
         table.on_break = partial(send_break, self.server)
         table.on_purge = partial(purge_open, self.server)
+        self.helpers = Helpers(loop)
+        self.server.offload = self.helpers.submit
         if settings.workers < 2:
             table.adopt_persistent()
         elif me == FIRST_WORKER:
@@ -171,6 +174,7 @@ class Worker:
         life.on_stop = self._ended
 
     def _ended(self) -> None:
+        self.helpers.close()
         self.files.close()
         self.daemon.close()
         self.store.close()

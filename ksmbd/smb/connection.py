@@ -7,6 +7,8 @@ ConnectionFatal, caught here and nowhere else.
 """
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from struct import Struct
 from typing import Final
 
@@ -42,6 +44,7 @@ from ksmbd.smb.preauth import INITIAL_HASH, preauth_update
 from ksmbd.smb.request import Chain, Request
 from ksmbd.smb.session_life import ExchangeTable, delete_session
 from ksmbd.smb.status import STATUS_SUCCESS, ConnectionFatal, NtStatusError
+from ksmbd.smb.waiting import Future
 from ksmbd.smb.write import HEAD as WRITE_HEAD
 from ksmbd.smb.write import IncomingWrite
 from ksmbd.smb.write import begin as begin_write
@@ -51,6 +54,9 @@ PREAUTH_FRAME_MAX: Final = 0x20000
 FRAME_OVERHEAD: Final = 0x11000
 """What a frame may hold beside the largest payload: headers, contexts, other elements of its compound."""
 _TRANSFORM_SESSION: Final = Struct("<Q")
+ELSEWHERE_MAX: Final = 8 << 20
+"""Bytes of one connection's replies that may be with helper threads; what is more is worked on at once, and the
+client waits."""
 _NBSS: Final = Struct(">I")
 _CLEAR_START: Final = HEADROOM - NBSS_HEADER_SIZE
 _NOT_PLAIN: Final = FLAGS_SIGNED | FLAGS_RELATED_OPERATIONS
@@ -86,6 +92,8 @@ class Connection:
         self.pending: dict[int, Request] = {}
         """Requests without a final reply, by MessageId (MS-SMB2 3.3.1.7, Connection.AsyncCommandList)."""
         self.pending_async: dict[int, Request] = {}
+        self._elsewhere = 0
+        """Bytes of replies that helper threads sign or encrypt now."""
         self.creation_time = server.clock.monotonic()
         self.close_reason = ""
         server.connections.add(self)
@@ -243,8 +251,12 @@ class Connection:
         if self.closed or session.sealer is None:
             return
         session.sealer.seal(frame, HEADROOM, session.session_id)
-        _NBSS.pack_into(frame, 0, len(frame) - NBSS_HEADER_SIZE)
-        self.transport.send(Frame(frame))
+        self._send_transformed(frame)
+
+    def _send_transformed(self, frame: bytearray) -> None:
+        if self.state is not ConnectionState.CLOSED:
+            _NBSS.pack_into(frame, 0, len(frame) - NBSS_HEADER_SIZE)
+            self.transport.send(Frame(frame))
 
     def send_unsolicited(
         self, session: Session | None, command: int, body: bytes, encrypt: bool = False, sign: bool = False
@@ -280,6 +292,49 @@ class Connection:
         frame[start + 16] |= FLAGS_SIGNED
         with memoryview(frame) as whole, whole[start:end] as message:
             signer.sign(message)
+
+    def sign_elsewhere(self, frame: bytearray, session: Session) -> bool:
+        """Have the reply frame[HEADROOM:] signed by a helper thread and send it then, perhaps after later replies.
+        False: it is to be signed here, because that is quick, no thread is there, or enough is with them."""
+        signer = self.signer_of(session)
+        if signer is None or not signer.slow or not self._may_offload(frame):
+            return False
+        frame[HEADROOM + 16] |= FLAGS_SIGNED
+        message = memoryview(frame)[HEADROOM:]
+        self._offload(frame, partial(signer.sign, message), message.release, self.send_clear)
+        return True
+
+    def seal_elsewhere(self, frame: bytearray, session: Session) -> bool:
+        """The same for a reply that is to be encrypted."""
+        sealer = session.sealer
+        if sealer is None or not sealer.slow or not self._may_offload(frame):
+            return False
+        self._offload(frame, partial(sealer.seal, frame, HEADROOM, session.session_id), None, self._send_transformed)
+        return True
+
+    def _may_offload(self, frame: bytearray) -> bool:
+        return self.server.offload is not None and self._elsewhere + len(frame) <= ELSEWHERE_MAX
+
+    def _offload(
+        self, frame: bytearray, work: Callable[[], None], after: Callable[[], None] | None,
+        send: Callable[[bytearray], None],
+    ) -> None:
+        size = len(frame)
+
+        def done(future: Future[None]) -> None:
+            self._elsewhere -= size
+            if after is not None:
+                after()
+            try:
+                future.result()
+            except Exception:
+                self.fail("a reply that could not be signed or encrypted")
+                raise
+            send(frame)
+
+        assert self.server.offload is not None
+        self._elsewhere += size
+        self.server.offload(work).add_callback(done)
 
     def hash_preauth(self, message: memoryview | bytes) -> None:
         """Fold a NEGOTIATE message into Connection.PreauthIntegrityHashValue (3.1.1)."""

@@ -106,6 +106,8 @@ class Server:
         self.opens: dict[int, Open] = {}
         """GlobalOpenTable, by the persistent half of the FileId."""
         self.connections: set[Connection] = set()
+        self.offload: Callable[[Callable[[], None]], Future[None]] | None = None
+        """Runs a long calculation in another thread; None: there is none (set by who puts the rooms together)."""
         self.deliveries: dict[DeliveryKey, Delivery] = {}
         """Break notifications that may have to go over another channel."""
         self._next_id = settings.first_id

@@ -94,6 +94,9 @@ class SessionKeys:
 class Signer(Protocol):
     """Signs and verifies with one key and algorithm (MS-SMB2 3.1.4.1). Keeps its cipher object."""
 
+    slow: bool
+    """It takes about a millisecond a MiB, and lets other threads work meanwhile."""
+
     def sign(self, message: memoryview) -> None:
         """Write the signature of a whole message (header first, SIGNED flag set already) into bytes 48..64."""
         ...
@@ -105,6 +108,9 @@ class Signer(Protocol):
 
 class Sealer(Protocol):
     """Encrypts and decrypts for one session (MS-SMB2 3.1.4.3, 3.3.5.2.1.1). Nonces never repeat."""
+
+    slow: bool
+    """As Signer.slow."""
 
     def seal(self, frame: bytearray, start: int, session_id: int) -> None:
         """Encrypt frame[start:] in place and write the transform header into frame[start-52:start]."""
