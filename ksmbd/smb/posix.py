@@ -13,15 +13,21 @@ POSIX_INFO: Final = Struct("<QQQQQQIQIIIII")
 _FS_INFO: Final = Struct("<IIQQQQQQ")
 _UNKNOWN32: Final = 0xFFFFFFFF
 _UNKNOWN64: Final = 0xFFFFFFFFFFFFFFFF
-# File types in Mode, where FileInfo.mode carries the permission bits alone
-_S_IFMT, _S_IFREG, _S_IFDIR = 0o170000, 0o100000, 0o040000
+_PERMISSIONS: Final = 0o7777
+_TYPE_SHIFT: Final = 12
+_TYPES: Final[dict[int, int]] = {
+    0o100000: 0, 0o040000: 1, 0o120000: 2, 0o020000: 3, 0o060000: 4, 0o010000: 5, 0o140000: 6,
+}  # fmt: skip
+"""File type of st_mode -> the one of the wire: regular, directory, symbolic link, character and block device, FIFO,
+socket."""
 
 
 def posix_mode(info: FileInfo) -> int:
-    """The mode with its file type."""
-    if info.mode & _S_IFMT:
-        return info.mode
-    return info.mode | (_S_IFDIR if info.is_directory else _S_IFREG)
+    """Mode on the wire: the permission bits as Unix has them, above them the file type, which is not st_mode's."""
+    kind = _TYPES.get(info.mode & ~_PERMISSIONS)
+    if kind is None:
+        kind = 1 if info.is_directory else 0
+    return info.mode & _PERMISSIONS | kind << _TYPE_SHIFT
 
 
 def owner_sids(info: FileInfo) -> bytes:

@@ -82,7 +82,7 @@ GOLDEN = {
     38: COMMON + struct.pack("<I", 7) + bytes(4) + struct.pack("<Q", 103) + FILE_NAME,
     60: COMMON + struct.pack("<II", 7, 0) + struct.pack("<QQ", 103, 0) + FILE_NAME,
     63: COMMON + struct.pack("<II", 7, 0) + struct.pack("<QQ", 103, 0) + NO_SHORT_NAME + FILE_NAME,
-    100: bytes(8) + TIMES + struct.pack("<QQIQIIIII", 5000, 8192, 0x80, 103, 0x55667788, 0, 1, 0, 0o100644)
+    100: bytes(8) + TIMES + struct.pack("<QQIQIIIII", 5000, 8192, 0x80, 103, 0x55667788, 0, 1, 0, 0o644)
         + b"\x01\x02\0\0\0\0\0\x16" + struct.pack("<II", 1, 1000)
         + b"\x01\x02\0\0\0\0\0\x16" + struct.pack("<II", 2, 1001) + struct.pack("<I", 16) + FILE_NAME,
 }  # fmt: skip

@@ -13,6 +13,7 @@ from ksmbd.smb import status as s
 from ksmbd.smb.info_file import FILE_CLASSES
 from ksmbd.smb.info_filesystem import FILESYSTEM_CLASSES
 from ksmbd.smb.model import Open
+from ksmbd.smb.posix import posix_mode
 from ksmbd.smb.query_info import handle
 from ksmbd.smb.request import Reply
 from ksmbd.smb.status import ConnectionFatal, NtStatusError
@@ -88,7 +89,7 @@ def test_posix_class(bench: Bench) -> None:
     owner = b"\x01\x02\0\0\0\0\0\x16" + struct.pack("<II", 1, 1000)
     group = b"\x01\x02\0\0\0\0\0\x16" + struct.pack("<II", 2, 1001)
     assert wire.output(ask(bench, open_, 1, 100)) == TIMES + struct.pack(
-        "<QQIQIIIII", 5000, 8192, 0x80, 103, 0x55667788, 0, 1, 0, 0o100644
+        "<QQIQIIIII", 5000, 8192, 0x80, 103, 0x55667788, 0, 1, 0, 0o644
     ) + owner + group
 
 
@@ -437,3 +438,21 @@ def test_fuzz(
 def test_fuzz_any_bytes(bench: Bench, body: bytes) -> None:
     with pytest.raises((NtStatusError, ConnectionFatal)):
         bench.run(handle, bench.request(c.QUERY_INFO, b"\x29\0" + body))
+
+
+@pytest.mark.parametrize(
+    ("mode", "wire_mode"),
+    [(0o100644, 0o644), (0o040755, 0o10755), (0o120777, 0o20777), (0o020600, 0o30600), (0o060600, 0o40600),
+     (0o010600, 0o50600), (0o140600, 0o60600), (0o104755, 0o4755), (0o041777, 0o11777)],
+)  # fmt: skip
+def test_the_file_type_on_the_wire_is_not_st_mode_s(bench: Bench, mode: int, wire_mode: int) -> None:
+    """SMB 3.1.1 POSIX extensions: the kernel's client takes S_IFDIR's bits for a block device."""
+    info = bench.open("Ordner\\a long name.txt").file.info()  # type: ignore[union-attr]
+    info.mode = mode
+    assert posix_mode(info) == wire_mode
+
+
+def test_a_mode_without_type_takes_the_directory_s(bench: Bench) -> None:
+    info = bench.open("Ordner").file.info()  # type: ignore[union-attr]
+    info.mode = 0o750
+    assert posix_mode(info) == 0o10750
