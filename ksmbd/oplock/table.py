@@ -135,9 +135,9 @@ class LocalOpenTable:
 
     def _start(
         self, file: FileKey, waiter_id: int, request: Any, finish: Callable[[Any], Any],
-        undo: Callable[[], object] = _nothing,
+        undo: Callable[[], object] = _nothing, finish_late: Callable[[Any], Any] | None = None,
     ) -> Future[Any]:
-        """Decide on an operation that may wait."""
+        """Decide on an operation that may wait. `finish_late`: instead of `finish`, where it had to."""
         decision = self._decide(file, request)
         future: Future[Any]
         if decision.status:
@@ -147,7 +147,7 @@ class LocalOpenTable:
         else:
             future = Future()
             # The answer may be among this very decision's actions, so be ready for it first.
-            self._waiting[waiter_id] = _Waiting(file, future, finish, undo)
+            self._waiting[waiter_id] = _Waiting(file, future, finish_late or finish, undo)
             future.on_cancel = partial(self._forget, waiter_id)
         self._apply(file, decision)
         return future
@@ -277,17 +277,23 @@ class LocalOpenTable:
             _durable_of(request),
         )  # fmt: skip
 
-        def finish(result: tuple[Any, ...]) -> OpenGrant:
+        def finish(result: tuple[Any, ...], entry: OpenEntry | None = ask.entry) -> OpenGrant:
             granted = OpenResult._make(result)
             if debug.mask[0] & debug.OPLOCK:
                 logger.debug("open %#x of %s: granted %s", request.ref.open_id, request.path, granted)
-            self._index_open(
-                request.ref.file, ask.entry, granted.lease is not None, bool(granted.durable or granted.persistent)
-            )
+            if entry is not None:
+                durable = bool(granted.durable or granted.persistent)
+                self._index_open(request.ref.file, entry, granted.lease is not None, durable)
             return _grant(granted)
 
-        future = self._start(request.ref.file, waiter_id, ask, finish, lambda: self.close(request.ref))
-        waited = True
+        def finish_late(result: tuple[Any, ...]) -> OpenGrant:
+            # Since it was granted, the file may have been renamed, the open purged.
+            record = self._store.peek(request.ref.file)
+            return finish(result, record.opens.get(request.ref.open_id) if record is not None else None)
+
+        future = self._start(
+            request.ref.file, waiter_id, ask, finish, lambda: self.close(request.ref), finish_late
+        )
         if not future.done and ask.entry.create_guid:
             # A replay finds it while it waits, too (MS-SMB2 3.3.5.9.10).
             key = request.client_guid + ask.entry.create_guid
