@@ -25,7 +25,9 @@ USER_TIMEOUT: Final = 120_000
 
 BACKLOG: Final = 1024
 
-_BYTES_ACKED: Final = 120  # in struct tcp_info (linux/tcp.h)
+# In struct tcp_info (linux/tcp.h)
+_RTO: Final = 8
+_BYTES_ACKED: Final = 120
 _TCP_INFO_SIZE: Final = 128
 
 
@@ -39,13 +41,23 @@ def set_connection_options(sock: socket.socket) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT)
 
 
-def acknowledged_bytes(sock: socket.socket) -> int:
-    """Bytes that the peer's TCP has confirmed, over the connection's life (tcpi_bytes_acked); 0 where it is no TCP."""
+def _tcp_info(sock: socket.socket, offset: int, size: int) -> int:
+    """A field of the socket's struct tcp_info, 0 where it is no TCP."""
     try:
         info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_SIZE)
     except OSError:
         return 0
-    return int.from_bytes(info[_BYTES_ACKED : _BYTES_ACKED + 8], sys.byteorder)
+    return int.from_bytes(info[offset : offset + size], sys.byteorder)
+
+
+def acknowledged_bytes(sock: socket.socket) -> int:
+    """Bytes that the peer's TCP has confirmed, over the connection's life (tcpi_bytes_acked); 0 where it is no TCP."""
+    return _tcp_info(sock, _BYTES_ACKED, 8)
+
+
+def retransmission_seconds(sock: socket.socket) -> float:
+    """How long TCP waits for a confirmation before it sends again (tcpi_rto); 0 where it is no TCP."""
+    return _tcp_info(sock, _RTO, 4) / 1e6
 
 
 def unacknowledged_bytes(sock: socket.socket) -> int:

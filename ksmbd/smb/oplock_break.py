@@ -2,6 +2,7 @@
 """OPLOCK_BREAK: notifications (MS-SMB2 2.2.23, 3.3.4.6, 3.3.4.7) and acknowledgements (2.2.24, 3.3.5.22)."""
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass, field
 from struct import Struct
 from typing import TYPE_CHECKING, Final
@@ -27,9 +28,9 @@ _LEASE: Final = Struct("<HHI16sIQ")  # StructureSize, Reserved, Flags, LeaseKey,
 # StructureSize, NewEpoch, Flags, LeaseKey, CurrentLeaseState, NewLeaseState, BreakReason, AccessMaskHint, ShareMaskHint
 _LEASE_NOTICE: Final = Struct("<HHI16sIIIII")
 _LEASE_ACK_SIZE: Final = 36
-RETRY_SECONDS: Final = 1.2
-"""Time for a channel's TCP to confirm a notification: above any usual retransmission time, and short enough for about
-all channels that a session may have (32) within the 35 seconds that an acknowledgement may take."""
+SILENCE_SECONDS: Final = 9.0
+"""A client that confirms nothing on any of several channels for so long while a break waits for it is cut off: others
+wait for its files, and its durable opens outlive the connections."""
 
 
 def handle(request: Request) -> Reply:
@@ -75,7 +76,9 @@ class Delivery:
     """A notification that a client with several channels may not have got yet."""
 
     notice: BreakNotice
-    tried: set[Connection] = field(default_factory=set)
+    since: float
+    tried: dict[Connection, int] = field(default_factory=dict)
+    """The channels that it was sent on, with the mark behind it in each one's stream."""
     timer: Timer | None = None
 
     def end(self) -> None:
@@ -88,10 +91,10 @@ def send_break(server: Server, notice: BreakNotice) -> bool:
     """Send a notification on a channel of its client: the open's own connection first, then another of its session.
 
     False where none is left: the open table then purges the opens that nobody is there to answer for (3.3.4.6,
-    3.3.4.7). Where there are several channels, the next one is tried if the client's TCP did not confirm the bytes
-    within `RETRY_SECONDS`, and so on until the acknowledgement comes or the table's patience ends."""
+    3.3.4.7). Where there are several channels, the next one is tried if the client's TCP did not confirm the bytes in
+    time, and so on until the acknowledgement comes; where none confirms them, see SILENCE_SECONDS."""
     _settle(server, _delivery_key(notice))
-    return _send(server, Delivery(notice))
+    return _send(server, Delivery(notice, server.clock.monotonic()))
 
 
 def _delivery_key(notice: BreakNotice) -> DeliveryKey:
@@ -119,29 +122,36 @@ def _send(server: Server, delivery: Delivery) -> bool:
         connection.send_unsolicited(session, OPLOCK_BREAK, _notice_body(open_, notice), encrypt=encrypt)
         if not delivery.tried:
             _remember(opens, notice)
-        delivery.tried.add(connection)
+        delivery.tried[connection] = connection.transport.delivery_mark()
         if len(session.channels) > 1:
-            _watch(server, delivery, connection, session)
+            _watch(server, delivery, connection.transport.delivery_seconds())
         return True
     return False
 
 
-def _watch(server: Server, delivery: Delivery, connection: Connection, session: Session) -> None:
-    """Look after a while whether the bytes arrived; a channel that ended, or does not confirm them, has a successor."""
+def _watch(server: Server, delivery: Delivery, seconds: float) -> None:
+    """Look after a while whether the bytes arrived; channels that ended, or do not confirm them, have a successor."""
     key = _delivery_key(delivery.notice)
-    mark = connection.transport.delivery_mark()
 
     def look() -> None:
-        if server.deliveries.get(key) is delivery:
-            del server.deliveries[key]
-            if connection not in session.channels or not connection.transport.delivered(mark):
-                _send(server, delivery)
+        if server.deliveries.get(key) is not delivery:
+            return
+        del server.deliveries[key]
+        left = [channel for channel in delivery.tried if not channel.closed]
+        if any(channel.transport.delivered(delivery.tried[channel]) for channel in left) or _send(server, delivery):
+            return
+        rest = delivery.since + SILENCE_SECONDS - server.clock.monotonic()
+        if rest > 0:
+            _watch(server, delivery, rest)
+            return
+        for channel in left:
+            channel.fail("the client confirms nothing on any channel, and others wait for its answer")
 
-    delivery.timer = server.clock.call_later(RETRY_SECONDS, look)
+    delivery.timer = server.clock.call_later(seconds, look)
     server.deliveries[key] = delivery
 
 
-def _channel(open_: Open, session: Session, tried: set[Connection]) -> Connection | None:
+def _channel(open_: Open, session: Session, tried: Container[Connection]) -> Connection | None:
     own = open_.connection
     if own is not None and own not in tried and own in session.channels:
         return own

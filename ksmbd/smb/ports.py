@@ -746,6 +746,10 @@ class Transport(Protocol):
         """The place in the stream behind all that was sent so far, for `delivered`."""
         ...
 
+    def delivery_seconds(self) -> float:
+        """The time in which a reachable client confirms what is sent now."""
+        ...
+
     def delivered(self, mark: int) -> bool:
         """Whether the client's machine confirmed all bytes before `mark`; False too once the connection is closed."""
         ...

@@ -13,6 +13,7 @@ from ksmbd.conn.options import (
     listening_text,
     open_listener,
     plain_address,
+    retransmission_seconds,
     unacknowledged_bytes,
 )
 
@@ -79,9 +80,10 @@ def test_bytes_that_the_peer_has_confirmed() -> None:
         server.setblocking(True)
         assert server.recv(1) == b"x"
         assert (acknowledged_bytes(server), unacknowledged_bytes(server)) == (before + sent, 0)
+        assert 0.1 < retransmission_seconds(server) < 120
 
 
 def test_a_socket_that_is_no_tcp_confirms_nothing() -> None:
     one, two = socket.socketpair()
     with one, two:
-        assert acknowledged_bytes(one) == 0
+        assert acknowledged_bytes(one) == 0 and retransmission_seconds(one) == 0

@@ -15,10 +15,11 @@ from ksmbd.smb import oplock_break
 from ksmbd.smb import status as s
 from ksmbd.smb.model import Channel, Open
 from ksmbd.smb.open_life import disconnect_open
-from ksmbd.smb.oplock_break import RETRY_SECONDS, send_break
+from ksmbd.smb.oplock_break import SILENCE_SECONDS, send_break
 from ksmbd.smb.ports import BreakNotice, LeaseGrant
 from ksmbd.smb.status import NtStatusError
 
+RETRY_SECONDS = 0.5
 KEY = bytes(range(16))
 GUID = b"G" * 16
 
@@ -30,6 +31,15 @@ class Line:
         self.sent: list[tuple[Any, ...]] = []
         self.transport = self
         self.confirms = True
+        self.closed = False
+        self.reason = ""
+
+    def fail(self, reason: str) -> None:
+        self.closed = True
+        self.reason = reason
+
+    def delivery_seconds(self) -> float:
+        return RETRY_SECONDS
 
     def delivery_mark(self) -> int:
         return len(self.sent)
@@ -141,10 +151,34 @@ def test_a_channel_that_does_not_confirm_has_a_successor(make: Any) -> None:
     assert counts(lines) == [1, 1, 0]
     made.clock.advance(RETRY_SECONDS)
     assert counts(lines) == [1, 1, 1] and lines[2].sent == first.sent
-    lines[2].confirms = False
-    made.clock.advance(10 * RETRY_SECONDS)
-    assert counts(lines) == [1, 1, 1], "no channel is tried twice"
+    made.clock.advance(2 * SILENCE_SECONDS)
+    assert counts(lines) == [1, 1, 1] and not any(line.closed for line in lines)
     assert not made.server.deliveries
+
+
+def test_a_client_that_confirms_nothing_is_cut_off() -> None:
+    """Others wait for it; each channel is tried once, and the first may still turn out to have delivered."""
+    made, open_, first = bench()
+    lines = channels(made, first, 3)
+    for line in lines:
+        line.confirms = False
+    assert send_break(made.server, oplock(open_))
+    made.clock.advance(SILENCE_SECONDS - 0.1)
+    assert counts(lines) == [1, 1, 1] and not any(line.closed for line in lines)
+    made.clock.advance(0.1)
+    assert all(line.closed and "confirms nothing" in line.reason for line in lines)
+    assert not made.server.deliveries and not [timer for timer in made.clock.timers if not timer.cancelled]
+
+
+def test_a_late_confirmation_saves_the_client() -> None:
+    made, open_, first = bench()
+    lines = channels(made, first, 2)
+    first.confirms = lines[1].confirms = False
+    assert send_break(made.server, oplock(open_))
+    made.clock.advance(SILENCE_SECONDS - 0.1)
+    first.confirms = True
+    made.clock.advance(SILENCE_SECONDS)
+    assert not any(line.closed for line in lines)
 
 
 def test_a_channel_that_confirms_needs_none() -> None:
@@ -160,6 +194,7 @@ def test_a_channel_that_ends_has_a_successor() -> None:
     lines = channels(made, first, 2)
     assert send_break(made.server, oplock(open_))
     del made.session.channels[first]
+    first.closed = True
     made.clock.advance(RETRY_SECONDS)
     assert counts(lines) == [1, 1]
 
