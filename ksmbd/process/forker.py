@@ -388,7 +388,7 @@ def main(argv: list[str] | None = None) -> int:
         channel = Channel.inherited(netlink[0])
         settings = receive_settings(channel)
         privileges.raise_descriptor_limit(descriptors_needed(settings))
-        from ksmbd.process.opens import prepare
+        from ksmbd.process import opens
         from ksmbd.process.worker import serve  # all rooms: loaded once, before the fork
 
         def listening(addresses: list[str]) -> None:
@@ -397,7 +397,7 @@ def main(argv: list[str] | None = None) -> int:
                 forker.leave_terminal()
 
         forker = Forker(settings, options.rundir, options.statedir, netlink, serve, listening)
-        prepare(settings, options.rundir, options.statedir)
+        opens.prepare(settings, options.rundir, options.statedir)
     except (NoSettings, StartError) as error:
         log.error(str(error))
         return EXIT_CONFIG
@@ -410,7 +410,10 @@ def main(argv: list[str] | None = None) -> int:
     forker.loop.add_reader(daemon.fileno(), daemon.on_readable)
     daemon.start()
     _watch_parent(forker, parent)
-    return forker.run()
+    try:
+        return forker.run()
+    finally:
+        opens.remove(options.rundir)
 
 
 def descriptors_needed(settings: EngineSettings) -> int:

@@ -8,6 +8,7 @@ before are taken. Each worker opens it for itself; an LMDB environment must not 
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -68,6 +69,11 @@ def prepare(settings: EngineSettings, rundir: str, statedir: str) -> None:
         if state is not None:
             state.close()
         store.close()
+
+
+def remove(rundir: str) -> None:
+    """The server has stopped: nothing is open any more."""
+    shutil.rmtree(Path(rundir) / FOLDER, ignore_errors=True)
 
 
 class _NoTimers:

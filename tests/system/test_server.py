@@ -74,7 +74,14 @@ def test_titles_and_a_clean_stop(ksmbd: KsmbdServer) -> None:
         assert ksmbd.stop() == 0
         assert sock.recv(1) == b""
     assert not any(Path(f"/proc/{pid}").exists() for pid in (forker, *workers))
-    assert not ksmbd.control("debug").exists()
+    assert list(ksmbd.rundir.iterdir()) == []
+
+
+def test_a_stop_of_several_workers_leaves_nothing_in_the_run_directory(start_ksmbd: StartKsmbd) -> None:
+    server = start_ksmbd(workers=2)
+    assert (server.rundir / "opens").is_dir()
+    assert server.stop() == 0
+    assert list(server.rundir.iterdir()) == []
 
 
 def test_kill_server_ends_it(ksmbd: KsmbdServer) -> None:
