@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Names of open descriptors below /proc (proc(5)), for calls that take none or refuse one opened with O_PATH.
 
-An absolute name is resolved from `/` with the credentials of the calling thread: a user who may not search `/` (the root
-of a container or chroot with mode 0700) could not use a file that is open already. A worker therefore makes its own
-/proc/self/fd the working directory, once; a descriptor's name is its number from then on, and the kernel lets a process
-search its own /proc/self/fd whatever its file-system credentials are.
+An absolute name is resolved from `/` with the credentials of the calling thread: a user who may not search `/` (the
+root of a container or chroot with mode 0700) could not use a file that is open already. A worker therefore makes its
+own /proc/self/fd the working directory, once; a descriptor's name is its number from then on, and the kernel lets a
+process search its own /proc/self/fd whatever its file-system credentials are.
 """
 
 from __future__ import annotations
