@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A file may outlive its tree connect (durable opens, re-authentication): the volume's root stays until the last one."""
+"""A file may outlive its tree connect (durable opens, re-authentication): the volume root stays until the last one."""
 from __future__ import annotations
 
 import os
