@@ -78,8 +78,8 @@ class LocalFile:
     """Implements the port File for files and directories; ksmbd/vfs/streams.py has the one for named streams."""
 
     __slots__ = (
-        "__weakref__", "_archived", "_entry_key", "_parent_key", "_sticky_access", "_sticky_write", "created", "fd", "granted_access",
-        "is_directory", "key", "kind", "local_volume", "names", "path", "path_only", "posix", "stream",
+        "__weakref__", "_archived", "_entry_key", "_parent_key", "_sticky_access", "_sticky_write", "created", "fd",
+        "granted_access", "is_directory", "key", "kind", "local_volume", "names", "path", "path_only", "posix", "stream",
     )  # fmt: skip
 
     def __init__(
