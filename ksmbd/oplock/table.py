@@ -98,13 +98,19 @@ class LocalOpenTable:
         # Adopted locks have numbers of the server before this one, so ours begin with the time.
         self._next = (clock.filetime() // 10_000_000 & 0xFFFFFFFF) << 16
         self._timers: dict[FileKey, tuple[float, Timer]] = {}
-        self._handles: dict[int, Any] = {}
+        self._handles: dict[int, tuple[Any, bytes, bool]] = {}
+        """What is kept with an open, its client, and whether `on_keep` took note of it."""
         self.on_break: Callable[[BreakNotice], bool] = lambda notice: False
         """Set by the protocol; see OpenTable."""
         self.on_purge: Callable[[PurgedOpen], None] = lambda purged: None
         """Set by the protocol; see OpenTable."""
         self.deliver: Callable[[int, bytes], None] = lambda worker, message: None
         """Set by the process room: pass a message to another worker's on_message."""
+        self.on_keep: Callable[[bytes], bool] = lambda client_guid: False
+        """Set by the process room: something of this client is kept here, so it had better come back to this worker.
+        Whether `on_let_go` is to be called for it."""
+        self.on_let_go: Callable[[bytes], None] = lambda client_guid: None
+        """The opposite."""
 
     # ------------------------------------------------------------------------------------------------ the machinery
 
@@ -176,7 +182,7 @@ class LocalOpenTable:
         elif isinstance(action, requests.Purged):
             self._purged(file, action)
         elif isinstance(action, requests.Taken):
-            handle = self._handles.pop(action.open_id, None)
+            handle = self._take_handle(action.open_id)
             if handle is not None:
                 ref = OpenRef(file, action.stream, action.open_id)
                 self.on_purge(PurgedOpen(ref, action.share, action.path, CloseOutcome(False), handle))
@@ -209,7 +215,7 @@ class LocalOpenTable:
                           action.client_guid)
         self.on_purge(PurgedOpen(
             OpenRef(file, action.stream, action.open_id), action.share, action.path,
-            CloseOutcome(action.delete, action.whole_file), self._handles.pop(action.open_id, None),
+            CloseOutcome(action.delete, action.whole_file), self._take_handle(action.open_id),
         ))  # fmt: skip
 
     def _arm(self, file: FileKey, deadline: float) -> None:
@@ -382,7 +388,7 @@ class LocalOpenTable:
         """See OpenTable.close."""
         entry = self._entry(ref)
         result = self._run(ref.file, requests.Close(ref.open_id))
-        self._handles.pop(ref.open_id, None)
+        self._take_handle(ref.open_id)
         self._forget_open(
             ref.file, ref.open_id, entry.share, entry.path, result.lease, entry.create_guid, entry.client_guid
         )
@@ -424,15 +430,11 @@ class LocalOpenTable:
 
     def _check_parent(self, entry: OpenEntry) -> None:
         """Renaming opens the parent directory to add an entry, and shares no deletion (MS-FSA 2.1.5.15.12).
-
-        Only the same client's opens of the parent count: whoever else holds a folder open with DELETE access (Explorer
-        does) shall not keep all others from renaming in it."""
-        record = self._store.peek(entry.parent) if entry.parent is not None and not entry.stream else None
-        if record is None:
+        A directory is renamed in spite of it."""
+        if entry.parent is None or entry.stream or entry.is_directory:
             return
-        own = Record()
-        own.opens = {n: other for n, other in record.opens.items() if other.client_guid == entry.client_guid}
-        if sharing_violation(own, "", FILE_ADD_FILE, FILE_SHARE_READ | FILE_SHARE_WRITE):
+        record = self._store.peek(entry.parent)
+        if record is not None and sharing_violation(record, "", FILE_ADD_FILE, FILE_SHARE_READ | FILE_SHARE_WRITE):
             raise NtStatusError(STATUS_SHARING_VIOLATION, "the folder is open, and not to be changed")
 
     def _in_turn(self, steps: list[tuple[FileKey, Callable[[int], Any]]]) -> Future[None]:
@@ -555,7 +557,17 @@ class LocalOpenTable:
 
     def keep(self, ref: OpenRef, handle: Any) -> None:
         """See OpenTable.keep."""
-        self._handles[ref.open_id] = handle
+        entry = self._entry(ref)
+        self._handles[ref.open_id] = (handle, entry.client_guid, self.on_keep(entry.client_guid))
+
+    def _take_handle(self, open_id: int) -> Any:
+        kept = self._handles.pop(open_id, None)
+        if kept is None:
+            return None
+        handle, client_guid, told = kept
+        if told:
+            self.on_let_go(client_guid)
+        return handle
 
     def disconnect(self, ref: OpenRef) -> bool:
         """See OpenTable.disconnect."""
@@ -573,7 +585,7 @@ class LocalOpenTable:
             lease.key if lease else b"", lease.version if lease else 0, request.persistent, request.path,
             request.session_id,
         ))  # fmt: skip
-        return Reconnected(_request_of(file, entry), _grant(granted), self._handles.pop(entry.open_id, None))
+        return Reconnected(_request_of(file, entry), _grant(granted), self._take_handle(entry.open_id))
 
     def find_replay(self, client_guid: bytes, create_guid: bytes) -> OpenRef | None:
         """See OpenTable.find_replay; one that still waits is found, too."""

@@ -25,7 +25,7 @@ from ksmbd.kernel import descriptors
 from ksmbd.oplock.table import LocalOpenTable
 from ksmbd.process import privileges
 from ksmbd.process.admission import SharedAdmission
-from ksmbd.process.affinity import Affinity
+from ksmbd.process.affinity import NO_GUID, Affinity
 from ksmbd.process.context import WorkerContext, WorkerLife, watch_signals
 from ksmbd.process.core import WorkerConnection
 from ksmbd.process.interfaces import network_interfaces
@@ -168,6 +168,10 @@ class Worker:
             admission = SharedAdmission(shared, context.index, bounds)
             self.connections = Connections(loop, affinity.greet, bounds, admission, counted)
             affinity.connections = self.connections
+            # A client comes back to the worker that has its durable opens, with their descriptors and what they know.
+            guids, index = shared.table, context.index
+            table.on_keep = lambda guid: guid != NO_GUID and guids.claim(guid, index, counters.epoch) == index
+            table.on_let_go = lambda guid: guids.release(guid, index)
         else:
             self.connections = Connections(loop, self._make_core, bounds, counters=counted)
         self.daemon.on_list = lambda what: rows(self.server, what)

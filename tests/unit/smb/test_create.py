@@ -19,6 +19,7 @@ from ksmbd.smb.model import Open, ServerSettings
 from ksmbd.smb.open_life import close_open, disconnect_open, purge_open
 from ksmbd.smb.ports import (
     CloseOutcome,
+    DurableReconnect,
     LeaseGrant,
     OpenGrant,
     OpenRequest,
@@ -498,21 +499,58 @@ def test_reconnect() -> None:
     assert answers(reply) == {}
 
 
-def test_what_cannot_be_reclaimed() -> None:
+def test_the_table_is_asked_what_the_client_said() -> None:
+    """MS-SMB2 3.3.5.9.7 and 3.3.5.9.12: a DHnC has no CreateGuid, and reclaims opens that have one, too."""
     made = bench()
     kept = disconnected(made)
-    give_back(made, kept)
-    other = bytes(16)
-    assert refused(made, m.create("file", contexts=reconnecting(kept, other))) == s.STATUS_OBJECT_NAME_NOT_FOUND
+    asked: list[DurableReconnect] = []
+
+    def reconnect(request: DurableReconnect) -> Reconnected:
+        asked.append(request)
+        raise s.NtStatusError(s.STATUS_OBJECT_NAME_NOT_FOUND)
+
+    made.table.reconnect = reconnect  # type: ignore[method-assign]
     with_lease = reconnecting(kept, extra=((ctx.RQLS, KEY + pack("<IIQ", 7, 0, 0)),))
     assert refused(made, m.create("file", contexts=with_lease)) == s.STATUS_OBJECT_NAME_NOT_FOUND
-    with_more = reconnecting(kept, extra=((ctx.QFID, b""),))
-    assert refused(made, m.create("file", contexts=with_more)) == s.STATUS_OBJECT_NAME_NOT_FOUND
     v1 = m.context(ctx.DHNC, pack("<QQ", kept.persistent_id, kept.volatile_id))
     assert refused(made, m.create("file", contexts=v1)) == s.STATUS_OBJECT_NAME_NOT_FOUND
-    run(made, m.create("file", contexts=reconnecting(kept)))
-    # It is connected now: a second client does not steal it.
+    assert [(one.version, one.create_guid) for one in asked] == [(2, GUID), (1, b"")]
+    assert asked[0].lease is not None and asked[0].lease.key == KEY
+    with_more = reconnecting(kept, extra=((ctx.QFID, b""),))
+    assert refused(made, m.create("file", contexts=with_more)) == s.STATUS_OBJECT_NAME_NOT_FOUND
+    assert len(asked) == 2
+
+
+def give_back_without_handle(made: Bench, open_: Open) -> None:
+    """As another worker's open, or one of the server that was here before, comes back."""
+    question = made.table.opens.pop(open_.ref)  # type: ignore[arg-type]
+    del made.server.opens[open_.persistent_id]
+    made.table.reconnect = lambda request: Reconnected(question, BATCH)  # type: ignore[method-assign]
+
+
+def test_reconnect_of_an_open_that_is_not_in_this_process() -> None:
+    """The file is opened again by its name (MS-SMB2 3.3.5.9.12, where Open.Connection and Open.Session are set anew)."""
+    made = bench()
+    kept = disconnected(made)
+    give_back_without_handle(made, kept)
+    open_ = the_open(made, run(made, m.create("file", contexts=reconnecting(kept))))
+    assert open_.file is not None and open_.file is not kept.file and open_.ref == kept.ref
+    assert open_.persistent_id == kept.persistent_id and open_.granted_access == kept.granted_access
+    assert made.server.opens[open_.persistent_id] is open_ and open_.is_durable
+
+
+def test_reconnect_where_another_file_has_the_name() -> None:
+    made = bench()
+    kept = disconnected(made)
+    give_back_without_handle(made, kept)
+    assert kept.ref is not None and kept.file is not None
+    kept.file.close()
+    question = made.table.reconnect(None).request  # type: ignore[arg-type]
+    question.ref = kept.ref._replace(file=(9, 9))
+    ended: list[object] = []
+    made.table.disconnect = lambda ref: bool(ended.append(ref)) or True  # type: ignore[method-assign]
     assert refused(made, m.create("file", contexts=reconnecting(kept))) == s.STATUS_OBJECT_NAME_NOT_FOUND
+    assert ended == [question.ref] and not made.session.opens
 
 
 def test_a_purged_open_is_closed_and_deleted() -> None:
