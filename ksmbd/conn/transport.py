@@ -42,7 +42,7 @@ STREAM_FROM: Final = 192 << 10
 """Length from which on a frame that holds a plain WRITE is offered to the core before its data has come: measured on
 loopback at 1 MiB, socket to pipe to file costs half the CPU of recv_into and pwrite (337 and 632 us)."""
 
-DELIVERY_MIN: Final = 0.3
+DELIVERY_MIN: Final = 0.2
 DELIVERY_MAX: Final = 1.0
 """Seconds after which a client that has not confirmed is asked on another channel; between them TCP's own measure."""
 
@@ -270,8 +270,8 @@ class TcpTransport:
                 return mark + self._out_bytes
 
     def delivery_seconds(self) -> float:
-        """See the port: one retransmission's time and half of it."""
-        return min(max(1.5 * retransmission_seconds(self._sock), DELIVERY_MIN), DELIVERY_MAX)
+        """See the port: when TCP itself would send again."""
+        return min(max(retransmission_seconds(self._sock), DELIVERY_MIN), DELIVERY_MAX)
 
     def delivered(self, mark: int) -> bool:
         """See the port."""

@@ -28,7 +28,7 @@ _LEASE: Final = Struct("<HHI16sIQ")  # StructureSize, Reserved, Flags, LeaseKey,
 # StructureSize, NewEpoch, Flags, LeaseKey, CurrentLeaseState, NewLeaseState, BreakReason, AccessMaskHint, ShareMaskHint
 _LEASE_NOTICE: Final = Struct("<HHI16sIIIII")
 _LEASE_ACK_SIZE: Final = 36
-SILENCE_SECONDS: Final = 9.0
+SILENCE_SECONDS: Final = 6.0
 """A client that confirms nothing on any of several channels for so long while a break waits for it is cut off: others
 wait for its files, and its durable opens outlive the connections."""
 
