@@ -217,8 +217,11 @@ class Access:
             granted |= WRITE_DAC | WRITE_OWNER | DELETE | FILE_WRITE_ATTRIBUTES
         return granted
 
-    def may_unlink(self, parent: int | None, stat: Stat) -> bool:
-        """Whether the directory lets the user remove a file from it. Raises OSError."""
+    def may_unlink(self, parent: int | None, stat: Stat, granted: bool = False) -> bool:
+        """Whether the directory lets the user remove a file from it. Raises OSError.
+
+        `granted`: the file grants DELETE by itself, which makes up for the DELETE_CHILD of its folder (MS-FSA 2.1.5.1.2.1);
+        what Unix asks of the directory stays."""
         if self.root:
             return True
         if parent is None:
@@ -229,7 +232,7 @@ class Access:
         uid = self.credentials.uid
         if directory.mode & _STICKY and uid not in (stat.uid, directory.uid):
             return False
-        found = self._stored(parent, True, directory)
+        found = None if granted else self._stored(parent, True, directory)
         return found is None or bool(found[1] & FILE_DELETE_CHILD)
 
     def check_parent(self, parent: int, right: int) -> None:

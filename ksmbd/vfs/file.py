@@ -23,6 +23,7 @@ from ksmbd.kernel import credentials
 from ksmbd.kernel.files import UTIME_OMIT, get_attribute, link_fd, rename, set_times
 from ksmbd.kernel.stat import S_IFDIR, S_IFMT, S_IFREG, Stat, stat_at, stat_fd
 from ksmbd.smb.constants import (
+    DELETE,
     FILE_ADD_FILE,
     FILE_ADD_SUBDIRECTORY,
     FILE_ATTRIBUTE_ARCHIVE,
@@ -400,7 +401,7 @@ class LocalFile:
             if not self.local_volume.access.root:
                 directory, _ = self.entry()
                 try:
-                    if not self.local_volume.access.may_unlink(directory, stat):
+                    if not self.local_volume.access.may_unlink(directory, stat, bool(self.granted_access & DELETE)):
                         raise NtStatusError(STATUS_ACCESS_DENIED, "the directory does not let it go")
                 finally:
                     self.local_volume.resolver.release(directory)
