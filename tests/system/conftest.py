@@ -12,6 +12,7 @@ import os.path
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,21 @@ def start_shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartKsmb
     """The same for servers that all tests of a module use, one after the other."""
     with servers_below(tmp_path_factory.mktemp("shared")) as start:
         yield start
+
+
+SHAPES = {
+    "one worker": {"workers": 1, "bpf": True},
+    "four workers": {"workers": 4, "bpf": True},
+    "four workers, no BPF": {"workers": 4, "bpf": False},
+}
+"""The shapes of a server in which clients must find the same behaviour."""
+
+
+@pytest.fixture(scope="module", params=sorted(SHAPES))
+def start_shaped(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartKsmbd]:
+    """`start_shared`, once for each of SHAPES: a module that uses it runs three times."""
+    with servers_below(tmp_path_factory.mktemp("shaped")) as start:
+        yield partial(start, **SHAPES[request.param])
 
 
 @pytest.fixture

@@ -27,8 +27,8 @@ Connect = Callable[..., SMBConnection]
 
 
 @pytest.fixture(scope="module")
-def server(start_shared: StartKsmbd) -> KsmbdServer:
-    return start_shared(
+def server(start_shaped: StartKsmbd) -> KsmbdServer:
+    return start_shaped(
         options={"server min protocol": "SMB2_02", "map to guest": "bad user", "server string": "Tests' server",
                  "netbios name": "TESTBOX"},
         shares={

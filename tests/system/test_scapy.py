@@ -26,8 +26,8 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 @pytest.fixture(scope="module")
-def server(start_shared: StartKsmbd) -> KsmbdServer:
-    return start_shared(options={"server min protocol": "SMB2_02"}, shares={"share": {"comment": "of the test"}})
+def server(start_shaped: StartKsmbd) -> KsmbdServer:
+    return start_shaped(options={"server min protocol": "SMB2_02"}, shares={"share": {"comment": "of the test"}})
 
 
 def negotiate(server: KsmbdServer, packet: Any) -> Any:

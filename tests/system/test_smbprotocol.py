@@ -47,8 +47,8 @@ from smbprotocol_client import (
 
 
 @pytest.fixture(scope="module")
-def server(start_shared: StartKsmbd) -> KsmbdServer:
-    return start_shared(
+def server(start_shaped: StartKsmbd) -> KsmbdServer:
+    return start_shaped(
         options={"server min protocol": "SMB2_02"},
         shares={
             "share": {"vfs objects": "streams_xattr"},

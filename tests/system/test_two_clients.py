@@ -18,8 +18,8 @@ NONE, LEVEL_2, EXCLUSIVE, BATCH, LEASE = 0x00, 0x01, 0x08, 0x09, 0xFF
 
 
 @pytest.fixture(scope="module")
-def server(start_shared: StartKsmbd) -> KsmbdServer:
-    return start_shared(options={"smb2 leases": "yes"})
+def server(start_shaped: StartKsmbd) -> KsmbdServer:
+    return start_shaped(options={"smb2 leases": "yes"})
 
 
 @pytest.fixture
