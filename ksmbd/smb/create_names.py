@@ -59,6 +59,8 @@ def parse_name(name: str, posix: bool = False) -> Name:
     characters are ordinary."""
     if not name:
         return Name("")
+    if not posix and "/" in name:
+        name = name.replace("/", "\\")  # as Samba and KSMBD take it; no file can have it in its name here
     if name[0] == "\\":
         raise NtStatusError(STATUS_INVALID_PARAMETER, "leading separator")
     if _PLAIN.fullmatch(name) and len(name) <= MAX_PATH:

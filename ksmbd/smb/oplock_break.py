@@ -88,7 +88,8 @@ class Delivery:
 
 
 def send_break(server: Server, notice: BreakNotice) -> bool:
-    """Send a notification on a channel of its client: the open's own connection first, then another of its session.
+    """Send a notification on a channel of its client: an oplock's on the open's own connection first, then on another of
+    its session; a lease's on the client's oldest connection first.
 
     False where none is left: the open table then purges the opens that nobody is there to answer for (3.3.4.6,
     3.3.4.7). Where there are several channels, the next one is tried if the client's TCP did not confirm the bytes in
@@ -115,10 +116,13 @@ def _send(server: Server, delivery: Delivery) -> bool:
         session = open_.session
         if session is None:
             continue
-        connection = _channel(open_, session, delivery.tried)
+        encrypt = session.encrypt_data or (open_.tree is not None and open_.tree.encrypt_data)
+        connection = None
+        if notice.lease_key and not encrypt and not delivery.tried:
+            connection = _oldest(server, notice.client_guid)
+        connection = connection or _channel(open_, session, delivery.tried)
         if connection is None:
             continue
-        encrypt = session.encrypt_data or (open_.tree is not None and open_.tree.encrypt_data)
         connection.send_unsolicited(session, OPLOCK_BREAK, _notice_body(open_, notice), encrypt=encrypt)
         if not delivery.tried:
             _remember(opens, notice)
@@ -149,6 +153,15 @@ def _watch(server: Server, delivery: Delivery, seconds: float) -> None:
 
     delivery.timer = server.clock.call_later(seconds, look)
     server.deliveries[key] = delivery
+
+
+def _oldest(server: Server, client_guid: bytes) -> Connection | None:
+    """The client's oldest connection: a lease is the client's, not a session's, and that is where Windows tells of its
+    break (3.3.4.7 lets the server choose)."""
+    for session in server.sessions.values():
+        if session.client_guid == client_guid and session.channels:
+            return next(iter(session.channels))
+    return None
 
 
 def _channel(open_: Open, session: Session, tried: Container[Connection]) -> Connection | None:

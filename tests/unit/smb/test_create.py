@@ -529,7 +529,7 @@ def give_back_without_handle(made: Bench, open_: Open) -> None:
 
 
 def test_reconnect_of_an_open_that_is_not_in_this_process() -> None:
-    """The file is opened again by its name (MS-SMB2 3.3.5.9.12, where Open.Connection and Open.Session are set anew)."""
+    """The file is opened again by its name (MS-SMB2 3.3.5.9.12)."""
     made = bench()
     kept = disconnected(made)
     give_back_without_handle(made, kept)

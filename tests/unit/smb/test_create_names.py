@@ -57,8 +57,9 @@ def test_accepted(raw: str, name: Name) -> None:
         ("a\\.\\b", s.STATUS_OBJECT_NAME_INVALID),
         ("a\\\\b", s.STATUS_OBJECT_NAME_INVALID),
         ("a\\b\\\\", s.STATUS_OBJECT_NAME_INVALID),
-        ("a/b", s.STATUS_OBJECT_NAME_INVALID),
-        ("/etc", s.STATUS_OBJECT_NAME_INVALID),
+        ("a//b", s.STATUS_OBJECT_NAME_INVALID),
+        ("/etc", s.STATUS_INVALID_PARAMETER),
+        ("../../etc", s.STATUS_OBJECT_PATH_SYNTAX_BAD),
         ("nul\0", s.STATUS_OBJECT_NAME_INVALID),
         ("x" * 256, s.STATUS_OBJECT_NAME_INVALID),
         ("😀" * 128, s.STATUS_OBJECT_NAME_INVALID),
@@ -103,3 +104,7 @@ def test_any_name_is_split_or_refused(raw: str, posix: bool) -> None:
 @pytest.mark.parametrize("raw", ["srvsvc", "SRVSVC", "\\srvsvc", "\\PIPE\\srvsvc", "pipe\\SrvSvc", "\\\\pipe\\srvsvc"])
 def test_pipe_names(raw: str) -> None:
     assert pipe_name(raw) == "srvsvc"
+
+
+def test_a_slash_is_a_separator_too() -> None:
+    assert parse_name("a/b\\c") == parse_name("a\\b\\c")

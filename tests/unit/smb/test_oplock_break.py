@@ -106,6 +106,19 @@ def test_another_channel_where_the_own_is_gone() -> None:
     assert not line.sent and len(other.sent) == 1
 
 
+def test_a_lease_notice_goes_to_the_clients_oldest_connection() -> None:
+    """MS-SMB2 3.3.4.7: any connection of the client will do; an oplock's goes to its own (3.3.4.6)."""
+    made, open_, line = bench()
+    newer: Any = Line()
+    made.session.channels[newer] = Channel(newer)
+    open_.connection = newer
+    open_.lease = LeaseGrant(KEY, 7, 2, 0, b"", 4)
+    made.session.client_guid = GUID
+    made.server.sessions[made.session.session_id] = made.session
+    assert send_break(made.server, lease(open_)) and len(line.sent) == 1
+    assert send_break(made.server, oplock(open_)) and len(newer.sent) == 1
+
+
 def test_another_open_of_the_lease_where_one_is_disconnected() -> None:
     made, open_, line = bench()
     second = made.open("file")
