@@ -321,7 +321,7 @@ def echo(depth: int, connections: int = 1) -> Callable[[Server, Place], Measured
     """ECHO."""
 
     def run(server: Server, place: Place) -> Measured:
-        count = place.sizes.operations * (16 if depth > 1 else 4) // connections
+        count = max(1, place.sizes.operations * (16 if depth > 1 else 4) // connections)
         load = Load(server, place, depth)
         for _ in range(connections):
             load.add(connect(server), [[Step(c.ECHO, b"\x04\0\0\0")] for _ in range(count)])
@@ -335,7 +335,7 @@ def open_close(stat: bool, connections: int = 1, depth: int = 1) -> Callable[[Se
     """Open, with `stat` ask for all information, close; many files, each request after the reply to the one before."""
 
     def run(server: Server, place: Place) -> Measured:
-        count = place.sizes.operations // connections
+        count = max(1, place.sizes.operations // connections)
         load = Load(server, place, depth)
         for offset in range(connections):
             client = connect(server)
