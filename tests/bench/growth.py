@@ -13,6 +13,7 @@ import os
 import pwd
 import resource
 import shutil
+import signal
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -143,6 +144,7 @@ def main() -> int:
     options = parser.parse_args()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     folder = Path(tempfile.mkdtemp(prefix="ksmbd-bench-", dir=options.folder))
     os.chmod(folder, 0o755)
     try:

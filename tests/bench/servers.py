@@ -7,6 +7,7 @@ system's own Samba is read, written or started.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import pwd
 import random
@@ -25,6 +26,8 @@ PASSWORD = "bench-Passw0rd"
 SHARE = "bench"
 START_SECONDS = 30
 STOP_SECONDS = 15
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -76,6 +79,7 @@ class Server:
         with open(log, "wb") as output:
             self._process = subprocess.Popen(
                 self.command(), stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+                preexec_fn=_end_with_parent,  # no other thread exists
             )
         deadline = time.monotonic() + START_SECONDS
         while True:
@@ -155,6 +159,11 @@ class Server:
     def version(self) -> str:
         """Name and version."""
         raise NotImplementedError
+
+
+def _end_with_parent() -> None:
+    """In the child: SIGTERM when the benchmark dies without stopping it."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
 def _stat(pid: int) -> list[str]:
