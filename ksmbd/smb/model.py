@@ -260,7 +260,6 @@ class Open:
     lock_sequences: dict[int, int] = field(default_factory=dict)
     """LockSequenceArray (MS-SMB2 3.3.5.14): index -> sequence number."""
     channel_sequence: int = 0
-    outstanding_requests: int = 0
     pending: set[Request] = field(default_factory=set)
     """Requests that wait on this open (notify, locks); CLOSE ends them."""
     closed: bool = False

@@ -11,7 +11,8 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ksmbd.smb.constants import NO_FILE_ID
+from ksmbd.smb import channel_sequence
+from ksmbd.smb.constants import FLAGS_REPLAY_OPERATION, NO_FILE_ID
 from ksmbd.smb.header import HEADER_SIZE, HEADROOM, Header
 from ksmbd.smb.model import Open, Server, Session, TreeConnect
 from ksmbd.smb.ports import FileSpan
@@ -141,6 +142,9 @@ class Request:
         if open_ is None or open_.persistent_id != persistent or open_.tree is not self.tree_:
             raise NtStatusError(STATUS_FILE_CLOSED)
         chain.file_id = (persistent, volatile)
+        header = self.header
+        if header.status & 0xFFFF != open_.channel_sequence or header.flags & FLAGS_REPLAY_OPERATION:
+            channel_sequence.verify(self, open_)
         open_.is_replay_eligible = open_.is_persistent
         self.open = open_
         return open_
