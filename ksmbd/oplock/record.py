@@ -124,7 +124,7 @@ class Record:
 
     def copy(self) -> Record:
         """A record of its own; the entries are shared, they never change."""
-        new = Record.__new__(Record)
+        new = Record()
         new.opens = self.opens.copy()
         new.holders = self.holders.copy()
         new.waiters = self.waiters.copy()
@@ -154,7 +154,7 @@ class Record:
     def decode(cls, data: bytes) -> Record:
         """The inverse of encode."""
         opens, holders, waiters, delete_pending, outbox, serial = marshal.loads(data)  # noqa: S302 - our own bytes
-        record = cls.__new__(cls)
+        record = cls()
         record.opens = {fields[0]: OpenEntry._make(fields) for fields in opens}
         record.holders = {holder_key(holder): holder for holder in map(Holder._make, holders)}
         record.waiters = [Waiter._make(fields) for fields in waiters]

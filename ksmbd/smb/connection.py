@@ -27,6 +27,7 @@ from ksmbd.smb.constants import (
 )
 from ksmbd.smb.credits import SequenceWindow
 from ksmbd.smb.header import (
+    BLANK_HEADER,
     COMPRESSION_PROTOCOL_ID,
     HEADER_SIZE,
     HEADROOM,
@@ -262,13 +263,9 @@ class Connection:
         self, session: Session | None, command: int, body: bytes, encrypt: bool = False, sign: bool = False
     ) -> None:
         """Send a notification (OPLOCK_BREAK): MessageId all ones, no credits, no TreeId (MS-SMB2 3.3.4.6, 3.3.4.7)."""
-        header = Header.__new__(Header)
-        header.credit_charge = header.status = header.flags = header.next_command = header.credits = 0
+        header = Header(BLANK_HEADER)
         header.command = command
         header.message_id = 0xFFFFFFFFFFFFFFFF
-        header.tree_id = header.async_id = 0
-        header.session_id = 0
-        header.signature = bytes(16)
         frame = bytearray(HEADROOM + HEADER_SIZE)
         write_header(frame, HEADROOM, header, STATUS_SUCCESS, 0, 0, tree_id=0)
         frame += body

@@ -28,6 +28,10 @@ ASYNC_HEADER: Final = Struct("<4sHHIHHIIQQQ16s")
 _NO_SIGNATURE: Final = bytes(16)
 
 
+BLANK_HEADER: Final = SYNC_HEADER.pack(SMB2_PROTOCOL_ID, HEADER_SIZE, *(0,) * 10, _NO_SIGNATURE)
+"""Every field 0: for a reply to what had no SMB2 header, and for what the server sends unasked."""
+
+
 class Header:
     """One request's header, as fields. `tree_id` is 0 and `async_id` set where FLAGS_ASYNC_COMMAND is."""
 

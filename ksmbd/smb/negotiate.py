@@ -26,7 +26,7 @@ from ksmbd.smb.constants import (
     SIGNING_AES_CMAC,
     SIGNING_HMAC_SHA256,
 )
-from ksmbd.smb.header import HEADER_SIZE, Header
+from ksmbd.smb.header import BLANK_HEADER, HEADER_SIZE, Header
 from ksmbd.smb.model import ServerSettings
 from ksmbd.smb.reader import Buffer, Reader
 from ksmbd.smb.request import Reply, Request
@@ -180,9 +180,6 @@ def smb1_negotiate(connection: Connection, message: Buffer) -> bytes:
 
 def smb1_reply_header() -> Header:
     """The request header that an SMB1 NEGOTIATE stands for: message id 0, one credit asked."""
-    header = Header.__new__(Header)
-    header.credit_charge = header.status = header.command = header.flags = header.next_command = 0
-    header.message_id = header.tree_id = header.async_id = header.session_id = 0
+    header = Header(BLANK_HEADER)
     header.credits = 1
-    header.signature = bytes(16)
     return header

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 class LocalStream(LocalFile):
     """One open named stream. `base` calls go to the file it belongs to."""
 
-    __slots__ = ("_attribute", "_name", "base_is_directory")
+    __slots__ = ("_attribute_name", "_name", "base_is_directory")
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class LocalStream(LocalFile):
         self.is_directory = False
         self._name = name
         self.stream = fold(name)
-        self._attribute = attribute_name
+        self._attribute_name = attribute_name
 
     def fileno(self) -> int:
         """-1: the data is in an extended attribute."""
@@ -72,14 +72,14 @@ class LocalStream(LocalFile):
 
     def _load(self) -> bytearray:
         with os_errors:
-            value = get_attribute(self._begin(), self._attribute, self.path_only, 65536)
+            value = get_attribute(self._begin(), self._attribute_name, self.path_only, 65536)
         if value is None:
             raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "the stream is gone")
         return bytearray(value[:-1])
 
     def _store(self, data: bytes | bytearray) -> None:
         try:
-            os.setxattr(target_of(self._begin(), self.path_only), self._attribute, bytes(data) + b"\0")
+            os.setxattr(target_of(self._begin(), self.path_only), self._attribute_name, bytes(data) + b"\0")
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.E2BIG, errno.ERANGE, errno.EDQUOT):
                 raise NtStatusError(STATUS_DISK_FULL, "longer than an extended attribute can be") from error
@@ -157,7 +157,7 @@ class LocalStream(LocalFile):
     def unlink(self) -> None:
         """Remove the stream."""
         try:
-            os.removexattr(target_of(self._begin(), self.path_only), self._attribute)
+            os.removexattr(target_of(self._begin(), self.path_only), self._attribute_name)
         except OSError as error:
             if error.errno != errno.ENODATA:
                 raise to_status(error) from error
@@ -173,18 +173,18 @@ class LocalStream(LocalFile):
         fd = self._begin()
         existing = find(fd, self.path_only, name)
         target_name = attribute(name)
-        if target_name == self._attribute:
+        if target_name == self._attribute_name:
             return
-        if existing is not None and existing[1] != self._attribute:
+        if existing is not None and existing[1] != self._attribute_name:
             if not replace:
                 raise NtStatusError(STATUS_OBJECT_NAME_COLLISION)
             target_name = existing[1]
-        old, content = self._attribute, self._load()
-        self._attribute = target_name
+        old, content = self._attribute_name, self._load()
+        self._attribute_name = target_name
         try:
             self._store(content)
         except NtStatusError:
-            self._attribute = old
+            self._attribute_name = old
             raise
         with os_errors:
             os.removexattr(target_of(fd, self.path_only), old)
