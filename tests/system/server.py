@@ -100,7 +100,7 @@ class KsmbdServer(Process):
         result: dict[str, Any] = json.loads(self.control("stats.json").read_text())
         return result
 
-    def wait_stats(self, pattern: str, seconds: float = 15) -> str:
+    def wait_stats(self, pattern: str, seconds: float = 60) -> str:
         """Ask for the counters until `pattern` is in their text, which is returned."""
         deadline = time.monotonic() + seconds
         while True:
