@@ -28,7 +28,9 @@ _LEASE: Final = Struct("<HHI16sIQ")  # StructureSize, Reserved, Flags, LeaseKey,
 # StructureSize, NewEpoch, Flags, LeaseKey, CurrentLeaseState, NewLeaseState, BreakReason, AccessMaskHint, ShareMaskHint
 _LEASE_NOTICE: Final = Struct("<HHI16sIIIII")
 _LEASE_ACK_SIZE: Final = 36
-SILENCE_SECONDS: Final = 6.0
+PATIENT_TRIES: Final = 4
+"""Channels that are each given their time before the rest gets half of it."""
+SILENCE_SECONDS: Final = 5.0
 """A client that confirms nothing on any of several channels for so long while a break waits for it is cut off: others
 wait for its files, and its durable opens outlive the connections."""
 
@@ -88,8 +90,8 @@ class Delivery:
 
 
 def send_break(server: Server, notice: BreakNotice) -> bool:
-    """Send a notification on a channel of its client: an oplock's on the open's own connection first, then on another of
-    its session; a lease's on the client's oldest connection first.
+    """Send a notification on a channel of its client: an oplock's on the open's own connection first, then on another
+    of its session; a lease's on the client's oldest connection first.
 
     False where none is left: the open table then purges the opens that nobody is there to answer for (3.3.4.6,
     3.3.4.7). Where there are several channels, the next one is tried if the client's TCP did not confirm the bytes in
@@ -128,7 +130,9 @@ def _send(server: Server, delivery: Delivery) -> bool:
             _remember(opens, notice)
         delivery.tried[connection] = connection.transport.delivery_mark()
         if len(session.channels) > 1:
-            _watch(server, delivery, connection.transport.delivery_seconds())
+            # After some failures it is the client rather than a channel: the others follow faster.
+            seconds = connection.transport.delivery_seconds()
+            _watch(server, delivery, seconds / 2 if len(delivery.tried) > PATIENT_TRIES else seconds)
         return True
     return False
 
