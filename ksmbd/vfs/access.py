@@ -220,7 +220,7 @@ class Access:
     def may_unlink(self, parent: int | None, stat: Stat, granted: bool = False) -> bool:
         """Whether the directory lets the user remove a file from it. Raises OSError.
 
-        `granted`: the file grants DELETE by itself, which makes up for the DELETE_CHILD of its folder (MS-FSA 2.1.5.1.2.1);
+        `granted`: the file grants DELETE by itself, which makes up for its folder's DELETE_CHILD (MS-FSA 2.1.5.1.2.1);
         what Unix asks of the directory stays."""
         if self.root:
             return True
