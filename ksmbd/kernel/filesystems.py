@@ -14,6 +14,8 @@ from ksmbd.kernel.syscalls import fail, function
 BTRFS_SUPER_MAGIC: Final = 0x9123683E
 XFS_SUPER_MAGIC: Final = 0x58465342
 BCACHEFS_SUPER_MAGIC: Final = 0xCA451A4E
+TMPFS_MAGIC: Final = 0x01021994
+RAMFS_MAGIC: Final = 0x858458F6
 XFS_IOC_FSGEOMETRY_V1: Final = 0x80705864
 """_IOR('X', 100, struct xfs_fsop_geom_v1)."""
 _XFS_GEOMETRY_SIZE: Final = 112

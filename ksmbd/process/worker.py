@@ -155,7 +155,7 @@ class Worker:
         table.on_break = partial(send_break, self.server)
         table.on_purge = partial(purge_open, self.server)
         self.helpers = Helpers(loop)
-        self.server.offload = self.helpers.submit
+        self.server.offload = files.offload = self.helpers.submit
         if settings.workers < 2:
             table.adopt_persistent()
         elif me == FIRST_WORKER:

@@ -360,6 +360,14 @@ class File(Protocol):
         """Fill `buffer` from `offset`; the number of bytes read, 0 at the end of the file."""
         ...
 
+    def end_of_file(self) -> int:
+        """Bytes of data."""
+        ...
+
+    def prefetch(self, offset: int, length: int) -> Future[None] | None:
+        """Reads the range into the page cache where it is not there yet; None: reading it waits for no disk."""
+        ...
+
     def write(self, offset: int, data: memoryview | bytes, write_through: bool = False) -> int: ...
     def write_from_pipe(self, offset: int, pipe: int, count: int) -> None:
         """Write `count` bytes that are in a pipe. Only where `fileno` is one; an error may leave some in the pipe."""

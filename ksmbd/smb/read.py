@@ -15,11 +15,13 @@ from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
     STATUS_BUFFER_OVERFLOW,
     STATUS_END_OF_FILE,
+    STATUS_FILE_CLOSED,
     STATUS_INVALID_DEVICE_REQUEST,
     STATUS_INVALID_PARAMETER,
     STATUS_SUCCESS,
     NtStatusError,
 )
+from ksmbd.smb.waiting import Future
 from ksmbd.smb.zero_copy import may_span
 
 # StructureSize, Padding, Flags, Length, Offset, FileId, MinimumCount, Channel, RemainingBytes, ReadChannelInfoOffset,
@@ -51,6 +53,23 @@ def handle(request: Request) -> Reply | Coroutine[Any, Any, Reply]:
         raise NtStatusError(STATUS_INVALID_DEVICE_REQUEST)
     if offset + length > MAX_OFFSET:
         raise NtStatusError(STATUS_INVALID_PARAMETER, "Offset")
+    cold = file.prefetch(offset, length) if length else None
+    if cold is not None:
+        return _when_read_ahead(request, open_, file, offset, length, minimum, cold)
+    return _read(request, open_, file, offset, length, minimum)
+
+
+async def _when_read_ahead(
+    request: Request, open_: Open, file: File, offset: int, length: int, minimum: int, cold: Future[None]
+) -> Reply:
+    """The range has to come from the disk first, which a helper thread waits for. No interim response: it is short."""
+    await cold
+    if open_.closed:
+        raise NtStatusError(STATUS_FILE_CLOSED)
+    return _read(request, open_, file, offset, length, minimum)
+
+
+def _read(request: Request, open_: Open, file: File, offset: int, length: int, minimum: int) -> Reply:
     if open_.ref is not None:
         request.server.table.check_io(open_.ref, offset, length, False)
     if may_span(request, file, length):
@@ -69,7 +88,7 @@ def handle(request: Request) -> Reply | Coroutine[Any, Any, Reply]:
 
 def _span(open_: Open, file: File, offset: int, length: int, minimum: int) -> Reply:
     """The header alone; conn sends the file's bytes behind it."""
-    count = min(length, file.info().end_of_file - offset)
+    count = min(length, file.end_of_file() - offset)
     if count < minimum or count <= 0:
         raise NtStatusError(STATUS_END_OF_FILE)
     open_.current_byte_offset = offset + count

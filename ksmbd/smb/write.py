@@ -78,7 +78,7 @@ def _checked(request: Request, size: int) -> _Write:
         raise NtStatusError(STATUS_INVALID_PARAMETER, "Offset")
     if length and offset + length >= MAX_FILE_SIZE:
         raise NtStatusError(STATUS_DISK_FULL)
-    if not open_.granted_access & FILE_WRITE_DATA and offset < file.info().end_of_file:
+    if not open_.granted_access & FILE_WRITE_DATA and offset < file.end_of_file():
         raise NtStatusError(STATUS_ACCESS_DENIED, "FILE_APPEND_DATA writes at the end alone")
     through = bool(flags & WRITEFLAG_WRITE_THROUGH) or bool(open_.create_options & FILE_WRITE_THROUGH)
     return _Write(open_, file, data_offset, length, offset, through)

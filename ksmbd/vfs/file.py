@@ -16,11 +16,13 @@ import errno
 import logging
 import os
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ksmbd import debug
 from ksmbd.kernel import credentials
 from ksmbd.kernel.files import UTIME_OMIT, get_attribute, link_fd, rename, set_times
+from ksmbd.kernel.read_ahead import is_cached, read_ahead
 from ksmbd.kernel.stat import S_IFDIR, S_IFMT, S_IFREG, Stat, stat_at, stat_fd
 from ksmbd.smb.constants import (
     DELETE,
@@ -48,6 +50,7 @@ from ksmbd.smb.status import (
     STATUS_OBJECT_NAME_NOT_FOUND,
     NtStatusError,
 )
+from ksmbd.smb.waiting import Future
 from ksmbd.vfs import listing, names, ranges, reparse, stream_store
 from ksmbd.vfs.attributes import (
     OBJECT_ID_NAME,
@@ -80,7 +83,8 @@ class LocalFile:
 
     __slots__ = (
         "__weakref__", "_archived", "_entry_key", "_parent_key", "_sticky_access", "_sticky_write", "created", "fd",
-        "granted_access", "is_directory", "key", "kind", "local_volume", "names", "path", "path_only", "posix", "stream",
+        "granted_access", "is_directory", "key", "kind", "local_volume", "names", "path", "path_only", "posix",
+        "stream",
     )  # fmt: skip
 
     def __init__(
@@ -195,6 +199,24 @@ class LocalFile:
                     break
                 done += count
         return done
+
+    def end_of_file(self) -> int:
+        """See the port."""
+        with os_errors:
+            return os.fstat(self._data()).st_size
+
+    def prefetch(self, offset: int, length: int) -> Future[None] | None:
+        """See the port."""
+        offload = self.local_volume.files.offload
+        fd = self.fileno()
+        volume = self.local_volume
+        if offload is None or fd < 0 or (volume.in_memory and self.key[0] == volume.root_dev):
+            return None
+        count = min(length, os.fstat(fd).st_size - offset)
+        if count <= 0 or is_cached(fd, offset, count):
+            return None
+        # A descriptor of its own: the open may be closed while the disk is waited for.
+        return offload(partial(read_ahead, os.dup(fd), offset, count))
 
     def write(self, offset: int, data: memoryview | bytes, write_through: bool = False) -> int:
         """All of `data`; the number of bytes written."""

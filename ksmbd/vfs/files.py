@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from ksmbd.kernel import credentials
 from ksmbd.kernel.credentials import Credentials
 from ksmbd.smb.ports import Clock, FileKey, Identity, ShareConfig, Volume
 from ksmbd.smb.status import STATUS_BAD_NETWORK_NAME, NtStatusError
+from ksmbd.smb.waiting import Future
 from ksmbd.vfs.access import Access
 from ksmbd.vfs.directory_cache import DirectoryCache
 from ksmbd.vfs.file import LocalFile
@@ -58,11 +59,14 @@ class Registry:
 class LocalFiles:
     """Makes volumes. One in a process; it sets the process's umask to 0, as shares have masks of their own."""
 
-    __slots__ = ("cache", "clock", "idmap", "registry", "settings", "watches")
+    __slots__ = ("cache", "clock", "idmap", "offload", "registry", "settings", "watches")
 
     def __init__(self, settings: VfsSettings, clock: Clock) -> None:
         self.settings = settings
         self.clock = clock
+        self.offload: Callable[[Callable[[], None]], Future[None]] | None = None
+        """Runs a call that waits for a disk in another thread; None: there is none (who puts the rooms together sets
+        it)."""
         self.idmap = IdMap(settings.sub_authorities)
         self.cache = DirectoryCache()
         self.registry = Registry()

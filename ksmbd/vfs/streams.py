@@ -66,6 +66,10 @@ class LocalStream(LocalFile):
         """-1: the data is in an extended attribute."""
         return -1
 
+    def end_of_file(self) -> int:
+        """See the port."""
+        return len(self._load())
+
     def make(self) -> None:
         """Create it, empty."""
         self._store(b"")

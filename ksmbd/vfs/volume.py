@@ -17,6 +17,7 @@ from ksmbd import debug
 from ksmbd.kernel import credentials, descriptors
 from ksmbd.kernel.credentials import Credentials
 from ksmbd.kernel.files import FALLOC_FL_KEEP_SIZE, chown_fd, fallocate
+from ksmbd.kernel.filesystems import RAMFS_MAGIC, TMPFS_MAGIC, file_system_type
 from ksmbd.kernel.stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, Stat, stat_fd
 from ksmbd.smb.constants import (
     FILE_ADD_FILE,
@@ -94,8 +95,8 @@ class LocalVolume:
     """Implements the port Volume."""
 
     __slots__ = (
-        "_closed", "_read_only", "_used", "_user", "access", "cache", "files", "options", "resolver", "root_dev",
-        "root_key", "share",
+        "_closed", "_read_only", "_used", "_user", "access", "cache", "files", "in_memory", "options", "resolver",
+        "root_dev", "root_key", "share",
     )  # fmt: skip
 
     def __init__(
@@ -121,6 +122,9 @@ class LocalVolume:
         stat = resolver.root_stat
         self.root_dev = stat.dev
         self.root_key: FileKey = (stat.dev, stat.ino)
+        with os_errors:
+            self.in_memory = file_system_type(resolver.root) in (TMPFS_MAGIC, RAMFS_MAGIC)
+        """Its files are nowhere but in the page cache (those of file systems mounted below it may be)."""
 
     def become(self) -> None:
         """Let this thread act as the user."""

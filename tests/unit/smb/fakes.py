@@ -175,6 +175,12 @@ class FakeFile:
             raise NtStatusError(self.fail["info"])
         return self.node.info(self.stream)
 
+    def end_of_file(self) -> int:
+        return len(self._data)
+
+    def prefetch(self, offset: int, length: int) -> Future[None] | None:
+        return None
+
     def read(self, offset: int, length: int) -> bytes:
         return bytes(self._data[offset : offset + length])
 

@@ -18,6 +18,7 @@ from ksmbd.smb.model import Open, ServerSettings
 from ksmbd.smb.ports import FileSpan, LockElement, OpenRef
 from ksmbd.smb.request import Body, Reply
 from ksmbd.smb.status import NtStatusError
+from ksmbd.smb.waiting import Future, Task
 from ksmbd.smb.zero_copy import THRESHOLD
 
 CONTENT = bytes(range(256)) * 1024
@@ -179,3 +180,29 @@ def test_any_bytes(body: bytes) -> None:
         made.run(read.handle, made.request(c.READ, body))
     except NtStatusError:
         pass
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_what_is_on_the_disk_alone_is_read_ahead_first(closed: bool) -> None:
+    made, open_ = bench()
+    file: Any = open_.file
+    asked = []
+    ahead: Future[None] = Future()
+
+    def prefetch(offset: int, length: int) -> Future[None]:
+        asked.append((offset, length))
+        return ahead
+
+    file.prefetch = prefetch
+    body = m.read(open_.persistent_id, open_.volatile_id, 256, 5)
+    task: Task[Reply] = Task(read.handle(made.request(c.READ, body))).start()  # type: ignore[arg-type]
+    assert asked == [(256, 5)] and not task.done and open_.current_byte_offset == 0
+    open_.closed = closed
+    ahead.set_result(None)
+    assert task.done
+    if closed:
+        with pytest.raises(NtStatusError) as caught:
+            task.result()
+        assert caught.value.status == s.STATUS_FILE_CLOSED
+    else:
+        assert body_of(task.result())[16:] == bytes(range(5))

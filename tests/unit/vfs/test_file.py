@@ -12,6 +12,7 @@ from ksmbd.kernel import credentials
 from ksmbd.smb import constants as c
 from ksmbd.smb import status as s
 from ksmbd.smb.status import NtStatusError
+from ksmbd.smb.waiting import Future
 from ksmbd.vfs import dosattrib
 from ksmbd.vfs.times import to_filetime
 
@@ -35,6 +36,30 @@ def test_data(share: Share) -> None:
     file.flush(full=True)
     for call in (lambda: file.read(-1, 1), lambda: file.write((1 << 63) - 1, b"xx"), lambda: file.set_end_of_file(-1)):
         assert status_of(call) == s.STATUS_INVALID_PARAMETER
+
+
+def test_reading_ahead(share: Share, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = share.open("f")
+    file.write(0, bytes(range(256)) * 40)
+    assert file.end_of_file() == 10240
+    calls: list[Callable[[], None]] = []
+
+    def offload(call: Callable[[], None]) -> Future[None]:
+        calls.append(call)
+        return Future()
+
+    assert file.prefetch(0, 100) is None  # nobody to do it
+    share.files.offload = offload
+    share.volume.in_memory = False  # type: ignore[attr-defined]
+    monkeypatch.setattr("ksmbd.vfs.file.is_cached", lambda fd, offset, count: (offset, count) == (0, 10240))
+    assert file.prefetch(0, 1 << 20) is None and file.prefetch(10240, 10) is None and not calls
+    assert file.prefetch(10000, 1 << 20) is not None and len(calls) == 1
+    file.close()
+    calls.pop()()  # through a descriptor of its own
+    assert file.prefetch(0, 10) is None
+    file = share.open("f")
+    share.volume.in_memory = True  # type: ignore[attr-defined]
+    assert file.prefetch(10000, 10) is None and not calls
 
 
 def test_data_out_of_a_pipe(share: Share) -> None:
