@@ -220,7 +220,8 @@ def remove_open(context: Context, entry: OpenEntry) -> CloseResult:
         delete = all(other.stream != entry.stream for other in record.opens.values())
         if delete:
             record.delete_pending -= {entry.stream}
-    return CloseResult(delete, whole, ended, entry.create_guid, bool(entry.durable or entry.persistent))
+    kept = bool(entry.durable or entry.persistent)
+    return CloseResult(delete, whole, ended, entry.create_guid, entry.client_guid, kept)
 
 
 def open_file(context: Context, request: Open, retried: bool) -> OpenResult | None:
@@ -534,12 +535,11 @@ def forget(context: Context, request: Forget) -> bool:
     return False
 
 
-def moved(context: Context, request: Moved) -> tuple[tuple[str, str, int], ...]:
-    """All opens of the file have a new path. The answer is (share, old path, open id) of each."""
-    before = tuple((entry.share, entry.path, entry.open_id) for entry in context.record.opens.values())
+def moved(context: Context, request: Moved) -> bool:
+    """All opens of the file have a new path."""
     for open_id, entry in context.record.opens.items():
         context.record.opens[open_id] = entry._replace(path=request.path, parent=request.parent or entry.parent)
-    return before
+    return GRANTED
 
 
 def disconnect(context: Context, request: Disconnect) -> bool:

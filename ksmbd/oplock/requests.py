@@ -248,6 +248,7 @@ class CloseResult(NamedTuple):
     whole_file: bool
     lease: tuple[bytes, bytes] | None
     create_guid: bytes
+    client_guid: bytes
     durable: bool
 
 

@@ -2,14 +2,14 @@
 """The store of one process: dicts. Also the reference for other stores in the tests."""
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from collections.abc import Callable
 from typing import Any
 
 from ksmbd.oplock.locks import EMPTY, LockSet, LockView, io_conflict
 from ksmbd.oplock.record import Record
 from ksmbd.oplock.requests import Decision
-from ksmbd.oplock.store import Decide, path_key, path_prefix
+from ksmbd.oplock.store import Decide, moved_opens, path_key, path_prefix
 from ksmbd.smb.ports import FileKey
 
 
@@ -24,7 +24,13 @@ class DictStore:
 
     def update(self, file: FileKey, decide: Decide) -> Decision:
         """As Store.update; there is one thread, so nothing can come between."""
-        decision = decide(self._records.get(file) or Record(), self._locks_of(file))
+        record = self._records.get(file) or Record()
+        decision = decide(record, self._locks_of(file))
+        gone, come = moved_opens(record, decision.record)
+        for entry in gone:
+            del self._paths[bisect_left(self._paths, (path_key(entry.share, entry.path), entry.open_id))]
+        for entry in come:
+            insort(self._paths, (path_key(entry.share, entry.path), entry.open_id, file))
         if decision.record.empty:
             self._records.pop(file, None)
         else:
@@ -72,20 +78,6 @@ class DictStore:
     def index_remove(self, index: bytes, key: bytes) -> None:
         """As Store.index_remove."""
         self._indexes.pop((index, key), None)
-
-    def path_add(self, share: str, path: str, file: FileKey, open_id: int) -> None:
-        """As Store.path_add."""
-        item = (path_key(share, path), open_id, file)
-        index = bisect_left(self._paths, item)
-        if self._paths[index : index + 1] != [item]:
-            self._paths.insert(index, item)
-
-    def path_remove(self, share: str, path: str, file: FileKey, open_id: int) -> None:
-        """As Store.path_remove."""
-        item = (path_key(share, path), open_id, file)
-        index = bisect_left(self._paths, item)
-        if index < len(self._paths) and self._paths[index] == item:
-            del self._paths[index]
 
     def files_below(self, share: str, path: str) -> list[FileKey]:
         """As Store.files_below."""

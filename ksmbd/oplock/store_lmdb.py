@@ -11,7 +11,7 @@ Keys (numbers big-endian, so that they sort):
               device, inode, stream, length class, first, number        -> length, exclusive, open id
               device, inode, stream, 0xFF, open id, number              -> first, length, exclusive
     index     index, key                                                -> marshalled tuple
-    paths     share and path (the start of it), digest, open id         -> marshalled (key, device, inode)
+    paths     share and path (the start of it), open id                 -> marshalled (key, device, inode)
 
 Whether a stream has locks at all is asked with every read and write, so the answer for most is in a table of counters
 in shared memory: a counter of zero means no locks, anything else sends the question to LMDB. An environment's counters
@@ -31,10 +31,10 @@ from typing import Any, Final
 
 import lmdb
 
-from ksmbd.oplock.locks import CLASSES, Lock, LockOverlay, LockView, io_conflict, length_class
-from ksmbd.oplock.record import Record
+from ksmbd.oplock.locks import CLASSES, EMPTY, Lock, LockOverlay, LockView, io_conflict, length_class
+from ksmbd.oplock.record import OpenEntry, Record
 from ksmbd.oplock.requests import Decision
-from ksmbd.oplock.store import Decide, path_key, path_prefix
+from ksmbd.oplock.store import Decide, moved_opens, path_key, path_prefix
 from ksmbd.smb.ports import FileKey
 
 ENVIRONMENTS: Final = 4
@@ -156,7 +156,14 @@ class _Shard:
         self.env = _environment(path)
         self.records = self.env.open_db(b"records")
         self.locks = self.env.open_db(b"locks")
+        self.paths = self.env.open_db(b"paths")
         self.counters = counters
+
+
+def _path_entry(entry: OpenEntry) -> tuple[bytes, bytes]:
+    """An open's path and its key."""
+    whole = path_key(entry.share, entry.path).encode("utf-8", "surrogatepass")
+    return whole, whole[:PATH_BYTES] + b"\0" + COUNT.pack(entry.open_id)
 
 
 def _environment(path: Path) -> Any:
@@ -190,7 +197,6 @@ class LmdbStore:
         self._counters = counters
         self._index_env = _environment(directory / "indexes")
         self._index = self._index_env.open_db(b"index")
-        self._paths = self._index_env.open_db(b"paths")
 
     # Which environment and which counter: Fibonacci hashing of inode and device.
     def _shard(self, file: FileKey) -> _Shard:
@@ -207,7 +213,13 @@ class LmdbStore:
         with shard.env.begin(write=True) as txn:
             before = txn.get(key, db=shard.records)
             record = Record.decode(before) if before is not None else Record()
-            decision = decide(record, self._locks_of(shard, txn, key))
+            decision = decide(record, self._locks_of(shard, txn, file, key))
+            gone, come = moved_opens(record, decision.record)
+            for entry in gone:
+                txn.delete(_path_entry(entry)[1], db=shard.paths)
+            for entry in come:
+                whole, place = _path_entry(entry)
+                txn.put(place, marshal.dumps((whole, *file)), db=shard.paths)
             for stream, overlay in decision.locks.items():
                 digest = stream_digest(stream) if stream else DEFAULT_STREAM
                 had, has = LmdbLocks(txn, shard.locks, key + digest).change(overlay)
@@ -222,10 +234,12 @@ class LmdbStore:
                     txn.put(key, after, db=shard.records)
         return decision
 
-    @staticmethod
-    def _locks_of(shard: _Shard, txn: Any, key: bytes) -> Callable[[str], LockView]:
+    def _locks_of(self, shard: _Shard, txn: Any, file: FileKey, key: bytes) -> Callable[[str], LockView]:
         def locks(stream: str) -> LockView:
-            return LmdbLocks(txn, shard.locks, key + (stream_digest(stream) if stream else DEFAULT_STREAM))
+            digest = stream_digest(stream) if stream else DEFAULT_STREAM
+            if not shard.counters[self._counter(file, digest)]:
+                return EMPTY  # the writer lock is ours, so it stays zero
+            return LmdbLocks(txn, shard.locks, key + digest)
 
         return locks
 
@@ -279,35 +293,18 @@ class LmdbStore:
             with self._index_env.begin(write=True) as txn:
                 txn.delete(index + key, db=self._index)
 
-    @staticmethod
-    def _path_entry(share: str, path: str, open_id: int) -> tuple[bytes, bytes]:
-        whole = path_key(share, path).encode("utf-8", "surrogatepass")
-        digest = hashlib.blake2b(whole, digest_size=16).digest()
-        return whole, whole[:PATH_BYTES] + b"\0" + digest + COUNT.pack(open_id)
-
-    def path_add(self, share: str, path: str, file: FileKey, open_id: int) -> None:
-        """As Store.path_add."""
-        whole, key = self._path_entry(share, path, open_id)
-        with self._index_env.begin(write=True) as txn:
-            txn.put(key, marshal.dumps((whole, *file)), db=self._paths)
-
-    def path_remove(self, share: str, path: str, file: FileKey, open_id: int) -> None:
-        """As Store.path_remove."""
-        _, key = self._path_entry(share, path, open_id)
-        with self._index_env.begin(write=True) as txn:
-            txn.delete(key, db=self._paths)
-
     def files_below(self, share: str, path: str) -> list[FileKey]:
         """As Store.files_below."""
         prefix = path_prefix(share, path).encode("utf-8", "surrogatepass")
         found: dict[FileKey, None] = {}
-        with self._index_env.begin() as txn, txn.cursor(db=self._paths) as cursor:
-            more = cursor.set_range(prefix[:PATH_BYTES])
-            while more and cursor.key().startswith(prefix[:PATH_BYTES]):
-                whole, device, inode = marshal.loads(cursor.value())  # noqa: S302 - our own bytes
-                if whole.startswith(prefix) and whole != prefix:
-                    found[device, inode] = None
-                more = cursor.next()
+        for shard in self._shards:
+            with shard.env.begin() as txn, txn.cursor(db=shard.paths) as cursor:
+                more = cursor.set_range(prefix[:PATH_BYTES])
+                while more and cursor.key().startswith(prefix[:PATH_BYTES]):
+                    whole, device, inode = marshal.loads(cursor.value())  # noqa: S302 - our own bytes
+                    if whole.startswith(prefix) and whole != prefix:
+                        found[device, inode] = None
+                    more = cursor.next()
         return list(found)
 
     def recover(self) -> None:
@@ -328,10 +325,10 @@ class LmdbStore:
     def empty(self) -> bool:
         """Nothing is left anywhere; for tests of clean-up."""
         with self._index_env.begin() as txn:
-            left = txn.stat(self._index)["entries"] + txn.stat(self._paths)["entries"]
+            left = txn.stat(self._index)["entries"]
         for shard in self._shards:
             with shard.env.begin() as txn:
-                left += txn.stat(shard.records)["entries"] + txn.stat(shard.locks)["entries"]
+                left += sum(txn.stat(db)["entries"] for db in (shard.records, shard.locks, shard.paths))
         return not left and not any(self._counters)
 
     def close(self) -> None:

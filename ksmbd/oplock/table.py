@@ -211,8 +211,7 @@ class LocalOpenTable:
             self._apply(file, self._decide(file, requests.Unreachable(action.holder)))
 
     def _purged(self, file: FileKey, action: requests.Purged) -> None:
-        self._forget_open(file, action.open_id, action.share, action.path, action.lease, action.create_guid,
-                          action.client_guid)
+        self._forget_open(file, action.open_id, action.lease, action.create_guid, action.client_guid)
         self.on_purge(PurgedOpen(
             OpenRef(file, action.stream, action.open_id), action.share, action.path,
             CloseOutcome(action.delete, action.whole_file), self._take_handle(action.open_id),
@@ -356,7 +355,6 @@ class LocalOpenTable:
     def _index_open(self, file: FileKey, entry: OpenEntry, leased: bool, durable: bool) -> None:
         """Enter an open into the indexes over all files."""
         store = self._store
-        store.path_add(entry.share, entry.path, file, entry.open_id)
         if leased:
             store.index_put(LEASES, entry.client_guid + entry.lease_key, (*file, entry.stream))
         if durable:
@@ -366,16 +364,17 @@ class LocalOpenTable:
             store.index_put(CREATE_GUIDS, key, (*file, entry.stream, entry.open_id))
 
     def _forget_open(
-        self, file: FileKey, open_id: int, share: str, path: str, lease: tuple[bytes, bytes] | None, create_guid: bytes,
-        client_guid: bytes,
+        self, file: FileKey, open_id: int, lease: tuple[bytes, bytes] | None, create_guid: bytes, client_guid: bytes,
+        durable: bool = True,
     ) -> None:
+        """Take an open out of the indexes over all files."""
         store = self._store
-        store.path_remove(share, path, file, open_id)
         if lease is not None:
             bound = store.index_get(LEASES, lease[0] + lease[1])
             if bound is not None and (bound[0], bound[1]) == file:
                 store.index_remove(LEASES, lease[0] + lease[1])
-        store.index_remove(DURABLES, open_id.to_bytes(8, "big"))
+        if durable:
+            store.index_remove(DURABLES, open_id.to_bytes(8, "big"))
         if create_guid:
             self._forget_create_guid(client_guid + create_guid, open_id)
 
@@ -386,13 +385,12 @@ class LocalOpenTable:
 
     def close(self, ref: OpenRef) -> CloseOutcome:
         """See OpenTable.close."""
-        entry = self._entry(ref)
-        result = self._run(ref.file, requests.Close(ref.open_id))
+        closed = self._run(ref.file, requests.Close(ref.open_id))
         self._take_handle(ref.open_id)
         self._forget_open(
-            ref.file, ref.open_id, entry.share, entry.path, result.lease, entry.create_guid, entry.client_guid
+            ref.file, ref.open_id, closed.lease, closed.create_guid, closed.client_guid, closed.durable
         )
-        return CloseOutcome(result.delete, result.whole_file)
+        return CloseOutcome(closed.delete, closed.whole_file)
 
     def _entry(self, ref: OpenRef) -> OpenEntry:
         record = self._store.peek(ref.file)
@@ -472,9 +470,7 @@ class LocalOpenTable:
 
     def renamed(self, ref: OpenRef, path: str) -> None:
         """See OpenTable.renamed."""
-        for share, old, open_id in self._run(ref.file, requests.Moved(path, None)):
-            self._store.path_remove(share, old, ref.file, open_id)
-            self._store.path_add(share, path, ref.file, open_id)
+        self._run(ref.file, requests.Moved(path, None))
 
     def open_paths_below(self, file: FileKey) -> bool:
         """See OpenTable.open_paths_below."""
