@@ -10,7 +10,7 @@ export BENCH_ROUNDS BENCH_SCALE BENCH_FOLDER BENCH_WORKERS BENCH_ONLY
 
 export PYTHONUTF8 := 1
 
-.PHONY: build setup-test setup-bench serve test bench bench-growth lint clean
+.PHONY: build setup-test setup-bench serve test bench bench-growth compiled-wheel lint clean
 
 build:
 	@sh scripts/setup.sh serve
@@ -31,6 +31,10 @@ test: setup-test
 bench: setup-bench
 	@BENCH_COMMAND="$(strip make bench $(foreach name,ROUNDS SCALE FOLDER WORKERS ONLY,$(if $(BENCH_$(name)),BENCH_$(name)=$(BENCH_$(name)))))" \
 		$(VENV)/bin/python tests/bench/run.py
+
+# dist/*.whl with the busiest modules compiled: takes minutes, and a C compiler; install it instead of this checkout
+compiled-wheel: setup-test
+	KSMBD_COMPILE=1 $(VENV)/bin/python -m pip wheel -q --no-deps --no-build-isolation -w dist .
 
 # How cost grows with workers and connections: docs/*.png
 bench-growth: setup-bench
