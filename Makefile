@@ -10,7 +10,7 @@ export BENCH_ROUNDS BENCH_SCALE BENCH_FOLDER BENCH_WORKERS BENCH_ONLY
 
 export PYTHONUTF8 := 1
 
-.PHONY: build setup-test setup-bench serve test bench bench-growth compiled-wheel lint clean
+.PHONY: build setup-test setup-bench setup-conformance serve test bench bench-growth compiled-wheel conformance lint clean
 
 build:
 	@sh scripts/setup.sh serve
@@ -39,6 +39,14 @@ compiled-wheel: setup-test
 # How cost grows with workers and connections: docs/*.png
 bench-growth: setup-bench
 	@$(VENV)/bin/python tests/bench/growth.py
+
+# smbtorture, all that tests/conformance lists, with one worker and with several; root for the tests that block ports
+conformance: setup-conformance
+	@$(VENV)/bin/python tests/conformance/smbtorture.py --workers 1 $(TESTS)
+	@$(VENV)/bin/python tests/conformance/smbtorture.py --workers 4 $(TESTS)
+
+setup-conformance:
+	@sh scripts/setup.sh conformance
 
 lint: setup-test
 	$(VENV)/bin/ruff check .

@@ -4,13 +4,14 @@
 #
 #   setup.sh serve   to run the server
 #   setup.sh test    to run the tests as well
+#   setup.sh conformance   to run smbtorture as well
 #   setup.sh bench   to measure beside Samba; none of Debian's services is started
 #
 # As root missing packages are installed; without root they are named, and the set-up goes on where it can.
 # Run again it does nothing but compare a checksum: .venv/.setup-PROFILE holds that of what it depends on.
 set -eu
 
-profile=${1:?usage: setup.sh serve|test|bench}
+profile=${1:?usage: setup.sh serve|test|conformance|bench}
 cd "$(dirname "$0")/.."
 top=$(pwd)
 venv=$top/.venv
@@ -23,8 +24,9 @@ optional="python3-bpfcc"
 case $profile in
 serve) extra="" ;;
 test) extra="[test]"; required="$required smbclient" ;;
+conformance) extra="[test]"; required="$required smbclient samba-testsuite iproute2 iptables" ;;
 bench) extra="[test,bench]"; required="$required samba smbclient gcc libc6-dev" ;;
-*) say "unknown profile '$profile' (serve, test or bench)"; exit 2 ;;
+*) say "unknown profile '$profile' (serve, test, conformance or bench)"; exit 2 ;;
 esac
 
 stamp=$venv/.setup-$profile
