@@ -124,7 +124,7 @@ def draw(result: dict[str, Any], docs: Path) -> None:
     figure, axis = pyplot.subplots(figsize=(5, 4))
     for name in ("ksmbd", "samba"):
         points = result["memory"][name]
-        axis.loglog(list(points), [value / 2**20 for value in points.values()], "o-", label=name)
+        axis.loglog([int(x) for x in points], [value / 2**20 for value in points.values()], "o-", label=name)
     axis.set_xlabel("idle connections")
     axis.set_ylabel("memory they add, MiB (PSS)")
     axis.legend()
