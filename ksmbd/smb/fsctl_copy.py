@@ -152,7 +152,11 @@ async def duplicate_extents(control: Control) -> Output:
     if not length:
         return Output()
     source_info, target_info = source_file.info(), target_file.info()
-    if source_offset + length > source_info.end_of_file or target_offset + length > target_info.end_of_file:
+    grows = target_offset + length > target_info.end_of_file
+    # MS-FSCC 2.3.8 names no error for a target that is too short; one that is sparse may grow
+    if source_offset + length > source_info.end_of_file or (
+        grows and not target_info.attributes & FILE_ATTRIBUTE_SPARSE_FILE
+    ):
         raise NtStatusError(STATUS_NOT_SUPPORTED, "beyond the end of a file")
     if source_info.attributes & ~target_info.attributes & FILE_ATTRIBUTE_SPARSE_FILE:
         raise NtStatusError(STATUS_NOT_SUPPORTED, "from a sparse file into one that is not")

@@ -312,6 +312,16 @@ def test_bad_duplicate_ranges(bench: Bench, ranges: tuple[int, ...], status: int
     assert calls(target) == []
 
 
+def test_only_a_sparse_target_grows(bench: Bench) -> None:
+    """MS-FSCC 2.3.8 names no error for a target that is too short; smbtorture wants one, unless the target is sparse."""
+    source, target = bench.open("source"), bench.open("target")
+    assert isinstance(target.file, FakeFile)
+    data = duplicate(source, 0, 0, 4096)
+    wire.raises(s.STATUS_NOT_SUPPORTED, control, bench, target, c.FSCTL_DUPLICATE_EXTENTS_TO_FILE, data)
+    target.file.node.sparse = True
+    assert out(bench, target, c.FSCTL_DUPLICATE_EXTENTS_TO_FILE, data) == b""
+
+
 def test_bad_duplicates(bench: Bench) -> None:
     code = c.FSCTL_DUPLICATE_EXTENTS_TO_FILE
     source, target = bench.open("source"), bench.open("target")
