@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ksmbd.kernel import inotify
@@ -61,8 +62,10 @@ def _kernel_mask(completion_filter: int, tree: bool) -> int:
         mask |= _NAMES
     if completion_filter & CHANGE_CREATION:
         mask |= inotify.IN_CREATE
+    if completion_filter & (CHANGE_ATTRIBUTES | CHANGE_CREATION):
+        mask |= inotify.IN_MOVED_TO
     if completion_filter & _ON_ATTRIB:
-        mask |= inotify.IN_ATTRIB
+        mask |= inotify.IN_ATTRIB | inotify.IN_CREATE
     if completion_filter & _ON_MODIFY:
         mask |= inotify.IN_MODIFY
     return mask or inotify.IN_DELETE_SELF
@@ -124,8 +127,11 @@ class Watches:
             for watch, below in list(self._by_number.get(event.watch, ())):
                 watch.on_event(event, below)
                 touched[id(watch)] = watch
+                if not event.mask & inotify.IN_MOVED_FROM:  # its other half may follow
+                    watch.deliver()
         for watch in touched.values():
             watch.deliver()
+            watch.created.clear()
 
     def close(self) -> None:
         """End everything."""
@@ -136,8 +142,8 @@ class Watches:
 class LocalWatch:
     """Implements the port Watch."""
 
-    __slots__ = ("_file", "_filter", "_mask", "_moved", "_overflow", "_queue", "_tree", "_veto", "_waiter", "_watches",
-                 "numbers")  # fmt: skip
+    __slots__ = ("_buffer", "_file", "_filter", "_mask", "_moved", "_overflow", "_queue", "_tree", "_veto", "_waiters",
+                 "_watches", "created", "numbers")  # fmt: skip
 
     def __init__(self, watches: Watches, file: LocalFile, completion_filter: int, tree: bool) -> None:
         self._watches = watches
@@ -149,8 +155,12 @@ class LocalWatch:
         self._overflow = False
         self._moved: dict[int, str] = {}
         """Cookies of IN_MOVED_FROM in this batch: a second half makes a pair of the two."""
-        self._waiter: tuple[Future[list[tuple[int, str]] | None], int] | None = None
+        self._waiters: deque[tuple[Future[list[tuple[int, str]] | None], int]] = deque()
+        """Requests that wait, in their order; a change answers the first."""
         self._veto: Patterns = file.local_volume.options.veto
+        self._buffer: int | None = None
+        self.created: set[str] = set()
+        """Names made in this batch of events: what is written about a new file is part of making it."""
         self.numbers: set[int] = set()
 
     def begin(self) -> None:
@@ -205,6 +215,7 @@ class LocalWatch:
         is_directory = bool(mask & inotify.IN_ISDIR)
         wanted = self._filter & (CHANGE_DIR_NAME if is_directory else CHANGE_FILE_NAME)
         if mask & inotify.IN_CREATE:
+            self.created.add(name)
             if wanted or self._filter & CHANGE_CREATION:
                 self._put(ACTION_ADDED, name)
         elif mask & inotify.IN_DELETE:
@@ -217,10 +228,13 @@ class LocalWatch:
         elif mask & inotify.IN_MOVED_TO:
             if wanted:
                 self._moved_to(event.cookie, name, below)
+            elif not is_directory and self._filter & (CHANGE_ATTRIBUTES | CHANGE_CREATION):
+                # Windows tells this of a renamed file, not of a directory.
+                self._put(ACTION_MODIFIED, name)
         elif mask & inotify.IN_MODIFY:
             if self._filter & _ON_MODIFY:
                 self._put(ACTION_MODIFIED, name)
-        elif mask & inotify.IN_ATTRIB and self._filter & _ON_ATTRIB:
+        elif mask & inotify.IN_ATTRIB and self._filter & _ON_ATTRIB and name not in self.created:
             self._put(ACTION_MODIFIED, name)
         if self._tree and is_directory and mask & (inotify.IN_CREATE | inotify.IN_MOVED_TO):
             self._descend(below, event.name)
@@ -273,21 +287,24 @@ class LocalWatch:
     def next(self, limit: int) -> Future[list[tuple[int, str]] | None]:
         """See the port. `limit` is in bytes of FILE_NOTIFY_INFORMATION (MS-FSCC 2.7.1)."""
         future: Future[list[tuple[int, str]] | None] = Future()
-        self._waiter = (future, limit)
-        future.on_cancel = self._forget_waiter
+        # The first request's buffer is the one that changes are gathered in (MS-FSA 2.1.5.11).
+        self._buffer = limit if self._buffer is None else self._buffer
+        waiter = (future, min(limit, self._buffer))
+        self._waiters.append(waiter)
+        future.on_cancel = partial(self._forget_waiter, waiter)
         self.deliver()
         return future
 
-    def _forget_waiter(self) -> None:
-        self._waiter = None
+    def _forget_waiter(self, waiter: tuple[Future[list[tuple[int, str]] | None], int]) -> None:
+        if waiter in self._waiters:
+            self._waiters.remove(waiter)
 
     def deliver(self) -> None:
         """Complete the waiter if there is something to tell."""
         self._moved.clear()
-        if self._waiter is None or not (self._queue or self._overflow):
+        if not self._waiters or not (self._queue or self._overflow):
             return
-        future, limit = self._waiter
-        self._waiter = None
+        future, limit = self._waiters.popleft()
         changes = list(self._queue)
         self._queue.clear()
         lost, self._overflow = self._overflow, False
@@ -299,7 +316,6 @@ class LocalWatch:
     def close(self) -> None:
         """The watch ends; who waits gets STATUS_NOTIFY_CLEANUP."""
         self._watches.remove(self)
-        if self._waiter is not None:
-            future, _ = self._waiter
-            self._waiter = None
+        while self._waiters:
+            future, _ = self._waiters.popleft()
             future.set_error(NtStatusError(STATUS_NOTIFY_CLEANUP))

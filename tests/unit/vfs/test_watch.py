@@ -83,7 +83,12 @@ def test_too_much_to_tell(share: Share) -> None:
     share.open("name").close()
     assert watching.changes(limit=12 + 7) is None
     share.open("name2").close()
-    assert watching.changes(limit=12 + 10) == [(w.ACTION_ADDED, "name2")]
+    assert watching.changes(limit=12 + 10) is None, "the first request's buffer counts"
+    watching = Watching(share, w.CHANGE_FILE_NAME)
+    assert watching.changes() == []
+    share.open("name2").unlink()
+    share.open("name2").close()
+    assert watching.changes(limit=2 * (12 + 10) + 2)[1:] == [(w.ACTION_ADDED, "name2")]
     for number in range(5000):
         (share.path / f"{number}").touch()
     assert watching.changes() is None
@@ -133,3 +138,47 @@ def test_names_of_linux(share: Share) -> None:
     watching = Watching(share, w.CHANGE_FILE_NAME)
     (share.path / "a:b").touch()
     assert watching.changes() == [(w.ACTION_ADDED, "a\uf022b")]
+
+
+def test_the_first_change_is_told_at_once(share: Share) -> None:
+    """MS-FSA 2.1.5.11: the request that waits is complete with the first change; what follows queues for the next."""
+    watching = Watching(share, w.CHANGE_FILE_NAME | w.CHANGE_SIZE)
+    waiter = watching.watch.next(1000)
+    file = share.open("f")
+    file.write(0, b"x")
+    share.files.on_notify_readable()
+    assert waiter.result() == [(w.ACTION_ADDED, "f")]
+    assert watching.changes() == [(w.ACTION_MODIFIED, "f")]
+
+
+def test_attributes_that_come_with_a_new_file_are_no_change(share: Share) -> None:
+    watching = Watching(share, w.CHANGE_ATTRIBUTES)
+    share.open("f").close()
+    assert watching.changes() == []
+    os.chmod(share.path / "f", 0o600)
+    assert watching.changes() == [(w.ACTION_MODIFIED, "f")]
+
+
+def test_a_renamed_file_counts_as_changed(share: Share) -> None:
+    """As Windows has it: for files, and not for directories."""
+    share.open("f").close()
+    share.mkdir("d").close()
+    watching = Watching(share, w.CHANGE_ATTRIBUTES)
+    os.rename(share.path / "f", share.path / "g")
+    os.rename(share.path / "d", share.path / "e")
+    assert watching.changes() == [(w.ACTION_MODIFIED, "g")]
+
+
+def test_two_requests_wait_in_their_order(share: Share) -> None:
+    watching = Watching(share, w.CHANGE_FILE_NAME)
+    first, second, third = (watching.watch.next(1000) for _ in range(3))
+    second.cancel()
+    share.open("f").close()
+    share.files.on_notify_readable()
+    assert first.result() == [(w.ACTION_ADDED, "f")] and not third.done
+    share.open("g").close()
+    share.files.on_notify_readable()
+    assert third.result() == [(w.ACTION_ADDED, "g")]
+    left = watching.watch.next(1000)
+    watching.watch.close()
+    assert left.done
