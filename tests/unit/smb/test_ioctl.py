@@ -313,7 +313,7 @@ def test_bad_duplicate_ranges(bench: Bench, ranges: tuple[int, ...], status: int
 
 
 def test_only_a_sparse_target_grows(bench: Bench) -> None:
-    """MS-FSCC 2.3.8 names no error for a target that is too short; smbtorture wants one, unless the target is sparse."""
+    """MS-FSCC 2.3.8 names no error for a target that is too short; smbtorture wants one, unless it is sparse."""
     source, target = bench.open("source"), bench.open("target")
     assert isinstance(target.file, FakeFile)
     data = duplicate(source, 0, 0, 4096)
