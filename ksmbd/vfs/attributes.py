@@ -35,7 +35,7 @@ from ksmbd.smb.status import (
     STATUS_INVALID_EA_NAME,
     NtStatusError,
 )
-from ksmbd.vfs import dosattrib
+from ksmbd.vfs import change_times, dosattrib
 from ksmbd.vfs.dosattrib import NOTHING, DosAttributes
 from ksmbd.vfs.errors import to_status
 from ksmbd.vfs.options import ShareOptions
@@ -162,7 +162,7 @@ def make_info(stat: Stat, dos: DosAttributes, name: str, options: ShareOptions, 
         dos.creation_time or creation_time(stat, dos),
         to_filetime(stat.atime, stat.atime_ns),
         write,
-        to_filetime(stat.ctime, stat.ctime_ns),
+        change_times.override(stat) or to_filetime(stat.ctime, stat.ctime_ns),
         allocation,
         size,
         attributes_of(stat, dos, name, options),

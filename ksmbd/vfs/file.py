@@ -51,7 +51,7 @@ from ksmbd.smb.status import (
     NtStatusError,
 )
 from ksmbd.smb.waiting import Future
-from ksmbd.vfs import listing, names, ranges, reparse, stream_store
+from ksmbd.vfs import change_times, listing, names, ranges, reparse, stream_store
 from ksmbd.vfs.attributes import (
     OBJECT_ID_NAME,
     SETTABLE,
@@ -538,7 +538,7 @@ class LocalFile:
     # ---------------------------------------------------------------------------------------------------- metadata
 
     def set_basic(self, creation: int, access: int, write: int, change: int, attributes: int) -> None:
-        """See the port. The change time is the kernel's and follows every change."""
+        """See the port. The change time follows the next change again, whatever was set."""
         fd = self._begin()
         options = self.local_volume.options
         with os_errors:
@@ -574,6 +574,9 @@ class LocalFile:
             self._sticky_access = access_time
         elif access == -2:
             self._sticky_access = None
+        if change > 0:
+            with os_errors:
+                change_times.remember(stat_fd(fd), change)
 
     def _set_times(self, access: tuple[int, int], write: tuple[int, int]) -> None:
         with os_errors:

@@ -420,3 +420,14 @@ def test_overwriting_a_stream_leaves_the_file(share: Share) -> None:
     result = share.create("f", stream="s", disposition=c.FILE_OVERWRITE)
     result.file.overwrite(0, False, [])
     assert result.file.read(0, 9) == b"" and share.open("f").read(0, 9) == b"file"
+
+
+def test_a_change_time_that_was_set_holds_until_the_next_change(share: Share) -> None:
+    """MS-FSA 2.1.5.15.2: ChangeTime can be set; a later change sets it anew."""
+    file = share.open("changed")
+    when = 116444736010000000
+    file.set_basic(0, 0, when, when, 0)
+    assert file.info().change_time == when
+    os.utime(share.path / "changed", (5, 5))
+    os.chmod(share.path / "changed", 0o600)
+    assert file.info().change_time != when
