@@ -263,5 +263,7 @@ class Open:
     pending: set[Request] = field(default_factory=set)
     """Requests that wait on this open (notify, locks); CLOSE ends them."""
     closed: bool = False
+    wrote: bool = False
+    """Its directory's entry has another size or time when it is closed (MS-SMB2 3.3.1.4 for directory leases)."""
     waits: dict[Future[Any], int] = field(default_factory=dict)
     """What requests on this open wait for (notify, locks), and the NTSTATUS that CLOSE ends each with."""

@@ -73,7 +73,10 @@ def close_open(open_: Open) -> None:
         return
     try:
         if ref is not None:
-            _delete(server, open_, file, server.table.close(ref), session.client_guid)
+            outcome = server.table.close(ref)
+            if open_.wrote and not outcome.delete:
+                parent_changed(server, file, open_.lease, session.client_guid)
+            _delete(server, open_, file, outcome, session.client_guid)
     except NtStatusError as error:
         logger.debug("%s: not deleted on close: %s", file.path, error)
     finally:

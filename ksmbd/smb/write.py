@@ -117,6 +117,7 @@ async def _wait(
 def _write(open_: Open, file: File, offset: int, data: memoryview | bytes, through: bool) -> Reply:
     count = file.write(offset, data, through) if len(data) else 0
     open_.current_byte_offset = offset + count
+    open_.wrote = True
     return _reply(count)
 
 
@@ -179,6 +180,7 @@ class IncomingWrite:
         reply = Reply(error_body(), self._status)
         if self._status == STATUS_SUCCESS:
             open_.current_byte_offset = self._offset + self._length
+            open_.wrote = True
             if open_.ref is not None and not open_.closed:
                 # Who began to read from a cache while the data came reads it anew. Nobody can have got more than that
                 # beside this open, so there is nothing to wait for.

@@ -125,3 +125,17 @@ def test_flush(access: int, status: int) -> None:
         else:
             assert body_of(made.run(flush.handle, request)) == b"\4\0\0\0"
             assert open_.file.calls[-1] == ("flush", reserved == 0xFFFF)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("wrote", [False, True])
+def test_closing_what_was_written_changes_the_directory(wrote: bool) -> None:
+    """MS-SMB2 3.3.1.4: who caches the directory's entries has another size and time to learn of."""
+    made = bench()
+    open_ = made.open("file")
+    open_.wrote = wrote
+    assert open_.file is not None
+    parent = open_.file.parent_key
+    assert parent is not None
+    run(made, open_.persistent_id, open_.volatile_id)
+    told = [call for call in made.table.calls if call[0] == "directory_changed"]
+    assert [call[1] for call in told] == ([parent] if wrote else [])
