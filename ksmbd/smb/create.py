@@ -29,7 +29,6 @@ from ksmbd.smb.status import (
     STATUS_NOT_A_DIRECTORY,
     STATUS_NOT_SUPPORTED,
     STATUS_OBJECT_NAME_INVALID,
-    STATUS_TOO_MANY_OPENED_FILES,
     STATUS_USER_SESSION_DELETED,
     NtStatusError,
     WireError,
@@ -110,8 +109,7 @@ def handle(request: Request) -> Reply | Coroutine[Any, Any, Reply]:
         if replayed is not None:
             level = None if replayed.lease is not None else fields.oplock_level
             return create_reply(request, replayed, replayed.create_action, contexts, replayed_level=level)
-    if len(server.opens) >= server.settings.max_open_files:
-        raise NtStatusError(STATUS_TOO_MANY_OPENED_FILES)
+    server.check_open_limit(request.session)
     creation = Creation(server, fields.options)
     try:
         file = creation.open_file(tree.volume, intent)

@@ -14,7 +14,6 @@ from ksmbd.smb.session_state import SessionState
 from ksmbd.smb.status import (
     STATUS_NETWORK_NAME_DELETED,
     STATUS_OBJECT_NAME_INVALID,
-    STATUS_TOO_MANY_OPENED_FILES,
     NtStatusError,
 )
 
@@ -31,8 +30,7 @@ async def open_pipe(request: Request, raw_name: str, desired_access: int, share_
     if not name:
         raise NtStatusError(STATUS_OBJECT_NAME_INVALID, "no pipe's name")
     server, session, tree = request.server, request.session, request.tree
-    if len(server.opens) >= server.settings.max_open_files:
-        raise NtStatusError(STATUS_TOO_MANY_OPENED_FILES)
+    server.check_open_limit(session)
     identity = session.identity
     restricted = identity is None or identity.is_anonymous
     handle = await server.daemon.rpc_open(name, identity.account if identity is not None else "", restricted)

@@ -28,6 +28,7 @@ from ksmbd.smb.ports import (
     Watch,
 )
 from ksmbd.smb.session_state import SessionState
+from ksmbd.smb.status import STATUS_TOO_MANY_OPENED_FILES, NtStatusError
 from ksmbd.smb.waiting import Future
 
 if TYPE_CHECKING:
@@ -121,6 +122,13 @@ class Server:
         Not secret (MS-SMB2 asks for uniqueness alone); never 0 nor all ones."""
         self._next_id += 1
         return (self.settings.worker & 0xFFFF) << 48 | self._next_id
+
+    def check_open_limit(self, session: Session) -> None:
+        """Raise STATUS_TOO_MANY_OPENED_FILES where `max open files` is reached. One session stops at seven eighths of it,
+        so that a client that opens without end does not leave the others with nothing."""
+        limit = self.settings.max_open_files
+        if len(self.opens) >= limit or len(session.opens) >= limit - limit // 8:
+            raise NtStatusError(STATUS_TOO_MANY_OPENED_FILES)
 
     @staticmethod
     def worker_of_session(session_id: int) -> int:

@@ -275,6 +275,14 @@ def test_too_many_open_files() -> None:
     assert refused(made, m.create("srvsvc"), tree=made.ipc) == s.STATUS_TOO_MANY_OPENED_FILES
 
 
+def test_one_session_leaves_some_of_max_open_files_to_others() -> None:
+    made = bench(max_open_files=16)
+    for _ in range(14):
+        run(made, m.create("file"))
+    assert refused(made, m.create("file")) == s.STATUS_TOO_MANY_OPENED_FILES
+    assert len(made.server.opens) == 14
+
+
 def test_delete_on_close_of_what_cannot_be_deleted() -> None:
     made = bench()
     node = made.volume.add("locked")
