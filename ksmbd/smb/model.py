@@ -124,8 +124,8 @@ class Server:
         return (self.settings.worker & 0xFFFF) << 48 | self._next_id
 
     def check_open_limit(self, session: Session) -> None:
-        """Raise STATUS_TOO_MANY_OPENED_FILES where `max open files` is reached. One session stops at seven eighths of it,
-        so that a client that opens without end does not leave the others with nothing."""
+        """Raise STATUS_TOO_MANY_OPENED_FILES where `max open files` is reached. One session stops at seven eighths of
+        it, so that a client that opens without end does not leave the others with nothing."""
         limit = self.settings.max_open_files
         if len(self.opens) >= limit or len(session.opens) >= limit - limit // 8:
             raise NtStatusError(STATUS_TOO_MANY_OPENED_FILES)

@@ -1,15 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One open file or directory.
-
-Descriptors: an open holds exactly one. It is O_PATH where no data is accessed (attributes, DELETE, security), so that
-neither
-read permission nor a FIFO's other end is needed; else it is the file opened with the rights that were granted. Its
-directory
-is not kept open: `names` are the names on disk from the share's root, and whoever needs the entry (unlink, rename)
-opens the
-directory anew and checks that the entry still is this file; if it was moved by somebody else, /proc tells where it is
-now.
-"""
+"""One open file or directory: its data, its metadata, what a directory lists, control codes."""
 from __future__ import annotations
 
 import errno
@@ -19,35 +9,24 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from ksmbd import debug
 from ksmbd.kernel import credentials
-from ksmbd.kernel.files import UTIME_OMIT, get_attribute, link_fd, rename, set_times
+from ksmbd.kernel.files import UTIME_OMIT, get_attribute, set_times
 from ksmbd.kernel.read_ahead import is_cached, read_ahead
-from ksmbd.kernel.stat import S_IFDIR, S_IFMT, S_IFREG, Stat, stat_at, stat_fd
+from ksmbd.kernel.stat import S_IFMT, S_IFREG, Stat, stat_fd
 from ksmbd.smb.constants import (
-    DELETE,
-    FILE_ADD_FILE,
-    FILE_ADD_SUBDIRECTORY,
     FILE_ATTRIBUTE_ARCHIVE,
     FILE_ATTRIBUTE_DIRECTORY,
-    FILE_ATTRIBUTE_READONLY,
     FILE_ATTRIBUTE_REPARSE_POINT,
     FILE_ATTRIBUTE_SPARSE_FILE,
     FILE_ATTRIBUTE_TEMPORARY,
 )
-from ksmbd.smb.ports import DirectoryEntry, File, FileInfo, FileKey, StreamInfo, Volume, Watch
+from ksmbd.smb.ports import DirectoryEntry, File, StreamInfo, Watch
 from ksmbd.smb.security_descriptor import parse_security_descriptor
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
-    STATUS_CANNOT_DELETE,
-    STATUS_DIRECTORY_NOT_EMPTY,
-    STATUS_FILE_IS_A_DIRECTORY,
     STATUS_INVALID_DEVICE_REQUEST,
     STATUS_INVALID_PARAMETER,
     STATUS_NOT_A_DIRECTORY,
-    STATUS_OBJECT_NAME_COLLISION,
-    STATUS_OBJECT_NAME_INVALID,
-    STATUS_OBJECT_NAME_NOT_FOUND,
     NtStatusError,
 )
 from ksmbd.smb.waiting import Future
@@ -55,22 +34,19 @@ from ksmbd.vfs import change_times, listing, names, ranges, reparse, stream_stor
 from ksmbd.vfs.attributes import (
     OBJECT_ID_NAME,
     SETTABLE,
-    attributes_of,
     creation_time,
-    ea_size,
-    make_info,
     read_dos,
     read_eas,
     target_of,
     write_dos,
     write_eas,
 )
-from ksmbd.vfs.dosattrib import NOTHING
+from ksmbd.vfs.entry import LocalEntry
 from ksmbd.vfs.errors import os_errors
 from ksmbd.vfs.times import from_filetime
 
 if TYPE_CHECKING:
-    from ksmbd.vfs.volume import LocalVolume
+    pass
 
 logger = logging.getLogger("ksmbd.vfs")
 
@@ -78,98 +54,10 @@ _UNCHANGED: Final = (0, UTIME_OMIT)
 _LARGEST: Final = (1 << 63) - 1
 
 
-class LocalFile:
+class LocalFile(LocalEntry):
     """Implements the port File for files and directories; ksmbd/vfs/streams.py has the one for named streams."""
 
-    __slots__ = (
-        "__weakref__", "_archived", "_entry_key", "_parent_key", "_sticky_access", "_sticky_write", "created", "fd",
-        "granted_access", "is_directory", "key", "kind", "local_volume", "names", "path", "path_only", "posix",
-        "stream",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        volume: LocalVolume,
-        fd: int,
-        path_only: bool,
-        stat: Stat,
-        disk_names: tuple[bytes, ...],
-        path: str,
-        granted: int,
-        entry_key: FileKey,
-        posix: bool,
-        created: bool,
-    ) -> None:
-        self.local_volume = volume
-        self.fd = fd
-        self.path_only = path_only
-        self.key: FileKey = (stat.dev, stat.ino)
-        self.kind = stat.mode & S_IFMT
-        self.is_directory = self.kind == S_IFDIR
-        self.stream = ""
-        self.names = disk_names
-        """Names on disk from the root; () is the root itself."""
-        self.path = path
-        self.granted_access = granted
-        self.posix = posix
-        self.created = created
-        self._entry_key = entry_key
-        """(device, inode) of the entry itself: of the link, where a link was followed."""
-        self._parent_key: FileKey | None = None
-        """(device, inode) of the directory it was opened in; None: to be looked up."""
-        self._archived = created
-        self._sticky_write: tuple[int, int] | None = None
-        """The write time that implicit updates of this open must not change."""
-        self._sticky_access: tuple[int, int] | None = None
-        volume.files.registry.add(self)
-
-    # --------------------------------------------------------------------------------------------------- basics
-
-    @property
-    def name(self) -> str:
-        """The last component as clients see it."""
-        return self.path.rpartition("\\")[2]
-
-    def volume(self) -> Volume:
-        """The share's tree that it was opened in."""
-        return self.local_volume
-
-    def fileno(self) -> int:
-        """See the port; -1 where no data can be read or written."""
-        return -1 if self.path_only or self.is_directory else self.fd
-
-    def _begin(self) -> int:
-        # What every operation on the closed file answers is decided by the protocol; here it must not hit another's fd.
-        if self.fd < 0:
-            raise NtStatusError(STATUS_INVALID_PARAMETER, "closed")
-        self.local_volume.become()
-        return self.fd
-
-    def stat(self) -> Stat:
-        """Its statx now."""
-        with os_errors:
-            return stat_fd(self.fd)
-
-    def info(self) -> FileInfo:
-        """See the port."""
-        fd = self._begin()
-        volume = self.local_volume
-        with os_errors:
-            stat = stat_fd(fd)
-            dos = read_dos(fd, self.path_only, volume.options)
-            info = make_info(stat, dos, self.name, volume.options, volume.root_dev)
-            if self.kind in (S_IFREG, S_IFDIR):
-                info.ea_size = ea_size(fd, self.path_only, volume.options, dos is not NOTHING)
-                if info.attributes & FILE_ATTRIBUTE_REPARSE_POINT:
-                    info.reparse_tag = reparse.stored_tag(fd, self.path_only)
-        return info
-
-    def close(self) -> None:
-        """Idempotent."""
-        fd, self.fd = self.fd, -1
-        if fd >= 0:
-            self.local_volume.files.registry.discard(self)
-            os.close(fd)
+    __slots__ = ()
 
     # ------------------------------------------------------------------------------------------------------ data
 
@@ -310,230 +198,6 @@ class LocalFile:
         new = attributes & SETTABLE | FILE_ATTRIBUTE_ARCHIVE
         write_dos(fd, self.path_only, options, new, creation_time(stat, dos))
         self._archived = True
-
-    # ---------------------------------------------------------------------------------------------------- entries
-
-    def entry(self) -> tuple[int, bytes]:
-        """(directory, name on disk) where this file is now; the directory goes to `resolver.release`.
-
-        STATUS_OBJECT_NAME_NOT_FOUND where it is no longer in the share."""
-        resolver = self.local_volume.resolver
-        for attempt in range(3):
-            if self.names:
-                try:
-                    directory = resolver.open_parent(self.names[:-1])
-                except OSError:
-                    pass
-                else:
-                    try:
-                        stat = stat_at(directory, self.names[-1])
-                        if (stat.dev, stat.ino) == self._entry_key:
-                            return directory, self.names[-1]
-                    except OSError:
-                        pass
-                    resolver.release(directory)
-            if self._entry_key != self.key and attempt:
-                break
-            # Somebody moved it, or a directory above it.
-            found = resolver.path_of(self.fd)
-            if not found:
-                break
-            self.moved(tuple(found))
-        raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "moved or removed")
-
-    def moved(self, disk_names: tuple[bytes, ...]) -> None:
-        """It is somewhere else now."""
-        self._parent_key = None
-        self.names = disk_names
-        self.path = "\\".join(names.to_client(name, self.posix) for name in disk_names)
-
-    def opened_in(self, directory: FileKey) -> None:
-        """The directory that this open was made in."""
-        self._parent_key = directory
-
-    @property
-    def parent_key(self) -> FileKey | None:
-        """See the port; None too for what was gone when it was looked up."""
-        if self._parent_key is not None or not self.names:
-            return self._parent_key
-        self._begin()
-        try:
-            directory, _ = self.entry()
-        except NtStatusError:
-            return None
-        try:
-            stat = stat_fd(directory)
-            return stat.dev, stat.ino
-        finally:
-            self.local_volume.resolver.release(directory)
-
-    def unlink(self) -> None:
-        """See the port; a file that is gone already is no error."""
-        self._begin()
-        if debug.mask[0] & debug.VFS:
-            logger.debug("unlink %r, file %s", self.path, self.key)
-        if not self.names:
-            raise NtStatusError(STATUS_ACCESS_DENIED, "the share's root")
-        volume = self.local_volume
-        try:
-            directory, name = self.entry()
-        except NtStatusError:
-            if self.stat().nlink == 0:
-                return
-            raise
-        try:
-            with os_errors:
-                token = volume.cache.prepare(directory)
-                try:
-                    if self.is_directory and self._entry_key == self.key:
-                        os.rmdir(name, dir_fd=directory)
-                    else:
-                        os.unlink(name, dir_fd=directory)
-                except OSError as error:
-                    # rmdir of a directory that has entries: EEXIST on some file systems.
-                    if error.errno == errno.EEXIST:
-                        raise NtStatusError(STATUS_DIRECTORY_NOT_EMPTY) from error
-                    raise
-                volume.cache.removed(token, directory, name)
-        finally:
-            volume.resolver.release(directory)
-
-    def undo_create(self) -> None:
-        """See the port."""
-        if self.created:
-            try:
-                self.unlink()
-            except NtStatusError:
-                pass  # it was removed or moved meanwhile: not ours any longer
-
-    def check_delete(self) -> None:
-        """See the port (MS-FSA 2.1.5.15.3)."""
-        fd = self._begin()
-        if not self.names:
-            raise NtStatusError(STATUS_ACCESS_DENIED, "the share's root")
-        with os_errors:
-            stat = stat_fd(fd)
-            attributes = attributes_of(
-                stat, read_dos(fd, self.path_only, self.local_volume.options), self.name, self.local_volume.options
-            )
-            if attributes & FILE_ATTRIBUTE_READONLY and not self.posix:
-                raise NtStatusError(STATUS_CANNOT_DELETE, "read-only")
-            if self.is_directory and self._entry_key == self.key and not self.is_empty():
-                raise NtStatusError(STATUS_DIRECTORY_NOT_EMPTY)
-            if not self.local_volume.access.root:
-                directory, _ = self.entry()
-                try:
-                    if not self.local_volume.access.may_unlink(directory, stat, bool(self.granted_access & DELETE)):
-                        raise NtStatusError(STATUS_ACCESS_DENIED, "the directory does not let it go")
-                finally:
-                    self.local_volume.resolver.release(directory)
-
-    def is_empty(self) -> bool:
-        """Whether a directory has no entries. Raises OSError."""
-        with credentials.privileged():  # whether it is empty is not a matter of the user's right to list it
-            fd = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.fd)
-            try:
-                with os.scandir(fd) as scan:
-                    return next(scan, None) is None
-            finally:
-                os.close(fd)
-
-    def rename(self, target: str, replace: bool, posix: bool = False) -> None:
-        """See the port (MS-FSA 2.1.5.15.11)."""
-        self._begin()
-        if debug.mask[0] & debug.VFS:
-            logger.debug("rename %r to %r, file %s", self.path, target, self.key)
-        if not self.names:
-            raise NtStatusError(STATUS_ACCESS_DENIED, "the share's root")
-        components = names.split(target.lstrip("\\"), posix or self.posix)
-        if not components:
-            raise NtStatusError(STATUS_OBJECT_NAME_INVALID, "no name")
-        volume = self.local_volume
-        resolver = volume.resolver
-        if volume.options.veto.match(components[-1]):
-            raise NtStatusError(STATUS_ACCESS_DENIED, "veto files")
-        directory, source = self.entry()
-        try:
-            new_directory, spelled = resolver.parent(components[:-1], posix or self.posix)
-            try:
-                with os_errors:
-                    self._rename(directory, source, new_directory, components[-1], replace, posix)
-                    parents = resolver.path_of(new_directory)
-            finally:
-                resolver.release(new_directory)
-        finally:
-            resolver.release(directory)
-        old = self.names
-        disk = names.to_disk(components[-1], posix or self.posix)
-        new = (*(parents if parents is not None else map(names.to_disk, spelled)), disk)
-        volume.files.registry.renamed(volume.root_key, old, tuple(new))
-
-    def _rename(
-        self, directory: int, source: bytes, new_directory: int, name: str, replace: bool, posix: bool
-    ) -> None:
-        volume = self.local_volume
-        wanted = names.to_disk(name, posix or self.posix)
-        existing, stat = volume.resolver.find(new_directory, name, posix or self.posix)
-        if stat is not None and (stat.dev, stat.ino) == self._entry_key:
-            same = stat_fd(directory)[7] == stat_fd(new_directory)[7] and existing == source
-            if same and existing == wanted:
-                return
-            if same:
-                stat = None  # another spelling of its own name
-        volume.access.check_parent(new_directory, FILE_ADD_SUBDIRECTORY if self.is_directory else FILE_ADD_FILE)
-        if stat is not None:
-            if not replace:
-                raise NtStatusError(STATUS_OBJECT_NAME_COLLISION)
-            self._check_replaceable(new_directory, existing, stat, posix)
-        from_token = volume.cache.prepare(directory)
-        to_token = volume.cache.prepare(new_directory)
-        if stat is not None and existing != wanted:
-            rename(directory, source, new_directory, existing, True)  # replaces atomically, under the old spelling
-            rename(new_directory, existing, new_directory, wanted, False)
-            volume.cache.removed(to_token, new_directory, existing)
-        else:
-            rename(directory, source, new_directory, wanted, stat is not None)
-        volume.cache.removed(from_token, directory, source)
-        volume.cache.added(to_token, new_directory, wanted)
-
-    def _check_replaceable(self, directory: int, name: bytes, stat: Stat, posix: bool) -> None:
-        if stat.mode & S_IFMT == S_IFDIR and not posix:
-            raise NtStatusError(STATUS_ACCESS_DENIED, "a directory is not replaced")
-        fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
-        try:
-            dos = read_dos(fd, True, self.local_volume.options)
-        finally:
-            os.close(fd)
-        if (dos.attributes or 0) & FILE_ATTRIBUTE_READONLY and not posix:
-            raise NtStatusError(STATUS_ACCESS_DENIED, "read-only")
-
-    def link(self, target: str, replace: bool) -> None:
-        """A hard link (MS-FSA 2.1.5.15.6)."""
-        fd = self._begin()
-        if self.is_directory:
-            raise NtStatusError(STATUS_FILE_IS_A_DIRECTORY)
-        components = names.split(target.lstrip("\\"), self.posix)
-        if not components:
-            raise NtStatusError(STATUS_OBJECT_NAME_INVALID, "no name")
-        volume = self.local_volume
-        directory, _ = volume.resolver.parent(components[:-1], self.posix)
-        try:
-            with os_errors:
-                existing, stat = volume.resolver.find(directory, components[-1], self.posix)
-                if stat is not None:
-                    if not replace:
-                        raise NtStatusError(STATUS_OBJECT_NAME_COLLISION)
-                    self._check_replaceable(directory, existing, stat, False)
-                    if (stat.dev, stat.ino) == self.key:
-                        return
-                    os.unlink(existing, dir_fd=directory)
-                volume.access.check_parent(directory, FILE_ADD_FILE)
-                token = volume.cache.prepare(directory)
-                disk = names.to_disk(components[-1], self.posix)
-                link_fd(fd, directory, disk)
-                volume.cache.added(token, directory, disk)
-        finally:
-            volume.resolver.release(directory)
 
     # ---------------------------------------------------------------------------------------------------- metadata
 

@@ -13,7 +13,7 @@ from ksmbd.smb.status import STATUS_BAD_NETWORK_NAME, NtStatusError
 from ksmbd.smb.waiting import Future
 from ksmbd.vfs.access import Access
 from ksmbd.vfs.directory_cache import DirectoryCache
-from ksmbd.vfs.file import LocalFile
+from ksmbd.vfs.entry import LocalEntry
 from ksmbd.vfs.idmap import IdMap
 from ksmbd.vfs.options import ShareOptions, VfsSettings
 from ksmbd.vfs.resolve import Resolver
@@ -27,14 +27,14 @@ class Registry:
     __slots__ = ("_files",)
 
     def __init__(self) -> None:
-        self._files: dict[FileKey, list[LocalFile]] = {}
+        self._files: dict[FileKey, list[LocalEntry]] = {}
 
-    def add(self, file: LocalFile) -> None:
+    def add(self, file: LocalEntry) -> None:
         """`file` is open."""
         self._files.setdefault(file.key, []).append(file)
         file.local_volume.hold()
 
-    def discard(self, file: LocalFile) -> None:
+    def discard(self, file: LocalEntry) -> None:
         """`file` is closed."""
         files = self._files.get(file.key)
         if files is None or not any(other is file for other in files):
@@ -44,7 +44,7 @@ class Registry:
             del self._files[file.key]
         file.local_volume.release()
 
-    def __iter__(self) -> Iterator[LocalFile]:
+    def __iter__(self) -> Iterator[LocalEntry]:
         for files in self._files.values():
             yield from files
 
