@@ -628,8 +628,13 @@ def worker_died(context: Context, request: WorkerDied) -> list[OpenEntry]:
         context.wake_at(deadline)
     for deadline in [entry.deadline for entry in record.opens.values()]:
         context.wake_at(deadline)
+    # What it was still to be told is gone with it, but for opens that were ended: they are in indexes over all files,
+    # which somebody has to clear.
+    record.outbox[:] = [
+        item if (item[0], item[1]) != tag else (*context.me, *item[2:])
+        for item in record.outbox if (item[0], item[1]) != tag or item[2] == Purged.__name__
+    ]  # fmt: skip
     # What it decided and could not say any more.
-    record.outbox[:] = [item for item in record.outbox if (item[0], item[1]) != tag]
     context.doorbells.update((item[0], item[1]) for item in record.outbox if (item[0], item[1]) != context.me)
     if any((item[0], item[1]) == context.me for item in record.outbox):
         own = context.actions

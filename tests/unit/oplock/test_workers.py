@@ -12,7 +12,7 @@ from ksmbd.oplock.store_lmdb import LmdbStore
 from ksmbd.smb import constants
 from ksmbd.smb.ports import DurableRequest, Reconnected
 
-from .world import World, answer
+from .world import DATA, World, answer
 
 PERSISTENT = DurableRequest(2, b"g" * 16, 10_000, persistent=True)
 
@@ -91,6 +91,21 @@ def test_a_dead_workers_deletions_are_carried_out(store: Store) -> None:
     world.client("a", 0).open(options=constants.FILE_DELETE_ON_CLOSE, access=constants.FILE_ALL_ACCESS, path="x\\y")
     world.tables[1].worker_died(0, 0)
     assert [(purged.path, purged.outcome.delete) for purged in world.purged] == [("x\\y", True)]
+
+
+def test_an_open_ended_while_its_worker_died_leaves_the_indexes(store: Store) -> None:
+    """The kept open gives way to another worker's; its own worker dies before it is told."""
+    world = World(store, workers=2)
+    a, b = world.client("a", 0), world.client("b", 1)
+    kept, granted = b.open(lease="RH", key="k", durable=DurableRequest(1))
+    assert granted == "RH" and b.table.disconnect(kept)
+    other, _ = a.open(access=DATA | constants.DELETE, options=constants.FILE_DELETE_ON_CLOSE)
+    world.mail.clear()
+    a.table.worker_died(1, 0)
+    world.settle(1000)
+    a.table.close(other)
+    world.settle(1000)
+    assert store.empty
 
 
 def test_a_persistent_open_outlives_its_worker(store: Store, state: StateDirectory) -> None:
