@@ -146,7 +146,7 @@ class Connections:
             return None
         try:
             transport = TcpTransport(
-                self._loop, sock, self._scratch, self._make_core, self._counters, self._closed, received
+                self._loop, sock, self._scratch, self._make_core, self._counters, self._closed, received, address
             )
         except BaseException:
             self._admission.release(address)

@@ -160,15 +160,17 @@ class TcpTransport:
         counters: Counters | None = None,
         on_closed: Callable[[TcpTransport], None] | None = None,
         received: bytes = b"",
+        peer: str = "",
     ) -> None:
-        """`received`: what another worker received of this connection before it handed it over."""
+        """`received`: what another worker received of this connection before it handed it over. `peer`: the client's
+        address where the caller knows it; the socket itself forgets it once the client has reset the connection."""
         sock.setblocking(False)
         self._loop = loop
         self._sock = sock
         self._fd = sock.fileno()
         self._counters = counters
         self._on_closed = on_closed
-        self._peer = address_text(sock, peer=True)
+        self._peer = peer or address_text(sock, peer=True)
         self._local = address_text(sock, peer=False)
         self._scratch = scratch
         self._receiver = Receiver(scratch, self._session_request)

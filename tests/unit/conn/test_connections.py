@@ -181,3 +181,19 @@ def test_close_all_without_connections_is_done_at_once(make_hall: type[Hall]) ->
     done: list[bool] = []
     make_hall(Limits()).connections.close_all("the server stops", lambda: done.append(True))
     assert done == [True]
+
+
+def test_an_address_that_the_socket_forgets_is_released_all_the_same(
+    make_hall: type[Hall], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that resets the connection right after the accept: getpeername() fails from then on."""
+    hall = make_hall(Limits())
+    told = iter(["192.0.2.7"])
+    for module in ("connections", "transport"):
+        monkeypatch.setattr(f"ksmbd.conn.{module}.address_text", lambda sock, peer: next(told, "unknown"))
+    transport = hall.connect()
+    assert transport is not None and transport.peer == "192.0.2.7"
+    assert hall.admission.by_address == {"192.0.2.7": 1}
+    transport.abort("reset")
+    hall.loop.run_once(wait=False)
+    assert hall.admission.by_address == {} and hall.admission.total == 0 and len(hall.connections) == 0
