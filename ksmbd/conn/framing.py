@@ -32,9 +32,6 @@ MIN_SMB1: Final = 35
 MIN_SMB2: Final = 64
 """The header alone (MS-SMB2 2.2.1); a transform header is shorter, but what it carries is not."""
 
-MAX_BEFORE_SESSION: Final = 65536 + 4096
-"""What a client may send before it has a session: a NEGOTIATE or a SESSION_SETUP, whose blobs have 16-bit lengths."""
-
 KEEP: Final = 4096
 """An incomplete frame up to this long is moved to the front of the scratch buffer each time something comes."""
 
