@@ -174,11 +174,6 @@ class Loop:
             watch.reader = watch.writer = None
             self._update(fd, watch)
 
-    def new_descriptor(self, fd: int) -> None:
-        """`fd` was just opened. A watch under its number is that of a descriptor closed without `remove`: the kernel
-        has forgotten it, and left here it would keep the new one from being registered."""
-        self._watches.pop(fd, None)
-
     def _update(self, fd: int, watch: _Watch) -> None:
         mask = (select.EPOLLIN if watch.reader else 0) | (select.EPOLLOUT if watch.writer else 0)
         if mask == watch.mask:

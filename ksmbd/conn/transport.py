@@ -168,7 +168,6 @@ class TcpTransport:
         self._loop = loop
         self._sock = sock
         self._fd = sock.fileno()
-        loop.new_descriptor(self._fd)
         self._counters = counters
         self._on_closed = on_closed
         self._peer = peer or address_text(sock, peer=True)

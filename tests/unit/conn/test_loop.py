@@ -183,22 +183,3 @@ def test_helpers_complete_in_the_loops_thread() -> None:
     assert any(isinstance(value, OSError) for value in values)
     assert {thread for _, thread in results} == {threading.get_ident()}
     assert threading.get_ident() not in values, "it ran in another thread"
-
-
-def test_a_number_that_is_used_again_is_registered_again() -> None:
-    """A descriptor closed without `remove`: the one that gets its number must not be taken for it."""
-    loop = Loop()
-    number, other_end = os.pipe()
-    loop.add_reader(number, lambda: None)
-    reader, writer = os.pipe()
-    os.dup2(reader, number)  # closes what it was
-    heard: list[str] = []
-    loop.new_descriptor(number)
-    loop.add_reader(number, lambda: heard.append("readable"))
-    os.write(writer, b"x")
-    loop.run_once(wait=False)
-    assert heard == ["readable"]
-    loop.remove(number)
-    loop.close()
-    for fd in (reader, writer, number, other_end):
-        os.close(fd)
