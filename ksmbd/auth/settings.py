@@ -19,8 +19,6 @@ class AuthSettings:
     map_to_guest: str = "never"
     """`map to guest`: never; bad user: an unknown user becomes a guest; bad password: so does who fails."""
     guest_account: str = "nobody"
-    restrict_anonymous: int = 0
-    """`restrict anonymous`. It does not decide on the session: mountd refuses IPC$ and shares at TREE_CONNECT."""
     kerberos: bool = False
     """`kerberos support`: offer Kerberos and hand its tokens to mountd."""
 

@@ -57,8 +57,8 @@ class EngineSettings:
     bpf: bool = True
     options: dict[str, str] = field(default_factory=dict)
     """Further parameters of [global] by their name in ksmbd.conf (`max active sessions`, `ntlm auth`, `lookup port`,
-    `restrict anonymous`, `map to guest`, `guest account`, `kerberos support`, `smb3 encryption`), booleans as yes
-    and no, and `state directory`."""
+    `map to guest`, `guest account`, `kerberos support`, `smb3 encryption`), booleans as yes and no, and `state
+    directory`."""
 
     def parcels(self) -> tuple[Parcel, Parcel]:
         """STARTING_UP and SETTINGS. ValueError from encoding them: a text that does not fit."""

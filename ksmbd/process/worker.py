@@ -97,7 +97,6 @@ def auth_settings(settings: EngineSettings) -> AuthSettings:
         ntlm_auth=options.get("ntlm auth", "ntlmv2-only"),
         map_to_guest=options.get("map to guest", "never"),
         guest_account=options.get("guest account", "nobody"),
-        restrict_anonymous=int(options.get("restrict anonymous", "0")),
         kerberos=options.get("kerberos support", "no") == "yes",
     )
 

@@ -23,7 +23,6 @@ def test_settings_reach_the_rooms() -> None:
             "ntlm auth": "disabled",
             "smb3 encryption": "mandatory",
             "kerberos support": "yes",
-            "restrict anonymous": "2",
         },
     )
     server = server_settings(settings, 3)
@@ -33,7 +32,7 @@ def test_settings_reach_the_rooms() -> None:
     bounds = limits(settings)
     assert (bounds.deadtime, bounds.max_connections, bounds.max_ip_connections) == (900, 7, 3)
     auth = auth_settings(settings)
-    assert (auth.ntlm_auth, auth.kerberos, auth.restrict_anonymous) == ("disabled", True, 2)
+    assert (auth.ntlm_auth, auth.kerberos) == ("disabled", True)
     assert oplock_settings(settings).leases and not oplock_settings(settings).durable
     assert descriptors_needed(settings) > settings.file_max + settings.max_connections
 
