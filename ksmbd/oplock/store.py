@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from ksmbd.oplock.locks import LockView
 from ksmbd.oplock.record import OpenEntry, Record
-from ksmbd.oplock.requests import Decision
+from ksmbd.oplock.requests import CloseResult, Decision
 from ksmbd.smb.ports import FileKey
 
 Decide = Callable[[Record, Callable[[str], LockView]], Decision]
@@ -28,6 +28,14 @@ class Store(Protocol):
         """Run `decide` on the file's record and keep what it made of it; nobody else sees or changes it meanwhile.
 
         The paths that `files_below` knows follow the record's opens, in the same step."""
+        ...
+
+    def begin(self, file: FileKey, record: Record) -> bool:
+        """Keep `record`, which `first_open` made, if the file has none; whether it had none."""
+        ...
+
+    def end(self, file: FileKey, open_id: int) -> CloseResult | None:
+        """Forget the record if `last_close` answers and the open's stream has no locks; its answer, else None."""
         ...
 
     def peek(self, file: FileKey) -> Record | None:

@@ -2,14 +2,14 @@
 """The store of one process: dicts. Also the reference for other stores in the tests."""
 from __future__ import annotations
 
-from bisect import bisect_left, insort
 from collections.abc import Callable
 from typing import Any
 
 from ksmbd.oplock.locks import EMPTY, LockSet, LockView, io_conflict
 from ksmbd.oplock.record import Record
-from ksmbd.oplock.requests import Decision
-from ksmbd.oplock.store import Decide, moved_opens, path_key, path_prefix
+from ksmbd.oplock.requests import CloseResult, Decision
+from ksmbd.oplock.short import last_close
+from ksmbd.oplock.store import Decide, path_key, path_prefix
 from ksmbd.smb.ports import FileKey
 
 
@@ -20,17 +20,11 @@ class DictStore:
         self._records: dict[FileKey, Record] = {}
         self._locks: dict[tuple[FileKey, str], LockSet] = {}
         self._indexes: dict[tuple[bytes, bytes], tuple[Any, ...]] = {}
-        self._paths: list[tuple[str, int, FileKey]] = []
 
     def update(self, file: FileKey, decide: Decide) -> Decision:
         """As Store.update; there is one thread, so nothing can come between."""
         record = self._records.get(file) or Record()
         decision = decide(record, self._locks_of(file))
-        gone, come = moved_opens(record, decision.record)
-        for entry in gone:
-            del self._paths[bisect_left(self._paths, (path_key(entry.share, entry.path), entry.open_id))]
-        for entry in come:
-            insort(self._paths, (path_key(entry.share, entry.path), entry.open_id, file))
         if decision.record.empty:
             self._records.pop(file, None)
         else:
@@ -46,6 +40,21 @@ class DictStore:
             if not locks.count:
                 del self._locks[file, stream]
         return decision
+
+    def begin(self, file: FileKey, record: Record) -> bool:
+        """As Store.begin."""
+        return self._records.setdefault(file, record) is record
+
+    def end(self, file: FileKey, open_id: int) -> CloseResult | None:
+        """As Store.end."""
+        record = self._records.get(file)
+        if record is None:
+            return None
+        closed = last_close(record, open_id)
+        if closed is None or (self._locks and (file, record.opens[open_id].stream) in self._locks):
+            return None
+        del self._records[file]
+        return closed
 
     def _locks_of(self, file: FileKey) -> Callable[[str], LockView]:
         return lambda stream: self._locks.get((file, stream), EMPTY)
@@ -80,20 +89,20 @@ class DictStore:
         self._indexes.pop((index, key), None)
 
     def files_below(self, share: str, path: str) -> list[FileKey]:
-        """As Store.files_below."""
+        """As Store.files_below. Folders are renamed seldom, files opened all the time: so it looks at all of them."""
         prefix = path_prefix(share, path)
-        index = bisect_left(self._paths, (prefix,))
-        found: dict[FileKey, None] = {}
-        while index < len(self._paths) and self._paths[index][0].startswith(prefix):
-            if self._paths[index][0] != prefix:
-                found[self._paths[index][2]] = None
-            index += 1
-        return list(found)
+        found = []
+        for file, record in self._records.items():
+            for entry in record.opens.values():
+                key = path_key(entry.share, entry.path)
+                if key.startswith(prefix) and key != prefix:
+                    found.append((key, entry.open_id, file))
+        return list(dict.fromkeys(file for _, _, file in sorted(found)))
 
     @property
     def empty(self) -> bool:
         """Nothing is left anywhere; for tests of clean-up."""
-        return not (self._records or self._locks or self._indexes or self._paths)
+        return not (self._records or self._locks or self._indexes)
 
     def recover(self) -> None:
         """As Store.recover: nobody else has this store."""

@@ -33,7 +33,8 @@ import lmdb
 
 from ksmbd.oplock.locks import CLASSES, EMPTY, Lock, LockOverlay, LockView, io_conflict, length_class
 from ksmbd.oplock.record import OpenEntry, Record
-from ksmbd.oplock.requests import Decision
+from ksmbd.oplock.requests import CloseResult, Decision
+from ksmbd.oplock.short import last_close
 from ksmbd.oplock.store import Decide, moved_opens, path_key, path_prefix
 from ksmbd.smb.ports import FileKey
 
@@ -233,6 +234,38 @@ class LmdbStore:
                 if after != before:
                     txn.put(key, after, db=shard.records)
         return decision
+
+    def begin(self, file: FileKey, record: Record) -> bool:
+        """As Store.begin."""
+        shard = self._shard(file)
+        data = record.encode()
+        with shard.env.begin(write=True) as txn:
+            if not txn.put(FILE.pack(*file), data, overwrite=False, db=shard.records):
+                return False
+            for entry in record.opens.values():
+                whole, place = _path_entry(entry)
+                txn.put(place, marshal.dumps((whole, *file)), db=shard.paths)
+        return True
+
+    def end(self, file: FileKey, open_id: int) -> CloseResult | None:
+        """As Store.end."""
+        shard = self._shard(file)
+        key = FILE.pack(*file)
+        with shard.env.begin(write=True) as txn:
+            data = txn.get(key, db=shard.records)
+            if data is None:
+                return None
+            record = Record.decode(data)
+            closed = last_close(record, open_id)
+            if closed is None:
+                return None
+            entry = record.opens[open_id]
+            digest = stream_digest(entry.stream) if entry.stream else DEFAULT_STREAM
+            if shard.counters[self._counter(file, digest)]:
+                return None
+            txn.delete(key, db=shard.records)
+            txn.delete(_path_entry(entry)[1], db=shard.paths)
+        return closed
 
     def _locks_of(self, shard: _Shard, txn: Any, file: FileKey, key: bytes) -> Callable[[str], LockView]:
         def locks(stream: str) -> LockView:

@@ -20,6 +20,7 @@ from ksmbd.oplock.record import H, HolderKey, OpenEntry, R, Record, W
 from ksmbd.oplock.requests import Decision, LeaseAsk, OpenResult
 from ksmbd.oplock.settings import OplockSettings
 from ksmbd.oplock.share import sharing_violation
+from ksmbd.oplock.short import first_open
 from ksmbd.oplock.state import StateDirectory
 from ksmbd.oplock.store import CREATE_GUIDS, DURABLES, LEASES, Store
 from ksmbd.smb.constants import (
@@ -270,6 +271,12 @@ class LocalOpenTable:
 
     def open(self, request: OpenRequest) -> Future[OpenGrant]:
         """See OpenTable.open."""
+        if request.lease is None and request.durable is None:
+            record, level = first_open(self._entry_of(request, None), request.oplock_level, self._settings)
+            if self._store.begin(request.ref.file, record):
+                if debug.mask[0] & debug.OPLOCK:
+                    logger.debug("open %#x of %s: the first, level %#x", request.ref.open_id, request.path, level)
+                return Future.of(OpenGrant(level))
         if self._state is None and request.durable is not None and request.durable.persistent:
             request = replace(request, durable=replace(request.durable, persistent=False))
         if not self._may_lease(request):
@@ -340,17 +347,18 @@ class LocalOpenTable:
 
     def _entry_of(self, request: OpenRequest, lease: LeaseAsk | None) -> OpenEntry:
         durable = request.durable
-        return OpenEntry(
-            open_id=request.ref.open_id, stream=request.ref.stream, worker=self._me[0], epoch=self._me[1],
-            client_guid=request.client_guid, session_id=request.session_id, owner=request.owner, share=request.share,
-            path=request.path, is_directory=request.is_directory, access=request.granted_access,
-            share_access=request.share_access, options=request.options, parent=request.parent,
-            delete_on_close=bool(request.options & FILE_DELETE_ON_CLOSE), lease_key=lease.key if lease else b"",
-            durable=0, persistent=False, create_guid=durable.create_guid if durable else b"",
-            app_instance_id=durable.app_instance_id if durable else b"",
-            app_instance_version=durable.app_instance_version if durable else None, timeout=0, connected=True,
-            deadline=0.0, reconnectable_state=request.persistent_state,
-        )  # fmt: skip
+        ref = request.ref
+        options = request.options
+        worker, epoch = self._me
+        # In the order of OpenEntry's fields.
+        return OpenEntry._make((
+            ref.open_id, ref.stream, worker, epoch, request.client_guid, request.session_id, request.owner,
+            request.share, request.path, request.is_directory, request.granted_access, request.share_access, options,
+            request.parent, options & FILE_DELETE_ON_CLOSE != 0, lease.key if lease is not None else b"",
+            0, False, durable.create_guid if durable is not None else b"",
+            durable.app_instance_id if durable is not None else b"",
+            durable.app_instance_version if durable is not None else None, 0, True, 0.0, request.persistent_state,
+        ))  # fmt: skip
 
     def _index_open(self, file: FileKey, entry: OpenEntry, leased: bool, durable: bool) -> None:
         """Enter an open into the indexes over all files."""
@@ -385,12 +393,16 @@ class LocalOpenTable:
 
     def close(self, ref: OpenRef) -> CloseOutcome:
         """See OpenTable.close."""
-        closed = self._run(ref.file, requests.Close(ref.open_id))
-        self._take_handle(ref.open_id)
-        self._forget_open(
-            ref.file, ref.open_id, closed.lease, closed.create_guid, closed.client_guid, closed.durable
-        )
-        return CloseOutcome(closed.delete, closed.whole_file)
+        file, _, open_id = ref
+        closed = self._store.end(file, open_id)
+        if closed is None:
+            closed = self._run(file, requests.Close(open_id))
+        if self._handles:
+            self._take_handle(open_id)
+        delete, whole, lease, create_guid, client_guid, durable = closed
+        if durable or create_guid or lease is not None:
+            self._forget_open(file, open_id, lease, create_guid, client_guid, durable)
+        return CloseOutcome(delete, whole)
 
     def _entry(self, ref: OpenRef) -> OpenEntry:
         record = self._store.peek(ref.file)

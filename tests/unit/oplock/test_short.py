@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The short way of opening and closing gives what `decide` gives, for everything that it applies to."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+from typing import Any
+
+import pytest
+
+from ksmbd.oplock import requests
+from ksmbd.oplock.caching import LEVEL_STATES
+from ksmbd.oplock.decide import decide
+from ksmbd.oplock.locks import EMPTY
+from ksmbd.oplock.record import RWH, Holder, OpenEntry, R, Record, Waiter
+from ksmbd.oplock.settings import OplockSettings
+from ksmbd.oplock.short import first_open, last_close
+from ksmbd.oplock.store import Store
+from ksmbd.smb import constants as c
+
+from .world import STAT, World
+
+ME = (1, 2)
+GUID = b"g" * 16
+
+
+def entry(**changes: Any) -> OpenEntry:
+    """An open with what the test changes."""
+    fields: dict[str, Any] = {
+        "open_id": 7, "stream": "", "worker": 1, "epoch": 2, "client_guid": GUID, "session_id": 3, "owner": "me",
+        "share": "share", "path": "a\\b", "is_directory": False, "access": c.FILE_READ_DATA, "share_access": 7,
+        "options": 0, "parent": (1, 1), "delete_on_close": False, "lease_key": b"", "durable": 0, "persistent": False,
+        "create_guid": b"", "app_instance_id": b"", "app_instance_version": None, "timeout": 0, "connected": True,
+        "deadline": 0.0, "reconnectable_state": b"",
+    }  # fmt: skip
+    return OpenEntry(**(fields | changes))
+
+
+def parts(record: Record) -> tuple[Any, ...]:
+    """All of a record."""
+    return (
+        record.opens, record.holders, record.waiters, record.delete_pending, record.outbox, record.serial,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("oplocks", [True, False])
+@pytest.mark.parametrize("created", [True, False])
+def test_the_first_open_of_a_file(oplocks: bool, created: bool) -> None:
+    settings = OplockSettings(oplocks=oplocks)
+    levels = [*LEVEL_STATES, c.OPLOCK_LEVEL_LEASE, 0x55]
+    accesses = (0, STAT, c.FILE_READ_DATA, c.FILE_WRITE_DATA | c.DELETE, c.FILE_ALL_ACCESS)
+    seen = set()
+    for level, access, share, disposition, stream, is_directory, deletes in product(
+        levels, accesses, (0, 1, 7), range(6), ("", "s"), (False, True), (False, True)
+    ):
+        opened = entry(
+            access=access, share_access=share, stream=stream, is_directory=is_directory, delete_on_close=deletes
+        )
+        asked = c.OPLOCK_LEVEL_NONE if level == c.OPLOCK_LEVEL_LEASE else level
+        request = requests.Open(9, opened, disposition, created, asked, None, None)
+        long = decide(Record(), request, lambda stream: EMPTY, 5.0, settings, ME)
+        record, granted = first_open(opened, level, settings)
+        assert parts(record) == parts(long.record)
+        assert long.result == requests.OpenResult(granted, None, 0, False, 0)
+        assert not (long.status or long.actions or long.doorbells or long.locks or long.deadline)
+        seen.add(granted)
+    assert len(seen) == (4 if oplocks else 1)
+
+
+def records() -> Iterator[Record]:
+    """Records with the open 7 and with all that may be beside it."""
+    other = entry(open_id=8, client_guid=b"h" * 16)
+    waiter = Waiter(5, 1, 2, "break", 8, (5, 8, R))
+    for stream, deletes, durable, lease, holder, pending, beside in product(
+        ("", "s"), (False, True), (0, 1, 2), (b"", b"k" * 16), (None, False, True),
+        (frozenset[str](), frozenset(("",)), frozenset(("s",)), frozenset(("", "s"))),
+        ("", "open", "same lease", "waiter", "outbox", "persistent", "disconnected"),
+    ):  # fmt: skip
+        record = Record()
+        own = entry(
+            stream=stream, delete_on_close=deletes, durable=durable, lease_key=lease, create_guid=b"c" * durable,
+            persistent=beside == "persistent", connected=beside != "disconnected",
+        )  # fmt: skip
+        record.opens[7] = own
+        if holder is not None:  # that one may be breaking
+            key = (GUID, lease) if lease else 7
+            record.holders[key] = Holder(
+                stream, GUID, lease, 0 if lease else 7, RWH, holder, R, R, 1, 2 if lease else 0, 0, b"", 40.0 * holder
+            )
+        if beside == "open":
+            record.opens[8] = other
+        elif beside == "same lease":
+            record.opens[8] = own._replace(open_id=8)
+        elif beside == "waiter":
+            record.opens[8] = other
+            record.waiters.append(waiter)
+        elif beside == "outbox":
+            record.outbox.append((3, 0, "Done", 4, True))
+        record.delete_pending = pending
+        record.serial = 11
+        yield record
+
+
+def test_the_last_close_of_a_file() -> None:
+    short_ways = 0
+    for record in records():
+        before = parts(record.copy())[:-1]
+        short = last_close(record, 7)
+        assert parts(record)[:-1] == before
+        alone = len(record.opens) == 1 and not record.outbox and not record.opens[7].persistent
+        assert (short is not None) == alone
+        if short is None:
+            continue
+        short_ways += 1
+        long = decide(record, requests.Close(7), lambda stream: EMPTY, 5.0, OplockSettings(), ME)
+        assert long.result == short
+        assert long.record.empty
+        assert not (long.status or long.actions or long.doorbells or long.locks or long.deadline)
+    assert short_ways > 500
+    assert last_close(Record(), 7) is None
+
+
+def test_locks_are_taken_along(store: Store) -> None:
+    """An open that has locks is closed the long way, in either store; nothing is left."""
+    world = World(store)
+    client = world.client("a")
+    ref, _ = client.open()
+    client.lock(ref, 0, 10)
+    assert store.end(ref.file, ref.open_id) is None
+    assert store.lock_count(ref.file, "") == 1
+    client.table.close(ref)
+    assert store.empty
+
+
+def test_a_second_open_finds_the_first(store: Store) -> None:
+    world = World(store)
+    first, _ = world.client("a").open()
+    record = store.peek(first.file)
+    assert record is not None
+    assert not store.begin(first.file, Record())
+    second, _ = world.client("b").open()
+    assert store.end(first.file, first.open_id) is None
+    world.client("a").table.close(first)
+    world.client("b").table.close(second)
+    assert store.empty
