@@ -271,7 +271,7 @@ class LocalOpenTable:
 
     def open(self, request: OpenRequest) -> Future[OpenGrant]:
         """See OpenTable.open."""
-        if request.lease is None and request.durable is None:
+        if request.lease is None and request.durable is None and getattr(request, "local", None) is None:
             record, level = first_open(self._entry_of(request, None), request.oplock_level, self._settings)
             if self._store.begin(request.ref.file, record):
                 if debug.mask[0] & debug.OPLOCK:
@@ -351,14 +351,14 @@ class LocalOpenTable:
         options = request.options
         worker, epoch = self._me
         # In the order of OpenEntry's fields.
-        return OpenEntry._make((
+        return OpenEntry(
             ref.open_id, ref.stream, worker, epoch, request.client_guid, request.session_id, request.owner,
             request.share, request.path, request.is_directory, request.granted_access, request.share_access, options,
             request.parent, options & FILE_DELETE_ON_CLOSE != 0, lease.key if lease is not None else b"",
             0, False, durable.create_guid if durable is not None else b"",
             durable.app_instance_id if durable is not None else b"",
             durable.app_instance_version if durable is not None else None, 0, True, 0.0, request.persistent_state,
-        ))  # fmt: skip
+        )  # fmt: skip
 
     def _index_open(self, file: FileKey, entry: OpenEntry, leased: bool, durable: bool) -> None:
         """Enter an open into the indexes over all files."""
@@ -562,6 +562,12 @@ class LocalOpenTable:
             raise NtStatusError(STATUS_FILE_LOCK_CONFLICT)
 
     # ------------------------------------------------------------------------------------------------ durable opens
+
+    def make_resilient(self, ref: OpenRef, timeout: int) -> None:
+        """See OpenTable.make_resilient."""
+        file, stream, open_id = ref
+        self._store.index_put(DURABLES, open_id.to_bytes(8, "big"), (*file, stream))
+        self._run(file, requests.MakeResilient(open_id, timeout))
 
     def keep(self, ref: OpenRef, handle: Any) -> None:
         """See OpenTable.keep."""
