@@ -7,6 +7,7 @@ number, so that an answer meant for a dead predecessor on the same socket finds 
 """
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from collections import deque
@@ -20,6 +21,7 @@ from ksmbd.ipc.channel import Channel, Congested, PeerGone
 from ksmbd.ipc.codec import Parcel
 from ksmbd.ipc.constants import (
     PIPES,
+    RPC_METHODS,
     Attribute,
     Event,
     RpcFlag,
@@ -69,7 +71,12 @@ class _Pipe:
     """An open pipe. Answers carry the pipe's handle alone, so its requests go one after the other."""
 
     service: RpcFlag
-    queue: deque[tuple[Parcel, Future[Parcel]]] = field(default_factory=deque)
+    queue: deque[tuple[Parcel, Future[Parcel], bool]] = field(default_factory=deque)
+    """(request, its answer, whether it peeks)."""
+    ahead: bytes = b""
+    """What a peek has read of the next message, for the next read to take."""
+    ahead_more: bool = False
+    """There is more of that message behind `ahead`."""
     broken: bool = False
     closing: bool = False
 
@@ -270,6 +277,10 @@ class NetlinkDaemon:
         """At most `size` bytes of the message that is next, and whether more of it is there."""
         return self._pipe_answer(self._rpc(handle, RpcFlag.READ, b"", {Attribute.SIZE: min(size, RPC_CHUNK)}))
 
+    def rpc_peek(self, handle: int) -> Future[tuple[bytes, bool]]:
+        """What is there of the next message, as far as one answer holds it, and whether there is more; it stays."""
+        return self._pipe_answer(self._rpc(handle, RpcFlag.READ, b"", {Attribute.SIZE: RPC_CHUNK}, peek=True))
+
     def rpc_transceive(self, handle: int, data: bytes, size: int) -> Future[tuple[bytes, bool]]:
         """Write a message and read the first part of the answer."""
         split = (len(data) - 1) // RPC_CHUNK * RPC_CHUNK if data else 0
@@ -389,6 +400,7 @@ class NetlinkDaemon:
         payload: bytes,
         numbers: dict[Attribute, int] | None = None,
         texts: dict[Attribute, str] | None = None,
+        peek: bool = False,
     ) -> Future[Parcel]:
         """A request on a pipe, behind those that wait on it."""
         pipe = self._pipes.get(handle)
@@ -396,15 +408,23 @@ class NetlinkDaemon:
             return Future.failed(NtStatusError(STATUS_INVALID_HANDLE))
         future: Future[Parcel] = Future()
         fields = {"handle": handle, "flags": int(flags | pipe.service), "payload_sz": len(payload), "payload": payload}
-        pipe.queue.append((Parcel(Event.RPC_REQUEST, fields, numbers or {}, texts or {}), future))
+        pipe.queue.append((Parcel(Event.RPC_REQUEST, fields, numbers or {}, texts or {}), future, peek))
         if len(pipe.queue) == 1:
             self._pump(handle, pipe)
         return future
 
     def _pump(self, handle: int, pipe: _Pipe) -> None:
-        parcel, future = pipe.queue[0]
+        parcel, future, peek = pipe.queue[0]
+        flags = RpcFlag(parcel.fields["flags"])
+        method = next(method for method in RPC_METHODS if flags & method == method)
+        ahead = pipe.ahead
 
         def finish(answer: Parcel) -> None:
+            if peek:
+                with contextlib.suppress(NtStatusError):  # the answer's reader hears of it
+                    pipe.ahead, pipe.ahead_more = pipe_data(answer)
+            elif ahead and method is RpcFlag.IOCTL and answer.fields["flags"] == RpcStatus.OK:
+                answer = self._take_ahead(pipe, parcel)
             self._advance(handle, pipe)
             future.set_result(answer)
 
@@ -414,8 +434,28 @@ class NetlinkDaemon:
 
         if pipe.broken:
             fail(NtStatusError(STATUS_PIPE_DISCONNECTED))
-        else:
-            self._send(handle, parcel, _Waiter(Event.RPC_RESPONSE, finish, fail))
+            return
+        if ahead and method is RpcFlag.READ:
+            answer = self._ahead_parcel(parcel, pipe.ahead, pipe.ahead_more) if peek else self._take_ahead(pipe, parcel)
+            self._advance(handle, pipe)
+            future.set_result(answer)
+            return
+        if ahead and method is RpcFlag.IOCTL:
+            # The message that was peeked at comes before the answer to this one, which mountd keeps.
+            parcel = replace(parcel, fields=parcel.fields | {"flags": int(RpcFlag.WRITE | pipe.service)})
+        self._send(handle, parcel, _Waiter(Event.RPC_RESPONSE, finish, fail))
+
+    @staticmethod
+    def _ahead_parcel(request: Parcel, data: bytes, more: bool) -> Parcel:
+        """The answer that mountd would have given."""
+        flags = RpcStatus.MORE_DATA if more else RpcStatus.OK
+        fields = {"handle": request.handle, "flags": int(flags), "payload_sz": len(data), "payload": data}
+        return Parcel(Event.RPC_RESPONSE, fields)
+
+    def _take_ahead(self, pipe: _Pipe, request: Parcel) -> Parcel:
+        size = request.numbers[Attribute.SIZE]
+        data, pipe.ahead = pipe.ahead[:size], pipe.ahead[size:]
+        return self._ahead_parcel(request, data, bool(pipe.ahead) or pipe.ahead_more)
 
     def _advance(self, handle: int, pipe: _Pipe) -> None:
         pipe.queue.popleft()

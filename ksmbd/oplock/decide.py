@@ -17,7 +17,19 @@ from typing import Any, Final
 from ksmbd.oplock import caching, durable
 from ksmbd.oplock.caching import Input, break_for_open, grantable, holders_of_others, step, survey
 from ksmbd.oplock.locks import LockOverlay, LockView, check_range, make_lock, take_locks
-from ksmbd.oplock.record import H, Holder, HolderKey, OpenEntry, R, Record, W, Waiter, WorkerTag, holder_key
+from ksmbd.oplock.record import (
+    RESILIENT,
+    H,
+    Holder,
+    HolderKey,
+    OpenEntry,
+    R,
+    Record,
+    W,
+    Waiter,
+    WorkerTag,
+    holder_key,
+)
 from ksmbd.oplock.requests import (
     ACTIONS,
     Acknowledge,
@@ -34,6 +46,7 @@ from ksmbd.oplock.requests import (
     Failed,
     Forget,
     LeaseAsk,
+    MakeResilient,
     Moved,
     Notify,
     Open,
@@ -157,10 +170,11 @@ def notify(context: Context, holder: Holder, notice: caching.Notice) -> None:
 
 def take_away(context: Context, holder: Holder, left: int, opening: bool = False) -> bool:
     """Break a holder to `left`. False: nobody is there to be told, so nobody has to wait either: durable opens are
-    given up then; a persistent one refuses who opens the file, and learns what it lost when its client is back."""
+    given up then; a persistent or resilient one refuses who opens the file, and learns what it lost when its client is
+    back."""
     opens = context.record.opens_of(holder)
     if not any(entry.connected for entry in opens):
-        if any(entry.persistent for entry in opens):
+        if any(entry.persistent or entry.durable == RESILIENT for entry in opens):
             if opening:
                 raise Refused(STATUS_FILE_NOT_AVAILABLE)
             set_holder(context, holder._replace(state=holder.state & left))
@@ -542,6 +556,13 @@ def moved(context: Context, request: Moved) -> bool:
     return GRANTED
 
 
+def make_resilient(context: Context, request: MakeResilient) -> bool:
+    """Keep the open when its connection ends, whatever it caches; a persistent one is that already."""
+    entry = context.entry(request.open_id)
+    context.record.opens[entry.open_id] = entry._replace(durable=RESILIENT, timeout=request.timeout)
+    return True
+
+
 def disconnect(context: Context, request: Disconnect) -> bool:
     """Whether the open is kept for its client to come back (MS-SMB2 3.3.7.1)."""
     entry = context.entry(request.open_id)
@@ -689,6 +710,7 @@ AT_ONCE: Final[dict[type, Callable[[Context, Any], Any]]] = {
     Forget: forget,
     Moved: moved,
     Disconnect: disconnect,
+    MakeResilient: make_resilient,
     Reconnect: reconnect,
     Expire: expire,
     Adopt: adopt,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from ksmbd.oplock.record import RWH, H, Holder, OpenEntry
+from ksmbd.oplock.record import RESILIENT, RWH, H, Holder, OpenEntry
 from ksmbd.oplock.requests import Reconnect, Refused
 from ksmbd.oplock.settings import OplockSettings
 from ksmbd.smb.status import (
@@ -49,9 +49,10 @@ def granted(
 
 
 def keeps(entry: OpenEntry, holder: Holder | None) -> bool:
-    """Whether an open outlives its connection: persistent, or durable and its batch oplock or H lease still held.
-    One that deletes its file on close is closed with the connection, so that the deletion is not put off."""
-    if entry.persistent:
+    """Whether an open outlives its connection: persistent or resilient, or durable and its batch oplock or H lease
+    still held. A durable one that deletes its file on close is closed with the connection, so that the deletion is not
+    put off."""
+    if entry.persistent or entry.durable == RESILIENT:
         return True
     if not entry.durable or entry.delete_on_close or holder is None or holder.breaking:
         return False

@@ -22,6 +22,10 @@ WorkerTag = tuple[int, int]
 """(worker, epoch): a worker that was restarted has the same number and another epoch."""
 
 
+RESILIENT: Final = 3
+"""OpenEntry.durable of an open with Open.IsResilient (MS-SMB2 3.3.1.10): kept without any oplock or lease."""
+
+
 class OpenEntry(NamedTuple):
     """One open of the file or of one of its streams (MS-SMB2 3.3.1.10, MS-FSA 2.1.1.6)."""
 
@@ -44,7 +48,7 @@ class OpenEntry(NamedTuple):
     lease_key: bytes
     """The lease it shares, b"" = none."""
     durable: int
-    """0, or the version of the durable request that was granted (MS-SMB2 3.3.1.10, Open.IsDurable)."""
+    """0, or the version of the durable request that was granted (MS-SMB2 3.3.1.10, Open.IsDurable), or RESILIENT."""
     persistent: bool
     create_guid: bytes
     app_instance_id: bytes

@@ -128,6 +128,14 @@ class Forget(NamedTuple):
     waiter_id: int
 
 
+class MakeResilient(NamedTuple):
+    """The open outlives its connection, whatever it caches (MS-SMB2 3.3.5.15.9)."""
+
+    open_id: int
+    timeout: int
+    """Milliseconds."""
+
+
 class Disconnect(NamedTuple):
     """The open's connection is gone (MS-SMB2 3.3.7.1)."""
 

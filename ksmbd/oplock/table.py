@@ -16,7 +16,7 @@ from ksmbd import debug
 from ksmbd.oplock import caching, requests
 from ksmbd.oplock.decide import decide
 from ksmbd.oplock.locks import check_range
-from ksmbd.oplock.record import H, HolderKey, OpenEntry, R, Record, W
+from ksmbd.oplock.record import RESILIENT, H, HolderKey, OpenEntry, R, Record, W
 from ksmbd.oplock.requests import Decision, LeaseAsk, OpenResult
 from ksmbd.oplock.settings import OplockSettings
 from ksmbd.oplock.share import sharing_violation
@@ -569,6 +569,12 @@ class LocalOpenTable:
         self._store.index_put(DURABLES, open_id.to_bytes(8, "big"), (*file, stream))
         self._run(file, requests.MakeResilient(open_id, timeout))
 
+    def make_resilient(self, ref: OpenRef, timeout: int) -> None:
+        """See OpenTable.make_resilient."""
+        file, stream, open_id = ref
+        self._store.index_put(DURABLES, open_id.to_bytes(8, "big"), (*file, stream))
+        self._run(file, requests.MakeResilient(open_id, timeout))
+
     def keep(self, ref: OpenRef, handle: Any) -> None:
         """See OpenTable.keep."""
         entry = self._entry(ref)
@@ -660,7 +666,7 @@ def _request_of(file: FileKey, entry: OpenEntry) -> OpenRequest:
         oplock_level=OPLOCK_LEVEL_NONE, parent=entry.parent, persistent_state=entry.reconnectable_state,
         durable=DurableRequest(
             entry.durable, entry.create_guid, entry.timeout, entry.persistent, entry.app_instance_id,
-            entry.app_instance_version,
+            entry.app_instance_version, entry.durable == RESILIENT,
         ),
     )  # fmt: skip
 

@@ -53,8 +53,8 @@ def take_grant(open_: Open, grant: OpenGrant) -> None:
         lease is not None and bool(lease.state & LEASE_HANDLE_CACHING)
     )
     open_.is_persistent = grant.persistent
-    open_.is_durable = grant.persistent or (grant.durable and caches_handle)
-    open_.durable_timeout = grant.durable_timeout if open_.is_durable else 0
+    open_.is_durable = (grant.persistent or (grant.durable and caches_handle)) and not open_.is_resilient
+    open_.durable_timeout = grant.durable_timeout if open_.is_durable or open_.is_resilient else 0
 
 
 def _account(request: Request) -> str:
@@ -138,6 +138,7 @@ def _open_again(request: Request, old: OpenRequest) -> Open:
     open_.is_posix = is_posix
     open_.mode = old.options & MODE_OPTIONS
     if old.durable is not None:
+        open_.is_resilient = old.durable.resilient
         open_.create_guid = old.durable.create_guid
         open_.app_instance_id = old.durable.app_instance_id
     return open_

@@ -115,3 +115,5 @@ class Rule(NamedTuple):
     writes: bool = False
     """It changes what is stored, so a read-only share refuses it."""
     target: Target = Target.FILE
+    misplaced: int = STATUS_INVALID_DEVICE_REQUEST
+    """The status for an open that is no `target`."""

@@ -16,6 +16,7 @@ from ksmbd.smb.constants import (
 from ksmbd.smb.fsctl import Control, Output, ref_of
 from ksmbd.smb.model import Open
 from ksmbd.smb.ports import BreakKind
+from ksmbd.smb.reader import Reader
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
     STATUS_END_OF_FILE,
@@ -45,6 +46,11 @@ _COPY_RESPONSE: Final = Struct("<III")
 """ChunksWritten, ChunkBytesWritten, TotalBytesWritten (2.2.32.1)."""
 _DUPLICATE: Final = Struct("<QQqqq")
 """SourceFileID, SourceFileOffset, TargetFileOffset, ByteCount (MS-FSCC 2.3.7.2)."""
+_DUPLICATE_EX_SIZE: Final = 0x30
+"""StructureSize, which comes before the same fields and does not count itself (MS-FSCC 2.3.9.2)."""
+_FLAGS: Final = Struct("<I4x")
+"""Flags, Reserved, behind them."""
+DUPLICATE_EXTENTS_DATA_EX_SOURCE_ATOMIC: Final = 0x00000001
 
 _MAX_SIZE: Final = (1 << 63) - 1
 """Of a file, in bytes."""
@@ -138,7 +144,20 @@ def _copy_one(control: Control, source: Open, source_offset: int, target_offset:
 
 async def duplicate_extents(control: Control) -> Output:
     """FSCTL_DUPLICATE_EXTENTS_TO_FILE: blocks shared by two files, where the file system can (MS-FSA 2.1.5.10.4)."""
-    reader = control.reader(_DUPLICATE.size)
+    return await _duplicate(control, control.reader(_DUPLICATE.size))
+
+
+async def duplicate_extents_ex(control: Control) -> Output:
+    """FSCTL_DUPLICATE_EXTENTS_TO_FILE_EX (MS-FSA 2.1.5.10.5). A clone is one system call, and so atomic either way."""
+    reader = control.reader(8 + _DUPLICATE.size + _FLAGS.size)
+    size = reader.u64()
+    (flags,) = reader.unpack_at(_FLAGS, 8 + _DUPLICATE.size)
+    if size != _DUPLICATE_EX_SIZE or flags & ~DUPLICATE_EXTENTS_DATA_EX_SOURCE_ATOMIC:
+        raise NtStatusError(STATUS_INVALID_PARAMETER, "StructureSize or Flags")
+    return await _duplicate(control, reader)
+
+
+async def _duplicate(control: Control, reader: Reader) -> Output:
     persistent, volatile, source_offset, target_offset, length = reader.unpack(_DUPLICATE)
     source = _source(control, persistent, volatile, STATUS_INVALID_HANDLE)
     source_file, target_file = source.file, control.file

@@ -10,6 +10,7 @@ from ksmbd.smb.constants import DIALECT_210
 from ksmbd.smb.fsctl import Control, Output
 from ksmbd.smb.reader import encode_utf16
 from ksmbd.smb.status import (
+    STATUS_ACCESS_DENIED,
     STATUS_BUFFER_OVERFLOW,
     STATUS_BUFFER_TOO_SMALL,
     STATUS_INVALID_DEVICE_REQUEST,
@@ -24,6 +25,11 @@ _U16: Final = Struct("<H")
 _REPARSE: Final = Struct("<IHH")
 """ReparseTag, ReparseDataLength, Reserved (MS-FSCC 2.1.2.2)."""
 _RESILIENCY: Final = Struct("<II")
+"""Timeout in milliseconds, Reserved (MS-SMB2 2.2.31.3)."""
+MAX_RESILIENCY_TIMEOUT: Final = 300
+"""MaxResiliencyTimeout in seconds (MS-SMB2 3.3.1.5); what durable opens of version 2 get at most, too."""
+DEFAULT_RESILIENCY_TIMEOUT: Final = 120_000
+"""Milliseconds where the client names none, as Windows."""
 _SNAPSHOTS: Final = Struct("<III")
 _NTFS_VOLUME: Final = Struct("<QQQQQIIIIQQQQQ")
 FILE_FILE_COMPRESSION: Final = 0x00000010
@@ -32,6 +38,8 @@ _COMPRESSION_STATES: Final = (0, 1, 2)
 """NONE, DEFAULT, LZNT1 (MS-FSCC 2.3.18)."""
 _MAX_REPARSE_DATA: Final = 16384
 _GUID_SIZE: Final = 16
+_OBJECT_ID_SIZE: Final = 64
+"""FILE_OBJECTID_BUFFER (MS-FSCC 2.1.3)."""
 _MICROSOFT_TAG: Final = 0x80000000
 _RESERVED_TAGS: Final = (0, 1)
 _FILE_RECORD: Final = 1024
@@ -99,10 +107,18 @@ def delete_reparse_point(control: Control) -> Output:
 def get_object_id(control: Control) -> Output:
     """FSCTL_GET_OBJECT_ID and FSCTL_CREATE_OR_GET_OBJECT_ID (MS-FSCC 2.1.3.1): every file has one, made of its own id;
     it was born where it is."""
-    control.need(64, STATUS_INVALID_PARAMETER)
+    control.need(_OBJECT_ID_SIZE, STATUS_INVALID_PARAMETER)
     own = control.file.object_id().ljust(16, b"\0")[:16]
     birth_volume = control.file.volume().volume_info().object_id.ljust(16, b"\0")[:16]
     return Output(own + birth_volume + own + bytes(16))
+
+
+def set_object_id(control: Control) -> Output:
+    """FSCTL_SET_OBJECT_ID (MS-FSA 2.1.5.10.35): needs the right to restore, which no client gets here; and every file
+    has an id already."""
+    if len(control.input) != _OBJECT_ID_SIZE:
+        raise NtStatusError(STATUS_INVALID_PARAMETER, "no FILE_OBJECTID_BUFFER")
+    raise NtStatusError(STATUS_ACCESS_DENIED, "not opened to restore")
 
 
 def gmt_token(filetime: int) -> str:
@@ -136,11 +152,21 @@ def get_ntfs_volume_data(control: Control) -> Output:
 
 
 def request_resiliency(control: Control) -> Output:
-    """FSCTL_LMR_REQUEST_RESILIENCY (MS-SMB2 3.3.5.15.9): checked, then refused; durable handles are the way here."""
-    if control.request.connection.dialect < DIALECT_210:
+    """FSCTL_LMR_REQUEST_RESILIENCY (MS-SMB2 3.3.5.15.9): whatever it caches, the open waits for its client's return.
+
+    It is not durable any longer then, so nothing that its oplock or lease loses ends that."""
+    request, open_ = control.request, control.open
+    if request.connection.dialect < DIALECT_210:
         raise NtStatusError(STATUS_INVALID_DEVICE_REQUEST)
-    control.reader(_RESILIENCY.size)
-    raise NtStatusError(STATUS_NOT_SUPPORTED, "resilient handles")
+    if not request.server.settings.durable_handles:
+        raise NtStatusError(STATUS_NOT_SUPPORTED, "durable handles = no")
+    timeout, _ = control.reader(_RESILIENCY.size).unpack(_RESILIENCY)
+    if timeout // 1000 > MAX_RESILIENCY_TIMEOUT:
+        raise NtStatusError(STATUS_INVALID_PARAMETER, "Timeout")
+    timeout = timeout or DEFAULT_RESILIENCY_TIMEOUT
+    request.server.table.make_resilient(control.ref, timeout)
+    open_.is_resilient, open_.is_durable, open_.durable_timeout = True, False, timeout
+    return Output()
 
 
 def not_supported(control: Control) -> Output:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""FSCTLs of named pipes: an RPC call in one round trip, and the wait for an instance (MS-SMB2 3.3.5.15.4 and .10)."""
+"""FSCTLs of named pipes: an RPC call in one round trip, a look at what is there, and the wait for an instance (MS-SMB2
+3.3.5.15.3, 3.3.5.15.4 and 3.3.5.15.10)."""
 from __future__ import annotations
 
 from struct import Struct
@@ -13,6 +14,10 @@ from ksmbd.smb.status import STATUS_BUFFER_OVERFLOW, STATUS_INVALID_DEVICE_REQUE
 _PIPE_WAIT: Final = Struct("<QIBB")
 """Timeout, NameLength, TimeoutSpecified, Padding (MS-FSCC 2.3.49)."""
 
+_PIPE_PEEK: Final = Struct("<IIII")
+"""NamedPipeState, ReadDataAvailable, NumberOfMessages, MessageLength (MS-FSCC 2.3.46)."""
+FILE_PIPE_CONNECTED_STATE: Final = 3
+
 
 async def pipe_transceive(control: Control) -> Output:
     """FSCTL_PIPE_TRANSCEIVE: write the input, read the answer; what does not fit is left for READ."""
@@ -20,6 +25,15 @@ async def pipe_transceive(control: Control) -> Output:
     future = daemon.rpc_transceive(control.open.pipe_handle, bytes(control.input), control.limit)
     data, more = await control.settle(future)
     return Output(data, STATUS_BUFFER_OVERFLOW if more else STATUS_SUCCESS)
+
+
+async def pipe_peek(control: Control) -> Output:
+    """FSCTL_PIPE_PEEK (MS-SMB2 3.3.5.15.4): the next message, which stays in the pipe. Never waits for one to come, and
+    takes a client without room for anything."""
+    data, more = await control.settle(control.request.server.daemon.rpc_peek(control.open.pipe_handle))
+    out = _PIPE_PEEK.pack(FILE_PIPE_CONNECTED_STATE, len(data), 1 if data else 0, len(data)) + data
+    cut = more or len(out) > control.limit
+    return Output(out[: control.limit], STATUS_BUFFER_OVERFLOW if cut else STATUS_SUCCESS)
 
 
 async def pipe_wait(control: Control) -> Output:

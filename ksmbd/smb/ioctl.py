@@ -31,7 +31,7 @@ SMB2_0_IOCTL_IS_FSCTL: Final = 0x00000001
 
 _WRITE = c.FILE_WRITE_DATA
 _SPARSE = c.FILE_WRITE_DATA | c.FILE_WRITE_ATTRIBUTES | c.FILE_APPEND_DATA
-_REPARSE = c.FILE_WRITE_DATA | c.FILE_WRITE_ATTRIBUTES
+_ATTRIBUTES = c.FILE_WRITE_DATA | c.FILE_WRITE_ATTRIBUTES
 
 RULES: Final[dict[int, Rule]] = {
     c.FSCTL_VALIDATE_NEGOTIATE_INFO: Rule(fsctl_connection.validate_negotiate_info, target=Target.CONNECTION),
@@ -42,11 +42,14 @@ RULES: Final[dict[int, Rule]] = {
     c.FSCTL_DFS_GET_REFERRALS_EX: Rule(fsctl_connection.dfs_get_referrals, target=Target.CONNECTION),
     c.FSCTL_PIPE_WAIT: Rule(fsctl_pipe.pipe_wait, target=Target.CONNECTION),
     c.FSCTL_PIPE_TRANSCEIVE: Rule(fsctl_pipe.pipe_transceive, c.FILE_READ_DATA, target=Target.PIPE),
-    c.FSCTL_PIPE_PEEK: Rule(fsctl_file.not_supported, target=Target.PIPE),
+    c.FSCTL_PIPE_PEEK: Rule(
+        fsctl_pipe.pipe_peek, c.FILE_READ_DATA, target=Target.PIPE, misplaced=STATUS_NOT_SUPPORTED
+    ),
     c.FSCTL_SRV_REQUEST_RESUME_KEY: Rule(fsctl_copy.request_resume_key),
     c.FSCTL_SRV_COPYCHUNK: Rule(fsctl_copy.copy_chunk, writes=True),
     c.FSCTL_SRV_COPYCHUNK_WRITE: Rule(fsctl_copy.copy_chunk, writes=True),
     c.FSCTL_DUPLICATE_EXTENTS_TO_FILE: Rule(fsctl_copy.duplicate_extents, _WRITE, writes=True),
+    c.FSCTL_DUPLICATE_EXTENTS_TO_FILE_EX: Rule(fsctl_copy.duplicate_extents_ex, _WRITE, writes=True),
     c.FSCTL_SET_SPARSE: Rule(fsctl_ranges.set_sparse, _SPARSE, writes=True),
     c.FSCTL_SET_ZERO_DATA: Rule(fsctl_ranges.set_zero_data, _WRITE, writes=True),
     c.FSCTL_QUERY_ALLOCATED_RANGES: Rule(fsctl_ranges.query_allocated_ranges, c.FILE_READ_DATA),
@@ -55,22 +58,21 @@ RULES: Final[dict[int, Rule]] = {
     c.FSCTL_GET_COMPRESSION: Rule(fsctl_file.get_compression),
     c.FSCTL_SET_COMPRESSION: Rule(fsctl_file.set_compression, _WRITE, writes=True),
     c.FSCTL_GET_REPARSE_POINT: Rule(fsctl_file.get_reparse_point),
-    c.FSCTL_SET_REPARSE_POINT: Rule(fsctl_file.set_reparse_point, _REPARSE, writes=True),
-    c.FSCTL_DELETE_REPARSE_POINT: Rule(fsctl_file.delete_reparse_point, _REPARSE, writes=True),
+    c.FSCTL_SET_REPARSE_POINT: Rule(fsctl_file.set_reparse_point, _ATTRIBUTES, writes=True),
+    c.FSCTL_DELETE_REPARSE_POINT: Rule(fsctl_file.delete_reparse_point, _ATTRIBUTES, writes=True),
     c.FSCTL_GET_OBJECT_ID: Rule(fsctl_file.get_object_id),
     c.FSCTL_CREATE_OR_GET_OBJECT_ID: Rule(fsctl_file.get_object_id),
-    c.FSCTL_SET_OBJECT_ID: Rule(fsctl_file.not_supported, _WRITE, writes=True),
-    c.FSCTL_DELETE_OBJECT_ID: Rule(fsctl_file.not_supported, _WRITE, writes=True),
+    c.FSCTL_SET_OBJECT_ID: Rule(fsctl_file.set_object_id, writes=True),
+    c.FSCTL_DELETE_OBJECT_ID: Rule(fsctl_file.invalid_device_request, _ATTRIBUTES, writes=True),
     c.FSCTL_SRV_ENUMERATE_SNAPSHOTS: Rule(fsctl_file.enumerate_snapshots),
     c.FSCTL_GET_NTFS_VOLUME_DATA: Rule(fsctl_file.get_ntfs_volume_data),
     c.FSCTL_LMR_REQUEST_RESILIENCY: Rule(fsctl_file.request_resiliency),
     # Integrity streams, offloaded transfers and branch-cache hashes: as by a file system that has none
     c.FSCTL_GET_INTEGRITY_INFORMATION: Rule(fsctl_file.invalid_device_request),
-    c.FSCTL_SET_INTEGRITY_INFORMATION: Rule(fsctl_file.invalid_device_request),
-    c.FSCTL_SET_INTEGRITY_INFORMATION_EX: Rule(fsctl_file.invalid_device_request),
-    c.FSCTL_DUPLICATE_EXTENTS_TO_FILE_EX: Rule(fsctl_file.invalid_device_request),
-    c.FSCTL_OFFLOAD_READ: Rule(fsctl_file.not_supported),
-    c.FSCTL_OFFLOAD_WRITE: Rule(fsctl_file.not_supported),
+    c.FSCTL_SET_INTEGRITY_INFORMATION: Rule(fsctl_file.invalid_device_request, _WRITE, writes=True),
+    c.FSCTL_SET_INTEGRITY_INFORMATION_EX: Rule(fsctl_file.invalid_device_request, _WRITE, writes=True),
+    c.FSCTL_OFFLOAD_READ: Rule(fsctl_file.not_supported, c.FILE_READ_DATA),
+    c.FSCTL_OFFLOAD_WRITE: Rule(fsctl_file.not_supported, _WRITE, writes=True),
     c.FSCTL_SRV_READ_HASH: Rule(fsctl_file.not_supported),
 }
 """FSCTL -> handler, access needed (any bit), whether a read-only share refuses it, what the FileId names."""
@@ -87,9 +89,9 @@ def _buffer(reader: Reader, offset: int, count: int) -> Buffer:
 
 def _check(request: Request, rule: Rule, open_: Open | None) -> None:
     if rule.target is Target.FILE and (open_ is None or open_.file is None):
-        raise NtStatusError(STATUS_INVALID_DEVICE_REQUEST, "no file")
+        raise NtStatusError(rule.misplaced, "no file")
     if rule.target is Target.PIPE and (open_ is None or open_.file is not None):
-        raise NtStatusError(STATUS_INVALID_DEVICE_REQUEST, "no pipe")
+        raise NtStatusError(rule.misplaced, "no pipe")
     if rule.access and (open_ is None or not open_.granted_access & rule.access):
         raise NtStatusError(STATUS_ACCESS_DENIED)
     if rule.writes and request.tree.read_only:

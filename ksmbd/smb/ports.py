@@ -510,6 +510,8 @@ class DurableRequest:
     persistent: bool = False
     app_instance_id: bytes = b""
     app_instance_version: tuple[int, int] | None = None
+    resilient: bool = False
+    """Of an open that is reclaimed: it is resilient (MS-SMB2 3.3.5.15.9)."""
 
 
 @dataclass(slots=True)
@@ -678,6 +680,10 @@ class OpenTable(Protocol):
 
     def check_io(self, ref: OpenRef, offset: int, length: int, write: bool) -> None:
         """STATUS_FILE_LOCK_CONFLICT where a lock of another open forbids it (MS-FSA 2.1.4.10). Quick without locks."""
+        ...
+
+    def make_resilient(self, ref: OpenRef, timeout: int) -> None:
+        """Keep the open over a lost connection for `timeout` milliseconds, whatever it caches (MS-SMB2 3.3.5.15.9)."""
         ...
 
     def keep(self, ref: OpenRef, handle: Any) -> None:

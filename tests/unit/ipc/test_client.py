@@ -344,6 +344,44 @@ def test_long_write_is_split() -> None:
     assert future.result() == (b"r", False)
 
 
+def test_a_peek_leaves_the_message() -> None:
+    """MS-SMB2 3.3.5.15.4: what was peeked at comes first to reads, in their order and their sizes."""
+    bench = Bench()
+    handle = open_pipe(bench)
+    peeks = [bench.daemon.rpc_peek(handle) for _ in range(2)]
+    read = bench.daemon.rpc_read(handle, 4)
+    sent = len(bench.channel.sent)
+    request = bench.last(Event.RPC_REQUEST)
+    assert request.fields["flags"] == RpcFlag.READ | RpcFlag.SRVSVC
+    rpc_reply(bench, request, b"message", RpcStatus.MORE_DATA)
+    assert [peek.result() for peek in peeks] == [(b"message", True)] * 2
+    assert read.result() == (b"mess", True)
+    assert bench.daemon.rpc_peek(handle).result() == (b"age", True)
+    # An answer that waits comes before the one to what is asked now, which stays with mountd.
+    transceive = bench.daemon.rpc_transceive(handle, b"call", 100)
+    request = bench.last(Event.RPC_REQUEST)
+    assert request.fields["flags"] == RpcFlag.WRITE | RpcFlag.SRVSVC and request.fields["payload"] == b"call"
+    rpc_reply(bench, request)
+    assert transceive.result() == (b"age", True)
+    assert len(bench.channel.sent) == sent + 1
+    # Now the rest of the first message, from there.
+    after = bench.daemon.rpc_read(handle, 100)
+    rpc_reply(bench, bench.last(Event.RPC_REQUEST), b" end")
+    assert after.result() == (b" end", False)
+
+
+def test_a_peek_at_nothing_and_at_a_broken_pipe() -> None:
+    bench = Bench()
+    handle = open_pipe(bench)
+    peek = bench.daemon.rpc_peek(handle)
+    rpc_reply(bench, bench.last(Event.RPC_REQUEST))
+    assert peek.result() == (b"", False)
+    peek = bench.daemon.rpc_peek(handle)  # asked again, since there may be something by now
+    rpc_reply(bench, bench.last(Event.RPC_REQUEST), state=RpcStatus.BAD_DATA)
+    assert failure(peek) == status.STATUS_PIPE_BROKEN
+    assert failure(bench.daemon.rpc_peek(12345)) == status.STATUS_INVALID_HANDLE
+
+
 def test_unknown_pipes() -> None:
     bench = Bench()
     assert failure(bench.daemon.rpc_open("nothing", "u", False)) == status.STATUS_OBJECT_NAME_NOT_FOUND

@@ -81,6 +81,62 @@ def test_what_is_not_durable_is_not_kept() -> None:
     assert not client.table.disconnect(deleting)
 
 
+@pytest.mark.parametrize("asked", [{}, {"oplock": "s"}, {"oplock": "b", "durable": V1}, {"lease": "R", "key": "k"}])
+def test_a_resilient_open_needs_no_caching(store: Store, asked: dict[str, Any]) -> None:
+    """MS-SMB2 3.3.5.15.9, 3.3.7.1, 3.3.5.9.7: kept with its locks for the time it asked for, as often as it is lost."""
+    world = World(store)
+    client = world.client("a")
+    ref, _ = client.open(path="F", **asked)
+    client.lock(ref, 0, 10)
+    client.table.make_resilient(ref, 5_000)
+    back = {"lease": "k"} if "lease" in asked else {}
+    for _ in range(2):
+        client.table.keep(ref, "kept")
+        assert client.table.disconnect(ref)
+        world.settle(4.9)
+        assert not world.purged
+        assert client.reconnect(ref, owner="mallory", **back) == "STATUS_ACCESS_DENIED"
+        found = client.reconnect(ref, **back)
+        assert isinstance(found, Reconnected) and found.handle == "kept"
+        assert found.request.durable is not None and found.request.durable.resilient
+        assert found.grant.durable_timeout == 5_000
+    assert client.unlock(ref, 0, 10) == "ok"
+    assert client.table.disconnect(ref)
+    world.settle(5.1)
+    assert [purged.ref for purged in world.purged] == [ref]
+    assert store.empty
+
+
+def test_a_resilient_open_is_not_given_up_for_another(store: Store) -> None:
+    """MS-SMB2 3.3.4.6: an open that would break what a lost client caches has to wait for that client; one that fits
+    beside it opens."""
+    world = World(store)
+    client, other = world.client("a"), world.client("b")
+    ref, _ = client.open(1, oplock="b")
+    client.table.make_resilient(ref, 60_000)
+    assert client.table.disconnect(ref)
+    assert answer(other.ask(1)[1]) == "STATUS_FILE_NOT_AVAILABLE"
+    assert not world.purged
+    plain, _ = client.open(2)
+    client.table.make_resilient(plain, 60_000)
+    assert client.table.disconnect(plain)
+    other.open(2)
+    assert isinstance(client.reconnect(plain), Reconnected)
+    assert isinstance(client.reconnect(ref), Reconnected)
+
+
+def test_a_resilient_open_dies_with_its_server(store: Store) -> None:
+    """Unlike a persistent one: another worker finds nothing to give back."""
+    world = World(store, workers=2)
+    client = world.client("a")
+    ref, _ = client.open()
+    client.table.make_resilient(ref, 60_000)
+    assert client.table.disconnect(ref)
+    world.tables[1].worker_died(0, 0)
+    assert world.store.empty
+    assert client.reconnect(ref) == NOT_FOUND
+
+
 LEASED = {"lease": "RWH", "key": "k"}
 BATCH = {"oplock": "b"}
 

@@ -581,6 +581,9 @@ class FakeTable:
             if overlap and (foreign or (holder == ref and write and not lock.exclusive)):
                 raise NtStatusError(s.STATUS_FILE_LOCK_CONFLICT)
 
+    def make_resilient(self, ref: OpenRef, timeout: int) -> None:
+        self.calls.append(("make_resilient", ref, timeout))
+
     def keep(self, ref: OpenRef, handle: Any) -> None:
         self.kept[ref] = handle
 
@@ -651,6 +654,9 @@ class FakeDaemon:
         data = self._unread.get(handle, b"")
         self._unread[handle] = data[size:]
         return self._do("rpc_read", (data[:size], len(data) > size), handle, size)
+
+    def rpc_peek(self, handle: int) -> Future[tuple[bytes, bool]]:
+        return self._do("rpc_peek", (self._unread.get(handle, b""), False), handle)
 
     def rpc_transceive(self, handle: int, data: bytes, size: int) -> Future[tuple[bytes, bool]]:
         self._unread[handle] = self.pipe_reply or bytes(data)

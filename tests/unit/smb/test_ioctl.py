@@ -68,11 +68,12 @@ EXPECTED = {
     c.FSCTL_DFS_GET_REFERRALS_EX: (Target.CONNECTION, 0, ANY),
     c.FSCTL_PIPE_WAIT: (Target.CONNECTION, 0, ANY),
     c.FSCTL_PIPE_TRANSCEIVE: (Target.PIPE, 0x1, ANY),
-    c.FSCTL_PIPE_PEEK: (Target.PIPE, 0, ANY),
+    c.FSCTL_PIPE_PEEK: (Target.PIPE, 0x1, ANY),
     c.FSCTL_SRV_REQUEST_RESUME_KEY: (Target.FILE, 0, ANY),
     c.FSCTL_SRV_COPYCHUNK: (Target.FILE, 0, WRITES),
     c.FSCTL_SRV_COPYCHUNK_WRITE: (Target.FILE, 0, WRITES),
     c.FSCTL_DUPLICATE_EXTENTS_TO_FILE: (Target.FILE, 0x2, WRITES),
+    c.FSCTL_DUPLICATE_EXTENTS_TO_FILE_EX: (Target.FILE, 0x2, WRITES),
     c.FSCTL_SET_SPARSE: (Target.FILE, 0x106, WRITES),
     c.FSCTL_SET_ZERO_DATA: (Target.FILE, 0x2, WRITES),
     c.FSCTL_QUERY_ALLOCATED_RANGES: (Target.FILE, 0x1, ANY),
@@ -85,17 +86,16 @@ EXPECTED = {
     c.FSCTL_DELETE_REPARSE_POINT: (Target.FILE, 0x102, WRITES),
     c.FSCTL_GET_OBJECT_ID: (Target.FILE, 0, ANY),
     c.FSCTL_CREATE_OR_GET_OBJECT_ID: (Target.FILE, 0, ANY),
-    c.FSCTL_SET_OBJECT_ID: (Target.FILE, 0x2, WRITES),
-    c.FSCTL_DELETE_OBJECT_ID: (Target.FILE, 0x2, WRITES),
+    c.FSCTL_SET_OBJECT_ID: (Target.FILE, 0, WRITES),
+    c.FSCTL_DELETE_OBJECT_ID: (Target.FILE, 0x102, WRITES),
     c.FSCTL_SRV_ENUMERATE_SNAPSHOTS: (Target.FILE, 0, ANY),
     c.FSCTL_GET_NTFS_VOLUME_DATA: (Target.FILE, 0, ANY),
     c.FSCTL_LMR_REQUEST_RESILIENCY: (Target.FILE, 0, ANY),
     c.FSCTL_GET_INTEGRITY_INFORMATION: (Target.FILE, 0, ANY),
-    c.FSCTL_SET_INTEGRITY_INFORMATION: (Target.FILE, 0, ANY),
-    c.FSCTL_SET_INTEGRITY_INFORMATION_EX: (Target.FILE, 0, ANY),
-    c.FSCTL_DUPLICATE_EXTENTS_TO_FILE_EX: (Target.FILE, 0, ANY),
-    c.FSCTL_OFFLOAD_READ: (Target.FILE, 0, ANY),
-    c.FSCTL_OFFLOAD_WRITE: (Target.FILE, 0, ANY),
+    c.FSCTL_SET_INTEGRITY_INFORMATION: (Target.FILE, 0x2, WRITES),
+    c.FSCTL_SET_INTEGRITY_INFORMATION_EX: (Target.FILE, 0x2, WRITES),
+    c.FSCTL_OFFLOAD_READ: (Target.FILE, 0x1, ANY),
+    c.FSCTL_OFFLOAD_WRITE: (Target.FILE, 0x2, WRITES),
     c.FSCTL_SRV_READ_HASH: (Target.FILE, 0, ANY),
 }
 
@@ -114,7 +114,9 @@ def test_access_and_target(bench: Bench, code: int) -> None:
     wire.raises(s.STATUS_FILE_CLOSED, control, bench, None, code)
     pipe, file = bench.open_pipe(), bench.open("source", c.FILE_ALL_ACCESS & ~access)
     right, wrong = (pipe, file) if target is Target.PIPE else (file, pipe)
-    wire.raises(s.STATUS_INVALID_DEVICE_REQUEST, control, bench, wrong, code)
+    # MS-SMB2 3.3.5.15.4 has a status of its own for a peek at a file.
+    misplaced = s.STATUS_NOT_SUPPORTED if code == c.FSCTL_PIPE_PEEK else s.STATUS_INVALID_DEVICE_REQUEST
+    wire.raises(misplaced, control, bench, wrong, code)
     if access:
         right.granted_access = c.FILE_ALL_ACCESS & ~access
         wire.raises(s.STATUS_ACCESS_DENIED, control, bench, right, code, bytes(64))
@@ -320,6 +322,21 @@ def test_only_a_sparse_target_grows(bench: Bench) -> None:
     wire.raises(s.STATUS_NOT_SUPPORTED, control, bench, target, c.FSCTL_DUPLICATE_EXTENTS_TO_FILE, data)
     target.file.node.sparse = True
     assert out(bench, target, c.FSCTL_DUPLICATE_EXTENTS_TO_FILE, data) == b""
+
+
+def test_duplicate_extents_ex(bench: Bench) -> None:
+    """MS-FSCC 2.3.9.2: the same fields between StructureSize, which is 0x30, and Flags; atomic or not."""
+    source, target = bench.open("source"), bench.open("target")
+    assert isinstance(target.file, FakeFile)
+    target.file.node.data.extend(bytes(16384))
+    code, body = c.FSCTL_DUPLICATE_EXTENTS_TO_FILE_EX, duplicate(source, 0, 4096, 8192)
+    for flags in (0, 1):
+        calls(target).clear()
+        assert out(bench, target, code, struct.pack("<Q", 0x30) + body + struct.pack("<II", flags, 9)) == b""
+        assert calls(target)[0] == ("clone_range", 0, 4096, 8192)
+    for size, flags, missing in ((0x38, 0, 0), (0x30, 2, 0), (0x30, 0, 1)):
+        data = struct.pack("<Q", size) + body + struct.pack("<II", flags, 0)
+        wire.raises(s.STATUS_INVALID_PARAMETER, control, bench, target, code, data[: len(data) - missing])
 
 
 def test_bad_duplicates(bench: Bench) -> None:
@@ -529,7 +546,7 @@ def test_snapshots(bench: Bench) -> None:
     ("code", "status"),
     [
         (c.FSCTL_OFFLOAD_READ, s.STATUS_NOT_SUPPORTED), (c.FSCTL_OFFLOAD_WRITE, s.STATUS_NOT_SUPPORTED),
-        (c.FSCTL_SET_OBJECT_ID, s.STATUS_NOT_SUPPORTED), (c.FSCTL_DELETE_OBJECT_ID, s.STATUS_NOT_SUPPORTED),
+        (c.FSCTL_SET_OBJECT_ID, s.STATUS_ACCESS_DENIED), (c.FSCTL_DELETE_OBJECT_ID, s.STATUS_INVALID_DEVICE_REQUEST),
         (c.FSCTL_SRV_READ_HASH, s.STATUS_NOT_SUPPORTED), (c.FSCTL_LMR_REQUEST_RESILIENCY, s.STATUS_NOT_SUPPORTED),
         (c.FSCTL_GET_INTEGRITY_INFORMATION, s.STATUS_INVALID_DEVICE_REQUEST),
         (c.FSCTL_SET_INTEGRITY_INFORMATION, s.STATUS_INVALID_DEVICE_REQUEST),
@@ -544,9 +561,32 @@ def test_resiliency_is_checked_first() -> None:
     for dialect, data, status in (
         (c.DIALECT_202, bytes(8), s.STATUS_INVALID_DEVICE_REQUEST),
         (c.DIALECT_210, bytes(7), s.STATUS_INVALID_PARAMETER),
+        # 3.3.5.15.9: seconds are compared, so that part of one is no excess
+        (c.DIALECT_210, struct.pack("<II", 301_000, 0), s.STATUS_INVALID_PARAMETER),
     ):
         bench = Bench(dialect)
+        bench.server.settings.durable_handles = True
         wire.raises(status, control, bench, bench.open(""), code, data)
+        assert not bench.table.calls
+
+
+@pytest.mark.parametrize(("asked", "granted"), [(0, 120_000), (1, 1), (300_999, 300_999)])
+def test_an_open_becomes_resilient(bench: Bench, asked: int, granted: int) -> None:
+    """MS-SMB2 3.3.5.15.9: Open.IsResilient, no longer Open.IsDurable; Reserved is ignored."""
+    bench.server.settings.durable_handles = True
+    open_ = bench.open("source")
+    open_.is_durable = True
+    assert out(bench, open_, c.FSCTL_LMR_REQUEST_RESILIENCY, struct.pack("<II", asked, 0xFFFFFFFF)) == b""
+    assert (open_.is_resilient, open_.is_durable, open_.durable_timeout) == (True, False, granted)
+    assert bench.table.calls == [("make_resilient", open_.ref, granted)]
+
+
+def test_set_object_id_takes_one_structure(bench: Bench) -> None:
+    """MS-FSA 2.1.5.10.35: the size is checked before the right to restore."""
+    for size in (0, 63, 65):
+        wire.raises(
+            s.STATUS_INVALID_PARAMETER, control, bench, bench.open("source"), c.FSCTL_SET_OBJECT_ID, bytes(size)
+        )
 
 
 # --------------------------------------------------------------------------------------------------------------- pipes
@@ -561,6 +601,22 @@ def test_transceive(bench: Bench) -> None:
     assert (reply.status, wire.output(reply, 48)) == (s.STATUS_BUFFER_OVERFLOW, b"a longer")
     bench.daemon.fail["rpc_transceive"] = s.STATUS_IO_TIMEOUT
     wire.raises(s.STATUS_IO_TIMEOUT, control, bench, open_, code, b"x")
+
+
+def test_peek(bench: Bench) -> None:
+    """MS-SMB2 3.3.5.15.4, MS-FSCC 2.3.46: nothing, a message, part of one, no room; and the message stays."""
+    open_, code = bench.open_pipe(), c.FSCTL_PIPE_PEEK
+    assert out(bench, open_, code, b"", 16) == struct.pack("<IIII", 3, 0, 0, 0)
+    bench.daemon.pipe_reply = b"the answer"
+    control(bench, open_, c.FSCTL_PIPE_TRANSCEIVE, b"call", 0)
+    head = struct.pack("<IIII", 3, 10, 1, 10)
+    for _ in range(2):
+        assert out(bench, open_, code, b"", 26) == head + b"the answer"
+    for limit, expected in ((25, head + b"the answe"), (16, head), (3, head[:3]), (0, b"")):
+        reply = control(bench, open_, code, b"", limit)
+        assert (reply.status, wire.output(reply, 48)) == (s.STATUS_BUFFER_OVERFLOW, expected)
+    bench.daemon.fail["rpc_peek"] = s.STATUS_PIPE_BROKEN
+    wire.raises(s.STATUS_PIPE_BROKEN, control, bench, open_, code)
 
 
 def test_pipe_wait(bench: Bench) -> None:
