@@ -10,6 +10,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import threading
 from struct import Struct
 from typing import Final
 
@@ -22,6 +23,7 @@ from ksmbd.kernel.syscalls import (
     fail,
     function,
     number,
+    quick_function,
     system_call,
 )
 
@@ -48,9 +50,7 @@ _fallocate: Final = function("fallocate", ctypes.c_int, ctypes.c_int, ctypes.c_i
 _fchownat: Final = function(
     "fchownat", ctypes.c_int, ctypes.c_char_p, ctypes.c_uint, ctypes.c_uint, ctypes.c_int
 )
-_fgetxattr: Final = function(
-    "fgetxattr", ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t, restype=ctypes.c_ssize_t
-)
+_fgetxattr: Final = quick_function("fgetxattr")
 _getxattr: Final = function(
     "lgetxattr", ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t, restype=ctypes.c_ssize_t
 )
@@ -152,10 +152,19 @@ def set_times(fd: int, access: tuple[int, int], write: tuple[int, int]) -> None:
         raise fail()
 
 
-def get_attribute(fd: int, name: bytes, path_only: bool, size: int = 256) -> bytes | None:
+class _Buffers(threading.local):
+    def __init__(self) -> None:
+        self.buffer = ctypes.create_string_buffer(_SHORT)
+
+
+_SHORT: Final = 256
+_buffers: Final = _Buffers()
+
+
+def get_attribute(fd: int, name: bytes, path_only: bool, size: int = _SHORT) -> bytes | None:
     """An extended attribute of an open file, None where it is not set or not supported."""
     while True:
-        buffer = ctypes.create_string_buffer(size)
+        buffer = _buffers.buffer if size <= _SHORT else ctypes.create_string_buffer(size)
         if path_only:
             length = _getxattr_follow(fd, name, buffer, size)
         else:

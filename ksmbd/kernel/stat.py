@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import errno
+import os
 import threading
 from struct import Struct
 from typing import Final, NamedTuple
 
-from ksmbd.kernel.syscalls import AT_EMPTY_PATH, AT_NO_AUTOMOUNT, AT_SYMLINK_NOFOLLOW, fail, function
+from ksmbd.kernel.syscalls import AT_EMPTY_PATH, AT_NO_AUTOMOUNT, AT_SYMLINK_NOFOLLOW, fail, quick_function
 
 STATX_BASIC_STATS: Final = 0x7FF
 STATX_BTIME: Final = 0x800
@@ -64,7 +66,7 @@ class Stat(NamedTuple):
 
     @property
     def dev(self) -> int:
-        """The device as one number, as os.makedev composes it."""
+        """The device as one number, as the kernel composes it."""
         return self.dev_major << 20 | self.dev_minor
 
 
@@ -74,9 +76,7 @@ class _Buffers(threading.local):
 
 
 _buffers: Final = _Buffers()
-_statx: Final = function(
-    "statx", ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_uint, ctypes.c_void_p
-)
+_statx: Final = quick_function("statx")
 _ENTRY: Final = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT
 _HANDLE: Final = AT_EMPTY_PATH | AT_NO_AUTOMOUNT
 _unpack: Final = _LAYOUT.unpack_from
@@ -91,9 +91,33 @@ def stat_at(directory: int, name: bytes) -> Stat:
     return _new(Stat, _unpack(buffer))
 
 
+def find_at(directory: int, name: bytes) -> Stat | None:
+    """As `stat_at`; None where there is no such entry."""
+    buffer = _buffers.buffer
+    if _statx(directory, name, _ENTRY, _MASK, buffer):
+        if ctypes.get_errno() == errno.ENOENT:
+            return None
+        raise fail()
+    return _new(Stat, _unpack(buffer))
+
+
 def stat_fd(fd: int) -> Stat:
     """The file of a descriptor, opened with O_PATH or otherwise. Raises OSError."""
     buffer = _buffers.buffer
     if _statx(fd, b"", _HANDLE, _MASK, buffer):
         raise fail()
     return _new(Stat, _unpack(buffer))
+
+
+def key_fd(fd: int) -> tuple[int, int]:
+    """(device, inode) of a descriptor, as `Stat` has them; in half the time. Raises OSError."""
+    found = os.fstat(fd)
+    device = found.st_dev
+    known = _devices.get(device)
+    if known is None:
+        known = _devices[device] = os.major(device) << 20 | os.minor(device)
+    return known, found.st_ino
+
+
+_devices: Final[dict[int, int]] = {}
+"""Devices as fstat gives them, and as Stat.dev."""

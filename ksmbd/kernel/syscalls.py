@@ -53,6 +53,15 @@ def function(name: str, *argtypes: Any, restype: Any = ctypes.c_int) -> Any:
     return found
 
 
+_held: Final = ctypes.PyDLL(None, use_errno=True)
+
+
+def quick_function(name: str) -> Any:
+    """libc's function for calls that come all the time and wait for nothing: without declared types, and without
+    handing the interpreter to another thread meanwhile. Arguments are int (32 bits), bytes and ctypes objects."""
+    return _held[name]
+
+
 def system_call(*argtypes: Any) -> Any:
     """A `syscall(number, ...)` of its own with these argument types (each has its own, so they can differ)."""
     found = ctypes.CDLL(None, use_errno=True)["syscall"]

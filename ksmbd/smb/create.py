@@ -129,6 +129,7 @@ async def _wait(
 ) -> Reply:
     try:
         grant = await future
+        creation.info = None
         creation.granted()
         # The session or the tree connect may have ended while the open waited for somebody's cache.
         if request.tree.closed:
@@ -155,7 +156,7 @@ def _complete(
     creation.empty(intent)
     open_ = _new_open(request, fields, creation, grant)
     creation.register(open_)
-    reply = create_reply(request, open_, creation.action, fields.contexts)
+    reply = create_reply(request, open_, creation.action, fields.contexts, info=creation.info)
     creation.answered()
     if creation.action == c.FILE_CREATED and open_.file is not None:
         parent_changed(request.server, open_.file, open_.lease, request.session.client_guid)

@@ -25,14 +25,15 @@ _POSIX: Final = Struct("<III")  # nlink, reparse tag, mode
 
 def create_reply(
     request: Request, open_: Open, action: int, contexts: ctx.CreateContexts, reconnected: bool = False,
-    replayed_level: int | None = None,
+    replayed_level: int | None = None, info: FileInfo | None = None,
 ) -> Reply:
-    """The response for `open_`. Raises what File.info raises.
+    """The response for `open_`, with `info` where that is known. Raises what File.info raises.
 
     `replayed_level`: the OplockLevel of a replayed CREATE, which is answered with what it asks for, and as durable only
     where that level allows it; the open keeps what it has."""
     assert open_.file is not None
-    info = open_.file.info()
+    if info is None:
+        info = open_.file.info()
     level = open_.oplock_level if replayed_level is None else min(replayed_level, open_.oplock_level)
     durable = not reconnected and (open_.is_persistent or (open_.is_durable and level == open_.oplock_level))
     chain = _contexts(open_, info, contexts, durable)

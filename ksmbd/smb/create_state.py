@@ -27,7 +27,7 @@ from ksmbd.smb.constants import (
     FILE_SUPERSEDED,
 )
 from ksmbd.smb.model import Open, Server
-from ksmbd.smb.ports import CreateIntent, File, OpenGrant, OpenRef, OpenRequest, Volume
+from ksmbd.smb.ports import CreateIntent, File, FileInfo, OpenGrant, OpenRef, OpenRequest, Volume
 from ksmbd.smb.status import NtStatusError
 from ksmbd.smb.waiting import Future
 
@@ -102,7 +102,7 @@ _EMPTYING: Final = frozenset((FILE_SUPERSEDE, FILE_OVERWRITE, FILE_OVERWRITE_IF)
 class Creation:
     """One CREATE on its way through the table."""
 
-    __slots__ = ("server", "state", "file", "action", "granted_access", "ref", "open", "options")
+    __slots__ = ("server", "state", "file", "action", "granted_access", "ref", "open", "options", "info")
 
     def __init__(self, server: Server, options: int) -> None:
         self.server = server
@@ -113,14 +113,19 @@ class Creation:
         self.granted_access = 0
         self.ref: OpenRef | None = None
         self.open: Open | None = None
+        self.info: FileInfo | None = None
+        """What the file is like, as long as nothing can have changed that."""
 
     def _move(self, event: CreateInput) -> None:
         self.state = TRANSITIONS[self.state, event]
 
     def open_file(self, volume: Volume, intent: CreateIntent) -> File:
         """DECODED -> OPENED: resolve and open, without truncating."""
-        file, self.action, self.granted_access = volume.create(intent)
-        self.file = file
+        opened = volume.create(intent)
+        file = self.file = opened.file
+        self.action = opened.action
+        self.granted_access = opened.granted_access
+        self.info = opened.info
         self._move(_I.OPENED)
         return file
 
@@ -139,6 +144,7 @@ class Creation:
         disposition = intent.disposition
         if self.action == FILE_OPENED and disposition in _EMPTYING:
             assert self.file is not None
+            self.info = None
             supersede = disposition == FILE_SUPERSEDE
             self.file.overwrite(intent.attributes, supersede, intent.extended_attributes)
             if intent.allocation_size:

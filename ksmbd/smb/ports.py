@@ -331,6 +331,8 @@ class CreateResult(NamedTuple):
     """FILE_OPENED or FILE_CREATED. For an existing file under OVERWRITE*/SUPERSEDE the protocol calls
     `file.overwrite` once the open table has agreed."""
     granted_access: int
+    info: FileInfo | None = None
+    """What `file.info()` says now, but for the size of its EAs; None where it has to be asked."""
 
 
 class File(Protocol):

@@ -71,6 +71,7 @@ WRITE_RIGHTS: Final = (
     | WRITE_OWNER
 )  # fmt: skip
 """What a read-only share never grants."""
+_NOT_RIGHTS: Final = MAXIMUM_ALLOWED | ACCESS_SYSTEM_SECURITY
 _STICKY: Final = 0o1000
 _CACHED: Final = 1024
 _S_ISGID: Final = 0o2000
@@ -179,6 +180,11 @@ class Access:
 
     def grant(self, fd: int, path_only: bool, stat: Stat, parent: int | None, desired: int, read_only: bool) -> int:
         """The access of an open for `desired` (MS-FSA 2.1.5.1.2.1). STATUS_ACCESS_DENIED, STATUS_PRIVILEGE_NOT_HELD."""
+        if not self.options.acl_xattr and not read_only and not desired & _NOT_RIGHTS:
+            # Most opens: what is asked for is there before anything is asked about the directory.
+            granted = FILE_ALL_ACCESS if self.root else self._unix_rights(fd, stat)
+            if not desired & ~(granted | SYNCHRONIZE):
+                return desired
         extra = 0
         if desired & ACCESS_SYSTEM_SECURITY:
             if not self.token.privileges & Privilege.SECURITY:
@@ -200,7 +206,7 @@ class Access:
             bits = stat.mode >> 6 & 7
         else:
             # Groups, ACLs, NFS: the kernel knows.
-            bits = sum(bit for bit in (R_OK, W_OK, X_OK) if access_fd(fd, bit))
+            bits = 7 if access_fd(fd, 7) else sum(bit for bit in (R_OK, W_OK, X_OK) if access_fd(fd, bit))
         if bits == 7:
             # Full control, as Samba shows it (`acl map full control`). What Unix keeps to the owner is refused when
             # it is

@@ -26,6 +26,7 @@ from ksmbd.smb.constants import (
     FILE_ATTRIBUTE_SPARSE_FILE,
     FILE_ATTRIBUTE_SYSTEM,
     FILE_ATTRIBUTE_TEMPORARY,
+    FILETIME_UNIX_EPOCH,
 )
 from ksmbd.smb.ports import FileInfo
 from ksmbd.smb.status import (
@@ -47,6 +48,7 @@ SETTABLE: Final = (
 )  # fmt: skip
 """Attributes that SET_INFO and CREATE may set (MS-FSCC 2.6)."""
 STORED: Final = SETTABLE | FILE_ATTRIBUTE_SPARSE_FILE | FILE_ATTRIBUTE_DIRECTORY | FILE_ATTRIBUTE_REPARSE_POINT
+_STORED_OF_FILES: Final = STORED & ~FILE_ATTRIBUTE_DIRECTORY
 
 STREAM_PREFIX: Final = "user.DosStream."
 REPARSE_NAME: Final = "user.SmbReparse"
@@ -54,6 +56,7 @@ OBJECT_ID_NAME: Final = "user.SmbObjectId"
 _PRIVATE: Final = frozenset(("user.dosattrib", "user.samba_pai", "user.dosattributes", REPARSE_NAME.lower(),
                              OBJECT_ID_NAME.lower()))  # fmt: skip
 _EA_LARGEST: Final = 65535
+_SECOND: Final = 10_000_000
 
 # MS-FSCC 2.1.2.1; tags of WSL's special files as KSMBD shows them
 IO_REPARSE_TAG_SYMLINK: Final = 0xA000000C
@@ -122,22 +125,22 @@ def hidden(name: str, options: ShareOptions) -> bool:
     """Whether `hide dot files` or `hide files` hides a name."""
     if options.hide_dot_files and name[:1] == "." and name not in (".", ".."):
         return True
-    return bool(options.hide) and options.hide.match(name)
+    return options.hide.match(name)
 
 
 def attributes_of(stat: Stat, dos: DosAttributes, name: str, options: ShareOptions) -> int:
     """FileAttributes (MS-FSCC 2.6), never 0."""
     kind = stat.mode & S_IFMT
     stored = dos.attributes
-    if stored is None:
-        attributes = FILE_ATTRIBUTE_ARCHIVE if kind == S_IFREG else 0
+    if kind == S_IFREG:
+        attributes = FILE_ATTRIBUTE_ARCHIVE if stored is None else stored & _STORED_OF_FILES
     else:
-        attributes = stored & STORED
-    if kind == S_IFDIR:
-        attributes = attributes & ~(FILE_ATTRIBUTE_SPARSE_FILE | FILE_ATTRIBUTE_TEMPORARY) | FILE_ATTRIBUTE_DIRECTORY
-    else:
-        attributes &= ~FILE_ATTRIBUTE_DIRECTORY
-        if kind != S_IFREG:
+        attributes = 0 if stored is None else stored & STORED
+        if kind == S_IFDIR:
+            attributes &= ~(FILE_ATTRIBUTE_SPARSE_FILE | FILE_ATTRIBUTE_TEMPORARY)
+            attributes |= FILE_ATTRIBUTE_DIRECTORY
+        else:
+            attributes &= ~FILE_ATTRIBUTE_DIRECTORY
             attributes |= FILE_ATTRIBUTE_REPARSE_POINT
     if stat.attributes & STATX_ATTR_COMPRESSED:
         attributes |= FILE_ATTRIBUTE_COMPRESSED
@@ -156,18 +159,22 @@ def make_info(stat: Stat, dos: DosAttributes, name: str, options: ShareOptions, 
     else:
         size = allocation = 0
         tag = 0 if is_directory else SPECIAL_TAGS.get(kind, 0)
-    write = to_filetime(stat.mtime, stat.mtime_ns)
-    dev = stat.dev
+    dev = stat.dev_major << 20 | stat.dev_minor
+    ino = stat.ino
+    # to_filetime, for times that are not before 1601
+    access = stat.atime * _SECOND + stat.atime_ns // 100 + FILETIME_UNIX_EPOCH
+    write = stat.mtime * _SECOND + stat.mtime_ns // 100 + FILETIME_UNIX_EPOCH
+    change = stat.ctime * _SECOND + stat.ctime_ns // 100 + FILETIME_UNIX_EPOCH
     return FileInfo(
         dos.creation_time or creation_time(stat, dos),
-        to_filetime(stat.atime, stat.atime_ns),
-        write,
-        change_times.override(stat) or to_filetime(stat.ctime, stat.ctime_ns),
+        access if access > 0 else 0,
+        write if write > 0 else 0,
+        change_times.override(stat) or (change if change > 0 else 0),
         allocation,
         size,
         attributes_of(stat, dos, name, options),
         1 if is_directory else stat.nlink,
-        file_id(stat.ino, dev, root_dev),
+        ino if dev == root_dev else file_id(ino, dev, root_dev),
         dev & 0xFFFFFFFF,
         0,
         tag,

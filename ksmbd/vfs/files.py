@@ -27,26 +27,21 @@ class Registry:
     __slots__ = ("_files",)
 
     def __init__(self) -> None:
-        self._files: dict[FileKey, list[LocalEntry]] = {}
+        self._files: set[LocalEntry] = set()
 
     def add(self, file: LocalEntry) -> None:
         """`file` is open."""
-        self._files.setdefault(file.key, []).append(file)
+        self._files.add(file)
         file.local_volume.hold()
 
     def discard(self, file: LocalEntry) -> None:
         """`file` is closed."""
-        files = self._files.get(file.key)
-        if files is None or not any(other is file for other in files):
-            return
-        files[:] = [other for other in files if other is not file]
-        if not files:
-            del self._files[file.key]
-        file.local_volume.release()
+        if file in self._files:
+            self._files.remove(file)
+            file.local_volume.release()
 
     def __iter__(self) -> Iterator[LocalEntry]:
-        for files in self._files.values():
-            yield from files
+        return iter(self._files)
 
     def renamed(self, root: FileKey, old: tuple[bytes, ...], new: tuple[bytes, ...]) -> None:
         """The entry `old` below `root` is `new` now: it and all below it follow."""

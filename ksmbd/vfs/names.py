@@ -29,6 +29,9 @@ MAXIMUM_COMPONENT: Final = 255
 _FORBIDDEN: Final = re.compile(r'[\x00-\x1f"*/:<>?|\\]')
 _PRIVATE: Final = re.compile("[\uf001-\uf029\uf080-\uf0ff]")
 _UNSEEN: Final = re.compile(r'[\x01-\x1f"*:<>?\\|]|[ .]\Z')
+_PLAIN_COMPONENT: Final = r"[A-Za-z0-9_][A-Za-z0-9_ .-]{0,62}"
+_PLAIN: Final = re.compile(rf"{_PLAIN_COMPONENT}(?:\\{_PLAIN_COMPONENT})*")
+"""Paths of components that none of the rules below forbids."""
 _PAIRS: Final = re.compile("[\ud800-\udbff][\udc00-\udfff]|[\uf080-\uf0ff]")
 
 _TO_CLIENT: Final = {code: 0xF000 + code for code in range(1, 0x20)} | {
@@ -160,6 +163,8 @@ def split(path: str, posix: bool = False) -> list[str]:
     """The components of a path below the share, each checked; [] is the root."""
     if not path:
         return []
+    if _PLAIN.fullmatch(path):
+        return path.split("\\")
     if path[-1] == "\\" and len(path) > 1:
         path = path[:-1]
     components = path.split("\\")

@@ -22,7 +22,7 @@ from ksmbd.kernel.openat import (
     RESOLVE_NO_XDEV,
     openat2,
 )
-from ksmbd.kernel.stat import S_IFDIR, S_IFLNK, S_IFMT, Stat, stat_at, stat_fd
+from ksmbd.kernel.stat import S_IFDIR, S_IFLNK, S_IFMT, Stat, find_at, stat_at, stat_fd
 from ksmbd.kernel.syscalls import O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_PATH
 from ksmbd.smb.status import STATUS_ACCESS_DENIED, STATUS_OBJECT_PATH_NOT_FOUND, NtStatusError
 from ksmbd.vfs.directory_cache import DirectoryCache
@@ -85,7 +85,11 @@ class Resolver:
         if self._veto and any(map(self._veto.match, components)):
             raise NtStatusError(STATUS_OBJECT_PATH_NOT_FOUND, "veto files")
         if self._quick:
-            path = b"/".join([to_disk(component, posix) for component in components])
+            text = "/".join(components)
+            if text.isascii():
+                path = text.encode()
+            else:
+                path = b"/".join([to_disk(component, posix) for component in components])
             try:
                 return openat2(self.root, path, _DIRECTORY, 0, self._resolve), list(components)
             except OSError as error:
@@ -110,14 +114,15 @@ class Resolver:
 
     def find(self, directory: int, name: str, posix: bool = False) -> tuple[bytes, Stat | None]:
         """(name on disk, its Stat) of an entry; Stat None where it does not exist. Raises NtStatusError."""
-        disk = to_disk(name, posix)
-        if self._veto and self._veto.match(name):
+        disk = name.encode() if name.isascii() else to_disk(name, posix)
+        if self._veto.match(name):
             return disk, None
         try:
-            return disk, self._checked(stat_at(directory, disk))
+            stat = find_at(directory, disk)
         except OSError as error:
-            if error.errno != errno.ENOENT:
-                raise to_status(error) from error
+            raise to_status(error) from error
+        if stat is not None:
+            return disk, stat if self._crossmnt else self._checked(stat)
         if posix:
             return disk, None
         for _ in range(2):

@@ -18,7 +18,8 @@ from ksmbd.kernel import credentials, descriptors
 from ksmbd.kernel.credentials import Credentials
 from ksmbd.kernel.files import FALLOC_FL_KEEP_SIZE, chown_fd, fallocate
 from ksmbd.kernel.filesystems import RAMFS_MAGIC, TMPFS_MAGIC, file_system_type
-from ksmbd.kernel.stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, Stat, stat_fd
+from ksmbd.kernel.stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, Stat, key_fd, stat_fd
+from ksmbd.kernel.syscalls import O_PATH
 from ksmbd.smb.constants import (
     FILE_ADD_FILE,
     FILE_ADD_SUBDIRECTORY,
@@ -28,6 +29,7 @@ from ksmbd.smb.constants import (
     FILE_ATTRIBUTE_DIRECTORY,
     FILE_ATTRIBUTE_HIDDEN,
     FILE_ATTRIBUTE_READONLY,
+    FILE_ATTRIBUTE_REPARSE_POINT,
     FILE_ATTRIBUTE_SYSTEM,
     FILE_ATTRIBUTE_TEMPORARY,
     FILE_CREATE,
@@ -63,7 +65,8 @@ from ksmbd.smb.status import (
 )
 from ksmbd.vfs import names
 from ksmbd.vfs.access import WRITE_RIGHTS, Access
-from ksmbd.vfs.attributes import SETTABLE, attributes_of, read_dos, write_dos, write_eas
+from ksmbd.vfs.attributes import SETTABLE, attributes_of, make_info, read_dos, write_dos, write_eas
+from ksmbd.vfs.dosattrib import DosAttributes
 from ksmbd.vfs.errors import os_errors, to_status
 from ksmbd.vfs.file import LocalFile
 from ksmbd.vfs.options import ShareOptions
@@ -190,7 +193,7 @@ class LocalVolume:
         return result
 
     def _create(self, intent: CreateIntent) -> CreateResult:
-        self.become()
+        credentials.assume(self._user)
         if intent.options & FILE_OPEN_BY_FILE_ID:
             raise NtStatusError(STATUS_NOT_SUPPORTED, "open by file id")
         posix = intent.posix_mode is not None
@@ -201,43 +204,41 @@ class LocalVolume:
         components = names.split(intent.name, posix)
         if intent.snapshot:
             raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "no snapshots")
+        resolver = self.resolver
         if not components:
-            return self._open(intent, None, b".", self.resolver.root_stat, (), "", posix)
-        parent, spelled = self.resolver.parent(components[:-1], posix)
+            return self._open(intent, None, b".", resolver.root_stat, (), "", posix)
+        wanted = components.pop()
+        parent, spelled = resolver.parent(components, posix)
         try:
+            above = tuple([names.to_disk(name, posix) for name in spelled])
             for _ in range(_RETRIES):
-                wanted = components[-1]
-                disk, stat = self.resolver.find(parent, wanted, posix)
+                disk, stat = resolver.find(parent, wanted, posix)
                 last = wanted if disk == names.to_disk(wanted, posix) else names.to_client(disk)
                 path = "\\".join((*spelled, last)) if spelled else last
-                disk_names = (*[names.to_disk(name, posix) for name in spelled], disk)
+                disk_names = (*above, disk)
                 try:
-                    if stat is not None:
-                        result = self._existing(intent, parent, disk, stat, disk_names, path, posix)
-                    else:
+                    if stat is None:
                         result = self._new(intent, parent, disk, disk_names, path, posix)
+                    elif stat.mode & S_IFMT != S_IFLNK or intent.options & FILE_OPEN_REPARSE_POINT:
+                        result = self._open(intent, parent, disk, stat, disk_names, path, posix)
+                    else:
+                        result = self._linked(intent, parent, disk, stat, disk_names, path, posix)
                 except _Raced:
                     continue
-                if isinstance(result.file, LocalFile):
-                    result.file.opened_in(self._key_of(parent))
+                file = result.file
+                if isinstance(file, LocalFile):
+                    with os_errors:
+                        file.opened_in(self.root_key if parent == resolver.root else key_fd(parent))
                 return result
             raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "keeps changing")
         finally:
-            self.resolver.release(parent)
+            resolver.release(parent)
 
-    def _key_of(self, directory: int) -> FileKey:
-        if directory == self.resolver.root:
-            return self.root_key
-        with os_errors:
-            stat = stat_fd(directory)
-        return stat.dev, stat.ino
-
-    def _existing(
+    def _linked(
         self, intent: CreateIntent, parent: int, disk: bytes, stat: Stat, disk_names: tuple[bytes, ...], path: str,
         posix: bool,
     ) -> CreateResult:  # fmt: skip
-        if stat.mode & S_IFMT != S_IFLNK or intent.options & FILE_OPEN_REPARSE_POINT:
-            return self._open(intent, parent, disk, stat, disk_names, path, posix)
+        """Open what a symbolic link leads to."""
         if intent.disposition == FILE_CREATE:
             raise NtStatusError(STATUS_OBJECT_NAME_COLLISION, "a symbolic link")
         target = self.resolver.follow(parent, disk)
@@ -263,32 +264,37 @@ class LocalVolume:
             self._check_kind(kind, disposition, options)
         overwrites = base_only and disposition in _OVERWRITES
         desired = intent.desired_access
-        check = desired | (FILE_WRITE_DATA if overwrites else 0)
-        flags = self._flags(kind, check) if base_only else _PATH
-        if desired & MAXIMUM_ALLOWED:
-            flags = _PATH
+        check = desired | FILE_WRITE_DATA if overwrites else desired
+        flags = self._flags(kind, check) if base_only and not desired & MAXIMUM_ALLOWED else _PATH
         fd = self._open_entry(parent, disk, flags)
         try:
-            with os_errors:
-                now = stat_fd(fd)
-            if parent is not None and (now.ino != stat.ino or now.dev != stat.dev):
+            now = stat_fd(fd)
+            key = (now.dev, now.ino)
+            if parent is not None and (now.ino != stat.ino or key[0] != stat.dev):
                 raise _Raced
-            path_only = bool(flags & os.O_PATH)
-            read_only = intent.share_read_only or self._read_only
-            with os_errors:
-                granted = self.access.grant(fd, path_only, now, parent, check, read_only)
+            path_only = flags & O_PATH != 0
+            granted = self.access.grant(fd, path_only, now, parent, check, intent.share_read_only or self._read_only)
             if overwrites:
                 granted &= desired | ~FILE_WRITE_DATA
-            granted = self._check_attributes(fd, path_only, now, intent, kind, disk, granted, overwrites)
+            dos = read_dos(fd, path_only, self.options)
+            granted = self._check_attributes(dos, now, intent, kind, disk, granted, overwrites)
             if path_only and desired & MAXIMUM_ALLOWED and base_only:
                 fd, path_only = self._reopen(fd, kind, granted | (FILE_WRITE_DATA if overwrites else 0))
-            key = entry_key or (now.dev, now.ino)
             if not base_only:
-                return self._open_stream(intent, fd, path_only, now, disk_names, path, granted, key, posix, False)
-            file = LocalFile(self, fd, path_only, now, disk_names, path, granted, key, posix, False)
-            return CreateResult(file, FILE_OPENED, granted)
-        except BaseException:
+                return self._open_stream(
+                    intent, fd, path_only, now, disk_names, path, granted, entry_key or key, posix, False
+                )
+            file = LocalFile(self, fd, path_only, now, disk_names, path, granted, entry_key or key, posix, False)
+            info = None
+            if kind == S_IFREG and not overwrites:
+                info = make_info(now, dos, path.rpartition("\\")[2], self.options, self.root_dev)
+                if info.attributes & FILE_ATTRIBUTE_REPARSE_POINT:
+                    info = None  # its tag is not known
+            return CreateResult(file, FILE_OPENED, granted, info)
+        except BaseException as error:
             os.close(fd)
+            if isinstance(error, OSError):
+                raise to_status(error) from error
             raise
 
     def _check_kind(self, kind: int, disposition: int, options: int) -> None:
@@ -343,16 +349,16 @@ class LocalVolume:
         return real, False
 
     def _check_attributes(
-        self, fd: int, path_only: bool, stat: Stat, intent: CreateIntent, kind: int, disk: bytes, granted: int,
+        self, dos: DosAttributes, stat: Stat, intent: CreateIntent, kind: int, disk: bytes, granted: int,
         overwrites: bool,
     ) -> int:  # fmt: skip
         """MS-FSA 2.1.5.1.2.1: what DOS attributes forbid. Skipped where nothing asked for depends on them."""
         deletes = intent.options & FILE_DELETE_ON_CLOSE
         if kind != S_IFREG or not (granted & _WRITES or overwrites or deletes):
             if deletes and kind == S_IFDIR and intent.stream == "":
-                return self._check_delete_directory(fd, path_only, stat, disk, granted)
+                if (dos.attributes or 0) & FILE_ATTRIBUTE_READONLY:
+                    raise NtStatusError(STATUS_CANNOT_DELETE, "read-only")
             return granted
-        dos = read_dos(fd, path_only, self.options)
         attributes = attributes_of(stat, dos, names.to_client(disk), self.options)
         if attributes & FILE_ATTRIBUTE_READONLY and intent.posix_mode is None:
             if deletes:
@@ -365,12 +371,6 @@ class LocalVolume:
             for bit in (FILE_ATTRIBUTE_HIDDEN, FILE_ATTRIBUTE_SYSTEM):
                 if stored & bit and not intent.attributes & bit:
                     raise NtStatusError(STATUS_ACCESS_DENIED, "hidden or system file")
-        return granted
-
-    def _check_delete_directory(self, fd: int, path_only: bool, stat: Stat, disk: bytes, granted: int) -> int:
-        attributes = read_dos(fd, path_only, self.options).attributes or 0
-        if attributes & FILE_ATTRIBUTE_READONLY:
-            raise NtStatusError(STATUS_CANNOT_DELETE, "read-only")
         return granted
 
     # ------------------------------------------------------------------------------------------------- new entries
