@@ -275,6 +275,10 @@ class TcpTransport:
         """See the port: when TCP itself would send again."""
         return min(max(retransmission_seconds(self._sock), DELIVERY_MIN), DELIVERY_MAX)
 
+    def confirmed(self) -> int:
+        """See the port."""
+        return 0 if self._closed else acknowledged_bytes(self._sock)
+
     def delivered(self, mark: int) -> bool:
         """See the port."""
         return not self._closed and acknowledged_bytes(self._sock) >= mark

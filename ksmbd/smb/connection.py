@@ -355,7 +355,9 @@ class Connection:
         self.close_reason = self.close_reason or reason
         self.server.connections.discard(self)
         for request in list(self.pending.values()):
-            request.abort()
+            session = request.session_
+            if not (request.replayable and session is not None and len(session.channels) > 1):
+                request.abort()
         self.pending.clear()
         self.pending_async.clear()
         self.exchanges.clear()

@@ -120,6 +120,7 @@ def handle(request: Request) -> Reply | Coroutine[Any, Any, Reply]:
     except BaseException:
         creation.fail()
         raise
+    request.replayable = contexts.durable_v2 is not None and request.session.dialect >= c.DIALECT_300
     request.go_async()
     return _wait(request, fields, intent, creation, future)
 
@@ -136,6 +137,9 @@ async def _wait(
             raise NtStatusError(STATUS_NETWORK_NAME_DELETED)
         if request.session.state is SessionState.DELETED:
             raise NtStatusError(STATUS_USER_SESSION_DELETED)
+        if request.connection.closed:
+            # Lost meanwhile; the client replays the CREATE on one of the session's other channels.
+            request.connection = next(iter(request.session.channels))
         return _complete(request, fields, intent, creation, grant)
     except BaseException:
         creation.fail()

@@ -31,8 +31,8 @@ _LEASE_ACK_SIZE: Final = 36
 PATIENT_TRIES: Final = 4
 """Channels that are each given their time before the rest gets half of it."""
 SILENCE_SECONDS: Final = 5.0
-"""A client that confirms nothing on any of several channels for so long while a break waits for it is cut off: others
-wait for its files, and its durable opens outlive the connections."""
+"""A client that confirms nothing on any channel for so long while a break waits for it is cut off: others wait for its
+files, and its durable opens outlive the connections."""
 
 
 def handle(request: Request) -> Reply:
@@ -75,12 +75,14 @@ def _acknowledge_lease(request: Request) -> Reply:
 
 @dataclass(slots=True, eq=False)
 class Delivery:
-    """A notification that a client with several channels may not have got yet."""
+    """A notification that a client may not have got yet."""
 
     notice: BreakNotice
     since: float
     tried: dict[Connection, int] = field(default_factory=dict)
     """The channels that it was sent on, with the mark behind it in each one's stream."""
+    confirmed: int = 0
+    """What all of those had confirmed when this was last looked at."""
     timer: Timer | None = None
 
     def end(self) -> None:
@@ -95,7 +97,7 @@ def send_break(server: Server, notice: BreakNotice) -> bool:
 
     False where none is left: the open table then purges the opens that nobody is there to answer for (3.3.4.6,
     3.3.4.7). Where there are several channels, the next one is tried if the client's TCP did not confirm the bytes in
-    time, and so on until the acknowledgement comes; where none confirms them, see SILENCE_SECONDS."""
+    time, and so on until the acknowledgement comes; where none confirms anything, see SILENCE_SECONDS."""
     _settle(server, _delivery_key(notice))
     return _send(server, Delivery(notice, server.clock.monotonic()))
 
@@ -129,10 +131,13 @@ def _send(server: Server, delivery: Delivery) -> bool:
         if not delivery.tried:
             _remember(opens, notice)
         delivery.tried[connection] = connection.transport.delivery_mark()
+        delivery.confirmed += connection.transport.confirmed()
         if len(session.channels) > 1:
             # After some failures it is the client rather than a channel: the others follow faster.
             seconds = connection.transport.delivery_seconds()
             _watch(server, delivery, seconds / 2 if len(delivery.tried) > PATIENT_TRIES else seconds)
+        elif notice.ack_required:
+            _watch(server, delivery, SILENCE_SECONDS)
         return True
     return False
 
@@ -148,6 +153,11 @@ def _watch(server: Server, delivery: Delivery, seconds: float) -> None:
         left = [channel for channel in delivery.tried if not channel.closed]
         if any(channel.transport.delivered(delivery.tried[channel]) for channel in left) or _send(server, delivery):
             return
+        confirmed = sum(channel.transport.confirmed() for channel in left)
+        if confirmed > delivery.confirmed:
+            # It is there: much that was sent before the notification is still on its way.
+            delivery.confirmed = confirmed
+            delivery.since = server.clock.monotonic()
         rest = delivery.since + SILENCE_SECONDS - server.clock.monotonic()
         if rest > 0:
             _watch(server, delivery, rest)

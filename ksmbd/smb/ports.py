@@ -766,6 +766,10 @@ class Transport(Protocol):
         """The time in which a reachable client confirms what is sent now."""
         ...
 
+    def confirmed(self) -> int:
+        """How much of the stream the client's machine has confirmed: grows while the client is there."""
+        ...
+
     def delivered(self, mark: int) -> bool:
         """Whether the client's machine confirmed all bytes before `mark`; False too once the connection is closed."""
         ...

@@ -96,6 +96,9 @@ class Request:
     task: Task[Reply] | None = None
     """Set while the request waits."""
     on_done: Callable[[Request, Task[Any]], None] | None = None
+    replayable: bool = False
+    """A CREATE with a CreateGuid: it goes on without its connection while its session has another channel, where the
+    client replays it and gets the answer (MS-SMB2 3.3.5.9.10)."""
     sign_reply: bool = False
     """SESSION_SETUP decides for itself whether its reply is signed."""
     exchange: Exchange | None = None

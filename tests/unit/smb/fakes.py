@@ -759,7 +759,7 @@ class Bench:
             settings or ServerSettings(), self.security, FakeFiles(self.volume), self.table, self.daemon, self.clock
         )
         self.connection: Any = SimpleNamespace(
-            server=self.server, dialect=dialect, client_guid=b"G" * 16, client_capabilities=0x7F,
+            server=self.server, closed=False, dialect=dialect, client_guid=b"G" * 16, client_capabilities=0x7F,
             client_security_mode=1, client_dialects=(0x0202, 0x0210, 0x0300, 0x0302, 0x0311),
             server_capabilities=0x44, server_security_mode=1, supports_multi_credit=dialect != c.DIALECT_202,
             posix=dialect == c.DIALECT_311, transport=SimpleNamespace(local="192.0.2.7", peer="192.0.2.9"),

@@ -6,6 +6,7 @@ from dataclasses import replace
 from struct import pack
 from typing import Any
 
+import create_messages as m
 import pytest
 from fakes import FakeClock, FakeSigner
 from hypothesis import given, settings
@@ -13,8 +14,10 @@ from hypothesis import strategies as st
 from script import CLIENT_KEY, ECHO_BODY, Client, context, joined, preauth_context, split
 
 from ksmbd.smb import constants as c
+from ksmbd.smb import create_contexts as ctx
 from ksmbd.smb import status as s
 from ksmbd.smb.model import ServerSettings
+from ksmbd.smb.ports import OpenGrant
 from ksmbd.smb.session_setup import THROTTLE_SECONDS
 from ksmbd.smb.waiting import Future
 
@@ -439,6 +442,59 @@ def test_a_wrong_password_in_a_binding_leaves_the_session_as_it_was() -> None:
     assert first.tree().status == 0
     second.connection.disconnected("gone")
     assert first.tree().status == 0
+
+
+DURABLE_V2 = pack("<IIQ", 0, 0, 0) + bytes(range(16))  # Timeout, Flags, Reserved, CreateGuid
+
+
+@pytest.mark.parametrize("replayable", [True, False])
+def test_a_create_that_waits_goes_on_without_its_channel(replayable: bool) -> None:
+    """MS-SMB2 3.3.5.9.10: the client sends it again on another channel, and is answered with the open that it made;
+    one that cannot be replayed ends with its connection (3.3.7.1)."""
+    first = Client().ready()
+    second, _ = bind(first)
+    assert second.setup(b"proof", flags=c.SESSION_FLAG_BINDING, sign=True).status == 0
+    second.sign, second.tree_id = True, first.tree_id
+    table: Any = first.server.table
+    session = first.server.sessions[first.session_id]
+    volume: Any = session.tree_connects[first.tree_id].volume
+    volume.add("file", b"content")
+    granted: Future[OpenGrant] = Future()
+    table.wait["open"] = granted
+    body = m.create("file", contexts=m.chain((ctx.DH2Q, DURABLE_V2)) if replayable else b"")
+    assert [reply.status for reply in first.feed(first.element(c.CREATE, body, sign=True))] == [s.STATUS_PENDING]
+    (ref,) = table.opens
+    table.replays[b"G" * 16, bytes(range(16))] = ref
+    first.connection.disconnected("cable")
+    assert granted.done != replayable
+    if not replayable:
+        assert not session.opens and volume.opened[-1].closed
+        return
+    again = second.ask(c.CREATE, body, flags=c.FLAGS_REPLAY_OPERATION)
+    assert again.status == s.STATUS_FILE_NOT_AVAILABLE
+    granted.set_result(OpenGrant(c.OPLOCK_LEVEL_NONE))
+    (open_,) = session.opens.values()
+    assert open_.connection is second.connection
+    again = second.ask(c.CREATE, body, flags=c.FLAGS_REPLAY_OPERATION)
+    assert again.status == 0 and list(session.opens.values()) == [open_]
+    assert int.from_bytes(again.body[64:72], "little") == open_.persistent_id
+
+
+def test_a_create_that_waits_does_not_outlive_its_session() -> None:
+    """MS-SMB2 3.3.7.1: nobody is left who could replay it."""
+    first = Client().ready()
+    second, _ = bind(first)
+    assert second.setup(b"proof", flags=c.SESSION_FLAG_BINDING, sign=True).status == 0
+    table: Any = first.server.table
+    volume: Any = first.server.sessions[first.session_id].tree_connects[first.tree_id].volume
+    volume.add("file", b"content")
+    granted: Future[OpenGrant] = Future()
+    table.wait["open"] = granted
+    first.feed(first.element(c.CREATE, m.create("file", contexts=m.chain((ctx.DH2Q, DURABLE_V2))), sign=True))
+    first.connection.disconnected("cable")
+    second.connection.disconnected("cable")
+    granted.set_result(OpenGrant(c.OPLOCK_LEVEL_NONE))
+    assert not first.server.opens and not table.opens and volume.opened[-1].closed
 
 
 # ------------------------------------------------------------------------------------------------------------ trees

@@ -31,6 +31,7 @@ class Line:
         self.sent: list[tuple[Any, ...]] = []
         self.transport = self
         self.confirms = True
+        self.progress = 1000
         self.closed = False
         self.reason = ""
 
@@ -43,6 +44,9 @@ class Line:
 
     def delivery_mark(self) -> int:
         return len(self.sent)
+
+    def confirmed(self) -> int:
+        return self.progress
 
     def delivered(self, mark: int) -> bool:
         assert mark == len(self.sent)
@@ -181,6 +185,44 @@ def test_a_client_that_confirms_nothing_is_cut_off() -> None:
     made.clock.advance(0.1)
     assert all(line.closed and "confirms nothing" in line.reason for line in lines)
     assert not made.server.deliveries and not [timer for timer in made.clock.timers if not timer.cancelled]
+
+
+@pytest.mark.parametrize("make", [oplock, lease])
+def test_a_client_that_confirms_nothing_on_its_only_channel_is_cut_off(make: Any) -> None:
+    """MS-SMB2 3.3.4.6, 3.3.4.7: who waits for it need not wait for the time that an answer may take (3.3.2.1)."""
+    made, open_, line = bench()
+    channels(made, line, 1)
+    line.confirms = False
+    assert send_break(made.server, make(open_))
+    made.clock.advance(SILENCE_SECONDS - 0.1)
+    assert not line.closed
+    made.clock.advance(0.1)
+    assert line.closed and "confirms nothing" in line.reason
+    assert not made.server.deliveries and counts([line]) == [1]
+
+
+def test_a_client_that_nobody_waits_for_is_not_cut_off() -> None:
+    made, open_, line = bench()
+    line.confirms = False
+    assert send_break(made.server, lease(open_, ack=False))
+    made.clock.advance(2 * SILENCE_SECONDS)
+    assert not line.closed and not made.server.deliveries
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_client_that_is_slow_to_confirm_is_not_cut_off(count: int) -> None:
+    """Data that was sent before the notification is still on its way: as long as some arrives, the client is there."""
+    made, open_, first = bench()
+    lines = channels(made, first, count)
+    for line in lines:
+        line.confirms = False
+    assert send_break(made.server, oplock(open_))
+    for _ in range(4):
+        made.clock.advance(SILENCE_SECONDS - 0.1)
+        first.progress += 1
+    assert not any(line.closed for line in lines)
+    made.clock.advance(3 * SILENCE_SECONDS)
+    assert all(line.closed for line in lines)
 
 
 def test_a_late_confirmation_saves_the_client() -> None:
