@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from ksmbd.oplock import caching, durable
+from ksmbd.oplock import caching, durable, local
 from ksmbd.oplock.caching import Input, break_for_open, grantable, holders_of_others, step, survey
 from ksmbd.oplock.locks import LockOverlay, LockView, check_range, make_lock, take_locks
 from ksmbd.oplock.record import (
@@ -37,6 +37,7 @@ from ksmbd.oplock.requests import (
     Break,
     Close,
     CloseResult,
+    Curb,
     Decision,
     DirectoryChanged,
     Disconnect,
@@ -46,6 +47,8 @@ from ksmbd.oplock.requests import (
     Failed,
     Forget,
     LeaseAsk,
+    LocalProcess,
+    LocksOf,
     MakeResilient,
     Moved,
     Notify,
@@ -182,7 +185,11 @@ def take_away(context: Context, holder: Holder, left: int, opening: bool = False
         for entry in opens:
             purge(context, entry)
         return False
-    made = step(holder, Input.BREAK, left, context.now + context.settings.break_timeout)
+    seconds = context.settings.break_timeout
+    if opens[0].kernel:
+        left = local.backed(context.record, left)
+        seconds = min(seconds, context.settings.lease_break_time)
+    made = step(holder, Input.BREAK, left, context.now + seconds)
     if made.holder != holder:
         set_holder(context, made.holder)
         context.wake_at(made.holder.deadline)
@@ -259,6 +266,8 @@ def open_file(context: Context, request: Open, retried: bool) -> OpenResult | No
                 if holder.stream != entry.stream or holder is own:
                     continue
                 left, holds_up = break_for_open(holder, access, overwrite, violation, retried)
+                if entry.kernel and not violation:
+                    left, holds_up = local.break_for_descriptor(holder, entry, left, holds_up)
                 if left != holder.state and not take_away(context, holder, left, True):
                     again = True
                     break
@@ -300,6 +309,8 @@ def grant_open(context: Context, request: Open, own: Holder | None) -> OpenResul
     state = 0
     if lease is not None and entry.lease_key:
         granted = grantable(seen, lease.state, True, entry.is_directory, locked)
+        if entry.kernel:
+            granted = local.backed(record, granted, entry.kernel)
         if own is None:
             own = Holder(
                 entry.stream, entry.client_guid, lease.key, 0, granted, False, 0, 0,
@@ -318,6 +329,8 @@ def grant_open(context: Context, request: Open, own: Holder | None) -> OpenResul
     elif request.oplock_level in caching.LEVEL_STATES and settings.oplocks:
         wanted = caching.LEVEL_STATES[request.oplock_level]
         state = grantable(seen, wanted, False, entry.is_directory, locked) if wanted else 0
+        if entry.kernel:
+            state = local.backed(record, state, entry.kernel)
         if state:
             level = caching.STATE_LEVELS[state]
             record.holders[entry.open_id] = Holder(
@@ -514,6 +527,41 @@ def unreachable(context: Context, request: Unreachable) -> bool:
             if not entry.connected and not entry.persistent:
                 purge(context, entry)
     return GRANTED
+
+
+def local_process(context: Context, request: LocalProcess) -> bool:
+    """The kernel holds up a local process until this holder has given way."""
+    entry = context.record.opens.get(request.open_id)
+    holder = context.record.holder_of(entry) if entry is not None else None
+    if holder is not None and holder.state & ~request.left:
+        take_away(context, holder, holder.state & request.left)
+    return GRANTED
+
+
+def curb(context: Context, request: Curb) -> int:
+    """Less than was granted: whoever shares the lease has heard of it and is told, the open itself has not."""
+    record = context.record
+    entry = context.entry(request.open_id)
+    holder = record.holder_of(entry)
+    if holder is None:
+        return 0
+    left = local.backed(record, holder.state & request.left)
+    if not entry.persistent and not left & H:
+        entry = record.opens[entry.open_id] = entry._replace(durable=0, timeout=0)
+    if len(record.opens_of(holder)) > 1:
+        take_away(context, holder, left)
+        return record.holders[holder_key(holder)].state if holder_key(holder) in record.holders else 0
+    if holder.breaking:
+        # Asked for already: what comes back is no more than this.
+        set_holder(context, holder._replace(required=holder.required & left))
+        return holder.state
+    set_holder(context, holder._replace(state=left))
+    return left
+
+
+def locks_of(context: Context, request: LocksOf) -> list[Any]:
+    """Oldest first."""
+    return context.locks(context.entry(request.open_id).stream).of_open(request.open_id)
 
 
 def directory_changed(context: Context, request: DirectoryChanged) -> bool:
@@ -713,6 +761,9 @@ AT_ONCE: Final[dict[type, Callable[[Context, Any], Any]]] = {
     MakeResilient: make_resilient,
     Reconnect: reconnect,
     Expire: expire,
+    LocalProcess: local_process,
+    Curb: curb,
+    LocksOf: locks_of,
     Adopt: adopt,
     WorkerDied: worker_died,
     TakeOutbox: take_outbox,

@@ -60,6 +60,8 @@ class OpenEntry(NamedTuple):
     """When a disconnected durable open is scavenged; monotonic seconds, 0 while connected."""
     reconnectable_state: bytes
     """What the protocol wants back on a reconnect; opaque here."""
+    kernel: int = 0
+    """Its place beside local processes: WATCHED, WRITER of ksmbd.oplock.local."""
 
 
 class Holder(NamedTuple):

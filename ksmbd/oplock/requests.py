@@ -122,6 +122,27 @@ class DropLocks(NamedTuple):
     elements: tuple[tuple[int, int], ...]
 
 
+class LocalProcess(NamedTuple):
+    """A local process opens the file: the holder of this open keeps no more than `left` (`kernel oplocks`)."""
+
+    open_id: int
+    left: int
+
+
+class Curb(NamedTuple):
+    """The kernel does not stand behind what this open was granted just now: no more than `left`, and the client has not
+    heard of it yet. The answer: the state that is left."""
+
+    open_id: int
+    left: int
+
+
+class LocksOf(NamedTuple):
+    """The byte-range locks that an open has, for a descriptor that is to have them too."""
+
+    open_id: int
+
+
 class Forget(NamedTuple):
     """Nobody waits for this any longer."""
 

@@ -24,3 +24,5 @@ class OplockSettings:
     """Milliseconds for a version 2 request that names no time."""
     durable_v2_maximum: int = 300_000
     """Milliseconds a version 2 request is granted at most."""
+    lease_break_time: float = 45.0
+    """Seconds after which the kernel takes a lease from us (`kernel oplocks`), so that our clients have less."""

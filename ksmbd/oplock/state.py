@@ -93,7 +93,7 @@ class StateDirectory:
                 serial, opens, holders, pending = marshal.loads(value)  # noqa: S302 - our own bytes
                 adopt = Adopt(
                     serial,
-                    tuple(OpenEntry._make(fields) for fields in opens),
+                    tuple(OpenEntry(*fields) for fields in opens),
                     tuple(Holder._make(fields) for fields in holders),
                     frozenset(pending),
                     tuple(self._locks_of(txn, key)),

@@ -15,7 +15,8 @@ from typing import Any
 from ksmbd import debug
 from ksmbd.oplock import caching, requests
 from ksmbd.oplock.decide import decide
-from ksmbd.oplock.locks import check_range
+from ksmbd.oplock.local_side import LocalLock, LocalSide, kernel_flags
+from ksmbd.oplock.locks import Lock, check_range
 from ksmbd.oplock.record import RESILIENT, H, HolderKey, OpenEntry, R, Record, W
 from ksmbd.oplock.requests import Decision, LeaseAsk, OpenResult
 from ksmbd.oplock.settings import OplockSettings
@@ -41,6 +42,7 @@ from ksmbd.smb.ports import (
     DurableRequest,
     FileKey,
     LeaseGrant,
+    LocalOpen,
     LockElement,
     OpenGrant,
     OpenRef,
@@ -101,6 +103,9 @@ class LocalOpenTable:
         self._timers: dict[FileKey, tuple[float, Timer]] = {}
         self._handles: dict[int, tuple[Any, bytes, bool]] = {}
         """What is kept with an open, its client, and whether `on_keep` took note of it."""
+        self.local = LocalSide(self, store, clock)
+        """The opens here that local processes count for; empty without `kernel oplocks` and `posix locking`."""
+        self._locals = self.local.opens
         self.on_break: Callable[[BreakNotice], bool] = lambda notice: False
         """Set by the protocol; see OpenTable."""
         self.on_purge: Callable[[PurgedOpen], None] = lambda purged: None
@@ -170,6 +175,8 @@ class LocalOpenTable:
         self._apply(waiting.file, decision)
 
     def _apply(self, file: FileKey, decision: Decision) -> None:
+        if self._locals:
+            self.local.settle(file)
         if decision.deadline:
             self._arm(file, decision.deadline)
         for worker, _ in decision.doorbells:
@@ -183,6 +190,7 @@ class LocalOpenTable:
         elif isinstance(action, requests.Purged):
             self._purged(file, action)
         elif isinstance(action, requests.Taken):
+            self.local.closed(action.open_id)
             handle = self._take_handle(action.open_id)
             if handle is not None:
                 ref = OpenRef(file, action.stream, action.open_id)
@@ -213,6 +221,7 @@ class LocalOpenTable:
 
     def _purged(self, file: FileKey, action: requests.Purged) -> None:
         self._forget_open(file, action.open_id, action.lease, action.create_guid, action.client_guid)
+        self.local.closed(action.open_id)
         self.on_purge(PurgedOpen(
             OpenRef(file, action.stream, action.open_id), action.share, action.path,
             CloseOutcome(action.delete, action.whole_file), self._take_handle(action.open_id),
@@ -271,7 +280,7 @@ class LocalOpenTable:
 
     def open(self, request: OpenRequest) -> Future[OpenGrant]:
         """See OpenTable.open."""
-        if request.lease is None and request.durable is None and getattr(request, "local", None) is None:
+        if request.lease is None and request.durable is None and request.local is None:
             record, level = first_open(self._entry_of(request, None), request.oplock_level, self._settings)
             if self._store.begin(request.ref.file, record):
                 if debug.mask[0] & debug.OPLOCK:
@@ -358,6 +367,7 @@ class LocalOpenTable:
             0, False, durable.create_guid if durable is not None else b"",
             durable.app_instance_id if durable is not None else b"",
             durable.app_instance_version if durable is not None else None, 0, True, 0.0, request.persistent_state,
+            0 if request.local is None else kernel_flags(request.local),
         )  # fmt: skip
 
     def _index_open(self, file: FileKey, entry: OpenEntry, leased: bool, durable: bool) -> None:
@@ -394,6 +404,8 @@ class LocalOpenTable:
     def close(self, ref: OpenRef) -> CloseOutcome:
         """See OpenTable.close."""
         file, _, open_id = ref
+        if self._locals:
+            self.local.closed(open_id)
         closed = self._store.end(file, open_id)
         if closed is None:
             closed = self._run(file, requests.Close(open_id))
@@ -529,6 +541,8 @@ class LocalOpenTable:
 
     def _acknowledge(self, file: FileKey, holder: HolderKey, state: int) -> int:
         decision = self._decide(file, requests.Acknowledge(holder, state))
+        if self._locals:
+            self.local.settle(file)
         if debug.mask[0] & debug.OPLOCK:
             logger.debug("%s acknowledged by %s: state %d, %s", file, holder, state, status_name(decision.status))
         # The acknowledgment's own response goes first: the next notice and the answers it sets free come after it.
@@ -545,8 +559,21 @@ class LocalOpenTable:
         number = self._number()
         self._next += len(elements)
         plain = tuple((element.offset, element.length, element.exclusive) for element in elements)
+        if self._locals and (mine := self.local.locking(ref.open_id)) is not None:
+            return LocalLock(self.local, mine, plain, wait, partial(self._lock, ref, plain, wait)).future
         ask = requests.TakeLocks(number, ref.open_id, plain, wait, number)
         return self._start(ref.file, number, ask, _none, lambda: self.unlock(ref, elements))
+
+    def _lock(self, ref: OpenRef, plain: tuple[tuple[int, int, bool], ...], wait: bool) -> Future[None]:
+        """The table's own part of `lock`, where local processes have a part too."""
+        number = self._number()
+        self._next += len(plain)
+        ask = requests.TakeLocks(number, ref.open_id, plain, wait, number)
+        return self._start(ref.file, number, ask, _none, lambda: self.drop_locks(ref, plain))
+
+    def drop_locks(self, ref: OpenRef, plain: tuple[tuple[int, int, bool], ...]) -> None:
+        """Take locks back that the kernel has none for."""
+        self._run(ref.file, requests.DropLocks(ref.open_id, tuple((offset, length) for offset, length, _ in plain)))
 
     def unlock(self, ref: OpenRef, elements: Sequence[LockElement]) -> None:
         """See OpenTable.unlock."""
@@ -554,20 +581,43 @@ class LocalOpenTable:
             if status := check_range(element.offset, element.length):
                 raise NtStatusError(status)
         ranges = tuple((element.offset, element.length) for element in elements)
-        self._run(ref.file, requests.DropLocks(ref.open_id, ranges))
+        mine = self.local.locking(ref.open_id) if self._locals else None
+        try:
+            self._run(ref.file, requests.DropLocks(ref.open_id, ranges))
+        finally:
+            if mine is not None:
+                self.local.unlocked(mine, ranges)
 
     def check_io(self, ref: OpenRef, offset: int, length: int, write: bool) -> None:
         """See OpenTable.check_io."""
         if self._store.io_conflict(ref.file, ref.stream, offset, length, write, ref.open_id):
             raise NtStatusError(STATUS_FILE_LOCK_CONFLICT)
+        if self._locals and self.local.io_conflict(ref.open_id, offset, length, write):
+            raise NtStatusError(STATUS_FILE_LOCK_CONFLICT, "a local process has a lock")
+
+    # -------------------------------------------------------------------------------------------- local processes
+
+    def admit(self, ref: OpenRef, local: LocalOpen, grant: OpenGrant) -> OpenGrant | None:
+        """See OpenTable.admit."""
+        return self.local.admit(ref, local, grant)
+
+    def readmit(self, ref: OpenRef, local: LocalOpen) -> None:
+        """See OpenTable.readmit."""
+        self.local.readmit(ref, local)
+
+    def local_process(self, file: FileKey, open_id: int, left: int) -> None:
+        """A local process opens the file: who caches it through this open keeps no more than `left`."""
+        self._apply(file, self._decide(file, requests.LocalProcess(open_id, left)))
+
+    def curb(self, file: FileKey, open_id: int, left: int) -> int:
+        """The kernel stands behind no more than `left` of what an open was granted; what is left."""
+        return int(self._run(file, requests.Curb(open_id, left)))
+
+    def locks_of(self, file: FileKey, open_id: int) -> list[Lock]:
+        """An open's byte-range locks."""
+        return [Lock._make(lock) for lock in self._run(file, requests.LocksOf(open_id))]
 
     # ------------------------------------------------------------------------------------------------ durable opens
-
-    def make_resilient(self, ref: OpenRef, timeout: int) -> None:
-        """See OpenTable.make_resilient."""
-        file, stream, open_id = ref
-        self._store.index_put(DURABLES, open_id.to_bytes(8, "big"), (*file, stream))
-        self._run(file, requests.MakeResilient(open_id, timeout))
 
     def make_resilient(self, ref: OpenRef, timeout: int) -> None:
         """See OpenTable.make_resilient."""

@@ -16,6 +16,7 @@ from typing import Final
 
 from ksmbd.ipc.constants import GlobalFlag
 from ksmbd.ipc.settings import EngineSettings
+from ksmbd.kernel.leases import break_time
 from ksmbd.oplock.settings import OplockSettings
 from ksmbd.oplock.state import StateDirectory
 from ksmbd.oplock.store import Store
@@ -38,6 +39,8 @@ def oplock_settings(settings: EngineSettings) -> OplockSettings:
         leases=bool(flags & GlobalFlag.SMB2_LEASES),
         directory_leases=bool(flags & GlobalFlag.SMB2_LEASES),
         durable=bool(flags & GlobalFlag.DURABLE_HANDLE),
+        # What is left of the kernel's time is for the way there and back.
+        lease_break_time=max(1.0, break_time() - 2.0),
     )
 
 

@@ -21,7 +21,8 @@ from ksmbd.ipc.channel import Channel
 from ksmbd.ipc.client import NetlinkDaemon
 from ksmbd.ipc.constants import GlobalFlag
 from ksmbd.ipc.settings import EngineSettings
-from ksmbd.kernel import descriptors
+from ksmbd.kernel import descriptors, leases
+from ksmbd.kernel.leases import LeaseSignals
 from ksmbd.oplock.table import LocalOpenTable
 from ksmbd.process import privileges
 from ksmbd.process.admission import SharedAdmission
@@ -142,6 +143,7 @@ class Worker:
         life.on_worker_died = table.worker_died
         self.files = files = LocalFiles(vfs_settings(settings), loop)
         loop.add_reader(files.notify_fileno(), files.on_notify_readable)
+        self.leases = self._listen_for_leases()
         self.server = Server(
             server_settings(settings, id_space(context.index, counters.epoch)),
             CryptoSecurity(auth_settings(settings), loop.filetime),
@@ -175,6 +177,19 @@ class Worker:
             self.connections = Connections(loop, self._make_core, bounds, counters=counted)
         self.daemon.on_list = lambda what: rows(self.server, what)
         life.on_stop = self._ended
+
+    def _listen_for_leases(self) -> LeaseSignals | None:
+        """Hear of local processes that open what our clients cache (`kernel oplocks`). Before any thread starts."""
+        if leases.probe():
+            return None
+        try:
+            signals = LeaseSignals()
+        except OSError as error:
+            log.warning(f"kernel oplocks: no signalfd: {error.strerror}")
+            return None
+        self.files.leases = True
+        self.life.loop.add_reader(signals.fileno(), lambda: self.table.local.on_signals(signals.read()))
+        return signals
 
     def _ended(self) -> None:
         self.helpers.close()

@@ -10,6 +10,7 @@ from ksmbd.smb import constants as c
 from ksmbd.smb import create_contexts as ctx
 from ksmbd.smb import create_pipe, durable
 from ksmbd.smb.access_mask import WRITE_BITS, check_desired_access
+from ksmbd.smb.create_local import admit
 from ksmbd.smb.create_names import Name, parse_name
 from ksmbd.smb.create_reply import create_reply
 from ksmbd.smb.create_state import Creation
@@ -115,7 +116,7 @@ def handle(request: Request) -> Reply | Coroutine[Any, Any, Reply]:
         file = creation.open_file(tree.volume, intent)
         _check_delete_on_close(file, intent)
         future = creation.ask(_open_request(request, fields, creation, file))
-        if future.done:
+        if future.done and creation.local is None:
             return _finish(request, fields, intent, creation, future.result())
     except BaseException:
         creation.fail()
@@ -132,6 +133,8 @@ async def _wait(
         grant = await future
         creation.info = None
         creation.granted()
+        if creation.local is not None:
+            grant = await admit(creation, grant)
         # The session or the tree connect may have ended while the open waited for somebody's cache.
         if request.tree.closed:
             raise NtStatusError(STATUS_NETWORK_NAME_DELETED)
@@ -287,6 +290,7 @@ def _open_request(request: Request, fields: CreateRequest, creation: Creation, f
         _durable(fields.contexts, tree, request),
         file.parent_key,
         durable.POSIX_OPEN if fields.contexts.posix_mode is not None else b"",
+        creation.local,
     )
 
 

@@ -27,7 +27,7 @@ from ksmbd.smb.constants import (
     FILE_SUPERSEDED,
 )
 from ksmbd.smb.model import Open, Server
-from ksmbd.smb.ports import CreateIntent, File, FileInfo, OpenGrant, OpenRef, OpenRequest, Volume
+from ksmbd.smb.ports import CreateIntent, File, FileInfo, LocalOpen, OpenGrant, OpenRef, OpenRequest, Volume
 from ksmbd.smb.status import NtStatusError
 from ksmbd.smb.waiting import Future
 
@@ -102,7 +102,7 @@ _EMPTYING: Final = frozenset((FILE_SUPERSEDE, FILE_OVERWRITE, FILE_OVERWRITE_IF)
 class Creation:
     """One CREATE on its way through the table."""
 
-    __slots__ = ("server", "state", "file", "action", "granted_access", "ref", "open", "options", "info")
+    __slots__ = ("server", "state", "file", "action", "granted_access", "ref", "open", "options", "info", "local")
 
     def __init__(self, server: Server, options: int) -> None:
         self.server = server
@@ -115,6 +115,7 @@ class Creation:
         self.open: Open | None = None
         self.info: FileInfo | None = None
         """What the file is like, as long as nothing can have changed that."""
+        self.local: LocalOpen | None = None
 
     def _move(self, event: CreateInput) -> None:
         self.state = TRANSITIONS[self.state, event]
@@ -126,6 +127,7 @@ class Creation:
         self.action = opened.action
         self.granted_access = opened.granted_access
         self.info = opened.info
+        self.local = opened.local
         self._move(_I.OPENED)
         return file
 

@@ -122,9 +122,12 @@ def _open_again(request: Request, old: OpenRequest) -> Open:
             old.path, ref.stream, old.granted_access, FILE_OPEN, kind | old.options & FILE_OPEN_REPARSE_POINT, 0,
             tree.read_only, posix_mode=0 if is_posix else None,
         )  # fmt: skip
-        file = tree.volume.create(intent).file
+        created = tree.volume.create(intent)
+        file = created.file
         if file.key != ref.file:
             raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "another file has the name now")
+        if created.local is not None:
+            server.table.readmit(ref, created.local)
     except NtStatusError:
         if file is not None:
             file.close()

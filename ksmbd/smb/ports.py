@@ -224,6 +224,10 @@ class Daemon(Protocol):
         """At most `size` bytes of the answer, and whether more is there (STATUS_BUFFER_OVERFLOW)."""
         ...
 
+    def rpc_peek(self, handle: int) -> Future[tuple[bytes, bool]]:
+        """What a read would get of the next message, which stays (FSCTL_PIPE_PEEK), and whether there is more of it."""
+        ...
+
     def rpc_transceive(self, handle: int, data: bytes, size: int) -> Future[tuple[bytes, bool]]:
         """Write and read in one (FSCTL_PIPE_TRANSCEIVE)."""
         ...
@@ -333,6 +337,54 @@ class CreateResult(NamedTuple):
     granted_access: int
     info: FileInfo | None = None
     """What `file.info()` says now, but for the size of its EAs; None where it has to be asked."""
+    local: LocalOpen | None = None
+    """Where local processes count for this open: it goes with OpenRequest.local and then through OpenTable.admit."""
+
+
+NO_LEASE, READ_LEASE, WRITE_LEASE = 0, 1, 2
+"""Leases of the kernel, the stronger the higher (LocalOpen.lease)."""
+
+UNLOCKED, READ_LOCK, WRITE_LOCK = 0, 1, 2
+"""What the kernel knows of a byte (LocalOpen.lock)."""
+
+
+class LocalOpen(Protocol):
+    """An open's descriptor beside those of local processes: the share has `kernel oplocks` or `posix locking`, or
+    somebody's lease keeps the file from being opened at once."""
+
+    kernel_oplocks: bool
+    posix_locking: bool
+    writable: bool
+    """Its descriptor can write, or will be able to."""
+
+    def fileno(self) -> int:
+        """The descriptor now."""
+        ...
+
+    def enter(self, both: bool = False) -> bool:
+        """Open the file's data, where that is still to be done; for reading and writing with `both`, if the user may.
+        False: somebody has a lease, who has been told now. Try again. Raises NtStatusError."""
+        ...
+
+    def join(self, other: LocalOpen) -> bool:
+        """Share the other's open file, so that there is but one; False: that one cannot do what this one must."""
+        ...
+
+    def lease(self, kind: int) -> bool:
+        """Take or change the kernel's lease, one of NO_LEASE, READ_LEASE, WRITE_LEASE. False: refused."""
+        ...
+
+    def lease_left(self) -> int:
+        """The lease that the kernel leaves: less than what was taken while it is to be broken."""
+        ...
+
+    def lock(self, kind: int, first: int, last: int) -> bool:
+        """Lock the bytes, one of UNLOCKED, READ_LOCK, WRITE_LOCK. False: a local process has a lock there."""
+        ...
+
+    def locked(self, first: int, last: int, write: bool) -> bool:
+        """Whether a local process has a lock that forbids reading or writing these bytes."""
+        ...
 
 
 class File(Protocol):
@@ -541,6 +593,8 @@ class OpenRequest:
     """The containing directory, for directory leases."""
     persistent_state: bytes = b""
     """What the protocol wants back on a reconnect (opaque)."""
+    local: LocalOpen | None = None
+    """See CreateResult."""
 
 
 @dataclass(slots=True)
@@ -633,6 +687,15 @@ class OpenTable(Protocol):
 
     def open(self, request: OpenRequest) -> Future[OpenGrant]:
         """Breaks what must break, waits for it, then checks sharing. SHARING_VIOLATION, DELETE_PENDING, ..."""
+        ...
+
+    def admit(self, ref: OpenRef, local: LocalOpen, grant: OpenGrant) -> OpenGrant | None:
+        """After `open` was granted with a LocalOpen: enter the file, and have the kernel stand behind what was granted.
+        What is granted then; None: somebody's lease is in the way, try again. Raises NtStatusError."""
+        ...
+
+    def readmit(self, ref: OpenRef, local: LocalOpen) -> None:
+        """The same after `reconnect`, for an open whose file was opened again. STATUS_FILE_NOT_AVAILABLE: not yet."""
         ...
 
     def close(self, ref: OpenRef) -> CloseOutcome:

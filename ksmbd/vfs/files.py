@@ -54,7 +54,7 @@ class Registry:
 class LocalFiles:
     """Makes volumes. One in a process; it sets the process's umask to 0, as shares have masks of their own."""
 
-    __slots__ = ("cache", "clock", "idmap", "offload", "registry", "settings", "watches")
+    __slots__ = ("cache", "clock", "idmap", "leases", "offload", "registry", "settings", "watches")
 
     def __init__(self, settings: VfsSettings, clock: Clock) -> None:
         self.settings = settings
@@ -62,6 +62,8 @@ class LocalFiles:
         self.offload: Callable[[Callable[[], None]], Future[None]] | None = None
         """Runs a call that waits for a disk in another thread; None: there is none (who puts the rooms together sets
         it)."""
+        self.leases = False
+        """The kernel's leases can be used, and who put the rooms together listens for their breaks."""
         self.idmap = IdMap(settings.sub_authorities)
         self.cache = DirectoryCache()
         self.registry = Registry()

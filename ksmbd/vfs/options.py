@@ -47,6 +47,8 @@ class ShareOptions:
     crossmnt: bool
     hide_unreadable: bool
     change_notify: bool
+    kernel_oplocks: bool
+    posix_locking: bool
     create_mask: int
     directory_mask: int
     force_create_mode: int
@@ -80,6 +82,8 @@ class ShareOptions:
             crossmnt=switch("crossmnt", FLAG_CROSSMNT),
             hide_unreadable=switch("hide unreadable", FLAG_HIDE_UNREADABLE),
             change_notify=switch("change notify", default=True),
+            kernel_oplocks=switch("kernel oplocks"),
+            posix_locking=switch("posix locking"),
             create_mask=share.create_mask,
             directory_mask=share.directory_mask,
             force_create_mode=share.force_create_mode,

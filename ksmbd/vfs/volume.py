@@ -69,6 +69,7 @@ from ksmbd.vfs.attributes import SETTABLE, attributes_of, make_info, read_dos, w
 from ksmbd.vfs.dosattrib import DosAttributes
 from ksmbd.vfs.errors import os_errors, to_status
 from ksmbd.vfs.file import LocalFile
+from ksmbd.vfs.local import local_open, local_stream
 from ksmbd.vfs.options import ShareOptions
 from ksmbd.vfs.resolve import Resolver
 from ksmbd.vfs.stream_store import attribute, check_name, find
@@ -88,6 +89,10 @@ _BASE: Final = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _PATH: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _RETRIES: Final = 8
 """Times that an entry may change between the look and the open."""
+
+
+class _Leased(Exception):
+    """Somebody has a lease on the file: its data cannot be opened yet (fcntl(2), F_SETLEASE)."""
 
 
 class _Raced(Exception):
@@ -266,20 +271,31 @@ class LocalVolume:
         desired = intent.desired_access
         check = desired | FILE_WRITE_DATA if overwrites else desired
         flags = self._flags(kind, check) if base_only and not desired & MAXIMUM_ALLOWED else _PATH
-        fd = self._open_entry(parent, disk, flags)
+        later = kind == S_IFREG and self.options.kernel_oplocks
+        try:
+            fd = self._open_entry(parent, disk, _PATH if later else flags)
+        except _Leased:
+            later = True
+            fd = self._open_entry(parent, disk, _PATH)
         try:
             now = stat_fd(fd)
             key = (now.dev, now.ino)
             if parent is not None and (now.ino != stat.ino or key[0] != stat.dev):
                 raise _Raced
-            path_only = flags & O_PATH != 0
+            path_only = later or flags & O_PATH != 0
             granted = self.access.grant(fd, path_only, now, parent, check, intent.share_read_only or self._read_only)
             if overwrites:
                 granted &= desired | ~FILE_WRITE_DATA
             dos = read_dos(fd, path_only, self.options)
             granted = self._check_attributes(dos, now, intent, kind, disk, granted, overwrites)
             if path_only and desired & MAXIMUM_ALLOWED and base_only:
-                fd, path_only = self._reopen(fd, kind, granted | (FILE_WRITE_DATA if overwrites else 0))
+                wanted = granted | (FILE_WRITE_DATA if overwrites else 0)
+                flags = self._flags(kind, wanted)
+                try:
+                    if not later:
+                        fd, path_only = self._reopen(fd, kind, wanted)
+                except _Leased:
+                    later = True
             if not base_only:
                 return self._open_stream(
                     intent, fd, path_only, now, disk_names, path, granted, entry_key or key, posix, False
@@ -290,7 +306,8 @@ class LocalVolume:
                 info = make_info(now, dos, path.rpartition("\\")[2], self.options, self.root_dev)
                 if info.attributes & FILE_ATTRIBUTE_REPARSE_POINT:
                     info = None  # its tag is not known
-            return CreateResult(file, FILE_OPENED, granted, info)
+            local = local_open(file, flags, later) if later or self.options.posix_locking else None
+            return CreateResult(file, FILE_OPENED, granted, info, local)
         except BaseException as error:
             os.close(fd)
             if isinstance(error, OSError):
@@ -332,6 +349,8 @@ class LocalVolume:
                 raise _Raced from error
             if error.errno == errno.EROFS:
                 raise NtStatusError(STATUS_ACCESS_DENIED, "read-only file system") from error
+            if error.errno == errno.EAGAIN:
+                raise _Leased from error
             raise to_status(error) from error
 
     def _reopen(self, fd: int, kind: int, granted: int) -> tuple[int, bool]:
@@ -344,6 +363,8 @@ class LocalVolume:
         try:
             real = os.open(descriptors.path(fd), flags & ~os.O_NOFOLLOW)
         except OSError as error:
+            if error.errno == errno.EAGAIN:
+                raise _Leased from error
             raise to_status(error) from error
         os.close(fd)
         return real, False
@@ -410,7 +431,10 @@ class LocalVolume:
             if intent.stream:
                 return self._open_stream(intent, fd, False, stat, disk_names, path, granted, key, posix, True)
             file = LocalFile(self, fd, False, stat, disk_names, path, granted, key, posix, True)
-            return CreateResult(file, FILE_CREATED, granted)
+            local = None
+            if not is_directory and (self.options.kernel_oplocks or self.options.posix_locking):
+                local = local_open(file, os.O_RDWR, False)
+            return CreateResult(file, FILE_CREATED, granted, None, local)
         except BaseException:
             os.close(fd)
             self._take_back(parent, disk, is_directory)
@@ -498,4 +522,6 @@ class LocalVolume:
                 self.files.registry.discard(stream)
                 raise
         del base_created  # an unsuccessful CREATE takes back the stream; the base file stays, as on NTFS
-        return CreateResult(stream, FILE_CREATED if existing is None else FILE_OPENED, granted)
+        action = FILE_CREATED if existing is None else FILE_OPENED
+        local = local_stream(stream, granted & _WRITES != 0) if self.options.kernel_oplocks else None
+        return CreateResult(stream, action, granted, None, local)

@@ -1,0 +1,380 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""This worker's opens beside local processes: the kernel's leases and locks follow what the open table decides.
+
+Order, with `kernel oplocks`: the table decides first, and breaks what others cache; then the file's data is opened
+(`admit`), so that our own opens meet no lease of ours that still counts; then the lease is taken that must stand behind
+what was granted, and where the kernel refuses it the grant is less. After every decision the leases follow (`settle`).
+When the kernel says that a local process opens the file (`on_signals`), its holder is broken as another client's open
+would; once it has acknowledged, or its time is over, `settle` gives the lease back and the process goes on.
+
+Opens that share a lease with write caching share one open file (LocalOpen.join), because the kernel gives a write lease
+only where there is no second one.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, Final, Protocol
+
+from ksmbd.oplock import caching, local
+from ksmbd.oplock.local import segments, span
+from ksmbd.oplock.locks import Lock, LockSet, make_lock
+from ksmbd.oplock.record import H, OpenEntry, R, Record, W
+from ksmbd.oplock.store import DURABLES, Store
+from ksmbd.smb.constants import OPLOCK_LEVEL_NONE
+from ksmbd.smb.ports import (
+    NO_LEASE,
+    READ_LEASE,
+    UNLOCKED,
+    WRITE_LEASE,
+    Clock,
+    FileKey,
+    LocalOpen,
+    OpenGrant,
+    OpenRef,
+    Timer,
+)
+from ksmbd.smb.status import STATUS_FILE_NOT_AVAILABLE, STATUS_LOCK_NOT_GRANTED, NtStatusError
+from ksmbd.smb.waiting import Cancelled, Future
+
+FIRST_RETRY: Final = 0.02
+LAST_RETRY: Final = 0.5
+"""Seconds between two tries for a lock that a local process has: nobody tells when it is free."""
+
+
+class Table(Protocol):
+    """What the open table does for this side."""
+
+    def local_process(self, file: FileKey, open_id: int, left: int) -> None: ...
+    def curb(self, file: FileKey, open_id: int, left: int) -> int: ...
+    def locks_of(self, file: FileKey, open_id: int) -> list[Lock]: ...
+    def drop_locks(self, ref: OpenRef, plain: tuple[tuple[int, int, bool], ...]) -> None: ...
+
+
+def kernel_flags(side: LocalOpen) -> int:
+    """OpenEntry.kernel."""
+    if not side.kernel_oplocks:
+        return 0
+    return local.WATCHED | local.WRITER if side.writable else local.WATCHED
+
+
+class Mine:
+    """One open of this worker."""
+
+    __slots__ = ("group", "lease", "locks", "number", "ref", "side")
+
+    def __init__(self, ref: OpenRef, side: LocalOpen) -> None:
+        self.ref = ref
+        self.side = side
+        self.lease = NO_LEASE
+        self.group: list[Mine] = [self]
+        """All that share its open file."""
+        self.locks = LockSet()
+        """Its byte-range locks, with `posix locking`."""
+        self.number = 0
+
+
+class LocalSide:
+    """See the module."""
+
+    def __init__(self, table: Table, store: Store, clock: Clock) -> None:
+        self.table = table
+        self.clock = clock
+        self._store = store
+        self.opens: dict[int, Mine] = {}
+        self._files: dict[FileKey, list[Mine]] = {}
+
+    # ------------------------------------------------------------------------------------------------------ opens
+
+    def admit(self, ref: OpenRef, side: LocalOpen, grant: OpenGrant) -> OpenGrant | None:
+        """See OpenTable.admit."""
+        mine = self._register(ref, side)
+        state = _state_of(grant)
+        if side.kernel_oplocks and state & W and not self._unite(mine):
+            return None
+        if not side.enter():
+            return None
+        if not side.kernel_oplocks or not state:
+            return grant
+        left = local.state_for(state, self._take(mine, local.lease_for(state)))
+        if left == state:
+            return grant
+        return self._less(mine, grant, left)
+
+    def readmit(self, ref: OpenRef, side: LocalOpen) -> None:
+        """See OpenTable.readmit."""
+        mine = self._register(ref, side)
+        try:
+            if not side.enter():
+                raise NtStatusError(STATUS_FILE_NOT_AVAILABLE, "somebody has a lease on the file")
+        except NtStatusError:
+            self.closed(ref.open_id)
+            raise
+        if side.posix_locking:
+            for lock in self.table.locks_of(ref.file, ref.open_id):
+                mine.locks.add(lock)
+                self._apply_locks(mine, [(lock.first, lock.last)])
+        state = self._held(mine)
+        if side.kernel_oplocks and state:
+            left = local.state_for(state, self._take(mine, local.lease_for(state)))
+            if left != state:
+                self.table.local_process(ref.file, ref.open_id, left)
+
+    def _register(self, ref: OpenRef, side: LocalOpen) -> Mine:
+        mine = self.opens.get(ref.open_id)
+        if mine is None:
+            mine = self.opens[ref.open_id] = Mine(ref, side)
+            self._files.setdefault(ref.file, []).append(mine)
+        return mine
+
+    def closed(self, open_id: int) -> None:
+        """The open ends; its descriptor is closed after this. What is unknown here is no error."""
+        mine = self.opens.pop(open_id, None)
+        if mine is None:
+            return
+        here = self._files[mine.ref.file]
+        here.remove(mine)
+        if not here:
+            del self._files[mine.ref.file]
+        mine.group.remove(mine)
+        owned = mine.locks.of_open(open_id) if mine.locks.count else []
+        if mine.group:
+            # The open file stays with the others, and its locks with it.
+            self._apply_locks(mine.group[0], [(lock.first, lock.last) for lock in owned])
+            return
+        # Said, not left to the descriptor's end: a helper thread may have a copy of it for a moment.
+        if owned:
+            mine.side.lock(UNLOCKED, 0, local.LARGEST)
+        if mine.lease:
+            mine.side.lease(NO_LEASE)
+
+    def _entry(self, mine: Mine) -> tuple[Record | None, OpenEntry | None]:
+        record = self._store.peek(mine.ref.file)
+        return record, record.opens.get(mine.ref.open_id) if record is not None else None
+
+    def _held(self, mine: Mine) -> int:
+        """What is cached through an open, as long as its holder has not given it up."""
+        record, entry = self._entry(mine)
+        if record is None or entry is None:
+            return 0
+        holder = record.holder_of(entry)
+        return holder.state if holder is not None else 0
+
+    # ----------------------------------------------------------------------------------------------------- leases
+
+    def _unite(self, mine: Mine) -> bool:
+        """Have one open file for all opens that share this one's lease. False: try again."""
+        record, entry = self._entry(mine)
+        if record is None or entry is None or not entry.lease_key:
+            return True
+        for other in self._files[mine.ref.file].copy():
+            if other in mine.group:
+                continue
+            theirs = record.opens.get(other.ref.open_id)
+            if theirs is None or (theirs.lease_key, theirs.client_guid) != (entry.lease_key, entry.client_guid):
+                continue
+            if mine.side.join(other.side):
+                mine.lease = other.lease
+                self._merge(other.group, mine)
+                continue
+            # Neither reads nor writes enough for both: a new open file takes the place of theirs.
+            self._set_lease(other, NO_LEASE)
+            if not mine.side.enter(True):
+                self._take(other, local.lease_for(self._held(other)))
+                return False
+            for member in other.group.copy():
+                if member.side.join(mine.side):
+                    member.group.remove(member)
+                    member.group = [member]
+                    self._merge(mine.group, member)
+                    self._apply_locks(member, [(lock.first, lock.last) for lock in member.locks.of_open(
+                        member.ref.open_id)])  # fmt: skip
+        return True
+
+    @staticmethod
+    def _merge(group: list[Mine], mine: Mine) -> None:
+        for member in mine.group:
+            if member not in group:
+                group.append(member)
+            member.group = group
+
+    def _set_lease(self, mine: Mine, kind: int) -> bool:
+        if not mine.side.lease(kind):
+            return False
+        for member in mine.group:
+            member.lease = kind
+        return True
+
+    def _take(self, mine: Mine, kind: int) -> int:
+        """The lease, or as much of it as the kernel gives."""
+        if self._set_lease(mine, kind):
+            return kind
+        if kind == WRITE_LEASE and self._set_lease(mine, READ_LEASE):
+            return READ_LEASE
+        self._set_lease(mine, NO_LEASE)
+        return NO_LEASE
+
+    def _less(self, mine: Mine, grant: OpenGrant, left: int) -> OpenGrant:
+        """The grant without what the kernel does not stand behind."""
+        ref = mine.ref
+        left = self.table.curb(ref.file, ref.open_id, left)
+        self.settle(ref.file)
+        if grant.durable and not grant.persistent and not left & H:
+            self._store.index_remove(DURABLES, ref.open_id.to_bytes(8, "big"))
+            grant = replace(grant, durable=False, durable_timeout=0)
+        if grant.lease is not None:
+            return replace(grant, lease=replace(grant.lease, state=left))
+        return replace(grant, oplock_level=caching.STATE_LEVELS.get(left, OPLOCK_LEVEL_NONE))
+
+    def settle(self, file: FileKey) -> None:
+        """The kernel's leases on a file are no more than what its holders have by now."""
+        for mine in self._files.get(file, ()):
+            if mine.lease:
+                wanted = local.lease_for(self._held(mine))
+                if wanted < mine.lease and not self._set_lease(mine, wanted):
+                    self._set_lease(mine, NO_LEASE)
+                    # Not from here: what is being decided is to be carried out first.
+                    self.clock.call_later(0.0, lambda ref=mine.ref: self._lost(ref))  # type: ignore[misc]
+
+    def _lost(self, ref: OpenRef) -> None:
+        if ref.open_id in self.opens:
+            self.table.local_process(ref.file, ref.open_id, 0)
+
+    def on_signals(self, descriptors: set[int] | None) -> None:
+        """The kernel is to break the leases of these descriptors; None: it could not say which."""
+        leased = [mine for mine in self.opens.values() if mine.lease]
+        named = [mine for mine in leased if descriptors is not None and mine.side.fileno() in descriptors]
+        # A lease that several descriptors share is known to the kernel by one that may be closed by now.
+        if not [True for mine in named if self._breaks(mine)]:
+            for mine in leased:
+                if mine not in named:
+                    self._breaks(mine)
+
+    def _breaks(self, mine: Mine) -> bool:
+        """Carry out what the kernel asks for. Whether it asks for anything."""
+        ref = mine.ref
+        if ref.open_id not in self.opens:
+            return False
+        left = mine.side.lease_left()
+        if left >= mine.lease:
+            return False
+        self.table.local_process(ref.file, ref.open_id, R | H if left == READ_LEASE else 0)
+        self.settle(ref.file)
+        return True
+
+    # ------------------------------------------------------------------------------------------------------ locks
+
+    def locking(self, open_id: int) -> Mine | None:
+        """The open, where it has `posix locking`."""
+        mine = self.opens.get(open_id)
+        return mine if mine is not None and mine.side.posix_locking else None
+
+    def io_conflict(self, open_id: int, offset: int, length: int, write: bool) -> bool:
+        """Whether a local process has a lock that forbids reading or writing through an open."""
+        mine = self.locking(open_id)
+        if mine is None or not length or offset > local.LARGEST:
+            return False
+        return mine.side.locked(offset, min(offset + length - 1, local.LARGEST), write)
+
+    def locked(self, mine: Mine, elements: Sequence[tuple[int, int, bool]]) -> bool:
+        """The table has granted (offset, length, exclusive): have them for local processes, too. False: they have a
+        lock in one of them, and none is taken."""
+        taken = []
+        for offset, length, exclusive in elements:
+            mine.number += 1
+            taken.append(make_lock(offset, length, exclusive, mine.ref.open_id, mine.number))
+            mine.locks.add(taken[-1])
+        ranges = span([(offset, length) for offset, length, _ in elements])
+        if self._apply_locks(mine, ranges):
+            return True
+        for lock in taken:
+            mine.locks.remove(lock)
+        self._apply_locks(mine, ranges)
+        return False
+
+    def unlocked(self, mine: Mine, ranges: Sequence[tuple[int, int]]) -> None:
+        """The table has unlocked (offset, length), as many as there were before one that was not locked."""
+        gone = []
+        for offset, length in ranges:
+            found = mine.locks.starting(offset, offset + length - 1, mine.ref.open_id)
+            if not found:
+                break
+            mine.locks.remove(found[0])
+            gone.append((offset, length))
+        self._apply_locks(mine, span(gone))
+
+    def _apply_locks(self, mine: Mine, ranges: Sequence[tuple[int, int]]) -> bool:
+        """Tell the kernel what is locked in (first, last). False: refused, what comes after was not told."""
+        for first, last in ranges:
+            here = [lock for member in mine.group for lock in member.locks.overlapping(first, last)]
+            for kind, start, end in segments(here, first, last):
+                if not mine.side.lock(kind, start, end):
+                    return False
+        return True
+
+
+class LocalLock:
+    """One LOCK that local processes have a say in: the table grants it, then the kernel; where the kernel does not, the
+    table has it back, and one that may wait tries again."""
+
+    def __init__(
+        self, side: LocalSide, mine: Mine, elements: tuple[tuple[int, int, bool], ...], wait: bool,
+        ask: Callable[[], Future[None]],
+    ) -> None:
+        self.future: Future[None] = Future()
+        self.future.on_cancel = self._cancel
+        self._side = side
+        self._mine = mine
+        self._elements = elements
+        self._wait = wait
+        self._ask = ask
+        self._pause = FIRST_RETRY
+        self._asked: Future[None] | None = None
+        self._timer: Timer | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        self._timer = None
+        self._asked = asked = self._ask()
+        if asked.done:
+            self._answered(asked)
+        else:
+            asked.add_callback(self._answered)
+
+    def _answered(self, asked: Future[Any]) -> None:
+        self._asked = None
+        if self.future.done:
+            return
+        try:
+            asked.result()
+        except (NtStatusError, Cancelled) as error:
+            self.future.set_error(error)
+            return
+        side, mine = self._side, self._mine
+        if side.locked(mine, self._elements):
+            self.future.set_result(None)
+            return
+        side.table.drop_locks(mine.ref, self._elements)
+        if not self._wait:
+            self.future.set_error(NtStatusError(STATUS_LOCK_NOT_GRANTED, "a local process has a lock"))
+            return
+        self._timer = side.clock.call_later(self._pause, self._again)
+        self._pause = min(self._pause * 2, LAST_RETRY)
+
+    def _again(self) -> None:
+        if self._mine.ref.open_id in self._side.opens:
+            self._begin()
+        # Otherwise the open has ended, and its end has answered who waits.
+
+    def _cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._asked is not None:
+            self._asked.cancel()
+
+
+def _state_of(grant: OpenGrant) -> int:
+    """What a grant lets its client cache."""
+    if grant.lease is not None:
+        return grant.lease.state
+    return caching.LEVEL_STATES.get(grant.oplock_level, 0)
