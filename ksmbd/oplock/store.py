@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from ksmbd.oplock.locks import LockView
-from ksmbd.oplock.record import OpenEntry, Record
+from ksmbd.oplock.record import Record
 from ksmbd.oplock.requests import CloseResult, Decision
 from ksmbd.smb.ports import FileKey
 
@@ -25,9 +25,7 @@ class Store(Protocol):
     """Keeps the records. Several tables, in several processes, may share one."""
 
     def update(self, file: FileKey, decide: Decide) -> Decision:
-        """Run `decide` on the file's record and keep what it made of it; nobody else sees or changes it meanwhile.
-
-        The paths that `files_below` knows follow the record's opens, in the same step."""
+        """Run `decide` on the file's record and keep what it made of it; nobody else sees or changes it meanwhile."""
         ...
 
     def begin(self, file: FileKey, record: Record) -> bool:
@@ -82,20 +80,6 @@ class Store(Protocol):
     def close(self) -> None:
         """Give up what the store has open."""
         ...
-
-
-def moved_opens(before: Record, after: Record) -> tuple[list[OpenEntry], list[OpenEntry]]:
-    """The opens whose paths go, and those whose paths come, between two states of a record."""
-    old, new = before.opens, after.opens
-    gone = [entry for open_id, entry in old.items() if open_id not in new]
-    come = [entry for open_id, entry in new.items() if open_id not in old]
-    if len(old) - len(gone):
-        for open_id, entry in old.items():
-            other = new.get(open_id)
-            if other is not None and other is not entry and other.path != entry.path:
-                gone.append(entry)
-                come.append(other)
-    return gone, come
 
 
 def path_prefix(share: str, path: str) -> str:

@@ -11,7 +11,6 @@ Keys (numbers big-endian, so that they sort):
               device, inode, stream, length class, first, number        -> length, exclusive, open id
               device, inode, stream, 0xFF, open id, number              -> first, length, exclusive
     index     index, key                                                -> marshalled tuple
-    paths     share and path (the start of it), open id                 -> marshalled (key, device, inode)
 
 Whether a stream has locks at all is asked with every read and write, so the answer for most is in a table of counters
 in shared memory: a counter of zero means no locks, anything else sends the question to LMDB. An environment's counters
@@ -35,7 +34,7 @@ from ksmbd.oplock.locks import CLASSES, EMPTY, Lock, LockOverlay, LockView, io_c
 from ksmbd.oplock.record import OpenEntry, Record
 from ksmbd.oplock.requests import CloseResult, Decision
 from ksmbd.oplock.short import last_close
-from ksmbd.oplock.store import Decide, moved_opens, path_key, path_prefix
+from ksmbd.oplock.store import Decide, path_key, path_prefix
 from ksmbd.smb.ports import FileKey
 
 ENVIRONMENTS: Final = 4
@@ -43,9 +42,11 @@ MAP_SIZE: Final = 1 << 30
 """Bytes of address space for an environment; the files are sparse."""
 COUNTERS: Final = 1 << 14
 """Lock counters of one environment."""
-PATH_BYTES: Final = 400
-"""How much of a path is in its key; LMDB's keys end at 511 bytes."""
+KNOWN: Final = 16384
+"""Decoded records that a process keeps."""
 
+SHARE: Final = OpenEntry._fields.index("share")
+PATH: Final = OpenEntry._fields.index("path")
 FILE: Final = struct.Struct(">QQ")
 COUNT: Final = struct.Struct(">Q")
 BY_START: Final = struct.Struct(">BQQ")
@@ -157,14 +158,7 @@ class _Shard:
         self.env = _environment(path)
         self.records = self.env.open_db(b"records")
         self.locks = self.env.open_db(b"locks")
-        self.paths = self.env.open_db(b"paths")
         self.counters = counters
-
-
-def _path_entry(entry: OpenEntry) -> tuple[bytes, bytes]:
-    """An open's path and its key."""
-    whole = path_key(entry.share, entry.path).encode("utf-8", "surrogatepass")
-    return whole, whole[:PATH_BYTES] + b"\0" + COUNT.pack(entry.open_id)
 
 
 def _environment(path: Path) -> Any:
@@ -196,6 +190,7 @@ class LmdbStore:
             for number in range(ENVIRONMENTS)
         ]
         self._counters = counters
+        self._known: dict[FileKey, tuple[bytes, Record]] = {}
         self._index_env = _environment(directory / "indexes")
         self._index = self._index_env.open_db(b"index")
 
@@ -213,14 +208,8 @@ class LmdbStore:
         key = FILE.pack(*file)
         with shard.env.begin(write=True) as txn:
             before = txn.get(key, db=shard.records)
-            record = Record.decode(before) if before is not None else Record()
+            record = self._decode(file, before) if before is not None else Record()
             decision = decide(record, self._locks_of(shard, txn, file, key))
-            gone, come = moved_opens(record, decision.record)
-            for entry in gone:
-                txn.delete(_path_entry(entry)[1], db=shard.paths)
-            for entry in come:
-                whole, place = _path_entry(entry)
-                txn.put(place, marshal.dumps((whole, *file)), db=shard.paths)
             for stream, overlay in decision.locks.items():
                 digest = stream_digest(stream) if stream else DEFAULT_STREAM
                 had, has = LmdbLocks(txn, shard.locks, key + digest).change(overlay)
@@ -229,33 +218,33 @@ class LmdbStore:
             if decision.record.empty:
                 if before is not None:
                     txn.delete(key, db=shard.records)
+                    self._known.pop(file, None)
             else:
                 after = decision.record.encode()
                 if after != before:
                     txn.put(key, after, db=shard.records)
+                    self._known[file] = (after, decision.record)
         return decision
 
     def begin(self, file: FileKey, record: Record) -> bool:
         """As Store.begin."""
         shard = self._shard(file)
         data = record.encode()
-        with shard.env.begin(write=True) as txn:
-            if not txn.put(FILE.pack(*file), data, overwrite=False, db=shard.records):
+        with shard.env.begin(shard.records, write=True) as txn:
+            if not txn.put(FILE.pack(*file), data, overwrite=False):
                 return False
-            for entry in record.opens.values():
-                whole, place = _path_entry(entry)
-                txn.put(place, marshal.dumps((whole, *file)), db=shard.paths)
+        self._known[file] = (data, record)
         return True
 
     def end(self, file: FileKey, open_id: int) -> CloseResult | None:
         """As Store.end."""
         shard = self._shard(file)
         key = FILE.pack(*file)
-        with shard.env.begin(write=True) as txn:
-            data = txn.get(key, db=shard.records)
+        with shard.env.begin(shard.records, write=True) as txn:
+            data = txn.get(key)
             if data is None:
                 return None
-            record = Record.decode(data)
+            record = self._decode(file, data)
             closed = last_close(record, open_id)
             if closed is None:
                 return None
@@ -263,9 +252,20 @@ class LmdbStore:
             digest = stream_digest(entry.stream) if entry.stream else DEFAULT_STREAM
             if shard.counters[self._counter(file, digest)]:
                 return None
-            txn.delete(key, db=shard.records)
-            txn.delete(_path_entry(entry)[1], db=shard.paths)
+            txn.delete(key)
+        self._known.pop(file, None)
         return closed
+
+    def _decode(self, file: FileKey, data: bytes) -> Record:
+        """The record of these bytes, not to be changed; who reads again what it wrote or read last decodes nothing."""
+        known = self._known.get(file)
+        if known is not None and known[0] == data:
+            return known[1]
+        record = Record.decode(data)
+        if len(self._known) >= KNOWN:
+            self._known.clear()
+        self._known[file] = (data, record)
+        return record
 
     def _locks_of(self, shard: _Shard, txn: Any, file: FileKey, key: bytes) -> Callable[[str], LockView]:
         def locks(stream: str) -> LockView:
@@ -281,7 +281,7 @@ class LmdbStore:
         shard = self._shard(file)
         with shard.env.begin() as txn:
             data = txn.get(FILE.pack(*file), db=shard.records)
-        return Record.decode(data) if data is not None else None
+        return self._decode(file, data) if data is not None else None
 
     def files(self) -> list[FileKey]:
         """As Store.files."""
@@ -327,18 +327,18 @@ class LmdbStore:
                 txn.delete(index + key, db=self._index)
 
     def files_below(self, share: str, path: str) -> list[FileKey]:
-        """As Store.files_below."""
-        prefix = path_prefix(share, path).encode("utf-8", "surrogatepass")
-        found: dict[FileKey, None] = {}
+        """As Store.files_below. Folders are renamed seldom, files opened all the time: so it looks at all of them."""
+        prefix = path_prefix(share, path)
+        found = []
         for shard in self._shards:
-            with shard.env.begin() as txn, txn.cursor(db=shard.paths) as cursor:
-                more = cursor.set_range(prefix[:PATH_BYTES])
-                while more and cursor.key().startswith(prefix[:PATH_BYTES]):
-                    whole, device, inode = marshal.loads(cursor.value())  # noqa: S302 - our own bytes
-                    if whole.startswith(prefix) and whole != prefix:
-                        found[device, inode] = None
-                    more = cursor.next()
-        return list(found)
+            with shard.env.begin() as txn, txn.cursor(db=shard.records) as cursor:
+                for key, data in cursor:
+                    for fields in marshal.loads(data)[0]:  # noqa: S302 - our own bytes
+                        name = path_key(fields[SHARE], fields[PATH])
+                        if name.startswith(prefix) and name != prefix:
+                            device, inode = FILE.unpack(key)
+                            found.append((name, fields[0], (device, inode)))
+        return list(dict.fromkeys(file for _, _, file in sorted(found)))
 
     def recover(self) -> None:
         """As Store.recover: free what a dead process had of LMDB, and count the locks again."""
@@ -361,7 +361,7 @@ class LmdbStore:
             left = txn.stat(self._index)["entries"]
         for shard in self._shards:
             with shard.env.begin() as txn:
-                left += sum(txn.stat(db)["entries"] for db in (shard.records, shard.locks, shard.paths))
+                left += sum(txn.stat(db)["entries"] for db in (shard.records, shard.locks))
         return not left and not any(self._counters)
 
     def close(self) -> None:
