@@ -38,6 +38,7 @@ from ksmbd.smb.constants import (
     FILE_DIRECTORY_FILE,
     FILE_EXECUTE,
     FILE_LIST_DIRECTORY,
+    FILE_NO_COMPRESSION,
     FILE_NON_DIRECTORY_FILE,
     FILE_OPEN,
     FILE_OPEN_BY_FILE_ID,
@@ -63,7 +64,7 @@ from ksmbd.smb.status import (
     STATUS_OBJECT_NAME_NOT_FOUND,
     NtStatusError,
 )
-from ksmbd.vfs import names
+from ksmbd.vfs import names, ranges
 from ksmbd.vfs.access import WRITE_RIGHTS, Access
 from ksmbd.vfs.attributes import SETTABLE, attributes_of, make_info, read_dos, write_dos, write_eas
 from ksmbd.vfs.dosattrib import DosAttributes
@@ -474,6 +475,8 @@ class LocalVolume:
         if self.options.acl_xattr or intent.security_descriptor:
             self.access.new_file(fd, False, parent, intent.security_descriptor)
         write_eas(fd, False, self.options, intent.extended_attributes)
+        if intent.options & FILE_NO_COMPRESSION:  # MS-FSA 2.1.5.1.1: not as its directory
+            ranges.set_compression(fd, ranges.COMPRESSION_FORMAT_NONE)
         if intent.allocation_size and not is_directory and not intent.stream:
             try:
                 fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, intent.allocation_size)
