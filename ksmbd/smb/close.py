@@ -23,6 +23,8 @@ def handle(request: Request) -> Reply:
     reply = _PLAIN
     if flags & CLOSE_FLAG_POSTQUERY_ATTRIB and open_.file is not None:
         try:
+            if open_.wrote:
+                open_.file.finish_writes()
             info = open_.file.info()
         except NtStatusError:
             pass  # the open ends all the same; the flag stays clear, so the client asks again where it cares

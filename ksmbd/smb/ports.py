@@ -427,6 +427,10 @@ class File(Protocol):
         """Write `count` bytes that are in a pipe. Only where `fileno` is one; an error may leave some in the pipe."""
         ...
 
+    def finish_writes(self) -> None:
+        """The open is about to end: `info` shows the time of its last write."""
+        ...
+
     def flush(self, full: bool = False) -> None: ...
     def overwrite(
         self, attributes: int, supersede: bool, extended_attributes: Sequence[tuple[str, int, bytes]]

@@ -46,6 +46,8 @@ from ksmbd.vfs.attributes import (
 )
 from ksmbd.vfs.dosattrib import NOTHING
 from ksmbd.vfs.errors import os_errors
+from ksmbd.vfs.times import to_filetime
+from ksmbd.vfs.write_times import WriteTime
 
 if TYPE_CHECKING:
     from ksmbd.vfs.volume import LocalVolume
@@ -62,7 +64,7 @@ class LocalEntry:
     __slots__ = (
         "__weakref__", "_archived", "_entry_key", "_parent_key", "_sticky_access", "_sticky_write", "created", "fd",
         "granted_access", "is_directory", "key", "kind", "local_volume", "names", "path", "path_only", "posix",
-        "stream",
+        "stream", "write_time",
     )  # fmt: skip
 
     def __init__(
@@ -99,6 +101,8 @@ class LocalEntry:
         self._sticky_write: tuple[int, int] | None = None
         """The write time that implicit updates of this open must not change."""
         self._sticky_access: tuple[int, int] | None = None
+        self.write_time: WriteTime | None = None
+        """What it shows of its own writes; None: it has not written."""
         volume.files.registry.add(self)
 
     # --------------------------------------------------------------------------------------------------- basics
@@ -140,6 +144,10 @@ class LocalEntry:
                 info.ea_size = ea_size(fd, self.path_only, volume.options, dos is not NOTHING)
                 if info.attributes & FILE_ATTRIBUTE_REPARSE_POINT:
                     info.reparse_tag = reparse.stored_tag(fd, self.path_only)
+        if self.write_time is not None:
+            held = self.write_time.shown(stat, volume.files.clock.monotonic())
+            if held is not None:
+                info.last_write_time = to_filetime(*held)
         return info
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from ksmbd.kernel import credentials
@@ -44,6 +45,7 @@ from ksmbd.vfs.attributes import (
 from ksmbd.vfs.entry import LocalEntry
 from ksmbd.vfs.errors import os_errors
 from ksmbd.vfs.times import from_filetime
+from ksmbd.vfs.write_times import WriteTime
 
 if TYPE_CHECKING:
     pass
@@ -113,6 +115,8 @@ class LocalFile(LocalEntry):
         fd = self._data()
         flags = os.RWF_DSYNC if write_through else 0
         done = 0
+        if self.write_time is None or self.write_time.held is None:
+            self._hold_write_time(fd)
         with os_errors:
             while done < size:
                 done += os.pwritev(fd, [memoryview(data)[done:] if done else data], offset + done, flags)
@@ -125,6 +129,8 @@ class LocalFile(LocalEntry):
         ranges.check_span(offset, count)
         fd = self._data()
         done = 0
+        if self.write_time is None or self.write_time.held is None:
+            self._hold_write_time(fd)
         with os_errors:
             while done < count:
                 try:
@@ -136,6 +142,42 @@ class LocalFile(LocalEntry):
                     done += self.write(offset + done, os.read(pipe, count - done))
         if not self._archived or self._sticky_write is not None:
             self._modified()
+
+    def _hold_write_time(self, fd: int) -> None:
+        """Before a write whose time is not to be shown at once. POSIX clients are shown every write."""
+        if self.posix or self._sticky_write is not None:
+            return
+        with os_errors:
+            stat = stat_fd(fd)
+        if self.write_time is None:
+            self.write_time = WriteTime(stat, self.local_volume.files.clock.monotonic())
+        elif self.write_time.until != -inf:
+            self.write_time.hold(stat)
+
+    def _show_write_time(self) -> None:
+        """What the open has written is shown from now on."""
+        if self.write_time is not None and self.write_time.held is not None:
+            with os_errors:
+                stat = stat_fd(self._begin())
+            if self.write_time.flush(stat):
+                self._set_times(_UNCHANGED, from_filetime(self.local_volume.files.clock.filetime()))
+
+    def finish_writes(self) -> None:
+        """See the port."""
+        if self.write_time is not None and self.write_time.held is not None and self.fd >= 0:
+            with os_errors:
+                stat = stat_fd(self._begin())
+            if self.write_time.end(stat):
+                self._set_times(_UNCHANGED, from_filetime(self.local_volume.files.clock.filetime()))
+
+    def close(self) -> None:
+        """Idempotent."""
+        if self.write_time is not None:
+            try:
+                self.finish_writes()
+            except NtStatusError as error:
+                logger.debug("%s: the time of its last write stays: %s", self.path, error)
+        super().close()
 
     def _modified(self) -> None:
         """After a change of data: the archive bit, and times that a client set to stay."""
@@ -157,6 +199,7 @@ class LocalFile(LocalEntry):
         """Data to stable storage; with `full` all metadata too."""
         if self.path_only:
             return
+        self._show_write_time()
         with os_errors:
             if full or self.is_directory:
                 os.fsync(self.fd)
@@ -170,6 +213,7 @@ class LocalFile(LocalEntry):
         with os_errors:
             os.ftruncate(self._data(), size)
         self._modified()
+        self._show_write_time()
 
     def set_allocation(self, size: int) -> None:
         """See ranges.set_allocation."""
@@ -178,6 +222,7 @@ class LocalFile(LocalEntry):
         with os_errors:
             ranges.set_allocation(self._data(), size, stat_fd(fd).size)
         self._modified()
+        self._show_write_time()
 
     def overwrite(
         self, attributes: int, supersede: bool, extended_attributes: Sequence[tuple[str, int, bytes]]
@@ -205,6 +250,7 @@ class LocalFile(LocalEntry):
         """See the port. The change time follows the next change again, whatever was set."""
         fd = self._begin()
         options = self.local_volume.options
+        self._show_write_time()
         with os_errors:
             stat = stat_fd(fd)
             dos = read_dos(fd, self.path_only, options)
@@ -234,6 +280,7 @@ class LocalFile(LocalEntry):
             self._sticky_write = (stat.mtime, stat.mtime_ns)
         elif write == -2:
             self._sticky_write = None
+            self.write_time = WriteTime(stat, -inf)  # who asks for implicit updates sees them
         if access > 0:
             self._sticky_access = access_time
         elif access == -2:

@@ -170,6 +170,9 @@ class FakeFile:
     def fileno(self) -> int:
         return -1
 
+    def finish_writes(self) -> None:
+        self._do("finish_writes")
+
     def info(self) -> FileInfo:
         if "info" in self.fail:
             raise NtStatusError(self.fail["info"])

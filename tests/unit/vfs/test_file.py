@@ -2,7 +2,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -219,6 +221,108 @@ def test_a_write_time_that_was_set_stays(share: Share) -> None:
     file.set_basic(0, 0, -1, 0, 0)
     file.write(0, b"z")
     assert file.info().last_write_time == to_filetime(0, 500)
+
+
+class Turned:
+    """The share's clock, to be turned by a test."""
+
+    def __init__(self, share: Share) -> None:
+        self.seconds = 1000.0
+        self.now = to_filetime(time.time_ns() // 10**9 + 3600, 0)
+        clock: Any = SimpleNamespace(monotonic=lambda: self.seconds, filetime=lambda: self.now)
+        share.files.clock = clock
+
+
+def an_old_file(share: Share, name: str = "f") -> int:
+    """A file that was written at this FILETIME, as far as its times tell."""
+    share.open(name).close()
+    stat = os.stat(share.path / name)
+    return to_filetime(stat.st_mtime_ns // 10**9, stat.st_mtime_ns % 10**9)
+
+
+def tick(share: Share) -> None:
+    """Until the kernel's clock for files has gone on."""
+    probe = share.path / "probe"
+    probe.write_bytes(b"")
+    before = probe.stat().st_mtime_ns
+    while probe.stat().st_mtime_ns == before:
+        probe.write_bytes(b"")
+
+
+def test_an_open_shows_its_first_write_two_seconds_later(share: Share) -> None:
+    """MS-FSA 2.1.4.17; others see it at once."""
+    clock = Turned(share)
+    old = an_old_file(share)
+    tick(share)
+    file, other = share.open("f"), share.open("f")
+    file.write(0, b"x")
+    written = other.info().last_write_time
+    assert written > old and file.info().last_write_time == old
+    clock.seconds += 1.9
+    assert file.info().last_write_time == old
+    clock.seconds += 0.1
+    assert file.info().last_write_time == written
+    file.finish_writes()
+    assert file.info().last_write_time == written and other.info().last_write_time == written
+
+
+def test_an_open_shows_its_later_writes_at_its_end(share: Share) -> None:
+    """MS-FSA 2.1.4.17; the file has the time of the end then."""
+    clock = Turned(share)
+    an_old_file(share)
+    tick(share)
+    file, other = share.open("f"), share.open("f")
+    file.write(0, b"x")
+    clock.seconds += 3
+    shown = file.info().last_write_time
+    tick(share)
+    file.write(0, b"y")
+    clock.seconds += 100
+    assert file.info().last_write_time == shown < other.info().last_write_time < clock.now
+    file.close()
+    assert other.info().last_write_time == clock.now
+
+
+@pytest.mark.parametrize("ends", ["flush", "size", "allocation", "basic"])
+def test_a_held_write_time_is_shown_after(share: Share, ends: str) -> None:
+    """MS-FSA 2.1.5.6 (flush), 2.1.5.15: what has been written before is settled."""
+    Turned(share)
+    old = an_old_file(share)
+    tick(share)
+    file = share.open("f")
+    file.write(0, b"x")
+    assert file.info().last_write_time == old
+    if ends == "flush":
+        file.flush()
+    elif ends == "size":
+        file.set_end_of_file(1)
+    elif ends == "allocation":
+        file.set_allocation(1)
+    else:
+        file.set_basic(0, 0, 0, 0, 0)
+    shown = file.info().last_write_time
+    assert shown > old
+    file.close()
+    assert share.open("f").info().last_write_time == shown
+
+
+def test_a_write_time_that_another_open_set_is_shown_and_kept(share: Share) -> None:
+    """MS-FSA 2.1.5.15.2: the end of the open that has written changes it no more."""
+    clock = Turned(share)
+    an_old_file(share)
+    tick(share)
+    file = share.open("f")
+    file.write(0, b"x")
+    clock.seconds += 3
+    file.info()
+    file.write(0, b"y")
+    tick(share)
+    set_to = to_filetime(10**9, 0)
+    other = share.open("f")
+    other.set_basic(0, 0, set_to, 0, 0)
+    assert file.info().last_write_time == set_to
+    file.close()
+    assert other.info().last_write_time == set_to
 
 
 def test_writing_archives(share: Share) -> None:
