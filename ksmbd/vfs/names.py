@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 from ksmbd.smb.status import (
     STATUS_OBJECT_NAME_INVALID,
@@ -32,6 +33,7 @@ _UNSEEN: Final = re.compile(r'[\x01-\x1f"*:<>?\\|]|[ .]\Z')
 _PLAIN_COMPONENT: Final = r"[A-Za-z0-9_][A-Za-z0-9_ .-]{0,62}"
 _PLAIN: Final = re.compile(rf"{_PLAIN_COMPONENT}(?:\\{_PLAIN_COMPONENT})*")
 """Paths of components that none of the rules below forbids."""
+_PLAIN_ONE: Final = re.compile(_PLAIN_COMPONENT)
 _PAIRS: Final = re.compile("[\ud800-\udbff][\udc00-\udfff]|[\uf080-\uf0ff]")
 
 _TO_CLIENT: Final = {code: 0xF000 + code for code in range(1, 0x20)} | {
@@ -171,6 +173,33 @@ def split(path: str, posix: bool = False) -> list[str]:
     for component in components:
         check(component, posix)
     return components
+
+
+class Folder(NamedTuple):
+    """The folder of a path below the share."""
+
+    components: tuple[str, ...]
+    disk: tuple[bytes, ...]
+    """Their names on disk."""
+    joined: bytes
+    """The same with `/` between them."""
+
+
+@lru_cache(maxsize=2048)
+def folder(path: str, posix: bool) -> Folder:
+    """`path`, which is not empty, taken apart and checked; remembered, because opens go to the same folders again and
+    again."""
+    components = tuple(path.split("\\"))
+    disk = tuple([component(name, posix) for name in components])
+    return Folder(components, disk, b"/".join(disk))
+
+
+def component(name: str, posix: bool) -> bytes:
+    """The bytes on disk of one component. Raises what `check` raises."""
+    if _PLAIN_ONE.fullmatch(name) is None:
+        check(name, posix)
+        return to_disk(name, posix)
+    return name.encode()
 
 
 class Patterns:

@@ -27,7 +27,7 @@ from ksmbd.kernel.syscalls import O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_PATH
 from ksmbd.smb.status import STATUS_ACCESS_DENIED, STATUS_OBJECT_PATH_NOT_FOUND, NtStatusError
 from ksmbd.vfs.directory_cache import DirectoryCache
 from ksmbd.vfs.errors import to_status
-from ksmbd.vfs.names import Patterns, to_client, to_disk
+from ksmbd.vfs.names import Folder, Patterns, to_client, to_disk
 
 _DIRECTORY: Final = O_PATH | O_DIRECTORY
 _ENTRY: Final = O_PATH | O_NOFOLLOW
@@ -82,16 +82,19 @@ class Resolver:
         STATUS_ACCESS_DENIED."""
         if not components:
             return self.root, []
+        disk = b"/".join([to_disk(component, posix) for component in components])
+        directory, spelled = self.folder(Folder(tuple(components), (), disk), posix)
+        return directory, list(spelled)
+
+    def folder(self, folder: Folder, posix: bool) -> tuple[int, tuple[str, ...]]:
+        """As `parent`, for a folder that is not the root. The spelling is `folder.components` itself where it is that.
+        """
+        components = folder.components
         if self._veto and any(map(self._veto.match, components)):
             raise NtStatusError(STATUS_OBJECT_PATH_NOT_FOUND, "veto files")
         if self._quick:
-            text = "/".join(components)
-            if text.isascii():
-                path = text.encode()
-            else:
-                path = b"/".join([to_disk(component, posix) for component in components])
             try:
-                return openat2(self.root, path, _DIRECTORY, 0, self._resolve), list(components)
+                return openat2(self.root, folder.joined, _DIRECTORY, 0, self._resolve), components
             except OSError as error:
                 if error.errno not in (errno.ENOENT, errno.EXDEV, errno.ENAMETOOLONG, errno.ELOOP):
                     raise _path_error(error) from error
@@ -99,8 +102,8 @@ class Resolver:
         try:
             spelled = self._walk(stack, components, posix)
             if not stack:  # a link led back to the root
-                return self.root, spelled
-            return stack.pop(), spelled
+                return self.root, tuple(spelled)
+            return stack.pop(), tuple(spelled)
         except OSError as error:
             raise _path_error(error) from error
         finally:
@@ -114,7 +117,10 @@ class Resolver:
 
     def find(self, directory: int, name: str, posix: bool = False) -> tuple[bytes, Stat | None]:
         """(name on disk, its Stat) of an entry; Stat None where it does not exist. Raises NtStatusError."""
-        disk = name.encode() if name.isascii() else to_disk(name, posix)
+        return self.look_up(directory, name, to_disk(name, posix), posix)
+
+    def look_up(self, directory: int, name: str, disk: bytes, posix: bool) -> tuple[bytes, Stat | None]:
+        """As `find`; `disk` is `name` on disk as the client spells it."""
         if self._veto.match(name):
             return disk, None
         try:

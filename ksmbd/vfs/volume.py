@@ -207,20 +207,32 @@ class LocalVolume:
             check_name(intent.stream)
             if not self.options.streams:
                 raise NtStatusError(STATUS_OBJECT_NAME_INVALID, "no streams on this share")
-        components = names.split(intent.name, posix)
+        name = intent.name
+        if name[-1:] == "\\" and len(name) > 1:
+            name = name[:-1]
+        head, separator, wanted = name.rpartition("\\")
+        above: tuple[bytes, ...] = ()
+        if separator:
+            folder = names.folder(head, posix)
+            above = folder.disk
+        if name:
+            wanted_disk = names.component(wanted, posix)
         if intent.snapshot:
             raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "no snapshots")
         resolver = self.resolver
-        if not components:
+        parent = root = resolver.root
+        if not name:
             return self._open(intent, None, b".", resolver.root_stat, (), "", posix)
-        wanted = components.pop()
-        parent, spelled = resolver.parent(components, posix)
+        if separator:
+            parent, spelled = resolver.folder(folder, posix)
+            if spelled is not folder.components:
+                above = tuple([names.to_disk(component, posix) for component in spelled])
+                head = "\\".join(spelled)
         try:
-            above = tuple([names.to_disk(name, posix) for name in spelled])
             for _ in range(_RETRIES):
-                disk, stat = resolver.find(parent, wanted, posix)
-                last = wanted if disk == names.to_disk(wanted, posix) else names.to_client(disk)
-                path = "\\".join((*spelled, last)) if spelled else last
+                disk, stat = resolver.look_up(parent, wanted, wanted_disk, posix)
+                last = wanted if disk == wanted_disk else names.to_client(disk)
+                path = f"{head}\\{last}" if head else last
                 disk_names = (*above, disk)
                 try:
                     if stat is None:
@@ -234,11 +246,12 @@ class LocalVolume:
                 file = result.file
                 if isinstance(file, LocalFile):
                     with os_errors:
-                        file.opened_in(self.root_key if parent == resolver.root else key_fd(parent))
+                        file.opened_in(self.root_key if parent == root else key_fd(parent))
                 return result
             raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "keeps changing")
         finally:
-            resolver.release(parent)
+            if parent != root:
+                os.close(parent)
 
     def _linked(
         self, intent: CreateIntent, parent: int, disk: bytes, stat: Stat, disk_names: tuple[bytes, ...], path: str,
