@@ -61,4 +61,4 @@ def check_desired_access(access: int) -> int:
         raise NtStatusError(STATUS_ACCESS_DENIED, f"DesiredAccess 0x{access:08X}")
     if access & ACCESS_SYSTEM_SECURITY:
         raise NtStatusError(STATUS_PRIVILEGE_NOT_HELD, "ACCESS_SYSTEM_SECURITY")
-    return map_generic(access)
+    return map_generic(access) if access & _GENERIC_BITS else access

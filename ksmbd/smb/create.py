@@ -77,7 +77,7 @@ class CreateRequest:
             self.raw_name = decode_utf16(reader.at(name_offset, name_length))
         else:
             self.raw_name = ""
-        self.contexts = ctx.CreateContexts()
+        self.contexts = ctx.NO_CONTEXTS
         if contexts_length:
             if contexts_offset < _BUFFER or contexts_offset % 8:
                 raise WireError("CreateContextsOffset")
@@ -96,11 +96,12 @@ def handle(request: Request) -> Reply | Coroutine[Any, Any, Reply]:
             raise NtStatusError(STATUS_BAD_IMPERSONATION_LEVEL)
         return create_pipe.open_pipe(request, fields.raw_name, fields.desired_access, fields.share_access)
     contexts = fields.contexts
-    if not request.connection.posix:
-        contexts.posix_mode = None
-    reconnect = contexts.reconnect_v2 or contexts.reconnect_v1
-    if reconnect is not None:
-        return durable.reconnect(request, reconnect, contexts, fields.raw_name)
+    if contexts is not ctx.NO_CONTEXTS:
+        if not request.connection.posix:
+            contexts.posix_mode = None
+        reconnect = contexts.reconnect_v2 or contexts.reconnect_v1
+        if reconnect is not None:
+            return durable.reconnect(request, reconnect, contexts, fields.raw_name)
     _check(fields)
     name = parse_name(fields.raw_name, contexts.posix_mode is not None)
     intent = _intent(fields, name, tree)
@@ -114,10 +115,13 @@ def handle(request: Request) -> Reply | Coroutine[Any, Any, Reply]:
     creation = Creation(server, fields.options)
     try:
         file = creation.open_file(tree.volume, intent)
-        _check_delete_on_close(file, intent)
+        if intent.options & c.FILE_DELETE_ON_CLOSE:
+            _check_delete_on_close(file)
         future = creation.ask(_open_request(request, fields, creation, file))
         if future.done and creation.local is None:
-            return _finish(request, fields, intent, creation, future.result())
+            grant = future.result()
+            creation.granted()
+            return _complete(request, fields, intent, creation, grant)
     except BaseException:
         creation.fail()
         raise
@@ -147,13 +151,6 @@ async def _wait(
     except BaseException:
         creation.fail()
         raise
-
-
-def _finish(
-    request: Request, fields: CreateRequest, intent: CreateIntent, creation: Creation, grant: OpenGrant
-) -> Reply:
-    creation.granted()
-    return _complete(request, fields, intent, creation, grant)
 
 
 def _complete(
@@ -221,15 +218,14 @@ def _intent(fields: CreateRequest, name: Name, tree: TreeConnect) -> CreateInten
     )  # fmt: skip
 
 
-def _check_delete_on_close(file: File, intent: CreateIntent) -> None:
+def _check_delete_on_close(file: File) -> None:
     """FILE_DELETE_ON_CLOSE of what cannot be deleted is refused at once (MS-FSA 2.1.5.1.2); a directory may still be
     emptied before it is closed."""
-    if intent.options & c.FILE_DELETE_ON_CLOSE:
-        try:
-            file.check_delete()
-        except NtStatusError as error:
-            if error.status != STATUS_DIRECTORY_NOT_EMPTY:
-                raise
+    try:
+        file.check_delete()
+    except NtStatusError as error:
+        if error.status != STATUS_DIRECTORY_NOT_EMPTY:
+            raise
 
 
 # ------------------------------------------------------------------------------------------- the open table's question
@@ -262,6 +258,7 @@ def _durable(contexts: ctx.CreateContexts, tree: TreeConnect, request: Request) 
 
 def _open_request(request: Request, fields: CreateRequest, creation: Creation, file: File) -> OpenRequest:
     session, tree = request.session, request.tree
+    contexts = fields.contexts
     level = fields.oplock_level if fields.oplock_level in _OPLOCK_LEVELS else c.OPLOCK_LEVEL_NONE
     lease = None
     if not tree.share.flags & SHARE_FLAG_OPLOCKS:
@@ -287,9 +284,9 @@ def _open_request(request: Request, fields: CreateRequest, creation: Creation, f
         fields.options,
         level,
         lease,
-        _durable(fields.contexts, tree, request),
+        None if contexts is ctx.NO_CONTEXTS else _durable(contexts, tree, request),
         file.parent_key,
-        durable.POSIX_OPEN if fields.contexts.posix_mode is not None else b"",
+        durable.POSIX_OPEN if contexts.posix_mode is not None else b"",
         creation.local,
     )
 
@@ -305,11 +302,12 @@ def _new_open(request: Request, fields: CreateRequest, creation: Creation, grant
     open_.oplock_level = grant.oplock_level
     open_.lease = grant.lease
     open_.create_action = creation.action
-    durable.take_grant(open_, grant)
-    if contexts.durable_v2 is not None:
-        open_.create_guid = contexts.durable_v2.create_guid
-    open_.app_instance_id = contexts.app_instance_id
-    open_.is_posix = contexts.posix_mode is not None
+    if contexts is not ctx.NO_CONTEXTS:
+        durable.take_grant(open_, grant)
+        if contexts.durable_v2 is not None:
+            open_.create_guid = contexts.durable_v2.create_guid
+        open_.app_instance_id = contexts.app_instance_id
+        open_.is_posix = contexts.posix_mode is not None
     open_.mode = fields.options & durable.MODE_OPTIONS
-    open_.channel_sequence = request.header.channel_sequence
+    open_.channel_sequence = request.header.status & 0xFFFF
     return open_

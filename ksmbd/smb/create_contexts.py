@@ -84,6 +84,7 @@ class CreateContexts:
 
 
 NO_CONTEXTS: Final = CreateContexts()
+"""Of a CREATE without contexts: one for all, not to be changed."""
 
 
 def _exact(data: memoryview, layout: Struct) -> tuple[Any, ...]:

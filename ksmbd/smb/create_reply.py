@@ -36,7 +36,9 @@ def create_reply(
         info = open_.file.info()
     level = open_.oplock_level if replayed_level is None else min(replayed_level, open_.oplock_level)
     durable = not reconnected and (open_.is_persistent or (open_.is_durable and level == open_.oplock_level))
-    chain = _contexts(open_, info, contexts, durable)
+    chain = b""
+    if contexts is not ctx.NO_CONTEXTS:
+        chain = _contexts(open_, info, contexts, durable)
     flags = 0
     if info.attributes & c.FILE_ATTRIBUTE_REPARSE_POINT and request.session.dialect >= c.DIALECT_300:
         flags = CREATE_FLAG_REPARSEPOINT

@@ -74,6 +74,7 @@ class Undo(Enum):
 
 
 _S, _I = CreateState, CreateInput
+_OPENED, _GRANTED, _EMPTIED, _REGISTERED, _ANSWERED = _I.OPENED, _I.GRANTED, _I.EMPTIED, _I.REGISTERED, _I.ANSWERED
 
 TRANSITIONS: Final[dict[tuple[CreateState, CreateInput], CreateState]] = {
     (_S.DECODED, _I.OPENED): _S.OPENED,
@@ -117,9 +118,6 @@ class Creation:
         """What the file is like, as long as nothing can have changed that."""
         self.local: LocalOpen | None = None
 
-    def _move(self, event: CreateInput) -> None:
-        self.state = TRANSITIONS[self.state, event]
-
     def open_file(self, volume: Volume, intent: CreateIntent) -> File:
         """DECODED -> OPENED: resolve and open, without truncating."""
         opened = volume.create(intent)
@@ -128,7 +126,7 @@ class Creation:
         self.granted_access = opened.granted_access
         self.info = opened.info
         self.local = opened.local
-        self._move(_I.OPENED)
+        self.state = TRANSITIONS[self.state, _OPENED]
         return file
 
     def ask(self, request: OpenRequest) -> Future[OpenGrant]:
@@ -139,7 +137,7 @@ class Creation:
 
     def granted(self) -> None:
         """OPENED -> GRANTED."""
-        self._move(_I.GRANTED)
+        self.state = TRANSITIONS[self.state, _GRANTED]
 
     def empty(self, intent: CreateIntent) -> None:
         """GRANTED -> EMPTIED: truncate an existing file where the disposition says so (MS-FSA 2.1.5.1.2.1)."""
@@ -152,7 +150,7 @@ class Creation:
             if intent.allocation_size:
                 self.file.set_allocation(intent.allocation_size)
             self.action = FILE_SUPERSEDED if supersede else FILE_OVERWRITTEN
-        self._move(_I.EMPTIED)
+        self.state = TRANSITIONS[self.state, _EMPTIED]
 
     def register(self, open_: Open) -> None:
         """EMPTIED -> REGISTERED: into Session.OpenTable and GlobalOpenTable."""
@@ -160,16 +158,16 @@ class Creation:
         self.open = open_
         open_.session.opens[open_.volatile_id] = open_
         self.server.opens[open_.persistent_id] = open_
-        self._move(_I.REGISTERED)
+        self.state = TRANSITIONS[self.state, _REGISTERED]
 
     def answered(self) -> None:
         """REGISTERED -> ANSWERED."""
-        self._move(_I.ANSWERED)
+        self.state = TRANSITIONS[self.state, _ANSWERED]
 
     def fail(self) -> None:
         """Take back what was made. A step back that fails itself does not stop the others."""
         steps = WAY_BACK[self.state]
-        self._move(_I.FAIL)
+        self.state = TRANSITIONS[self.state, CreateInput.FAIL]
         for step in steps:
             try:
                 _UNDO[step](self)

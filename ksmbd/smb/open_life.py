@@ -76,7 +76,8 @@ def close_open(open_: Open) -> None:
             outcome = server.table.close(ref)
             if open_.wrote and not outcome.delete:
                 parent_changed(server, file, open_.lease, session.client_guid)
-            _delete(server, open_, file, outcome, session.client_guid)
+            if outcome.delete or file.is_directory:
+                _delete(server, open_, file, outcome, session.client_guid)
     except NtStatusError as error:
         logger.debug("%s: not deleted on close: %s", file.path, error)
     finally:
@@ -133,7 +134,8 @@ def _forget(server: Server, open_: Open) -> None:
 
 def _leave(open_: Open) -> None:
     """Out of its session, with all that belongs to a connected open only."""
-    end_waits(open_)
+    if open_.waits:
+        end_waits(open_)
     if open_.session is not None:
         open_.session.opens.pop(open_.volatile_id, None)
     open_.enumeration = None

@@ -86,7 +86,12 @@ class Reader:
 
     def unpack(self, layout: Struct) -> tuple[Any, ...]:
         """The fields of a precompiled little-endian layout at the position."""
-        return layout.unpack_from(self.buffer, self._take(layout.size))
+        position = self.position
+        end = position + layout.size
+        if end > self.end:
+            raise WireError(f"{layout.size} bytes wanted, {self.end - position} left", self.status)
+        self.position = end
+        return layout.unpack_from(self.buffer, position)
 
     def unpack_at(self, layout: Struct, offset: int) -> tuple[Any, ...]:
         """The fields of `layout` at `offset` from the window's start; the position stays."""
