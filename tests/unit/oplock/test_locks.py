@@ -2,6 +2,9 @@
 """Byte-range locks: MS-FSA 2.1.4.10, 2.1.5.8, 2.1.5.9; MS-SMB2 3.3.5.14."""
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -179,6 +182,49 @@ def test_many_locks(store: Store) -> None:
         assert answer(client.lock(two, number * 100 + number % 50, 1)) == REFUSED
         assert answer(client.lock(two, number * 100 + 1 + number % 50, 1)) == "ok"
     assert client.io(two, (1 << 41) - 1, 1, False) == CONFLICT
+    client.table.close(one)
+    client.table.close(two)
+    assert store.empty
+
+
+def calls_of(do: Callable[[], object]) -> int:
+    """How many calls something makes, Python's and C's."""
+    count = 0
+
+    def on_event(frame: object, event: str, argument: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(on_event)
+    try:
+        do()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def test_a_hundred_thousand_locks(store: Store) -> None:
+    """A lock, a read, a write and an unlock cost about the same beside 100,000 locks as beside 1,000."""
+    client = World(store).client("a")
+    one, two = client.open()[0], client.open()[0]
+    costs = []
+    taken = 0
+    for wanted in (1_000, 100_000):
+        while taken < wanted:
+            elements = [LockElement(number * 10, 5, True) for number in range(taken, taken + 1_000)]
+            assert answer(client.table.lock(one, elements, False)) == "ok"
+            taken += 1_000
+        middle = taken // 2 * 10
+        costs.append([
+            calls_of(lambda: client.lock(two, middle + 5, 2)),  # noqa: B023 - called here and now
+            calls_of(lambda: client.lock(two, middle + 4, 1)),  # noqa: B023
+            calls_of(lambda: client.io(two, middle, 1, True)),  # noqa: B023
+            calls_of(lambda: client.io(one, middle, 5, True)),  # noqa: B023
+            calls_of(lambda: client.unlock(two, middle + 5, 2)),  # noqa: B023
+        ])  # fmt: skip
+    assert store.lock_count((1, 1), "") == 100_000
+    assert all(many <= 2 * few for few, many in zip(*costs, strict=True)), costs
+    assert client.io(two, 0, 1, False) == CONFLICT and answer(client.lock(two, 4, 1)) == REFUSED
     client.table.close(one)
     client.table.close(two)
     assert store.empty
