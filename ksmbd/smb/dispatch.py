@@ -98,9 +98,9 @@ _ALLOWED_FLAGS: Final = (
 """What a client may set (MS-SMB2 2.2.1.2); ASYNC_COMMAND is CANCEL's alone, which does not come here."""
 
 
-def error_reply(status: int, data: bytes = b"") -> Reply:
+def error_reply(status: int, data: bytes = b"", in_context: bool = False) -> Reply:
     """The ERROR Response (MS-SMB2 2.2.2)."""
-    return Reply(error_body(data), status)
+    return Reply(error_body(data, in_context), status)
 
 
 def execute(request: Request, sealed_by: Session | None) -> Reply | Task[Reply]:
@@ -155,7 +155,7 @@ def failed(request: Request, error: NtStatusError) -> Reply:
     """The error response of a refusal; the `smb` debug component tells the reason that the client does not hear."""
     if debug.mask[0] & debug.SMB:
         logger.debug("mid %d: %s", request.header.message_id, error)
-    return error_reply(error.status, error.data)
+    return error_reply(error.status, error.data, request.connection.dialect == c.DIALECT_311)
 
 
 def unexpected(request: Request, error: BaseException | None = None) -> Reply:

@@ -16,6 +16,7 @@ from ksmbd.smb.status import (
     STATUS_INVALID_DEVICE_REQUEST,
     STATUS_INVALID_PARAMETER,
     STATUS_SUCCESS,
+    BufferTooSmall,
     NtStatusError,
 )
 from ksmbd.smb.waiting import Future
@@ -72,6 +73,8 @@ class Control:
     def need(self, size: int, status: int = STATUS_BUFFER_TOO_SMALL) -> None:
         """The client must take `size` bytes of output."""
         if self.limit < size:
+            if status == STATUS_BUFFER_TOO_SMALL:
+                raise BufferTooSmall(size)
             raise NtStatusError(status, "output too small")
 
     async def settle(self, future: Future[T]) -> T:

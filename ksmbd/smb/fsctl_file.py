@@ -12,7 +12,6 @@ from ksmbd.smb.reader import encode_utf16
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
     STATUS_BUFFER_OVERFLOW,
-    STATUS_BUFFER_TOO_SMALL,
     STATUS_INVALID_DEVICE_REQUEST,
     STATUS_INVALID_PARAMETER,
     STATUS_IO_REPARSE_DATA_INVALID,
@@ -66,8 +65,7 @@ def set_compression(control: Control) -> Output:
 def get_reparse_point(control: Control) -> Output:
     """FSCTL_GET_REPARSE_POINT (MS-FSCC 2.3.24)."""
     tag, data = control.file.reparse_point()
-    if control.limit < _REPARSE.size:
-        raise NtStatusError(STATUS_BUFFER_TOO_SMALL)
+    control.need(_REPARSE.size)
     # The store's data starts behind the fixed header; for other vendors' tags with their GUID.
     length = len(data) if tag & _MICROSOFT_TAG else max(len(data) - _GUID_SIZE, 0)
     out = _REPARSE.pack(tag, length, 0) + data

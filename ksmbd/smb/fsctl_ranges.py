@@ -9,8 +9,8 @@ from ksmbd.smb.fsctl import Control, Output
 from ksmbd.smb.fsctl_copy import WRITE_BREAK
 from ksmbd.smb.status import (
     STATUS_BUFFER_OVERFLOW,
-    STATUS_BUFFER_TOO_SMALL,
     STATUS_INVALID_PARAMETER,
+    BufferTooSmall,
     NtStatusError,
 )
 
@@ -55,7 +55,7 @@ def query_allocated_ranges(control: Control) -> Output:
     ranges = control.file.allocated_ranges(offset, length)
     room = control.limit // _RANGE.size
     if ranges and not room:
-        raise NtStatusError(STATUS_BUFFER_TOO_SMALL)
+        raise BufferTooSmall(_RANGE.size)
     data = b"".join(_RANGE.pack(start, size) for start, size in ranges[:room])
     return Output(data, STATUS_BUFFER_OVERFLOW) if len(ranges) > room else Output(data)
 

@@ -102,8 +102,14 @@ def write_header(
 
 
 _ERROR_RESPONSE: Final = Struct("<HBBI")
+_ERROR_CONTEXT: Final = Struct("<II")
+"""ErrorDataLength, ErrorId: SMB2_ERROR_ID_DEFAULT (MS-SMB2 2.2.2.1)."""
 
 
-def error_body(data: bytes = b"", context_count: int = 0) -> bytes:
-    """The SMB2 ERROR Response body (MS-SMB2 2.2.2): StructureSize 9, one byte of ErrorData where there is none."""
-    return _ERROR_RESPONSE.pack(9, context_count, 0, len(data)) + (data or b"\0")
+def error_body(data: bytes = b"", in_context: bool = False) -> bytes:
+    """The SMB2 ERROR Response body (MS-SMB2 2.2.2): StructureSize 9, one byte of ErrorData where there is none.
+
+    `in_context`: on dialect 3.1.1 ErrorData is an array of SMB2 ERROR Contexts, here of one."""
+    if data and in_context:
+        return _ERROR_RESPONSE.pack(9, 1, 0, _ERROR_CONTEXT.size + len(data)) + _ERROR_CONTEXT.pack(len(data), 0) + data
+    return _ERROR_RESPONSE.pack(9, 0, 0, len(data)) + (data or b"\0")

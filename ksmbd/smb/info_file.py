@@ -2,6 +2,7 @@
 """QUERY_INFO of files: the classes of MS-FSCC 2.4, with the access that each of them needs (MS-SMB2 3.3.5.20.1)."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from struct import Struct
 from typing import Final
 
@@ -14,7 +15,6 @@ from ksmbd.smb.reader import encode_utf16
 from ksmbd.smb.short_names import short_name
 from ksmbd.smb.status import (
     STATUS_BUFFER_OVERFLOW,
-    STATUS_BUFFER_TOO_SMALL,
     STATUS_INVALID_INFO_CLASS,
     STATUS_INVALID_PARAMETER,
     STATUS_NO_EAS_ON_FILE,
@@ -23,6 +23,7 @@ from ksmbd.smb.status import (
     STATUS_NOT_SUPPORTED,
     STATUS_OBJECT_NAME_NOT_FOUND,
     STATUS_SUCCESS,
+    BufferTooSmall,
     NtStatusError,
 )
 
@@ -34,6 +35,7 @@ SL_INDEX_SPECIFIED: Final = 0x04
 _BASIC: Final = Struct("<QQQQII")
 _STANDARD: Final = Struct("<QQIBBH")
 _U32: Final = Struct("<I")
+_NO_LIMIT: Final = 1 << 32
 _U64: Final = Struct("<Q")
 _COMPRESSION: Final = Struct("<QHBBB3x")
 _NETWORK_OPEN: Final = Struct("<QQQQQQII")
@@ -168,7 +170,7 @@ def full_ea(query: Query) -> Answer:
         held = {name.upper(): (name, flags, value) for name, flags, value in attributes}
         listed = [held.get(name.upper(), (name, 0, b"")) for name in wanted]
         out, count = encode_full_ea(listed, query.limit)
-        return _ea_answer(out, count, len(listed))
+        return _ea_answer(out, count, listed)
     if not attributes:
         raise NtStatusError(STATUS_NO_EAS_ON_FILE)
     open_ = query.open
@@ -184,15 +186,15 @@ def full_ea(query: Query) -> Answer:
         raise NtStatusError(STATUS_NO_MORE_EAS)
     chosen = attributes[start : start + 1 if query.flags & SL_RETURN_SINGLE_ENTRY else None]
     out, count = encode_full_ea(chosen, query.limit)
-    answer = _ea_answer(out, count, len(chosen))
+    answer = _ea_answer(out, count, chosen)
     open_.next_ea = start + count
     return answer
 
 
-def _ea_answer(out: bytearray, count: int, wanted: int) -> Answer:
+def _ea_answer(out: bytearray, count: int, wanted: Sequence[tuple[str, int, bytes]]) -> Answer:
     if not count:
-        raise NtStatusError(STATUS_BUFFER_TOO_SMALL)
-    return Answer(out, STATUS_SUCCESS if count == wanted else STATUS_BUFFER_OVERFLOW)
+        raise BufferTooSmall(len(encode_full_ea(wanted[:1], _NO_LIMIT)[0]))
+    return Answer(out, STATUS_SUCCESS if count == len(wanted) else STATUS_BUFFER_OVERFLOW)
 
 
 def posix(query: Query) -> bytes:

@@ -20,10 +20,10 @@ from ksmbd.smb.model import Open
 from ksmbd.smb.reader import Buffer
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
-    STATUS_BUFFER_TOO_SMALL,
     STATUS_INVALID_PARAMETER,
     STATUS_INVALID_SECURITY_DESCR,
     STATUS_NOT_SUPPORTED,
+    BufferTooSmall,
     NtStatusError,
 )
 
@@ -62,7 +62,7 @@ def query_security(query: Query) -> Answer:
         raise NtStatusError(STATUS_NOT_SUPPORTED, "a pipe's descriptor")
     descriptor = query.file.security_descriptor(information)
     if len(descriptor) > query.limit:
-        raise NtStatusError(STATUS_BUFFER_TOO_SMALL, data=len(descriptor).to_bytes(4, "little"))
+        raise BufferTooSmall(len(descriptor))
     return Answer(descriptor)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from struct import Struct
 from typing import Final
 
-from ksmbd.smb.constants import DIALECT_311, INFO_FILE, INFO_FILESYSTEM, INFO_QUOTA, INFO_SECURITY
-from ksmbd.smb.header import HEADER_SIZE, error_body
+from ksmbd.smb.constants import INFO_FILE, INFO_FILESYSTEM, INFO_QUOTA, INFO_SECURITY
+from ksmbd.smb.header import HEADER_SIZE
 from ksmbd.smb.info_file import query_file
 from ksmbd.smb.info_filesystem import query_filesystem
 from ksmbd.smb.info_pipe import query_pipe
@@ -21,7 +21,6 @@ _REQUEST: Final = Struct("<HBBIHHIIIQQ")
 """StructureSize 41, InfoType, FileInfoClass, OutputBufferLength, InputBufferOffset, Reserved, InputBufferLength,
 AdditionalInformation, Flags, FileId."""
 _RESPONSE: Final = Struct("<HHI")
-_ERROR_CONTEXT: Final = Struct("<II")
 _BUFFER_OFFSET: Final = HEADER_SIZE + _RESPONSE.size
 
 
@@ -48,14 +47,7 @@ def handle(request: Request) -> Reply:
     elif info_type == INFO_FILESYSTEM:
         answer = query_filesystem(query, info_class)
     elif info_type == INFO_SECURITY:
-        try:
-            answer = query_security(query)
-        except NtStatusError as error:
-            if not error.data or request.connection.dialect != DIALECT_311:
-                raise
-            # 3.3.5.20.3: the size needed comes as an SMB2 ERROR Context (2.2.2.1) with ErrorId 0.
-            context = _ERROR_CONTEXT.pack(len(error.data), 0) + error.data
-            return Reply(error_body(context, 1), error.status)
+        answer = query_security(query)
     elif info_type == INFO_QUOTA:
         answer = query_quota(query)
     else:

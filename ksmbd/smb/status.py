@@ -160,6 +160,15 @@ class LogonThrottled(NtStatusError):
     __slots__ = ()
 
 
+class BufferTooSmall(NtStatusError):
+    """The client's output buffer holds less than `needed` bytes, of which the ErrorData tells it (MS-SMB2 2.2.2.2)."""
+
+    __slots__ = ()
+
+    def __init__(self, needed: int, detail: str = "output too small") -> None:
+        super().__init__(STATUS_BUFFER_TOO_SMALL, detail, needed.to_bytes(4, "little"))
+
+
 class WireError(NtStatusError):
     """Peer data is out of bounds or malformed; STATUS_INVALID_PARAMETER unless the section names another."""
 

@@ -26,6 +26,7 @@ from ksmbd.smb.status import (
     STATUS_IO_REPARSE_TAG_INVALID,
     STATUS_IO_REPARSE_TAG_MISMATCH,
     STATUS_NOT_A_REPARSE_POINT,
+    STATUS_STOPPED_ON_SYMLINK,
     NtStatusError,
 )
 from ksmbd.vfs.attributes import IO_REPARSE_TAG_SYMLINK, REPARSE_NAME, SPECIAL_TAGS, target_of
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 SYMLINK_FLAG_RELATIVE: Final = 1
 _HEADER: Final = Struct("<IHH")
 _SYMLINK: Final = Struct("<HHHHI")
+_ERROR: Final = Struct("<IIIHH")
+"""SymLinkLength, SymLinkErrorTag, ReparseTag, ReparseDataLength, UnparsedPathLength; the rest is as in _SYMLINK."""
+_ERROR_TAG: Final = 0x4C4D5953
 _MAXIMUM: Final = 16384
 """MAXIMUM_REPARSE_DATA_BUFFER_SIZE (MS-FSCC 2.1.2.2)."""
 
@@ -72,6 +76,18 @@ def stored_tag(fd: int, path_only: bool) -> int:
     """The tag kept in the attribute, 0 where there is none."""
     found = _stored(fd, path_only)
     return found[0] if found else 0
+
+
+def stop(fd: int, path_only: bool) -> None:
+    """An open that is not of the link itself: where a symbolic link is kept in the attribute, it is the client's to
+    follow. STATUS_STOPPED_ON_SYMLINK with the Symbolic Link Error Response (MS-SMB2 2.2.2.2.1) tells it where to."""
+    found = _stored(fd, path_only)
+    if found is None or found[0] != IO_REPARSE_TAG_SYMLINK:
+        return
+    tag, data = found
+    decode_symlink(data)  # a local process may have written it
+    answer = _ERROR.pack(_ERROR.size - 4 + len(data), _ERROR_TAG, tag, len(data), 0) + data
+    raise NtStatusError(STATUS_STOPPED_ON_SYMLINK, "a link that the client has to follow", answer)
 
 
 def get(file: LocalFile) -> tuple[int, bytes]:

@@ -64,7 +64,7 @@ from ksmbd.smb.status import (
     STATUS_OBJECT_NAME_NOT_FOUND,
     NtStatusError,
 )
-from ksmbd.vfs import names, ranges
+from ksmbd.vfs import names, ranges, reparse
 from ksmbd.vfs.access import WRITE_RIGHTS, Access
 from ksmbd.vfs.attributes import SETTABLE, attributes_of, make_info, read_dos, write_dos, write_eas
 from ksmbd.vfs.dosattrib import DosAttributes
@@ -301,6 +301,8 @@ class LocalVolume:
             if overwrites:
                 granted &= desired | ~FILE_WRITE_DATA
             dos = read_dos(fd, path_only, self.options)
+            if (dos.attributes or 0) & FILE_ATTRIBUTE_REPARSE_POINT and not options & FILE_OPEN_REPARSE_POINT:
+                reparse.stop(fd, path_only)
             granted = self._check_attributes(dos, now, intent, kind, disk, granted, overwrites)
             if path_only and desired & MAXIMUM_ALLOWED and base_only:
                 wanted = granted | (FILE_WRITE_DATA if overwrites else 0)

@@ -108,6 +108,23 @@ def test_peek_at_a_pipe(start_ksmbd: StartKsmbd) -> None:
         assert client.status(c.IOCTL, ioctl(c.FSCTL_PIPE_PEEK, file)) == s.STATUS_NOT_SUPPORTED
 
 
+def test_a_link_to_elsewhere(start_ksmbd: StartKsmbd) -> None:
+    """STATUS_STOPPED_ON_SYMLINK with where it goes, in an error context (MS-SMB2 2.2.2.1, 2.2.2.2.1)."""
+    server = start_ksmbd()
+    target = r"\??\C:\elsewhere".encode("utf-16-le")
+    data = struct.pack("<HHHHI", 0, len(target), len(target), len(target), 0) + target + target
+    with RawClient(server) as client:
+        link = client.open("link", options=0x200040)
+        request = struct.pack("<IHH", 0xA000000C, len(data), 0) + data
+        assert client.status(c.IOCTL, ioctl(c.FSCTL_SET_REPARSE_POINT, link, request)) == 0
+        reply = client.reply(client.post(c.CREATE, create("link")))
+        assert status_of(reply) == s.STATUS_STOPPED_ON_SYMLINK
+        answer = struct.pack("<IIIHH", 12 + len(data), 0x4C4D5953, 0xA000000C, len(data), 0) + data
+        context = struct.pack("<II", len(answer), 0) + answer
+        assert reply[64:] == struct.pack("<HBBI", 9, 1, 0, len(context)) + context
+        client.open("link", options=0x200040)
+
+
 ENTRIES = 100_000
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ksmbd.smb import constants as c
 from ksmbd.smb import status as s
+from ksmbd.smb.dispatch import failed
 from ksmbd.smb.info_file import FILE_CLASSES
 from ksmbd.smb.info_filesystem import FILESYSTEM_CLASSES
 from ksmbd.smb.model import Open
@@ -265,7 +266,7 @@ def ask_index_0(bench: Bench, open_: Open) -> Reply:
 
 def test_ea_buffers(bench: Bench) -> None:
     open_ = bench.open("Ordner\\a long name.txt")
-    wire.raises(s.STATUS_BUFFER_TOO_SMALL, ask, bench, open_, 1, 15, 15)
+    assert wire.raises(s.STATUS_BUFFER_TOO_SMALL, ask, bench, open_, 1, 15, 15).data == struct.pack("<I", 16)
     reply = ask(bench, open_, 1, 15, 34)
     assert (reply.status, wire.output(reply)) == (
         s.STATUS_BUFFER_OVERFLOW, struct.pack("<IBBH", 0, 0, 3, 4) + b"ONE\0eins",
@@ -303,14 +304,19 @@ def test_security(bench: Bench) -> None:
     open_ = bench.open("Ordner")
     reply = ask(bench, open_, 3, 0, additional=7)
     assert wire.output(reply) == node.descriptor
-    for limit in (0, 1, 23):
-        reply = ask(bench, open_, 3, 0, limit)
-        # An ERROR Response with one context of 4 bytes: the size that is needed
-        assert reply.status == s.STATUS_BUFFER_TOO_SMALL
-        assert body_of(reply) == struct.pack("<HBBIIII", 9, 1, 0, 12, 4, 0, 24)
-    bench.connection.dialect = c.DIALECT_302
-    error = wire.raises(s.STATUS_BUFFER_TOO_SMALL, ask, bench, open_, 3, 0, 23)
-    assert error.data == struct.pack("<I", 24)
+    for dialect in (c.DIALECT_311, c.DIALECT_302):
+        bench.connection.dialect = dialect
+        for limit in (0, 1, 23):
+            body = wire.query_info(open_, 3, 0, limit)
+            error = wire.raises(s.STATUS_BUFFER_TOO_SMALL, bench.run, handle, bench.request(c.QUERY_INFO, body))
+            reply = failed(bench.request(c.QUERY_INFO, body), error)
+            assert reply.status == s.STATUS_BUFFER_TOO_SMALL
+            # An ERROR Response with the size that is needed, on 3.1.1 in a context (MS-SMB2 2.2.2.1)
+            expected = {
+                c.DIALECT_311: struct.pack("<HBBIIII", 9, 1, 0, 12, 4, 0, 24),
+                c.DIALECT_302: struct.pack("<HBBII", 9, 0, 0, 4, 24),
+            }
+            assert body_of(reply) == expected[dialect]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import time
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -454,10 +455,38 @@ def test_symbolic_links_stay_inside(make_share: Callable[..., Share]) -> None:
     assert share.open("dir\\link", access=c.FILE_READ_DATA).read(0, 1) == b"t"
     assert decode_symlink(link.reparse_point()[1]) == ("..\\target", True)
     for target in ("..\\..\\x", "..\\dir\\..\\..\\x"):
-        other = share.open("dir\\other")
+        other = share.open("dir\\other", options=c.FILE_OPEN_REPARSE_POINT)
         other.set_reparse_point(0xA000000C, encode_symlink(target, True))
         assert not (share.path / "dir" / "other").is_symlink()
         assert decode_symlink(other.reparse_point()[1]) == (target, True)
+
+
+@pytest.mark.parametrize("kind", [0, c.FILE_DIRECTORY_FILE])
+@pytest.mark.parametrize("stream", ["", "s"])
+def test_a_link_that_the_client_has_to_follow(share: Share, kind: int, stream: str) -> None:
+    """MS-SMB2 2.2.2.2.1, MS-FSA 2.1.5.1: the link itself opens with FILE_OPEN_REPARSE_POINT alone."""
+    from ksmbd.vfs.reparse import encode_symlink
+
+    data = encode_symlink("\\??\\C:\\elsewhere", False)
+    link = share.open("link", options=kind)
+    link.set_reparse_point(0xA000000C, data)
+    with pytest.raises(s.NtStatusError) as caught:
+        share.open("link", stream=stream, disposition=c.FILE_OPEN)
+    assert caught.value.status == s.STATUS_STOPPED_ON_SYMLINK
+    assert caught.value.data == struct.pack("<IIIHH", 12 + len(data), 0x4C4D5953, 0xA000000C, len(data), 0) + data
+    again = share.open("link", disposition=c.FILE_OPEN, options=kind | c.FILE_OPEN_REPARSE_POINT)
+    again.delete_reparse_point(0xA000000C)
+    share.open("link", disposition=c.FILE_OPEN)
+    # Other tags are for who knows them.
+    again.set_reparse_point(0x80000017, b"data")
+    share.open("link", disposition=c.FILE_OPEN)
+
+
+def test_a_link_that_a_local_process_has_spoilt(share: Share) -> None:
+    link = share.open("link")
+    link.set_reparse_point(0xA000000C, bytes(12))
+    os.setxattr(share.path / "link", "user.SmbReparse", struct.pack("<IHH8H", 0xA000000C, 16, 0, *[99] * 8))
+    assert status_of(lambda: share.open("link")) == s.STATUS_IO_REPARSE_DATA_INVALID
 
 
 # ------------------------------------------------------------------------------------------------------- streams
