@@ -447,8 +447,10 @@ class File(Protocol):
         """Delete the file (or stream, or empty directory) this open stands for; STATUS_DIRECTORY_NOT_EMPTY."""
         ...
 
-    def check_delete(self) -> None:
-        """Raise STATUS_CANNOT_DELETE (read-only) or STATUS_DIRECTORY_NOT_EMPTY where it could not be deleted."""
+    def check_delete(self, attributes: int = 0) -> None:
+        """Raise STATUS_CANNOT_DELETE (read-only) or STATUS_DIRECTORY_NOT_EMPTY where it could not be deleted.
+
+        `attributes`: what `info` has just said of it, 0 where it was not asked."""
         ...
 
     def rename(self, target: str, replace: bool, posix: bool = False) -> None:

@@ -90,14 +90,16 @@ def read_dos(fd: int, path_only: bool, options: ShareOptions) -> DosAttributes:
     return NOTHING if data is None else dosattrib.decode(data)
 
 
-def write_dos(fd: int, path_only: bool, options: ShareOptions, attributes: int, creation: int) -> None:
-    """Store them. Whether the user may is decided by the handle's access; so a refusal by the Unix mode is
-    overridden."""
+def write_dos(fd: int, path_only: bool, options: ShareOptions, attributes: int, creation: int) -> DosAttributes:
+    """Store them; what `read_dos` says from then on.
+
+    Whether the user may is decided by the handle's access; so a refusal by the Unix mode is overridden."""
     if not options.store_dos_attributes:
-        return
+        return NOTHING
     data = dosattrib.encode(attributes & STORED, creation)
     target = target_of(fd, path_only)
     name = dosattrib.NAME
+    stored = DosAttributes(attributes & STORED, creation or None)
     try:
         os.setxattr(target, name, data)
     except PermissionError:
@@ -107,9 +109,12 @@ def write_dos(fd: int, path_only: bool, options: ShareOptions, attributes: int, 
             except OSError as error:
                 if error.errno != errno.EPERM:  # user.* on special files and links
                     raise to_status(error) from error
+                stored = NOTHING
     except OSError as error:
         if error.errno != errno.EOPNOTSUPP:
             raise to_status(error) from error
+        stored = NOTHING
+    return stored
 
 
 def creation_time(stat: Stat, dos: DosAttributes) -> int:

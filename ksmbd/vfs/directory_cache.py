@@ -41,16 +41,19 @@ class _Directory:
 class DirectoryCache:
     """Folded names of directories to the names on disk, bounded."""
 
-    __slots__ = ("_directories", "_total", "scans")
+    __slots__ = ("_directories", "_total", "found_current", "scans")
 
     def __init__(self) -> None:
         self._directories: OrderedDict[tuple[int, int], _Directory] = OrderedDict()
         self._total = 0
+        self.found_current: tuple[int, int] | None = None
+        """What `prepare` would return just after the last `find`, without asking again."""
         self.scans = 0
         """Directories read, for tests and statistics."""
 
     def find(self, directory: int, name: str) -> bytes | None:
         """The name on disk of `name` in other case, None where there is none. Raises OSError."""
+        self.found_current = None
         stat = stat_fd(directory)
         key = (stat.dev, stat.ino)
         stamp = _stamp(stat)
@@ -59,6 +62,7 @@ class DirectoryCache:
             known = self._scan(directory, key, stamp)
         else:
             self._directories.move_to_end(key)
+        self.found_current = key
         return known.names.get(fold(name))
 
     def prepare(self, directory: int) -> tuple[int, int] | None:

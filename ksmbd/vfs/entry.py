@@ -252,16 +252,15 @@ class LocalEntry:
             except NtStatusError:
                 pass  # it was removed or moved meanwhile: not ours any longer
 
-    def check_delete(self) -> None:
+    def check_delete(self, attributes: int = 0) -> None:
         """See the port (MS-FSA 2.1.5.15.3)."""
         fd = self._begin()
         if not self.names:
             raise NtStatusError(STATUS_ACCESS_DENIED, "the share's root")
         with os_errors:
-            stat = stat_fd(fd)
-            attributes = attributes_of(
-                stat, read_dos(fd, self.path_only, self.local_volume.options), self.name, self.local_volume.options
-            )
+            if not attributes:
+                options = self.local_volume.options
+                attributes = attributes_of(stat_fd(fd), read_dos(fd, self.path_only, options), self.name, options)
             if attributes & FILE_ATTRIBUTE_READONLY and not self.posix:
                 raise NtStatusError(STATUS_CANNOT_DELETE, "read-only")
             if self.is_directory and self._entry_key == self.key and not self.is_empty():
@@ -269,7 +268,8 @@ class LocalEntry:
             if not self.local_volume.access.root:
                 directory, _ = self.entry()
                 try:
-                    if not self.local_volume.access.may_unlink(directory, stat, bool(self.granted_access & DELETE)):
+                    granted = bool(self.granted_access & DELETE)
+                    if not self.local_volume.access.may_unlink(directory, stat_fd(fd), granted):
                         raise NtStatusError(STATUS_ACCESS_DENIED, "the directory does not let it go")
                 finally:
                     self.local_volume.resolver.release(directory)

@@ -67,7 +67,7 @@ from ksmbd.smb.status import (
 from ksmbd.vfs import names, ranges, reparse
 from ksmbd.vfs.access import WRITE_RIGHTS, Access
 from ksmbd.vfs.attributes import SETTABLE, attributes_of, make_info, read_dos, write_dos, write_eas
-from ksmbd.vfs.dosattrib import DosAttributes
+from ksmbd.vfs.dosattrib import NOTHING, DosAttributes
 from ksmbd.vfs.errors import os_errors, to_status
 from ksmbd.vfs.file import LocalFile
 from ksmbd.vfs.local import local_open, local_stream
@@ -428,7 +428,8 @@ class LocalVolume:
             raise NtStatusError(STATUS_CANNOT_DELETE, "read-only")
         with os_errors:
             self.access.check_parent(parent, FILE_ADD_SUBDIRECTORY if is_directory else FILE_ADD_FILE)
-        token = self.cache.prepare(parent)
+        # The entry was just found missing in the cache, so that is what it was a moment ago, too.
+        token = self.cache.prepare(parent) if posix else self.cache.found_current
         try:
             fd = self._make(parent, disk, is_directory, intent.posix_mode)
         except FileExistsError as error:
@@ -440,7 +441,8 @@ class LocalVolume:
         try:
             with os_errors:
                 self.cache.added(token, parent, disk)
-                stat = self._furnish(intent, fd, parent, is_directory)
+                stat, dos = self._furnish(intent, fd, parent, is_directory)
+                now = stat_fd(fd)
             desired = intent.desired_access
             granted = FILE_ALL_ACCESS | desired & ~MAXIMUM_ALLOWED if desired & MAXIMUM_ALLOWED else desired
             key = (stat.dev, stat.ino)
@@ -450,7 +452,8 @@ class LocalVolume:
             local = None
             if not is_directory and (self.options.kernel_oplocks or self.options.posix_locking):
                 local = local_open(file, os.O_RDWR, False)
-            return CreateResult(file, FILE_CREATED, granted, None, local)
+            info = make_info(now, dos, path.rpartition("\\")[2], self.options, self.root_dev)
+            return CreateResult(file, FILE_CREATED, granted, info, local)
         except BaseException:
             os.close(fd)
             self._take_back(parent, disk, is_directory)
@@ -473,8 +476,8 @@ class LocalVolume:
         except PermissionError:
             return os.open(disk, _PATH | os.O_DIRECTORY, dir_fd=parent)  # a mask without the owner's r
 
-    def _furnish(self, intent: CreateIntent, fd: int, parent: int, is_directory: bool) -> Stat:
-        """Owner, attributes, descriptor, EAs and space of a new entry; its Stat."""
+    def _furnish(self, intent: CreateIntent, fd: int, parent: int, is_directory: bool) -> tuple[Stat, DosAttributes]:
+        """Owner, attributes, descriptor, EAs and space of a new entry; its Stat before that, its DOS attributes."""
         stat = stat_fd(fd)
         if self.options.inherit_owner:
             owner = stat_fd(parent).uid
@@ -484,9 +487,10 @@ class LocalVolume:
                 stat = stat_fd(fd)
         attributes = intent.attributes & SETTABLE
         attributes |= FILE_ATTRIBUTE_DIRECTORY if is_directory else FILE_ATTRIBUTE_ARCHIVE
+        dos = NOTHING
         if intent.posix_mode is None:
             created = (stat.btime, stat.btime_ns) if stat.btime else (stat.mtime, stat.mtime_ns)
-            write_dos(fd, False, self.options, attributes, to_filetime(*created))
+            dos = write_dos(fd, False, self.options, attributes, to_filetime(*created))
         if self.options.acl_xattr or intent.security_descriptor:
             self.access.new_file(fd, False, parent, intent.security_descriptor)
         write_eas(fd, False, self.options, intent.extended_attributes)
@@ -498,7 +502,7 @@ class LocalVolume:
             except OSError as error:
                 if error.errno not in (errno.EOPNOTSUPP, errno.ENOSYS):
                     raise
-        return stat
+        return stat, dos
 
     def _take_back(self, parent: int, disk: bytes, is_directory: bool) -> None:
         try:
