@@ -143,11 +143,7 @@ class Receiver:
             self._check_start(large[0], len(large))
             return large
         if self._parked:
-            # What an earlier turn left, seen through a view of its own: the scratch buffer may be another's now.
-            self._view = memoryview(self._parked)
-            self._position = 0
-            self._end = len(self._parked)
-            self._parked = bytearray()
+            self._unpark()
         view = self._view
         while True:
             position = self._position
@@ -176,6 +172,27 @@ class Receiver:
             if kind == SESSION_REQUEST:
                 self._first = False
                 self._on_session_request()
+
+    def ready(self) -> tuple[memoryview, int, int]:
+        """What has come and is not part of a large frame: (memory, from, to). For who takes frames where they lie and
+        then calls `taken`."""
+        if self._large is not None:
+            return self._view, 0, 0
+        if self._parked:
+            self._unpark()
+        return self._view, self._position, self._end
+
+    def taken(self, position: int) -> None:
+        """Whole frames before `position` of what `ready` gave were taken."""
+        self._position = position
+        self._first = False
+
+    def _unpark(self) -> None:
+        # What an earlier turn left, seen through a view of its own: the scratch buffer may be another's now.
+        self._view = memoryview(self._parked)
+        self._position = 0
+        self._end = len(self._parked)
+        self._parked = bytearray()
 
     def partial(self, least: int) -> tuple[memoryview, int] | None:
         """What is there of a frame of at least `least` bytes that has not come whole, and the frame's length; None:

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from ksmbd import debug, log
-from ksmbd.conn.framing import POSITIVE_SESSION_RESPONSE, FramingError, Receiver, Scratch
+from ksmbd.conn.framing import MIN_SMB2, POSITIVE_SESSION_RESPONSE, FramingError, Receiver, Scratch
 from ksmbd.conn.loop import Loop, TimerHandle
 from ksmbd.conn.options import acknowledged_bytes, address_text, retransmission_seconds, unacknowledged_bytes
 from ksmbd.smb.ports import FileSpan, Frame
@@ -46,6 +46,8 @@ DELIVERY_MIN: Final = 0.2
 DELIVERY_MAX: Final = 1.0
 """Seconds after which a client that has not confirmed is asked on another channel; between them TCP's own measure."""
 
+SHORTEST: Final = 4 + MIN_SMB2
+"""Bytes of a frame and its length, at least."""
 _MAX_VECTORS: Final = 64  # below IOV_MAX (1024); more buffers than this in one call gain nothing
 _ZEROS: Final = memoryview(bytes(65536))
 _SENDFILE_MAX: Final = 0x7FFFF000  # the most that one call moves (sendfile(2))
@@ -88,6 +90,11 @@ class Core(Protocol):
 
     def receive(self, frame: bytearray) -> None:
         """One whole frame, without its length. The buffer is the core's to keep and to change."""
+        ...
+
+    def receive_run(self, view: memoryview, position: int, end: int, limit: int) -> tuple[int, int]:
+        """Frames with their lengths, of which the core takes as many as it likes from the front on, at most `limit`:
+        (where the rest begins, how many were taken). The memory stays the transport's."""
         ...
 
     def begin_write(self, head: memoryview, length: int) -> Incoming | None:
@@ -324,6 +331,13 @@ class TcpTransport:
                 if frames >= TURN_FRAMES or self._out_bytes > HIGH_WATER:
                     stopped = True
                     break
+                view, position, end = receiver.ready()
+                if end - position >= SHORTEST:
+                    at, taken = core.receive_run(view, position, end, TURN_FRAMES - frames)
+                    if taken:
+                        receiver.taken(at)
+                        frames += taken
+                        continue
                 frame = receiver.next(core.max_frame)
                 if frame is None:
                     self._offer(receiver)

@@ -175,6 +175,10 @@ class Greeter:
     def begin_write(self, head: memoryview, length: int) -> None:
         """The first frame is wanted whole."""
 
+    def receive_run(self, view: memoryview, position: int, end: int, limit: int) -> tuple[int, int]:
+        """And alone."""
+        return position, 0
+
     def receive(self, frame: bytearray) -> None:
         """The first frame."""
         guid = self._affinity.place(self._transport, frame, self._arrived)
@@ -207,6 +211,10 @@ class Undecided:
 
     def begin_write(self, head: memoryview, length: int) -> None:
         """Nothing is open yet."""
+
+    def receive_run(self, view: memoryview, position: int, end: int, limit: int) -> tuple[int, int]:
+        """Every frame is looked at."""
+        return position, 0
 
     def receive(self, frame: bytearray) -> None:
         """A frame before there is a session."""

@@ -219,9 +219,15 @@ def run_single(connection: Connection, header: Header, message: memoryview, seal
             CompoundRun(connection, [(header, message)], sealed_by).park(request, outcome)
             return
         outcome = dispatch.outcome(request, outcome)
+    assert isinstance(outcome, Reply)
+    finish_single(connection, request, outcome, sealed_by)
+
+
+def finish_single(connection: Connection, request: Request, outcome: Reply, sealed_by: Session | None) -> None:
+    """Answer a frame of one element."""
     if connection.state is ConnectionState.CLOSED:
         return
-    assert isinstance(outcome, Reply)
+    header = request.header
     frame = start_frame(outcome)
     write_reply_header(frame, HEADROOM, request, outcome.status)
     if sealed_by is not None:

@@ -12,7 +12,7 @@ from functools import partial
 from struct import Struct
 from typing import Final
 
-from ksmbd.smb import dispatch, negotiate, open_life
+from ksmbd.smb import dispatch, negotiate, open_life, short_way
 from ksmbd.smb.compound import CompoundRun, run_single
 from ksmbd.smb.connection_state import ConnectionInput, ConnectionState, next_state
 from ksmbd.smb.constants import (
@@ -95,6 +95,8 @@ class Connection:
         self.pending_async: dict[int, Request] = {}
         self._elsewhere = 0
         """Bytes of replies that helper threads sign or encrypt now."""
+        self.joined: list[bytes | bytearray] = []
+        """Replies of the short way that leave together, before whatever else is sent."""
         self.creation_time = server.clock.monotonic()
         self.close_reason = ""
         server.connections.add(self)
@@ -134,6 +136,16 @@ class Connection:
             self._receive(memoryview(frame))
         except ConnectionFatal as error:
             self.fail(str(error))
+
+    def receive_run(self, view: memoryview, position: int, end: int, limit: int) -> tuple[int, int]:
+        """Handle whole frames of view[position:end], each with its NBSS length, from the front on, as far as they go
+        the short way and at most `limit`: (where the rest begins, how many). Never raises for what the peer sent."""
+        try:
+            return short_way.run(self, view, position, end, limit)
+        except ConnectionFatal as error:
+            self.send_joined()
+            self.fail(str(error))
+            return end, 1
 
     def _receive(self, frame: memoryview) -> None:
         protocol_id = bytes(frame[:4])
@@ -245,7 +257,7 @@ class Connection:
         if span is not None:
             length += span.length
         _NBSS.pack_into(frame, _CLEAR_START, length)
-        self.transport.send(Frame(memoryview(frame)[_CLEAR_START:], span))
+        self._send(Frame(memoryview(frame)[_CLEAR_START:], span))
 
     def send_sealed(self, frame: bytearray, session: Session) -> None:
         """Encrypt the message at frame[HEADROOM:] for the session and send it."""
@@ -257,7 +269,19 @@ class Connection:
     def _send_transformed(self, frame: bytearray) -> None:
         if self.state is not ConnectionState.CLOSED:
             _NBSS.pack_into(frame, 0, len(frame) - NBSS_HEADER_SIZE)
-            self.transport.send(Frame(frame))
+            self._send(Frame(frame))
+
+    def _send(self, frame: Frame) -> None:
+        if self.joined:
+            self.send_joined()
+        self.transport.send(frame)
+
+    def send_joined(self) -> None:
+        """Send what the short way has answered so far."""
+        joined = self.joined
+        if joined:
+            self.transport.send(Frame(joined[0] if len(joined) == 1 else b"".join(joined)))
+            joined.clear()
 
     def send_unsolicited(
         self, session: Session | None, command: int, body: bytes, encrypt: bool = False, sign: bool = False

@@ -10,6 +10,7 @@ from typing import Final
 
 from ksmbd.smb.constants import (
     CHANGE_NOTIFY,
+    ECHO,
     IOCTL,
     NEGOTIATE,
     QUERY_DIRECTORY,
@@ -59,6 +60,24 @@ class SequenceWindow:
             used.remove(self.low)
             self.low += 1
 
+    def exchange(self, message_id: int, charge: int, requested: int) -> int:
+        """`consume`, and what `grant` gives for a reply that succeeds, in one step; a charge of 0 counts as 1.
+
+        Raises ConnectionFatal."""
+        charge = charge or 1
+        if message_id != self.low or self.used or message_id + charge > self.high:
+            self.consume(message_id, charge)
+            return self.grant(ECHO, STATUS_SUCCESS, requested, charge)
+        low = self.low = message_id + charge
+        granted = charge + requested - 1 if requested > 1 else charge
+        span = self.high - low
+        if granted + span > self.maximum:
+            return self.grant(ECHO, STATUS_SUCCESS, requested, charge)
+        if granted > 0xFFFF:
+            granted = 0xFFFF
+        self.high += granted
+        return granted
+
     def grant(self, command: int, status: int, requested: int, charge: int) -> int:
         """Credits for a reply: what the request cost, and as many more as it asks for within the maximum.
 
@@ -102,6 +121,8 @@ def payload_size(command: int, message: memoryview) -> int:
     fields = PAYLOAD_FIELDS.get(command)
     if fields is None:
         return 0
+    if len(fields) == 1:
+        return int(_U32.unpack_from(message, fields[0])[0])
     if command == IOCTL:  # InputCount + OutputCount against MaxInputResponse + MaxOutputResponse
         input_count, max_input, output_count, max_output = (int(_U32.unpack_from(message, at)[0]) for at in fields)
         return max(input_count + output_count, max_input + max_output)

@@ -103,13 +103,18 @@ def error_reply(status: int, data: bytes = b"", in_context: bool = False) -> Rep
     return Reply(error_body(data, in_context), status)
 
 
-def execute(request: Request, sealed_by: Session | None) -> Reply | Task[Reply]:
-    """Check and run one element. ConnectionFatal passes; every other failure becomes an error response."""
+def execute(request: Request, sealed_by: Session | None, session: Session | None = None) -> Reply | Task[Reply]:
+    """Check and run one element. ConnectionFatal passes; every other failure becomes an error response.
+
+    `session`: the request's, of which `serves_clear` was true; only for what that speaks of."""
     try:
         command = COMMANDS.get(request.header.command)
         if command is None:
             raise NtStatusError(STATUS_INVALID_PARAMETER)
-        _find_session(request, command, sealed_by)
+        if session is None:
+            _find_session(request, command, sealed_by)
+        else:
+            request.session_ = session
         check_structure(request, command)
         _find_tree(request, command)
         check_payment(request)
@@ -214,6 +219,18 @@ def _find_session(request: Request, command: Command, sealed_by: Session | None)
         session.state = next_state(session.state, SessionInput.EXPIRE)
     if session.state is SessionState.EXPIRED and command.needs_session and not command.when_expired:
         raise NtStatusError(STATUS_NETWORK_SESSION_EXPIRED)
+
+
+def serves_clear(connection: Connection, session: Session) -> bool:
+    """Whether `_find_session` has nothing to say to requests of this session that are alone, clear and unsigned, and
+    have no flags but a priority: those of commands behind the log-on."""
+    return (
+        session.state is SessionState.VALID
+        and not session.signing_required
+        and not session.encrypt_data
+        and not session.expires
+        and connection in session.channels
+    )
 
 
 def check_structure(request: Request, command: Command) -> None:

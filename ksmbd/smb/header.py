@@ -25,6 +25,8 @@ SIGNATURE_OFFSET: Final = 48
 # then Reserved + TreeId or AsyncId, SessionId, Signature
 SYNC_HEADER: Final = Struct("<4sHHIHHIIQIIQ16s")
 ASYNC_HEADER: Final = Struct("<4sHHIHHIIQQQ16s")
+REPLY_HEADER: Final = Struct("<4s4sHHIHHIIQIIQ16s")
+"""A frame's length (MS-SMB2 2.1), then SYNC_HEADER."""
 _NO_SIGNATURE: Final = bytes(16)
 
 

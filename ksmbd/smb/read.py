@@ -35,6 +35,10 @@ SMALL_MTU: Final = 65536
 """Longest READ and WRITE of dialect 2.0.2, which knows no multi-credit requests."""
 
 
+SMALL: Final = 16 << 10
+"""Bytes up to which a READ's data passes through an object of its own."""
+
+
 def handle(request: Request) -> Reply | Coroutine[Any, Any, Reply]:
     """Read from a file or stream at once, from a pipe as soon as mountd answers."""
     _, _, _, length, offset, persistent, volatile, minimum, channel, _, _, _ = request.reader().unpack(_REQUEST)
@@ -74,6 +78,8 @@ def _read(request: Request, open_: Open, file: File, offset: int, length: int, m
         request.server.table.check_io(open_.ref, offset, length, False)
     if may_span(request, file, length):
         return _span(open_, file, offset, length, minimum)
+    if length <= SMALL:
+        return _small(open_, file, offset, length, minimum)
     body = request.allocate(_RESPONSE.size + length)
     with body.data[_RESPONSE.size :] as room:
         count = file.read_into(offset, room) if length else 0
@@ -84,6 +90,16 @@ def _read(request: Request, open_: Open, file: File, offset: int, length: int, m
         body.shrink(_RESPONSE.size + count)
     open_.current_byte_offset = offset + count
     return Reply(body)
+
+
+def _small(open_: Open, file: File, offset: int, length: int, minimum: int) -> Reply:
+    """Where another copy of the data costs less than a body of its own."""
+    data = file.read(offset, length) if length else b""
+    count = len(data)
+    if count < minimum or (count == 0 and length):
+        raise NtStatusError(STATUS_END_OF_FILE)
+    open_.current_byte_offset = offset + count
+    return Reply(_RESPONSE.pack(17, _DATA_OFFSET, 0, count, 0, 0) + data)
 
 
 def _span(open_: Open, file: File, offset: int, length: int, minimum: int) -> Reply:

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The short way of small requests: whole frames, one element each, clear and unsigned, are answered where they lie in
+the receive buffer, and their replies leave joined.
+
+What may go here is what dispatch lets pass unseen (`serves_clear`); the commands' own checks are made by dispatch as
+for every request. Everything else stays where it is, for `Connection.receive`: errors of framing, compounds, signed
+and sealed messages, and every request while the `smb` debug component tells of requests.
+"""
+from __future__ import annotations
+
+from struct import Struct
+from typing import TYPE_CHECKING, Final
+
+from ksmbd import debug
+from ksmbd.smb import dispatch
+from ksmbd.smb.compound import CompoundRun, finish_single
+from ksmbd.smb.connection_state import ConnectionState
+from ksmbd.smb.constants import (
+    CANCEL,
+    CREATE,
+    ECHO,
+    FLAGS_PRIORITY_MASK,
+    FLAGS_SERVER_TO_REDIR,
+    OPLOCK_BREAK,
+    READ,
+    WRITE,
+)
+from ksmbd.smb.header import HEADER_SIZE, NBSS_HEADER_SIZE, REPLY_HEADER, SMB2_PROTOCOL_ID, Header
+from ksmbd.smb.request import Body, Chain, Request
+from ksmbd.smb.waiting import Task
+
+if TYPE_CHECKING:
+    from ksmbd.smb.connection import Connection
+    from ksmbd.smb.model import Session
+
+LEAST: Final = NBSS_HEADER_SIZE + HEADER_SIZE + 4
+"""The shortest request: ECHO (MS-SMB2 2.2.28)."""
+JOINED_MAX: Final = 256 << 10
+"""Bytes of replies after which a run ends: what is joined is copied once more."""
+_COMMAND: Final = NBSS_HEADER_SIZE + 12
+_FLAGS: Final = NBSS_HEADER_SIZE + 16
+_BODY: Final = NBSS_HEADER_SIZE + HEADER_SIZE
+# The frame's length in the byte order of the rest, then the header (MS-SMB2 2.1, 2.2.1)
+_FRAME: Final = Struct("<I4sHHIHHIIQIIQ16s")
+_ECHO_LENGTH: Final = int.from_bytes((HEADER_SIZE + 4).to_bytes(4, "big"), "little")
+_ECHO_REPLY: Final = Struct("<I4sHHIHHIIQIIQ16sI")
+_ECHO_BODY: Final = 4
+"""StructureSize and Reserved, as one number."""
+_NO_SIGNATURE: Final = bytes(16)
+
+
+def run(connection: Connection, view: memoryview, position: int, end: int, limit: int) -> tuple[int, int]:
+    """Answer whole frames of view[position:end] from the front on, at most `limit`: (where the rest begins, how many).
+
+    Raises ConnectionFatal. The view's memory is the caller's again afterwards."""
+    if connection.state is not ConnectionState.NEGOTIATED or debug.mask[0] & debug.SMB:
+        return position, 0
+    window = connection.window
+    joined = connection.joined
+    sessions = connection.sessions
+    served: Session | None = None
+    count = 0
+    size = 0
+    while count < limit and end - position >= LEAST:
+        command = view[position + _COMMAND]
+        if command == ECHO:
+            (
+                length, protocol_id, structure, charge, _, number, requested, flags, following, message_id, _, tree_id,
+                session_id, _,
+            ) = _FRAME.unpack_from(view, position)  # fmt: skip
+            if (
+                length != _ECHO_LENGTH or number != ECHO or flags & ~FLAGS_PRIORITY_MASK or following
+                or structure != HEADER_SIZE or protocol_id != SMB2_PROTOCOL_ID
+                or view[position + _BODY] != 4 or view[position + _BODY + 1]
+            ):  # fmt: skip
+                break
+            session = sessions.get(session_id)
+            if session is not served or session is None:
+                if session is None or not dispatch.serves_clear(connection, session):
+                    break
+                served = session
+            granted = window.exchange(message_id, charge if connection.supports_multi_credit else 1, requested)
+            joined.append(_ECHO_REPLY.pack(
+                _ECHO_LENGTH, SMB2_PROTOCOL_ID, HEADER_SIZE, charge, 0, ECHO, granted, flags | FLAGS_SERVER_TO_REDIR,
+                0, message_id, 0xFEFF, tree_id, session_id, _NO_SIGNATURE, _ECHO_BODY,
+            ))  # fmt: skip
+            position += LEAST
+            count += 1
+            continue
+        # Only what is quick to see: most of what is not for here ends here
+        if (
+            not CREATE <= command <= OPLOCK_BREAK or command == CANCEL
+            or view[position + _FLAGS] & ~FLAGS_PRIORITY_MASK or view[position]
+        ):  # fmt: skip
+            break
+        after = position + NBSS_HEADER_SIZE + int.from_bytes(view[position + 1 : position + NBSS_HEADER_SIZE], "big")
+        start = position + NBSS_HEADER_SIZE
+        if after > end or after - start < HEADER_SIZE or view[start] != SMB2_PROTOCOL_ID[0]:
+            break
+        header = Header(view, start)
+        if header.flags & ~FLAGS_PRIORITY_MASK or header.next_command or header.command != command:
+            break
+        session = sessions.get(header.session_id)
+        if session is None or not dispatch.serves_clear(connection, session):
+            break
+        charge = header.credit_charge if header.credit_charge > 1 and connection.supports_multi_credit else 1
+        window.consume(header.message_id, charge)
+        message = view[start:after]
+        if command != READ and command != WRITE:
+            message = memoryview(bytearray(message))  # these two keep nothing of it, others may
+        position = after
+        count += 1
+        request = Request(connection, header, message, Chain(1))
+        outcome = dispatch.execute(request, None, session)
+        if isinstance(outcome, Task):
+            if not outcome.done:
+                CompoundRun(connection, [(header, message)], None).park(request, outcome)
+                continue
+            outcome = dispatch.outcome(request, outcome)
+        if connection.closed:
+            break
+        served = None  # whatever the command did
+        body = outcome.body
+        if isinstance(body, Body) or outcome.span is not None:
+            finish_single(connection, request, outcome, None)
+            break
+        joined.append(REPLY_HEADER.pack(
+            (HEADER_SIZE + len(body)).to_bytes(NBSS_HEADER_SIZE, "big"), SMB2_PROTOCOL_ID, HEADER_SIZE,
+            header.credit_charge, outcome.status, command,
+            window.grant(command, outcome.status, header.credits, charge), header.flags | FLAGS_SERVER_TO_REDIR, 0,
+            header.message_id, 0xFEFF, header.tree_id, header.session_id, _NO_SIGNATURE,
+        ))  # fmt: skip
+        joined.append(body)
+        size += len(body)
+        if size > JOINED_MAX:
+            break
+    connection.send_joined()
+    return position, count

@@ -1,0 +1,436 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The short way answers as the long way does: the same frames to two equal servers, every byte sent compared."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from struct import pack
+from typing import Any
+
+import create_messages as m
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from script import ECHO_BODY, Client
+
+from ksmbd import debug
+from ksmbd.smb import constants as c
+from ksmbd.smb import short_way
+from ksmbd.smb import status as s
+from ksmbd.smb.header import HEADER_SIZE
+from ksmbd.smb.ports import Frame
+from ksmbd.smb.session_state import SessionState
+from ksmbd.smb.waiting import Future
+
+CONTENT = bytes(range(256)) * 512
+
+
+class Wire:
+    """A transport that keeps the stream."""
+
+    peer = "192.0.2.7"
+    local = "192.0.2.1"
+
+    def __init__(self) -> None:
+        self.stream = b""
+        self.sends = 0
+        self.closed = False
+
+    def send(self, frame: Frame) -> None:
+        self.sends += 1
+        self.stream += bytes(frame.data)
+        if frame.span is not None:
+            self.stream += frame.span.file.read(frame.span.offset, frame.span.length)
+
+    def close(self, reason: str) -> None:
+        self.closed = True
+
+
+class Pair:
+    """One client's frames, for a server that is asked the short way and one that is not."""
+
+    def __init__(self, dialect: int = c.DIALECT_311, change: Callable[[Client], None] = lambda client: None) -> None:
+        self.clients = [Client().ready(dialect), Client().ready(dialect)]
+        self.wires = [Wire(), Wire()]
+        self.first, self.second = self.clients
+        for client, wire in zip(self.clients, self.wires, strict=True):
+            change(client)
+            client.connection.transport = wire  # type: ignore[assignment]
+        self.frames: list[bytes] = []
+
+    def add(self, command: int, body: bytes, kind: int = 0, **fields: Any) -> None:
+        """A frame more."""
+        message = self.first.element(command, body, **fields)
+        self.frames.append(bytes([kind]) + len(message).to_bytes(3, "big") + message)
+
+    def exchange(self, limit: int = 128) -> int:
+        """Both servers get all frames; how many went the short way."""
+        short, long = self.first.connection, self.second.connection
+        buffer = bytearray(b"".join(self.frames))
+        with memoryview(buffer) as view:
+            position = taken = 0
+            while position < len(buffer) and not self.wires[0].closed:
+                at, count = short.receive_run(view, position, len(buffer), limit)
+                assert (count == 0) == (at == position)
+                taken += count
+                position = at
+                if not count:
+                    after = position + 4 + int.from_bytes(view[position + 1 : position + 4], "big")
+                    short.receive(bytearray(view[position + 4 : after]))
+                    position = after
+            view[:] = bytes(len(buffer))  # the memory is used again: nothing of it may be needed
+        for frame in self.frames:
+            if not self.wires[1].closed:
+                long.receive(bytearray(frame[4:]))
+        self.frames.clear()
+        self.check()
+        return taken
+
+    def check(self) -> None:
+        """The same was sent, and the connections are in the same state."""
+        short, long = self.first.connection, self.second.connection
+        assert self.wires[0].stream == self.wires[1].stream
+        assert self.wires[0].closed == self.wires[1].closed
+        assert not short.joined
+        assert short.state == long.state and short.pending.keys() == long.pending.keys()
+        windows = [(one.window.low, one.window.high, one.window.used) for one in (short, long)]
+        assert windows[0] == windows[1]
+
+
+def opened(
+    dialect: int = c.DIALECT_311, change: Callable[[Client], None] = lambda client: None
+) -> tuple[Pair, int, int]:
+    """A pair whose clients have opened a file; its FileId."""
+    found = []
+
+    def open_file(client: Client) -> None:
+        client.server.files.tree.add("file", CONTENT)  # type: ignore[attr-defined]
+        response = client.ask(c.CREATE, m.create("file"), credits=200)
+        assert response.status == 0
+        found.append(response.body[64:80])
+        change(client)
+
+    pair = Pair(dialect, open_file)
+    assert found[0] == found[1]
+    persistent, volatile = (int.from_bytes(found[0][at : at + 8], "little") for at in (0, 8))
+    return pair, persistent, volatile
+
+
+def session_of(client: Client) -> Any:
+    return client.connection.sessions[client.session_id]
+
+
+# -------------------------------------------------------------------------------------------------- header variants
+
+
+FLAGS = [
+    0, 0x10, 0x70, 0x80, c.FLAGS_SERVER_TO_REDIR, c.FLAGS_SIGNED, c.FLAGS_RELATED_OPERATIONS, c.FLAGS_DFS_OPERATIONS,
+    c.FLAGS_REPLAY_OPERATION, c.FLAGS_ASYNC_COMMAND, 0x100, 0x10 | c.FLAGS_REPLAY_OPERATION, 0x80000000,
+]  # fmt: skip
+COMMANDS = [*range(0x13), 0x13, 0xFF, c.ECHO | 0x100, c.READ | 0x100]
+
+
+def bodies(persistent: int, volatile: int) -> dict[int, bytes]:
+    """A valid body of each command that needs no more than an open file."""
+    ids = pack("<QQ", persistent, volatile)
+    return {
+        c.ECHO: ECHO_BODY,
+        c.READ: m.read(persistent, volatile, 5, 100),
+        c.WRITE: m.write(persistent, volatile, 7, b"written"),
+        c.FLUSH: pack("<HHI", 24, 0, 0) + ids,
+        c.CLOSE: pack("<HHI", 24, 0, 0) + ids,
+        c.CREATE: m.create("file"),
+        c.LOGOFF: ECHO_BODY,
+        c.TREE_DISCONNECT: ECHO_BODY,
+        c.QUERY_INFO: pack("<HBBIHHIIIQQ", 41, 1, 5, 4096, 0, 0, 0, 0, 0, persistent, volatile),
+    }
+
+
+@pytest.mark.parametrize("flags", FLAGS)
+@pytest.mark.parametrize("command", [c.ECHO, c.READ, c.WRITE, c.FLUSH, c.CLOSE, c.CREATE, c.QUERY_INFO, c.LOGOFF])
+def test_flags(command: int, flags: int) -> None:
+    pair, *ids = opened()
+    body = bodies(*ids)[command]
+    pair.add(command, body, flags=flags)
+    pair.add(c.ECHO, ECHO_BODY)
+    taken = pair.exchange()
+    if command != c.LOGOFF and not flags & ~c.FLAGS_PRIORITY_MASK:
+        assert taken == 2
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_with_a_body_that_is_not_theirs(command: int) -> None:
+    pair, *ids = opened()
+    for body in (b"", b"\x04", ECHO_BODY, b"\x05\0\0\0", bodies(*ids)[c.READ], bytes(200)):
+        pair.add(command, body)
+    pair.exchange()
+
+
+@pytest.mark.parametrize("command", [c.ECHO, c.READ, c.WRITE])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"charge": 0}, {"charge": 2}, {"charge": 100}, {"credits": 0}, {"credits": 1}, {"credits": 0xFFFF},
+        {"tree_id": 77}, {"session_id": 0}, {"session_id": 77}, {"message_id": 0}, {"message_id": 1 << 40},
+        {"message_id": 0xFFFFFFFFFFFFFFFF}, {"next_command": 8}, {"next_command": 72}, {"protocol": b"\xffSMB"},
+        {"protocol": b"\xfdSMB"}, {"protocol": b"\xfcSMB"}, {"protocol": b"\xfeSMC"}, {"status": 1}, {"status": 0xFFFF},
+        {"status": 0xC0000022}, {"kind": 0},
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("dialect", [c.DIALECT_202, c.DIALECT_210, c.DIALECT_311])
+def test_fields(command: int, fields: dict[str, Any], dialect: int) -> None:
+    pair, *ids = opened(dialect)
+    pair.add(command, bodies(*ids)[command], **fields)
+    pair.add(c.ECHO, ECHO_BODY)
+    pair.exchange()
+
+
+def test_message_ids_out_of_order_and_used_twice() -> None:
+    pair, _, _ = opened()
+    at = pair.first.message_id
+    for number in (2, 0, 1, 5, 4, 3):
+        pair.add(c.ECHO, ECHO_BODY, message_id=at + number)
+    assert pair.exchange() == 6
+    pair.add(c.ECHO, ECHO_BODY, message_id=at + 6)
+    pair.add(c.ECHO, ECHO_BODY, message_id=at + 6)
+    pair.exchange()
+    assert pair.wires[0].closed
+
+
+def test_a_header_that_is_none() -> None:
+    pair, _, _ = opened()
+    pair.add(c.ECHO, ECHO_BODY)
+    message = bytearray(pair.frames.pop())
+    message[8] = 63
+    pair.frames.append(bytes(message))
+    pair.exchange()
+    assert pair.wires[0].closed
+
+
+def test_other_packets_are_left_where_they_are() -> None:
+    """RFC 1002 4.3: only a SESSION MESSAGE is taken, and only a whole one."""
+    pair, _, _ = opened()
+    pair.add(c.ECHO, ECHO_BODY, kind=0x85)
+    pair.add(c.READ, m.read(1, 1, 0, 1), kind=0x85)
+    connection = pair.first.connection
+    for frame in pair.frames:
+        assert connection.receive_run(memoryview(frame), 0, len(frame), 128) == (0, 0)
+        whole = memoryview(b"\0" + frame[1:])
+        assert connection.receive_run(whole, 0, len(frame) - 1, 128) == (0, 0)
+    assert not pair.wires[0].sends
+
+
+# ------------------------------------------------------------------------------------------------ sessions and trees
+
+
+def signing_required(client: Client) -> None:
+    session_of(client).signing_required = True
+
+
+def encrypted(client: Client) -> None:
+    session_of(client).encrypt_data = True
+
+
+def expires(client: Client) -> None:
+    session_of(client).expires = 1e9
+
+
+def expired(client: Client) -> None:
+    session_of(client).expires = 1e-9
+
+
+def in_progress(client: Client) -> None:
+    session_of(client).state = SessionState.IN_PROGRESS
+
+
+def without_channel(client: Client) -> None:
+    session_of(client).channels.clear()
+
+
+def encrypted_tree(client: Client) -> None:
+    session_of(client).tree_connects[client.tree_id].encrypt_data = True
+
+
+def no_tree(client: Client) -> None:
+    session_of(client).tree_connects.clear()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [signing_required, encrypted, expires, expired, in_progress, without_channel, encrypted_tree, no_tree],
+)
+def test_sessions_and_trees(change: Callable[[Client], None]) -> None:
+    pair, *ids = opened(change=change)
+    for command, body in bodies(*ids).items():
+        if command not in (c.LOGOFF, c.TREE_DISCONNECT):
+            pair.add(command, body)
+    taken = pair.exchange()
+    assert (taken != 0) == (change in (encrypted_tree, no_tree))
+
+
+def test_a_session_that_ends_in_between() -> None:
+    pair, *ids = opened()
+    pair.add(c.ECHO, ECHO_BODY)
+    pair.add(c.LOGOFF, ECHO_BODY)
+    pair.add(c.ECHO, ECHO_BODY)
+    pair.add(c.READ, bodies(*ids)[c.READ])
+    assert pair.exchange() == 1
+
+
+# ---------------------------------------------------------------------------------------------------------- commands
+
+
+def test_reads_and_writes() -> None:
+    pair, *ids = opened()
+    offsets = (0, 1, len(CONTENT) - 1, len(CONTENT), 1 << 63)
+    for offset in offsets:
+        for length in (0, 1, 4096, 16384, 16385, 65536):
+            pair.add(c.READ, m.read(*ids, offset, length), credits=2)
+    pair.add(c.READ, m.read(*ids, 0, 65537), credits=2)
+    pair.add(c.READ, m.read(*ids, 0, len(CONTENT)), charge=2, credits=4)
+    pair.add(c.READ, m.read(*ids, 0, 10, minimum=11))
+    for offset in offsets:
+        pair.add(c.WRITE, m.write(*ids, offset, b"x" * 1000), credits=2)
+    pair.add(c.WRITE, m.write(*ids, 0, b"", length=5))
+    pair.add(c.WRITE, m.write(ids[0], 5, 0, b"no such open"))
+    count = len(pair.frames)
+    assert pair.exchange() == count
+    assert pair.wires[0].sends < pair.wires[1].sends
+
+
+def test_the_limit() -> None:
+    pair, _, _ = opened()
+    for _ in range(10):
+        pair.add(c.ECHO, ECHO_BODY)
+    buffer = memoryview(b"".join(pair.frames))
+    assert pair.first.connection.receive_run(buffer, 0, len(buffer), 3) == (3 * short_way.LEAST, 3)
+    assert pair.wires[0].sends == 1 and len(pair.wires[0].stream) == 3 * short_way.LEAST
+
+
+def test_much_data_ends_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(short_way, "JOINED_MAX", 5000)
+    pair, *ids = opened()
+    for number in range(6):
+        pair.add(c.READ, m.read(*ids, number, 4096), credits=2)
+    buffer = memoryview(b"".join(pair.frames))
+    _, count = pair.first.connection.receive_run(buffer, 0, len(buffer), 128)
+    assert count == 2
+
+
+def test_a_write_that_waits() -> None:
+    """Its data, which was in the receive buffer, is written when the break is acknowledged."""
+    pair, *ids = opened()
+    waits: list[Future[None]] = []
+    for client in pair.clients:
+        table: Any = client.server.table
+        future: Future[None] = Future()
+        waits.append(future)
+        table.break_caching = lambda ref, kind, future=future: future
+    pair.add(c.ECHO, ECHO_BODY)
+    pair.add(c.WRITE, m.write(*ids, 0, b"late"))
+    pair.add(c.ECHO, ECHO_BODY)
+    assert pair.exchange() == 3
+    assert len(pair.first.connection.pending) == 1
+    for future in waits:
+        future.set_result(None)
+    pair.check()
+    assert not pair.first.connection.pending
+    file: Any = next(iter(session_of(pair.first).opens.values())).file
+    assert file.read(0, 4) == b"late"
+
+
+def test_a_read_from_the_disk_comes_later() -> None:
+    pair, *ids = opened()
+    waits: list[Future[None]] = []
+    for client in pair.clients:
+        file: Any = next(iter(session_of(client).opens.values())).file
+        waits.append(Future())
+        file.prefetch = lambda offset, length, future=waits[-1]: future
+    pair.add(c.READ, m.read(*ids, 3, 10))
+    pair.add(c.ECHO, ECHO_BODY)
+    assert pair.exchange() == 2
+    for future in waits:
+        future.set_result(None)
+    pair.check()
+    assert CONTENT[3:13] in pair.wires[0].stream
+
+
+def test_what_is_sent_meanwhile_keeps_its_place() -> None:
+    """A notification that a command of the run sends comes behind the replies before it."""
+    pair, *ids = opened()
+    for client in pair.clients:
+        table: Any = client.server.table
+        connection = client.connection
+
+        def break_caching(ref: Any, kind: Any, connection: Any = connection) -> Future[None]:
+            connection.send_unsolicited(None, c.OPLOCK_BREAK, bytes(24))
+            return Future.of(None)
+
+        table.break_caching = break_caching
+    pair.add(c.ECHO, ECHO_BODY)
+    pair.add(c.WRITE, m.write(*ids, 0, b"data"))
+    pair.add(c.ECHO, ECHO_BODY)
+    assert pair.exchange() == 3
+
+
+def test_a_defect_is_answered_as_everywhere(caplog: pytest.LogCaptureFixture) -> None:
+    pair, *ids = opened()
+    for client in pair.clients:
+        file: Any = next(iter(session_of(client).opens.values())).file
+
+        def read(offset: int, length: int) -> bytes:
+            raise ZeroDivisionError
+
+        file.read = read
+    pair.add(c.READ, m.read(*ids, 0, 10))
+    pair.add(c.ECHO, ECHO_BODY)
+    assert pair.exchange() == 2
+    assert "READ: unexpected failure" in caplog.text
+    assert s.STATUS_INVALID_PARAMETER.to_bytes(4, "little") == pair.wires[0].stream[12:16]
+
+
+def test_requests_are_told_of_one_by_one() -> None:
+    """The `smb` debug component speaks in one place, so nothing goes past it."""
+    pair, _, _ = opened()
+    pair.add(c.ECHO, ECHO_BODY)
+    debug.toggle("smb")
+    try:
+        assert pair.exchange() == 0
+    finally:
+        debug.toggle("smb")
+
+
+def test_a_connection_that_has_ended_takes_nothing() -> None:
+    pair, _, _ = opened()
+    pair.add(c.ECHO, ECHO_BODY)
+    pair.first.connection.disconnected("test")
+    frame = memoryview(pair.frames[0])
+    assert pair.first.connection.receive_run(frame, 0, len(frame), 1) == (0, 0)
+    assert not pair.wires[0].stream
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([c.ECHO, c.READ, c.WRITE, c.FLUSH, c.QUERY_INFO, c.CLOSE]),
+            st.sampled_from([0, 0, 0, 0x20, c.FLAGS_SIGNED, c.FLAGS_REPLAY_OPERATION]),
+            st.integers(0, 3),
+            st.sampled_from([0, 1, 1, 5, 600]),
+            st.binary(max_size=3) | st.none(),
+            st.integers(0, 150),
+        ),
+        max_size=12,
+    )
+)
+def test_any_mixture(requests: list[tuple[int, int, int, int, bytes | None, int]]) -> None:
+    pair, *ids = opened()
+    for command, flags, charge, credits_, noise, at in requests:
+        body = bytearray(bodies(*ids)[command])
+        if noise is not None and at < len(body):
+            body[at : at + len(noise)] = noise
+        pair.add(command, bytes(body), flags=flags, charge=charge, credits=credits_)
+    pair.exchange()
+
+
+def test_the_shortest_request_is_an_echo() -> None:
+    assert short_way.LEAST == 4 + HEADER_SIZE + len(ECHO_BODY)
