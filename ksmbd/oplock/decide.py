@@ -42,6 +42,7 @@ from ksmbd.oplock.requests import (
     DirectoryChanged,
     Disconnect,
     Done,
+    Doomed,
     DropLocks,
     Expire,
     Failed,
@@ -232,6 +233,9 @@ def remove_open(context: Context, entry: OpenEntry) -> CloseResult:
         record.delete_pending |= {entry.stream}
         if record.opens:
             break_others(context, entry.stream, entry, H)
+    if record.delete_pending and entry.is_directory:
+        for worker in {(other.worker, other.epoch) for other in record.opens.values()} - {context.me}:
+            context.emit(worker, Doomed())
     delete = whole = False
     if not record.opens:
         whole = "" in record.delete_pending

@@ -257,7 +257,11 @@ class Taken(NamedTuple):
     path: str
 
 
-ACTIONS = (Notify, Done, Failed, Purged, Taken)
+class Doomed(NamedTuple):
+    """Action: the directory goes with its last open, and this worker has one: nobody waits for changes in it longer."""
+
+
+ACTIONS = (Notify, Done, Failed, Purged, Taken, Doomed)
 
 
 class OpenResult(NamedTuple):

@@ -110,6 +110,8 @@ class LocalOpenTable:
         """Set by the protocol; see OpenTable."""
         self.on_purge: Callable[[PurgedOpen], None] = lambda purged: None
         """Set by the protocol; see OpenTable."""
+        self.on_doomed: Callable[[FileKey], None] = lambda directory: None
+        """Set by the protocol; see OpenTable."""
         self.deliver: Callable[[int, bytes], None] = lambda worker, message: None
         """Set by the process room: pass a message to another worker's on_message."""
         self.on_keep: Callable[[bytes], bool] = lambda client_guid: False
@@ -189,6 +191,8 @@ class LocalOpenTable:
             self._notify(file, action)
         elif isinstance(action, requests.Purged):
             self._purged(file, action)
+        elif isinstance(action, requests.Doomed):
+            self.on_doomed(file)
         elif isinstance(action, requests.Taken):
             self.local.closed(action.open_id)
             handle = self._take_handle(action.open_id)

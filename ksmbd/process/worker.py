@@ -36,7 +36,7 @@ from ksmbd.process.peers import Kind
 from ksmbd.process.previous_sessions import PreviousSessions
 from ksmbd.smb.constants import DIALECT_202, DIALECT_210, DIALECT_300, DIALECT_302, DIALECT_311
 from ksmbd.smb.model import Server, ServerSettings
-from ksmbd.smb.open_life import purge_open
+from ksmbd.smb.open_life import end_notify, purge_open
 from ksmbd.smb.oplock_break import send_break
 from ksmbd.vfs.files import LocalFiles
 from ksmbd.vfs.options import VfsSettings
@@ -155,6 +155,7 @@ class Worker:
         self.server.end_elsewhere = PreviousSessions(self.server, life.peers).end
         table.on_break = partial(send_break, self.server)
         table.on_purge = partial(purge_open, self.server)
+        table.on_doomed = partial(end_notify, self.server)
         self.helpers = Helpers(loop)
         self.server.offload = files.offload = self.helpers.submit
         if settings.workers < 2:

@@ -691,6 +691,10 @@ class OpenTable(Protocol):
     on_purge: Callable[[PurgedOpen], None]
     """Set by the protocol: the open is gone from the table; close its file, and unlink it where the outcome says so."""
 
+    on_doomed: Callable[[FileKey], None]
+    """Set by the protocol: another worker's open left this directory to be deleted; who waits for changes in it is to
+    hear of that."""
+
     def open(self, request: OpenRequest) -> Future[OpenGrant]:
         """Breaks what must break, waits for it, then checks sharing. SHARING_VIOLATION, DELETE_PENDING, ..."""
         ...

@@ -45,6 +45,8 @@ ACTION_RENAMED_NEW_NAME: Final = 5
 _NAMES: Final = inotify.IN_CREATE | inotify.IN_DELETE | inotify.IN_MOVED_FROM | inotify.IN_MOVED_TO
 _QUEUE: Final = 4096
 """Changes kept between two requests."""
+_MAKING: Final = 0.02
+"""Seconds in which a worker that made a file writes what belongs to it (attributes, owner)."""
 _DIRECTORIES: Final = 16384
 """Kernel watches of one tree watch."""
 _DEPTH: Final = 128
@@ -131,7 +133,7 @@ class Watches:
                     watch.deliver()
         for watch in touched.values():
             watch.deliver()
-            watch.created.clear()
+            watch.batch_ends()
 
     def close(self) -> None:
         """End everything."""
@@ -142,8 +144,8 @@ class Watches:
 class LocalWatch:
     """Implements the port Watch."""
 
-    __slots__ = ("_buffer", "_file", "_filter", "_mask", "_moved", "_overflow", "_queue", "_tree", "_veto", "_waiters",
-                 "_watches", "created", "numbers")  # fmt: skip
+    __slots__ = ("_buffer", "_file", "_created", "_described", "_filter", "_mask", "_moved", "_overflow", "_queue",
+                 "_tree", "_veto", "_waiters", "_watches", "numbers")  # fmt: skip
 
     def __init__(self, watches: Watches, file: LocalFile, completion_filter: int, tree: bool) -> None:
         self._watches = watches
@@ -159,8 +161,11 @@ class LocalWatch:
         """Requests that wait, in their order; a change answers the first."""
         self._veto: Patterns = file.local_volume.options.veto
         self._buffer: int | None = None
-        self.created: set[str] = set()
-        """Names made in this batch of events: what is written about a new file is part of making it."""
+        self._created: dict[str, float] = {}
+        """Names just made, with the time from which their attributes are news: what is written about a new file is part
+        of making it. Another worker may write it a moment later, so that it comes in another batch of events."""
+        self._described: set[str] = set()
+        """Those of them whose attributes came in this batch."""
         self.numbers: set[int] = set()
 
     def begin(self) -> None:
@@ -215,7 +220,7 @@ class LocalWatch:
         is_directory = bool(mask & inotify.IN_ISDIR)
         wanted = self._filter & (CHANGE_DIR_NAME if is_directory else CHANGE_FILE_NAME)
         if mask & inotify.IN_CREATE:
-            self.created.add(name)
+            self._created[name] = self._now() + _MAKING
             if wanted or self._filter & CHANGE_CREATION:
                 self._put(ACTION_ADDED, name)
         elif mask & inotify.IN_DELETE:
@@ -234,10 +239,26 @@ class LocalWatch:
         elif mask & inotify.IN_MODIFY:
             if self._filter & _ON_MODIFY:
                 self._put(ACTION_MODIFIED, name)
-        elif mask & inotify.IN_ATTRIB and self._filter & _ON_ATTRIB and name not in self.created:
-            self._put(ACTION_MODIFIED, name)
+        elif mask & inotify.IN_ATTRIB and self._filter & _ON_ATTRIB:
+            if self._now() < self._created.get(name, 0.0):
+                self._described.add(name)
+            else:
+                self._put(ACTION_MODIFIED, name)
         if self._tree and is_directory and mask & (inotify.IN_CREATE | inotify.IN_MOVED_TO):
             self._descend(below, event.name)
+
+    def _now(self) -> float:
+        return self._file.local_volume.files.clock.monotonic()
+
+    def batch_ends(self) -> None:
+        """All events that were there have been seen."""
+        if not self._created:
+            return
+        now = self._now()
+        self._created = {
+            name: until for name, until in self._created.items() if until > now and name not in self._described
+        }
+        self._described.clear()
 
     def _moved_to(self, cookie: int, name: str, below: str) -> None:
         old = self._moved.pop(cookie, None)

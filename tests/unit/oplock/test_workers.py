@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from ksmbd.oplock.state import StateDirectory
 from ksmbd.oplock.store import Store
 from ksmbd.oplock.store_lmdb import LmdbStore
@@ -91,6 +93,27 @@ def test_a_dead_workers_deletions_are_carried_out(store: Store) -> None:
     world.client("a", 0).open(options=constants.FILE_DELETE_ON_CLOSE, access=constants.FILE_ALL_ACCESS, path="x\\y")
     world.tables[1].worker_died(0, 0)
     assert [(purged.path, purged.outcome.delete) for purged in world.purged] == [("x\\y", True)]
+
+
+@pytest.mark.parametrize("how", ["disposition", "option"])
+def test_other_workers_hear_that_a_directory_is_to_go(store: Store, how: str) -> None:
+    """MS-FSA 2.1.5.5: once the open that deletes it is closed, notifications pending on others end."""
+    world = World(store, workers=3)
+    a, b, c = (world.client(name, worker) for worker, name in enumerate("abc"))
+    watching, _ = a.open(directory=True)
+    options = constants.FILE_DELETE_ON_CLOSE if how == "option" else 0
+    deleting, _ = b.open(directory=True, access=constants.FILE_ALL_ACCESS, options=options)
+    elsewhere, _ = c.open(2, directory=True)
+    if how == "disposition":
+        assert answer(b.table.set_delete_on_close(deleting, True)) == "ok"
+        world.settle()
+    assert world.doomed == []
+    b.table.close(deleting)
+    world.settle()
+    assert world.doomed == [(0, watching.file)]
+    assert a.table.close(watching).delete
+    c.table.close(elsewhere)
+    assert store.empty
 
 
 def test_an_open_ended_while_its_worker_died_leaves_the_indexes(store: Store) -> None:

@@ -113,6 +113,7 @@ class World:
         self.mail: list[tuple[int, bytes]] = []
         self.notices: list[BreakNotice] = []
         self.purged: list[PurgedOpen] = []
+        self.doomed: list[tuple[int, FileKey]] = []
         self.unreachable: set[bytes] = set()
         self.next_open = 0
         self.settings = settings or OplockSettings()
@@ -124,6 +125,7 @@ class World:
         table = LocalOpenTable(self.store, self.clock, self.settings, worker, epoch, self.state)
         table.on_break = self._on_break
         table.on_purge = self.purged.append
+        table.on_doomed = lambda directory: self.doomed.append((worker, directory))
         table.deliver = lambda to, message: self.mail.append((to, message))
         if worker == len(self.tables):
             self.tables.append(table)

@@ -509,6 +509,7 @@ class FakeTable:
         self.replays: dict[tuple[bytes, bytes], OpenRef] = {}
         self.on_break: Callable[[BreakNotice], bool] = lambda notice: False
         self.on_purge: Callable[[PurgedOpen], None] = lambda purged: None
+        self.on_doomed: Callable[[FileKey], None] = lambda directory: None
 
     def _do(self, name: str, result: Any, *arguments: Any) -> Future[Any]:
         self.calls.append((name, *arguments))

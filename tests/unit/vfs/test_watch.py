@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 from vfs_share import Share
@@ -157,6 +158,23 @@ def test_attributes_that_come_with_a_new_file_are_no_change(share: Share) -> Non
     assert watching.changes() == []
     os.chmod(share.path / "f", 0o600)
     assert watching.changes() == [(w.ACTION_MODIFIED, "f")]
+
+
+def test_attributes_that_another_worker_writes_a_moment_later_are_no_change(share: Share) -> None:
+    """Its events may come in two batches; what comes after them is news again, at once or after a while."""
+    seconds = 1000.0
+    clock: Any = SimpleNamespace(monotonic=lambda: seconds)
+    share.files.clock = clock
+    watching = Watching(share, w.CHANGE_ATTRIBUTES | w.CHANGE_FILE_NAME)
+    for name in ("f", "g", "h"):
+        (share.path / name).write_bytes(b"")
+        assert watching.changes() == [(w.ACTION_ADDED, name)]
+        if name == "g":
+            seconds += 0.1
+        os.chmod(share.path / name, 0o644)
+        assert watching.changes() == ([(w.ACTION_MODIFIED, "g")] if name == "g" else [])
+        os.chmod(share.path / name, 0o600)
+        assert watching.changes() == [(w.ACTION_MODIFIED, name)]
 
 
 def test_a_renamed_file_counts_as_changed(share: Share) -> None:
