@@ -145,12 +145,15 @@ class Server:
                 return session_id
 
 
-@dataclass(slots=True, eq=False)
 class Channel:
     """MS-SMB2 3.3.1.14: a session on one connection, with the channel's signing key."""
 
-    connection: Connection
-    signer: Signer | None = None
+    __slots__ = ("connection", "signer")
+
+    # No dataclass: compiled, its annotation would be looked up in a module that imports this one.
+    def __init__(self, connection: Connection, signer: Signer | None = None) -> None:
+        self.connection = connection
+        self.signer = signer
 
 
 @dataclass(slots=True, eq=False)
@@ -210,7 +213,7 @@ class TreeConnect:
     @property
     def opens(self) -> Iterator[Open]:
         """The opens made through this tree connect."""
-        return (open_ for open_ in list(self.session.opens.values()) if open_.tree is self)
+        return iter([open_ for open_ in self.session.opens.values() if open_.tree is self])
 
 
 @dataclass(slots=True)

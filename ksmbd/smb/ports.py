@@ -327,20 +327,6 @@ class CreateIntent:
     """FILETIME of a previous version (timewarp), 0 = live."""
 
 
-class CreateResult(NamedTuple):
-    """A file opened, not truncated yet."""
-
-    file: File
-    action: int
-    """FILE_OPENED or FILE_CREATED. For an existing file under OVERWRITE*/SUPERSEDE the protocol calls
-    `file.overwrite` once the open table has agreed."""
-    granted_access: int
-    info: FileInfo | None = None
-    """What `file.info()` says now, but for the size of its EAs; None where it has to be asked."""
-    local: LocalOpen | None = None
-    """Where local processes count for this open: it goes with OpenRequest.local and then through OpenTable.admit."""
-
-
 NO_LEASE, READ_LEASE, WRITE_LEASE = 0, 1, 2
 """Leases of the kernel, the stronger the higher (LocalOpen.lease)."""
 
@@ -500,6 +486,20 @@ class File(Protocol):
     def watch(self, completion_filter: int, tree: bool) -> Watch:
         """Follow the changes below this directory (MS-FSA 2.1.5.11)."""
         ...
+
+
+class CreateResult(NamedTuple):
+    """A file opened, not truncated yet."""
+
+    file: File
+    action: int
+    """FILE_OPENED or FILE_CREATED. For an existing file under OVERWRITE*/SUPERSEDE the protocol calls
+    `file.overwrite` once the open table has agreed."""
+    granted_access: int
+    info: FileInfo | None = None
+    """What `file.info()` says now, but for the size of its EAs; None where it has to be asked."""
+    local: LocalOpen | None = None
+    """Where local processes count for this open: it goes with OpenRequest.local and then through OpenTable.admit."""
 
 
 class Watch(Protocol):

@@ -6,7 +6,7 @@ directory is read once from end to end, however many requests that takes.
 """
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from struct import Struct
 from typing import Final
 
@@ -91,9 +91,16 @@ def start(open_: Open, file: File, pattern: str) -> Enumeration:
         entries = file.list_directory()
         matches = compile_pattern(pattern, open_.is_posix)
         if matches is not everything:
-            entries = (entry for entry in entries if matches(entry.name))
+            entries = _matching(entries, matches)
         return Enumeration(pattern, entries)
     return Enumeration(pattern, _one(file, pattern))
+
+
+def _matching(entries: Iterator[DirectoryEntry], matches: Callable[[str], bool]) -> Iterator[DirectoryEntry]:
+    # A function and no generator expression: compiled, the expression would read the whole directory first.
+    for entry in entries:
+        if matches(entry.name):
+            yield entry
 
 
 def _one(file: File, name: str) -> Iterator[DirectoryEntry]:

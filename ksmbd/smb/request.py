@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ksmbd.smb import channel_sequence
 from ksmbd.smb.constants import FLAGS_REPLAY_OPERATION, NO_FILE_ID
@@ -44,7 +44,7 @@ class Body:
 
     __slots__ = ("frame", "data", "size")
 
-    START = HEADROOM + HEADER_SIZE
+    START: ClassVar[int] = HEADROOM + HEADER_SIZE
 
     def __init__(self, size: int) -> None:
         self.frame = bytearray(self.START + size)

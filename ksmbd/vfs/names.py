@@ -34,7 +34,7 @@ _PLAIN_COMPONENT: Final = r"[A-Za-z0-9_][A-Za-z0-9_ .-]{0,62}"
 _PLAIN: Final = re.compile(rf"{_PLAIN_COMPONENT}(?:\\{_PLAIN_COMPONENT})*")
 """Paths of components that none of the rules below forbids."""
 _PLAIN_ONE: Final = re.compile(_PLAIN_COMPONENT)
-_PAIRS: Final = re.compile("[\ud800-\udbff][\udc00-\udfff]|[\uf080-\uf0ff]")
+_PAIRS: Final = re.compile(r"[\ud800-\udbff][\udc00-\udfff]|[\uf080-\uf0ff]")
 
 _TO_CLIENT: Final = {code: 0xF000 + code for code in range(1, 0x20)} | {
     ord(character): 0xF020 + index for index, character in enumerate('"*:<>?\\|')

@@ -35,11 +35,9 @@ _LINKS: Final = 40
 """Links followed in one path, as in the kernel."""
 
 
-class _Escape(OSError):
+def _escape() -> OSError:
     """A link leads out of the share."""
-
-    def __init__(self) -> None:
-        super().__init__(errno.EXDEV, "link out of the share")
+    return OSError(errno.EXDEV, "link out of the share")
 
 
 class Resolver:
@@ -270,7 +268,7 @@ class Resolver:
                 continue
             if name == b"..":
                 if not stack:
-                    raise _Escape
+                    raise _escape()
                 os.close(stack.pop())
                 continue
             top = stack[-1] if stack else self.root
@@ -285,7 +283,7 @@ class Resolver:
         if target.startswith(b"/"):
             target = os.path.normpath(target) if b"//" in target or b"/./" in target else target
             if target != self._root_path and not target.startswith(self._root_path + b"/"):
-                raise _Escape
+                raise _escape()
             target = target[len(self._root_path) + 1 :]
             while stack:
                 os.close(stack.pop())
@@ -304,7 +302,7 @@ class Resolver:
             return []
         names = self.path_of(directory)
         if names is None:
-            raise _Escape
+            raise _escape()
         stack: list[int] = []
         try:
             self._descend(stack, names, [0])

@@ -136,7 +136,7 @@ def test_ending_it_leaves_nothing_behind(serving: Serving, tmp_path: Path, numbe
 
 
 def test_the_command_itself_ends_with_0(folder: Path) -> None:
-    serving = Serving(folder, (sys.executable, "-m", "ksmbd.tools.serve"))
+    serving = Serving(folder, (sys.executable, "-Pm", "ksmbd.tools.serve"))
     serving.wait_until("Ctrl-C ends it")
     assert serving.end(signal.SIGTERM) == 0
 

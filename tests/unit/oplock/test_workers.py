@@ -201,7 +201,7 @@ sys.stdin.read()
 def test_processes_share_the_lmdb_store(tmp_path: Path) -> None:
     store = LmdbStore(tmp_path / "table", fresh=True)
     process = subprocess.Popen(
-        [sys.executable, "-c", OTHER_PROCESS, str(tmp_path / "table")],
+        [sys.executable, "-Pc", OTHER_PROCESS, str(tmp_path / "table")],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:

@@ -13,6 +13,8 @@ from typing import Any
 
 from ksmbd.smb import constants as c
 from ksmbd.smb import status as s
+from ksmbd.smb.connection import Connection
+from ksmbd.smb.connection_state import ConnectionState
 from ksmbd.smb.header import HEADER_SIZE, SYNC_HEADER, Header
 from ksmbd.smb.model import Open, Server, ServerSettings, Session, TreeConnect
 from ksmbd.smb.ports import (
@@ -26,6 +28,7 @@ from ksmbd.smb.ports import (
     DurableReconnect,
     FileInfo,
     FileKey,
+    Frame,
     Identity,
     LockElement,
     LoginResponse,
@@ -754,7 +757,7 @@ class FakeSecurity:
 class Bench:
     """A server with one session, a disk share and IPC$, to call a command module's `handle` on.
 
-    `connection` is a plain record with the attributes of ksmbd.smb.connection.Connection that command modules read."""
+    `connection` has negotiated, and nothing has come on it."""
 
     def __init__(self, dialect: int = c.DIALECT_311, settings: ServerSettings | None = None) -> None:
         self.clock, self.volume, self.table, self.daemon = FakeClock(), FakeVolume(), FakeTable(), FakeDaemon()
@@ -762,17 +765,28 @@ class Bench:
         self.server = Server(
             settings or ServerSettings(), self.security, FakeFiles(self.volume), self.table, self.daemon, self.clock
         )
-        self.connection: Any = SimpleNamespace(
-            server=self.server, closed=False, dialect=dialect, client_guid=b"G" * 16, client_capabilities=0x7F,
-            client_security_mode=1, client_dialects=(0x0202, 0x0210, 0x0300, 0x0302, 0x0311),
-            server_capabilities=0x44, server_security_mode=1, supports_multi_credit=dialect != c.DIALECT_202,
-            posix=dialect == c.DIALECT_311, transport=SimpleNamespace(local="192.0.2.7", peer="192.0.2.9"),
-        )  # fmt: skip
+        transport: Any = SimpleNamespace(local="192.0.2.7", peer="192.0.2.9", send=self._sent)
+        self.frames: list[bytes] = []
+        """What was sent outside of replies."""
+        self.connection = connection = Connection(self.server, transport)
+        connection.state = ConnectionState.NEGOTIATED
+        connection.client_guid = b"G" * 16
+        connection.client_capabilities = 0x7F
+        connection.client_security_mode = 1
+        connection.client_dialects = (0x0202, 0x0210, 0x0300, 0x0302, 0x0311)
+        connection.dialect = dialect
+        connection.server_capabilities = 0x44
+        connection.server_security_mode = 1
+        connection.supports_multi_credit = dialect != c.DIALECT_202
+        connection.posix = dialect == c.DIALECT_311
         self.session = Session(1, self.server, dialect, b"G" * 16, SessionState.VALID, self.security.identity)
         self.tree = TreeConnect(1, self.session, ShareConfig("share", "/srv", 0), self.volume, c.FILE_ALL_ACCESS)
         self.ipc = TreeConnect(2, self.session, ShareConfig("IPC$", "", 0, is_pipe=True), None, c.FILE_ALL_ACCESS)
         self.session.tree_connects = {1: self.tree, 2: self.ipc}
         self._message_id = 0
+
+    def _sent(self, frame: Frame) -> None:
+        self.frames.append(bytes(frame.data))
 
     def open(self, path: str = "", access: int = c.FILE_ALL_ACCESS, stream: str = "", options: int = 0) -> Open:
         """An Open of what is at `path`, in all tables."""

@@ -2,15 +2,13 @@
 """Which requests come too late after a channel was lost (MS-SMB2 3.3.5.2.10)."""
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
-
 import pytest
 from fakes import Bench
 
 from ksmbd.smb import constants as c
 from ksmbd.smb import status as s
 from ksmbd.smb.model import Channel, Open
+from ksmbd.smb.request import Request
 from ksmbd.smb.status import NtStatusError
 
 CHANGING = (c.WRITE, c.SET_INFO, c.IOCTL)
@@ -18,14 +16,7 @@ OTHERS = (c.READ, c.QUERY_INFO, c.QUERY_DIRECTORY, c.FLUSH, c.LOCK, c.CLOSE)
 REPLAY = c.FLAGS_REPLAY_OPERATION
 
 
-class Line:
-    """A connection with requests that are outstanding."""
-
-    def __init__(self) -> None:
-        self.pending: dict[int, Any] = {}
-
-
-def pending(made: Bench) -> dict[int, Any]:
+def pending(made: Bench) -> dict[int, Request]:
     (line,) = made.session.channels
     return line.pending
 
@@ -35,8 +26,7 @@ def bench(dialect: int = c.DIALECT_311, number: int = 5) -> tuple[Bench, Open]:
     made.volume.add("file")
     open_ = made.open("file")
     open_.channel_sequence = number
-    line: Any = Line()
-    made.session.channels = {line: Channel(line)}
+    made.session.channels = {made.connection: Channel(made.connection)}
     return made, open_
 
 
@@ -55,8 +45,8 @@ def send(made: Bench, open_: Open, number: int, command: int = c.WRITE, flags: i
 
 def wait(made: Bench, open_: Open, number: int) -> None:
     """A request with this number is outstanding."""
-    header: Any = SimpleNamespace(channel_sequence=number)
-    request: Any = SimpleNamespace(open=open_, header=header)
+    request = made.request(c.WRITE, b"")
+    request.header.status, request.open = number, open_
     pending(made)[len(pending(made))] = request
 
 

@@ -72,9 +72,9 @@ def test_small_plain_and_quick_replies_are_sent_at_once(slow: Any, monkeypatch: 
     assert not helpers.calls
 
 
-def test_no_more_than_a_bound_is_handed_over(slow: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_than_a_bound_is_handed_over(slow: Any) -> None:
     client, helpers, read = slow
-    monkeypatch.setattr(connection, "ELSEWHERE_MAX", SIZE + 1000)
+    client.connection._elsewhere = connection.ELSEWHERE_MAX - SIZE - 1000  # as if that much were under way
     assert client.feed(read(sign=True)) == []
     assert len(client.feed(read(sign=True))) == 1
     helpers.work()

@@ -6,17 +6,19 @@ from struct import pack
 from typing import Any
 
 import pytest
-from fakes import Bench, body_of
+from fakes import Bench, FakeSealer, body_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ksmbd.smb import constants as c
 from ksmbd.smb import oplock_break
 from ksmbd.smb import status as s
+from ksmbd.smb.connection import Connection
+from ksmbd.smb.connection_state import ConnectionState
 from ksmbd.smb.model import Channel, Open
 from ksmbd.smb.open_life import disconnect_open
 from ksmbd.smb.oplock_break import SILENCE_SECONDS, send_break
-from ksmbd.smb.ports import BreakNotice, LeaseGrant
+from ksmbd.smb.ports import BreakNotice, Frame, LeaseGrant
 from ksmbd.smb.status import NtStatusError
 
 RETRY_SECONDS = 0.5
@@ -25,18 +27,24 @@ GUID = b"G" * 16
 
 
 class Line:
-    """A connection that records what is sent on it, and its own transport."""
+    """A connection's transport, which records what is sent on it: command, body, and whether it was encrypted."""
 
-    def __init__(self) -> None:
-        self.sent: list[tuple[Any, ...]] = []
-        self.transport = self
+    peer = local = "192.0.2.7"
+
+    def __init__(self, made: Bench) -> None:
+        self.sent: list[tuple[int, bytes, bool]] = []
         self.confirms = True
         self.progress = 1000
-        self.closed = False
         self.reason = ""
+        self.connection = Connection(made.server, self)  # type: ignore[arg-type]
+        self.connection.state = ConnectionState.NEGOTIATED
+        made.session.channels[self.connection] = Channel(self.connection)
 
-    def fail(self, reason: str) -> None:
-        self.closed = True
+    @property
+    def closed(self) -> bool:
+        return self.connection.closed
+
+    def close(self, reason: str) -> None:
         self.reason = reason
 
     def delivery_seconds(self) -> float:
@@ -52,17 +60,19 @@ class Line:
         assert mark == len(self.sent)
         return self.confirms
 
-    def send_unsolicited(self, session: Any, command: int, body: bytes, encrypt: bool = False) -> None:
-        self.sent.append((session, command, body, encrypt))
+    def send(self, frame: Frame) -> None:
+        message = bytes(frame.data)[4:]
+        sealed = message[:4] == b"\xfdSMB"
+        message = message[52:] if sealed else message
+        self.sent.append((int.from_bytes(message[12:14], "little"), message[64:], sealed))
 
 
-def bench() -> tuple[Bench, Open, Any]:
+def bench() -> tuple[Bench, Open, Line]:
     made = Bench()
     made.volume.add("file")
     open_ = made.open("file")
-    line: Any = Line()
-    made.session.channels[line] = Channel(line)
-    open_.connection = line
+    line = Line(made)
+    open_.connection = line.connection
     return made, open_, line
 
 
@@ -79,7 +89,7 @@ def test_an_oplock_notice() -> None:
     open_.oplock_level = c.OPLOCK_LEVEL_BATCH
     assert send_break(made.server, oplock(open_))
     body = pack("<HBBIQQ", 24, 1, 0, 0, open_.persistent_id, open_.volatile_id)
-    assert line.sent == [(made.session, c.OPLOCK_BREAK, body, False)]
+    assert line.sent == [(c.OPLOCK_BREAK, body, False)]
     assert open_.oplock_level == c.OPLOCK_LEVEL_II
 
 
@@ -89,23 +99,23 @@ def test_a_lease_notice(ack: bool) -> None:
     open_.lease = LeaseGrant(KEY, 7, 2, 0, b"", 4)
     assert send_break(made.server, lease(open_, ack=ack))
     body = pack("<HHI16sIIIII", 44, 5, int(ack), KEY, 7, 1, 0, 0, 0)
-    assert line.sent == [(made.session, c.OPLOCK_BREAK, body, False)]
+    assert line.sent == [(c.OPLOCK_BREAK, body, False)]
     assert (open_.lease.state, open_.lease.epoch) == (1, 5)
 
 
 @pytest.mark.parametrize("where", ["session", "tree"])
 def test_notices_are_encrypted_where_requests_must_be(where: str) -> None:
     made, open_, line = bench()
+    made.session.sealer = FakeSealer()
     (made.session if where == "session" else made.tree).encrypt_data = True
     assert send_break(made.server, oplock(open_))
-    assert line.sent[0][3] is True
+    assert line.sent[0][2] is True
 
 
 def test_another_channel_where_the_own_is_gone() -> None:
     made, open_, line = bench()
-    other: Any = Line()
-    made.session.channels[other] = Channel(other)
-    del made.session.channels[line]
+    other = Line(made)
+    del made.session.channels[line.connection]
     assert send_break(made.server, oplock(open_))
     assert not line.sent and len(other.sent) == 1
 
@@ -113,9 +123,8 @@ def test_another_channel_where_the_own_is_gone() -> None:
 def test_a_lease_notice_goes_to_the_clients_oldest_connection() -> None:
     """MS-SMB2 3.3.4.7: any connection of the client will do; an oplock's goes to its own (3.3.4.6)."""
     made, open_, line = bench()
-    newer: Any = Line()
-    made.session.channels[newer] = Channel(newer)
-    open_.connection = newer
+    newer = Line(made)
+    open_.connection = newer.connection
     open_.lease = LeaseGrant(KEY, 7, 2, 0, b"", 4)
     made.session.client_guid = GUID
     made.server.sessions[made.session.session_id] = made.session
@@ -126,7 +135,7 @@ def test_a_lease_notice_goes_to_the_clients_oldest_connection() -> None:
 def test_another_open_of_the_lease_where_one_is_disconnected() -> None:
     made, open_, line = bench()
     second = made.open("file")
-    second.connection = line
+    second.connection = line.connection
     open_.session = None
     notice = BreakNotice(GUID, 1, (open_.persistent_id, second.persistent_id), 0, KEY, 7, 0, 0)
     assert send_break(made.server, notice) and len(line.sent) == 1
@@ -143,15 +152,12 @@ def test_nobody_is_there() -> None:
     assert not line.sent
 
 
-def channels(made: Bench, first: Any, count: int) -> list[Any]:
+def channels(made: Bench, first: Line, count: int) -> list[Line]:
     """`count` channels of the session, the first of which is there already."""
-    lines = [first, *(Line() for _ in range(count - 1))]
-    for line in lines[1:]:
-        made.session.channels[line] = Channel(line)
-    return lines
+    return [first, *(Line(made) for _ in range(count - 1))]
 
 
-def counts(lines: list[Any]) -> list[int]:
+def counts(lines: list[Line]) -> list[int]:
     return [len(line.sent) for line in lines]
 
 
@@ -248,8 +254,8 @@ def test_a_channel_that_ends_has_a_successor() -> None:
     made, open_, first = bench()
     lines = channels(made, first, 2)
     assert send_break(made.server, oplock(open_))
-    del made.session.channels[first]
-    first.closed = True
+    del made.session.channels[first.connection]
+    first.connection.disconnected("gone")
     made.clock.advance(RETRY_SECONDS)
     assert counts(lines) == [1, 1]
 
@@ -341,13 +347,3 @@ def test_any_bytes(size: int, rest: bytes) -> None:
         acknowledge(made, body)
     except NtStatusError:
         pass
-
-
-def test_the_line_is_what_connections_offer() -> None:
-    """The recorder above has the signature of Connection.send_unsolicited."""
-    from inspect import signature
-
-    from ksmbd.smb.connection import Connection
-
-    real = list(signature(Connection.send_unsolicited).parameters)
-    assert list(signature(Line.send_unsolicited).parameters) == real[: len(signature(Line.send_unsolicited).parameters)]

@@ -15,7 +15,6 @@ from ksmbd.smb import constants as c
 from ksmbd.smb import status as s
 from ksmbd.smb import write
 from ksmbd.smb.credits import SequenceWindow
-from ksmbd.smb.header import HEADROOM
 from ksmbd.smb.model import Open, ServerSettings
 from ksmbd.smb.open_life import close_open
 from ksmbd.smb.ports import BreakKind, LockElement, OpenRef
@@ -210,12 +209,10 @@ def with_descriptor(open_: Open) -> Any:
     return file
 
 
-def sent(made: Bench) -> list[bytearray]:
-    frames: list[bytearray] = []
-    made.connection.send_clear = frames.append
+def sent(made: Bench) -> list[bytes]:
     made.connection.supports_multi_credit = True
     made.connection.window = SequenceWindow(64)
-    return frames
+    return made.frames
 
 
 def test_data_that_is_still_to_come() -> None:
@@ -231,7 +228,7 @@ def test_data_that_is_still_to_come() -> None:
     frames = sent(made)
     coming.finish()
     (frame,) = frames
-    assert frame[HEADROOM + 64 :] == pack("<HHIIHH", 17, 0, 8, 0, 0, 0) and open_.current_byte_offset == 12
+    assert frame[4 + 64 :] == pack("<HHIIHH", 17, 0, 8, 0, 0, 0) and open_.current_byte_offset == 12
 
 
 @pytest.mark.parametrize(("closed", "status"), [(False, s.STATUS_DISK_FULL), (True, s.STATUS_FILE_CLOSED)])
@@ -248,7 +245,7 @@ def test_an_error_in_the_middle_is_answered_at_the_end(closed: bool, status: int
     assert not coming.take_pipe(5, 4) and not coming.take_pipe(5, 4)
     frames = sent(made)
     coming.finish()
-    assert frames[0][HEADROOM + 8 : HEADROOM + 12] == pack("<I", status)
+    assert frames[0][4 + 8 : 4 + 12] == pack("<I", status)
 
 
 def test_what_has_to_come_whole() -> None:

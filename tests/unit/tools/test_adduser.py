@@ -134,7 +134,7 @@ def test_two_writers_wait_for_each_other(place: Place) -> None:
     writer = subprocess.Popen(
         [
             sys.executable,
-            "-m",
+            "-Pm",
             "ksmbd.tools.adduser",
             "-a",
             "-p",

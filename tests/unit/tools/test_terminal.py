@@ -46,7 +46,7 @@ def on_a_terminal(command: list[str], typed: list[tuple[str, str]]) -> tuple[int
 def command(place: Place, tool: str, *argv: str) -> list[str]:
     return [
         sys.executable,
-        "-m",
+        "-Pm",
         f"ksmbd.tools.{tool}",
         *argv,
         "-C",

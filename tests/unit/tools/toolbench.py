@@ -98,7 +98,7 @@ class Manager:
     def __init__(self, place: Place, answer: str = "") -> None:
         command = f"import sys, os; sys.argv[1] += str(os.getpid()); exec({MANAGER!r})"
         self.process = subprocess.Popen(
-            [sys.executable, "-c", command, place.rundir.fifo(0)[:-1], answer, place.rundir.lock, "ksmbd.mountd"],
+            [sys.executable, "-Pc", command, place.rundir.fifo(0)[:-1], answer, place.rundir.lock, "ksmbd.mountd"],
             stdout=subprocess.PIPE,
             text=True,
         )
