@@ -542,25 +542,29 @@ def local_process(context: Context, request: LocalProcess) -> bool:
     return GRANTED
 
 
-def curb(context: Context, request: Curb) -> int:
-    """Less than was granted: whoever shares the lease has heard of it and is told, the open itself has not."""
+def curb(context: Context, request: Curb) -> tuple[int, bool]:
+    """Less than was granted. Of what the client has heard through other opens it is told; of the rest it never hears."""
     record = context.record
     entry = context.entry(request.open_id)
     holder = record.holder_of(entry)
     if holder is None:
-        return 0
+        return 0, False
     left = local.backed(record, holder.state & request.left)
     if not entry.persistent and not left & H:
         entry = record.opens[entry.open_id] = entry._replace(durable=0, timeout=0)
-    if len(record.opens_of(holder)) > 1:
-        take_away(context, holder, left)
-        return record.holders[holder_key(holder)].state if holder_key(holder) in record.holders else 0
     if holder.breaking:
         # Asked for already: what comes back is no more than this.
         set_holder(context, holder._replace(required=holder.required & left))
-        return holder.state
-    set_holder(context, holder._replace(state=left))
-    return left
+        return holder.state, True
+    known = holder.state & request.known
+    if known & ~left == 0:
+        set_holder(context, holder._replace(state=left))
+        return left, False
+    holder = holder._replace(state=known | left)
+    set_holder(context, holder)
+    take_away(context, holder, left)
+    now = record.holders.get(holder_key(holder))
+    return (now.state, now.breaking) if now is not None else (0, False)
 
 
 def locks_of(context: Context, request: LocksOf) -> list[Any]:

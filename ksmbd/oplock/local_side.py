@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final, Protocol
 
 from ksmbd.oplock import caching, local
@@ -21,7 +22,7 @@ from ksmbd.oplock.local import segments, span
 from ksmbd.oplock.locks import Lock, LockSet, make_lock
 from ksmbd.oplock.record import H, OpenEntry, R, Record, W
 from ksmbd.oplock.store import DURABLES, Store
-from ksmbd.smb.constants import OPLOCK_LEVEL_NONE
+from ksmbd.smb.constants import LEASE_FLAG_BREAK_IN_PROGRESS, OPLOCK_LEVEL_NONE
 from ksmbd.smb.ports import (
     NO_LEASE,
     READ_LEASE,
@@ -46,7 +47,7 @@ class Table(Protocol):
     """What the open table does for this side."""
 
     def local_process(self, file: FileKey, open_id: int, left: int) -> None: ...
-    def curb(self, file: FileKey, open_id: int, left: int) -> int: ...
+    def curb(self, file: FileKey, open_id: int, left: int, known: int) -> tuple[int, bool]: ...
     def locks_of(self, file: FileKey, open_id: int) -> list[Lock]: ...
     def drop_locks(self, ref: OpenRef, plain: tuple[tuple[int, int, bool], ...]) -> None: ...
 
@@ -61,12 +62,14 @@ def kernel_flags(side: LocalOpen) -> int:
 class Mine:
     """One open of this worker."""
 
-    __slots__ = ("group", "lease", "locks", "number", "ref", "side")
+    __slots__ = ("group", "known", "lease", "locks", "number", "ref", "side")
 
     def __init__(self, ref: OpenRef, side: LocalOpen) -> None:
         self.ref = ref
         self.side = side
         self.lease = NO_LEASE
+        self.known = NO_LEASE
+        """The lease behind what its client had when this open came, through other opens."""
         self.group: list[Mine] = [self]
         """All that share its open file."""
         self.locks = LockSet()
@@ -124,8 +127,21 @@ class LocalSide:
         mine = self.opens.get(ref.open_id)
         if mine is None:
             mine = self.opens[ref.open_id] = Mine(ref, side)
-            self._files.setdefault(ref.file, []).append(mine)
+            here = self._files.setdefault(ref.file, [])
+            here.append(mine)
+            if side.kernel_oplocks:
+                mine.known = self._known(mine)
         return mine
+
+    def _known(self, mine: Mine) -> int:
+        record, entry = self._entry(mine)
+        holder = record.holder_of(entry) if record is not None and entry is not None else None
+        if record is None or holder is None:
+            return NO_LEASE
+        others = [entry.open_id for entry in record.opens_of(holder) if entry.open_id != mine.ref.open_id]
+        if not all(open_id in self.opens for open_id in others):
+            return WRITE_LEASE  # another worker's
+        return max((self.opens[open_id].lease for open_id in others), default=NO_LEASE)
 
     def closed(self, open_id: int) -> None:
         """The open ends; its descriptor is closed after this. What is unknown here is no error."""
@@ -180,7 +196,9 @@ class LocalSide:
             # Neither reads nor writes enough for both: a new open file takes the place of theirs.
             self._set_lease(other, NO_LEASE)
             if not mine.side.enter(True):
-                self._take(other, local.lease_for(self._held(other)))
+                wanted = local.lease_for(self._held(other))
+                if self._take(other, wanted) < wanted:
+                    self.clock.call_later(0.0, partial(self._lost, other.ref))
                 return False
             for member in other.group.copy():
                 if member.side.join(mine.side):
@@ -217,13 +235,15 @@ class LocalSide:
     def _less(self, mine: Mine, grant: OpenGrant, left: int) -> OpenGrant:
         """The grant without what the kernel does not stand behind."""
         ref = mine.ref
-        left = self.table.curb(ref.file, ref.open_id, left)
+        known = local.state_for(_state_of(grant), mine.known)
+        left, breaking = self.table.curb(ref.file, ref.open_id, left, known)
         self.settle(ref.file)
         if grant.durable and not grant.persistent and not left & H:
             self._store.index_remove(DURABLES, ref.open_id.to_bytes(8, "big"))
             grant = replace(grant, durable=False, durable_timeout=0)
         if grant.lease is not None:
-            return replace(grant, lease=replace(grant.lease, state=left))
+            flags = grant.lease.flags | LEASE_FLAG_BREAK_IN_PROGRESS if breaking else grant.lease.flags
+            return replace(grant, lease=replace(grant.lease, state=left, flags=flags))
         return replace(grant, oplock_level=caching.STATE_LEVELS.get(left, OPLOCK_LEVEL_NONE))
 
     def settle(self, file: FileKey) -> None:
@@ -234,7 +254,7 @@ class LocalSide:
                 if wanted < mine.lease and not self._set_lease(mine, wanted):
                     self._set_lease(mine, NO_LEASE)
                     # Not from here: what is being decided is to be carried out first.
-                    self.clock.call_later(0.0, lambda ref=mine.ref: self._lost(ref))  # type: ignore[misc]
+                    self.clock.call_later(0.0, partial(self._lost, mine.ref))
 
     def _lost(self, ref: OpenRef) -> None:
         if ref.open_id in self.opens:

@@ -130,11 +130,13 @@ class LocalProcess(NamedTuple):
 
 
 class Curb(NamedTuple):
-    """The kernel does not stand behind what this open was granted just now: no more than `left`, and the client has not
-    heard of it yet. The answer: the state that is left."""
+    """The kernel does not stand behind what this open was granted just now: no more than `left`. The answer: the state
+    that is left, and whether it is being broken."""
 
     open_id: int
     left: int
+    known: int
+    """What the client has heard of already, through other opens of the lease."""
 
 
 class LocksOf(NamedTuple):

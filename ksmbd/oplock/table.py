@@ -613,9 +613,10 @@ class LocalOpenTable:
         """A local process opens the file: who caches it through this open keeps no more than `left`."""
         self._apply(file, self._decide(file, requests.LocalProcess(open_id, left)))
 
-    def curb(self, file: FileKey, open_id: int, left: int) -> int:
-        """The kernel stands behind no more than `left` of what an open was granted; what is left."""
-        return int(self._run(file, requests.Curb(open_id, left)))
+    def curb(self, file: FileKey, open_id: int, left: int, known: int) -> tuple[int, bool]:
+        """The kernel stands behind no more than `left` of what an open was granted; see requests.Curb."""
+        state, breaking = self._run(file, requests.Curb(open_id, left, known))
+        return int(state), bool(breaking)
 
     def locks_of(self, file: FileKey, open_id: int) -> list[Lock]:
         """An open's byte-range locks."""
