@@ -20,6 +20,7 @@ from ksmbd.kernel.syscalls import (
     AT_EMPTY_PATH,
     AT_FDCWD,
     AT_SYMLINK_FOLLOW,
+    AT_SYMLINK_NOFOLLOW,
     fail,
     function,
     number,
@@ -68,6 +69,10 @@ _getxattrat_call: Final = system_call(
     ctypes.c_int, ctypes.c_char_p, ctypes.c_uint, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t
 )
 _GETXATTRAT: Final = number("getxattrat")
+_quick_call: Final = quick_function("syscall")
+# As wide as a register, for no type is declared.
+_NUMBER: Final = ctypes.c_long(_GETXATTRAT or -1)
+_ARGUMENTS_SIZE: Final = ctypes.c_size_t(16)
 _CACHESTAT: Final = number("cachestat")
 _cachestat_call: Final = system_call(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint)
 _TIMES: Final = Struct("=qqqq")
@@ -207,7 +212,7 @@ class _XattrArguments(ctypes.Structure):
 class AttributeReader:
     """Reads one short extended attribute of many entries of a directory, as a listing does."""
 
-    __slots__ = ("_arguments", "_buffer", "_directory", "_name", "_prefix")
+    __slots__ = ("_arguments", "_buffer", "_directory", "_name", "_pointer", "_prefix")
 
     def __init__(self, directory: int, name: bytes) -> None:
         self._directory = directory
@@ -215,12 +220,13 @@ class AttributeReader:
         self._prefix = path_bytes(directory) + b"/"
         self._buffer = ctypes.create_string_buffer(256)
         self._arguments = _XattrArguments(ctypes.addressof(self._buffer), 256, 0)
+        self._pointer = ctypes.c_void_p(ctypes.addressof(self._arguments))
 
     def read(self, entry: bytes) -> bytes | None:
         """The attribute of `entry` (a link itself), None where it is not set, too long or not readable."""
         if GETXATTRAT:
-            length = _getxattrat_call(
-                _GETXATTRAT, self._directory, entry, 0x100, self._name, ctypes.byref(self._arguments), 16
+            length = _quick_call(
+                _NUMBER, self._directory, entry, AT_SYMLINK_NOFOLLOW, self._name, self._pointer, _ARGUMENTS_SIZE
             )
         else:
             length = _getxattr(self._prefix + entry, self._name, self._buffer, 256)

@@ -23,7 +23,9 @@ STATX_ATTR_MOUNT_ROOT: Final = 0x2000
 # struct statx of linux/stat.h: mask, blksize, attributes, nlink, uid, gid, mode, ino, size, blocks, attributes_mask,
 # four times (seconds, nanoseconds), rdev, dev, mnt_id, two alignments, subvol.
 _LAYOUT: Final = Struct("=IIQIIIH2xQQQQqI4xqI4xqI4xqI4xIIIIQIIQ")
+_LISTED: Final = Struct("=I4xQIIIH2xQQQ8xqI4xqI4xqI4xqI4x8xII")
 _MASK: Final = STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID | STATX_SUBVOL
+_LISTED_MASK: Final = STATX_BASIC_STATS | STATX_BTIME
 _SIZE: Final = 256
 
 S_IFMT: Final = 0o170000
@@ -80,6 +82,7 @@ _statx: Final = quick_function("statx")
 _ENTRY: Final = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT
 _HANDLE: Final = AT_EMPTY_PATH | AT_NO_AUTOMOUNT
 _unpack: Final = _LAYOUT.unpack_from
+_unpack_listed: Final = _LISTED.unpack_from
 _new: Final = tuple.__new__
 
 
@@ -99,6 +102,17 @@ def find_at(directory: int, name: bytes) -> Stat | None:
             return None
         raise fail()
     return _new(Stat, _unpack(buffer))
+
+
+def fields_at(directory: int, name: bytes) -> tuple[int, ...] | None:
+    """As `find_at`, in less time, for who lists a directory: mask, attributes, nlink, uid, gid, mode, ino, size,
+    blocks, then seconds and nanoseconds of access, birth, change and write, then the device's two numbers."""
+    buffer = _buffers.buffer
+    if _statx(directory, name, _ENTRY, _LISTED_MASK, buffer):
+        if ctypes.get_errno() == errno.ENOENT:
+            return None
+        raise fail()
+    return _unpack_listed(buffer)
 
 
 def stat_fd(fd: int) -> Stat:

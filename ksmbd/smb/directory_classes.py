@@ -41,7 +41,7 @@ def _ea_size(info: FileInfo) -> int:
 def _directory(entry: DirectoryEntry) -> bytes:
     """FileDirectoryInformation, 2.4.10."""
     i = entry.info
-    name = encode_utf16(entry.name)
+    name = entry.name.encode("utf-16-le", "surrogatepass")
     return _DIRECTORY.pack(
         0, 0, i.creation_time, i.last_access_time, i.last_write_time, i.change_time, i.end_of_file, i.allocation_size,
         i.attributes, len(name),
@@ -51,7 +51,7 @@ def _directory(entry: DirectoryEntry) -> bytes:
 def _full(entry: DirectoryEntry) -> bytes:
     """FileFullDirectoryInformation, 2.4.15."""
     i = entry.info
-    name = encode_utf16(entry.name)
+    name = entry.name.encode("utf-16-le", "surrogatepass")
     return _FULL.pack(
         0, 0, i.creation_time, i.last_access_time, i.last_write_time, i.change_time, i.end_of_file, i.allocation_size,
         i.attributes, len(name), _ea_size(i),
@@ -61,7 +61,7 @@ def _full(entry: DirectoryEntry) -> bytes:
 def _both(entry: DirectoryEntry) -> bytes:
     """FileBothDirectoryInformation, 2.4.8."""
     i = entry.info
-    name = encode_utf16(entry.name)
+    name = entry.name.encode("utf-16-le", "surrogatepass")
     short = encode_utf16(entry.short_name)[:24] if entry.short_name else b""
     return _BOTH.pack(
         0, 0, i.creation_time, i.last_access_time, i.last_write_time, i.change_time, i.end_of_file, i.allocation_size,
@@ -71,25 +71,27 @@ def _both(entry: DirectoryEntry) -> bytes:
 
 def _names(entry: DirectoryEntry) -> bytes:
     """FileNamesInformation, 2.4.33."""
-    name = encode_utf16(entry.name)
+    name = entry.name.encode("utf-16-le", "surrogatepass")
     return _NAMES.pack(0, 0, len(name)) + name
 
 
 def _id_both(entry: DirectoryEntry) -> bytes:
     """FileIdBothDirectoryInformation, 2.4.22; what Windows and cifs.ko list with."""
     i = entry.info
-    name = encode_utf16(entry.name)
+    attributes = i.attributes
+    name = entry.name.encode("utf-16-le", "surrogatepass")
     short = encode_utf16(entry.short_name)[:24] if entry.short_name else b""
     return _ID_BOTH.pack(
         0, 0, i.creation_time, i.last_access_time, i.last_write_time, i.change_time, i.end_of_file, i.allocation_size,
-        i.attributes, len(name), _ea_size(i), len(short), short, 0, i.file_id,
+        attributes, len(name), i.reparse_tag if attributes & FILE_ATTRIBUTE_REPARSE_POINT else i.ea_size, len(short),
+        short, 0, i.file_id,
     ) + name  # fmt: skip
 
 
 def _id_full(entry: DirectoryEntry) -> bytes:
     """FileIdFullDirectoryInformation, 2.4.25."""
     i = entry.info
-    name = encode_utf16(entry.name)
+    name = entry.name.encode("utf-16-le", "surrogatepass")
     return _ID_FULL.pack(
         0, 0, i.creation_time, i.last_access_time, i.last_write_time, i.change_time, i.end_of_file, i.allocation_size,
         i.attributes, len(name), _ea_size(i), 0, i.file_id,
@@ -99,7 +101,7 @@ def _id_full(entry: DirectoryEntry) -> bytes:
 def _id_extd(entry: DirectoryEntry) -> bytes:
     """FileIdExtdDirectoryInformation, 2.4.24: EaSize and the tag apart, a 128-bit id."""
     i = entry.info
-    name = encode_utf16(entry.name)
+    name = entry.name.encode("utf-16-le", "surrogatepass")
     return _ID_EXTD.pack(
         0, 0, i.creation_time, i.last_access_time, i.last_write_time, i.change_time, i.end_of_file, i.allocation_size,
         i.attributes, len(name), i.ea_size, i.reparse_tag, i.file_id,
@@ -109,7 +111,7 @@ def _id_extd(entry: DirectoryEntry) -> bytes:
 def _id_extd_both(entry: DirectoryEntry) -> bytes:
     """FileIdExtdBothDirectoryInformation, 2.4.23."""
     i = entry.info
-    name = encode_utf16(entry.name)
+    name = entry.name.encode("utf-16-le", "surrogatepass")
     short = encode_utf16(entry.short_name)[:24] if entry.short_name else b""
     return _ID_EXTD_BOTH.pack(
         0, 0, i.creation_time, i.last_access_time, i.last_write_time, i.change_time, i.end_of_file, i.allocation_size,
@@ -120,7 +122,7 @@ def _id_extd_both(entry: DirectoryEntry) -> bytes:
 def _posix(entry: DirectoryEntry) -> bytes:
     """FilePosixInformation of the SMB3 POSIX extensions: the owner's SIDs stand between the fixed part and the name."""
     i = entry.info
-    name = encode_utf16(entry.name)
+    name = entry.name.encode("utf-16-le", "surrogatepass")
     return b"".join((
         _POSIX_HEAD.pack(0, 0),
         POSIX_INFO.pack(

@@ -42,7 +42,8 @@ _REQUEST: Final = Struct("<HBBIQQHHI")
 """StructureSize 33, FileInformationClass, Flags, FileIndex, FileId, FileNameOffset, FileNameLength,
 OutputBufferLength."""
 _RESPONSE: Final = Struct("<HHI")
-_U32: Final = Struct("<I")
+_PADDING: Final = tuple(map(bytes, range(8)))
+pack_u32: Final = Struct("<I").pack_into
 _BUFFER_OFFSET: Final = HEADER_SIZE + _RESPONSE.size
 
 
@@ -114,33 +115,38 @@ def fill(body: bytearray, enumeration: Enumeration, encoder: DirectoryClass, lim
 
     Raises STATUS_NO_SUCH_FILE or STATUS_NO_MORE_FILES where there is none. An entry whose name alone does not fit comes
     cut with STATUS_BUFFER_OVERFLOW and stays the next one."""
-    first = len(body)
-    end = first + limit
-    last = -1
+    first = last = len(body)
+    room = limit
+    padding = 0
     encode = encoder.encode
     entries = enumeration.entries
     entry = enumeration.pending or next(entries, None)
     while entry is not None:
         raw = encode(entry)
-        if last >= 0:
-            padding = -(len(body) - first) & 7
-            if len(body) + padding + len(raw) > end:
+        size = len(raw)
+        if size > room:
+            if len(body) > first:
                 break
-            if padding:
-                body += bytes(padding)
-            _U32.pack_into(body, last, len(body) - last)
-        elif len(raw) > limit:
             enumeration.pending = entry
             body += raw[:limit]
             return STATUS_BUFFER_OVERFLOW
         last = len(body)
+        padding = -size & 7
         body += raw
+        if padding:
+            body += _PADDING[padding]
+        # As if another one followed; put right behind the last one.
+        pack_u32(body, last, size + padding)
+        room -= size + padding
         if single:
             entry = None
             break
         entry = next(entries, None)
     enumeration.pending = entry
-    if last < 0:
+    if len(body) == first:
         raise NtStatusError(STATUS_NO_MORE_FILES if enumeration.returned_any else STATUS_NO_SUCH_FILE)
+    pack_u32(body, last, 0)
+    if padding:
+        del body[-padding:]
     enumeration.returned_any = True
     return STATUS_SUCCESS

@@ -11,8 +11,17 @@ from collections.abc import Sequence
 from typing import Final
 
 from ksmbd.kernel import credentials, descriptors
-from ksmbd.kernel.files import get_attribute, list_size
-from ksmbd.kernel.stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, STATX_ATTR_COMPRESSED, STATX_BTIME, Stat
+from ksmbd.kernel.files import AttributeReader, get_attribute, list_size
+from ksmbd.kernel.stat import (
+    S_IFDIR,
+    S_IFLNK,
+    S_IFMT,
+    S_IFREG,
+    STATX_ATTR_COMPRESSED,
+    STATX_BTIME,
+    Stat,
+    fields_at,
+)
 from ksmbd.smb.constants import (
     FILE_ATTRIBUTE_ARCHIVE,
     FILE_ATTRIBUTE_COMPRESSED,
@@ -49,6 +58,7 @@ SETTABLE: Final = (
 """Attributes that SET_INFO and CREATE may set (MS-FSCC 2.6)."""
 STORED: Final = SETTABLE | FILE_ATTRIBUTE_SPARSE_FILE | FILE_ATTRIBUTE_DIRECTORY | FILE_ATTRIBUTE_REPARSE_POINT
 _STORED_OF_FILES: Final = STORED & ~FILE_ATTRIBUTE_DIRECTORY
+_STORED_OF_DIRECTORIES: Final = STORED & ~(FILE_ATTRIBUTE_SPARSE_FILE | FILE_ATTRIBUTE_TEMPORARY)
 
 STREAM_PREFIX: Final = "user.DosStream."
 REPARSE_NAME: Final = "user.SmbReparse"
@@ -188,6 +198,64 @@ def make_info(stat: Stat, dos: DosAttributes, name: str, options: ShareOptions, 
         stat.gid,
         mode,
     )
+
+
+def listed_info(
+    directory: int, disk: bytes, name: str, reader: AttributeReader | None, hides: ShareOptions | None, root_dev: int
+) -> FileInfo | None:
+    """What `make_info` makes of an entry of a directory, in one go, because a listing needs it of every name.
+
+    `reader` reads user.DOSATTRIB; None where none are kept. `hides`: the share's options, if they hide any names.
+    None for what is gone, for all but regular files and directories, and while change times are set: who asked then
+    goes the long way. Raises OSError."""
+    fields = fields_at(directory, disk)
+    if fields is None or change_times.kept:
+        return None
+    (
+        mask, flags, links, uid, gid, mode, ino, size, blocks, access, access_ns, birth, birth_ns, change, change_ns,
+        write, write_ns, major, minor,
+    ) = fields  # fmt: skip
+    kind = mode & S_IFMT
+    data = reader.read(disk) if reader is not None else None
+    if data is None:
+        created = 0
+        attributes = FILE_ATTRIBUTE_ARCHIVE if kind == S_IFREG else FILE_ATTRIBUTE_DIRECTORY
+    else:
+        dos = dosattrib.decode(data)
+        created = dos.creation_time or 0
+        stored = dos.attributes
+        if kind == S_IFREG:
+            attributes = FILE_ATTRIBUTE_ARCHIVE if stored is None else stored & _STORED_OF_FILES
+        else:
+            attributes = FILE_ATTRIBUTE_DIRECTORY if stored is None else stored & _STORED_OF_DIRECTORIES
+    is_directory = kind != S_IFREG
+    if is_directory:
+        if kind != S_IFDIR:
+            return None
+        attributes |= FILE_ATTRIBUTE_DIRECTORY
+        size = blocks = 0
+        links = 1
+    if flags & STATX_ATTR_COMPRESSED:
+        attributes |= FILE_ATTRIBUTE_COMPRESSED
+    if hides is not None and not attributes & FILE_ATTRIBUTE_HIDDEN and hidden(name, hides):
+        attributes |= FILE_ATTRIBUTE_HIDDEN
+    # to_filetime, for times that are not before 1601
+    access = access * _SECOND + access_ns // 100 + FILETIME_UNIX_EPOCH
+    write = write * _SECOND + write_ns // 100 + FILETIME_UNIX_EPOCH
+    change = change * _SECOND + change_ns // 100 + FILETIME_UNIX_EPOCH
+    write = write if write > 0 else 0
+    change = change if change > 0 else 0
+    if not created:
+        if mask & STATX_BTIME and birth:
+            created = to_filetime(birth, birth_ns)
+        else:
+            created = min(write, change)
+    dev = major << 20 | minor
+    return FileInfo(
+        created, access if access > 0 else 0, write, change, blocks << 9, size, attributes or FILE_ATTRIBUTE_NORMAL,
+        links, ino if dev == root_dev else file_id(ino, dev, root_dev), dev & 0xFFFFFFFF, 0, 0, is_directory, uid, gid,
+        mode,
+    )  # fmt: skip
 
 
 def file_id(ino: int, dev: int, root_dev: int) -> int:

@@ -10,22 +10,22 @@ from ksmbd.kernel.stat import Stat
 
 _FILES: Final = 4096
 
-_set: OrderedDict[tuple[int, int], tuple[int, int, int]] = OrderedDict()
+kept: OrderedDict[tuple[int, int], tuple[int, int, int]] = OrderedDict()
 """(device, inode) -> the kernel's change time, seconds and nanoseconds, and what stands for it (FILETIME)."""
 
 
 def remember(stat: Stat, filetime: int) -> None:
     """A client set the ChangeTime of a file, whose `stat` is from after that."""
     key = (stat.dev, stat.ino)
-    _set[key] = (stat.ctime, stat.ctime_ns, filetime)
-    _set.move_to_end(key)
-    if len(_set) > _FILES:
-        _set.popitem(last=False)
+    kept[key] = (stat.ctime, stat.ctime_ns, filetime)
+    kept.move_to_end(key)
+    if len(kept) > _FILES:
+        kept.popitem(last=False)
 
 
 def override(stat: Stat) -> int:
     """What a client set, 0 where nothing was or the file changed since."""
-    if not _set:
+    if not kept:
         return 0
-    found = _set.get((stat.dev, stat.ino))
+    found = kept.get((stat.dev, stat.ino))
     return found[2] if found is not None and found[:2] == (stat.ctime, stat.ctime_ns) else 0

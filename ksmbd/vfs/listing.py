@@ -6,12 +6,13 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
+from ksmbd.kernel import credentials
 from ksmbd.kernel.files import R_OK, AttributeReader, access_at
 from ksmbd.kernel.stat import S_IFLNK, S_IFMT, stat_at, stat_fd
 from ksmbd.smb.constants import FILE_READ_ATTRIBUTES, FILE_READ_DATA, FILE_READ_EA, READ_CONTROL
 from ksmbd.smb.ports import DirectoryEntry, FileInfo
 from ksmbd.vfs import dosattrib
-from ksmbd.vfs.attributes import make_info
+from ksmbd.vfs.attributes import listed_info, make_info
 from ksmbd.vfs.dosattrib import NOTHING
 from ksmbd.vfs.names import from_scandir, to_client
 
@@ -38,10 +39,20 @@ def entries(file: LocalFile) -> Iterator[DirectoryEntry]:
         yield DirectoryEntry(".", info)
         yield DirectoryEntry("..", _parent_info(file) if file.names else info)
         reader = AttributeReader(file.fd, dosattrib.NAME)
+        quick_reader = reader if options.store_dos_attributes else None
         veto = options.veto
+        quick = not (veto or options.hide_unreadable)
+        hides = options if options.hide_dot_files or options.hide else None
+        assume, user, root_dev = credentials.assume, volume.user, volume.root_dev
         for entry in scan:
             disk, name = from_scandir(entry.name)
-            if veto and veto.match(name):
+            if quick:
+                assume(user)  # between two entries others may have run
+                listed = listed_info(file.fd, disk, name, quick_reader, hides, root_dev)
+                if listed is not None:
+                    yield DirectoryEntry(name, listed)
+                    continue
+            elif veto.match(name):
                 continue
             found = _entry(file, disk, name, reader)
             if found is not None:

@@ -33,6 +33,8 @@ _UNSEEN: Final = re.compile(r'[\x01-\x1f"*:<>?\\|]|[ .]\Z')
 _PLAIN_COMPONENT: Final = r"[A-Za-z0-9_][A-Za-z0-9_ .-]{0,62}"
 _PLAIN: Final = re.compile(rf"{_PLAIN_COMPONENT}(?:\\{_PLAIN_COMPONENT})*")
 """Paths of components that none of the rules below forbids."""
+_PLAIN_CLIENT: Final = re.compile(r"[A-Za-z0-9_. -]*[A-Za-z0-9_-]")
+"""Names on disk that clients see as they are."""
 _PLAIN_ONE: Final = re.compile(_PLAIN_COMPONENT)
 _PAIRS: Final = re.compile(r"[\ud800-\udbff][\udc00-\udfff]|[\uf080-\uf0ff]")
 
@@ -133,6 +135,8 @@ def _decode(name: bytes) -> str:
 
 def from_scandir(name: str) -> tuple[bytes, str]:
     """(disk, client) of a name as os.scandir and os.listdir give it for a descriptor."""
+    if _PLAIN_CLIENT.fullmatch(name):
+        return name.encode(), name
     if name.isascii():
         if _UNSEEN.search(name) is None or name in (".", ".."):
             return name.encode(), name

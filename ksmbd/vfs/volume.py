@@ -104,8 +104,8 @@ class LocalVolume:
     """Implements the port Volume."""
 
     __slots__ = (
-        "_closed", "_read_only", "_used", "_user", "access", "cache", "files", "in_memory", "options", "resolver",
-        "root_dev", "root_key", "share",
+        "_closed", "_read_only", "_used", "access", "cache", "files", "in_memory", "options", "resolver", "root_dev",
+        "root_key", "share", "user",
     )  # fmt: skip
 
     def __init__(
@@ -124,7 +124,8 @@ class LocalVolume:
         self.resolver = resolver
         self.access = access
         self.cache = files.cache
-        self._user = user
+        self.user = user
+        """Whose rights its operations have."""
         self._read_only = read_only
         self._used = 0
         self._closed = False
@@ -137,7 +138,7 @@ class LocalVolume:
 
     def become(self) -> None:
         """Let this thread act as the user."""
-        credentials.assume(self._user)
+        credentials.assume(self.user)
 
     def close(self) -> None:
         """The tree is disconnected. Files may outlive it (durable opens): the last of them takes the root along."""
@@ -189,7 +190,7 @@ class LocalVolume:
         """See the port."""
         if not debug.mask[0] & debug.VFS:
             return self._create(intent)
-        what = f"create {intent.name!r}{':' + intent.stream if intent.stream else ''} as {self._user}"
+        what = f"create {intent.name!r}{':' + intent.stream if intent.stream else ''} as {self.user}"
         try:
             result = self._create(intent)
         except NtStatusError as error:
@@ -199,7 +200,7 @@ class LocalVolume:
         return result
 
     def _create(self, intent: CreateIntent) -> CreateResult:
-        credentials.assume(self._user)
+        credentials.assume(self.user)
         if intent.options & FILE_OPEN_BY_FILE_ID:
             raise NtStatusError(STATUS_NOT_SUPPORTED, "open by file id")
         posix = intent.posix_mode is not None
