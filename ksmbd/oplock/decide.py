@@ -543,7 +543,7 @@ def local_process(context: Context, request: LocalProcess) -> bool:
 
 
 def curb(context: Context, request: Curb) -> tuple[int, bool]:
-    """Less than was granted. Of what the client has heard through other opens it is told; of the rest it never hears."""
+    """Less than was granted: the client is told of what it has heard of through other opens, and of nothing else."""
     record = context.record
     entry = context.entry(request.open_id)
     holder = record.holder_of(entry)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ksmbd.oplock import local
 from ksmbd.oplock.locks import make_lock
-from ksmbd.oplock.record import R, RH, RW, RWH, Record, W
+from ksmbd.oplock.record import RH, RW, RWH, R, Record, W
 from ksmbd.oplock.settings import OplockSettings
 from ksmbd.smb import constants as c
 from ksmbd.smb.ports import (
