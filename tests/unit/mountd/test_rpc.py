@@ -2,6 +2,7 @@
 """DCE/RPC: the association by bytes, and the services by impacket's client codecs as an independent decoder."""
 from __future__ import annotations
 
+import contextlib
 import struct
 import uuid
 from typing import Any
@@ -14,6 +15,7 @@ from impacket.dcerpc.v5.dtypes import NULL
 from impacket.uuid import uuidtup_to_bin
 from mountd_doubles import FakeUsers, configuration
 
+from ksmbd.smb.reader import Reader
 from ksmbd.smb.status import WireError
 from mountd.config import Configuration
 from mountd.rpc import pdu, srvsvc, wkssvc
@@ -541,3 +543,100 @@ def test_ndr_reader_and_writer_agree() -> None:
     assert (reader.string(), reader.unique_string()) == ("ä\U0001f600", "deep")
     with pytest.raises(WireError):
         reader.u8()
+
+
+U32, U64 = (st.integers(0, (1 << bits) - 1) for bits in (32, 64))
+VALUES = st.one_of(
+    st.tuples(st.just("u8"), st.integers(0, 0xFF)), st.tuples(st.just("u16"), st.integers(0, 0xFFFF)),
+    st.tuples(st.just("u32"), U32), st.tuples(st.just("u64"), U64), st.tuples(st.just("unique_u32"), st.none() | U32),
+    st.tuples(st.just("string"), st.text(max_size=20).map(lambda text: text.rstrip("\0"))),
+    st.tuples(st.just("raw"), st.binary(max_size=9)),
+)  # fmt: skip
+
+
+@given(st.lists(VALUES, max_size=12))
+def test_ndr_survives(values: list[tuple[str, Any]]) -> None:
+    """C706 14: whatever comes after what, each at its own alignment."""
+    writer = NdrWriter()
+    for kind, value in values:
+        getattr(writer, kind)(value)
+    reader = NdrReader(writer.data)
+    for kind, value in values:
+        assert (reader.raw(len(value)) if kind == "raw" else getattr(reader, kind)()) == value
+    with pytest.raises(WireError):
+        reader.u8()
+
+
+@given(st.lists(st.none() | st.text(max_size=10).map(lambda text: text.rstrip("\0")), max_size=8))
+def test_ndr_pointers_survive(texts: list[str | None]) -> None:
+    """C706 14.3.12: what embedded pointers point to follows, in their order, behind the construct that holds them."""
+    writer = NdrWriter()
+    for text in texts:
+        writer.string_pointer(text)
+    writer.flush()
+    reader = NdrReader(writer.data)
+    there = [reader.pointer() for _ in texts]
+    assert [reader.string() if exists else None for exists in there] == texts
+
+
+READS = st.sampled_from(["u8", "u16", "u32", "u64", "string", "unique_string", "unique_u32", "pointer"])
+
+
+@given(st.binary(max_size=60), st.lists(READS, min_size=1, max_size=8))
+def test_any_stub_is_read_or_refused(stub: bytes, kinds: list[str]) -> None:
+    reader = NdrReader(stub)
+    try:
+        for kind in kinds:
+            getattr(reader, kind)()
+    except WireError:
+        pass
+
+
+SYNTAXES = st.builds(Syntax, st.uuids(), U32)
+
+
+@given(st.integers(0, 0xFFFF), st.integers(0, 0xFFFF), U32, st.lists(
+    st.builds(pdu.ContextElement, st.integers(0, 0xFFFF), SYNTAXES, st.lists(SYNTAXES, max_size=3).map(tuple)),
+    max_size=4,
+))  # fmt: skip
+def test_binds_survive(xmit: int, recv: int, group: int, contexts: list[pdu.ContextElement]) -> None:
+    """C706 12.6.4.3."""
+    body = struct.pack("<HHIB3x", xmit, recv, group, len(contexts))
+    for element in contexts:
+        body += struct.pack("<HBx", element.context_id, len(element.transfers)) + element.abstract.encode()
+        body += b"".join(transfer.encode() for transfer in element.transfers)
+    reader = Reader(pdu.encode(Ptype.BIND, pdu.WHOLE, 7, body))
+    assert pdu.read_header(reader) == pdu.Header(Ptype.BIND, pdu.WHOLE, 16 + len(body), 0, 7)
+    assert pdu.read_bind(reader) == pdu.Bind(xmit, recv, group, tuple(contexts))
+
+
+@given(U32, st.integers(0, 0xFFFF), st.binary(max_size=9000), st.integers(pdu.FRAG_MIN, pdu.FRAG_MAX))
+def test_responses_survive_their_fragments(call_id: int, context: int, stub: bytes, max_frag: int) -> None:
+    """C706 12.6.4.10, 12.6.3.3: every fragment fits, the first and the last say so, and together they are the stub."""
+    fragments = pdu.encode_response(call_id, context, stub, max_frag)
+    joined = b""
+    for index, fragment in enumerate(fragments):
+        reader = Reader(fragment)
+        header = pdu.read_header(reader)
+        assert (header.ptype, header.call_id, header.frag_length) == (Ptype.RESPONSE, call_id, len(fragment))
+        assert len(fragment) <= max_frag
+        assert bool(header.flags & Pfc.FIRST_FRAG) == (index == 0)
+        assert bool(header.flags & Pfc.LAST_FRAG) == (index == len(fragments) - 1)
+        request = pdu.read_request(reader, header)  # the same fields as a response's
+        assert (request.alloc_hint, request.context_id, request.opnum) == (len(stub) - len(joined), context, 0)
+        joined += request.stub
+    assert joined == stub
+
+
+@given(st.binary(max_size=80))
+def test_any_pdu_is_read_or_refused(data: bytes) -> None:
+    for head in (b"", bytes.fromhex("05000b0310000000")):
+        try:
+            reader = Reader(head + data)
+            header = pdu.read_header(reader)
+        except WireError:
+            continue
+        with contextlib.suppress(WireError):
+            pdu.read_bind(Reader(head + data, reader.position))
+        with contextlib.suppress(WireError):
+            pdu.read_request(Reader(head + data, reader.position), header)

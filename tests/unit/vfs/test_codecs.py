@@ -2,15 +2,18 @@
 """Samba's layouts: attributes as smbd 4.17 wrote them, and back."""
 from __future__ import annotations
 
+import struct
 from hashlib import sha256
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ksmbd.smb.security_descriptor import parse_security_descriptor
+from ksmbd.smb.status import STATUS_IO_REPARSE_DATA_INVALID, NtStatusError
 from ksmbd.vfs import dosattrib, ntacl
-from ksmbd.vfs.posix_acl import GROUP, GROUP_OBJ, MASK, OTHER, USER, USER_OBJ, Entry, _ndr
+from ksmbd.vfs.posix_acl import GROUP, GROUP_OBJ, MASK, OTHER, USER, USER_OBJ, Entry, _ndr, encode
+from ksmbd.vfs.reparse import decode_symlink, encode_symlink
 from ksmbd.vfs.times import from_filetime, to_filetime
 
 HIDDEN_ARCHIVE = bytes.fromhex("00000500050000001100000022000000f453a68f2679dd01")
@@ -104,3 +107,45 @@ def test_times_are_exact(filetime: int) -> None:
 def test_times_before_1601_are_zero() -> None:
     assert to_filetime(-(10**11), 0) == 0
     assert to_filetime(0, 199) == to_filetime(0, 100) == 116444736000000001
+
+
+@given(st.integers(0, 0xFFFFFFFF), st.integers(1, (1 << 64) - 1))
+def test_dos_attributes_survive(attributes: int, creation: int) -> None:
+    assert dosattrib.decode(dosattrib.encode(attributes, creation)) == (attributes, creation)
+
+
+@given(st.binary(min_size=20, max_size=60), st.binary(max_size=20), st.integers(0, (1 << 64) - 1))
+def test_descriptors_survive_with_any_bytes(body: bytes, posix: bytes, time: int) -> None:
+    """Whatever the offsets in it say: they come back as they were, for the descriptor is checked where it is parsed."""
+    descriptor = body[:4] + b"".join(offset.to_bytes(4, "little") for offset in (0, 20, 0, 48)) + body[20:]
+    found = ntacl.decode(ntacl.encode(descriptor, posix, time))
+    assert found is not None and (found.descriptor, found.time) == (descriptor, time)
+    assert ntacl.matches(found, posix)
+
+
+@given(st.text(st.characters(exclude_categories=()), max_size=60), st.booleans())
+def test_symbolic_links_survive(target: str, relative: bool) -> None:
+    """MS-FSCC 2.1.2.4."""
+    on_wire = target.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+    assert decode_symlink(encode_symlink(target, relative)) == (on_wire, relative)
+
+
+@given(st.binary(max_size=60))
+@example(b"\xff\xff\xff\xff" * 3)
+def test_any_link_is_read_or_refused(data: bytes) -> None:
+    try:
+        decode_symlink(data)
+    except NtStatusError as error:
+        assert error.status == STATUS_IO_REPARSE_DATA_INVALID
+
+
+@given(st.lists(st.tuples(st.sampled_from([USER_OBJ, USER, GROUP_OBJ, GROUP, MASK, OTHER]), st.integers(0, 7),
+                          st.integers(0, 0xFFFFFFFF)), max_size=8))  # fmt: skip
+def test_posix_acls_survive(fields: list[tuple[int, int, int]]) -> None:
+    """In the kernel's order."""
+    entries = [Entry(*each) for each in fields]
+    data = encode(entries)
+    assert data[:4] == b"\2\0\0\0"
+    assert [Entry(*each) for each in struct.iter_unpack("<HHI", data[4:])] == sorted(
+        entries, key=lambda entry: (entry.tag, entry.id)
+    )

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What workers hand to each other survives its round trip."""
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ksmbd.oplock.record import Holder, OpenEntry, Record, Waiter, holder_key
+
+U32 = st.integers(0, 0xFFFFFFFF)
+U64 = st.integers(0, (1 << 64) - 1)
+GUID = st.binary(min_size=16, max_size=16)
+TEXT = st.text(st.characters(exclude_categories=()), max_size=20)
+TIME = st.floats(0, 1e9)
+FILE = st.tuples(U64, U64)
+
+ENTRIES = st.builds(
+    OpenEntry, U64, TEXT, U32, U32, GUID, U64, TEXT, TEXT, TEXT, st.booleans(), U32, U32, U32, st.none() | FILE,
+    st.booleans(), st.just(b"") | GUID, st.integers(0, 3), st.booleans(), st.just(b"") | GUID, st.just(b"") | GUID,
+    st.none() | st.tuples(U64, U64), U32, st.booleans(), TIME, st.binary(max_size=8),
+)  # fmt: skip
+HOLDERS = st.builds(
+    Holder, TEXT, GUID, st.just(b"") | GUID, U64, st.integers(0, 7), st.booleans(), st.integers(0, 7),
+    st.integers(0, 7), st.integers(0, 0xFFFF), st.integers(1, 2), U32, st.just(b"") | GUID, TIME,
+)  # fmt: skip
+WAITERS = st.builds(
+    Waiter, U64, U32, U32, st.sampled_from(["open", "break", "lock"]), U64,
+    st.tuples(U64, TEXT, st.none() | GUID, st.tuples(U32, st.booleans())),
+)  # fmt: skip
+
+
+@given(st.lists(ENTRIES, max_size=3), st.lists(HOLDERS, max_size=3), st.lists(WAITERS, max_size=2),
+       st.frozensets(TEXT, max_size=2), U64)  # fmt: skip
+def test_records(
+    opens: list[OpenEntry], holders: list[Holder], waiters: list[Waiter], deleted: frozenset[str], serial: int
+) -> None:
+    record = Record()
+    record.opens = {entry.open_id: entry for entry in opens}
+    record.holders = {holder_key(holder): holder for holder in holders}
+    record.waiters, record.delete_pending, record.serial = waiters, deleted, serial
+    record.outbox = [(1, 2, "Done", waiter.waiter_id, None) for waiter in waiters]
+    back = Record.decode(record.encode())
+    for name in Record.__slots__:
+        assert getattr(back, name) == getattr(record, name), name
