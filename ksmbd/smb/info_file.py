@@ -34,6 +34,8 @@ SL_INDEX_SPECIFIED: Final = 0x04
 
 _BASIC: Final = Struct("<QQQQII")
 _STANDARD: Final = Struct("<QQIBBH")
+_ALL: Final = Struct("<QQQQIIQQIBBHQIIQIII")
+"""The classes that FileAllInformation is made of, one after the other, and the length of the name."""
 _U32: Final = Struct("<I")
 _NO_LIMIT: Final = 1 << 32
 _U64: Final = Struct("<Q")
@@ -98,10 +100,16 @@ def _sized_name(name: str) -> bytes:
 
 def all_information(query: Query) -> bytes:
     """FileAllInformation, MS-FSCC 2.4.2; the name is absolute below the share."""
-    file = query.file
-    name = f"\\{file.path}" + (f":{file.stream}" if file.stream else "")
-    parts = (basic, standard, internal, ea_size, access, position, mode, alignment)
-    return b"".join(part(query) for part in parts) + _sized_name(name)
+    file, info, open_ = query.file, query.info, query.open
+    stream = file.stream
+    raw = encode_utf16(f"\\{file.path}:{stream}" if stream else f"\\{file.path}")
+    pending = query.request.server.table.delete_pending(file.key)
+    return _ALL.pack(
+        info.creation_time, info.last_access_time, info.last_write_time, info.change_time, info.attributes, 0,
+        info.allocation_size, info.end_of_file, max(info.number_of_links - pending, 0), pending,
+        info.is_directory and not stream, 0, info.file_id, info.ea_size, open_.granted_access,
+        open_.current_byte_offset, open_.mode, 0, len(raw),
+    ) + raw  # fmt: skip
 
 
 def alternate_name(query: Query) -> bytes:

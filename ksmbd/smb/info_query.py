@@ -37,6 +37,7 @@ class Query:
         self.additional = additional
         """AdditionalInformation."""
         self.flags = flags
+        self._info: FileInfo | None = None
         self.input = input_buffer
 
     @property
@@ -47,10 +48,13 @@ class Query:
             raise NtStatusError(STATUS_INVALID_DEVICE_REQUEST, "a pipe")
         return file
 
-    @cached_property
+    @property
     def info(self) -> FileInfo:
         """The file's metadata."""
-        return self.file.info()
+        info = self._info
+        if info is None:
+            info = self._info = self.file.info()
+        return info
 
     @cached_property
     def volume(self) -> VolumeInfo:

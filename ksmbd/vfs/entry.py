@@ -45,7 +45,7 @@ from ksmbd.vfs.attributes import (
     read_dos,
 )
 from ksmbd.vfs.dosattrib import NOTHING
-from ksmbd.vfs.errors import os_errors
+from ksmbd.vfs.errors import os_errors, to_status
 from ksmbd.vfs.times import to_filetime
 from ksmbd.vfs.write_times import WriteTime
 
@@ -136,14 +136,17 @@ class LocalEntry:
         """See the port."""
         fd = self._begin()
         volume = self.local_volume
-        with os_errors:
+        options, path_only = volume.options, self.path_only
+        try:
             stat = stat_fd(fd)
-            dos = read_dos(fd, self.path_only, volume.options)
-            info = make_info(stat, dos, self.name, volume.options, volume.root_dev)
-            if self.kind in (S_IFREG, S_IFDIR):
-                info.ea_size = ea_size(fd, self.path_only, volume.options, dos is not NOTHING)
+            dos = read_dos(fd, path_only, options)
+            info = make_info(stat, dos, self.name, options, volume.root_dev)
+            if self.kind == S_IFREG or self.kind == S_IFDIR:
+                info.ea_size = ea_size(fd, path_only, options, dos is not NOTHING)
                 if info.attributes & FILE_ATTRIBUTE_REPARSE_POINT:
-                    info.reparse_tag = reparse.stored_tag(fd, self.path_only)
+                    info.reparse_tag = reparse.stored_tag(fd, path_only)
+        except OSError as error:
+            raise to_status(error) from error
         if self.write_time is not None:
             held = self.write_time.shown(stat, volume.files.clock.monotonic())
             if held is not None:
