@@ -57,6 +57,19 @@ def test_a_change() -> None:
     assert not open_.waits
 
 
+@pytest.mark.parametrize("completion", [0, 0xFFFFF000])
+def test_an_empty_filter_waits_for_the_end(completion: int) -> None:
+    """MS-SMB2 3.3.5.19 and MS-FSA 2.1.5.11 refuse no CompletionFilter: nothing matches, and CLOSE ends the wait. It is
+    the first request's, so a later one with another filter waits as well."""
+    made, open_ = bench()
+    tasks = [start(made, open_, completion=completion), start(made, open_, completion=0x17)]
+    assert open_.file.calls == [("watch", 0, False)]  # type: ignore[union-attr]
+    assert not any(task.done for task in tasks)
+    close_open(open_)
+    for task in tasks:
+        assert isinstance(task.error, NtStatusError) and task.error.status == s.STATUS_NOTIFY_CLEANUP
+
+
 def test_the_first_request_fixes_what_is_watched() -> None:
     made, open_ = bench()
     start(made, open_, completion=1).cancel()

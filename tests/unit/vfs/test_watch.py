@@ -64,6 +64,21 @@ def test_filters(share: Share) -> None:
     assert sizes.changes() == []
 
 
+def test_nothing_matches_an_empty_filter(share: Share) -> None:
+    """MS-FSA 2.1.4.1 compares with the filter, and 2.1.5.11 takes any: 0 is no error, and tells of nothing."""
+    flat, tree = Watching(share, 0), Watching(share, 0, tree=True)
+    seen = Watching(share, w.CHANGE_FILE_NAME)
+    share.mkdir("d").close()
+    file = share.open("f")
+    file.write(0, b"x")
+    os.chmod(share.path / "f", 0o600)
+    os.rename(share.path / "f", share.path / "g")
+    os.unlink(share.path / "g")
+    share.open("d\\below").close()
+    assert seen.changes() != []
+    assert flat.changes() == tree.changes() == []
+
+
 def test_trees(share: Share) -> None:
     share.mkdir("a").close()
     flat, tree = Watching(share, w.CHANGE_FILE_NAME), Watching(share, w.CHANGE_FILE_NAME, tree=True)
