@@ -17,7 +17,7 @@ from ksmbd.smb.create_state import Creation
 from ksmbd.smb.header import HEADER_SIZE
 from ksmbd.smb.model import Open, TreeConnect
 from ksmbd.smb.open_life import parent_changed
-from ksmbd.smb.ports import CreateIntent, DurableRequest, File, FileInfo, LeaseRequest, OpenGrant, OpenRef, OpenRequest
+from ksmbd.smb.ports import CreateIntent, DurableRequest, File, LeaseRequest, OpenGrant, OpenRef, OpenRequest
 from ksmbd.smb.reader import decode_utf16
 from ksmbd.smb.request import Reply, Request
 from ksmbd.smb.session_state import SessionState
@@ -115,8 +115,8 @@ def handle(request: Request) -> Reply | Coroutine[Any, Any, Reply]:
     creation = Creation(server, fields.options)
     try:
         file = creation.open_file(tree.volume, intent)
-        if intent.options & c.FILE_DELETE_ON_CLOSE:
-            _check_delete_on_close(file, creation.info)
+        if intent.options & c.FILE_DELETE_ON_CLOSE and not creation.deletable:
+            _check_delete_on_close(file)
         future = creation.ask(_open_request(request, fields, creation, file))
         if future.done and creation.local is None:
             grant = future.result()
@@ -218,11 +218,11 @@ def _intent(fields: CreateRequest, name: Name, tree: TreeConnect) -> CreateInten
     )  # fmt: skip
 
 
-def _check_delete_on_close(file: File, info: FileInfo | None) -> None:
+def _check_delete_on_close(file: File) -> None:
     """FILE_DELETE_ON_CLOSE of what cannot be deleted is refused at once (MS-FSA 2.1.5.1.2); a directory may still be
     emptied before it is closed."""
     try:
-        file.check_delete(info.attributes if info is not None else 0)
+        file.check_delete()
     except NtStatusError as error:
         if error.status != STATUS_DIRECTORY_NOT_EMPTY:
             raise

@@ -103,7 +103,8 @@ _EMPTYING: Final = frozenset((FILE_SUPERSEDE, FILE_OVERWRITE, FILE_OVERWRITE_IF)
 class Creation:
     """One CREATE on its way through the table."""
 
-    __slots__ = ("server", "state", "file", "action", "granted_access", "ref", "open", "options", "info", "local")
+    __slots__ = ("server", "state", "file", "action", "granted_access", "ref", "open", "options", "info", "local",
+                 "deletable")  # fmt: skip
 
     def __init__(self, server: Server, options: int) -> None:
         self.server = server
@@ -116,6 +117,7 @@ class Creation:
         self.open: Open | None = None
         self.info: FileInfo | None = None
         """What the file is like, as long as nothing can have changed that."""
+        self.deletable = False
         self.local: LocalOpen | None = None
 
     def open_file(self, volume: Volume, intent: CreateIntent) -> File:
@@ -125,6 +127,7 @@ class Creation:
         self.action = opened.action
         self.granted_access = opened.granted_access
         self.info = opened.info
+        self.deletable = opened.deletable
         self.local = opened.local
         self.state = TRANSITIONS[self.state, _OPENED]
         return file

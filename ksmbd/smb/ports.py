@@ -433,10 +433,8 @@ class File(Protocol):
         """Delete the file (or stream, or empty directory) this open stands for; STATUS_DIRECTORY_NOT_EMPTY."""
         ...
 
-    def check_delete(self, attributes: int = 0) -> None:
-        """Raise STATUS_CANNOT_DELETE (read-only) or STATUS_DIRECTORY_NOT_EMPTY where it could not be deleted.
-
-        `attributes`: what `info` has just said of it, 0 where it was not asked."""
+    def check_delete(self) -> None:
+        """Raise STATUS_CANNOT_DELETE (read-only) or STATUS_DIRECTORY_NOT_EMPTY where it could not be deleted."""
         ...
 
     def rename(self, target: str, replace: bool, posix: bool = False) -> None:
@@ -500,6 +498,8 @@ class CreateResult(NamedTuple):
     """What `file.info()` says now, but for the size of its EAs; None where it has to be asked."""
     local: LocalOpen | None = None
     """Where local processes count for this open: it goes with OpenRequest.local and then through OpenTable.admit."""
+    deletable: bool = False
+    """FILE_DELETE_ON_CLOSE is asked for, and `file.check_delete()` is known to refuse nothing."""
 
 
 class Watch(Protocol):

@@ -255,15 +255,15 @@ class LocalEntry:
             except NtStatusError:
                 pass  # it was removed or moved meanwhile: not ours any longer
 
-    def check_delete(self, attributes: int = 0) -> None:
+    def check_delete(self) -> None:
         """See the port (MS-FSA 2.1.5.15.3)."""
         fd = self._begin()
         if not self.names:
             raise NtStatusError(STATUS_ACCESS_DENIED, "the share's root")
         with os_errors:
-            if not attributes:
-                options = self.local_volume.options
-                attributes = attributes_of(stat_fd(fd), read_dos(fd, self.path_only, options), self.name, options)
+            options = self.local_volume.options
+            stat = stat_fd(fd)
+            attributes = attributes_of(stat, read_dos(fd, self.path_only, options), self.name, options)
             if attributes & FILE_ATTRIBUTE_READONLY and not self.posix:
                 raise NtStatusError(STATUS_CANNOT_DELETE, "read-only")
             if self.is_directory and self._entry_key == self.key and not self.is_empty():
@@ -272,7 +272,7 @@ class LocalEntry:
                 directory, _ = self.entry()
                 try:
                     granted = bool(self.granted_access & DELETE)
-                    if not self.local_volume.access.may_unlink(directory, stat_fd(fd), granted):
+                    if not self.local_volume.access.may_unlink(directory, stat, granted):
                         raise NtStatusError(STATUS_ACCESS_DENIED, "the directory does not let it go")
                 finally:
                     self.local_volume.resolver.release(directory)

@@ -150,7 +150,7 @@ class LocalStream(LocalFile):
         stream)."""
         self._store(b"")
 
-    def check_delete(self, attributes: int = 0) -> None:
+    def check_delete(self) -> None:
         """A stream can go whatever the base file holds; a read-only base file keeps it."""
         self.is_directory, before = False, self.is_directory
         try:

@@ -21,6 +21,7 @@ from ksmbd.kernel.filesystems import RAMFS_MAGIC, TMPFS_MAGIC, file_system_type
 from ksmbd.kernel.stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, Stat, key_fd, stat_fd
 from ksmbd.kernel.syscalls import O_PATH
 from ksmbd.smb.constants import (
+    DELETE,
     FILE_ADD_FILE,
     FILE_ADD_SUBDIRECTORY,
     FILE_ALL_ACCESS,
@@ -313,6 +314,12 @@ class LocalVolume:
                         fd, path_only = self._reopen(fd, kind, wanted)
                 except _Leased:
                     later = True
+            deletable = False
+            if options & FILE_DELETE_ON_CLOSE and kind == S_IFREG and base_only and parent is not None:
+                # What check_delete asks beside the attributes, while the directory is at hand.
+                deletable = entry_key is None
+                if deletable and not self.access.may_unlink(parent, now, granted & DELETE != 0):
+                    raise NtStatusError(STATUS_ACCESS_DENIED, "the directory does not let it go")
             if not base_only:
                 return self._open_stream(
                     intent, fd, path_only, now, disk_names, path, granted, entry_key or key, posix, False
@@ -324,7 +331,7 @@ class LocalVolume:
                 if info.attributes & FILE_ATTRIBUTE_REPARSE_POINT:
                     info = None  # its tag is not known
             local = local_open(file, flags, later) if later or self.options.posix_locking else None
-            return CreateResult(file, FILE_OPENED, granted, info, local)
+            return CreateResult(file, FILE_OPENED, granted, info, local, deletable)
         except BaseException as error:
             os.close(fd)
             if isinstance(error, OSError):

@@ -230,7 +230,7 @@ class FakeFile:
         elif self.node.parent is not None:
             del self.node.parent.children[self.node.name.upper()]
 
-    def check_delete(self, attributes: int = 0) -> None:
+    def check_delete(self) -> None:
         if "check_delete" in self.fail:
             raise NtStatusError(self.fail["check_delete"])
         if self.is_directory and self.node.children:

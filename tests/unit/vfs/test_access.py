@@ -139,6 +139,19 @@ class TestAsTwoUsers:
         assert status_of(file.unlink) == s.STATUS_ACCESS_DENIED
         assert status_of(lambda: file.rename("g", False)) == s.STATUS_ACCESS_DENIED
 
+    def test_delete_on_close_is_for_who_may_delete(self, make_share: Callable[..., Share]) -> None:
+        alice, bob = make_share(user=ALICE), make_share(user=BOB)
+        alice.open("f").close()
+        alice.mkdir("d").close()
+        os.chmod(alice.path / "f", 0o777)
+        asked = {"access": c.DELETE, "disposition": c.FILE_OPEN, "options": c.FILE_DELETE_ON_CLOSE}
+        assert bob.create("f", access=c.DELETE, disposition=c.FILE_OPEN).deletable is False
+        assert status_of(lambda: bob.create("f", **asked)) == s.STATUS_ACCESS_DENIED
+        opened = alice.create("f", **asked)
+        assert opened.deletable
+        opened.file.check_delete()
+        assert not alice.create("d", **asked).deletable, "it may have entries"
+
     def test_sticky_directories(self, make_share: Callable[..., Share]) -> None:
         alice, bob = make_share(user=ALICE), make_share(user=BOB)
         alice.open("f").close()
