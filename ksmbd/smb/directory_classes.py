@@ -22,6 +22,10 @@ _ID_BOTH: Final = Struct("<IIQQQQQQIIIBx24sHQ")
 _ID_FULL: Final = Struct("<IIQQQQQQIIIIQ")
 _ID_EXTD: Final = Struct("<IIQQQQQQIIIIQ8x")
 _ID_EXTD_BOTH: Final = Struct("<IIQQQQQQIIIIQ8xBx24s")
+_ID_64_EXTD: Final = Struct("<IIQQQQQQIIIIQ")
+_ID_64_EXTD_BOTH: Final = Struct("<IIQQQQQQIIIIQBx24s")
+_ID_ALL_EXTD: Final = Struct("<IIQQQQQQIIIIQQ8x")
+_ID_ALL_EXTD_BOTH: Final = Struct("<IIQQQQQQIIIIQQ8xBx24s")
 _POSIX_HEAD: Final = Struct("<II")
 _U32: Final = Struct("<I")
 
@@ -119,6 +123,48 @@ def _id_extd_both(entry: DirectoryEntry) -> bytes:
     ) + name  # fmt: skip
 
 
+def _id_64_extd(entry: DirectoryEntry) -> bytes:
+    """FileId64ExtdDirectoryInformation: EaSize and the tag apart, a 64-bit id."""
+    i = entry.info
+    name = entry.name.encode("utf-16-le", "surrogatepass")
+    return _ID_64_EXTD.pack(
+        0, 0, i.creation_time, i.last_access_time, i.last_write_time, i.change_time, i.end_of_file, i.allocation_size,
+        i.attributes, len(name), i.ea_size, i.reparse_tag, i.file_id,
+    ) + name  # fmt: skip
+
+
+def _id_64_extd_both(entry: DirectoryEntry) -> bytes:
+    """FileId64ExtdBothDirectoryInformation."""
+    i = entry.info
+    name = entry.name.encode("utf-16-le", "surrogatepass")
+    short = encode_utf16(entry.short_name)[:24] if entry.short_name else b""
+    return _ID_64_EXTD_BOTH.pack(
+        0, 0, i.creation_time, i.last_access_time, i.last_write_time, i.change_time, i.end_of_file, i.allocation_size,
+        i.attributes, len(name), i.ea_size, i.reparse_tag, i.file_id, len(short), short,
+    ) + name  # fmt: skip
+
+
+def _id_all_extd(entry: DirectoryEntry) -> bytes:
+    """FileIdAllExtdDirectoryInformation: the id of 64 bits and that of 128."""
+    i = entry.info
+    name = entry.name.encode("utf-16-le", "surrogatepass")
+    return _ID_ALL_EXTD.pack(
+        0, 0, i.creation_time, i.last_access_time, i.last_write_time, i.change_time, i.end_of_file, i.allocation_size,
+        i.attributes, len(name), i.ea_size, i.reparse_tag, i.file_id, i.file_id,
+    ) + name  # fmt: skip
+
+
+def _id_all_extd_both(entry: DirectoryEntry) -> bytes:
+    """FileIdAllExtdBothDirectoryInformation."""
+    i = entry.info
+    name = entry.name.encode("utf-16-le", "surrogatepass")
+    short = encode_utf16(entry.short_name)[:24] if entry.short_name else b""
+    return _ID_ALL_EXTD_BOTH.pack(
+        0, 0, i.creation_time, i.last_access_time, i.last_write_time, i.change_time, i.end_of_file, i.allocation_size,
+        i.attributes, len(name), i.ea_size, i.reparse_tag, i.file_id, i.file_id, len(short), short,
+    ) + name  # fmt: skip
+
+
 def _posix(entry: DirectoryEntry) -> bytes:
     """FilePosixInformation of the SMB3 POSIX extensions: the owner's SIDs stand between the fixed part and the name."""
     i = entry.info
@@ -144,5 +190,9 @@ DIRECTORY_CLASSES: Final[dict[int, DirectoryClass]] = {
     classes.FileIdFullDirectoryInformation: DirectoryClass(_ID_FULL.size, _id_full),
     classes.FileIdExtdDirectoryInformation: DirectoryClass(_ID_EXTD.size, _id_extd),
     classes.FileIdExtdBothDirectoryInformation: DirectoryClass(_ID_EXTD_BOTH.size, _id_extd_both),
+    classes.FileId64ExtdDirectoryInformation: DirectoryClass(_ID_64_EXTD.size, _id_64_extd),
+    classes.FileId64ExtdBothDirectoryInformation: DirectoryClass(_ID_64_EXTD_BOTH.size, _id_64_extd_both),
+    classes.FileIdAllExtdDirectoryInformation: DirectoryClass(_ID_ALL_EXTD.size, _id_all_extd),
+    classes.FileIdAllExtdBothDirectoryInformation: DirectoryClass(_ID_ALL_EXTD_BOTH.size, _id_all_extd_both),
     classes.FilePosixInformation: DirectoryClass(_POSIX_HEAD.size + POSIX_INFO.size + _U32.size, _posix),
 }

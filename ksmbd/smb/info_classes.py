@@ -43,11 +43,16 @@ FileIdExtdDirectoryInformation: Final = 60
 FileDispositionInformationEx: Final = 64
 FileRenameInformationEx: Final = 65
 FileIdExtdBothDirectoryInformation: Final = 63
+FileId64ExtdDirectoryInformation: Final = 78
+FileId64ExtdBothDirectoryInformation: Final = 79
+FileIdAllExtdDirectoryInformation: Final = 80
+FileIdAllExtdBothDirectoryInformation: Final = 81
 FilePosixInformation: Final = 100
 """SMB3 POSIX extensions, 2.2.14: for files (QUERY_INFO) and listings (QUERY_DIRECTORY)."""
 
 QUERY_KNOWN: Final = frozenset(
-    (1, 2, 3, 9, 12, 26, 27, 29, 31, 33, 36, 37, 38, 43, 44, 45, 46, 47, 50, 51, 52, 54, 60, 63, 68, 70, 71, 78, 79, 80)
+    (1, 2, 3, 9, 12, 26, 27, 29, 31, 33, 36, 37, 38, 43, 44, 45, 46, 47, 50, 51, 52, 54, 60, 63, 68, 70, 71, 78, 79, 80,
+     81)
 )
 """Classes of MS-FSCC 2.4 that can be queried locally or otherwise, but not by SMB2 QUERY_INFO (MS-SMB2 3.3.5.20.1)."""
 

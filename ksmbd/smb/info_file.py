@@ -145,8 +145,13 @@ def streams(query: Query) -> Answer:
 
 
 def compression(query: Query) -> bytes:
-    """FileCompressionInformation, MS-FSCC 2.4.9."""
-    return _COMPRESSION.pack(query.info.allocation_size, query.file.compression(), 0, 0, 0)
+    """FileCompressionInformation, MS-FSCC 2.4.9; of what is compressed, also the units as NTFS has them: 16 clusters,
+    in chunks of 4 KiB."""
+    state = query.file.compression()
+    if not state:
+        return _COMPRESSION.pack(query.info.allocation_size, 0, 0, 0, 0)
+    cluster = (query.volume.bytes_per_sector * query.volume.sectors_per_unit).bit_length() - 1
+    return _COMPRESSION.pack(query.info.allocation_size, state, cluster + 4, 12, cluster)
 
 
 def network_open(query: Query) -> bytes:

@@ -25,6 +25,7 @@ RESTART, SINGLE, REOPEN = 0x01, 0x02, 0x10
 # Where FileNameLength and FileName stand in an entry of each class (MS-FSCC 2.4)
 NAME_FIELDS = {
     1: (60, 64), 2: (60, 68), 3: (60, 94), 12: (8, 12), 37: (60, 104), 38: (60, 80), 60: (60, 88), 63: (60, 114),
+    78: (60, 80), 79: (60, 106), 80: (60, 96), 81: (60, 122),
 }  # fmt: skip
 
 
@@ -82,6 +83,10 @@ GOLDEN = {
     38: COMMON + struct.pack("<I", 7) + bytes(4) + struct.pack("<Q", 103) + FILE_NAME,
     60: COMMON + struct.pack("<II", 7, 0) + struct.pack("<QQ", 103, 0) + FILE_NAME,
     63: COMMON + struct.pack("<II", 7, 0) + struct.pack("<QQ", 103, 0) + NO_SHORT_NAME + FILE_NAME,
+    78: COMMON + struct.pack("<II", 7, 0) + struct.pack("<Q", 103) + FILE_NAME,
+    79: COMMON + struct.pack("<II", 7, 0) + struct.pack("<Q", 103) + NO_SHORT_NAME + FILE_NAME,
+    80: COMMON + struct.pack("<II", 7, 0) + struct.pack("<QQQ", 103, 103, 0) + FILE_NAME,
+    81: COMMON + struct.pack("<II", 7, 0) + struct.pack("<QQQ", 103, 103, 0) + NO_SHORT_NAME + FILE_NAME,
     100: bytes(8) + TIMES + struct.pack("<QQIQIIIII", 5000, 8192, 0x80, 103, 0x55667788, 0, 1, 0, 0o644)
         + b"\x01\x02\0\0\0\0\0\x16" + struct.pack("<II", 1, 1000)
         + b"\x01\x02\0\0\0\0\0\x16" + struct.pack("<II", 2, 1001) + struct.pack("<I", 16) + FILE_NAME,
@@ -99,14 +104,14 @@ def test_every_class_has_golden_bytes() -> None:
     assert set(GOLDEN) == set(DIRECTORY_CLASSES)
 
 
-@pytest.mark.parametrize("info_class", [3, 37, 63])
+@pytest.mark.parametrize("info_class", [3, 37, 63, 79, 81])
 def test_short_names(bench: Bench, info_class: int, monkeypatch: pytest.MonkeyPatch) -> None:
     node = bench.volume.find("d\\file.txt")
     assert node is not None
     entry = DirectoryEntry("file.txt", node.info(), "FILE~1.TXT")
     monkeypatch.setattr(FakeFile, "lookup_entry", lambda self, name: entry)
     data = wire.output(ask(bench, bench.open("d"), "file.txt", info_class=info_class))
-    at = {3: 68, 37: 68, 63: 88}[info_class]
+    at = {3: 68, 37: 68, 63: 88, 79: 80, 81: 96}[info_class]
     assert data[at : at + 26] == bytes((20, 0)) + "FILE~1.TXT".encode("utf-16-le") + bytes(4)
 
 
@@ -274,7 +279,7 @@ def test_a_hundred_thousand_entries_are_read_once(bench: Bench, monkeypatch: pyt
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    info_class=st.sampled_from((1, 2, 3, 12, 37, 38, 60, 63, 100, 5)), pattern=st.text(max_size=6),
+    info_class=st.sampled_from((1, 2, 3, 12, 37, 38, 60, 63, 78, 79, 80, 81, 100, 5)), pattern=st.text(max_size=6),
     flags=st.integers(0, 255), limit=st.integers(0, 400), again=st.integers(1, 4),
 )  # fmt: skip
 def test_fuzz(bench: Bench, info_class: int, pattern: str, flags: int, limit: int, again: int) -> None:

@@ -297,6 +297,15 @@ def test_bad_ea_lists(bench: Bench, data: bytes, status: int) -> None:
 # ---------------------------------------------------------------------------------------------------- security, quota
 
 
+def test_compression_of_what_is_compressed(bench: Bench) -> None:
+    """MS-FSCC 2.4.9: CompressionFormat LZNT1, and the shifts of unit, chunk and cluster."""
+    node = bench.volume.find("Ordner\\a long name.txt")
+    assert node is not None
+    node.compression = 2
+    reply = ask(bench, bench.open("Ordner\\a long name.txt"), 1, 28)
+    assert wire.output(reply) == struct.pack("<QHBBB3x", 8192, 2, 16, 12, 12)
+
+
 def test_security(bench: Bench) -> None:
     node = bench.volume.find("Ordner")
     assert node is not None

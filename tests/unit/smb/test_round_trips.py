@@ -220,7 +220,7 @@ INFOS = st.builds(
     st.integers(0, 0o7777),
 )  # fmt: skip
 ENTRIES = st.builds(DirectoryEntry, NAMES, INFOS, st.sampled_from(["", "A", "LONGNA~1.TXT"]))
-SHORT_NAME_AT = {3: 68, 37: 68, 63: 88}
+SHORT_NAME_AT = {3: 68, 37: 68, 63: 88, 79: 80, 81: 96}
 """Where ShortNameLength is, in the classes that have it."""
 NAME_LENGTH_AT = {classes.FileNamesInformation: 8}
 
