@@ -193,6 +193,14 @@ PARAMETERS: tuple[Parameter, ...] = (
               "Listen on the addresses of the interfaces named in `interfaces` alone."),
     Parameter("bpf", G, Kind.BOOLEAN, "yes",
               "Use BPF programs where the kernel and the privileges allow it; no turns all of them off.", ours=True),
+    Parameter("data paths", G, Kind.LIST, "",
+              "How the data of plain reads and writes goes between file and socket, where the server's own choice is "
+              "not the best for a machine: DIRECTION[/FILE SYSTEM[/FROM]]=WAY, with `read` or `write`, a file system's "
+              "name or * for all, and the size from which on it holds, in bytes or with K or M, such as "
+              "read/ext4/1M=splice. The ways of a read are copy, sendfile and splice; those of a write are copy, "
+              "splice and either, which splices what has come and copies what is still coming. The server's own are "
+              "read/*/64K=sendfile and write/*/192K=either; what is shorter, signed or encrypted is copied.",
+              ours=True),
     Parameter("deadtime", G, Kind.NUMBER, "0",
               "Minutes without a request after which a connection without open files is closed; 0 never closes one.",
               samba="10080"),

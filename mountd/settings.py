@@ -13,6 +13,7 @@ class GlobalSettings:
 
     bind_interfaces_only: bool
     bpf: bool
+    data_paths: tuple[str, ...]
     deadtime: int
     durable_handles: bool
     guest_account: str

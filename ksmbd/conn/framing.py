@@ -9,6 +9,7 @@ straight into it. So no byte is copied more than twice, whatever the pieces in w
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable
 from typing import Final
 
@@ -16,6 +17,9 @@ from ksmbd.conn.pipe import Pipe
 
 HEADER: Final = 4
 SCRATCH_SIZE: Final = 65536
+PIECES: Final = 128 << 10
+"""Bytes received at once of data that is copied into a file: so many stay in the CPU's cache from one copy to the
+next (measured: 64 to 256 KiB are alike, 1 MiB costs a fifth more)."""
 
 # RFC 1002 4.3.1; over port 445 only SESSION MESSAGE has a meaning (MS-SMB2 2.1).
 SESSION_MESSAGE: Final = 0x00
@@ -44,12 +48,19 @@ class Scratch:
     """The receive buffer that the connections of one loop share, and their pipe; nothing stays in them between two
     turns."""
 
-    __slots__ = ("_pipe", "buffer", "view")
+    __slots__ = ("_pipe", "_pieces", "buffer", "view")
 
     def __init__(self, size: int = SCRATCH_SIZE) -> None:
         self.buffer = bytearray(size)
         self.view = memoryview(self.buffer)
         self._pipe: Pipe | None = None
+        self._pieces: memoryview | None = None
+
+    def pieces(self) -> memoryview:
+        """Memory for data on its way to a file, whole pages of it, made when it is first wanted."""
+        if self._pieces is None:
+            self._pieces = memoryview(mmap.mmap(-1, PIECES))
+        return self._pieces
 
     def pipe(self) -> Pipe:
         """The pipe, made when it is first wanted. Raises OSError."""

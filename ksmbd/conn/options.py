@@ -68,6 +68,14 @@ def unacknowledged_bytes(sock: socket.socket) -> int:
         return 0
 
 
+def bytes_at_hand(sock: socket.socket) -> int:
+    """Bytes that have come and were not received yet (SIOCINQ), 0 where the socket does not tell."""
+    try:
+        return int.from_bytes(fcntl.ioctl(sock, termios.FIONREAD, bytes(4)), sys.byteorder)
+    except OSError:
+        return 0
+
+
 def plain_address(host: str) -> str:
     """An address without zone, an IPv4 address in IPv6's clothes undressed."""
     host = host.partition("%")[0]

@@ -28,9 +28,14 @@ class Pipe:
             fcntl.fcntl(self.writer, _SET_SIZE, SIZE)
         self.size = fcntl.fcntl(self.writer, _GET_SIZE)
 
-    def fill(self, source: int, count: int) -> int:
-        """Move at most `count` bytes from a socket into the pipe; 0 at the stream's end. Raises OSError."""
-        return os.splice(source, self.writer, count, flags=_MOVE | _NONBLOCK)
+    def fill(self, source: int, count: int, offset: int | None = None) -> int:
+        """Move at most `count` bytes from a socket, or a file from `offset` on, into the pipe; 0 at the end of stream
+        or file. Raises OSError."""
+        return os.splice(source, self.writer, count, offset_src=offset, flags=_MOVE | _NONBLOCK)
+
+    def empty(self, target: int, count: int) -> int:
+        """Move at most `count` bytes from the pipe into a socket. Raises OSError."""
+        return os.splice(self.reader, target, count, flags=_MOVE | _NONBLOCK)
 
     def drain(self) -> None:
         """Throw away what is left in it."""

@@ -22,6 +22,23 @@ _XFS_GEOMETRY_SIZE: Final = 112
 _XFS_FLAGS_OFFSET: Final = 92
 _XFS_REFLINK: Final = 1 << 20
 
+NAMES: Final = {
+    0xEF53: "ext4",
+    0xF2F52010: "f2fs",
+    0x65735546: "fuse",
+    0x6969: "nfs",
+    0x794C7630: "overlay",
+    0x2FC12FC1: "zfs",
+    BCACHEFS_SUPER_MAGIC: "bcachefs",
+    BTRFS_SUPER_MAGIC: "btrfs",
+    RAMFS_MAGIC: "ramfs",
+    TMPFS_MAGIC: "tmpfs",
+    XFS_SUPER_MAGIC: "xfs",
+}
+"""File systems by f_type (linux/magic.h); ext2 and ext3 have ext4's."""
+_NAMES_MAX: Final = 256
+_names: Final[dict[int, str]] = {}
+
 _fstatfs: Final = function("fstatfs", ctypes.c_int, ctypes.c_void_p)
 _STATFS_SIZE: Final = 256
 
@@ -41,6 +58,21 @@ def file_system_type(fd: int) -> int:
     if _fstatfs(fd, buffer):
         raise fail()
     return int(ctypes.c_ulong.from_buffer(buffer).value) & 0xFFFFFFFF
+
+
+def file_system_name(fd: int, device: int) -> str:
+    """The name of the file system that `fd`, a file on `device`, is on; '' for one without a name here. Asked once a
+    device: should the device be another's later, the name is for speed alone."""
+    name = _names.get(device)
+    if name is None:
+        try:
+            name = NAMES.get(file_system_type(fd), "")
+        except OSError:
+            return ""
+        if len(_names) >= _NAMES_MAX:
+            _names.clear()
+        _names[device] = name
+    return name
 
 
 def _xfs_reflinks(directory: int) -> bool:

@@ -159,11 +159,16 @@ class Affinity:
             self._negotiated = b""
 
 
+NOTHING: Final = 1 << 32
+"""Longer than any frame."""
+
+
 class Greeter:
     """A core until the first frame has come; then the protocol's own is in its place."""
 
     session_count = 0
     open_count = 0
+    write_from = NOTHING
 
     def __init__(self, affinity: Affinity, transport: TcpTransport, arrived: bool) -> None:
         self._affinity = affinity
@@ -202,6 +207,7 @@ class Undecided:
 
     session_count = 0
     open_count = 0
+    write_from = NOTHING
 
     def __init__(self, affinity: Affinity, transport: TcpTransport, core: WorkerConnection) -> None:
         self._affinity = affinity

@@ -35,6 +35,8 @@ from ksmbd.process.opens import FIRST_WORKER, open_state, open_store, oplock_set
 from ksmbd.process.peers import Kind
 from ksmbd.process.previous_sessions import PreviousSessions
 from ksmbd.smb.constants import DIALECT_202, DIALECT_210, DIALECT_300, DIALECT_302, DIALECT_311
+from ksmbd.smb.data_paths import DataPaths
+from ksmbd.smb.data_paths import parse as parse_data_paths
 from ksmbd.smb.model import Server, ServerSettings
 from ksmbd.smb.open_life import end_notify, purge_open
 from ksmbd.smb.oplock_break import send_break
@@ -77,8 +79,18 @@ def server_settings(settings: EngineSettings, worker: int) -> ServerSettings:
         worker=worker,
         first_id=(int(time.time()) & 0xFFFFFFFF) << 16,
         server_guid=server_guid(settings.sub_auth),
+        data_paths=data_paths(settings.options.get("data paths", "")),
         interfaces=network_interfaces(settings.interfaces),
     )
+
+
+def data_paths(words: str) -> DataPaths:
+    """`data paths`; where it makes no sense, the server's own table."""
+    try:
+        return parse_data_paths(words)
+    except ValueError as error:
+        log.error(f"data paths: {error}; the server's own table is used")
+        return DataPaths()
 
 
 def id_space(index: int, epoch: int) -> int:

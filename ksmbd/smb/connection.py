@@ -128,6 +128,11 @@ class Connection:
 
     # ------------------------------------------------------------------------------------------------- receiving
 
+    @property
+    def write_from(self) -> int:
+        """Length from which on a frame that has not come whole may be a WRITE for `begin_write`."""
+        return self.server.settings.data_paths.write_from
+
     def receive(self, frame: memoryview | bytearray | bytes) -> None:
         """Handle one frame (without its NBSS length). Never raises for what the peer sent."""
         if self.state is ConnectionState.CLOSED:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ksmbd.smb.constants import DIALECT_210, DIALECT_311
+from ksmbd.smb.data_paths import DataPaths
 from ksmbd.smb.ports import (
     Clock,
     Daemon,
@@ -67,6 +68,8 @@ class ServerSettings:
     first_id: int = 0
     """Where the counter of ids begins: above those of persistent opens that an earlier server left."""
     server_guid: bytes = bytes(16)
+    data_paths: DataPaths = field(default_factory=DataPaths)
+    """`data paths`: how the data of plain READs and WRITEs goes."""
     interfaces: Callable[[str], list[NetworkInterface]] = lambda local: []
     """Asks for the addresses of FSCTL_QUERY_NETWORK_INTERFACE_INFO, for a client that came in at this one."""
 

@@ -404,6 +404,11 @@ class File(Protocol):
         """Bytes of data."""
         ...
 
+    @property
+    def file_system(self) -> str:
+        """The kind of file system that the descriptor's file is on, such as `ext4`; '' where it is not known."""
+        ...
+
     def prefetch(self, offset: int, length: int) -> Future[None] | None:
         """Reads the range into the page cache where it is not there yet; None: reading it waits for no disk."""
         ...
@@ -814,6 +819,8 @@ class FileSpan:
     file: File
     offset: int
     length: int
+    splice: bool = False
+    """Through a pipe, not with sendfile."""
 
 
 class Frame(NamedTuple):

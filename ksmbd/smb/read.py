@@ -7,6 +7,7 @@ from struct import Struct
 from typing import Any, Final
 
 from ksmbd.smb.constants import DIALECT_202, DIALECT_300, FILE_EXECUTE, FILE_READ_DATA
+from ksmbd.smb.data_paths import Way
 from ksmbd.smb.header import HEADER_SIZE
 from ksmbd.smb.model import Open
 from ksmbd.smb.ports import File, FileSpan
@@ -22,7 +23,7 @@ from ksmbd.smb.status import (
     NtStatusError,
 )
 from ksmbd.smb.waiting import Future
-from ksmbd.smb.zero_copy import may_span
+from ksmbd.smb.zero_copy import way_of
 
 # StructureSize, Padding, Flags, Length, Offset, FileId, MinimumCount, Channel, RemainingBytes, ReadChannelInfoOffset,
 # ReadChannelInfoLength
@@ -76,10 +77,11 @@ async def _when_read_ahead(
 def _read(request: Request, open_: Open, file: File, offset: int, length: int, minimum: int) -> Reply:
     if open_.ref is not None:
         request.server.table.check_io(open_.ref, offset, length, False)
-    if may_span(request, file, length):
-        return _span(open_, file, offset, length, minimum)
     if length <= SMALL:
         return _small(open_, file, offset, length, minimum)
+    way = way_of(request, file, length)
+    if way is not Way.COPY:
+        return _span(open_, file, offset, length, minimum, way is Way.SPLICE)
     body = request.allocate(_RESPONSE.size + length)
     with body.data[_RESPONSE.size :] as room:
         count = file.read_into(offset, room) if length else 0
@@ -102,13 +104,13 @@ def _small(open_: Open, file: File, offset: int, length: int, minimum: int) -> R
     return Reply(_RESPONSE.pack(17, _DATA_OFFSET, 0, count, 0, 0) + data)
 
 
-def _span(open_: Open, file: File, offset: int, length: int, minimum: int) -> Reply:
+def _span(open_: Open, file: File, offset: int, length: int, minimum: int, splice: bool) -> Reply:
     """The header alone; conn sends the file's bytes behind it."""
     count = min(length, file.end_of_file() - offset)
     if count < minimum or count <= 0:
         raise NtStatusError(STATUS_END_OF_FILE)
     open_.current_byte_offset = offset + count
-    return Reply(_RESPONSE.pack(17, _DATA_OFFSET, 0, count, 0, 0), span=FileSpan(file, offset, count))
+    return Reply(_RESPONSE.pack(17, _DATA_OFFSET, 0, count, 0, 0), span=FileSpan(file, offset, count, splice))
 
 
 async def _read_pipe(request: Request, open_: Open, length: int) -> Reply:

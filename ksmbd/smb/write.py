@@ -7,6 +7,7 @@ from struct import Struct
 from typing import Any, Final, NamedTuple
 
 from ksmbd.smb.constants import DIALECT_202, DIALECT_300, FILE_APPEND_DATA, FILE_WRITE_DATA, FILE_WRITE_THROUGH
+from ksmbd.smb.data_paths import WRITE
 from ksmbd.smb.header import HEADER_SIZE, HEADROOM, error_body
 from ksmbd.smb.model import Open
 from ksmbd.smb.ports import BreakKind, File
@@ -135,13 +136,15 @@ async def _write_pipe(request: Request, open_: Open, data: bytes) -> Reply:
 
 class IncomingWrite:
     """A WRITE that has passed every check and whose data is still on its way: conn moves it into the file and then
-    calls `finish`. After an error the rest of the data is taken and forgotten, and the error answered."""
+    calls `finish`, copied or through a pipe as `way` says. After an error the rest of the data is taken and forgotten,
+    and the error answered."""
 
-    __slots__ = ("left", "_file", "_length", "_offset", "_open", "_request", "_status")
+    __slots__ = ("left", "way", "_file", "_length", "_offset", "_open", "_request", "_status")
 
     def __init__(self, request: Request, open_: Open, file: File, offset: int, length: int) -> None:
         self.left = length
         """Bytes that are still to come."""
+        self.way = request.server.settings.data_paths.way(WRITE, file.file_system, length)
         self._request = request
         self._open = open_
         self._file = file

@@ -1,24 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which READs are answered from the page cache, without passing through Python: one policy, one threshold."""
+"""Which READs are answered from the page cache, without passing through Python."""
 from __future__ import annotations
 
-from typing import Final
-
+from ksmbd.smb.data_paths import READ, Way
 from ksmbd.smb.ports import File
 from ksmbd.smb.request import Request
 
-THRESHOLD: Final = 64 * 1024
-"""Bytes from which header + sendfile costs less than a copy into the reply."""
 
-
-def may_span(request: Request, file: File, length: int) -> bool:
-    """Whether the reply may be a header with a FileSpan behind it: it is alone in its frame, neither signed nor sealed,
-    long enough, of a file that has a descriptor."""
-    return (
-        length >= THRESHOLD
-        and request.chain.count == 1
-        and not request.sealed
-        and not request.signed
-        and not request.session.signing_required
-        and file.fileno() >= 0
-    )
+def way_of(request: Request, file: File, length: int) -> Way:
+    """How a READ's data goes. Other than by a copy only where the reply may be a header with a FileSpan behind it: it
+    is alone in its frame, neither signed nor sealed, of a file that has a descriptor."""
+    if (
+        request.chain.count != 1
+        or request.sealed
+        or request.signed
+        or request.session.signing_required
+        or file.fileno() < 0
+    ):
+        return Way.COPY
+    return request.server.settings.data_paths.way(READ, file.file_system, length)

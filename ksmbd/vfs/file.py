@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from ksmbd.kernel import credentials
 from ksmbd.kernel.files import UTIME_OMIT, get_attribute, set_times
+from ksmbd.kernel.filesystems import file_system_name
 from ksmbd.kernel.read_ahead import is_cached, read_ahead
 from ksmbd.kernel.stat import S_IFMT, S_IFREG, Stat, stat_fd
 from ksmbd.smb.constants import (
@@ -94,6 +95,11 @@ class LocalFile(LocalEntry):
         """See the port."""
         with os_errors:
             return os.fstat(self._data()).st_size
+
+    @property
+    def file_system(self) -> str:
+        """See the port."""
+        return file_system_name(self.fd, self.key[0])
 
     def prefetch(self, offset: int, length: int) -> Future[None] | None:
         """See the port."""

@@ -32,6 +32,7 @@ class EchoCore:
 
     def __init__(self, transport: TcpTransport, context: WorkerContext) -> None:
         self.max_frame = 1 << 20
+        self.write_from = 1 << 20
         self.transport = transport
         self.context = context
 

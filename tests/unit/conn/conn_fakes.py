@@ -7,6 +7,9 @@ from collections.abc import Callable
 
 from ksmbd.smb.ports import Frame, Transport
 
+STREAM_FROM = 192 << 10
+"""The length from which on FakeCore wants to be offered frames."""
+
 
 class TurnedClock:
     """Monotonic seconds that stand still until told."""
@@ -24,6 +27,7 @@ class FakeCore:
     def __init__(self, transport: Transport) -> None:
         self.transport = transport
         self.max_frame = 1 << 20
+        self.write_from = STREAM_FROM
         self.session_count = 0
         self.open_count = 0
         self.frames: list[bytes] = []

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conn_fakes import message
+from conn_fakes import STREAM_FROM, message
 from test_transport import Rig
 
-from ksmbd.conn.transport import STREAM_FROM
+from ksmbd.conn.transport import AT_HAND
+from ksmbd.smb.data_paths import Way
 
 HEAD = 100
 
@@ -18,21 +19,29 @@ HEAD = 100
 class FakeIncoming:
     """Writes to a descriptor; after `fails_at` bytes nothing is taken any more."""
 
-    def __init__(self, fd: int, length: int, fails_at: int) -> None:
+    def __init__(self, fd: int, length: int, fails_at: int, way: Way = Way.SPLICE) -> None:
         self.fd = fd
+        self.way = way
         self.left = self.length = length
         self.fails_at = fails_at
         self.finished = 0
         self.pieces = 0
+        self.copied = 0
+        self.raises: Exception | None = None
 
     def take(self, data: memoryview) -> None:
-        os.pwrite(self.fd, data, self.length - self.left)
+        at = self.length - self.left
         self.left -= len(data)
+        self.copied += 1
+        if at < self.fails_at:
+            os.pwrite(self.fd, data, at)
 
     def take_pipe(self, pipe: int, count: int) -> bool:
         at = self.length - self.left
         self.left -= count
         self.pieces += 1
+        if self.raises is not None:
+            raise self.raises
         if at >= self.fails_at:
             return False
         while count:
@@ -48,14 +57,14 @@ class FakeIncoming:
 class StreamRig(Rig):
     """The core takes every frame that is offered, its data from byte HEAD on."""
 
-    def __init__(self, fd: int, fails_at: int = 1 << 40) -> None:
+    def __init__(self, fd: int, fails_at: int = 1 << 40, way: Way = Way.SPLICE) -> None:
         super().__init__()
         self.taken: list[FakeIncoming] = []
 
         def begin_write(head: memoryview, length: int) -> FakeIncoming | None:
             if len(head) < HEAD:
                 return None
-            self.taken.append(FakeIncoming(fd, length - HEAD, fails_at))
+            self.taken.append(FakeIncoming(fd, length - HEAD, fails_at, way))
             return self.taken[-1]
 
         self.core.begin_write = begin_write  # type: ignore[method-assign, assignment]
@@ -82,13 +91,19 @@ def big(size: int = STREAM_FROM + 54321) -> bytes:
     return message(os.urandom(size))
 
 
+ways = pytest.mark.parametrize("way", [Way.SPLICE, Way.COPY, Way.EITHER])
+
+
+@ways
 @pytest.mark.parametrize("piece", [1 << 20, 65536, 30011])
-def test_data_goes_to_the_file(fd: int, piece: int) -> None:
-    rig = StreamRig(fd)
+def test_data_goes_to_the_file(fd: int, piece: int, way: Way) -> None:
+    rig = StreamRig(fd, way=way)
     frame = big()
     rig.feed(frame + message(b"next"), piece)
     (incoming,) = rig.taken
-    assert incoming.finished == 1 and incoming.pieces and not incoming.left
+    assert incoming.finished == 1 and not incoming.left
+    if way is not Way.EITHER:
+        assert (incoming.pieces > 0) == (way is Way.SPLICE)
     assert os.pread(fd, len(frame), 0) == frame[4 + HEAD :]
     assert rig.core.frames == [b"\xfeSMB" + bytes(60) + b"next"]
     assert rig.counted.sums[:2] == [2, len(frame) + 72]
@@ -106,8 +121,10 @@ def test_small_frames_and_refused_ones_come_whole(fd: int) -> None:
     rig.close()
 
 
-def test_what_the_file_does_not_take_is_thrown_away(fd: int) -> None:
-    rig = StreamRig(fd, fails_at=0)
+@ways
+@pytest.mark.parametrize("fails_at", [0, 100_000])
+def test_what_the_file_does_not_take_is_thrown_away(fd: int, way: Way, fails_at: int) -> None:
+    rig = StreamRig(fd, fails_at, way)
     frame = big()
     rig.feed(frame + message(b"next"))
     assert rig.taken[0].finished == 1 and len(rig.core.frames) == 1
@@ -118,10 +135,43 @@ def test_what_the_file_does_not_take_is_thrown_away(fd: int) -> None:
     good.close()
 
 
-def test_a_client_that_goes_in_the_middle(fd: int) -> None:
-    rig = StreamRig(fd)
+@ways
+def test_a_client_that_goes_in_the_middle(fd: int, way: Way) -> None:
+    rig = StreamRig(fd, way=way)
     rig.feed(big()[:150_000])
     rig.peer.close()
     rig.turn(3)
     assert rig.closed and not rig.taken[0].finished and len(rig.core.gone) == 1
     rig.loop.close()
+
+
+def test_what_has_come_is_spliced_and_the_rest_copied(fd: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Way.EITHER goes by what waits in the socket when its turn comes."""
+    there = [AT_HAND - 1]
+    monkeypatch.setattr("ksmbd.conn.transport.bytes_at_hand", lambda sock: there[0])
+    rig = StreamRig(fd, way=Way.EITHER)
+    frame = big(900_000)
+    rig.feed(frame[:200_000])
+    (incoming,) = rig.taken
+    assert incoming.copied > 1 and not incoming.pieces
+    there[0] = AT_HAND
+    copied = incoming.copied
+    rig.feed(frame[200_000:400_000])
+    assert incoming.copied == copied and incoming.pieces
+    there[0] = 0
+    pieces = incoming.pieces
+    rig.feed(frame[400_000:])
+    assert incoming.copied > copied and incoming.pieces == pieces and incoming.finished == 1
+    assert os.pread(fd, len(frame), 0) == frame[4 + HEAD :]
+    rig.close()
+
+
+def test_a_defect_ends_that_connection_and_leaves_the_pipe_empty(fd: int, capfd: pytest.CaptureFixture[str]) -> None:
+    rig = StreamRig(fd)
+    rig.feed(big()[:70_000])
+    rig.taken[0].raises = ZeroDivisionError()
+    rig.feed(big()[70_000:150_000])
+    assert rig.closed and not rig.taken[0].finished and "unexpected ZeroDivisionError" in capfd.readouterr().err
+    with pytest.raises(BlockingIOError):
+        os.read(rig.scratch.pipe().reader, 1)
+    rig.close()

@@ -53,8 +53,9 @@ class Rig:
         self.peer.setblocking(False)
         self.counted = Counted()
         self.closed: list[TcpTransport] = []
+        self.scratch = Scratch()
         self.transport = TcpTransport(
-            self.loop, self.own, Scratch(), FakeCore, self.counted, self.closed.append, received  # type: ignore[arg-type]
+            self.loop, self.own, self.scratch, FakeCore, self.counted, self.closed.append, received  # type: ignore[arg-type]
         )
         self.core: FakeCore = self.transport.core  # type: ignore[assignment]
 
@@ -121,8 +122,11 @@ class MemoryFile:
         return len(piece)
 
 
-def span_frame(file: Any, offset: int, length: int, head: bytes = b"head") -> Frame:
-    return Frame((len(head) + length).to_bytes(4, "big") + head, FileSpan(file, offset, length))
+def span_frame(file: Any, offset: int, length: int, head: bytes = b"head", splice: bool = False) -> Frame:
+    return Frame((len(head) + length).to_bytes(4, "big") + head, FileSpan(file, offset, length, splice))
+
+
+splices = pytest.mark.parametrize("splice", [False, True])
 
 
 def test_frames_of_one_recv_are_answered_in_one_send(rig: Rig) -> None:
@@ -154,12 +158,13 @@ def test_a_busy_connection_lets_others_have_their_turn(rig: Rig) -> None:
     assert order == [TURN_FRAMES, 2 * TURN_FRAMES, 2 * TURN_FRAMES + 5]
 
 
-def test_a_span_comes_from_the_file(rig: Rig, tmp_path: Path) -> None:
+@splices
+def test_a_span_comes_from_the_file(rig: Rig, tmp_path: Path, splice: bool) -> None:
     path = tmp_path / "file"
     content = os.urandom(3_000_000)
     path.write_bytes(content)
     file = DiskFile(path)
-    rig.transport.send(span_frame(file, 1000, 2_500_000))
+    rig.transport.send(span_frame(file, 1000, 2_500_000, splice=splice))
     file.close()  # a CLOSE behind the READ: what is under way goes on
     os.close(os.dup(0))
     rig.transport.send(Frame(b"behind"))
@@ -167,11 +172,12 @@ def test_a_span_comes_from_the_file(rig: Rig, tmp_path: Path) -> None:
     assert rig.transport.waiting_bytes == 0
 
 
-def test_a_file_cut_short_is_filled_with_zeros(rig: Rig, tmp_path: Path) -> None:
+@splices
+def test_a_file_cut_short_is_filled_with_zeros(rig: Rig, tmp_path: Path, splice: bool) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"x" * 1_000_000)
     file = DiskFile(path)
-    rig.transport.send(span_frame(file, 0, 1_000_000))
+    rig.transport.send(span_frame(file, 0, 1_000_000, splice=splice))
     os.ftruncate(file.fd, 600_000)
     rig.transport.send(Frame(b"behind"))
     data = rig.read()
@@ -308,12 +314,14 @@ def test_the_peer_vanishes_in_the_middle_of_a_frame(rig: Rig) -> None:
     assert rig.transport.closed
 
 
-def test_the_peer_vanishes_while_a_file_is_sent(rig: Rig, tmp_path: Path) -> None:
+@splices
+def test_the_peer_vanishes_while_a_file_is_sent(rig: Rig, tmp_path: Path, splice: bool) -> None:
     path = tmp_path / "file"
     path.write_bytes(bytes(4_000_000))
+    rig.scratch.pipe()
     before = len(os.listdir("/proc/self/fd"))
     file = DiskFile(path)
-    rig.transport.send(span_frame(file, 0, 4_000_000))
+    rig.transport.send(span_frame(file, 0, 4_000_000, splice=splice))
     rig.turn()
     assert rig.transport.waiting_bytes
     rig.peer.close()

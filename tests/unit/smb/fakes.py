@@ -184,6 +184,10 @@ class FakeFile:
     def end_of_file(self) -> int:
         return len(self._data)
 
+    @property
+    def file_system(self) -> str:
+        return "tmpfs"
+
     def prefetch(self, offset: int, length: int) -> Future[None] | None:
         return None
 

@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 from ksmbd.smb import constants as c
 from ksmbd.smb import read
 from ksmbd.smb import status as s
+from ksmbd.smb.data_paths import DataPaths, Rule, Way
 from ksmbd.smb.model import Open, ServerSettings
 from ksmbd.smb.ports import FileSpan, LockElement, OpenRef
 from ksmbd.smb.request import Body, Reply
 from ksmbd.smb.status import NtStatusError
 from ksmbd.smb.waiting import Future, Task
-from ksmbd.smb.zero_copy import THRESHOLD
 
+THRESHOLD = 64 << 10
 CONTENT = bytes(range(256)) * 1024
 INT64_MAX = 0x7FFFFFFFFFFFFFFF
 
@@ -150,6 +151,19 @@ def test_zero_copy() -> None:
     assert body_of(reply) == pack("<HBBIII", 17, 80, 0, len(CONTENT) - 16, 0, 0)
     assert status_of(made, open_, len(CONTENT), THRESHOLD) == s.STATUS_END_OF_FILE
     assert status_of(made, open_, 1, len(CONTENT), len(CONTENT)) == s.STATUS_END_OF_FILE
+
+
+@pytest.mark.parametrize(
+    ("way", "span", "splice"), [(Way.COPY, False, False), (Way.SENDFILE, True, False), (Way.SPLICE, True, True)]
+)
+def test_the_administrator_chooses_the_way(way: Way, span: bool, splice: bool) -> None:
+    made, open_ = bench(data_paths=DataPaths([Rule("read", "tmpfs", 32 << 10, way)]))
+    spanning(made, open_)
+    reply = run(made, open_, 0, 32 << 10)
+    assert (reply.span is not None) == span
+    if reply.span is not None:
+        assert reply.span.splice == splice
+    assert run(made, open_, 0, (32 << 10) - 1).span is None
 
 
 @pytest.mark.parametrize("why", ["compound", "sealed", "signed", "signing", "short", "no descriptor"])
