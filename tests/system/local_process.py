@@ -28,6 +28,9 @@ for line in sys.stdin:
             out("open")
         elif word == "again":
             out(os.pread(fd, 100, 0).decode())
+        elif word == "put":
+            out(str(os.pwrite(fd, rest.encode(), 0)))
+            os.fsync(fd)
         elif word == "close":
             os.close(fd)
             out("closed")
@@ -59,8 +62,8 @@ _BLOCK = "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGIO]
 
 
 class LocalProcess:
-    """A context manager. Steps: `read PATH`, `write PATH`, `again`, `close`, `lease PATH`, `await`, `release`,
-    `exclusive FIRST LENGTH`, `shared ...`, `unlock ...`, `wait ...`; an error answers with its name."""
+    """A context manager. Steps: `read PATH`, `write PATH`, `again`, `put TEXT`, `close`, `lease PATH`, `await`,
+    `release`, `exclusive FIRST LENGTH`, `shared ...`, `unlock ...`, `wait ...`; an error answers with its name."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(

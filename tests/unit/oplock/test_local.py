@@ -2,6 +2,7 @@
 """Clients beside local processes, on a kernel that is a table: `kernel oplocks` and `posix locking`."""
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -103,7 +104,7 @@ def test_segments_say_of_every_byte_what_its_locks_make_of_it(
         kinds = [lock.exclusive for lock in locks if lock.first <= byte <= lock.last]
         wanted.append((WRITE_LOCK if True in kinds else READ_LOCK if kinds else UNLOCKED, byte))
     assert told == wanted
-    assert all(one[0] != two[0] for one, two in zip(found, found[1:], strict=False))
+    assert all(one[0] != two[0] for one, two in pairwise(found))
 
 
 def test_what_the_kernel_cannot_lock_it_is_not_asked_for() -> None:
@@ -418,7 +419,7 @@ def test_no_client_caches_what_a_local_process_has_open(data: st.DataObject, wor
                 continue
             files = [place.sides[open_id].file for open_id in admitted]
             for stranger in strangers:
-                # Where our own writer made the kernel give no read lease any more, the notice has no more than been sent.
+                # Where our own writer ends the kernel's read lease, the notice has no more than been sent.
                 assert not holder.state & W, "a local process was let through to what is not written yet"
                 assert not stranger.writes or holder.breaking, "a local process may write what a client caches"
             if not holder.breaking:
