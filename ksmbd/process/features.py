@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import socket
 
+from ksmbd.kernel import leases, ofd_locks
 from ksmbd.process.control import Feature
 from ksmbd.process.privileges import CAP_SETUID, CAP_SYS_ADMIN, permitted_capabilities
 
@@ -13,7 +14,7 @@ from ksmbd.process.privileges import CAP_SETUID, CAP_SYS_ADMIN, permitted_capabi
 def collect_features() -> list[Feature]:
     """What is on and what is not, with the reason or with what its absence costs. BPF's: ksmbd.process.bpf_programs."""
     capabilities = permitted_capabilities()
-    return [_impersonation(capabilities), _ntacl(capabilities), _sendfile(), _ipv6()]
+    return [_impersonation(capabilities), _ntacl(capabilities), _leases(), _ofd_locks(), _sendfile(), _ipv6()]
 
 
 def _impersonation(capabilities: int) -> Feature:
@@ -27,6 +28,20 @@ def _ntacl(capabilities: int) -> Feature:
         return Feature("ntacl", True, "access control lists are kept in security.NTACL")
     why = "without CAP_SYS_ADMIN security.NTACL cannot be written; `acl_xattr:security_acl_name = user.NTACL` can"
     return Feature("ntacl", False, why)
+
+
+def _leases() -> Feature:
+    why = leases.probe()
+    if why:
+        return Feature("leases", False, f"{why}; clients cache nothing on shares with `kernel oplocks`")
+    return Feature("leases", True, "`kernel oplocks`: local processes wait until clients have given up what they cache")
+
+
+def _ofd_locks() -> Feature:
+    why = ofd_locks.probe()
+    if why:
+        return Feature("ofd-locks", False, f"{why}; `posix locking` has no effect, byte-range locks are clients' alone")
+    return Feature("ofd-locks", True, "`posix locking`: clients and local processes see each other's byte-range locks")
 
 
 def _sendfile() -> Feature:
