@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from conn_fakes import TurnedClock
@@ -183,3 +184,51 @@ def test_helpers_complete_in_the_loops_thread() -> None:
     assert any(isinstance(value, OSError) for value in values)
     assert {thread for _, thread in results} == {threading.get_ident()}
     assert threading.get_ident() not in values, "it ran in another thread"
+
+
+class Waits:
+    """In place of the loop's epoll: notes the timeouts it is asked with; None sleeps for `asleep` seconds."""
+
+    def __init__(self, clock: TurnedClock, asleep: float) -> None:
+        self.clock, self.asleep = clock, asleep
+        self.timeouts: list[float | None] = []
+        self.ready_at = 0
+        """The how manieth look of a turn finds something; 0: none."""
+
+    def poll(self, timeout: float | None, count: int) -> list[tuple[int, int]]:
+        self.timeouts.append(timeout)
+        if timeout is None:
+            self.clock.now += self.asleep
+        return [(-1, 0)] if timeout is None or len(self.timeouts) == self.ready_at else []
+
+    def turn(self, loop: Loop) -> list[float | None]:
+        self.timeouts = []
+        loop.run_once()
+        return self.timeouts
+
+    def close(self) -> None: ...
+
+
+def test_it_looks_again_before_it_sleeps_where_events_come_soon(loop: Loop, clock: TurnedClock) -> None:
+    loop._epoll.close()
+    waits: Any = Waits(clock, 0.001)
+    loop._epoll = waits
+    assert waits.turn(loop) == waits.turn(loop) == [None]
+    waits.asleep = 20e-6
+    assert waits.turn(loop) == [None]
+    waits.ready_at = 3
+    assert waits.turn(loop) == waits.turn(loop) == [0, 0, 0]
+    waits.ready_at, waits.asleep = 0, 0.001
+    vain = [waits.turn(loop) for _ in range(20)]
+    looked = [turn for turn in vain if len(turn) > 1]
+    assert 0 < len(looked) < 10 and all(turn[-1] is None and not any(turn) for turn in looked)
+    assert vain[-1] == [None], "after some times in vain it sleeps at once"
+
+
+def test_it_sleeps_no_longer_than_to_the_next_timer(loop: Loop, clock: TurnedClock) -> None:
+    loop._epoll.close()
+    waits: Any = Waits(clock, 20e-6)
+    loop._epoll = waits
+    waits.turn(loop)
+    loop.call_later(2, lambda: None)
+    assert waits.turn(loop)[-1] == 2
