@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ksmbd.smb import channel_sequence
+from ksmbd.smb import channel_sequence, frames
 from ksmbd.smb.constants import FLAGS_REPLAY_OPERATION, NO_FILE_ID
 from ksmbd.smb.header import HEADER_SIZE, HEADROOM, Header
 from ksmbd.smb.model import Open, Server, Session, TreeConnect
@@ -40,14 +40,14 @@ class Reply:
 class Body:
     """A response body with room for the headers before it, so that a large read is not copied again.
 
-    `data` is the body (length `size`); `shrink` cuts it when fewer bytes were read."""
+    `data` is the body (length `size`), with whatever in it; `shrink` cuts it when fewer bytes were read."""
 
     __slots__ = ("frame", "data", "size")
 
     START: ClassVar[int] = HEADROOM + HEADER_SIZE
 
     def __init__(self, size: int) -> None:
-        self.frame = bytearray(self.START + size)
+        self.frame = frames.make(self.START + size)
         self.data = memoryview(self.frame)[self.START :]
         self.size = size
 

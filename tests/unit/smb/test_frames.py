@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Memory of long replies is used again once nobody has it, and never before."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from ksmbd.auth.encryption import TAG_SIZE, AeadSealer
+from ksmbd.smb import constants as c
+from ksmbd.smb import frames
+from ksmbd.smb.header import HEADROOM
+from ksmbd.smb.request import Body
+
+LONG = 1 << 20
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept() -> Iterator[None]:
+    frames._kept.clear()
+    yield
+    frames._kept.clear()
+
+
+def test_it_is_used_again() -> None:
+    first = Body(LONG)
+    address = id(first.frame)
+    del first
+    assert id(Body(LONG).frame) == address
+
+
+def test_who_has_a_view_has_the_frame() -> None:
+    waiting = memoryview(Body(LONG).frame)[4:]
+    waiting[0] = 7
+    others = [frames.make(LONG + Body.START) for _ in range(5)]
+    assert all(other is not waiting.obj for other in others)
+    assert len({id(other) for other in others}) == 5
+    waiting.release()
+    assert len(frames._kept) == frames.KEPT
+
+
+def test_sizes_in_turn() -> None:
+    sizes = [LONG, LONG // 2, LONG, LONG - 1, frames.LEAST, frames.LEAST - 1, 100, frames.MOST + 1, LONG]
+    for size in sizes:
+        assert len(frames.make(size)) == size
+    assert len(frames._kept) == 1 and frames.LEAST <= len(frames._kept[0]) <= frames.MOST
+
+
+def test_a_frame_that_was_cut_is_not_taken_for_a_whole_one() -> None:
+    body = Body(LONG)
+    body.shrink(10)
+    del body
+    assert Body(LONG).data.nbytes == LONG
+
+
+def test_encryption_finds_room_behind_the_message() -> None:
+    assert frames.TAIL == TAG_SIZE
+    sealer = AeadSealer(c.CIPHER_AES128_GCM, bytes(16), bytes(16))
+    for _ in range(3):
+        frame = frames.make(LONG)
+        before = frame.__alloc__()  # type: ignore[attr-defined]
+        sealer.seal(frame, HEADROOM, 1)
+        assert len(frame) == LONG and frame.__alloc__() == before  # type: ignore[attr-defined]
+        del frame
