@@ -102,7 +102,7 @@ def all_information(query: Query) -> bytes:
     """FileAllInformation, MS-FSCC 2.4.2; the name is absolute below the share."""
     file, info, open_ = query.file, query.info, query.open
     stream = file.stream
-    raw = encode_utf16(f"\\{file.path}:{stream}" if stream else f"\\{file.path}")
+    raw = encode_utf16(f"\\{file.path}:{file.stream_name}" if stream else f"\\{file.path}")
     pending = query.request.server.table.delete_pending(file.key)
     return _ALL.pack(
         info.creation_time, info.last_access_time, info.last_write_time, info.change_time, info.attributes, 0,

@@ -380,7 +380,13 @@ class File(Protocol):
     stream: str
     """Folded stream name, '' = default."""
     path: str
-    """Current path below the share, with `\\`, as the disk spells it; follows renames made through this server."""
+    """Current path below the share, with `\\`, as the disk spells it; follows renames made through this server. Of a
+    stream, its file's."""
+
+    @property
+    def stream_name(self) -> str:
+        """The stream's name as the disk spells it, '' = default."""
+        ...
 
     @property
     def parent_key(self) -> FileKey | None:

@@ -108,6 +108,11 @@ class LocalEntry:
     # --------------------------------------------------------------------------------------------------- basics
 
     @property
+    def stream_name(self) -> str:
+        """See the port."""
+        return ""
+
+    @property
     def name(self) -> str:
         """The last component as clients see it."""
         return self.path.rpartition("\\")[2]

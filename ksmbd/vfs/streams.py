@@ -62,6 +62,15 @@ class LocalStream(LocalFile):
         self.stream = fold(name)
         self._attribute_name = attribute_name
 
+    @property
+    def stream_name(self) -> str:
+        """See the port."""
+        return self._name
+
+    def normalized_name(self) -> str:
+        """FileNormalizedNameInformation (MS-FSCC 2.4.36), with the stream."""
+        return f"{self.path}:{self._name}"
+
     def fileno(self) -> int:
         """-1: the data is in an extended attribute."""
         return -1

@@ -541,9 +541,8 @@ class LocalVolume:
         if existing is None and (intent.share_read_only or self._read_only):
             raise NtStatusError(STATUS_ACCESS_DENIED, "read-only share")
         name, attribute_name = existing or (intent.stream, attribute(intent.stream))
-        full = f"{path}:{name}"
         stream = LocalStream(
-            self, fd, path_only, stat, disk_names, full, granted, key, posix, existing is None, name, attribute_name
+            self, fd, path_only, stat, disk_names, path, granted, key, posix, existing is None, name, attribute_name
         )
         if existing is None:
             try:

@@ -125,6 +125,26 @@ def test_a_link_to_elsewhere(start_ksmbd: StartKsmbd) -> None:
         client.open("link", options=0x200040)
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_last_open_of_a_deleted_file_is_one_of_its_streams(start_ksmbd: StartKsmbd, workers: int) -> None:
+    """MS-FSA 2.1.5.5: the file goes with it. Until then its names are taken. FileAllInformation tells the stream's name
+    as it was made."""
+    server = start_ksmbd(workers=workers, shares={"share": {"vfs objects": "streams_xattr"}})
+    with RawClient(server) as client:
+        client.close(client.open("File"))
+        reply = client.reply(client.post(c.CREATE, create("file:Stream")))
+        assert status_of(reply) == 0
+        stream = reply[128:144]
+        information = client.reply(client.post(c.QUERY_INFO, client.query_info_body(stream)))
+        length = struct.unpack_from("<I", information, 72 + 96)[0]
+        assert information[172 : 172 + length].decode("utf-16-le") == "\\File:Stream"
+        doomed = client.open("file", 0x110080, c.FILE_OPEN, 0x1040)
+        client.close(doomed)
+        assert client.status(c.CREATE, create("file")) == s.STATUS_DELETE_PENDING
+        client.close(stream)
+        assert os.listdir(server.share_path) == []
+
+
 ENTRIES = 100_000
 
 

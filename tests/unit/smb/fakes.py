@@ -163,6 +163,10 @@ class FakeFile:
         return self.node.path
 
     @property
+    def stream_name(self) -> str:
+        return self.stream
+
+    @property
     def parent_key(self) -> FileKey | None:
         return (1, self.node.parent.inode) if self.node.parent is not None else None
 

@@ -500,6 +500,8 @@ def test_streams(share: Share) -> None:
     assert os.getxattr(share.path / "f", "user.DosStream.One:$DATA") == b"\0\0\0abc\0"
     again = share.open("f", stream="ONE", disposition=c.FILE_OPEN)
     assert again.stream == stream.stream and again.key == stream.key and again.fileno() == -1
+    # The path is the file's: that is how it is found again when it is to be deleted, or reclaimed.
+    assert (again.path, again.stream_name, again.normalized_name()) == ("f", "One", "f:One")
     info = again.info()
     assert info.end_of_file == 6 and not info.is_directory
     again.set_end_of_file(4)
