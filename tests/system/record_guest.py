@@ -38,7 +38,8 @@ def append(path: str, data: bytes) -> None:
 def main(address: str, port: str, share: str, user: str, password: str, client: str, names: str) -> None:
     place = tempfile.mkdtemp(prefix="ksmbd-records-")
     subprocess.run(["modprobe", "cifs"], check=True)
-    options = f"port={port},username={user},password={password},vers=3.1.1,nosharesock,serverino,echo_interval=5"
+    # No size is believed that is not known through a lease: another client may have appended a moment ago.
+    options = f"port={port},username={user},password={password},vers=3.1.1,nosharesock,actimeo=0,echo_interval=5"
     subprocess.run(["mount", "-t", "cifs", f"//{address}/{share}", place, "-o", options], check=True)
     print("mounted", flush=True)
     files = names.split(",")

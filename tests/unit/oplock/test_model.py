@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from ksmbd.oplock import locks as lock_rules
-from ksmbd.oplock.record import W
+from ksmbd.oplock.record import R, W
 from ksmbd.oplock.share import LEASE_STAT_ACCESS, conflict, is_stat_open
 from ksmbd.oplock.store_dict import DictStore
 from ksmbd.oplock.store_lmdb import LmdbStore
@@ -33,6 +33,7 @@ from .world import DATA, STAT, Client, World, answer
 CLIENTS = {"a": 0, "b": 0, "c": 1}
 """Names and the workers they are on."""
 FILES = (1, 1, 2)
+DIRECTORY = 3
 STREAMS = ("", "s")
 ACCESSES = (DATA, DATA, DATA, constants.FILE_READ_DATA, STAT, constants.READ_CONTROL, constants.FILE_ALL_ACCESS)
 SHARES = ("RWD", "RWD", "RWD", "RW", "R", "")
@@ -142,6 +143,41 @@ class OpenTableMachine(RuleBasedStateMachine):
         futures = self.both(ask, name)
         assert refs[0] == refs[1]
         self.opens.append(Opened(name, refs[0], futures))
+
+    @rule(
+        name=st.sampled_from(sorted(CLIENTS)), access=st.sampled_from(ACCESSES), share=st.sampled_from(SHARES),
+        state=st.sampled_from(["", "R", "RH", "RWH"]), version=st.sampled_from([1, 2, 2, 2]),
+        durable=st.sampled_from([0, 0, 2]), delete=st.sampled_from([False, False, False, True]),
+    )  # fmt: skip
+    def open_directory(
+        self, name: str, access: int, share: str, state: str, version: int, durable: int, delete: bool
+    ) -> None:
+        """Directories have leases of version 2 alone (MS-SMB2 3.3.5.9.8, 3.3.5.9.11)."""
+        guid = (len(self.opens) + 1).to_bytes(16, "big")
+        request = DurableRequest(durable, guid, 20_000) if durable else None
+        refs: list[OpenRef] = []
+
+        def ask(client: Client) -> Future[Any]:
+            ref, future = client.ask(
+                DIRECTORY, directory=True, access=access, share=share, durable=request, lease=state, key="kd",
+                version=version, options=constants.FILE_DELETE_ON_CLOSE if delete else 0,
+            )  # fmt: skip
+            refs.append(ref)
+            return future
+
+        futures = self.both(ask, name)
+        assert refs[0] == refs[1]
+        self.opens.append(Opened(name, refs[0], futures))
+
+    @rule(name=st.sampled_from(sorted(CLIENTS)), key=st.sampled_from([b"", b"kd"]))
+    def change_directory(self, name: str, key: bytes) -> None:
+        """Nobody waits for directory leases to break, and the one with the key of who makes the change stays."""
+        for client in self.clients(name):
+            client.table.directory_changed((1, DIRECTORY), key.ljust(16, b"\0") if key else b"", client.guid)
+        record = self.worlds[0].store.peek((1, DIRECTORY))
+        for holder in record.holders.values() if record is not None else ():
+            if holder.state & R and not holder.breaking:
+                assert key and holder.client_guid == self.clients(name)[0].guid
 
     @rule(number=st.integers(0, 99))
     def close(self, number: int) -> None:
