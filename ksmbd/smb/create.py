@@ -111,7 +111,8 @@ def handle(request: Request) -> Reply | Coroutine[Any, Any, Reply]:
         if replayed is not None:
             level = None if replayed.lease is not None else fields.oplock_level
             return create_reply(request, replayed, replayed.create_action, contexts, replayed_level=level)
-    server.check_open_limit(request.session)
+    session = request.session
+    server.check_open_limit(session)
     creation = Creation(server, fields.options)
     try:
         file = creation.open_file(tree.volume, intent)
@@ -296,7 +297,7 @@ def _new_open(request: Request, fields: CreateRequest, creation: Creation, grant
     assert ref is not None
     contexts = fields.contexts
     open_ = Open(
-        ref.open_id, request.server.new_id(), request.session, request.tree, request.connection, creation.file,
+        ref.open_id, creation.server.new_id(), request.session_, request.tree_, request.connection, creation.file,
         creation.granted_access, fields.options, fields.share_access, ref,
     )  # fmt: skip
     open_.oplock_level = grant.oplock_level

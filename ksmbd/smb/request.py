@@ -141,7 +141,8 @@ class Request:
             if chain.file_id is None:
                 raise NtStatusError(chain.status if chain.status & 0x80000000 else STATUS_FILE_CLOSED)
             persistent, volatile = chain.file_id
-        open_ = self.session.opens.get(volatile)
+        assert self.session_ is not None
+        open_ = self.session_.opens.get(volatile)
         if open_ is None or open_.persistent_id != persistent or open_.tree is not self.tree_:
             raise NtStatusError(STATUS_FILE_CLOSED)
         chain.file_id = (persistent, volatile)

@@ -19,10 +19,11 @@ class Cancelled(BaseException):
 class Future(Generic[T]):
     """A result that comes later. Completed once; awaiting it inside a Task suspends that Task until then."""
 
-    __slots__ = ("_done", "_result", "_error", "_callbacks", "on_cancel")
+    __slots__ = ("done", "_result", "_error", "_callbacks", "on_cancel")
 
     def __init__(self) -> None:
-        self._done = False
+        self.done = False
+        """Whether it is complete; who has the Future only reads it."""
         self._result: T | None = None
         self._error: BaseException | None = None
         self._callbacks: list[Callable[[Future[T]], None]] = []
@@ -33,7 +34,7 @@ class Future(Generic[T]):
     def of(cls, result: T) -> Future[T]:
         """A Future that is complete already."""
         future: Future[T] = cls()
-        future._done = True
+        future.done = True
         future._result = result
         return future
 
@@ -41,39 +42,34 @@ class Future(Generic[T]):
     def failed(cls, error: BaseException) -> Future[T]:
         """A Future that is complete with an exception."""
         future: Future[T] = cls()
-        future._done = True
+        future.done = True
         future._error = error
         return future
 
-    @property
-    def done(self) -> bool:
-        """Whether it is complete."""
-        return self._done
-
     def set_result(self, result: T) -> None:
         """Complete it and resume who waits; a second completion is ignored (a late answer after a time-out)."""
-        if not self._done:
-            self._done = True
+        if not self.done:
+            self.done = True
             self._result = result
             self._run_callbacks()
 
     def set_error(self, error: BaseException) -> None:
         """Complete it with an exception, which the waiter sees."""
-        if not self._done:
-            self._done = True
+        if not self.done:
+            self.done = True
             self._error = error
             self._run_callbacks()
 
     def add_callback(self, callback: Callable[[Future[T]], None]) -> None:
         """Call `callback(self)` when complete, at once if it is already."""
-        if self._done:
+        if self.done:
             callback(self)
         else:
             self._callbacks.append(callback)
 
     def cancel(self) -> None:
         """Nobody waits any longer: tell the owner, complete with Cancelled."""
-        if not self._done:
+        if not self.done:
             if self.on_cancel is not None:
                 self.on_cancel()
             self.set_error(Cancelled())
@@ -90,7 +86,7 @@ class Future(Generic[T]):
             callback(self)
 
     def __await__(self) -> Generator[Future[T], None, T]:
-        if not self._done:
+        if not self.done:
             yield self
         return self.result()
 

@@ -159,7 +159,7 @@ def attributes_of(stat: Stat, dos: DosAttributes, name: str, options: ShareOptio
             attributes |= FILE_ATTRIBUTE_REPARSE_POINT
     if stat.attributes & STATX_ATTR_COMPRESSED:
         attributes |= FILE_ATTRIBUTE_COMPRESSED
-    if not attributes & FILE_ATTRIBUTE_HIDDEN and hidden(name, options):
+    if (name[:1] == "." or options.hide.active) and not attributes & FILE_ATTRIBUTE_HIDDEN and hidden(name, options):
         attributes |= FILE_ATTRIBUTE_HIDDEN
     return attributes or FILE_ATTRIBUTE_NORMAL
 
@@ -180,8 +180,14 @@ def make_info(stat: Stat, dos: DosAttributes, name: str, options: ShareOptions, 
     access = stat.atime * _SECOND + stat.atime_ns // 100 + FILETIME_UNIX_EPOCH
     write = stat.mtime * _SECOND + stat.mtime_ns // 100 + FILETIME_UNIX_EPOCH
     change = stat.ctime * _SECOND + stat.ctime_ns // 100 + FILETIME_UNIX_EPOCH
+    created = dos.creation_time
+    if not created:
+        if stat.btime > 0 and stat.mask & STATX_BTIME:
+            created = stat.btime * _SECOND + stat.btime_ns // 100 + FILETIME_UNIX_EPOCH
+        else:
+            created = creation_time(stat, dos)
     return FileInfo(
-        dos.creation_time or creation_time(stat, dos),
+        created,
         access if access > 0 else 0,
         write if write > 0 else 0,
         change_times.override(stat) or (change if change > 0 else 0),

@@ -32,7 +32,7 @@ class Registry:
     def add(self, file: LocalEntry) -> None:
         """`file` is open."""
         self._files.add(file)
-        file.local_volume.hold()
+        file.local_volume.used += 1
 
     def discard(self, file: LocalEntry) -> None:
         """`file` is closed."""

@@ -209,7 +209,7 @@ def component(name: str, posix: bool) -> bytes:
 class Patterns:
     """`veto files` and `hide files`: names with `*` and `?`, compared without case."""
 
-    __slots__ = ("_expression",)
+    __slots__ = ("_expression", "active")
 
     def __init__(self, patterns: tuple[str, ...]) -> None:
         alternatives = [
@@ -218,6 +218,8 @@ class Patterns:
             if pattern
         ]
         self._expression = re.compile("|".join(alternatives), re.DOTALL) if alternatives else None
+        self.active = bool(alternatives)
+        """Whether there are any; as the truth of the whole, without a call."""
 
     def __bool__(self) -> bool:
         return self._expression is not None

@@ -105,8 +105,8 @@ class LocalVolume:
     """Implements the port Volume."""
 
     __slots__ = (
-        "_closed", "_read_only", "_used", "access", "cache", "files", "in_memory", "options", "resolver", "root_dev",
-        "root_key", "share", "user",
+        "_closed", "_read_only", "access", "cache", "files", "in_memory", "options", "resolver", "root_dev",
+        "root_key", "share", "used", "user",
     )  # fmt: skip
 
     def __init__(
@@ -128,7 +128,8 @@ class LocalVolume:
         self.user = user
         """Whose rights its operations have."""
         self._read_only = read_only
-        self._used = 0
+        self.used = 0
+        """How many files are open."""
         self._closed = False
         stat = resolver.root_stat
         self.root_dev = stat.dev
@@ -146,17 +147,14 @@ class LocalVolume:
         self._closed = True
         self._let_go()
 
-    def hold(self) -> None:
-        """One more file is open."""
-        self._used += 1
-
     def release(self) -> None:
-        """One less."""
-        self._used -= 1
-        self._let_go()
+        """One file less is open."""
+        self.used -= 1
+        if self._closed:
+            self._let_go()
 
     def _let_go(self) -> None:
-        if self._closed and not self._used and self.resolver.root >= 0:
+        if not self.used and self.resolver.root >= 0:
             os.close(self.resolver.root)
             self.resolver.root = -1
 
@@ -189,8 +187,9 @@ class LocalVolume:
 
     def create(self, intent: CreateIntent) -> CreateResult:
         """See the port."""
-        if not debug.mask[0] & debug.VFS:
-            return self._create(intent)
+        return self._traced(intent) if debug.mask[0] & debug.VFS else self._create(intent)
+
+    def _traced(self, intent: CreateIntent) -> CreateResult:
         what = f"create {intent.name!r}{':' + intent.stream if intent.stream else ''} as {self.user}"
         try:
             result = self._create(intent)
@@ -247,8 +246,11 @@ class LocalVolume:
                     continue
                 file = result.file
                 if isinstance(file, LocalFile):
-                    with os_errors:
-                        file.opened_in(self.root_key if parent == root else key_fd(parent))
+                    if parent == root:
+                        file.opened_in(self.root_key)
+                    else:
+                        with os_errors:
+                            file.opened_in(key_fd(parent))
                 return result
             raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "keeps changing")
         finally:
@@ -281,7 +283,7 @@ class LocalVolume:
         kind = stat.mode & S_IFMT
         disposition, options = intent.disposition, intent.options
         base_only = not intent.stream
-        if base_only:
+        if base_only and (kind != S_IFREG or disposition == FILE_CREATE or options & FILE_DIRECTORY_FILE):
             self._check_kind(kind, disposition, options)
         overwrites = base_only and disposition in _OVERWRITES
         desired = intent.desired_access
@@ -305,7 +307,8 @@ class LocalVolume:
             dos = read_dos(fd, path_only, self.options)
             if (dos.attributes or 0) & FILE_ATTRIBUTE_REPARSE_POINT and not options & FILE_OPEN_REPARSE_POINT:
                 reparse.stop(fd, path_only)
-            granted = self._check_attributes(dos, now, intent, kind, disk, granted, overwrites)
+            if granted & _WRITES or overwrites or options & FILE_DELETE_ON_CLOSE:
+                granted = self._check_attributes(dos, now, intent, kind, disk, granted, overwrites)
             if path_only and desired & MAXIMUM_ALLOWED and base_only:
                 wanted = granted | (FILE_WRITE_DATA if overwrites else 0)
                 flags = self._flags(kind, wanted)
