@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import struct
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from local_process import LocalProcess
-from rawclient import RawClient, status_of
+from rawclient import ConnectionEnded, RawClient, status_of
 from server import KsmbdServer, StartKsmbd
 from test_opens_across_workers import (
     BATCH,
@@ -17,10 +18,15 @@ from test_opens_across_workers import (
     EXCLUSIVE_NOW,
     LEASE,
     UNLOCK,
+    context,
     create,
+    durable,
     lease,
     lock,
     opened,
+    pids,
+    reclaim,
+    wait_for_workers,
 )
 
 from ksmbd.kernel import leases, ofd_locks
@@ -408,3 +414,70 @@ def test_without_the_parameters_nothing_is_different(server: KsmbdServer, local:
         assert reply[66] == BATCH
         assert local.run("exclusive 0 10") == "done"
         assert client.status(c.LOCK, lock(opened(reply), 0, 10, EXCLUSIVE_NOW)) == 0
+
+
+# ------------------------------------------------------------------------------------- opens that outlive a connection
+
+
+def test_a_local_process_ends_a_durable_open_that_nobody_uses(
+    server: KsmbdServer, path: Path, local: LocalProcess
+) -> None:
+    guid, create_guid = os.urandom(16), os.urandom(16)
+    with RawClient(server, guid=guid) as client:
+        contexts = context(b"DH2Q", struct.pack("<II8x16s", 60_000, 0, create_guid))
+        reply = client.reply(client.post(c.CREATE, create(path.name, BATCH, contexts=contexts)))
+        file = opened(reply)
+        assert b"DH2Q" in reply
+        client.vanish()
+    assert local.run(f"read {path}") == "before"
+    with RawClient(server, guid=guid) as client:
+        contexts = context(b"DH2C", struct.pack("<16s16sI", file, create_guid, 0))
+        assert client.status(c.CREATE, create(path.name, BATCH, contexts=contexts)) == s.STATUS_OBJECT_NAME_NOT_FOUND
+
+
+@pytest.mark.parametrize(("workers", "whole"), [(4, False), (1, False), (4, True)])
+def test_a_reclaimed_open_has_its_lease_and_locks_in_the_kernel_again(
+    start_ksmbd: StartKsmbd, local: LocalProcess, workers: int, whole: bool
+) -> None:
+    server = start_ksmbd(
+        workers=workers, options={"smb2 leases": "yes", "durable handles": "yes"},
+        shares={"share": {"continuous availability": "yes", "kernel oplocks": "yes", "posix locking": "yes"}},
+    )  # fmt: skip
+    path = server.share_path / "kept"
+    guid, key, create_guid = os.urandom(16), os.urandom(16), os.urandom(16)
+    with RawClient(server, guid=guid) as client:
+        contexts = lease(key, 7, last=False) + durable(create_guid)
+        file = opened(client.reply(client.post(c.CREATE, create("kept", LEASE, contexts=contexts))))
+        assert client.status(c.LOCK, lock(file, 0, 10, EXCLUSIVE_NOW)) == 0
+        home = next(pid for pid, held in pids(server).values() if held)
+        os.kill(server.pid if whole else home, signal.SIGKILL)
+        with pytest.raises(ConnectionEnded):
+            client.frame()
+    if whole:
+        server.wait()
+        server.restart()
+        server.wait_until_listening()
+    else:
+        server.wait_for("was ended by signal 9")
+        wait_for_workers(server, workers)
+    with RawClient(server, guid=guid) as client:
+        contexts = lease(key, 7, last=False) + reclaim(file, create_guid)
+        again = opened(client.reply(client.post(c.CREATE, create("kept", LEASE, contexts=contexts))))
+        local.begin(f"write {path}")
+        assert lease_notice(client) == (key, 7, 0)
+        assert local.waits
+        acknowledge_lease(client, key, 0)
+        assert local.finish() == "open"
+        assert local.run("exclusive 9 1") == "EAGAIN"
+        assert client.status(c.LOCK, lock(again, 0, 10, UNLOCK)) == 0
+        assert local.run("exclusive 9 1") == "done"
+
+
+def test_a_dead_workers_locks_and_leases_are_gone(start_ksmbd: StartKsmbd, local: LocalProcess) -> None:
+    server = start_ksmbd(workers=2, shares={"share": {"kernel oplocks": "yes", "posix locking": "yes"}})
+    with RawClient(server, guid=os.urandom(16)) as client:
+        file = opened(client.reply(client.post(c.CREATE, create("file", BATCH))))
+        assert client.status(c.LOCK, lock(file, 0, 10, EXCLUSIVE_NOW)) == 0
+        os.kill(next(pid for pid, held in pids(server).values() if held), signal.SIGKILL)
+        assert local.run(f"write {server.share_path / 'file'}") == "open"
+        assert local.run("exclusive 0 10") == "done"
