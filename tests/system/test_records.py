@@ -28,8 +28,8 @@ MAKES: tuple[type[Appender], ...] = (
     RawAppender, RawAppender, SmbprotocolAppender, SmbprotocolAppender, ImpacketAppender, ImpacketAppender,
     SmbclientAppender, SmbclientAppender,
 )  # fmt: skip
-GUEST = shlex.split(os.environ.get("KSMBD_TEST_GUEST", ""))
-GUEST_SEES = os.environ.get("KSMBD_TEST_GUEST_SEES", "10.0.2.2")
+GUEST = shlex.split(os.environ.get("KSMBD_VM", ""))
+GUEST_SEES = os.environ.get("KSMBD_VM_HOST", "10.0.2.2")
 
 
 def held(server: KsmbdServer) -> list[int]:
@@ -86,7 +86,7 @@ def test_no_acknowledged_record_is_lost_or_torn(start_ksmbd: StartKsmbd) -> None
     judge(server, appenders)
 
 
-@pytest.mark.skipif(not GUEST, reason="KSMBD_TEST_GUEST is no command that runs a script in a virtual machine")
+@pytest.mark.skipif(not GUEST, reason="no virtual machine: KSMBD_VM names the command that runs one in it")
 @pytest.mark.timeout(600)
 def test_no_acknowledged_record_of_the_kernel_s_client_is_lost_or_torn(start_ksmbd: StartKsmbd) -> None:
     """Twice cifs.ko among eight. Its opens are persistent: one that lost its lock with its connection would write where
