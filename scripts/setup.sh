@@ -23,7 +23,7 @@ required="python3 python3-venv"
 optional="python3-bpfcc"
 case $profile in
 serve) extra="" ;;
-test) extra="[test]"; required="$required smbclient" ;;
+test) extra="[test]"; required="$required smbclient"; optional="$optional xfsprogs btrfs-progs" ;;
 conformance) extra="[test]"; required="$required smbclient samba-testsuite iproute2 iptables" ;;
 bench) extra="[test,bench]"; required="$required samba smbclient gcc libc6-dev" ;;
 *) say "unknown profile '$profile' (serve, test, conformance or bench)"; exit 2 ;;
@@ -97,7 +97,7 @@ if command -v dpkg-query >/dev/null 2>&1 && command -v apt-get >/dev/null 2>&1; 
     install_packages try $optional
     # shellcheck disable=SC2086
     absent=$(missing $optional)
-    [ -z "$absent" ] || say "going on without $absent: no BPF programs"
+    [ -z "$absent" ] || say "going on without $absent: what needs it is left out"
 else
     say "not a Debian system: python3 (3.11 or later) with venv must be there${extra:+, and smbclient}"
 fi
