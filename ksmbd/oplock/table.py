@@ -288,7 +288,7 @@ class LocalOpenTable:
             record, level = first_open(self._entry_of(request, None), request.oplock_level, self._settings)
             if self._store.begin(request.ref.file, record):
                 if debug.mask[0] & debug.OPLOCK:
-                    logger.debug("open %#x of %s: granted level %#x, it is the first", request.ref.open_id, request.path, level)
+                    logger.debug("open %#x of %s: granted %#x, the first", request.ref.open_id, request.path, level)
                 return Future.of(OpenGrant(level))
         if self._state is None and request.durable is not None and request.durable.persistent:
             request = replace(request, durable=replace(request.durable, persistent=False))
