@@ -58,6 +58,8 @@ _TRANSFORM_SESSION: Final = Struct("<Q")
 ELSEWHERE_MAX: Final = 8 << 20
 """Bytes of one connection's replies that may be with helper threads; what is more is worked on at once, and the
 client waits."""
+JOINED_EACH: Final = 16 << 10
+"""A reply up to this long is joined with others: the copy costs less than a buffer more to send."""
 _NBSS: Final = Struct(">I")
 _CLEAR_START: Final = HEADROOM - NBSS_HEADER_SIZE
 _NOT_PLAIN: Final = FLAGS_SIGNED | FLAGS_RELATED_OPERATIONS
@@ -95,8 +97,12 @@ class Connection:
         self.pending_async: dict[int, Request] = {}
         self._elsewhere = 0
         """Bytes of replies that helper threads sign or encrypt now."""
-        self.joined: list[bytes | bytearray] = []
-        """Replies of the short way that leave together, before whatever else is sent."""
+        self.joined: list[bytes | bytearray | memoryview] = []
+        """Small replies that leave together, before whatever else is sent."""
+        self.joined_size = 0
+        """Bytes of them, long ones at least."""
+        self.joining = False
+        """More of them may come at once."""
         self.creation_time = server.clock.monotonic()
         self.close_reason = ""
         server.connections.add(self)
@@ -148,9 +154,10 @@ class Connection:
         try:
             return short_way.run(self, view, position, end, limit)
         except ConnectionFatal as error:
-            self.send_joined()
             self.fail(str(error))
             return end, 1
+        finally:
+            self.joining = False
 
     def _receive(self, frame: memoryview) -> None:
         protocol_id = bytes(frame[:4])
@@ -277,16 +284,22 @@ class Connection:
             self._send(Frame(frame))
 
     def _send(self, frame: Frame) -> None:
+        data = frame.data
+        if self.joining and frame.span is None and len(data) <= JOINED_EACH:
+            self.joined.append(data)
+            self.joined_size += len(data)
+            return
         if self.joined:
             self.send_joined()
         self.transport.send(frame)
 
     def send_joined(self) -> None:
-        """Send what the short way has answered so far."""
+        """Send what has been joined so far."""
         joined = self.joined
         if joined:
             self.transport.send(Frame(joined[0] if len(joined) == 1 else b"".join(joined)))
             joined.clear()
+            self.joined_size = 0
 
     def send_unsolicited(
         self, session: Session | None, command: int, body: bytes, encrypt: bool = False, sign: bool = False
@@ -302,6 +315,7 @@ class Connection:
             self.send_sealed(frame, session)
         else:
             self.send_clear(frame)
+        self.send_joined()  # who sends it asks when it is delivered
 
     def signer_of(self, session: Session) -> Signer | None:
         """The key that signs on this connection: the channel's, else (a binding under way) the session's."""
@@ -372,6 +386,7 @@ class Connection:
     def fail(self, reason: str) -> None:
         """The peer broke the protocol, or the server gives up on it: end this connection alone."""
         self.close_reason = self.close_reason or reason
+        self.send_joined()
         transport = self.transport
         self.disconnected(reason)
         transport.close(reason)

@@ -19,8 +19,9 @@ KEPT: Final = 3
 """Frames of a worker: one being sent, one with a helper thread, one being filled."""
 
 _kept: Final[list[bytearray]] = []
-_ONE_OWNER: Final = 2
-"""References to a frame that nobody has but `_kept`: that one, and getrefcount's argument."""
+_PROBE: Final = [bytearray()]
+_ONE_OWNER: Final = getrefcount(_PROBE[0])
+"""What is counted of a frame that nobody has but `_kept`."""
 
 
 def make(size: int) -> bytearray:

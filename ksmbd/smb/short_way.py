@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The short way of small requests: whole frames, one element each, clear and unsigned, are answered where they lie in
-the receive buffer, and their replies leave joined.
+"""The short way of small requests: frames of one element, clear and unsigned, are answered where they lie in the
+receive buffer; and all small replies to what came with one receive leave joined.
 
-What may go here is what dispatch lets pass unseen (`serves_clear`); the commands' own checks are made by dispatch as
-for every request. Everything else stays where it is, for `Connection.receive`: errors of framing, compounds, signed
-and sealed messages, and every request while the `smb` debug component tells of requests.
+What may go the short way is what dispatch lets pass unseen (`serves_clear`); the commands' own checks are made by
+dispatch as for every request. Other whole frames, compounds, signed and sealed ones, are handed to `Connection` as
+they are everywhere. Errors of framing stay where they are, and so does every frame while the `smb` debug component
+tells of requests.
 """
 from __future__ import annotations
 
@@ -36,9 +37,9 @@ if TYPE_CHECKING:
 LEAST: Final = NBSS_HEADER_SIZE + HEADER_SIZE + 4
 """The shortest request: ECHO (MS-SMB2 2.2.28)."""
 JOINED_MAX: Final = 256 << 10
-"""Bytes of replies after which a run ends: what is joined is copied once more."""
+"""Bytes of joined replies after which a run ends."""
 _COMMAND: Final = NBSS_HEADER_SIZE + 12
-_FLAGS: Final = NBSS_HEADER_SIZE + 16
+_FLAGS: Final = 16
 _BODY: Final = NBSS_HEADER_SIZE + HEADER_SIZE
 # The frame's length in the byte order of the rest, then the header (MS-SMB2 2.1, 2.2.1)
 _FRAME: Final = Struct("<I4sHHIHHIIQIIQ16s")
@@ -60,56 +61,50 @@ def run(connection: Connection, view: memoryview, position: int, end: int, limit
     sessions = connection.sessions
     served: Session | None = None
     count = 0
-    size = 0
-    while count < limit and end - position >= LEAST:
+    connection.joining = True
+    while count < limit and end - position >= LEAST and connection.joined_size <= JOINED_MAX:
         command = view[position + _COMMAND]
         if command == ECHO:
             (
                 length, protocol_id, structure, charge, _, number, requested, flags, following, message_id, _, tree_id,
                 session_id, _,
             ) = _FRAME.unpack_from(view, position)  # fmt: skip
-            if (
-                length != _ECHO_LENGTH or number != ECHO or flags & ~FLAGS_PRIORITY_MASK or following
-                or structure != HEADER_SIZE or protocol_id != SMB2_PROTOCOL_ID
-                or view[position + _BODY] != 4 or view[position + _BODY + 1]
-            ):  # fmt: skip
-                break
             session = sessions.get(session_id)
-            if session is not served or session is None:
-                if session is None or not dispatch.serves_clear(connection, session):
-                    break
+            if (
+                length == _ECHO_LENGTH and number == ECHO and not flags & ~FLAGS_PRIORITY_MASK and not following
+                and structure == HEADER_SIZE and protocol_id == SMB2_PROTOCOL_ID
+                and view[position + _BODY] == 4 and not view[position + _BODY + 1]
+                and session is not None and (session is served or dispatch.serves_clear(connection, session))
+            ):  # fmt: skip
                 served = session
-            granted = window.exchange(message_id, charge if connection.supports_multi_credit else 1, requested)
-            joined.append(_ECHO_REPLY.pack(
-                _ECHO_LENGTH, SMB2_PROTOCOL_ID, HEADER_SIZE, charge, 0, ECHO, granted, flags | FLAGS_SERVER_TO_REDIR,
-                0, message_id, 0xFEFF, tree_id, session_id, _NO_SIGNATURE, _ECHO_BODY,
-            ))  # fmt: skip
-            position += LEAST
-            count += 1
-            continue
-        # Only what is quick to see: most of what is not for here ends here
-        if (
-            not CREATE <= command <= OPLOCK_BREAK or command == CANCEL
-            or view[position + _FLAGS] & ~FLAGS_PRIORITY_MASK or view[position]
-        ):  # fmt: skip
-            break
-        after = position + NBSS_HEADER_SIZE + int.from_bytes(view[position + 1 : position + NBSS_HEADER_SIZE], "big")
+                granted = window.exchange(message_id, charge if connection.supports_multi_credit else 1, requested)
+                joined.append(_ECHO_REPLY.pack(
+                    _ECHO_LENGTH, SMB2_PROTOCOL_ID, HEADER_SIZE, charge, 0, ECHO, granted,
+                    flags | FLAGS_SERVER_TO_REDIR, 0, message_id, 0xFEFF, tree_id, session_id, _NO_SIGNATURE,
+                    _ECHO_BODY,
+                ))  # fmt: skip
+                position += LEAST
+                count += 1
+                continue
         start = position + NBSS_HEADER_SIZE
-        if after > end or after - start < HEADER_SIZE or view[start] != SMB2_PROTOCOL_ID[0]:
+        after = start + int.from_bytes(view[position + 1 : start], "big")
+        if view[position] or after > end or after - start < HEADER_SIZE:
             break
-        header = Header(view, start)
-        if header.flags & ~FLAGS_PRIORITY_MASK or header.next_command or header.command != command:
-            break
-        session = sessions.get(header.session_id)
-        if session is None or not dispatch.serves_clear(connection, session):
-            break
+        position = after
+        count += 1
+        served = None  # whatever the command does
+        header = _short(connection, view, start, command)
+        if header is None:
+            connection.receive(bytearray(view[start:after]))
+            if connection.closed:
+                break
+            continue
+        session = sessions[header.session_id]
         charge = header.credit_charge if header.credit_charge > 1 and connection.supports_multi_credit else 1
         window.consume(header.message_id, charge)
         message = view[start:after]
         if command != READ and command != WRITE:
             message = memoryview(bytearray(message))  # these two keep nothing of it, others may
-        position = after
-        count += 1
         request = Request(connection, header, message, Chain(1))
         outcome = dispatch.execute(request, None, session)
         if isinstance(outcome, Task):
@@ -119,11 +114,10 @@ def run(connection: Connection, view: memoryview, position: int, end: int, limit
             outcome = dispatch.outcome(request, outcome)
         if connection.closed:
             break
-        served = None  # whatever the command did
         body = outcome.body
         if isinstance(body, Body) or outcome.span is not None:
             finish_single(connection, request, outcome, None)
-            break
+            break  # much data: the transport looks how much waits
         joined.append(REPLY_HEADER.pack(
             (HEADER_SIZE + len(body)).to_bytes(NBSS_HEADER_SIZE, "big"), SMB2_PROTOCOL_ID, HEADER_SIZE,
             header.credit_charge, outcome.status, command,
@@ -131,8 +125,21 @@ def run(connection: Connection, view: memoryview, position: int, end: int, limit
             header.message_id, 0xFEFF, header.tree_id, header.session_id, _NO_SIGNATURE,
         ))  # fmt: skip
         joined.append(body)
-        size += len(body)
-        if size > JOINED_MAX:
-            break
+        connection.joined_size += len(body)
+    connection.joining = False
     connection.send_joined()
     return position, count
+
+
+def _short(connection: Connection, view: memoryview, start: int, command: int) -> Header | None:
+    """The header of the message at `start`, if it may go the short way. Raises ConnectionFatal."""
+    if (
+        not CREATE <= command <= OPLOCK_BREAK or command == CANCEL or view[start] != SMB2_PROTOCOL_ID[0]
+        or view[start + _FLAGS] & ~FLAGS_PRIORITY_MASK
+    ):  # fmt: skip
+        return None
+    header = Header(view, start)
+    if header.flags & ~FLAGS_PRIORITY_MASK or header.next_command or header.command != command:
+        return None
+    session = connection.sessions.get(header.session_id)
+    return header if session is not None and dispatch.serves_clear(connection, session) else None

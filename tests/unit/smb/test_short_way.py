@@ -56,6 +56,15 @@ class Pair:
             change(client)
             client.connection.transport = wire  # type: ignore[assignment]
         self.frames: list[bytes] = []
+        self.long = 0
+        """Frames that the first server did not answer the short way."""
+        receive = self.first.connection.receive
+
+        def counted(frame: bytearray) -> None:
+            self.long += 1
+            receive(frame)
+
+        self.first.connection.receive = counted  # type: ignore[method-assign, assignment]
 
     def add(self, command: int, body: bytes, kind: int = 0, **fields: Any) -> None:
         """A frame more."""
@@ -65,15 +74,17 @@ class Pair:
     def exchange(self, limit: int = 128) -> int:
         """Both servers get all frames; how many went the short way."""
         short, long = self.first.connection, self.second.connection
+        self.long = 0
         buffer = bytearray(b"".join(self.frames))
         with memoryview(buffer) as view:
-            position = taken = 0
+            position = total = 0
             while position < len(buffer) and not self.wires[0].closed:
                 at, count = short.receive_run(view, position, len(buffer), limit)
                 assert (count == 0) == (at == position)
-                taken += count
+                total += count
                 position = at
                 if not count:
+                    total += 1
                     after = position + 4 + int.from_bytes(view[position + 1 : position + 4], "big")
                     short.receive(bytearray(view[position + 4 : after]))
                     position = after
@@ -83,14 +94,14 @@ class Pair:
                 long.receive(bytearray(frame[4:]))
         self.frames.clear()
         self.check()
-        return taken
+        return total - self.long
 
     def check(self) -> None:
         """The same was sent, and the connections are in the same state."""
         short, long = self.first.connection, self.second.connection
         assert self.wires[0].stream == self.wires[1].stream
         assert self.wires[0].closed == self.wires[1].closed
-        assert not short.joined
+        assert not short.joined and not short.joining and not short.joined_size
         assert short.state == long.state and short.pending.keys() == long.pending.keys()
         windows = [(one.window.low, one.window.high, one.window.used) for one in (short, long)]
         assert windows[0] == windows[1]
@@ -370,6 +381,38 @@ def test_what_is_sent_meanwhile_keeps_its_place() -> None:
     pair.add(c.WRITE, m.write(*ids, 0, b"data"))
     pair.add(c.ECHO, ECHO_BODY)
     assert pair.exchange() == 3
+
+
+def test_small_replies_leave_joined_whatever_way_they_came() -> None:
+    pair, *ids = opened()
+    for client in pair.clients:
+        client.sign = True
+    for number in range(5):
+        pair.add(c.ECHO, ECHO_BODY, sign=number != 2)
+        pair.add(c.READ, m.read(*ids, number, 100), sign=number != 3)
+    assert pair.exchange() == 2
+    assert pair.wires[0].sends == 1 and pair.wires[1].sends == 10
+
+
+def test_what_asks_for_its_delivery_has_left_before() -> None:
+    """delivery_mark counts what the transport was given; a notification waits for nothing."""
+    pair, _, _ = opened()
+    connection = pair.first.connection
+    connection.joining = True
+    connection.send_clear(bytearray(100))
+    assert not pair.wires[0].sends
+    connection.send_unsolicited(None, c.OPLOCK_BREAK, bytes(24))
+    assert pair.wires[0].sends == 1 and not connection.joined
+    connection.send_clear(bytearray(100_000))
+    assert pair.wires[0].sends == 2, "long ones do not wait"
+
+
+def test_replies_before_the_end_of_a_connection_leave() -> None:
+    pair, _, _ = opened()
+    pair.add(c.ECHO, ECHO_BODY)
+    pair.add(c.ECHO, ECHO_BODY, protocol=b"\xfcSMB")
+    pair.exchange()
+    assert pair.wires[0].closed and len(pair.wires[0].stream) == short_way.LEAST
 
 
 def test_a_defect_is_answered_as_everywhere(caplog: pytest.LogCaptureFixture) -> None:
