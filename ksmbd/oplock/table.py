@@ -284,32 +284,22 @@ class LocalOpenTable:
 
     def open(self, request: OpenRequest) -> Future[OpenGrant]:
         """See OpenTable.open."""
-        if request.lease is None and request.durable is None and request.local is None:
-            record, level = first_open(self._entry_of(request, None), request.oplock_level, self._settings)
-            if self._store.begin(request.ref.file, record):
-                if debug.mask[0] & debug.OPLOCK:
-                    logger.debug("open %#x of %s: granted %#x, the first", request.ref.open_id, request.path, level)
-                return Future.of(OpenGrant(level))
         if self._state is None and request.durable is not None and request.durable.persistent:
             request = replace(request, durable=replace(request.durable, persistent=False))
         if not self._may_lease(request):
             return Future.failed(NtStatusError(STATUS_INVALID_PARAMETER, "the lease key names another file"))
         lease = self._lease_of(request)
+        entry = self._entry_of(request, lease)
+        durable = _durable_of(request)
+        level = OPLOCK_LEVEL_NONE if request.oplock_level == OPLOCK_LEVEL_LEASE else request.oplock_level
+        first = first_open(entry, level, lease, durable, self._settings)
+        if first is not None and self._store.begin(request.ref.file, first[0]):
+            return Future.of(self._opened(request, entry, first[1]))
         waiter_id = self._number()
-        ask = requests.Open(
-            waiter_id, self._entry_of(request, lease), request.disposition, request.created,
-            OPLOCK_LEVEL_NONE if request.oplock_level == OPLOCK_LEVEL_LEASE else request.oplock_level, lease,
-            _durable_of(request),
-        )  # fmt: skip
+        ask = requests.Open(waiter_id, entry, request.disposition, request.created, level, lease, durable)
 
-        def finish(result: tuple[Any, ...], entry: OpenEntry | None = ask.entry) -> OpenGrant:
-            granted = OpenResult._make(result)
-            if debug.mask[0] & debug.OPLOCK:
-                logger.debug("open %#x of %s: granted %s", request.ref.open_id, request.path, granted)
-            if entry is not None:
-                durable = bool(granted.durable or granted.persistent)
-                self._index_open(request.ref.file, entry, granted.lease is not None, durable)
-            return _grant(granted)
+        def finish(result: tuple[Any, ...], entry: OpenEntry | None = entry) -> OpenGrant:
+            return self._opened(request, entry, OpenResult._make(result))
 
         def finish_late(result: tuple[Any, ...]) -> OpenGrant:
             # Since it was granted, the file may have been renamed, the open purged.
@@ -326,6 +316,17 @@ class LocalOpenTable:
             self._store.index_put(CREATE_GUIDS, key, value)
             future.add_callback(partial(self._forget_failed, key, request.ref.open_id))
         return future
+
+    def _opened(self, request: OpenRequest, entry: OpenEntry | None, granted: OpenResult) -> OpenGrant:
+        """An open is in its record, None: and out of it again. Enter it into the indexes; what the protocol hears."""
+        if debug.mask[0] & debug.OPLOCK:
+            logger.debug("open %#x of %s: granted %s", request.ref.open_id, request.path, granted)
+        if granted.lease is None and not granted.durable and not granted.persistent and not request.durable:
+            return OpenGrant(granted.oplock_level)
+        if entry is not None:
+            durable = bool(granted.durable or granted.persistent)
+            self._index_open(request.ref.file, entry, granted.lease is not None, durable)
+        return _grant(granted)
 
     def _forget_failed(self, key: bytes, open_id: int, future: Future[Any]) -> None:
         try:

@@ -43,11 +43,23 @@ def parts(record: Record) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
+def same(opened: OpenEntry, request: requests.Open, level: int, settings: OplockSettings) -> requests.OpenResult:
+    """Both ways give the same; what that is."""
+    long = decide(Record(), request, lambda stream: EMPTY, 5.0, settings, ME)
+    short = first_open(opened, level, request.lease, request.durable, settings)
+    assert short is not None
+    record, granted = short
+    assert parts(record) == parts(long.record)
+    assert long.result == granted
+    assert not (long.status or long.actions or long.doorbells or long.locks or long.deadline)
+    return granted
+
+
 @pytest.mark.parametrize("oplocks", [True, False])
 @pytest.mark.parametrize("created", [True, False])
 def test_the_first_open_of_a_file(oplocks: bool, created: bool) -> None:
     settings = OplockSettings(oplocks=oplocks)
-    levels = [*LEVEL_STATES, c.OPLOCK_LEVEL_LEASE, 0x55]
+    levels = [*LEVEL_STATES, 0x55]
     accesses = (0, STAT, c.FILE_READ_DATA, c.FILE_WRITE_DATA | c.DELETE, c.FILE_ALL_ACCESS)
     seen = set()
     for level, access, share, disposition, stream, is_directory, deletes in product(
@@ -56,15 +68,35 @@ def test_the_first_open_of_a_file(oplocks: bool, created: bool) -> None:
         opened = entry(
             access=access, share_access=share, stream=stream, is_directory=is_directory, delete_on_close=deletes
         )
-        asked = c.OPLOCK_LEVEL_NONE if level == c.OPLOCK_LEVEL_LEASE else level
-        request = requests.Open(9, opened, disposition, created, asked, None, None)
-        long = decide(Record(), request, lambda stream: EMPTY, 5.0, settings, ME)
-        record, granted = first_open(opened, level, settings)
-        assert parts(record) == parts(long.record)
-        assert long.result == requests.OpenResult(granted, None, 0, False, 0)
-        assert not (long.status or long.actions or long.doorbells or long.locks or long.deadline)
-        seen.add(granted)
+        request = requests.Open(9, opened, disposition, created, level, None, None)
+        seen.add(same(opened, request, level, settings).oplock_level)
     assert len(seen) == (4 if oplocks else 1)
+
+
+@pytest.mark.parametrize("durable", [True, False])
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_first_open_with_a_lease_or_a_durable_request(durable: bool, version: int) -> None:
+    settings = OplockSettings(durable=durable)
+    answers = set()
+    for state, flags, epoch, wanted, level, is_directory, instance in product(
+        (None, *range(8)), (0, c.LEASE_FLAG_PARENT_LEASE_KEY_SET), (0, 5, 0xFFFF),
+        (None, (1, 0, False), (2, 0, False), (2, 10**9, False)), (0, c.OPLOCK_LEVEL_BATCH), (False, True), (b"", b"i"),
+    ):  # fmt: skip
+        lease = None
+        if state is not None:
+            lease = requests.LeaseAsk(b"k" * 16, state, version, flags, b"p" * 16 if flags else b"", epoch)
+        opened = entry(
+            lease_key=lease.key if lease else b"", is_directory=is_directory, app_instance_id=instance,
+            create_guid=b"c" if wanted else b"",
+        )  # fmt: skip
+        request = requests.Open(9, opened, c.FILE_OPEN, False, level, lease, wanted)
+        answers.add(same(opened, request, level, settings)[:1] + same(opened, request, level, settings)[2:])
+    assert len(answers) == (9 if durable else 3), answers
+
+
+def test_what_goes_the_long_way() -> None:
+    assert first_open(entry(), 0, None, (2, 0, True), OplockSettings()) is None
+    assert first_open(entry(kernel=1), 0, None, None, OplockSettings()) is None
 
 
 def records() -> Iterator[Record]:
