@@ -16,7 +16,7 @@ from typing import Final
 from ksmbd.conn.pipe import Pipe
 
 HEADER: Final = 4
-SCRATCH_SIZE: Final = 65536
+SCRATCH_SIZE: Final = 128 << 10
 PIECES: Final = 128 << 10
 """Bytes received at once of data that is copied into a file: so many stay in the CPU's cache from one copy to the
 next (measured: 64 to 256 KiB are alike, 1 MiB costs a fifth more)."""

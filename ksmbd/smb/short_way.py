@@ -88,7 +88,7 @@ def run(connection: Connection, view: memoryview, position: int, end: int, limit
                 continue
         start = position + NBSS_HEADER_SIZE
         after = start + int.from_bytes(view[position + 1 : start], "big")
-        if view[position] or after > end or after - start < HEADER_SIZE:
+        if view[position] or after > end or not HEADER_SIZE <= after - start <= connection.max_frame:
             break
         position = after
         count += 1

@@ -12,6 +12,7 @@ from ksmbd.smb.header import HEADER_SIZE, HEADROOM, error_body
 from ksmbd.smb.model import Open
 from ksmbd.smb.ports import BreakKind, File
 from ksmbd.smb.read import MAX_OFFSET, SMALL_MTU
+from ksmbd.smb.reader import Reader
 from ksmbd.smb.reply import start_frame, write_reply_header
 from ksmbd.smb.request import Reply, Request
 from ksmbd.smb.status import (
@@ -55,9 +56,9 @@ class _Write(NamedTuple):
     through: bool
 
 
-def _checked(request: Request, size: int) -> _Write:
+def _checked(request: Request, reader: Reader, size: int) -> _Write:
     """The fields of a message of `size` bytes, what there is to refuse refused."""
-    _, data_offset, length, offset, persistent, volatile, channel, _, _, _, flags = request.reader().unpack(_REQUEST)
+    _, data_offset, length, offset, persistent, volatile, channel, _, _, _, flags = reader.unpack(_REQUEST)
     open_ = request.find_open(persistent, volatile)
     dialect = request.session.dialect
     if length > (SMALL_MTU if dialect == DIALECT_202 else request.server.settings.max_write):
@@ -87,8 +88,9 @@ def _checked(request: Request, size: int) -> _Write:
 
 def handle(request: Request) -> Reply | Coroutine[Any, Any, Reply]:
     """Write to a file or stream, after others have given up what they cache of it; or to a pipe."""
-    open_, file, data_offset, length, offset, through = _checked(request, len(request.message))
-    data = request.reader().at(data_offset, length) if length else memoryview(b"")
+    reader = request.reader()
+    open_, file, data_offset, length, offset, through = _checked(request, reader, len(request.message))
+    data = reader.at(data_offset, length) if length else memoryview(b"")
     if file is None:
         return _write_pipe(request, open_, bytes(data))
     if open_.ref is None:
@@ -197,7 +199,7 @@ class IncomingWrite:
 def begin(request: Request, size: int, have: int) -> IncomingWrite | None:
     """A WRITE of `size` bytes of which `have` are there. None: it has to come whole before it can be carried out.
     Raises what `handle` would."""
-    open_, file, data_offset, length, offset, through = _checked(request, size)
+    open_, file, data_offset, length, offset, through = _checked(request, request.reader(), size)
     if file is None or through or not length or data_offset + length != size or have < data_offset or file.fileno() < 0:
         return None
     if open_.ref is not None:
