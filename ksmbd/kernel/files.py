@@ -72,6 +72,7 @@ _GETXATTRAT: Final = number("getxattrat")
 _quick_call: Final = quick_function("syscall")
 # As wide as a register, for no type is declared.
 _NUMBER: Final = ctypes.c_long(_GETXATTRAT or -1)
+_FACCESS_NUMBER: Final = ctypes.c_long(_FACCESSAT2 or -1)
 _ARGUMENTS_SIZE: Final = ctypes.c_size_t(16)
 _CACHESTAT: Final = number("cachestat")
 _cachestat_call: Final = system_call(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint)
@@ -128,7 +129,7 @@ def access_fd(fd: int, mode: int) -> bool:
     faccessat2 (Linux 5.8) takes descriptors; before it /proc names the file.
     """
     if _FACCESSAT2 is not None:
-        if _faccess_call(_FACCESSAT2, fd, b"", mode, AT_EACCESS | AT_EMPTY_PATH) == 0:
+        if _quick_call(_FACCESS_NUMBER, fd, b"", mode, AT_EACCESS | AT_EMPTY_PATH) == 0:
             return True
         if ctypes.get_errno() not in (errno.ENOSYS, errno.EINVAL):
             return False

@@ -67,7 +67,7 @@ from ksmbd.smb.status import (
 )
 from ksmbd.vfs import names, ranges, reparse
 from ksmbd.vfs.access import WRITE_RIGHTS, Access
-from ksmbd.vfs.attributes import SETTABLE, attributes_of, make_info, read_dos, write_dos, write_eas
+from ksmbd.vfs.attributes import SETTABLE, make_info, read_dos, write_dos, write_eas
 from ksmbd.vfs.dosattrib import NOTHING, DosAttributes
 from ksmbd.vfs.errors import os_errors, to_status
 from ksmbd.vfs.file import LocalFile
@@ -308,7 +308,7 @@ class LocalVolume:
             if (dos.attributes or 0) & FILE_ATTRIBUTE_REPARSE_POINT and not options & FILE_OPEN_REPARSE_POINT:
                 reparse.stop(fd, path_only)
             if granted & _WRITES or overwrites or options & FILE_DELETE_ON_CLOSE:
-                granted = self._check_attributes(dos, now, intent, kind, disk, granted, overwrites)
+                granted = self._check_attributes(dos.attributes or 0, intent, kind, granted, overwrites)
             if path_only and desired & MAXIMUM_ALLOWED and base_only:
                 wanted = granted | (FILE_WRITE_DATA if overwrites else 0)
                 flags = self._flags(kind, wanted)
@@ -397,25 +397,22 @@ class LocalVolume:
         return real, False
 
     def _check_attributes(
-        self, dos: DosAttributes, stat: Stat, intent: CreateIntent, kind: int, disk: bytes, granted: int,
-        overwrites: bool,
-    ) -> int:  # fmt: skip
-        """MS-FSA 2.1.5.1.2.1: what DOS attributes forbid. Skipped where nothing asked for depends on them."""
+        self, stored: int, intent: CreateIntent, kind: int, granted: int, overwrites: bool
+    ) -> int:
+        """MS-FSA 2.1.5.1.2.1: what stored attributes forbid. Skipped where nothing asked for depends on them."""
         deletes = intent.options & FILE_DELETE_ON_CLOSE
         if kind != S_IFREG or not (granted & _WRITES or overwrites or deletes):
             if deletes and kind == S_IFDIR and intent.stream == "":
-                if (dos.attributes or 0) & FILE_ATTRIBUTE_READONLY:
+                if stored & FILE_ATTRIBUTE_READONLY:
                     raise NtStatusError(STATUS_CANNOT_DELETE, "read-only")
             return granted
-        attributes = attributes_of(stat, dos, names.to_client(disk), self.options)
-        if attributes & FILE_ATTRIBUTE_READONLY and intent.posix_mode is None:
+        if stored & FILE_ATTRIBUTE_READONLY and intent.posix_mode is None:
             if deletes:
                 raise NtStatusError(STATUS_CANNOT_DELETE, "read-only")
             if overwrites or intent.desired_access & _WRITES:
                 raise NtStatusError(STATUS_ACCESS_DENIED, "read-only")
             granted &= ~_WRITES
         if overwrites:
-            stored = dos.attributes or 0
             for bit in (FILE_ATTRIBUTE_HIDDEN, FILE_ATTRIBUTE_SYSTEM):
                 if stored & bit and not intent.attributes & bit:
                     raise NtStatusError(STATUS_ACCESS_DENIED, "hidden or system file")
