@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ksmbd.conn.pipe import Pipe
+from ksmbd.smb import frames
 
 HEADER: Final = 4
 SCRATCH_SIZE: Final = 128 << 10
@@ -234,7 +235,7 @@ class Receiver:
             length = int.from_bytes(view[position + 1 : position + HEADER], "big")
             have = rest - HEADER
             if have < length and length > KEEP:
-                large = bytearray(length)
+                large = frames.make(length)
                 large[:have] = view[position + HEADER : end]
                 self._large = large
                 self._large_have = have

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Memory of long replies, used again: a new bytearray is zeroed first, which costs a tenth of a signed READ of 1 MiB.
+"""Memory of long messages, used again: a new bytearray is zeroed first, which costs a tenth of a signed READ of 1 MiB.
 
 Not among the compiled modules: it counts references as the interpreter does.
 """
@@ -16,7 +16,7 @@ LEAST: Final = 64 << 10
 MOST: Final = 1 << 20 | 4096
 """Longer ones too, so that they do not stay in memory for good."""
 KEPT: Final = 3
-"""Frames of a worker: one being sent, one with a helper thread, one being filled."""
+"""Frames of a worker: one being received, one with a helper thread, one being sent."""
 
 _kept: Final[list[bytearray]] = []
 _PROBE: Final = [bytearray()]

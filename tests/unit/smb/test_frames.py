@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from ksmbd.auth.encryption import TAG_SIZE, AeadSealer
+from ksmbd.conn.framing import Receiver, Scratch
 from ksmbd.smb import constants as c
 from ksmbd.smb import frames
 from ksmbd.smb.header import HEADROOM
@@ -62,3 +63,37 @@ def test_encryption_finds_room_behind_the_message() -> None:
         sealer.seal(frame, HEADROOM, 1)
         assert len(frame) == LONG and frame.__alloc__() == before  # type: ignore[attr-defined]
         del frame
+
+
+def test_frames_that_are_received_use_it_too() -> None:
+    """Two at a time have two, and who keeps a part of one keeps it whole."""
+    scratch = Scratch(8192)
+    length = LONG + 112
+    head = length.to_bytes(4, "big") + b"\xfeSMB"
+
+    def begin() -> Receiver:
+        receiver = Receiver(scratch, lambda: None)
+        target = receiver.target()
+        target[: len(head)] = head
+        receiver.advance(len(head))
+        assert receiver.next(length) is None
+        receiver.park()
+        return receiver
+
+    def finish(receiver: Receiver, fill: int) -> bytearray:
+        target = receiver.target()
+        assert len(target) == length - 4
+        target[:] = bytes([fill]) * len(target)
+        receiver.advance(len(target))
+        frame = receiver.next(length)
+        assert frame is not None
+        return frame
+
+    one, two = begin(), begin()
+    first, second = finish(one, 1), finish(two, 2)
+    assert first is not second and first[4:] == b"\1" * (length - 4) and second[4:] == b"\2" * (length - 4)
+    address = id(first)
+    kept = memoryview(second)[10:20]
+    del first, second
+    third = finish(begin(), 3)
+    assert id(third) == address and kept == b"\2" * 10
