@@ -3,26 +3,47 @@
 top-level name as common as theirs is installed. Everything else is in pyproject.toml.
 
 With KSMBD_COMPILE=1 in the environment the modules of scripts/compiled.txt are compiled by mypyc as well (`make
-compiled-wheel`). They are what an ECHO and an open pass; the same sources run uncompiled everywhere else, and a wheel
-needs no compiler.
+compiled-wheel`, `make serve COMPILED=1`). They are what small requests pass; the same sources run uncompiled everywhere
+else. Where mypyc or a C compiler is missing, one line says so, and nothing is compiled.
 """
 
 import os
+import shlex
+import shutil
+import sys
+import sysconfig
+from importlib.util import find_spec
 from pathlib import Path
 
 from setuptools import Extension, find_packages, setup
 
 BELOW_KSMBD = {f"ksmbd.{name}": name for name in ("tools", "bpf") if Path(name, "__init__.py").exists()}
 
+LENIENT = ["--ignore-missing-imports", "--no-warn-unused-ignores", "--no-warn-return-any"]
+"""Where the dependencies are not installed their types are unknown. `make lint` is what checks types."""
+
+
+def missing() -> str:
+    """What is needed to compile and is not there; '' where all is."""
+    compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")[0]
+    if shutil.which(compiler) is None:
+        return f"the C compiler {compiler}"
+    if not Path(sysconfig.get_path("include"), "Python.h").exists():
+        return "Python.h (Debian: python3-dev)"
+    return "" if find_spec("mypyc") else "mypyc (PyPI: mypy)"
 
 
 def extensions() -> list[Extension]:
     """The compiled modules, where they are asked for."""
-    if os.environ.get("KSMBD_COMPILE") != "1":
+    if os.environ.get("KSMBD_COMPILE") != "1" or {"dist_info", "egg_info"} & set(sys.argv):
+        return []
+    if lacking := missing():
+        print(f"setup: {lacking} is missing: all modules stay Python", file=sys.stderr)
         return []
     from mypyc.build import mypycify
 
-    return mypycify(["--ignore-missing-imports", *Path("scripts/compiled.txt").read_text().split()], debug_level="0")
+    modules = Path("scripts/compiled.txt").read_text(encoding="utf-8").split()
+    return mypycify([*LENIENT, *modules], opt_level=os.environ.get("KSMBD_OPT", "2"), debug_level="0")
 
 
 setup(

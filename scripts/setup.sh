@@ -7,14 +7,21 @@
 #   setup.sh conformance   to run smbtorture as well
 #   setup.sh bench   to measure beside Samba; none of Debian's services is started
 #
+# With COMPILED=1 in the environment the virtual environment is .venv-compiled, with the modules of scripts/compiled.txt
+# compiled: it has a copy of the sources, which is made again when they change.
+#
 # As root missing packages are installed; without root they are named, and the set-up goes on where it can.
-# Run again it does nothing but compare a checksum: .venv/.setup-PROFILE holds that of what it depends on.
+# Run again it does nothing but compare a checksum: .setup-PROFILE in the virtual environment holds that of what it
+# depends on.
 set -eu
 
 profile=${1:?usage: setup.sh serve|test|conformance|bench}
 cd "$(dirname "$0")/.."
 top=$(pwd)
-venv=$top/.venv
+compiled=${COMPILED:-0}
+name=.venv
+[ "$compiled" != 1 ] || name=.venv-compiled
+venv=$top/$name
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 
@@ -28,9 +35,17 @@ conformance) extra="[test]"; required="$required smbclient samba-testsuite iprou
 bench) extra="[test,bench]"; required="$required samba smbclient gcc libc6-dev" ;;
 *) say "unknown profile '$profile' (serve, test, conformance or bench)"; exit 2 ;;
 esac
+[ "$compiled" != 1 ] || optional="$optional gcc libc6-dev python3-dev"
+
+sources() { find ksmbd mountd tools bpf -name '*.py' -o -name '*.[ch]' | LC_ALL=C sort; }
 
 stamp=$venv/.setup-$profile
-key=$({ cat pyproject.toml setup.py scripts/setup.sh; ls tools/__init__.py bpf/__init__.py 2>/dev/null; } | cksum)" $top"
+key=$({ cat pyproject.toml setup.py scripts/setup.sh; ls tools/__init__.py bpf/__init__.py 2>/dev/null
+    if [ "$compiled" = 1 ]; then
+        sources
+        sources | xargs cat scripts/compiled.txt
+    fi
+} | cksum)" $top"
 if [ -x "$venv/bin/ksmbd.mountd" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$key" ]; then
     exit 0
 fi
@@ -124,14 +139,32 @@ if [ -x "$venv/bin/pip" ] && ! head -1 "$venv/bin/pip" | grep -qF "$venv/"; then
     rm -rf "$venv"
 fi
 if [ ! -x "$venv/bin/python" ]; then
-    say "making .venv with $python"
+    say "making $name with $python"
     "$python" -m venv "$venv"
 fi
 # What one profile has installed the other keeps.
 [ -z "$extra" ] && [ -e "$venv/.setup-test" ] && extra="[test]"
 [ "$extra" = "[test]" ] && [ -e "$venv/.setup-bench" ] && extra="[test,bench]"
-say "installing the package${extra:+ with what the tests need}"
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --root-user-action=ignore --editable ".$extra" >&2
+pip() { "$venv/bin/python" -m pip "$@" --quiet --disable-pip-version-check --no-input --root-user-action=ignore >&2; }
+if [ "$compiled" = 1 ]; then
+    # What was compiled before is kept beside what it became, out of the way of other wheels. After a change of the list
+    # nothing of it may be found again.
+    rm -rf build
+    if cmp -s scripts/compiled.txt "$venv/build/compiled.txt"; then
+        mv "$venv/build" build
+        find build -path 'build/lib*' -name '*.py' -delete
+    else
+        rm -rf "$venv/build"
+    fi
+    say "compiling, which takes minutes, and installing the package${extra:+ with what the tests need}"
+    pip install "setuptools>=77" "mypy>=2.4,<3" wheel
+    pip install --editable ".$extra"
+    KSMBD_COMPILE=1 pip install --no-build-isolation --no-deps --force-reinstall .
+    [ ! -d build ] || { cp scripts/compiled.txt build/ && mv build "$venv/build"; }
+else
+    say "installing the package${extra:+ with what the tests need}"
+    pip install --editable ".$extra"
+fi
 printf '%s' "$key" > "$stamp"
 [ "$profile" = serve ] || printf '%s' "$key" > "$venv/.setup-serve"
 [ "$profile" != bench ] || printf '%s' "$key" > "$venv/.setup-test"

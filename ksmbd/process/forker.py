@@ -35,6 +35,7 @@ from ksmbd.ipc.client import NetlinkDaemon
 from ksmbd.ipc.settings import EngineSettings, NoSettings, announce_listening, receive_settings
 from ksmbd.process import privileges
 from ksmbd.process.bpf_programs import BpfPrograms
+from ksmbd.process.compiled import compiled_feature
 from ksmbd.process.context import STOP_SECONDS, WorkerContext, watch_signals
 from ksmbd.process.control import ControlFiles
 from ksmbd.process.features import collect_features
@@ -168,7 +169,7 @@ class Forker:
             worker.listeners = row
         self.addresses = [listening_text(sock) for sock in listeners[0]]
         self.bpf = BpfPrograms(settings, listeners, open_another)
-        features = [*collect_features(), *self.bpf.features]
+        features = [*collect_features(), compiled_feature(), *self.bpf.features]
         self.control = ControlFiles(rundir, self.loop, self.stats, features, self._killed, self.bpf.set_debug_mask)
         missing = [f"{feature.name} ({feature.why})" for feature in features if not feature.on]
         if missing:

@@ -242,6 +242,7 @@ def machine(servers: list[Server], folder: Path) -> dict[str, Any]:
         "kernel": platform.release(),
         "python": platform.python_version(),
         "file_system": kind,
+        "compiled": any(isinstance(server, Ksmbd) and server.compiled for server in servers),
         "servers": [server.version() for server in servers],
     }
 

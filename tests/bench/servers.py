@@ -189,6 +189,8 @@ class Ksmbd(Server):
         """`workers`: 0 is the default, one a CPU."""
         super().__init__(folder, share)
         self.workers = workers
+        self.compiled = False
+        """Whether compiled modules run; known once it has started."""
         text = f"""[global]
     netbios name = BENCH
     workers = {workers}
@@ -214,12 +216,16 @@ class Ksmbd(Server):
         return [str(self.bin / "ksmbd.mountd"), "-n", "-p", str(self.port), *self._files]
 
     def ready(self, log: Path) -> bool:
-        return b"ksmbd: listening on" in log.read_bytes()
+        if b"ksmbd: listening on" not in log.read_bytes():
+            return False
+        features = self.folder / "run" / "class" / "ksmbd-control" / "features"
+        self.compiled = any(line.startswith("compiled on") for line in features.read_text().split("\n"))
+        return True
 
     def version(self) -> str:
         from importlib.metadata import version
 
-        return f"ksmbd {version('ksmbd')}"
+        return f"ksmbd {version('ksmbd')} ({'compiled' if self.compiled else 'not compiled'})"
 
 
 SAMBA_CONF = """[global]
