@@ -223,7 +223,7 @@ class LmdbStore:
                 after = decision.record.encode()
                 if after != before:
                     txn.put(key, after, db=shard.records)
-                    self._known[file] = (after, decision.record)
+                    self._know(file, after, decision.record)
         return decision
 
     def begin(self, file: FileKey, record: Record) -> bool:
@@ -233,7 +233,7 @@ class LmdbStore:
         with shard.env.begin(shard.records, write=True) as txn:
             if not txn.put(FILE.pack(*file), data, overwrite=False):
                 return False
-        self._known[file] = (data, record)
+        self._know(file, data, record)
         return True
 
     def end(self, file: FileKey, open_id: int) -> CloseResult | None:
@@ -262,10 +262,13 @@ class LmdbStore:
         if known is not None and known[0] == data:
             return known[1]
         record = Record.decode(data)
-        if len(self._known) >= KNOWN:
+        self._know(file, data, record)
+        return record
+
+    def _know(self, file: FileKey, data: bytes, record: Record) -> None:
+        if len(self._known) >= KNOWN:  # what another worker changed or ended stays in here
             self._known.clear()
         self._known[file] = (data, record)
-        return record
 
     def _locks_of(self, shard: _Shard, txn: Any, file: FileKey, key: bytes) -> Callable[[str], LockView]:
         def locks(stream: str) -> LockView:

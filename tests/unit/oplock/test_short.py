@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ksmbd.oplock import requests
+from ksmbd.oplock import requests, store_lmdb
 from ksmbd.oplock.caching import LEVEL_STATES
 from ksmbd.oplock.decide import decide
 from ksmbd.oplock.locks import EMPTY
@@ -16,6 +18,7 @@ from ksmbd.oplock.record import RWH, Holder, OpenEntry, R, Record, Waiter
 from ksmbd.oplock.settings import OplockSettings
 from ksmbd.oplock.short import first_open, last_close
 from ksmbd.oplock.store import Store
+from ksmbd.oplock.store_lmdb import LmdbStore
 from ksmbd.smb import constants as c
 
 from .world import STAT, World
@@ -175,3 +178,29 @@ def test_a_second_open_finds_the_first(store: Store) -> None:
     world.client("a").table.close(first)
     world.client("b").table.close(second)
     assert store.empty
+
+
+def test_what_a_worker_knows_of_records_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another worker may end what this one began; what was known of it gives way to others in the end, and is never
+    taken for what is there."""
+    monkeypatch.setattr(store_lmdb, "KNOWN", 3)
+    one = LmdbStore(tmp_path, fresh=True)
+    other = copy(one)  # as another process has it: the same environments, knowledge of its own
+    other._known = {}
+    for inode in range(10):
+        file = (1, inode)
+        record = Record()
+        record.opens[7] = entry(path=str(inode))
+        assert one.begin(file, record)
+        changed = other.peek(file)
+        assert changed is not None and parts(changed) == parts(record)
+        assert other.end(file, 7) is not None
+        assert one.peek(file) is None and one.end(file, 7) is None
+        record.serial = inode + 20
+        assert other.begin(file, record)
+        seen = one.peek(file)
+        assert seen is not None and seen.serial == inode + 20
+        assert one.end(file, 7) is not None
+        assert len(one._known) <= 3 and len(other._known) <= 3
+    assert one.empty
+    one.close()
