@@ -3,11 +3,14 @@
 
 One inotify instance serves all watches of the process; the worker registers `Watches.fileno()` and calls
 `on_readable()`.
-A tree watch adds a kernel watch for each directory below, bounded; beyond the bound the client is told to list again.
+A tree watch adds a kernel watch for each directory below, bounded; beyond the bound fanotify watches the file system
+(ksmbd/vfs/watch_filesystem.py). Where that is not allowed, the client is told to list again.
 """
 from __future__ import annotations
 
+import errno
 import os
+import select
 from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -17,6 +20,7 @@ from ksmbd.kernel.inotify import Inotify
 from ksmbd.smb.status import STATUS_INSUFFICIENT_RESOURCES, STATUS_NOTIFY_CLEANUP, NtStatusError
 from ksmbd.smb.waiting import Future
 from ksmbd.vfs.names import Patterns, to_client
+from ksmbd.vfs.watch_filesystem import FilesystemWatches
 
 if TYPE_CHECKING:
     from ksmbd.vfs.file import LocalFile
@@ -76,16 +80,19 @@ def _kernel_mask(completion_filter: int, tree: bool) -> int:
 class Watches:
     """All watches of this process."""
 
-    __slots__ = ("_by_number", "_inotify")
+    __slots__ = ("_by_number", "_filesystems", "_inotify", "_ready")
 
     def __init__(self) -> None:
         self._inotify = Inotify()
+        self._filesystems: FilesystemWatches | None = None
+        self._ready = select.epoll(flags=select.EPOLL_CLOEXEC)
+        self._ready.register(self._inotify.fd, select.EPOLLIN)
         self._by_number: dict[int, list[tuple[LocalWatch, str]]] = {}
         """Kernel watch to the watches that it serves, each with the directory's path below the watched one."""
 
     def fileno(self) -> int:
         """Readable when there are events."""
-        return self._inotify.fd
+        return self._ready.fileno()
 
     def watch(self, file: LocalFile, completion_filter: int, tree: bool) -> LocalWatch:
         """Begin a watch of an open directory. Raises OSError."""
@@ -101,8 +108,22 @@ class Watches:
             served.append((watch, below))
             watch.numbers.add(number)
 
+    def add_filesystem(self, watch: LocalWatch, mask: int) -> None:
+        """Let the kernel tell of all that happens on the file system for `watch`, instead of directory by directory.
+        Raises OSError where it is not allowed."""
+        if self._filesystems is None:
+            self._filesystems = FilesystemWatches()
+            self._ready.register(self._filesystems.fileno(), select.EPOLLIN)
+        self._filesystems.add(watch, mask)
+        self._remove_directories(watch)
+
     def remove(self, watch: LocalWatch) -> None:
         """`watch` ends."""
+        if self._filesystems is not None:
+            self._filesystems.remove(watch)
+        self._remove_directories(watch)
+
+    def _remove_directories(self, watch: LocalWatch) -> None:
         for number in watch.numbers:
             served = [pair for pair in self._by_number.get(number, []) if pair[0] is not watch]
             if served:
@@ -134,27 +155,36 @@ class Watches:
         for watch in touched.values():
             watch.deliver()
             watch.batch_ends()
+        if self._filesystems is not None:
+            self._filesystems.on_readable()
 
     def close(self) -> None:
         """End everything."""
         self._by_number.clear()
+        self._ready.close()
         self._inotify.close()
+        if self._filesystems is not None:
+            self._filesystems.close()
 
 
 class LocalWatch:
     """Implements the port Watch."""
 
-    __slots__ = ("_buffer", "_file", "_created", "_described", "_filter", "_mask", "_moved", "_overflow", "_queue",
-                 "_tree", "_veto", "_waiters", "_watches", "numbers")  # fmt: skip
+    __slots__ = ("_buffer", "_created", "_described", "_filter", "_mask", "_moved", "_overflow", "_queue",
+                 "_too_many", "_tree", "_veto", "_waiters", "_watches", "_whole", "file", "numbers")  # fmt: skip
 
     def __init__(self, watches: Watches, file: LocalFile, completion_filter: int, tree: bool) -> None:
         self._watches = watches
-        self._file = file
+        self.file = file
         self._filter = completion_filter
         self._tree = tree
         self._mask = _kernel_mask(completion_filter, tree)
         self._queue: deque[tuple[int, str]] = deque()
         self._overflow = False
+        self._too_many = False
+        """Not all directories below are watched one by one."""
+        self._whole = False
+        """fanotify tells of the whole tree."""
         self._moved: dict[int, str] = {}
         """Cookies of IN_MOVED_FROM in this batch: a second half makes a pair of the two."""
         self._waiters: deque[tuple[Future[list[tuple[int, str]] | None], int]] = deque()
@@ -170,14 +200,25 @@ class LocalWatch:
 
     def begin(self) -> None:
         """Add the kernel watches. Raises OSError."""
-        if not self._file.local_volume.options.change_notify:
+        if not self.file.local_volume.options.change_notify:
             return  # the request waits until it is cancelled
         try:
-            self._watches.add(self._file.fd, self, "", self._mask)
+            self._watches.add(self.file.fd, self, "", self._mask)
         except OSError as error:
             raise NtStatusError(STATUS_INSUFFICIENT_RESOURCES, f"inotify: {error.strerror}") from error
         if self._tree:
-            self._add_below(self._file.fd, "", 0)
+            self._add_below(self.file.fd, "", 0)
+            self._go_whole()
+            self._overflow = self._too_many and not self._whole
+
+    def _go_whole(self) -> None:
+        """Where there are too many directories, and fanotify is allowed."""
+        if self._too_many and not self._whole:
+            try:
+                self._watches.add_filesystem(self, self._mask)
+            except OSError:
+                return
+            self._whole = True
 
     def _add_below(self, directory: int, below: str, depth: int) -> None:
         """The directories below an open one, links not followed; what cannot be read or watched is left out."""
@@ -198,12 +239,17 @@ class LocalWatch:
 
     def _add_entry(self, directory: int, name: bytes, below: str, depth: int) -> None:
         if len(self.numbers) >= _DIRECTORIES or depth >= _DEPTH:
-            self._overflow = True
+            self._overflow = self._too_many = True
             return
         child = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
         try:
             path = below + to_client(name) + "\\"
-            self._watches.add(child, self, path, self._mask)
+            try:
+                self._watches.add(child, self, path, self._mask)
+            except OSError as error:
+                if error.errno == errno.ENOSPC:  # as many as this user may have
+                    self._overflow = self._too_many = True
+                raise
             self._add_below(child, path, depth + 1)
         finally:
             os.close(child)
@@ -244,11 +290,11 @@ class LocalWatch:
                 self._described.add(name)
             else:
                 self._put(ACTION_MODIFIED, name)
-        if self._tree and is_directory and mask & (inotify.IN_CREATE | inotify.IN_MOVED_TO):
+        if self._tree and not self._whole and is_directory and mask & (inotify.IN_CREATE | inotify.IN_MOVED_TO):
             self._descend(below, event.name)
 
     def _now(self) -> float:
-        return self._file.local_volume.files.clock.monotonic()
+        return self.file.local_volume.files.clock.monotonic()
 
     def batch_ends(self) -> None:
         """All events that were there have been seen."""
@@ -273,7 +319,7 @@ class LocalWatch:
         self._put(ACTION_ADDED, name)
 
     def _descend(self, below: str, name: bytes) -> None:
-        volume = self._file.local_volume
+        volume = self.file.local_volume
         volume.become()
         try:
             directory, _ = volume.resolver.parent(self._components(below))
@@ -281,13 +327,14 @@ class LocalWatch:
             return
         try:
             self._add_entry(directory, name, below, below.count("\\"))
+            self._go_whole()
         except OSError:
             return
         finally:
             volume.resolver.release(directory)
 
     def _components(self, below: str) -> list[str]:
-        own = [to_client(name) for name in self._file.names]
+        own = [to_client(name) for name in self.file.names]
         return own + [part for part in below.split("\\") if part]
 
     def _put(self, action: int, name: str) -> None:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 import select
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from vfs_share import Share
 
+from ksmbd.kernel import credentials
+from ksmbd.kernel.fanotify import Fanotify
 from ksmbd.smb.status import STATUS_NOTIFY_CLEANUP, NtStatusError
 from ksmbd.vfs import watch as w
+from ksmbd.vfs.watch_filesystem import FilesystemWatches
 
 ALL = 0xFFF
 
@@ -215,3 +220,121 @@ def test_two_requests_wait_in_their_order(share: Share) -> None:
     left = watching.watch.next(1000)
     watching.watch.close()
     assert left.done
+
+
+# ----------------------------------------------------------------------------------- trees of very many directories
+
+
+def whole_or_skip() -> None:
+    try:
+        with credentials.privileged():
+            Fanotify().close()
+    except OSError as error:
+        pytest.skip(f"fanotify: {error.strerror}")
+
+
+@pytest.fixture
+def many(share: Share, monkeypatch: pytest.MonkeyPatch) -> Share:
+    """A share with more directories than inotify is to watch."""
+    whole_or_skip()
+    monkeypatch.setattr(w, "_DIRECTORIES", 1)
+    share.mkdir("a").close()
+    share.mkdir("a\\b").close()
+    return share
+
+
+def test_the_whole_file_system_is_watched_for_a_tree_of_many_directories(many: Share) -> None:
+    watching = Watching(many, w.CHANGE_FILE_NAME | w.CHANGE_DIR_NAME, tree=True)
+    deep = many.path / "a" / "b"
+    (deep / "f").write_bytes(b"")
+    assert watching.changes() == [(w.ACTION_ADDED, "a\\b\\f")]
+    os.rename(deep / "f", deep / "g")
+    assert watching.changes() == [
+        (w.ACTION_RENAMED_OLD_NAME, "a\\b\\f"), (w.ACTION_RENAMED_NEW_NAME, "a\\b\\g"),
+    ]  # fmt: skip
+    os.rename(deep / "g", many.path / "g")
+    assert watching.changes() == [(w.ACTION_REMOVED, "a\\b\\g"), (w.ACTION_ADDED, "g")]
+    os.mkdir(deep / "new")
+    (deep / "new" / "x").write_bytes(b"")
+    assert watching.changes() == [(w.ACTION_ADDED, "a\\b\\new"), (w.ACTION_ADDED, "a\\b\\new\\x")]
+    os.rename(many.path / "a", many.path / "z")
+    assert watching.changes() == [(w.ACTION_RENAMED_OLD_NAME, "a"), (w.ACTION_RENAMED_NEW_NAME, "z")]
+    os.unlink(many.path / "z" / "b" / "new" / "x")
+    assert watching.changes() == [(w.ACTION_REMOVED, "z\\b\\new\\x")]
+    os.rmdir(many.path / "z" / "b" / "new")
+    assert watching.changes() == [(w.ACTION_REMOVED, "z\\b\\new")]
+
+
+def test_filters_of_a_watched_file_system(many: Share) -> None:
+    file = many.path / "a" / "b" / "f"
+    file.write_bytes(b"")
+    sizes = Watching(many, w.CHANGE_SIZE, tree=True)
+    attributes = Watching(many, w.CHANGE_ATTRIBUTES, tree=True)
+    file.write_bytes(b"x")
+    assert sizes.changes() == [(w.ACTION_MODIFIED, "a\\b\\f")]
+    assert attributes.changes() == []
+    os.chmod(file, 0o600)
+    os.chmod(many.path / "a" / "b", 0o700)
+    assert attributes.changes() == [(w.ACTION_MODIFIED, "a\\b\\f"), (w.ACTION_MODIFIED, "a\\b")]
+    assert sizes.changes() == []
+
+
+def test_what_is_elsewhere_or_secret_is_not_told(many: Share, tmp_path: Path) -> None:
+    """inotify would not watch a directory that its user may not list."""
+    watching = Watching(many, w.CHANGE_FILE_NAME, tree=True, name="a")
+    (many.path / "outside").write_bytes(b"")
+    with credentials.privileged():
+        (tmp_path / "far").write_bytes(b"")
+    os.chmod(many.path / "a" / "b", 0o300)
+    (many.path / "a" / "b" / "secret").write_bytes(b"")
+    (many.path / "a" / "told").write_bytes(b"")
+    assert watching.changes() == [(w.ACTION_ADDED, "told")]
+
+
+def test_a_name_that_was_made_and_removed(many: Share) -> None:
+    """fanotify joins the two; what is there in the end is told last."""
+    watching = Watching(many, w.CHANGE_FILE_NAME, tree=True)
+    file = many.path / "a" / "b" / "f"
+    file.write_bytes(b"")
+    file.unlink()
+    assert watching.changes() == [(w.ACTION_ADDED, "a\\b\\f"), (w.ACTION_REMOVED, "a\\b\\f")]
+    file.write_bytes(b"")
+    watching.changes()
+    file.unlink()
+    file.write_bytes(b"")
+    assert watching.changes() == [(w.ACTION_REMOVED, "a\\b\\f"), (w.ACTION_ADDED, "a\\b\\f")]
+
+
+def test_a_tree_that_grows_beyond_the_bound(share: Share, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client lists again once, for what may have been missed meanwhile."""
+    whole_or_skip()
+    monkeypatch.setattr(w, "_DIRECTORIES", 2)
+    watching = Watching(share, w.CHANGE_FILE_NAME, tree=True)
+    for name in ("a", "b", "c"):
+        os.mkdir(share.path / name)
+    assert watching.changes() is None
+    (share.path / "c" / "f").write_bytes(b"")
+    assert watching.changes() == [(w.ACTION_ADDED, "c\\f")]
+
+
+def test_an_ended_watch_of_a_file_system_is_told_nothing(many: Share) -> None:
+    one, other = Watching(many, w.CHANGE_FILE_NAME, tree=True), Watching(many, w.CHANGE_FILE_NAME, tree=True)
+    one.watch.close()
+    (many.path / "a" / "f").write_bytes(b"")
+    assert other.changes() == [(w.ACTION_ADDED, "a\\f")]
+    other.watch.close()
+    (many.path / "a" / "g").write_bytes(b"")
+    assert not select.select([many.files.notify_fileno()], [], [], 0)[0]
+
+
+def test_without_fanotify_the_client_lists_again(share: Share, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(watches: object) -> None:
+        raise PermissionError(1, "not permitted")
+
+    monkeypatch.setattr(w, "_DIRECTORIES", 1)
+    monkeypatch.setattr(FilesystemWatches, "__init__", refuse)
+    share.mkdir("a").close()
+    watching = Watching(share, w.CHANGE_FILE_NAME, tree=True)
+    assert watching.changes() is None
+    (share.path / "f").write_bytes(b"")
+    assert watching.changes() == [(w.ACTION_ADDED, "f")]
