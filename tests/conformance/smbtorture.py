@@ -46,6 +46,7 @@ SPECIAL = {
     "admin": {"admin users": "USER"},
     "canon": {"acl flag inherited canonicalization": "no"},
     "hideunread": {"hide unreadable": "yes"},
+    "ca": {"continuous availability": "yes"},
     "nochange": {"change notify": "no"},
     "kernel_oplocks": {"kernel oplocks": "yes"},
     "nostreams": {"vfs objects": "acl_xattr"},
