@@ -228,7 +228,7 @@ NAME_LENGTH_AT = {classes.FileNamesInformation: 8}
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.sampled_from(sorted(set(directory_classes.DIRECTORY_CLASSES) - {classes.FilePosixInformation})),
-    st.lists(ENTRIES, min_size=1, max_size=6), st.integers(200, 1000),
+    st.lists(ENTRIES, min_size=1, max_size=6), st.integers(300, 1000),
 )  # fmt: skip
 def test_listings(info_class: int, entries: list[DirectoryEntry], limit: int) -> None:
     """MS-FSCC 2.4, MS-SMB2 3.3.5.18: all entries come, once, in their order, in as many buffers as that takes."""
