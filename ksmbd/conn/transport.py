@@ -351,6 +351,8 @@ class TcpTransport:
                     if taken:
                         receiver.taken(at)
                         frames += taken
+                        if at == end:
+                            break  # nothing is left, whole or begun
                         continue
                 frame = receiver.next(core.max_frame)
                 if frame is None:

@@ -285,10 +285,12 @@ class Connection:
 
     def _send(self, frame: Frame) -> None:
         data = frame.data
-        if self.joining and frame.span is None and len(data) <= JOINED_EACH:
-            self.joined.append(data)
-            self.joined_size += len(data)
-            return
+        if self.joining:
+            if frame.span is None and len(data) <= JOINED_EACH:
+                self.joined.append(data)
+                self.joined_size += len(data)
+                return
+            self.joining = False  # much data: the transport is to see how much waits
         if self.joined:
             self.send_joined()
         self.transport.send(frame)

@@ -62,7 +62,7 @@ def run(connection: Connection, view: memoryview, position: int, end: int, limit
     served: Session | None = None
     count = 0
     connection.joining = True
-    while count < limit and end - position >= LEAST and connection.joined_size <= JOINED_MAX:
+    while connection.joining and count < limit and end - position >= LEAST and connection.joined_size <= JOINED_MAX:
         command = view[position + _COMMAND]
         if command == ECHO:
             (
@@ -117,7 +117,7 @@ def run(connection: Connection, view: memoryview, position: int, end: int, limit
         body = outcome.body
         if isinstance(body, Body) or outcome.span is not None:
             finish_single(connection, request, outcome, None)
-            break  # much data: the transport looks how much waits
+            continue
         joined.append(REPLY_HEADER.pack(
             (HEADER_SIZE + len(body)).to_bytes(NBSS_HEADER_SIZE, "big"), SMB2_PROTOCOL_ID, HEADER_SIZE,
             header.credit_charge, outcome.status, command,

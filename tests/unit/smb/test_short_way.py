@@ -327,6 +327,20 @@ def test_much_data_ends_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     assert count == 2
 
 
+@pytest.mark.parametrize("sign", [False, True])
+def test_a_long_reply_ends_a_run(sign: bool) -> None:
+    """Between them the transport looks how much waits for the client, and stops where that is too much."""
+    pair, *ids = opened()
+    pair.add(c.ECHO, ECHO_BODY, sign=sign)
+    for number in range(3):
+        pair.add(c.READ, m.read(*ids, number, 60_000), sign=sign)
+    buffer = memoryview(bytearray(b"".join(pair.frames)))
+    at, count = pair.first.connection.receive_run(buffer, 0, len(buffer), 128)
+    assert count == 2 and at < len(buffer) and pair.wires[0].sends == 2
+    assert pair.first.connection.receive_run(buffer, at, len(buffer), 128)[1] == 1
+    assert not pair.first.connection.joining
+
+
 def test_a_write_that_waits() -> None:
     """Its data, which was in the receive buffer, is written when the break is acknowledged."""
     pair, *ids = opened()
