@@ -552,15 +552,19 @@ def curb(context: Context, request: Curb) -> tuple[int, bool]:
     left = local.backed(record, holder.state & request.left)
     if not entry.persistent and not left & H:
         entry = record.opens[entry.open_id] = entry._replace(durable=0, timeout=0)
-    if holder.breaking:
-        # Asked for already: what comes back is no more than this.
-        set_holder(context, holder._replace(required=holder.required & left))
-        return holder.state, True
     known = holder.state & request.known
+    if holder.breaking:
+        left &= holder.required
     if known & ~left == 0:
-        set_holder(context, holder._replace(state=left))
+        # A break of what the client never had needs no acknowledgment.
+        ended = holder._replace(state=left, breaking=False, requested=0, required=0, deadline=0.0)
+        set_holder(context, ended)
         return left, False
     holder = holder._replace(state=known | left)
+    if holder.breaking:
+        # Asked for already: what comes back is no more than this.
+        set_holder(context, holder._replace(required=left))
+        return holder.state, True
     set_holder(context, holder)
     take_away(context, holder, left)
     now = record.holders.get(holder_key(holder))

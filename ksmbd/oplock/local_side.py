@@ -62,11 +62,13 @@ def kernel_flags(side: LocalOpen) -> int:
 class Mine:
     """One open of this worker."""
 
-    __slots__ = ("group", "known", "lease", "locks", "number", "ref", "side")
+    __slots__ = ("admitted", "group", "known", "lease", "locks", "number", "ref", "side")
 
     def __init__(self, ref: OpenRef, side: LocalOpen) -> None:
         self.ref = ref
         self.side = side
+        self.admitted = False
+        """It is open, and leased as far as it can be."""
         self.lease = NO_LEASE
         self.known = NO_LEASE
         """The lease behind what its client had when this open came, through other opens."""
@@ -97,6 +99,7 @@ class LocalSide:
             return None
         if not side.enter():
             return None
+        mine.admitted = True
         if not side.kernel_oplocks or not state:
             return grant
         left = local.state_for(state, self._take(mine, local.lease_for(state)))
@@ -117,6 +120,7 @@ class LocalSide:
             for lock in self.table.locks_of(ref.file, ref.open_id):
                 mine.locks.add(lock)
                 self._apply_locks(mine, [(lock.first, lock.last)])
+        mine.admitted = True
         state = self._held(mine)
         if side.kernel_oplocks and state:
             left = local.state_for(state, self._take(mine, local.lease_for(state)))
@@ -163,6 +167,14 @@ class LocalSide:
             mine.side.lock(UNLOCKED, 0, local.LARGEST)
         if mine.lease:
             mine.side.lease(NO_LEASE)
+            for heir in here:
+                self._inherit(heir)
+
+    def _inherit(self, heir: Mine) -> None:
+        """Another open has closed, whose lease of the kernel stood behind what this one shares with it."""
+        wanted = local.lease_for(self._held(heir))
+        if heir.admitted and heir.side.kernel_oplocks and heir.lease < wanted and self._take(heir, wanted) < wanted:
+            self.clock.call_later(0.0, partial(self._lost, heir.ref))
 
     def _entry(self, mine: Mine) -> tuple[Record | None, OpenEntry | None]:
         record = self._store.peek(mine.ref.file)

@@ -208,6 +208,48 @@ def test_opens_of_one_lease_share_one_open_file() -> None:
     assert place.kernel.opens == []
 
 
+def test_what_is_left_of_a_lease_inherits_the_kernels() -> None:
+    place = Place()
+    client = place.world.client("a")
+    stranger = place.kernel.open(True, True)
+    assert stranger is not None
+    assert place.open(client, lease="RWH", key="k", access=READS)[1] == ""
+    place.kernel.close(stranger)
+    second, granted = place.open(client, lease="RH", key="k", access=READS)
+    assert granted == "RH"
+    place.close(client, second)
+    assert place.kernel.open(True, True) is None
+    place.signal()
+    assert place.world.breaks() == ["k:RH>!"]
+
+
+def test_what_is_left_of_a_lease_and_inherits_nothing_loses_it() -> None:
+    place = Place()
+    client = place.world.client("a")
+    first, _ = place.open(client, lease="RH", key="k", access=READS)
+    second, granted = place.open(client, lease="RH", key="k", access=READS)
+    assert granted == "RH"
+    place.sides[first.open_id].lease(NO_LEASE)
+    client.table.local.opens[first.open_id].lease = NO_LEASE
+    place.kernel.refuse = True
+    place.close(client, second)
+    assert place.world.breaks() == ["k:RH>!"]
+
+
+def test_what_the_client_never_had_needs_no_acknowledgment() -> None:
+    """Another open breaks what was granted before the kernel could be asked, and the kernel refuses it."""
+    place = Place()
+    place.kernel.open(True, False)
+    one, two = place.world.client("a"), place.world.client("b")
+    ref, side, first = place.ask(one, oplock="b")
+    assert first.done
+    _, _, second = place.ask(two)
+    assert not second.done
+    grant = one.table.admit(ref, side, first.result())
+    assert grant is not None and grant.oplock_level == c.OPLOCK_LEVEL_NONE
+    assert second.done
+
+
 def test_opens_of_one_lease_that_cannot_share_lose_it() -> None:
     place = Place()
     client = place.world.client("a")
