@@ -107,7 +107,7 @@ def handle(request: Request) -> Reply | Coroutine[Any, Any, Reply]:
     intent = _intent(fields, name, tree)
     server = request.server
     if contexts.durable_v2 is not None:
-        replayed = durable.find_replay(request, contexts)
+        replayed = durable.find_replay(request, contexts, fields.raw_name)
         if replayed is not None:
             level = None if replayed.lease is not None else fields.oplock_level
             return create_reply(request, replayed, replayed.create_action, contexts, replayed_level=level)

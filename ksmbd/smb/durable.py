@@ -76,16 +76,38 @@ def reconnect(request: Request, wanted: ctx.Reconnect, contexts: ctx.CreateConte
     allowed = 1 + contexts.durable_v1 + (contexts.lease is not None)
     if contexts.count > allowed:
         raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "other contexts beside the reconnect")
+    try:
+        open_ = _reclaim(request, wanted, contexts, raw_name)
+    except NtStatusError as error:
+        other = _by_create_guid(request, wanted) if error.status == STATUS_OBJECT_NAME_NOT_FOUND else None
+        if other is None:
+            raise
+        open_ = _reclaim(request, other, contexts, raw_name)
+    return create_reply(request, open_, FILE_OPENED, contexts, reconnected=True)
+
+
+def _by_create_guid(request: Request, wanted: ctx.Reconnect) -> ctx.Reconnect | None:
+    """A persistent open whose FileId its client does not know, or not any more (MS-SMB2 3.3.5.9.12)."""
+    if not wanted.persistent:
+        return None
+    ref = request.server.table.find_replay(request.session.client_guid, wanted.create_guid)
+    if ref is None or ref.open_id == wanted.persistent_id:
+        return None
+    return ctx.Reconnect(2, ref.open_id, 0, wanted.create_guid, True)
+
+
+def _reclaim(request: Request, wanted: ctx.Reconnect, contexts: ctx.CreateContexts, raw_name: str) -> Open:
+    """The kept open, in this session. Raises what `reconnect` raises."""
     server, session = request.server, request.session
     waiting = server.opens.get(wanted.persistent_id)
     name = parse_name(raw_name, waiting is not None and waiting.is_posix)
     outcome = server.table.reconnect(
         DurableReconnect(
-            wanted.persistent_id, 1 if contexts.reconnect_v2 is None else 2, wanted.create_guid, session.client_guid,
+            wanted.persistent_id, wanted.version, wanted.create_guid, session.client_guid,
             _account(request), contexts.lease, wanted.persistent, name.path, session.session_id,
         )
     )  # fmt: skip
-    kept = outcome.handle
+    kept: Open | None = outcome.handle
     if kept is not None:
         # The kept record stays behind closed, so that who has it finds nothing to do; its file goes on in a new one.
         open_ = replace(
@@ -102,7 +124,7 @@ def reconnect(request: Request, wanted: ctx.Reconnect, contexts: ctx.CreateConte
     server.opens[open_.persistent_id] = open_
     request.chain.file_id = (open_.persistent_id, open_.volatile_id)
     request.open = open_
-    return create_reply(request, open_, FILE_OPENED, contexts, reconnected=True)
+    return open_
 
 
 def _open_again(request: Request, old: OpenRequest) -> Open:
@@ -147,7 +169,7 @@ def _open_again(request: Request, old: OpenRequest) -> Open:
     return open_
 
 
-def find_replay(request: Request, contexts: ctx.CreateContexts) -> Open | None:
+def find_replay(request: Request, contexts: ctx.CreateContexts, raw_name: str) -> Open | None:
     """The open that an earlier CREATE with this CreateGuid made, to be answered again; None: a new CREATE.
 
     STATUS_DUPLICATE_OBJECTID without the replay flag or from another session, STATUS_FILE_NOT_AVAILABLE while the first
@@ -162,6 +184,14 @@ def find_replay(request: Request, contexts: ctx.CreateContexts) -> Open | None:
         return None
     replay = bool(request.header.flags & FLAGS_REPLAY_OPERATION)
     open_ = server.opens.get(ref.open_id)
+    if replay and durable.persistent and (open_ is None or open_.session is None):
+        # The connection of a persistent open was lost, perhaps with the first one's answer.
+        again = ctx.Reconnect(2, ref.open_id, 0, durable.create_guid, True)
+        try:
+            return _reclaim(request, again, contexts, raw_name)
+        except NtStatusError as error:
+            if error.status != STATUS_OBJECT_NAME_NOT_FOUND:
+                raise
     if open_ is None:
         raise NtStatusError(STATUS_FILE_NOT_AVAILABLE if replay else STATUS_DUPLICATE_OBJECTID)
     if not open_.is_replay_eligible:

@@ -489,9 +489,9 @@ def reconnecting(open_: Open, guid: bytes = GUID, extra: tuple[tuple[bytes, byte
     return m.chain((ctx.DH2C, pack("<QQ16sI", open_.persistent_id, open_.volatile_id, guid, 0)), *extra)
 
 
-def give_back(made: Bench, open_: Open) -> None:
+def give_back(made: Bench, open_: Open, grant: OpenGrant | None = None) -> None:
     question = made.table.opens[open_.ref]  # type: ignore[index]
-    made.table.reconnect = lambda request: Reconnected(question, BATCH, open_)  # type: ignore[method-assign]
+    made.table.reconnect = lambda request: Reconnected(question, grant or BATCH, open_)  # type: ignore[method-assign]
 
 
 def test_reconnect() -> None:
@@ -595,6 +595,56 @@ def test_replay() -> None:
     assert the_open(made, run(made, body, c.FLAGS_REPLAY_OPERATION)) is not open_  # used since: not eligible
     del made.server.opens[open_.persistent_id]
     assert refused(made, body, c.FLAGS_REPLAY_OPERATION) == s.STATUS_FILE_NOT_AVAILABLE
+
+
+PERSISTENT_DH2Q = m.context(ctx.DH2Q, pack("<II8x16s", 0, 2, GUID))
+
+
+def persistent_and_lost(made: Bench) -> Open:
+    """A persistent open whose connection has ended; its client may have it back."""
+    flags = create.SHARE_FLAG_OPLOCKS | create.SHARE_FLAG_CONTINUOUS_AVAILABILITY
+    made.tree.share = ShareConfig("share", "/srv", flags)
+    kept = disconnected(made, PERSISTENT_DH2Q)
+    assert kept.ref is not None
+    kept.is_persistent = True
+    made.table.replays[b"G" * 16, GUID] = kept.ref
+    return kept
+
+
+def test_the_replay_of_a_persistent_open_reclaims_it() -> None:
+    """MS-SMB2 3.3.5.9.10: the answer to the first CREATE was lost with its connection, and is given again."""
+    made = bench()
+    kept = persistent_and_lost(made)
+    body = m.create("file", contexts=PERSISTENT_DH2Q, oplock=c.OPLOCK_LEVEL_BATCH)
+    assert refused(made, body) == s.STATUS_DUPLICATE_OBJECTID
+    assert refused(made, body, c.FLAGS_REPLAY_OPERATION) == s.STATUS_DUPLICATE_OBJECTID  # not this client's
+    give_back(made, kept, OpenGrant(c.OPLOCK_LEVEL_BATCH, None, True, True, 60_000))
+    reply = run(made, body, c.FLAGS_REPLAY_OPERATION)
+    open_ = the_open(made, reply)
+    assert open_.persistent_id == kept.persistent_id and open_.session is made.session and open_.file is kept.file
+    assert answers(reply) == {ctx.DH2Q: pack("<II", 60_000, 2)}
+
+
+def test_a_persistent_open_is_found_by_its_create_guid() -> None:
+    """MS-SMB2 3.3.5.9.12: where the FileId of a DH2C names none."""
+    made = bench()
+    kept = persistent_and_lost(made)
+    asked: list[int] = []
+    give_back(made, kept, OpenGrant(c.OPLOCK_LEVEL_BATCH, None, True, True, 60_000))
+    back = made.table.reconnect
+
+    def reconnect(request: DurableReconnect) -> Reconnected:
+        asked.append(request.persistent_id)
+        if request.persistent_id != kept.persistent_id:
+            raise NtStatusError(s.STATUS_OBJECT_NAME_NOT_FOUND)
+        return back(request)
+
+    made.table.reconnect = reconnect  # type: ignore[method-assign]
+    lost = m.context(ctx.DH2C, pack("<QQ16sI", 77, 88, GUID, 2))
+    open_ = the_open(made, run(made, m.create("file", contexts=lost)))
+    assert asked == [77, kept.persistent_id] and open_.persistent_id == kept.persistent_id
+    durable_alone = m.context(ctx.DH2C, pack("<QQ16sI", 77, 88, GUID, 0))
+    assert refused(made, m.create("file", contexts=durable_alone)) == s.STATUS_OBJECT_NAME_NOT_FOUND
 
 
 # ------------------------------------------------------------------------------------------------------------ pipes
