@@ -339,8 +339,8 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter("invalid users", S, Kind.LIST, "",
               "Users, and groups as @group, that may not connect; goes before `valid users`."),
     Parameter("kernel oplocks", S, Kind.BOOLEAN, "no",
-              "Break a client's oplock or lease before a local process or an NFS client opens the file, which waits until "
-              "the client has acknowledged; it has 35 seconds, or less where /proc/sys/fs/lease-break-time says so. "
+              "Break a client's oplock or lease before a local process or an NFS client opens the file, which waits "
+              "until the client has acknowledged; it has 35 seconds, or less where /proc/sys/fs/lease-break-time says so. "
               "Clients cache nothing beside a writer, and nothing at all where the kernel gives no leases.", ours=True),
     Parameter("max connections", S, Kind.NUMBER, "128",
               "Connections that may use the share at once; 0 means the maximum.",
@@ -348,8 +348,8 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter("oplocks", S, Kind.BOOLEAN, "yes", "Grant oplocks and leases."),
     Parameter("path", S, Kind.STRING, "", "The folder that is shared.", synonyms=("directory",)),
     Parameter("posix locking", S, Kind.BOOLEAN, "no",
-              "Let byte-range locks be seen by local processes (fcntl) and NFS clients, and theirs by clients. Locks beyond "
-              "2^63 bytes or of no length, which programs cannot have, are clients' alone.",
+              "Let byte-range locks be seen by local processes (fcntl) and NFS clients, and theirs by clients. Locks "
+              "beyond 2^63 bytes or of no length, which programs cannot have, are clients' alone.",
               ours=True, samba="yes"),
     Parameter("read list", S, Kind.LIST, "",
               "Users, and groups as @group, that may only read, whatever else is said."),
