@@ -341,7 +341,8 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter("kernel oplocks", S, Kind.BOOLEAN, "no",
               "Break a client's oplock or lease before a local process or an NFS client opens the file, which waits "
               "until the client has acknowledged; it has 35 seconds, or less where /proc/sys/fs/lease-break-time says "
-              "so. Clients cache nothing beside a writer, and nothing at all where the kernel gives no leases.", ours=True),
+              "so. Clients cache nothing beside a writer, and nothing at all where the kernel gives no leases.",
+              ours=True),
     Parameter("max connections", S, Kind.NUMBER, "128",
               "Connections that may use the share at once; 0 means the maximum.",
               maximum=CAP, clamp=True, zero_is_maximum=True, inherits=False, samba="0"),
