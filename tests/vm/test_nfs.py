@@ -124,7 +124,8 @@ def server(
         options={"smb2 leases": "yes", "durable handles": "yes"},
         shares={"share": {"path": str(export.local), "kernel oplocks": "yes", "posix locking": "yes"}},
     )  # fmt: skip
-    made.wait_until_listening()
+    # An emulated machine is slow.
+    made.wait_for(rf"^ksmbd: listening on \S+:{made.port}$", 180)
     yield made
     problem = made.finish()
     assert not problem, problem
