@@ -160,6 +160,8 @@ if [ "$compiled" = 1 ]; then
     pip install "setuptools>=77" "mypy>=2.4,<3" wheel
     pip install --editable ".$extra"
     KSMBD_COMPILE=1 pip install --no-build-isolation --no-deps --force-reinstall .
+    ls "$venv"/lib/python*/site-packages/ksmbd/conn/loop.*.so >/dev/null 2>&1 ||
+        say "no C compiler, or no Python.h (apt-get install gcc python3-dev): all modules stay Python"
     [ ! -d build ] || { cp scripts/compiled.txt build/ && mv build "$venv/build"; }
 else
     say "installing the package${extra:+ with what the tests need}"
