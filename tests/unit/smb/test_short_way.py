@@ -22,6 +22,8 @@ from ksmbd.smb.session_state import SessionState
 from ksmbd.smb.waiting import Future
 
 CONTENT = bytes(range(256)) * 512
+COMPILED = not str(short_way.__file__).endswith(".py")
+"""Compiled classes have no methods that a test could replace, to count by which way frames went."""
 
 
 class Wire:
@@ -64,15 +66,16 @@ class Pair:
             self.long += 1
             receive(frame)
 
-        self.first.connection.receive = counted  # type: ignore[method-assign, assignment]
+        if not COMPILED:
+            self.first.connection.receive = counted  # type: ignore[method-assign, assignment]
 
     def add(self, command: int, body: bytes, kind: int = 0, **fields: Any) -> None:
         """A frame more."""
         message = self.first.element(command, body, **fields)
         self.frames.append(bytes([kind]) + len(message).to_bytes(3, "big") + message)
 
-    def exchange(self, limit: int = 128) -> int:
-        """Both servers get all frames; how many went the short way."""
+    def exchange(self, wanted: int | None = None, limit: int = 128) -> None:
+        """Both servers get all frames, of which `wanted` are to go the short way."""
         short, long = self.first.connection, self.second.connection
         self.long = 0
         buffer = bytearray(b"".join(self.frames))
@@ -94,7 +97,8 @@ class Pair:
                 long.receive(bytearray(frame[4:]))
         self.frames.clear()
         self.check()
-        return total - self.long
+        if wanted is not None and not COMPILED:
+            assert total - self.long == wanted
 
     def check(self) -> None:
         """The same was sent, and the connections are in the same state."""
@@ -163,9 +167,7 @@ def test_flags(command: int, flags: int) -> None:
     body = bodies(*ids)[command]
     pair.add(command, body, flags=flags)
     pair.add(c.ECHO, ECHO_BODY)
-    taken = pair.exchange()
-    if command != c.LOGOFF and not flags & ~c.FLAGS_PRIORITY_MASK:
-        assert taken == 2
+    pair.exchange(2 if command != c.LOGOFF and not flags & ~c.FLAGS_PRIORITY_MASK else None)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -200,7 +202,7 @@ def test_message_ids_out_of_order_and_used_twice() -> None:
     at = pair.first.message_id
     for number in (2, 0, 1, 5, 4, 3):
         pair.add(c.ECHO, ECHO_BODY, message_id=at + number)
-    assert pair.exchange() == 6
+    pair.exchange(6)
     pair.add(c.ECHO, ECHO_BODY, message_id=at + 6)
     pair.add(c.ECHO, ECHO_BODY, message_id=at + 6)
     pair.exchange()
@@ -274,8 +276,8 @@ def test_sessions_and_trees(change: Callable[[Client], None]) -> None:
     for command, body in bodies(*ids).items():
         if command not in (c.LOGOFF, c.TREE_DISCONNECT):
             pair.add(command, body)
-    taken = pair.exchange()
-    assert (taken != 0) == (change in (encrypted_tree, no_tree))
+    count = len(pair.frames)
+    pair.exchange(count if change in (encrypted_tree, no_tree) else 0)
 
 
 def test_a_session_that_ends_in_between() -> None:
@@ -284,7 +286,7 @@ def test_a_session_that_ends_in_between() -> None:
     pair.add(c.LOGOFF, ECHO_BODY)
     pair.add(c.ECHO, ECHO_BODY)
     pair.add(c.READ, bodies(*ids)[c.READ])
-    assert pair.exchange() == 1
+    pair.exchange(1)
 
 
 # ---------------------------------------------------------------------------------------------------------- commands
@@ -304,7 +306,7 @@ def test_reads_and_writes() -> None:
     pair.add(c.WRITE, m.write(*ids, 0, b"", length=5))
     pair.add(c.WRITE, m.write(ids[0], 5, 0, b"no such open"))
     count = len(pair.frames)
-    assert pair.exchange() == count
+    pair.exchange(count)
     assert pair.wires[0].sends < pair.wires[1].sends
 
 
@@ -317,6 +319,7 @@ def test_the_limit() -> None:
     assert pair.wires[0].sends == 1 and len(pair.wires[0].stream) == 3 * short_way.LEAST
 
 
+@pytest.mark.skipif(COMPILED, reason="a compiled constant is not to be changed")
 def test_much_data_ends_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(short_way, "JOINED_MAX", 5000)
     pair, *ids = opened()
@@ -353,7 +356,7 @@ def test_a_write_that_waits() -> None:
     pair.add(c.ECHO, ECHO_BODY)
     pair.add(c.WRITE, m.write(*ids, 0, b"late"))
     pair.add(c.ECHO, ECHO_BODY)
-    assert pair.exchange() == 3
+    pair.exchange(3)
     assert len(pair.first.connection.pending) == 1
     for future in waits:
         future.set_result(None)
@@ -372,7 +375,7 @@ def test_a_read_from_the_disk_comes_later() -> None:
         file.prefetch = lambda offset, length, future=waits[-1]: future
     pair.add(c.READ, m.read(*ids, 3, 10))
     pair.add(c.ECHO, ECHO_BODY)
-    assert pair.exchange() == 2
+    pair.exchange(2)
     for future in waits:
         future.set_result(None)
     pair.check()
@@ -394,7 +397,7 @@ def test_what_is_sent_meanwhile_keeps_its_place() -> None:
     pair.add(c.ECHO, ECHO_BODY)
     pair.add(c.WRITE, m.write(*ids, 0, b"data"))
     pair.add(c.ECHO, ECHO_BODY)
-    assert pair.exchange() == 3
+    pair.exchange(3)
 
 
 def test_small_replies_leave_joined_whatever_way_they_came() -> None:
@@ -404,7 +407,7 @@ def test_small_replies_leave_joined_whatever_way_they_came() -> None:
     for number in range(5):
         pair.add(c.ECHO, ECHO_BODY, sign=number != 2)
         pair.add(c.READ, m.read(*ids, number, 100), sign=number != 3)
-    assert pair.exchange() == 2
+    pair.exchange(2)
     assert pair.wires[0].sends == 1 and pair.wires[1].sends == 10
 
 
@@ -440,7 +443,7 @@ def test_a_defect_is_answered_as_everywhere(caplog: pytest.LogCaptureFixture) ->
         file.read = read
     pair.add(c.READ, m.read(*ids, 0, 10))
     pair.add(c.ECHO, ECHO_BODY)
-    assert pair.exchange() == 2
+    pair.exchange(2)
     assert "READ: unexpected failure" in caplog.text
     assert s.STATUS_INVALID_PARAMETER.to_bytes(4, "little") == pair.wires[0].stream[12:16]
 
@@ -451,7 +454,7 @@ def test_requests_are_told_of_one_by_one() -> None:
     pair.add(c.ECHO, ECHO_BODY)
     debug.toggle("smb")
     try:
-        assert pair.exchange() == 0
+        pair.exchange(0)
     finally:
         debug.toggle("smb")
 
