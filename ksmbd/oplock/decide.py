@@ -679,16 +679,10 @@ def expire(context: Context, request: Expire) -> bool:
     return GRANTED
 
 
-def worker_died(context: Context, request: WorkerDied) -> list[OpenEntry]:
-    """Remove what a dead worker had; a persistent open waits for its client, the others are gone with their files.
-
-    The answer is the opens that waited there and now never come."""
+def worker_died(context: Context, request: WorkerDied) -> None:
+    """Remove what a dead worker had; a persistent open waits for its client, the others are gone with their files."""
     record = context.record
     tag = (request.worker, request.epoch)
-    unborn = [
-        OpenEntry._make(waiter.arguments[1]) for waiter in record.waiters
-        if waiter.operation == "open" and (waiter.worker, waiter.epoch) == tag
-    ]  # fmt: skip
     record.waiters[:] = [waiter for waiter in record.waiters if (waiter.worker, waiter.epoch) != tag]
     orphans = [entry for entry in record.opens.values() if (entry.worker, entry.epoch) == tag]
     # Nothing may be sent to who is dead, so all opens change hands before the first one goes.
@@ -722,7 +716,6 @@ def worker_died(context: Context, request: WorkerDied) -> list[OpenEntry]:
         context.actions = []
         take_outbox(context, TakeOutbox())
         context.actions += own
-    return unborn
 
 
 def adopt(context: Context, request: Adopt) -> bool:

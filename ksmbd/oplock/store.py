@@ -64,6 +64,10 @@ class Store(Protocol):
         """Take a key out, if it is in."""
         ...
 
+    def index_items(self, index: bytes) -> list[tuple[bytes, tuple[Any, ...]]]:
+        """Everything that is in an index: for who clears up, not for a request's way."""
+        ...
+
     def files_below(self, share: str, path: str) -> list[FileKey]:
         """The files open below a directory."""
         ...

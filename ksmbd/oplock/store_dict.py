@@ -88,6 +88,10 @@ class DictStore:
         """As Store.index_remove."""
         self._indexes.pop((index, key), None)
 
+    def index_items(self, index: bytes) -> list[tuple[bytes, tuple[Any, ...]]]:
+        """As Store.index_items."""
+        return [(key, value) for (of, key), value in self._indexes.items() if of == index]
+
     def files_below(self, share: str, path: str) -> list[FileKey]:
         """As Store.files_below. Folders are renamed seldom, files opened all the time: so it looks at all of them."""
         prefix = path_prefix(share, path)

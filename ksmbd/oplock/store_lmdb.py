@@ -329,6 +329,17 @@ class LmdbStore:
             with self._index_env.begin(write=True) as txn:
                 txn.delete(index + key, db=self._index)
 
+    def index_items(self, index: bytes) -> list[tuple[bytes, tuple[Any, ...]]]:
+        """As Store.index_items."""
+        found = []
+        with self._index_env.begin() as txn, txn.cursor(db=self._index) as cursor:
+            there = cursor.set_range(index)
+            while there and cursor.key().startswith(index):
+                value = tuple(marshal.loads(cursor.value()))  # noqa: S302 - our own bytes
+                found.append((bytes(cursor.key()[len(index) :]), value))
+                there = cursor.next()
+        return found
+
     def files_below(self, share: str, path: str) -> list[FileKey]:
         """As Store.files_below. Folders are renamed seldom, files opened all the time: so it looks at all of them."""
         prefix = path_prefix(share, path)

@@ -258,10 +258,13 @@ class LocalOpenTable:
         self._store.recover()
         request = requests.WorkerDied(worker, epoch)
         for file in self._store.files():
-            decision = self._decide(file, request)
-            self._apply(file, decision)
-            for entry in decision.result:
-                self._forget_create_guid(entry.client_guid + entry.create_guid, entry.open_id)
+            self._apply(file, self._decide(file, request))
+        # It died before it took out the CreateGuids of opens that were refused, or that waited for ever from now on.
+        # What is in this index is in its record first: an open that is in neither part of it has ended.
+        for key, (device, inode, _, open_id) in self._store.index_items(CREATE_GUIDS):
+            record = self._store.peek((device, inode))
+            if record is None or (open_id not in record.opens and not record.waits_to_open(open_id)):
+                self._forget_create_guid(key, open_id)
 
     def adopt_persistent(self) -> int:
         """Take in the persistent opens of the server that was here before; how many files have some. Done once, by one

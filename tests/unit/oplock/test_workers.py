@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ksmbd.oplock.state import StateDirectory
-from ksmbd.oplock.store import Store
+from ksmbd.oplock.store import CREATE_GUIDS, Store
 from ksmbd.oplock.store_lmdb import LmdbStore
 from ksmbd.smb import constants
 from ksmbd.smb.ports import DurableRequest, Reconnected
@@ -158,6 +158,24 @@ def test_an_open_that_waited_in_a_dead_worker_never_comes(store: Store) -> None:
     world.tables[0].worker_died(1, 0)
     assert a.table.find_replay(b.guid, b"g" * 16) is None
     a.table.close(ref)
+    assert store.empty
+
+
+def test_an_open_refused_while_its_worker_died_leaves_the_indexes(store: Store) -> None:
+    """It waited for another one, with its CreateGuid where replays look for it; its worker never hears the answer."""
+    world = World(store, workers=2)
+    a, b = world.client("a", 0), world.client("b", 1)
+    first, _ = a.open(oplock="b", share="RWD")
+    waiting, exclusive = a.ask(share="")
+    b.ask(durable=DurableRequest(2, b"g" * 16))
+    a.table.close(first)
+    assert answer(exclusive) == ""
+    assert store.index_items(CREATE_GUIDS), "the refusal is on its way"
+    world.mail.clear()
+    a.table.worker_died(1, 0)
+    assert store.index_items(CREATE_GUIDS) == []
+    a.table.close(waiting)
+    world.settle(1000)
     assert store.empty
 
 
