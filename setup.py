@@ -50,5 +50,5 @@ setup(
     ext_modules=extensions(),
     packages=[*find_packages(include=["ksmbd", "ksmbd.*", "mountd", "mountd.*"]), *BELOW_KSMBD],
     package_dir=BELOW_KSMBD,
-    package_data={package: ["*.c", "*.h", "headers/*"] for package in BELOW_KSMBD},
+    package_data={package: ["*.c", "headers/**/*.h"] for package in BELOW_KSMBD},
 )

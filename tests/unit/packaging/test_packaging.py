@@ -55,6 +55,19 @@ def test_the_installed_names_are_two_and_reach_every_folder() -> None:
     assert {package for _, package in folders} == packages, "a folder with modules needs an __init__.py"
 
 
+def test_what_the_programs_are_compiled_from_is_installed_too() -> None:
+    """A wheel has the BPF programs' sources and each header that they include."""
+    code = (
+        "import setuptools, json; setuptools.setup = lambda **k: print(json.dumps(k)); "
+        "exec(compile(open('setup.py').read(), 'setup.py', 'exec'))"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], cwd=TOP, capture_output=True, text=True, check=True).stdout
+    found = {
+        file for pattern in json.loads(shown)["package_data"]["ksmbd.bpf"] for file in (TOP / "bpf").glob(pattern)
+    }
+    assert found == {file for file in (TOP / "bpf").rglob("*") if file.suffix in (".c", ".h")} != set()
+
+
 def package_of(folder: Path) -> str:
     name = ".".join(folder.parts)
     return f"ksmbd.{name}" if folder.parts[0] in ("tools", "bpf") else name
