@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final, Protocol
 
-from ksmbd.kernel import credentials, fanotify, inotify
+from ksmbd.kernel import credentials, descriptors, fanotify, inotify
 from ksmbd.kernel.fanotify import Fanotify, open_handle
 from ksmbd.smb.status import NtStatusError
 from ksmbd.vfs.names import to_client
@@ -104,7 +104,8 @@ class FilesystemWatches:
         events = self._group.read()
         if not events:
             return
-        roots = [(tree, os.readlink(f"/proc/self/fd/{tree.watch.file.fd}".encode())) for tree in self._trees]
+        with credentials.privileged():  # whoever's request was the last one may not be allowed to search /
+            roots = [(tree, os.readlink(descriptors.path_bytes(tree.watch.file.fd))) for tree in self._trees]
         for event in events:
             if event.mask & fanotify.FAN_Q_OVERFLOW:
                 for tree in self._trees:
@@ -130,10 +131,10 @@ class FilesystemWatches:
             try:
                 with credentials.privileged():
                     fd = open_handle(self._trees[0].watch.file.fd, place.directory)
-                try:
-                    path = os.readlink(f"/proc/self/fd/{fd}".encode())
-                finally:
-                    os.close(fd)
+                    try:
+                        path = os.readlink(descriptors.path_bytes(fd))
+                    finally:
+                        os.close(fd)
             except (OSError, IndexError):
                 return b""
             self._paths[place.directory] = path
