@@ -46,9 +46,9 @@ LINGER: Final = 5.0
 """Seconds that a closed connection may take to get its last replies out."""
 
 AT_HAND: Final = 1 << 20
-"""Bytes of a WRITE's data from which on it counts as come, and is spliced with Way.EITHER: all that is left of the usual
-request, as waits in the socket when the client has several under way. With half of it, one request after the other was
-spliced now and then, for 0.72 s/GiB instead of 0.57 (medians of paired runs of write-plain)."""
+"""Bytes of a WRITE's data from which on it counts as come, and is spliced with Way.EITHER: all that is left of the
+usual request, as waits in the socket when the client has several under way. With half of it, one request after the
+other was spliced now and then, for 0.72 s/GiB instead of 0.57 (medians of paired runs of write-plain)."""
 
 DELIVERY_MIN: Final = 0.2
 DELIVERY_MAX: Final = 1.0

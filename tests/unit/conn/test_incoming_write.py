@@ -147,14 +147,16 @@ def test_a_client_that_goes_in_the_middle(fd: int, way: Way) -> None:
 
 def test_what_has_come_is_spliced_and_the_rest_copied(fd: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Way.EITHER goes by what waits in the socket when its turn comes."""
-    there = [AT_HAND - 1]
+    frame = big(900_000)
+    left = len(frame) - 200_000
+    assert left < AT_HAND, "all that is left is what has to be there"
+    there = [left - 1]
     monkeypatch.setattr("ksmbd.conn.transport.bytes_at_hand", lambda sock: there[0])
     rig = StreamRig(fd, way=Way.EITHER)
-    frame = big(900_000)
     rig.feed(frame[:200_000])
     (incoming,) = rig.taken
     assert incoming.copied > 1 and not incoming.pieces
-    there[0] = AT_HAND
+    there[0] = left
     copied = incoming.copied
     rig.feed(frame[200_000:400_000])
     assert incoming.copied == copied and incoming.pieces
