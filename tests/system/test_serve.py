@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import select
@@ -99,7 +100,8 @@ def serving(folder: Path) -> Iterator[Serving]:
     running = Serving(folder)
     yield running
     for pid in running.processes():
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it ended with the one before
+            os.kill(pid, signal.SIGKILL)
     running.process.wait()
 
 
