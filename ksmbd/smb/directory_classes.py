@@ -45,7 +45,7 @@ def _ea_size(info: FileInfo) -> int:
 def _directory(entry: DirectoryEntry) -> bytes:
     """FileDirectoryInformation, 2.4.10."""
     i = entry.info
-    name = entry.name.encode("utf-16-le", "surrogatepass")
+    name = encode_utf16(entry.name)
     return _DIRECTORY.pack(
         0, 0, i.creation_time, i.last_access_time, i.last_write_time, i.change_time, i.end_of_file, i.allocation_size,
         i.attributes, len(name),
@@ -55,7 +55,7 @@ def _directory(entry: DirectoryEntry) -> bytes:
 def _full(entry: DirectoryEntry) -> bytes:
     """FileFullDirectoryInformation, 2.4.15."""
     i = entry.info
-    name = entry.name.encode("utf-16-le", "surrogatepass")
+    name = encode_utf16(entry.name)
     return _FULL.pack(
         0, 0, i.creation_time, i.last_access_time, i.last_write_time, i.change_time, i.end_of_file, i.allocation_size,
         i.attributes, len(name), _ea_size(i),
@@ -65,7 +65,7 @@ def _full(entry: DirectoryEntry) -> bytes:
 def _both(entry: DirectoryEntry) -> bytes:
     """FileBothDirectoryInformation, 2.4.8."""
     i = entry.info
-    name = entry.name.encode("utf-16-le", "surrogatepass")
+    name = encode_utf16(entry.name)
     short = encode_utf16(entry.short_name)[:24] if entry.short_name else b""
     return _BOTH.pack(
         0, 0, i.creation_time, i.last_access_time, i.last_write_time, i.change_time, i.end_of_file, i.allocation_size,
@@ -75,12 +75,13 @@ def _both(entry: DirectoryEntry) -> bytes:
 
 def _names(entry: DirectoryEntry) -> bytes:
     """FileNamesInformation, 2.4.33."""
-    name = entry.name.encode("utf-16-le", "surrogatepass")
+    name = encode_utf16(entry.name)
     return _NAMES.pack(0, 0, len(name)) + name
 
 
 def _id_both(entry: DirectoryEntry) -> bytes:
-    """FileIdBothDirectoryInformation, 2.4.22; what Windows and cifs.ko list with."""
+    """FileIdBothDirectoryInformation, 2.4.22; what Windows and cifs.ko list with: so what others call
+    (`encode_utf16`, `_ea_size`) is written out here."""
     i = entry.info
     attributes = i.attributes
     name = entry.name.encode("utf-16-le", "surrogatepass")
@@ -95,80 +96,36 @@ def _id_both(entry: DirectoryEntry) -> bytes:
 def _id_full(entry: DirectoryEntry) -> bytes:
     """FileIdFullDirectoryInformation, 2.4.25."""
     i = entry.info
-    name = entry.name.encode("utf-16-le", "surrogatepass")
+    name = encode_utf16(entry.name)
     return _ID_FULL.pack(
         0, 0, i.creation_time, i.last_access_time, i.last_write_time, i.change_time, i.end_of_file, i.allocation_size,
         i.attributes, len(name), _ea_size(i), 0, i.file_id,
     ) + name  # fmt: skip
 
 
-def _id_extd(entry: DirectoryEntry) -> bytes:
-    """FileIdExtdDirectoryInformation, 2.4.24: EaSize and the tag apart, a 128-bit id."""
-    i = entry.info
-    name = entry.name.encode("utf-16-le", "surrogatepass")
-    return _ID_EXTD.pack(
-        0, 0, i.creation_time, i.last_access_time, i.last_write_time, i.change_time, i.end_of_file, i.allocation_size,
-        i.attributes, len(name), i.ea_size, i.reparse_tag, i.file_id,
-    ) + name  # fmt: skip
+def _extended(layout: Struct, ids: int, both: bool) -> DirectoryClass:
+    """FileId[64|All]Extd[Both]DirectoryInformation: EaSize and the tag apart, then the id, of 64 bits, of 128 or both;
+    with `both` the short name too (2.4.17 to 2.4.20, 2.4.23, 2.4.24)."""
 
+    def encode(entry: DirectoryEntry) -> bytes:
+        i = entry.info
+        name = encode_utf16(entry.name)
+        rest: tuple[int | bytes, ...] = (i.file_id,) * ids
+        if both:
+            short = encode_utf16(entry.short_name)[:24] if entry.short_name else b""
+            rest += (len(short), short)
+        return layout.pack(
+            0, 0, i.creation_time, i.last_access_time, i.last_write_time, i.change_time, i.end_of_file,
+            i.allocation_size, i.attributes, len(name), i.ea_size, i.reparse_tag, *rest,
+        ) + name  # fmt: skip
 
-def _id_extd_both(entry: DirectoryEntry) -> bytes:
-    """FileIdExtdBothDirectoryInformation, 2.4.23."""
-    i = entry.info
-    name = entry.name.encode("utf-16-le", "surrogatepass")
-    short = encode_utf16(entry.short_name)[:24] if entry.short_name else b""
-    return _ID_EXTD_BOTH.pack(
-        0, 0, i.creation_time, i.last_access_time, i.last_write_time, i.change_time, i.end_of_file, i.allocation_size,
-        i.attributes, len(name), i.ea_size, i.reparse_tag, i.file_id, len(short), short,
-    ) + name  # fmt: skip
-
-
-def _id_64_extd(entry: DirectoryEntry) -> bytes:
-    """FileId64ExtdDirectoryInformation: EaSize and the tag apart, a 64-bit id."""
-    i = entry.info
-    name = entry.name.encode("utf-16-le", "surrogatepass")
-    return _ID_64_EXTD.pack(
-        0, 0, i.creation_time, i.last_access_time, i.last_write_time, i.change_time, i.end_of_file, i.allocation_size,
-        i.attributes, len(name), i.ea_size, i.reparse_tag, i.file_id,
-    ) + name  # fmt: skip
-
-
-def _id_64_extd_both(entry: DirectoryEntry) -> bytes:
-    """FileId64ExtdBothDirectoryInformation."""
-    i = entry.info
-    name = entry.name.encode("utf-16-le", "surrogatepass")
-    short = encode_utf16(entry.short_name)[:24] if entry.short_name else b""
-    return _ID_64_EXTD_BOTH.pack(
-        0, 0, i.creation_time, i.last_access_time, i.last_write_time, i.change_time, i.end_of_file, i.allocation_size,
-        i.attributes, len(name), i.ea_size, i.reparse_tag, i.file_id, len(short), short,
-    ) + name  # fmt: skip
-
-
-def _id_all_extd(entry: DirectoryEntry) -> bytes:
-    """FileIdAllExtdDirectoryInformation: the id of 64 bits and that of 128."""
-    i = entry.info
-    name = entry.name.encode("utf-16-le", "surrogatepass")
-    return _ID_ALL_EXTD.pack(
-        0, 0, i.creation_time, i.last_access_time, i.last_write_time, i.change_time, i.end_of_file, i.allocation_size,
-        i.attributes, len(name), i.ea_size, i.reparse_tag, i.file_id, i.file_id,
-    ) + name  # fmt: skip
-
-
-def _id_all_extd_both(entry: DirectoryEntry) -> bytes:
-    """FileIdAllExtdBothDirectoryInformation."""
-    i = entry.info
-    name = entry.name.encode("utf-16-le", "surrogatepass")
-    short = encode_utf16(entry.short_name)[:24] if entry.short_name else b""
-    return _ID_ALL_EXTD_BOTH.pack(
-        0, 0, i.creation_time, i.last_access_time, i.last_write_time, i.change_time, i.end_of_file, i.allocation_size,
-        i.attributes, len(name), i.ea_size, i.reparse_tag, i.file_id, i.file_id, len(short), short,
-    ) + name  # fmt: skip
+    return DirectoryClass(layout.size, encode)
 
 
 def _posix(entry: DirectoryEntry) -> bytes:
     """FilePosixInformation of the SMB3 POSIX extensions: the owner's SIDs stand between the fixed part and the name."""
     i = entry.info
-    name = entry.name.encode("utf-16-le", "surrogatepass")
+    name = encode_utf16(entry.name)
     return b"".join((
         _POSIX_HEAD.pack(0, 0),
         POSIX_INFO.pack(
@@ -188,11 +145,11 @@ DIRECTORY_CLASSES: Final[dict[int, DirectoryClass]] = {
     classes.FileNamesInformation: DirectoryClass(_NAMES.size, _names),
     classes.FileIdBothDirectoryInformation: DirectoryClass(_ID_BOTH.size, _id_both),
     classes.FileIdFullDirectoryInformation: DirectoryClass(_ID_FULL.size, _id_full),
-    classes.FileIdExtdDirectoryInformation: DirectoryClass(_ID_EXTD.size, _id_extd),
-    classes.FileIdExtdBothDirectoryInformation: DirectoryClass(_ID_EXTD_BOTH.size, _id_extd_both),
-    classes.FileId64ExtdDirectoryInformation: DirectoryClass(_ID_64_EXTD.size, _id_64_extd),
-    classes.FileId64ExtdBothDirectoryInformation: DirectoryClass(_ID_64_EXTD_BOTH.size, _id_64_extd_both),
-    classes.FileIdAllExtdDirectoryInformation: DirectoryClass(_ID_ALL_EXTD.size, _id_all_extd),
-    classes.FileIdAllExtdBothDirectoryInformation: DirectoryClass(_ID_ALL_EXTD_BOTH.size, _id_all_extd_both),
+    classes.FileIdExtdDirectoryInformation: _extended(_ID_EXTD, 1, False),
+    classes.FileIdExtdBothDirectoryInformation: _extended(_ID_EXTD_BOTH, 1, True),
+    classes.FileId64ExtdDirectoryInformation: _extended(_ID_64_EXTD, 1, False),
+    classes.FileId64ExtdBothDirectoryInformation: _extended(_ID_64_EXTD_BOTH, 1, True),
+    classes.FileIdAllExtdDirectoryInformation: _extended(_ID_ALL_EXTD, 2, False),
+    classes.FileIdAllExtdBothDirectoryInformation: _extended(_ID_ALL_EXTD_BOTH, 2, True),
     classes.FilePosixInformation: DirectoryClass(_POSIX_HEAD.size + POSIX_INFO.size + _U32.size, _posix),
 }
