@@ -12,7 +12,7 @@ import os
 from struct import Struct
 from typing import Final, NamedTuple
 
-from ksmbd.kernel.syscalls import O_PATH, check, function
+from ksmbd.kernel.syscalls import O_PATH, check, function, read_now
 
 FAN_MODIFY: Final = 0x2
 FAN_ATTRIB: Final = 0x4
@@ -85,12 +85,7 @@ class Fanotify:
 
     def read(self) -> list[Event]:
         """The events that are there now, up to what a buffer takes."""
-        try:
-            data = os.read(self.fd, 262144)
-        except OSError as error:
-            if error.errno in (errno.EAGAIN, errno.EINTR):
-                return []
-            raise
+        data = read_now(self.fd, 262144)
         events = []
         at = 0
         while at < len(data):

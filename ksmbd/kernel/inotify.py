@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-import errno
 import os
 from struct import Struct
 from typing import Final, NamedTuple
 
 from ksmbd.kernel.descriptors import path_bytes
-from ksmbd.kernel.syscalls import check, function
+from ksmbd.kernel.syscalls import check, function, read_now
 
 IN_ACCESS: Final = 0x1
 IN_MODIFY: Final = 0x2
@@ -60,12 +59,7 @@ class Inotify:
 
     def read(self) -> list[Event]:
         """The events that are there now."""
-        try:
-            data = os.read(self.fd, 65536)
-        except OSError as error:
-            if error.errno in (errno.EAGAIN, errno.EINTR):
-                return []
-            raise
+        data = read_now(self.fd, 65536)
         events = []
         place = 0
         while place < len(data):

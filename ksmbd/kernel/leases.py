@@ -19,7 +19,7 @@ import tempfile
 from struct import Struct
 from typing import Final
 
-from ksmbd.kernel.syscalls import check, function
+from ksmbd.kernel.syscalls import check, function, read_now
 
 NONE: Final = fcntl.F_UNLCK
 READ: Final = fcntl.F_RDLCK
@@ -82,11 +82,7 @@ class LeaseSignals:
         """The descriptors whose leases are to be broken; None: some, the kernel could not say which."""
         found: set[int] = set()
         lost = False
-        while True:
-            try:
-                data = os.read(self._fd, 64 * _INFO.size)
-            except BlockingIOError:
-                break
+        while data := read_now(self._fd, 64 * _INFO.size):
             for at in range(0, len(data), _INFO.size):
                 number, _, _, _, _, fd = _INFO.unpack_from(data, at)
                 lost |= number == signal.SIGIO

@@ -53,6 +53,14 @@ def function(name: str, *argtypes: Any, restype: Any = ctypes.c_int) -> Any:
     return found
 
 
+def read_now(fd: int, size: int) -> bytes:
+    """read(2) of a descriptor that does not block; b'' where nothing is there now. Raises OSError."""
+    try:
+        return os.read(fd, size)
+    except (BlockingIOError, InterruptedError):
+        return b""
+
+
 _held: Final = ctypes.PyDLL(None, use_errno=True)
 
 
