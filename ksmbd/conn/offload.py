@@ -17,9 +17,6 @@ from ksmbd.smb.waiting import Future
 
 T = TypeVar("T")
 
-OFFLOAD_BYTES: Final = 65536
-"""Below this a call is quicker done at once than handed over: a hand-over and the way back cost some 20 µs."""
-
 DEFAULT_THREADS: Final = 4
 
 

@@ -270,15 +270,3 @@ def cached_pages(fd: int, offset: int, length: int) -> int | None:
     if _cachestat_call(_CACHESTAT, fd, span, result, 0) < 0:
         return None
     return int(result[0])
-
-
-def read_cached(fd: int, buffer: memoryview, offset: int) -> int | None:
-    """preadv2 with RWF_NOWAIT: bytes read from the page cache, None where the file would have to wait for its disk."""
-    try:
-        return os.preadv(fd, [buffer], offset, os.RWF_NOWAIT)
-    except BlockingIOError:
-        return None
-    except OSError as error:
-        if error.errno in (errno.EOPNOTSUPP, errno.EINVAL):
-            return None
-        raise
