@@ -98,6 +98,19 @@ class OpenTableMachine(RuleBasedStateMachine):
         assert texts[0] == texts[1]
         return results
 
+    def ask_both(self, ask: Callable[[Client], tuple[OpenRef, Future[Any]]], name: str) -> None:
+        """An open asked for in both worlds, where it is called the same."""
+        refs: list[OpenRef] = []
+
+        def future_of(client: Client) -> Future[Any]:
+            ref, future = ask(client)
+            refs.append(ref)
+            return future
+
+        futures = self.both(future_of, name)
+        assert refs[0] == refs[1]
+        self.opens.append(Opened(name, refs[0], futures))
+
     def opened(self, number: int) -> Opened | None:
         """One of the opens that were granted and are still there."""
         there = [
@@ -130,19 +143,13 @@ class OpenTableMachine(RuleBasedStateMachine):
             guid = (len(self.opens) + 1).to_bytes(16, "big") if durable == 2 else b""
             request = DurableRequest(durable, guid, 20_000)
         options = constants.FILE_DELETE_ON_CLOSE if delete else 0
-        refs: list[OpenRef] = []
-
-        def ask(client: Client) -> Future[Any]:
-            ref, future = client.ask(
+        def ask(client: Client) -> tuple[OpenRef, Future[Any]]:
+            return client.ask(
                 file, stream=stream, access=access, share=share, disposition=disposition, durable=request,
                 options=options, **caching,
             )  # fmt: skip
-            refs.append(ref)
-            return future
 
-        futures = self.both(ask, name)
-        assert refs[0] == refs[1]
-        self.opens.append(Opened(name, refs[0], futures))
+        self.ask_both(ask, name)
 
     @rule(
         name=st.sampled_from(sorted(CLIENTS)), access=st.sampled_from(ACCESSES), share=st.sampled_from(SHARES),
@@ -155,19 +162,13 @@ class OpenTableMachine(RuleBasedStateMachine):
         """Directories have leases of version 2 alone (MS-SMB2 3.3.5.9.8, 3.3.5.9.11)."""
         guid = (len(self.opens) + 1).to_bytes(16, "big")
         request = DurableRequest(durable, guid, 20_000) if durable else None
-        refs: list[OpenRef] = []
-
-        def ask(client: Client) -> Future[Any]:
-            ref, future = client.ask(
+        def ask(client: Client) -> tuple[OpenRef, Future[Any]]:
+            return client.ask(
                 DIRECTORY, directory=True, access=access, share=share, durable=request, lease=state, key="kd",
                 version=version, options=constants.FILE_DELETE_ON_CLOSE if delete else 0,
             )  # fmt: skip
-            refs.append(ref)
-            return future
 
-        futures = self.both(ask, name)
-        assert refs[0] == refs[1]
-        self.opens.append(Opened(name, refs[0], futures))
+        self.ask_both(ask, name)
 
     @rule(name=st.sampled_from(sorted(CLIENTS)), key=st.sampled_from([b"", b"kd"]))
     def change_directory(self, name: str, key: bytes) -> None:
