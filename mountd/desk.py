@@ -7,7 +7,7 @@ import struct
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from ksmbd import debug, log
+from ksmbd import debug, limits, log
 from ksmbd.ipc.codec import Parcel
 from ksmbd.ipc.constants import Attribute, Event, TreeStatus, UserFlag
 from ksmbd.ipc.messages import ACCOUNT_SIZE, HASH_SIZE
@@ -19,11 +19,11 @@ from mountd.sessions import Sessions
 from mountd.sharing import TreeAnswer, TreeRequest, decide_tree_connect, share_response
 from mountd.unixusers import SystemUsers, UnixUsers
 
-GROUPS_MAX: Final = 16000
+GROUPS_MAX: Final = limits.GROUPS_PER_USER.value
 """gids that fit an attribute."""
-FAILURES_MAX: Final = 10
+FAILURES_MAX: Final = limits.FAILED_LOGONS.value
 """Wrong passwords for a name until its next failures are answered late (DELAY_SESSION), as in ksmbd-tools."""
-NAMES_MAX: Final = 4096
+NAMES_MAX: Final = limits.ACCOUNTS_WITH_FAILURES.value
 """Names whose failures are remembered, the latest ones."""
 NOTE_INTERVAL: Final = 1000
 """Different lines of advice that are remembered as said."""

@@ -10,6 +10,7 @@ from pyasn1.codec.der import decoder, encoder
 from pyasn1.error import PyAsn1Error
 from pyasn1.type import char, namedtype, tag, univ
 
+from ksmbd import limits
 from ksmbd.smb.status import WireError
 
 SPNEGO_OID: Final = "1.3.6.1.5.5.2"
@@ -24,8 +25,8 @@ ACCEPT_INCOMPLETE: Final = 1
 REJECT: Final = 2
 REQUEST_MIC: Final = 3
 
-MAX_TOKEN: Final = 0xFFFF
-MAX_MECHANISMS: Final = 64
+MAX_TOKEN: Final = limits.LOGON_TOKEN.value
+MAX_MECHANISMS: Final = limits.LOGON_MECHANISMS.value
 _INITIAL_CONTEXT: Final = 0x60
 _NEG_TOKEN_INIT: Final = 0xA0
 _NEG_TOKEN_RESP: Final = 0xA1

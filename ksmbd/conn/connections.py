@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from ksmbd import debug, log
+from ksmbd import debug, limits, log
 from ksmbd.conn.framing import Scratch
 from ksmbd.conn.loop import Loop, TimerHandle
 from ksmbd.conn.options import address_text
@@ -27,11 +27,11 @@ ACCEPT_PAUSE: Final = 1.0
 class Limits:
     """What is allowed; times in seconds, 0 = without limit."""
 
-    max_connections: int = 256
-    max_ip_connections: int = 32
-    session_timeout: float = 60.0
+    max_connections: int = limits.CONNECTIONS.value
+    max_ip_connections: int = limits.CONNECTIONS_PER_ADDRESS.value
+    session_timeout: float = limits.SECONDS_BEFORE_LOGON.value
     """A connection without a session is closed after this."""
-    reader_timeout: float = 60.0
+    reader_timeout: float = limits.SECONDS_UNREAD.value
     """A connection whose client took nothing of what waits for it for this long is closed."""
     deadtime: float = 0.0
     """An idle connection without open files is closed after this."""

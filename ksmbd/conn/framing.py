@@ -13,6 +13,7 @@ import mmap
 from collections.abc import Callable
 from typing import Final
 
+from ksmbd import limits
 from ksmbd.conn.pipe import Pipe
 from ksmbd.smb import frames
 
@@ -28,7 +29,7 @@ SESSION_REQUEST: Final = 0x81
 POSITIVE_SESSION_RESPONSE: Final = b"\x82\x00\x00\x00"
 SESSION_KEEP_ALIVE: Final = 0x85
 
-MAX_SESSION_REQUEST: Final = 512
+MAX_SESSION_REQUEST: Final = limits.NETBIOS_SESSION_REQUEST.value
 """Two encoded names of 34 bytes, with scope identifiers at most 255 bytes each (RFC 1002 4.1)."""
 
 SMB1_PROTOCOL_BYTE: Final = 0xFF

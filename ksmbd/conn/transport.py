@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from ksmbd import debug, log
+from ksmbd import debug, limits, log
 from ksmbd.conn.framing import MIN_SMB2, POSITIVE_SESSION_RESPONSE, FramingError, Receiver, Scratch
 from ksmbd.conn.loop import Loop, TimerHandle
 from ksmbd.conn.options import (
@@ -37,7 +37,7 @@ from ksmbd.smb.waiting import Cancelled
 
 TURN_BYTES: Final = 2 << 20
 TURN_FRAMES: Final = 128
-HIGH_WATER: Final = 4 << 20
+HIGH_WATER: Final = limits.REPLIES_UNREAD.value
 LOW_WATER: Final = 1 << 20
 LOWAT_FROM: Final = 2 << 20
 """Bytes still to come of a frame from which on SO_RCVLOWAT is set: measured on loopback, a third less CPU for frames of

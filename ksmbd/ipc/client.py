@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
-from ksmbd import debug, log
+from ksmbd import debug, limits, log
 from ksmbd.ipc.answers import RPC_ERRORS, fits, groups, login_response, pipe_data, share_config
 from ksmbd.ipc.channel import Channel, Congested, PeerGone
 from ksmbd.ipc.codec import Parcel
@@ -48,7 +48,7 @@ from ksmbd.smb.status import (
 from ksmbd.smb.waiting import Future
 
 T = TypeVar("T")
-PENDING_MAX: Final = 8192
+PENDING_MAX: Final = limits.DAEMON_QUESTIONS.value
 """Requests under way; more are refused with STATUS_INSUFFICIENT_RESOURCES."""
 HEARTBEAT_IDLE: Final = 5.0
 """Seconds between heartbeats where `ipc timeout` is 0: a mountd that died is noticed by them."""

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Final
 
+from ksmbd import limits
 from ksmbd.ipc.channel import Channel
 from ksmbd.ipc.codec import Parcel
 from ksmbd.ipc.constants import Attribute, Event
@@ -41,17 +42,17 @@ class EngineSettings:
     tcp_port: int = 445
     ipc_timeout: int = 0
     deadtime: int = 0
-    file_max: int = 10000
+    file_max: int = limits.OPENS.value
     smb2_max_write: int = 4 << 20
     smb2_max_read: int = 4 << 20
     smb2_max_trans: int = 1 << 20
     share_fake_fscaps: int = 64
     sub_auth: tuple[int, int, int] = (0, 0, 0)
-    smb2_max_credits: int = 8192
+    smb2_max_credits: int = limits.CREDITS.value
     smbd_max_io_size: int = 8 << 20
-    max_connections: int = 256
+    max_connections: int = limits.CONNECTIONS.value
     bind_interfaces_only: bool = False
-    max_ip_connections: int = 32
+    max_ip_connections: int = limits.CONNECTIONS_PER_ADDRESS.value
     interfaces: tuple[str, ...] = ()
     workers: int = 1
     bpf: bool = True

@@ -12,6 +12,7 @@ from functools import partial
 from struct import Struct
 from typing import Final
 
+from ksmbd import limits
 from ksmbd.smb import dispatch, negotiate, open_life, short_way
 from ksmbd.smb.compound import CompoundRun, run_single
 from ksmbd.smb.connection_state import ConnectionInput, ConnectionState, next_state
@@ -50,12 +51,12 @@ from ksmbd.smb.write import HEAD as WRITE_HEAD
 from ksmbd.smb.write import IncomingWrite
 from ksmbd.smb.write import begin as begin_write
 
-PREAUTH_FRAME_MAX: Final = 0x20000
+PREAUTH_FRAME_MAX: Final = limits.FRAME_BEFORE_LOGON.value
 """Longest frame before a session exists: a log-on token and a list of contexts are far below it."""
 FRAME_OVERHEAD: Final = 0x11000
 """What a frame may hold beside the largest payload: headers, contexts, other elements of its compound."""
 _TRANSFORM_SESSION: Final = Struct("<Q")
-ELSEWHERE_MAX: Final = 8 << 20
+ELSEWHERE_MAX: Final = limits.REPLIES_ELSEWHERE.value
 """Bytes of one connection's replies that may be with helper threads; what is more is worked on at once, and the
 client waits."""
 JOINED_EACH: Final = 16 << 10

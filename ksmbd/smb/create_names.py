@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
+from ksmbd import limits
 from ksmbd.smb.status import (
     STATUS_INVALID_PARAMETER,
     STATUS_OBJECT_NAME_INVALID,
@@ -12,9 +13,9 @@ from ksmbd.smb.status import (
     NtStatusError,
 )
 
-MAX_COMPONENT: Final = 255
+MAX_COMPONENT: Final = limits.COMPONENT.value
 """UTF-16 units of one component or stream name (MS-FSCC 2.1.5.2, 2.1.5.3)."""
-MAX_PATH: Final = 32760
+MAX_PATH: Final = limits.PATH.value
 """UTF-16 units of a whole path name (MS-FSCC 2.1.5)."""
 
 DATA_TYPE: Final = "$DATA"

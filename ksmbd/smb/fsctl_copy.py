@@ -5,6 +5,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import Final
 
+from ksmbd import limits
 from ksmbd.smb.constants import (
     FILE_APPEND_DATA,
     FILE_ATTRIBUTE_SPARSE_FILE,
@@ -31,9 +32,9 @@ from ksmbd.smb.status import (
     NtStatusError,
 )
 
-MAX_CHUNKS: Final = 256
-MAX_CHUNK_SIZE: Final = 1 << 20
-MAX_TOTAL_SIZE: Final = 16 << 20
+MAX_CHUNKS: Final = limits.COPY_CHUNKS.value
+MAX_CHUNK_SIZE: Final = limits.COPY_CHUNK_SIZE.value
+MAX_TOTAL_SIZE: Final = limits.COPY_TOTAL_SIZE.value
 """ServerSideCopyMaxNumberofChunks, ...MaxChunkSize, ...MaxDataSize (MS-SMB2 3.3.3), Windows' values."""
 
 _RESUME_KEY: Final = Struct("<QQQ")

@@ -6,6 +6,7 @@ from collections.abc import Coroutine
 from struct import Struct
 from typing import Any, Final
 
+from ksmbd import limits
 from ksmbd.smb.constants import (
     DIALECT_202,
     DIALECT_300,
@@ -34,7 +35,7 @@ _REQUEST: Final = Struct("<HHIQQ")  # StructureSize, LockCount, LockSequenceNumb
 _ELEMENT: Final = Struct("<QQII")  # Offset, Length, Flags, Reserved
 _RESPONSE: Final = Reply(b"\x04\0\0\0")
 
-LOCK_SEQUENCE_INDEX_MAX: Final = 64
+LOCK_SEQUENCE_INDEX_MAX: Final = limits.LOCK_SEQUENCES.value
 """Entries of Open.LockSequenceArray (MS-SMB2 3.3.1.10)."""
 
 # Flags of an element that locks -> (exclusive, wait). Every other combination but UNLOCK alone is refused (2.2.26.1).

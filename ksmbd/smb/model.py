@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ksmbd import limits
 from ksmbd.smb.constants import DIALECT_210, DIALECT_311
 from ksmbd.smb.data_paths import DataPaths
 from ksmbd.smb.ports import (
@@ -58,8 +59,8 @@ class ServerSettings:
     durable_handles: bool = False
     multichannel: bool = False
     posix_extensions: bool = True
-    max_sessions: int = 1024
-    max_open_files: int = 10000
+    max_sessions: int = limits.SESSIONS.value
+    max_open_files: int = limits.OPENS.value
     server_name: str = "KSMBD SERVER"
     netbios_name: str = "KSMBD SERVER"
     workgroup: str = "WORKGROUP"

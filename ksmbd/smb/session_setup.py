@@ -5,6 +5,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import Final
 
+from ksmbd import limits
 from ksmbd.smb import constants as c
 from ksmbd.smb.header import HEADER_SIZE
 from ksmbd.smb.model import Channel, Session
@@ -35,7 +36,7 @@ from ksmbd.smb.waiting import Future
 
 _REQUEST: Final = Struct("<HBBIIHHQ")
 _RESPONSE: Final = Struct("<HHHH")
-CHANNELS_MAX: Final = 32
+CHANNELS_MAX: Final = limits.CHANNELS_PER_SESSION.value
 """Channels of one session, as in Windows."""
 THROTTLE_SECONDS: Final = 5.0
 """How late the failure of an account that has failed too often is answered, as in KSMBD."""

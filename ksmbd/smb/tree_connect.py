@@ -6,6 +6,7 @@ from dataclasses import replace
 from struct import Struct
 from typing import Final
 
+from ksmbd import limits
 from ksmbd.smb import constants as c
 from ksmbd.smb.header import HEADER_SIZE
 from ksmbd.smb.model import Session, TreeConnect
@@ -42,7 +43,7 @@ TREE_CONN_READ_ONLY: Final = 2
 TREE_CONN_WRITABLE: Final = 4
 TREE_CONN_ADMIN: Final = 8
 _PIPE_ACCESS: Final = c.FILE_GENERIC_READ | c.FILE_GENERIC_WRITE | c.FILE_EXECUTE
-_MAX_PATH: Final = 2048
+_MAX_PATH: Final = limits.TREE_CONNECT_PATH.value
 """Bytes of the path name: a server of 15 and a share of 80 characters are far below it."""
 
 

@@ -15,6 +15,7 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from ksmbd import limits
 from ksmbd.kernel import inotify
 from ksmbd.kernel.inotify import Inotify
 from ksmbd.smb.status import STATUS_INSUFFICIENT_RESOURCES, STATUS_NOTIFY_CLEANUP, NtStatusError
@@ -47,13 +48,13 @@ ACTION_RENAMED_OLD_NAME: Final = 4
 ACTION_RENAMED_NEW_NAME: Final = 5
 
 _NAMES: Final = inotify.IN_CREATE | inotify.IN_DELETE | inotify.IN_MOVED_FROM | inotify.IN_MOVED_TO
-_QUEUE: Final = 4096
+_QUEUE: Final = limits.CHANGES_KEPT.value
 """Changes kept between two requests."""
 _MAKING: Final = 0.02
 """Seconds in which a worker that made a file writes what belongs to it (attributes, owner)."""
-_DIRECTORIES: Final = 16384
+_DIRECTORIES: Final = limits.WATCHED_DIRECTORIES.value
 """Kernel watches of one tree watch."""
-_DEPTH: Final = 128
+_DEPTH: Final = limits.WATCHED_DEPTH.value
 # A change of metadata arrives as IN_ATTRIB whatever it was: times, mode, extended attributes (EAs, streams, ACLs).
 _ON_ATTRIB: Final = (
     CHANGE_ATTRIBUTES | CHANGE_LAST_WRITE | CHANGE_LAST_ACCESS | CHANGE_CREATION | CHANGE_EA | CHANGE_SECURITY

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from ksmbd import limits
 from ksmbd.ipc.codec import Parcel
 from ksmbd.ipc.constants import PIPES, RPC_METHODS, Attribute, Event, RpcFlag, RpcStatus
 from ksmbd.ipc.messages import RPC_CHUNK
@@ -16,7 +17,7 @@ from mountd.rpc.service import Caller, Interface, ServerView
 SERVICES: Final[Mapping[str, Interface]] = {module.INTERFACE.pipe: module.INTERFACE for module in (srvsvc, wkssvc)}
 """The services by their pipe. A further one is a module with INTERFACE, named here."""
 
-PIPES_MAX: Final = 4096
+PIPES_MAX: Final = limits.PIPES.value
 """Open pipes of one of the engine's processes."""
 
 

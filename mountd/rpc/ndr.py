@@ -11,6 +11,7 @@ from collections.abc import Callable
 from struct import Struct
 from typing import Final
 
+from ksmbd import limits
 from ksmbd.smb.reader import Buffer, Reader
 from ksmbd.smb.status import WireError
 
@@ -18,7 +19,7 @@ _U16: Final = Struct("<H")
 _U32: Final = Struct("<I")
 _U64: Final = Struct("<Q")
 FIRST_REFERENT: Final = 0x00020000
-STRING_MAX: Final = 64 << 10
+STRING_MAX: Final = limits.RPC_STRING.value
 """Characters of a string that a caller may send."""
 
 

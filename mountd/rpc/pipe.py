@@ -12,7 +12,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
-from ksmbd import log
+from ksmbd import limits, log
 from ksmbd.smb.reader import Reader
 from ksmbd.smb.status import WireError
 from mountd.rpc import pdu
@@ -20,11 +20,11 @@ from mountd.rpc.ndr import NdrReader, NdrWriter
 from mountd.rpc.pdu import Fault, Pfc, Ptype, Reason, Result
 from mountd.rpc.service import Caller, Interface
 
-INPUT_MAX: Final = 1 << 20
+INPUT_MAX: Final = limits.RPC_REQUEST.value
 """Bytes of one request's stub; no operation needs as much."""
-OUTPUT_MAX: Final = 64
+OUTPUT_MAX: Final = limits.RPC_REPLIES.value
 """Answers that may wait to be read; more requests are refused until some are."""
-CONTEXTS_MAX: Final = 32
+CONTEXTS_MAX: Final = limits.RPC_CONTEXTS.value
 FEATURES: Final = 0x02
 """Bind time features: the connection survives an orphaned call (MS-RPCE 2.2.2.14)."""
 

@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The budgets: all that a peer can hold, or make the server do, and how much of it.
+
+What enforces a limit takes its number from here: the entry's `value` where it is fixed, the parameter of ksmbd.conf
+where one is named (`value` is its default then). `Meter` counts what is held. docs/limits.md is made from `TABLE` by
+scripts/limits.py. A limit that the specification or a wire field gives is here too where a peer may run into it.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+
+class Per(Enum):
+    """What a limit is counted for."""
+
+    MESSAGE = "message"
+    CONNECTION = "connection"
+    SESSION = "session"
+    TREE_CONNECT = "tree connect"
+    OPEN = "open"
+    FILE = "file"
+    USER = "user"
+    ADDRESS = "address"
+    SHARE = "share"
+    SERVER = "server"
+    SECOND = "second"
+
+
+@dataclass(frozen=True)
+class Limit:
+    """One budget. `beyond`: what a client gets that wants more."""
+
+    name: str
+    per: Per
+    value: int
+    unit: str
+    beyond: str
+    parameter: str = ""
+    """The parameter of ksmbd.conf that sets it; "" where none does."""
+    source: str = ""
+    """Where the number comes from."""
+
+
+TABLE: Final[dict[str, Limit]] = {}
+"""All limits, by name."""
+
+
+def _limit(
+    name: str, per: Per, value: int, unit: str, beyond: str, parameter: str = "", source: str = ""
+) -> Limit:
+    if name in TABLE:
+        raise ValueError(f"two limits are called {name}")
+    limit = Limit(name, per, value, unit, beyond, parameter, source)
+    TABLE[name] = limit
+    return limit
+
+
+class Meter:
+    """Counts of what is held under one limit, by key (an address, a session, ...); a key at 0 is forgotten."""
+
+    __slots__ = ("limit", "maximum", "used", "peak", "refused", "_counts")
+
+    def __init__(self, limit: Limit, maximum: int = 0) -> None:
+        """`maximum`: what the parameter says; 0: the limit's own value."""
+        self.limit = limit
+        self.maximum = maximum or limit.value
+        self.used = 0
+        """What all keys hold together."""
+        self.peak = 0
+        """The most that one key ever held."""
+        self.refused = 0
+        """How often `take` said no."""
+        self._counts: dict[object, int] = {}
+
+    def take(self, key: object, n: int = 1) -> bool:
+        """Count `n` more for `key`. False: that would be beyond the limit, and nothing is counted."""
+        count = self._counts.get(key, 0) + n
+        if count > self.maximum:
+            self.refused += 1
+            return False
+        self._counts[key] = count
+        self.used += n
+        if count > self.peak:
+            self.peak = count
+        return True
+
+    def give(self, key: object, n: int = 1) -> None:
+        """`n` of what `key` took are free again. Raises ValueError where it did not take so many."""
+        count = self._counts.get(key, 0) - n
+        if count < 0:
+            raise ValueError(f"{self.limit.name}: more is given back than was taken")
+        if count:
+            self._counts[key] = count
+        else:
+            self._counts.pop(key, None)
+        self.used -= n
+
+    def count(self, key: object) -> int:
+        """What `key` holds."""
+        return self._counts.get(key, 0)
+
+    def __len__(self) -> int:
+        """Keys that hold something."""
+        return len(self._counts)
+
+
+# ------------------------------------------------------------------------------------------------------- connections
+
+CONNECTIONS: Final = _limit(
+    "connections", Per.SERVER, 256, "connections", "the connection is closed at once", "max connections",
+    "KSMBD",
+)
+CONNECTIONS_PER_ADDRESS: Final = _limit(
+    "connections of an address", Per.ADDRESS, 32, "connections", "the connection is closed at once",
+    "max ip connections", "KSMBD",
+)
+FRAME_BEFORE_LOGON: Final = _limit(
+    "message before log-on", Per.MESSAGE, 128 << 10, "bytes", "the connection ends", source="MS-SMB2 3.3.5.1",
+)
+SECONDS_BEFORE_LOGON: Final = _limit(
+    "time without a session", Per.CONNECTION, 60, "seconds", "the connection ends",
+)
+SECONDS_UNREAD: Final = _limit(
+    "time in which a client reads nothing of what waits for it", Per.CONNECTION, 60, "seconds", "the connection ends",
+)
+REPLIES_UNREAD: Final = _limit(
+    "replies that the client has not read", Per.CONNECTION, 4 << 20, "bytes",
+    "its further requests are not read until it reads",
+)
+REPLIES_ELSEWHERE: Final = _limit(
+    "replies that helper threads sign or encrypt", Per.CONNECTION, 8 << 20, "bytes",
+    "the worker signs and encrypts itself, and the client waits",
+)
+CREDITS: Final = _limit(
+    "credits", Per.CONNECTION, 8192, "credits", "no further credits are granted", "smb2 max credits",
+    "MS-SMB2 3.3.1.2",
+)
+NETBIOS_SESSION_REQUEST: Final = _limit(
+    "NetBIOS session request", Per.MESSAGE, 512, "bytes", "the connection ends", source="RFC 1002 4.1",
+)
+
+# ---------------------------------------------------------------------------------------------------- log-on, sessions
+
+SESSIONS: Final = _limit(
+    "sessions", Per.SERVER, 1024, "sessions", "STATUS_TOO_MANY_SESSIONS", "max active sessions", "KSMBD",
+)
+CHANNELS_PER_SESSION: Final = _limit(
+    "channels", Per.SESSION, 32, "connections", "STATUS_INSUFFICIENT_RESOURCES", source="as Windows",
+)
+LOGON_TOKEN: Final = _limit(
+    "log-on token", Per.MESSAGE, 65535, "bytes", "STATUS_INVALID_PARAMETER", source="MS-SMB2 2.2.5",
+)
+LOGON_MECHANISMS: Final = _limit(
+    "mechanisms of a log-on token", Per.MESSAGE, 64, "object identifiers", "STATUS_INVALID_PARAMETER",
+    source="RFC 4178 4.2.1",
+)
+FAILED_LOGONS: Final = _limit(
+    "failed log-ons of an account in a row", Per.USER, 10, "log-ons", "further failures are answered 5 s later",
+    source="KSMBD",
+)
+ACCOUNTS_WITH_FAILURES: Final = _limit(
+    "account names whose failed log-ons are counted", Per.SERVER, 4096, "names", "the oldest is forgotten",
+)
+GROUPS_PER_USER: Final = _limit(
+    "groups of a user", Per.USER, 16000, "groups", "the further ones do not count",
+)
+DAEMON_QUESTIONS: Final = _limit(
+    "questions to ksmbd.mountd under way", Per.SERVER, 8192, "questions of a worker", "the request fails",
+)
+
+# --------------------------------------------------------------------------------------------------- names and requests
+
+TREE_CONNECT_PATH: Final = _limit(
+    "path of TREE_CONNECT", Per.MESSAGE, 2048, "bytes", "STATUS_INVALID_PARAMETER",
+)
+PATH: Final = _limit(
+    "path", Per.MESSAGE, 32760, "UTF-16 code units", "STATUS_OBJECT_NAME_INVALID", source="MS-FSCC 2.1.5",
+)
+COMPONENT: Final = _limit(
+    "component of a path", Per.MESSAGE, 255, "UTF-16 code units", "STATUS_OBJECT_NAME_INVALID",
+    source="MS-FSCC 2.1.5",
+)
+COPY_CHUNKS: Final = _limit(
+    "ranges of FSCTL_SRV_COPYCHUNK", Per.MESSAGE, 256, "ranges", "STATUS_INVALID_PARAMETER, with the limits",
+    source="MS-SMB2 3.3.3",
+)
+COPY_CHUNK_SIZE: Final = _limit(
+    "one range of FSCTL_SRV_COPYCHUNK", Per.MESSAGE, 1 << 20, "bytes", "STATUS_INVALID_PARAMETER, with the limits",
+    source="MS-SMB2 3.3.3",
+)
+COPY_TOTAL_SIZE: Final = _limit(
+    "all ranges of FSCTL_SRV_COPYCHUNK", Per.MESSAGE, 16 << 20, "bytes",
+    "STATUS_INVALID_PARAMETER, with the limits", source="MS-SMB2 3.3.3",
+)
+LOCK_SEQUENCES: Final = _limit(
+    "lock sequence numbers that are remembered", Per.OPEN, 64, "buckets", "the lock is not verified for replay",
+    source="MS-SMB2 3.3.5.14",
+)
+
+# ----------------------------------------------------------------------------------------------------- files, watches
+
+OPENS: Final = _limit(
+    "opens (a session: seven eighths)", Per.SERVER, 10000, "opens of a worker", "STATUS_TOO_MANY_OPENED_FILES",
+    "max open files", "KSMBD",
+)
+CHANGES_KEPT: Final = _limit(
+    "changes kept between two CHANGE_NOTIFY requests", Per.OPEN, 4096, "changes", "STATUS_NOTIFY_ENUM_DIR",
+    source="MS-SMB2 3.3.4.4",
+)
+WATCHED_DIRECTORIES: Final = _limit(
+    "directories that a CHANGE_NOTIFY with WATCH_TREE watches", Per.OPEN, 16384, "directories",
+    "STATUS_NOTIFY_ENUM_DIR at each request",
+)
+WATCHED_DEPTH: Final = _limit(
+    "depth that a CHANGE_NOTIFY with WATCH_TREE watches", Per.OPEN, 128, "directories",
+    "STATUS_NOTIFY_ENUM_DIR at each request",
+)
+
+# ------------------------------------------------------------------------------------------------------ pipes in mountd
+
+PIPES: Final = _limit(
+    "named pipes", Per.SERVER, 4096, "opens of a worker", "STATUS_INSUFFICIENT_RESOURCES",
+)
+RPC_REQUEST: Final = _limit(
+    "request on a named pipe", Per.OPEN, 1 << 20, "bytes", "the fault nca_s_fault_remote_no_memory",
+    source="C706 12.6.3",
+)
+RPC_REPLIES: Final = _limit(
+    "replies on a named pipe that nobody read", Per.OPEN, 64, "messages", "the pipe breaks",
+)
+RPC_CONTEXTS: Final = _limit(
+    "presentation contexts of a named pipe", Per.OPEN, 32, "contexts", "the context is refused", source="C706 12.6.4",
+)
+RPC_STRING: Final = _limit(
+    "text in a request on a named pipe", Per.MESSAGE, 64 << 10, "code units", "a fault",
+)
