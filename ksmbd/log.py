@@ -16,6 +16,7 @@ import traceback
 from typing import Final
 
 from ksmbd import debug as _debug
+from ksmbd.overriding import override
 
 PREFIX: Final = "ksmbd: "
 _MAX_LINE: Final = 4096
@@ -133,6 +134,7 @@ def peer(text: str) -> None:
 class _Handler(logging.Handler):
     """Records of `logging.getLogger("ksmbd.ROOM")` take the same way; debug records obey that room's toggle."""
 
+    @override
     def emit(self, record: logging.LogRecord) -> None:
         """Print one record."""
         try:

@@ -16,6 +16,7 @@ import os
 from dataclasses import dataclass, field
 from typing import Any
 
+from ksmbd.overriding import override
 from mountd import sambaconf
 from mountd.parameters import (
     GLOBAL_PARAMETERS,
@@ -64,6 +65,7 @@ class Diagnostic:
     severity: Severity
     message: str
 
+    @override
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}" if self.line else self.file
         return f"{where}: {self.severity.value}: {self.message}"

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from types import ModuleType
 
+from ksmbd.overriding import override
 from mountd import accounts, config, configwriter
 from mountd.commandline import HELP, RUNDIR, VERBOSE, VERSION, Command, Option, Parsed
 from mountd.files import locked_directory, replace
@@ -222,6 +223,7 @@ class _completion(contextlib.AbstractContextManager["_completion"]):
         self.readline: ModuleType | None = None
         self.before: tuple[Callable[[str, int], str | None] | None, str] = (None, "")
 
+    @override
     def __enter__(self) -> _completion:
         try:
             import readline
@@ -234,6 +236,7 @@ class _completion(contextlib.AbstractContextManager["_completion"]):
         readline.parse_and_bind("tab: complete")
         return self
 
+    @override
     def __exit__(self, *_: object) -> None:
         if self.readline is not None:
             self.readline.set_completer(self.before[0])

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.cmac import CMAC
 
+from ksmbd.overriding import override
 from ksmbd.smb.constants import CANCEL, SIGNING_AES_CMAC, SIGNING_AES_GMAC, SIGNING_HMAC_SHA256
 from ksmbd.smb.header import HEADER_SIZE, SIGNATURE_OFFSET
 
@@ -66,6 +67,7 @@ class HmacSha256Signer(MessageSigner):
     def __init__(self, key: bytes) -> None:
         self._keyed = hmac.new(key, digestmod="sha256")
 
+    @override
     def _mac(self, message: memoryview, from_server: bool) -> bytes:
         mac = self._keyed.copy()
         mac.update(message)
@@ -85,6 +87,7 @@ class AesCmacSigner(MessageSigner):
         self._last_key = _double(block)
         self._padded_key = _double(self._last_key.to_bytes(16, "big"))
 
+    @override
     def _mac(self, message: memoryview, from_server: bool) -> bytes:
         if len(message) >= LARGE:
             return self._mac_in_chunks(message)
@@ -124,6 +127,7 @@ class AesGmacSigner(MessageSigner):
     def __init__(self, key: bytes) -> None:
         self._aead = AESGCM(key)
 
+    @override
     def _mac(self, message: memoryview, from_server: bool) -> bytes:
         # MS-SMB2 3.1.4.1: MessageId, then bit 0: the sender is the server, bit 1: the request is a CANCEL. The role is
         # ours to say, not the message's: a reply sent back to us must not verify.

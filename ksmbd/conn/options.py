@@ -17,6 +17,8 @@ import sys
 import termios
 from typing import Final
 
+from ksmbd.overriding import override
+
 KEEP_IDLE: Final = 60
 KEEP_INTERVAL: Final = 10
 KEEP_COUNT: Final = 6
@@ -107,14 +109,17 @@ class BindTarget:
         self.host = host
         self.device = device
 
+    @override
     def __repr__(self) -> str:
         return f"BindTarget({self.family.name}, {self.host!r}, {self.device!r})"
 
+    @override
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, BindTarget):
             return NotImplemented
         return (self.family, self.host, self.device) == (other.family, other.host, other.device)
 
+    @override
     def __hash__(self) -> int:
         return hash((self.family, self.host, self.device))
 

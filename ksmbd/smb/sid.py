@@ -5,6 +5,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import Final, NamedTuple
 
+from ksmbd.overriding import override
 from ksmbd.smb.reader import Buffer, Reader
 from ksmbd.smb.status import STATUS_INVALID_SID, NtStatusError, WireError
 
@@ -19,6 +20,7 @@ class Sid(NamedTuple):
     authority: int
     sub_authorities: tuple[int, ...]
 
+    @override
     def __str__(self) -> str:
         # MS-DTYP 2.4.2.1: an authority of 2^32 or more is written in hexadecimal.
         authority = str(self.authority) if self.authority < 1 << 32 else f"0x{self.authority:012X}"

@@ -59,7 +59,7 @@ _LARGEST: Final = (1 << 63) - 1
 
 
 class LocalEntry:
-    """The half of LocalFile (ksmbd/vfs/file.py) that names and moves it."""
+    """The part of an open that names and moves the file; ksmbd/vfs/metadata.py goes on from it."""
 
     __slots__ = (
         "__weakref__", "_archived", "_entry_key", "_parent_key", "_sticky_access", "_sticky_write", "created", "fd",

@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
 from collections.abc import Iterator, Sequence
 from functools import partial
 from math import inf
-from typing import TYPE_CHECKING, Final
 
-from ksmbd.kernel import credentials
-from ksmbd.kernel.files import UTIME_OMIT, get_attribute, set_times
-from ksmbd.kernel.filesystems import file_system_name
 from ksmbd.kernel.read_ahead import is_cached, read_ahead
 from ksmbd.kernel.stat import S_IFMT, S_IFREG, Stat, stat_fd
 from ksmbd.smb.constants import (
     FILE_ATTRIBUTE_ARCHIVE,
-    FILE_ATTRIBUTE_DIRECTORY,
-    FILE_ATTRIBUTE_REPARSE_POINT,
     FILE_ATTRIBUTE_SPARSE_FILE,
-    FILE_ATTRIBUTE_TEMPORARY,
 )
-from ksmbd.smb.ports import DirectoryEntry, File, StreamInfo, Watch
-from ksmbd.smb.security_descriptor import parse_security_descriptor
+from ksmbd.smb.ports import DirectoryEntry, File, Watch
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
     STATUS_INVALID_DEVICE_REQUEST,
@@ -32,32 +23,21 @@ from ksmbd.smb.status import (
     NtStatusError,
 )
 from ksmbd.smb.waiting import Future
-from ksmbd.vfs import change_times, listing, names, ranges, reparse, stream_store
+from ksmbd.vfs import listing, names, ranges, reparse, stream_store
 from ksmbd.vfs.attributes import (
-    OBJECT_ID_NAME,
     SETTABLE,
     creation_time,
     read_dos,
     read_eas,
-    target_of,
     write_dos,
     write_eas,
 )
-from ksmbd.vfs.entry import LocalEntry
 from ksmbd.vfs.errors import os_errors
-from ksmbd.vfs.times import from_filetime
+from ksmbd.vfs.metadata import UNCHANGED, LocalMetadata
 from ksmbd.vfs.write_times import WriteTime
 
-if TYPE_CHECKING:
-    pass
 
-logger = logging.getLogger("ksmbd.vfs")
-
-_UNCHANGED: Final = (0, UTIME_OMIT)
-_LARGEST: Final = (1 << 63) - 1
-
-
-class LocalFile(LocalEntry):
+class LocalFile(LocalMetadata):
     """Implements the port File for files and directories; ksmbd/vfs/streams.py has the one for named streams."""
 
     __slots__ = ()
@@ -95,11 +75,6 @@ class LocalFile(LocalEntry):
         """See the port."""
         with os_errors:
             return os.fstat(self._data()).st_size
-
-    @property
-    def file_system(self) -> str:
-        """See the port."""
-        return file_system_name(self.fd, self.key[0])
 
     def prefetch(self, offset: int, length: int) -> Future[None] | None:
         """See the port."""
@@ -160,31 +135,6 @@ class LocalFile(LocalEntry):
         elif self.write_time.until != -inf:
             self.write_time.hold(stat)
 
-    def _show_write_time(self) -> None:
-        """What the open has written is shown from now on."""
-        if self.write_time is not None and self.write_time.held is not None:
-            with os_errors:
-                stat = stat_fd(self._begin())
-            if self.write_time.flush(stat):
-                self._set_times(_UNCHANGED, from_filetime(self.local_volume.files.clock.filetime()))
-
-    def finish_writes(self) -> None:
-        """See the port."""
-        if self.write_time is not None and self.write_time.held is not None and self.fd >= 0:
-            with os_errors:
-                stat = stat_fd(self._begin())
-            if self.write_time.end(stat):
-                self._set_times(_UNCHANGED, from_filetime(self.local_volume.files.clock.filetime()))
-
-    def close(self) -> None:
-        """Idempotent."""
-        if self.write_time is not None:
-            try:
-                self.finish_writes()
-            except NtStatusError as error:
-                logger.debug("%s: the time of its last write stays: %s", self.path, error)
-        super().close()
-
     def _modified(self) -> None:
         """After a change of data: the archive bit, and times that a client set to stay."""
         fd = self._begin()
@@ -199,7 +149,7 @@ class LocalFile(LocalEntry):
                     created = creation_time(stat, dos)
                     write_dos(fd, self.path_only, options, dos.attributes | FILE_ATTRIBUTE_ARCHIVE, created)
         if self._sticky_write is not None:
-            self._set_times(_UNCHANGED, self._sticky_write)
+            self._set_times(UNCHANGED, self._sticky_write)
 
     def flush(self, full: bool = False) -> None:
         """Data to stable storage; with `full` all metadata too."""
@@ -249,109 +199,6 @@ class LocalFile(LocalEntry):
         new = attributes & SETTABLE | FILE_ATTRIBUTE_ARCHIVE
         write_dos(fd, self.path_only, options, new, creation_time(stat, dos))
         self._archived = True
-
-    # ---------------------------------------------------------------------------------------------------- metadata
-
-    def set_basic(self, creation: int, access: int, write: int, change: int, attributes: int) -> None:
-        """See the port. The change time follows the next change again, whatever was set."""
-        fd = self._begin()
-        options = self.local_volume.options
-        self._show_write_time()
-        with os_errors:
-            stat = stat_fd(fd)
-            dos = read_dos(fd, self.path_only, options)
-        if attributes:
-            if self.is_directory and attributes & FILE_ATTRIBUTE_TEMPORARY:
-                raise NtStatusError(STATUS_INVALID_PARAMETER, "a temporary directory")
-            if not self.is_directory and attributes & FILE_ATTRIBUTE_DIRECTORY:
-                raise NtStatusError(STATUS_INVALID_PARAMETER, "a file is no directory")
-        if attributes or creation > 0:
-            kept = dos.attributes
-            if kept is None:
-                kept = FILE_ATTRIBUTE_ARCHIVE if self.kind == S_IFREG else 0
-            if attributes:
-                kept = attributes & SETTABLE | kept & (FILE_ATTRIBUTE_SPARSE_FILE | FILE_ATTRIBUTE_REPARSE_POINT)
-                self._archived = True  # the client's word on ARCHIVE stays until the next open
-            if self.is_directory:
-                kept |= FILE_ATTRIBUTE_DIRECTORY
-            created = creation if creation > 0 else creation_time(stat, dos)
-            write_dos(fd, self.path_only, options, kept, created)
-        access_time = from_filetime(access) if access > 0 else _UNCHANGED
-        write_time = from_filetime(write) if write > 0 else _UNCHANGED
-        if access > 0 or write > 0:
-            self._set_times(access_time, write_time)
-        if write > 0:
-            self._sticky_write = write_time
-        elif write == -1:
-            self._sticky_write = (stat.mtime, stat.mtime_ns)
-        elif write == -2:
-            self._sticky_write = None
-            self.write_time = WriteTime(stat, -inf)  # who asks for implicit updates sees them
-        if access > 0:
-            self._sticky_access = access_time
-        elif access == -2:
-            self._sticky_access = None
-        if change > 0:
-            with os_errors:
-                change_times.remember(stat_fd(fd), change)
-
-    def _set_times(self, access: tuple[int, int], write: tuple[int, int]) -> None:
-        with os_errors:
-            try:
-                set_times(self.fd, access, write)
-            except PermissionError:
-                # Only the owner may set times; FILE_WRITE_ATTRIBUTES or a write through this handle allows it here.
-                with credentials.privileged():
-                    set_times(self.fd, access, write)
-
-    def security_descriptor(self, information: int) -> bytes:
-        """See the port."""
-        fd = self._begin()
-        with os_errors:
-            return self.local_volume.access.descriptor(fd, self.path_only, stat_fd(fd)).encode(information)
-
-    def set_security_descriptor(self, information: int, descriptor: bytes) -> None:
-        """See the port."""
-        fd = self._begin()
-        new = parse_security_descriptor(descriptor)
-        with os_errors:
-            self.local_volume.access.store(fd, self.path_only, self.granted_access, information, new)
-
-    def maximal_access(self) -> int:
-        """See the port; what a read-only share takes away is left out."""
-        fd = self._begin()
-        volume = self.local_volume
-        with os_errors:
-            parent = None
-            if self.names:
-                try:
-                    parent, _ = self.entry()
-                except NtStatusError:
-                    parent = None
-            try:
-                return volume.restrict(volume.access.maximal(fd, self.path_only, stat_fd(fd), parent))
-            finally:
-                if parent is not None:
-                    volume.resolver.release(parent)
-
-    def extended_attributes(self) -> list[tuple[str, int, bytes]]:
-        """See the port."""
-        return read_eas(self._begin(), self.path_only, self.local_volume.options)
-
-    def set_extended_attributes(self, attributes: Sequence[tuple[str, int, bytes]]) -> None:
-        """See the port; an empty value removes."""
-        write_eas(self._begin(), self.path_only, self.local_volume.options, attributes)
-
-    def streams(self) -> list[StreamInfo]:
-        """All streams, the default one ('') first; a directory has none of that."""
-        fd = self._begin()
-        found = []
-        if not self.is_directory:
-            stat = self.stat()
-            found.append(StreamInfo("", stat.size, stat.blocks << 9))
-        if self.local_volume.options.streams:
-            found += stream_store.listed(fd, self.path_only)
-        return found
 
     # --------------------------------------------------------------------------------------------------- directories
 
@@ -489,20 +336,3 @@ class LocalFile(LocalEntry):
         self._begin()
         with os_errors:
             ranges.set_compression(self.fd, state)
-
-    def object_id(self) -> bytes:
-        """FSCTL_CREATE_OR_GET_OBJECT_ID: 16 bytes that stay with the file."""
-        fd = self._begin()
-        target = target_of(fd, self.path_only)
-        with os_errors, credentials.privileged():
-            value = get_attribute(fd, OBJECT_ID_NAME.encode(), self.path_only)
-            if value is None or len(value) != 16:
-                value = os.urandom(16)
-                try:
-                    os.setxattr(target, OBJECT_ID_NAME, value)
-                except OSError as error:
-                    if error.errno not in (errno.EOPNOTSUPP, errno.EPERM):
-                        raise
-                    return self.local_volume.object_id(self.key)
-        return value
-

@@ -35,6 +35,7 @@ from ksmbd.vfs.names import check, to_client, to_disk
 
 if TYPE_CHECKING:
     from ksmbd.vfs.file import LocalFile
+    from ksmbd.vfs.metadata import LocalMetadata
 
 SYMLINK_FLAG_RELATIVE: Final = 1
 _HEADER: Final = Struct("<IHH")
@@ -90,7 +91,7 @@ def stop(fd: int, path_only: bool) -> None:
     raise NtStatusError(STATUS_STOPPED_ON_SYMLINK, "a link that the client has to follow", answer)
 
 
-def get(file: LocalFile) -> tuple[int, bytes]:
+def get(file: LocalMetadata) -> tuple[int, bytes]:
     """FSCTL_GET_REPARSE_POINT (MS-FSCC 2.3.29)."""
     if file.kind == S_IFLNK:
         with os_errors:

@@ -11,11 +11,15 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from ksmbd.kernel.files import get_attribute
-from ksmbd.kernel.stat import Stat
-from ksmbd.smb.constants import FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_NORMAL
+from ksmbd.kernel import descriptors
+from ksmbd.kernel.files import W_OK, access_fd, get_attribute
+from ksmbd.kernel.stat import Stat, stat_fd
+from ksmbd.overriding import override
+from ksmbd.smb.constants import FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_NORMAL, FILE_ATTRIBUTE_READONLY
 from ksmbd.smb.ports import DirectoryEntry, File, FileInfo, FileKey, Watch
 from ksmbd.smb.status import (
+    STATUS_ACCESS_DENIED,
+    STATUS_CANNOT_DELETE,
     STATUS_DISK_FULL,
     STATUS_INVALID_DEVICE_REQUEST,
     STATUS_INVALID_PARAMETER,
@@ -24,10 +28,11 @@ from ksmbd.smb.status import (
     STATUS_OBJECT_NAME_NOT_FOUND,
     NtStatusError,
 )
-from ksmbd.vfs import ranges
-from ksmbd.vfs.attributes import target_of
+from ksmbd.smb.waiting import Future
+from ksmbd.vfs import ranges, reparse
+from ksmbd.vfs.attributes import attributes_of, read_dos, target_of
 from ksmbd.vfs.errors import os_errors, to_status
-from ksmbd.vfs.file import LocalFile
+from ksmbd.vfs.metadata import LocalMetadata
 from ksmbd.vfs.names import fold
 from ksmbd.vfs.stream_store import MAXIMUM_SIZE, allocation, attribute, check_name, find
 
@@ -35,10 +40,11 @@ if TYPE_CHECKING:
     from ksmbd.vfs.volume import LocalVolume
 
 
-class LocalStream(LocalFile):
-    """One open named stream. `base` calls go to the file it belongs to."""
+class LocalStream(LocalMetadata):
+    """One open named stream. What concerns its file is in LocalMetadata; all else is decided here, none of it by the
+    class of files: tests/unit/vfs/test_streams.py has the list."""
 
-    __slots__ = ("_attribute_name", "_name", "base_is_directory")
+    __slots__ = ("_attribute_name", "_name")
 
     def __init__(
         self,
@@ -56,13 +62,13 @@ class LocalStream(LocalFile):
         attribute_name: bytes,
     ) -> None:
         super().__init__(volume, fd, path_only, stat, disk_names, path, granted, entry_key, posix, created)
-        self.base_is_directory = self.is_directory
-        self.is_directory = False
+        self.is_directory = False  # the stream of one is none
         self._name = name
         self.stream = fold(name)
         self._attribute_name = attribute_name
 
     @property
+    @override
     def stream_name(self) -> str:
         """See the port."""
         return self._name
@@ -71,6 +77,7 @@ class LocalStream(LocalFile):
         """FileNormalizedNameInformation (MS-FSCC 2.4.36), with the stream."""
         return f"{self.path}:{self._name}"
 
+    @override
     def fileno(self) -> int:
         """-1: the data is in an extended attribute."""
         return -1
@@ -98,6 +105,7 @@ class LocalStream(LocalFile):
                 raise NtStatusError(STATUS_DISK_FULL, "longer than an extended attribute can be") from error
             raise to_status(error) from error
 
+    @override
     def info(self) -> FileInfo:
         """The base file's, with the stream's sizes."""
         info = super().info()
@@ -133,24 +141,52 @@ class LocalStream(LocalFile):
             self._store(content)
         return len(data)
 
+    def write_from_pipe(self, offset: int, pipe: int, count: int) -> None:
+        """See the port. No pipe leads into an attribute: by way of memory."""
+        done = 0
+        with os_errors:
+            while done < count:
+                data = os.read(pipe, count - done)
+                if not data:
+                    raise NtStatusError(STATUS_INVALID_PARAMETER, "the pipe has less")
+                done += self.write(offset + done, data)
+
+    def prefetch(self, offset: int, length: int) -> Future[None] | None:
+        """See the port: an attribute is short."""
+        return None
+
     def flush(self, full: bool = False) -> None:
-        """Attributes are metadata: sync the file where its descriptor can."""
-        super().flush(True)
+        """Attributes are metadata: the file is synced with them. Its own descriptor was opened for no access."""
+        fd = self._begin()
+        try:
+            real = os.open(descriptors.path(fd), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError:
+            return  # who may not read the file cannot have it synced; the kernel writes it in its own time
+        try:
+            with os_errors:
+                os.fsync(real)
+        finally:
+            os.close(real)
 
     def set_end_of_file(self, size: int) -> None:
         """See the port."""
-        ranges.check_span(size, 0)
-        if size > MAXIMUM_SIZE:
-            raise NtStatusError(STATUS_DISK_FULL, "longer than an extended attribute can be")
+        self._check_size(size)
         content = self._load()
         if size != len(content):
             self._store(content[:size] if size < len(content) else content + bytes(size - len(content)))
 
-    def setallocation(self, size: int) -> None:
-        """A smaller size truncates."""
+    def set_allocation(self, size: int) -> None:
+        """A smaller size truncates (MS-FSA 2.1.5.15.1). A larger one reserves nothing, as attributes have no room of
+        their own; STATUS_DISK_FULL for what the stream could never be."""
+        self._check_size(size)
+        content = self._load()
+        if size < len(content):
+            self._store(content[:size])
+
+    def _check_size(self, size: int) -> None:
         ranges.check_span(size, 0)
-        if size < len(self._load()):
-            self.set_end_of_file(size)
+        if size > MAXIMUM_SIZE:
+            raise NtStatusError(STATUS_DISK_FULL, "longer than an extended attribute can be")
 
     def overwrite(
         self, attributes: int, supersede: bool, extended_attributes: Sequence[tuple[str, int, bytes]]
@@ -159,14 +195,19 @@ class LocalStream(LocalFile):
         stream)."""
         self._store(b"")
 
+    @override
     def check_delete(self) -> None:
-        """A stream can go whatever the base file holds; a read-only base file keeps it."""
-        self.is_directory, before = False, self.is_directory
-        try:
-            super().check_delete() if self.names else None
-        finally:
-            self.is_directory = before
+        """A stream can go whatever the file holds and wherever it is; a read-only file keeps it (MS-FSA 2.1.5.15.3)."""
+        fd = self._begin()
+        with os_errors:
+            options = self.local_volume.options
+            attributes = attributes_of(stat_fd(fd), read_dos(fd, self.path_only, options), self.name, options)
+            if attributes & FILE_ATTRIBUTE_READONLY and not self.posix:
+                raise NtStatusError(STATUS_CANNOT_DELETE, "read-only")
+            if not self.local_volume.access.root and not access_fd(fd, W_OK):
+                raise NtStatusError(STATUS_ACCESS_DENIED, "the file may not be written")
 
+    @override
     def unlink(self) -> None:
         """Remove the stream."""
         try:
@@ -175,6 +216,7 @@ class LocalStream(LocalFile):
             if error.errno != errno.ENODATA:
                 raise to_status(error) from error
 
+    @override
     def rename(self, target: str, replace: bool, posix: bool = False) -> None:
         """To `:name` or `:name:$DATA` (MS-FSA 2.1.5.15.11: a stream stays with its file)."""
         if not target.startswith(":"):
@@ -204,6 +246,7 @@ class LocalStream(LocalFile):
         self._name = name
         self.stream = fold(name)
 
+    @override
     def link(self, target: str, replace: bool) -> None:
         """A stream has no links."""
         raise NtStatusError(STATUS_INVALID_PARAMETER, "a stream")
@@ -215,6 +258,19 @@ class LocalStream(LocalFile):
     def lookup_entry(self, name: str) -> DirectoryEntry | None:
         """A stream is no directory."""
         raise NtStatusError(STATUS_NOT_A_DIRECTORY)
+
+    def reparse_point(self) -> tuple[int, bytes]:
+        """The file's, as `info` shows its tag."""
+        self._begin()
+        return reparse.get(self)
+
+    def set_reparse_point(self, tag: int, data: bytes) -> None:
+        """A reparse point is set by an open of the file or directory itself (MS-FSCC 2.3.81)."""
+        raise NtStatusError(STATUS_INVALID_PARAMETER, "a stream")
+
+    def delete_reparse_point(self, tag: int) -> None:
+        """As `set_reparse_point`."""
+        raise NtStatusError(STATUS_INVALID_PARAMETER, "a stream")
 
     def watch(self, completion_filter: int, tree: bool) -> Watch:
         """A stream is no directory."""
@@ -250,7 +306,11 @@ class LocalStream(LocalFile):
         """No extents to share."""
         raise NtStatusError(STATUS_INVALID_DEVICE_REQUEST, "a stream")
 
+    def compression(self) -> int:
+        """No extents to compress: COMPRESSION_FORMAT_NONE."""
+        return ranges.COMPRESSION_FORMAT_NONE
+
     def set_compression(self, state: int) -> None:
-        """No extents to compress."""
+        """None it is; no other."""
         if state:
             raise NtStatusError(STATUS_INVALID_DEVICE_REQUEST, "a stream")

@@ -69,6 +69,7 @@ from ksmbd.vfs import names, ranges, reparse
 from ksmbd.vfs.access import WRITE_RIGHTS, Access
 from ksmbd.vfs.attributes import SETTABLE, make_info, read_dos, write_dos, write_eas
 from ksmbd.vfs.dosattrib import NOTHING, DosAttributes
+from ksmbd.vfs.entry import LocalEntry
 from ksmbd.vfs.errors import os_errors, to_status
 from ksmbd.vfs.file import LocalFile
 from ksmbd.vfs.local import local_open, local_stream
@@ -245,7 +246,7 @@ class LocalVolume:
                 except _Raced:
                     continue
                 file = result.file
-                if isinstance(file, LocalFile):
+                if isinstance(file, LocalEntry):
                     if parent == root:
                         file.opened_in(self.root_key)
                     else:

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What an open of a file and one of a named stream have in common: the metadata of the file itself.
+
+Two classes stand on it: LocalFile (file.py), with the file's data and what a directory lists, and LocalStream
+(streams.py). Neither inherits from the other, so that no operation on a stream reaches the file's data by mistake.
+"""
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from collections.abc import Sequence
+from math import inf
+from typing import Final
+
+from ksmbd.kernel import credentials
+from ksmbd.kernel.files import UTIME_OMIT, get_attribute, set_times
+from ksmbd.kernel.filesystems import file_system_name
+from ksmbd.kernel.stat import S_IFREG, stat_fd
+from ksmbd.overriding import override
+from ksmbd.smb.constants import (
+    FILE_ATTRIBUTE_ARCHIVE,
+    FILE_ATTRIBUTE_DIRECTORY,
+    FILE_ATTRIBUTE_REPARSE_POINT,
+    FILE_ATTRIBUTE_SPARSE_FILE,
+    FILE_ATTRIBUTE_TEMPORARY,
+)
+from ksmbd.smb.ports import StreamInfo
+from ksmbd.smb.security_descriptor import parse_security_descriptor
+from ksmbd.smb.status import STATUS_INVALID_PARAMETER, NtStatusError
+from ksmbd.vfs import change_times, stream_store
+from ksmbd.vfs.attributes import (
+    OBJECT_ID_NAME,
+    SETTABLE,
+    creation_time,
+    read_dos,
+    read_eas,
+    target_of,
+    write_dos,
+    write_eas,
+)
+from ksmbd.vfs.entry import LocalEntry
+from ksmbd.vfs.errors import os_errors
+from ksmbd.vfs.times import from_filetime
+from ksmbd.vfs.write_times import WriteTime
+
+logger = logging.getLogger("ksmbd.vfs")
+
+UNCHANGED: Final = (0, UTIME_OMIT)
+"""A time that `_set_times` leaves."""
+
+
+class LocalMetadata(LocalEntry):
+    """The operations of the port File that concern the file, whatever of it is open."""
+
+    __slots__ = ()
+
+    @property
+    def file_system(self) -> str:
+        """See the port."""
+        return file_system_name(self.fd, self.key[0])
+
+    def _show_write_time(self) -> None:
+        """What the open has written is shown from now on."""
+        if self.write_time is not None and self.write_time.held is not None:
+            with os_errors:
+                stat = stat_fd(self._begin())
+            if self.write_time.flush(stat):
+                self._set_times(UNCHANGED, from_filetime(self.local_volume.files.clock.filetime()))
+
+    def finish_writes(self) -> None:
+        """See the port."""
+        if self.write_time is not None and self.write_time.held is not None and self.fd >= 0:
+            with os_errors:
+                stat = stat_fd(self._begin())
+            if self.write_time.end(stat):
+                self._set_times(UNCHANGED, from_filetime(self.local_volume.files.clock.filetime()))
+
+    @override
+    def close(self) -> None:
+        """Idempotent."""
+        if self.write_time is not None:
+            try:
+                self.finish_writes()
+            except NtStatusError as error:
+                logger.debug("%s: the time of its last write stays: %s", self.path, error)
+        super().close()
+
+    def set_basic(self, creation: int, access: int, write: int, change: int, attributes: int) -> None:
+        """See the port. The change time follows the next change again, whatever was set."""
+        fd = self._begin()
+        options = self.local_volume.options
+        self._show_write_time()
+        with os_errors:
+            stat = stat_fd(fd)
+            dos = read_dos(fd, self.path_only, options)
+        if attributes:
+            if self.is_directory and attributes & FILE_ATTRIBUTE_TEMPORARY:
+                raise NtStatusError(STATUS_INVALID_PARAMETER, "a temporary directory")
+            if not self.is_directory and attributes & FILE_ATTRIBUTE_DIRECTORY:
+                raise NtStatusError(STATUS_INVALID_PARAMETER, "a file is no directory")
+        if attributes or creation > 0:
+            kept = dos.attributes
+            if kept is None:
+                kept = FILE_ATTRIBUTE_ARCHIVE if self.kind == S_IFREG else 0
+            if attributes:
+                kept = attributes & SETTABLE | kept & (FILE_ATTRIBUTE_SPARSE_FILE | FILE_ATTRIBUTE_REPARSE_POINT)
+                self._archived = True  # the client's word on ARCHIVE stays until the next open
+            if self.is_directory:
+                kept |= FILE_ATTRIBUTE_DIRECTORY
+            created = creation if creation > 0 else creation_time(stat, dos)
+            write_dos(fd, self.path_only, options, kept, created)
+        access_time = from_filetime(access) if access > 0 else UNCHANGED
+        write_time = from_filetime(write) if write > 0 else UNCHANGED
+        if access > 0 or write > 0:
+            self._set_times(access_time, write_time)
+        if write > 0:
+            self._sticky_write = write_time
+        elif write == -1:
+            self._sticky_write = (stat.mtime, stat.mtime_ns)
+        elif write == -2:
+            self._sticky_write = None
+            self.write_time = WriteTime(stat, -inf)  # who asks for implicit updates sees them
+        if access > 0:
+            self._sticky_access = access_time
+        elif access == -2:
+            self._sticky_access = None
+        if change > 0:
+            with os_errors:
+                change_times.remember(stat_fd(fd), change)
+
+    def _set_times(self, access: tuple[int, int], write: tuple[int, int]) -> None:
+        with os_errors:
+            try:
+                set_times(self.fd, access, write)
+            except PermissionError:
+                # Only the owner may set times; FILE_WRITE_ATTRIBUTES or a write through this handle allows it here.
+                with credentials.privileged():
+                    set_times(self.fd, access, write)
+
+    def security_descriptor(self, information: int) -> bytes:
+        """See the port."""
+        fd = self._begin()
+        with os_errors:
+            return self.local_volume.access.descriptor(fd, self.path_only, stat_fd(fd)).encode(information)
+
+    def set_security_descriptor(self, information: int, descriptor: bytes) -> None:
+        """See the port."""
+        fd = self._begin()
+        new = parse_security_descriptor(descriptor)
+        with os_errors:
+            self.local_volume.access.store(fd, self.path_only, self.granted_access, information, new)
+
+    def maximal_access(self) -> int:
+        """See the port; what a read-only share takes away is left out."""
+        fd = self._begin()
+        volume = self.local_volume
+        with os_errors:
+            parent = None
+            if self.names:
+                try:
+                    parent, _ = self.entry()
+                except NtStatusError:
+                    parent = None
+            try:
+                return volume.restrict(volume.access.maximal(fd, self.path_only, stat_fd(fd), parent))
+            finally:
+                if parent is not None:
+                    volume.resolver.release(parent)
+
+    def extended_attributes(self) -> list[tuple[str, int, bytes]]:
+        """See the port."""
+        return read_eas(self._begin(), self.path_only, self.local_volume.options)
+
+    def set_extended_attributes(self, attributes: Sequence[tuple[str, int, bytes]]) -> None:
+        """See the port; an empty value removes."""
+        write_eas(self._begin(), self.path_only, self.local_volume.options, attributes)
+
+    def streams(self) -> list[StreamInfo]:
+        """All streams, the default one ('') first; a directory has none of that."""
+        fd = self._begin()
+        found = []
+        if not self.is_directory:
+            stat = self.stat()
+            found.append(StreamInfo("", stat.size, stat.blocks << 9))
+        if self.local_volume.options.streams:
+            found += stream_store.listed(fd, self.path_only)
+        return found
+
+    def object_id(self) -> bytes:
+        """FSCTL_CREATE_OR_GET_OBJECT_ID: 16 bytes that stay with the file."""
+        fd = self._begin()
+        target = target_of(fd, self.path_only)
+        with os_errors, credentials.privileged():
+            value = get_attribute(fd, OBJECT_ID_NAME.encode(), self.path_only)
+            if value is None or len(value) != 16:
+                value = os.urandom(16)
+                try:
+                    os.setxattr(target, OBJECT_ID_NAME, value)
+                except OSError as error:
+                    if error.errno not in (errno.EOPNOTSUPP, errno.EPERM):
+                        raise
+                    return self.local_volume.object_id(self.key)
+        return value
