@@ -153,8 +153,23 @@ LOGON_TOKEN: Final = _limit(
     "log-on token", Per.MESSAGE, 65535, "bytes", "STATUS_INVALID_PARAMETER", source="MS-SMB2 2.2.5",
 )
 LOGON_MECHANISMS: Final = _limit(
-    "mechanisms of a log-on token", Per.MESSAGE, 64, "object identifiers", "STATUS_INVALID_PARAMETER",
+    "mechanisms of a log-on token", Per.MESSAGE, 32, "object identifiers", "STATUS_INVALID_PARAMETER",
     source="RFC 4178 4.2.1",
+)
+LOGON_NESTING: Final = _limit(
+    "nesting inside one field of a log-on token", Per.MESSAGE, 4, "levels", "STATUS_INVALID_PARAMETER",
+    source="RFC 4178 4.2.1",
+)
+LOGON_IDENTIFIER: Final = _limit(
+    "object identifier in a log-on token", Per.MESSAGE, 64, "bytes", "STATUS_INVALID_PARAMETER",
+)
+NTLM_NEGOTIATE: Final = _limit(
+    "NEGOTIATE_MESSAGE of NTLMSSP, which is kept", Per.MESSAGE, 2048, "bytes", "STATUS_INVALID_PARAMETER",
+    source="MS-NLMP 2.2.1.1",
+)
+NTLM_AV_PAIRS: Final = _limit(
+    "AV_PAIRs of an NTLMv2 response", Per.MESSAGE, 32, "pairs", "STATUS_INVALID_PARAMETER",
+    source="MS-NLMP 2.2.2.1",
 )
 FAILED_LOGONS: Final = _limit(
     "failed log-ons of an account in a row", Per.USER, 10, "log-ons", "further failures are answered 5 s later",

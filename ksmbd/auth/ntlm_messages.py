@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import Final
 
+from ksmbd import limits
 from ksmbd.auth.ntlm_crypto import NEGOTIATE_UNICODE
 from ksmbd.smb.reader import Reader, decode_utf16, encode_utf16
 from ksmbd.smb.status import WireError
@@ -42,6 +43,8 @@ MIC_END: Final = 88
 _CLIENT_BLOB_HEADER: Final = 28
 MIN_V2_RESPONSE: Final = 16 + _CLIENT_BLOB_HEADER
 _OEM: Final = "cp850"
+NEGOTIATE_MAX: Final = limits.NTLM_NEGOTIATE.value
+AV_PAIRS_MAX: Final = limits.NTLM_AV_PAIRS.value
 
 
 def message_type(token: bytes) -> int:
@@ -56,6 +59,8 @@ def negotiate_flags(token: bytes) -> int:
     """The flags of a NEGOTIATE_MESSAGE (2.2.1.1); its domain and workstation say nothing that counts."""
     if message_type(token) != _NEGOTIATE_MESSAGE:
         raise WireError("no NEGOTIATE_MESSAGE")
+    if len(token) > NEGOTIATE_MAX:  # it is kept for the MIC, as long as the log-on is under way
+        raise WireError(f"a NEGOTIATE_MESSAGE of {len(token)} bytes")
     return int(Reader(token).unpack_at(_U32, _HEADER.size)[0])
 
 
@@ -67,11 +72,15 @@ def encode_av_pairs(pairs: Sequence[tuple[int, bytes]]) -> bytes:
 def av_flags(blob: bytes) -> int:
     """MsvAvFlags of a client's NTLMv2_CLIENT_CHALLENGE (2.2.2.7), 0 where there are none.
 
-    WireError for a pair longer than the blob; one without MsvAvEOL, as old clients send it, ends with its bytes.
+    WireError for a pair longer than the blob and for more than `AV_PAIRS_MAX` (there are eleven kinds, each of which
+    comes once); a blob without MsvAvEOL, as old clients send it, ends with its bytes.
     """
     reader = Reader(blob, min(_CLIENT_BLOB_HEADER, len(blob)))
-    flags = 0
+    flags = count = 0
     while reader.remaining >= _AV.size:
+        count += 1
+        if count > AV_PAIRS_MAX:
+            raise WireError(f"more than {AV_PAIRS_MAX} AV_PAIRs")
         kind, size = reader.unpack(_AV)
         if kind == AV_EOL:
             break

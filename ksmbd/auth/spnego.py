@@ -11,6 +11,7 @@ from pyasn1.error import PyAsn1Error
 from pyasn1.type import char, namedtype, tag, univ
 
 from ksmbd import limits
+from ksmbd.auth import der
 from ksmbd.smb.status import WireError
 
 SPNEGO_OID: Final = "1.3.6.1.5.5.2"
@@ -87,6 +88,7 @@ class Response:
 
 
 def _decode(data: bytes, kind: Any) -> tuple[Any, bytes]:
+    der.check(data)
     # Whatever the decoder stumbles over in a peer's bytes is the peer's mistake.
     try:
         value, rest = decoder.decode(data, asn1Spec=kind)
@@ -132,17 +134,10 @@ def _der_length(size: int) -> bytes:
 
 def _unwrap(data: bytes, expected: int) -> tuple[bytes, bytes]:
     """(content, rest) of one definite-length TLV with a single-byte tag."""
-    if len(data) < 2 or data[0] != expected:
+    if data[:1] != bytes((expected,)):
         raise WireError(f"no tag 0x{expected:02x}")
-    size, place = data[1], 2
-    if size & 0x80:
-        octets = size & 0x7F
-        if not 1 <= octets <= 4 or len(data) < 2 + octets:
-            raise WireError("a length that is none")
-        size, place = int.from_bytes(data[2 : 2 + octets], "big"), 2 + octets
-    if place + size > len(data):
-        raise WireError(f"{size} bytes announced, {len(data) - place} there")
-    return data[place : place + size], data[place + size :]
+    _, begin, end = der.header(data, 0, len(data))
+    return data[begin:end], data[end:]
 
 
 def _wrap(kind: int, content: bytes) -> bytes:
