@@ -188,8 +188,8 @@ class Connections:
             listener.accept()[0].close()
         except OSError:
             pass
-        credentials.as_server()  # whoever's request was the last one may not have the right to open it
-        self._spare = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        with credentials.privileged():  # nobody may not have the right to open it
+            self._spare = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         fd = listener.fileno()
         self._loop.remove(fd)
         self._loop.call_later(ACCEPT_PAUSE, lambda: self._resume(listener))

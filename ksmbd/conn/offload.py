@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from ksmbd.conn.loop import Loop
+from ksmbd.kernel import credentials
 from ksmbd.smb.waiting import Future
 
 T = TypeVar("T")
@@ -59,6 +60,8 @@ class Helpers:
 
     def _work(self) -> None:
         while True:
+            # Between calls a thread acts for nobody; a new one has the rights of the thread that made it.
+            credentials.rest()
             item = self._calls.get()
             if item is None:
                 return

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Whose rights the file operations of this thread have: fsuid, fsgid and supplementary groups.
 
+A worker's thread has a user's rights while it acts for him (`assume`), the server's own for one call (`privileged`),
+and nobody's between requests (`rest`).
+
 The system calls are raw, because libc's setgroups changes all threads of the process. They are skipped when nothing
 changes. Leaving fsuid 0 drops the kernel's file-system capabilities (capabilities(7)), going back restores them.
 Without the right to change them (no root, no CAP_SETUID) operations run as the server's user and one warning says so.
@@ -36,6 +39,8 @@ _SETGROUPS: Final = number("setgroups")
 
 SERVER: Final = Credentials(os.geteuid(), os.getegid(), tuple(os.getgroups()))
 """The server's own."""
+NOBODY: Final = Credentials(65534, 65534, ())
+"""Those of a thread that acts for nobody: the ids that the kernel shows for what cannot be mapped, and no groups."""
 
 
 class _Current(threading.local):
@@ -95,16 +100,30 @@ def as_server() -> None:
     assume(SERVER)
 
 
+def rest() -> None:
+    """This thread acts for nobody until the next `assume`. Where impersonation is off: no change."""
+    if POSSIBLE and _current.credentials is not NOBODY:
+        assume(NOBODY)
+
+
+def current() -> Credentials | None:
+    """Whose rights this thread has; None where that is not known (a new thread)."""
+    return _current.credentials
+
+
 @contextmanager
-def privileged() -> Iterator[None]:
-    """Run a block with the server's rights, then go back to those before. Where impersonation is off: no change."""
+def privileged(groups: tuple[int, ...] = SERVER.groups) -> Iterator[None]:
+    """Run a block with the server's rights, then go back to those before, in every way out: to nobody's where those are
+    not known. `groups`: supplementary groups other than the server's. Where impersonation is off: no change."""
     before = _current.credentials
-    assume(SERVER)
+    assume(SERVER if groups is SERVER.groups else Credentials(SERVER.uid, SERVER.gid, groups))
     try:
         yield
     finally:
         if before is not None:
             assume(before)
+        else:
+            rest()
 
 
 def _warn(credentials: Credentials) -> None:

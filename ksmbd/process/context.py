@@ -95,8 +95,8 @@ class WorkerLife:
         self.loop.stop()
 
     def _leave_terminal(self) -> None:
-        credentials.as_server()  # whoever's request was the last one may not have the right to open /dev/null
-        log.leave_terminal()
+        with credentials.privileged():  # nobody may not have the right to open /dev/null
+            log.leave_terminal()
 
     def _worker_died(self, sender: int, data: bytes, fds: list[int]) -> None:
         worker, epoch, clean = DIED.unpack(data)

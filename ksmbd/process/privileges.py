@@ -19,7 +19,6 @@ CAP_CHOWN: Final = 0
 CAP_DAC_OVERRIDE: Final = 1
 CAP_DAC_READ_SEARCH: Final = 2
 CAP_FOWNER: Final = 3
-CAP_FSETID: Final = 4
 CAP_SETGID: Final = 6
 CAP_SETUID: Final = 7
 CAP_SYS_ADMIN: Final = 21
@@ -32,11 +31,13 @@ WORKER_CAPABILITIES: Final = {
     CAP_DAC_OVERRIDE: "`admin users`; reaching a share whose parent folders only root may enter",
     CAP_DAC_READ_SEARCH: "open_by_handle_at: durable and persistent opens are found again by file handle",
     CAP_FOWNER: "times and attributes of files that WRITE_ATTRIBUTES was granted for but that others own",
-    CAP_FSETID: "chmod as root keeps the set-group-ID bit of folders",
     CAP_SYS_ADMIN: "security.NTACL, where access control lists are kept",
     CAP_LEASE: "F_SETLEASE on files of other users (`kernel oplocks`)",
 }
-"""Capability -> what it is for. All others are dropped, from the bounding set as well."""
+"""Capability -> what it is for. All others are dropped, from the bounding set as well.
+
+CAP_FSETID is not among them, so that the kernel takes the set-user-ID and set-group-ID bits off a file that anybody
+writes through us, `admin users` included."""
 
 PR_SET_PDEATHSIG: Final = 1
 PR_CAPBSET_DROP: Final = 24

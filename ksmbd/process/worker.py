@@ -21,7 +21,7 @@ from ksmbd.ipc.channel import Channel
 from ksmbd.ipc.client import NetlinkDaemon
 from ksmbd.ipc.constants import GlobalFlag
 from ksmbd.ipc.settings import EngineSettings
-from ksmbd.kernel import descriptors, leases
+from ksmbd.kernel import credentials, descriptors, leases
 from ksmbd.kernel.leases import LeaseSignals
 from ksmbd.oplock.table import LocalOpenTable
 from ksmbd.process import privileges
@@ -238,5 +238,6 @@ def serve(context: WorkerContext) -> int:
         (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGUSR1, signal.SIGUSR2),
     )
     life.loop.after_iteration(worker.publish)
+    life.loop.after_iteration(credentials.rest)
     life.serve(worker.connections)
     return 0

@@ -1,23 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Who may open what: the stored NT ACL where the share keeps one, else the Unix permissions as the kernel sees them.
 
-The kernel has the last word either way, because files are opened with the user's own rights. This module also is the
-one
-place that writes security.NTACL: the kernel lets the server write it on behalf of anybody, so `store` demands that the
-handle was granted WRITE_DAC or WRITE_OWNER.
+The kernel has the last word either way, because files are opened with the user's own rights. What a change of owner,
+group or permissions needs beyond those is asked of ksmbd/vfs/gate.py, which checks it again.
 """
 from __future__ import annotations
 
-import errno
-import os
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
-from ksmbd.kernel import credentials, descriptors
 from ksmbd.kernel.credentials import Credentials
-from ksmbd.kernel.files import R_OK, W_OK, X_OK, access_fd, chown_fd, get_attribute
+from ksmbd.kernel.files import R_OK, W_OK, X_OK, access_fd
 from ksmbd.kernel.stat import S_IFDIR, S_IFMT, Stat, stat_fd
 from ksmbd.smb.acl import Acl
 from ksmbd.smb.constants import (
@@ -58,11 +54,10 @@ from ksmbd.smb.security_descriptor import (
 from ksmbd.smb.sid import UNIX_USERS, Sid
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
-    STATUS_INVALID_OWNER,
     STATUS_PRIVILEGE_NOT_HELD,
     NtStatusError,
 )
-from ksmbd.vfs import ntacl, posix_acl
+from ksmbd.vfs import gate, ntacl, posix_acl
 from ksmbd.vfs.idmap import IdMap
 from ksmbd.vfs.options import ShareOptions
 
@@ -80,7 +75,7 @@ _S_ISGID: Final = 0o2000
 class Access:
     """Decides for one user on one share."""
 
-    __slots__ = ("_cache", "_clock", "_rights", "credentials", "idmap", "options", "root", "token")
+    __slots__ = ("_cache", "_clock", "_rights", "caller", "credentials", "idmap", "options", "root", "token")
 
     def __init__(
         self, options: ShareOptions, idmap: IdMap, token: Token, user: Credentials, clock: Clock
@@ -89,8 +84,8 @@ class Access:
         self.idmap = idmap
         self.token = token
         self.credentials = user
-        self.root = user.uid == 0 or (not credentials.POSSIBLE and credentials.SERVER.uid == 0)
-        """Nothing is refused to root (`admin users`), as in Samba."""
+        self.caller = gate.Caller(token, user, idmap)
+        self.root = self.caller.root
         self._clock = clock
         self._rights: OrderedDict[tuple[bytes, int, int], tuple[SecurityDescriptor, int]] = OrderedDict()
         self._cache = _CACHED
@@ -105,7 +100,7 @@ class Access:
     def _stored(self, fd: int, path_only: bool, stat: Stat) -> tuple[SecurityDescriptor, int] | None:
         if not self.options.acl_xattr:
             return None
-        data = self._read_attribute(fd, path_only)
+        data = gate.read_descriptor(fd, path_only, self.options.acl_name)
         if data is None:
             return None
         acl = ntacl.decode(data)
@@ -152,13 +147,6 @@ class Access:
             return sid if uid is None else UNIX_USERS.child(uid)
 
         return _with_sids(descriptor, change)
-
-    def _read_attribute(self, fd: int, path_only: bool) -> bytes | None:
-        try:
-            return get_attribute(fd, self.options.acl_name, path_only, 1024)
-        except PermissionError:
-            with credentials.privileged():
-                return get_attribute(fd, self.options.acl_name, path_only, 1024)
 
     def descriptor(self, fd: int, path_only: bool, stat: Stat) -> SecurityDescriptor:
         """The descriptor that clients see."""
@@ -251,12 +239,24 @@ class Access:
 
     # ---------------------------------------------------------------------------------------------------- changes
 
+    def check_creator(self, given: bytes | None, folder: Stat) -> None:
+        """Before anything is made: whether who makes it may give it the owner and group of the descriptor that he sent
+        (MS-FSA 2.1.5.1.1). `folder`: the directory's Stat. STATUS_INVALID_OWNER, STATUS_ACCESS_DENIED,
+        STATUS_INVALID_SECURITY_DESCR."""
+        if not given:
+            return
+        creator = parse_security_descriptor(given)
+        user = self.credentials
+        uid = folder.uid if self.options.inherit_owner else user.uid
+        gid = folder.gid if folder.mode & _S_ISGID else user.gid
+        gate.ids(self.caller, folder._replace(uid=uid, gid=gid), creator, _given(creator))
+
     def new_file(self, fd: int, path_only: bool, parent: int, given: bytes | None) -> None:
         """Give a file that was just made its descriptor: what the client sent, and what the directory passes on."""
         creator = parse_security_descriptor(given) if given else None
         if not self.options.acl_xattr:
             if creator is not None:
-                self._apply(fd, path_only, stat_fd(fd), creator, _given(creator))
+                self._apply(gate.CREATOR, fd, path_only, creator, _given(creator))
             return
         stat = stat_fd(fd)
         directory = self.stored(parent, True, stat_fd(parent))
@@ -269,8 +269,7 @@ class Access:
         descriptor = inherit(
             directory, self.idmap.user_sid(stat.uid), self.idmap.group_sid(stat.gid), is_directory, creator, default
         )
-        self._apply(fd, path_only, stat, descriptor, _given(descriptor))
-        self._write(fd, path_only, descriptor)
+        self._apply(gate.CREATOR, fd, path_only, descriptor, _given(descriptor))
 
     def store(
         self, fd: int, path_only: bool, granted: int, information: int, new: SecurityDescriptor
@@ -291,43 +290,31 @@ class Access:
             if not self.root and stat.uid != self.credentials.uid:
                 raise NtStatusError(STATUS_ACCESS_DENIED, "only the owner may change Unix permissions")
             current = posix_acl.synthesise(fd, path_only, stat, self.idmap)
-        if information & OWNER_SECURITY_INFORMATION and new.owner is not None and new.owner != current.owner:
-            may = self.token.holds(new.owner) or self.token.privileges & Privilege.RESTORE
-            if not may:
-                raise NtStatusError(STATUS_INVALID_OWNER, str(new.owner))
+        # What stays as it is asks for nothing: a stored owner or group may be no Unix user, or not the caller's.
+        changed = information
+        if new.owner == current.owner:
+            changed &= ~OWNER_SECURITY_INFORMATION
+        if new.group == current.group:
+            changed &= ~GROUP_SECURITY_INFORMATION
         if information & DACL_SECURITY_INFORMATION and not new.control & SE_DACL_PRESENT:
             # Set without a DACL is set to none: the NULL DACL, as Windows keeps it.
             new = replace(new, dacl=None, control=new.control | SE_DACL_PRESENT)
         merged = current.with_parts(new, information)
-        self._apply(fd, path_only, stat, merged, information)
-        if self.options.acl_xattr:
-            self._write(fd, path_only, merged)
+        self._apply(granted, fd, path_only, merged, changed)
 
-    def _apply(self, fd: int, path_only: bool, stat: Stat, descriptor: SecurityDescriptor, information: int) -> None:
-        """Bring owner, group and permissions near to the descriptor. The access was checked by the caller."""
-        uid = self.idmap.uid(descriptor.owner) if descriptor.owner is not None else None
-        gid = self.idmap.gid(descriptor.group) if descriptor.group is not None else None
-        new_uid = uid if uid is not None and information & OWNER_SECURITY_INFORMATION else stat.uid
-        new_gid = gid if gid is not None and information & GROUP_SECURITY_INFORMATION else stat.gid
-        with credentials.privileged():
-            if (new_uid, new_gid) != (stat.uid, stat.gid):
-                chown_fd(fd, new_uid, new_gid)
-            if information & DACL_SECURITY_INFORMATION:
-                entries = posix_acl.from_dacl(descriptor.dacl, new_uid, new_gid, self.idmap)
-                posix_acl.write(fd, path_only, entries, stat.mode)
+    def _apply(
+        self, granted: int, fd: int, path_only: bool, descriptor: SecurityDescriptor, information: int
+    ) -> None:
+        """Bring owner, group and permissions near to the descriptor, and keep it where the share does."""
+        entries: Callable[[int, int], list[posix_acl.Entry]] | None = None
+        if information & DACL_SECURITY_INFORMATION:
+            entries = partial(posix_acl.from_dacl, descriptor.dacl, idmap=self.idmap)
+        name = self.options.acl_name if self.options.acl_xattr else None
+        encode = partial(self._encode, descriptor)
+        gate.secure(self.caller, granted, fd, path_only, descriptor, information, entries, name, encode)
 
-    def _write(self, fd: int, path_only: bool, descriptor: SecurityDescriptor) -> None:
-        """The only writer of the ACL attribute."""
-        target: int | str = descriptors.path(fd) if path_only else fd
-        with credentials.privileged():
-            blob = posix_acl.blob(fd, path_only, stat_fd(fd))
-            data = ntacl.encode(self._to_disk(descriptor).encode(), blob, self._clock.filetime())
-            try:
-                os.setxattr(target, self.options.acl_name, data)
-            except OSError as error:
-                # Without the right to write security.*, or without attributes at all, the permissions alone stand.
-                if error.errno not in (errno.EPERM, errno.EOPNOTSUPP):
-                    raise
+    def _encode(self, descriptor: SecurityDescriptor, blob: bytes) -> bytes:
+        return ntacl.encode(self._to_disk(descriptor).encode(), blob, self._clock.filetime())
 
 
 def _foreign(sid: Sid) -> bool:

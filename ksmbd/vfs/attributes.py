@@ -10,7 +10,7 @@ import os
 from collections.abc import Sequence
 from typing import Final
 
-from ksmbd.kernel import credentials, descriptors
+from ksmbd.kernel import descriptors
 from ksmbd.kernel.files import AttributeReader, get_attribute, list_size
 from ksmbd.kernel.stat import (
     S_IFDIR,
@@ -45,7 +45,7 @@ from ksmbd.smb.status import (
     STATUS_INVALID_EA_NAME,
     NtStatusError,
 )
-from ksmbd.vfs import change_times, dosattrib
+from ksmbd.vfs import change_times, dosattrib, gate
 from ksmbd.vfs.dosattrib import NOTHING, DosAttributes
 from ksmbd.vfs.errors import to_status
 from ksmbd.vfs.options import ShareOptions
@@ -91,19 +91,19 @@ def read_dos(fd: int, path_only: bool, options: ShareOptions) -> DosAttributes:
     try:
         data = get_attribute(fd, dosattrib.NAME, path_only)
     except OSError:
-        # No read permission: attributes are visible to who may open the file at all.
-        with credentials.privileged():
-            try:
-                data = get_attribute(fd, dosattrib.NAME, path_only)
-            except OSError:
-                return NOTHING
+        try:
+            data = gate.read_dos(fd, path_only)
+        except OSError:
+            return NOTHING
     return NOTHING if data is None else dosattrib.decode(data)
 
 
-def write_dos(fd: int, path_only: bool, options: ShareOptions, attributes: int, creation: int) -> DosAttributes:
+def write_dos(
+    fd: int, path_only: bool, options: ShareOptions, granted: int, attributes: int, creation: int
+) -> DosAttributes:
     """Store them; what `read_dos` says from then on.
 
-    Whether the user may is decided by the handle's access; so a refusal by the Unix mode is overridden."""
+    Whether the user may is decided by what the handle was granted; so a refusal by the Unix mode is overridden."""
     if not options.store_dos_attributes:
         return NOTHING
     data = dosattrib.encode(attributes & STORED, creation)
@@ -113,13 +113,12 @@ def write_dos(fd: int, path_only: bool, options: ShareOptions, attributes: int, 
     try:
         os.setxattr(target, name, data)
     except PermissionError:
-        with credentials.privileged():
-            try:
-                os.setxattr(target, name, data)
-            except OSError as error:
-                if error.errno != errno.EPERM:  # user.* on special files and links
-                    raise to_status(error) from error
-                stored = NOTHING
+        try:
+            gate.write_dos(granted, fd, path_only, data)
+        except OSError as error:
+            if error.errno != errno.EPERM:  # user.* on special files and links
+                raise to_status(error) from error
+            stored = NOTHING
     except OSError as error:
         if error.errno != errno.EOPNOTSUPP:
             raise to_status(error) from error

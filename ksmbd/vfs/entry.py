@@ -37,7 +37,7 @@ from ksmbd.smb.status import (
     STATUS_OBJECT_NAME_NOT_FOUND,
     NtStatusError,
 )
-from ksmbd.vfs import names, reparse
+from ksmbd.vfs import gate, names, reparse
 from ksmbd.vfs.attributes import (
     attributes_of,
     ea_size,
@@ -62,7 +62,7 @@ class LocalEntry:
     """The part of an open that names and moves the file; ksmbd/vfs/metadata.py goes on from it."""
 
     __slots__ = (
-        "__weakref__", "_archived", "_entry_key", "_parent_key", "_sticky_access", "_sticky_write", "created", "fd",
+        "__weakref__", "_archived", "_entry_key", "_fd", "_parent_key", "_sticky_access", "_sticky_write", "created",
         "granted_access", "is_directory", "key", "kind", "local_volume", "names", "path", "path_only", "posix",
         "stream", "write_time",
     )  # fmt: skip
@@ -81,7 +81,7 @@ class LocalEntry:
         created: bool,
     ) -> None:
         self.local_volume = volume
-        self.fd = fd
+        self._fd = fd
         self.path_only = path_only
         self.key: FileKey = (stat.dev, stat.ino)
         self.kind = stat.mode & S_IFMT
@@ -117,6 +117,18 @@ class LocalEntry:
         """The last component as clients see it."""
         return self.path.rpartition("\\")[2]
 
+    @property
+    def fd(self) -> int:
+        """The open descriptor, -1 once it is closed. Who asks for it acts as the session's user from then on, in any
+        thread: so nothing reaches the file as somebody else."""
+        credentials.assume(self.local_volume.user)
+        return self._fd
+
+    def replace_fd(self, fd: int) -> None:
+        """The same file, opened otherwise; the descriptor before is closed."""
+        before, self._fd = self._fd, fd
+        os.close(before)
+
     def volume(self) -> Volume:
         """The share's tree that it was opened in."""
         return self.local_volume
@@ -127,10 +139,10 @@ class LocalEntry:
 
     def _begin(self) -> int:
         # What every operation on the closed file answers is decided by the protocol; here it must not hit another's fd.
-        if self.fd < 0:
+        credentials.assume(self.local_volume.user)
+        if self._fd < 0:
             raise NtStatusError(STATUS_INVALID_PARAMETER, "closed")
-        self.local_volume.become()
-        return self.fd
+        return self._fd
 
     def stat(self) -> Stat:
         """Its statx now."""
@@ -160,7 +172,7 @@ class LocalEntry:
 
     def close(self) -> None:
         """Idempotent."""
-        fd, self.fd = self.fd, -1
+        fd, self._fd = self._fd, -1
         if fd >= 0:
             self.local_volume.files.registry.discard(self)
             os.close(fd)
@@ -284,13 +296,7 @@ class LocalEntry:
 
     def is_empty(self) -> bool:
         """Whether a directory has no entries. Raises OSError."""
-        with credentials.privileged():  # whether it is empty is not a matter of the user's right to list it
-            fd = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.fd)
-            try:
-                with os.scandir(fd) as scan:
-                    return next(scan, None) is None
-            finally:
-                os.close(fd)
+        return gate.is_empty(self.granted_access, self.fd)
 
     def rename(self, target: str, replace: bool, posix: bool = False) -> None:
         """See the port (MS-FSA 2.1.5.15.11)."""

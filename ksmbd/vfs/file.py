@@ -13,6 +13,7 @@ from ksmbd.kernel.stat import S_IFMT, S_IFREG, Stat, stat_fd
 from ksmbd.smb.constants import (
     FILE_ATTRIBUTE_ARCHIVE,
     FILE_ATTRIBUTE_SPARSE_FILE,
+    FILE_WRITE_DATA,
 )
 from ksmbd.smb.ports import DirectoryEntry, File, Watch
 from ksmbd.smb.status import (
@@ -45,11 +46,12 @@ class LocalFile(LocalMetadata):
     # ------------------------------------------------------------------------------------------------------ data
 
     def _data(self) -> int:
-        if self.path_only or self.is_directory or self.fd < 0:
+        fd = self.fd
+        if self.path_only or self.is_directory or fd < 0:
             raise NtStatusError(
                 STATUS_INVALID_DEVICE_REQUEST if self.is_directory else STATUS_ACCESS_DENIED, "no data access"
             )
-        return self.fd
+        return fd
 
     def read(self, offset: int, length: int) -> bytes:
         """At most `length` bytes, b'' at the end of the file."""
@@ -147,7 +149,8 @@ class LocalFile(LocalMetadata):
                     dos = read_dos(fd, self.path_only, options)
                 if dos.attributes is not None and not dos.attributes & FILE_ATTRIBUTE_ARCHIVE:
                     created = creation_time(stat, dos)
-                    write_dos(fd, self.path_only, options, dos.attributes | FILE_ATTRIBUTE_ARCHIVE, created)
+                    new = dos.attributes | FILE_ATTRIBUTE_ARCHIVE
+                    write_dos(fd, self.path_only, options, self.granted_access, new, created)
         if self._sticky_write is not None:
             self._set_times(UNCHANGED, self._sticky_write)
 
@@ -197,7 +200,9 @@ class LocalFile(LocalMetadata):
             write_eas(fd, self.path_only, options, [(name, 0, b"") for name, _, _ in old])
         write_eas(fd, self.path_only, options, extended_attributes)
         new = attributes & SETTABLE | FILE_ATTRIBUTE_ARCHIVE
-        write_dos(fd, self.path_only, options, new, creation_time(stat, dos))
+        # CREATE asked for FILE_WRITE_DATA, which the open need not keep.
+        granted = self.granted_access | FILE_WRITE_DATA
+        write_dos(fd, self.path_only, options, granted, new, creation_time(stat, dos))
         self._archived = True
 
     # --------------------------------------------------------------------------------------------------- directories
@@ -253,8 +258,7 @@ class LocalFile(LocalMetadata):
 
     def become_link(self, fd: int, stat: Stat) -> None:
         """The entry was replaced by a symbolic link. `key`, by which the open table knows this open, stays."""
-        os.close(self.fd)
-        self.fd = fd
+        self.replace_fd(fd)
         self.path_only = True
         self.kind = stat.mode & S_IFMT
         self.is_directory = False
@@ -269,7 +273,8 @@ class LocalFile(LocalMetadata):
         kept = dos.attributes
         if kept is None:
             kept = FILE_ATTRIBUTE_ARCHIVE if self.kind == S_IFREG else 0
-        write_dos(self.fd, self.path_only, options, (kept | add) & ~remove, creation_time(stat, dos))
+        new = (kept | add) & ~remove
+        write_dos(self.fd, self.path_only, options, self.granted_access, new, creation_time(stat, dos))
 
     def set_sparse(self, sparse: bool) -> None:
         """FSCTL_SET_SPARSE: the attribute; holes are the file system's business."""
@@ -312,7 +317,8 @@ class LocalFile(LocalMetadata):
             data = source.read(source_offset, length)
             return self.write(target_offset, data)
         with os_errors:
-            count = ranges.copy(self._data(), source.fileno(), source_offset, target_offset, length)
+            from_fd = source.fileno()  # first: what is changed is changed as this file's user
+            count = ranges.copy(self._data(), from_fd, source_offset, target_offset, length)
         self._modified()
         return count
 
@@ -324,7 +330,8 @@ class LocalFile(LocalMetadata):
         if source.fileno() < 0:
             raise NtStatusError(STATUS_INVALID_DEVICE_REQUEST, "a stream")
         with os_errors:
-            ranges.clone(self._data(), source.fileno(), source_offset, target_offset, length)
+            from_fd = source.fileno()
+            ranges.clone(self._data(), from_fd, source_offset, target_offset, length)
         self._modified()
 
     def compression(self) -> int:

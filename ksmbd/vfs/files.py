@@ -6,11 +6,11 @@ import os
 import pwd
 from collections.abc import Callable, Iterator
 
-from ksmbd.kernel import credentials
 from ksmbd.kernel.credentials import Credentials
 from ksmbd.smb.ports import Clock, FileKey, Identity, ShareConfig, Volume
 from ksmbd.smb.status import STATUS_BAD_NETWORK_NAME, NtStatusError
 from ksmbd.smb.waiting import Future
+from ksmbd.vfs import gate
 from ksmbd.vfs.access import Access
 from ksmbd.vfs.directory_cache import DirectoryCache
 from ksmbd.vfs.entry import LocalEntry
@@ -73,15 +73,14 @@ class LocalFiles:
     def volume(self, share: ShareConfig, identity: Identity, read_only: bool) -> Volume:
         """See the port."""
         options = ShareOptions.of(share)
-        credentials.as_server()
         user = _user(share, identity)
         try:
-            root = os.open(share.path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            root = gate.open_share(share.path)
         except OSError as error:
             raise NtStatusError(STATUS_BAD_NETWORK_NAME, f"{share.path}: {error.strerror}") from error
         try:
             resolver = Resolver(
-                root, self.cache, options.follow_symlinks, options.wide_links, options.crossmnt, options.veto
+                root, user, self.cache, options.follow_symlinks, options.wide_links, options.crossmnt, options.veto
             )
             token = self.idmap.token(identity, user.uid, user.gid, user.groups)
             access = Access(options, self.idmap, token, user, self.clock)

@@ -59,7 +59,6 @@ class LocalDescriptor:
 
     def _reopen(self, flags: int, optional: bool) -> bool:
         file = self._file
-        file.local_volume.become()
         try:
             fd = os.open(descriptors.path(file.fd), flags & ~os.O_NOFOLLOW)
         except OSError as error:
@@ -67,8 +66,7 @@ class LocalDescriptor:
                 return False
             raise to_status(error) from error
         self._flags = None
-        os.close(file.fd)
-        file.fd = fd
+        file.replace_fd(fd)
         file.path_only = False
         return True
 

@@ -13,8 +13,7 @@ from collections.abc import Sequence
 from math import inf
 from typing import Final
 
-from ksmbd.kernel import credentials
-from ksmbd.kernel.files import UTIME_OMIT, get_attribute, set_times
+from ksmbd.kernel.files import UTIME_OMIT, set_times
 from ksmbd.kernel.filesystems import file_system_name
 from ksmbd.kernel.stat import S_IFREG, stat_fd
 from ksmbd.overriding import override
@@ -28,7 +27,7 @@ from ksmbd.smb.constants import (
 from ksmbd.smb.ports import StreamInfo
 from ksmbd.smb.security_descriptor import parse_security_descriptor
 from ksmbd.smb.status import STATUS_INVALID_PARAMETER, NtStatusError
-from ksmbd.vfs import change_times, stream_store
+from ksmbd.vfs import change_times, gate, stream_store
 from ksmbd.vfs.attributes import (
     OBJECT_ID_NAME,
     SETTABLE,
@@ -109,7 +108,7 @@ class LocalMetadata(LocalEntry):
             if self.is_directory:
                 kept |= FILE_ATTRIBUTE_DIRECTORY
             created = creation if creation > 0 else creation_time(stat, dos)
-            write_dos(fd, self.path_only, options, kept, created)
+            write_dos(fd, self.path_only, options, self.granted_access, kept, created)
         access_time = from_filetime(access) if access > 0 else UNCHANGED
         write_time = from_filetime(write) if write > 0 else UNCHANGED
         if access > 0 or write > 0:
@@ -134,9 +133,7 @@ class LocalMetadata(LocalEntry):
             try:
                 set_times(self.fd, access, write)
             except PermissionError:
-                # Only the owner may set times; FILE_WRITE_ATTRIBUTES or a write through this handle allows it here.
-                with credentials.privileged():
-                    set_times(self.fd, access, write)
+                gate.write_times(self.granted_access, self.fd, access, write)
 
     def security_descriptor(self, information: int) -> bytes:
         """See the port."""
@@ -190,15 +187,15 @@ class LocalMetadata(LocalEntry):
     def object_id(self) -> bytes:
         """FSCTL_CREATE_OR_GET_OBJECT_ID: 16 bytes that stay with the file."""
         fd = self._begin()
-        target = target_of(fd, self.path_only)
-        with os_errors, credentials.privileged():
-            value = get_attribute(fd, OBJECT_ID_NAME.encode(), self.path_only)
+        name = OBJECT_ID_NAME.encode()
+        with os_errors:
+            value = gate.read_object_id(fd, self.path_only, name)
             if value is None or len(value) != 16:
                 value = os.urandom(16)
                 try:
-                    os.setxattr(target, OBJECT_ID_NAME, value)
+                    os.setxattr(target_of(fd, self.path_only), name, value)
                 except OSError as error:
-                    if error.errno not in (errno.EOPNOTSUPP, errno.EPERM):
+                    if error.errno not in (errno.EOPNOTSUPP, errno.EPERM, errno.EACCES, errno.EROFS):
                         raise
                     return self.local_volume.object_id(self.key)
         return value

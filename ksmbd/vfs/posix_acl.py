@@ -109,6 +109,21 @@ def write(fd: int, path_only: bool, entries: list[Entry], mode: int) -> None:
     chmod_fd(fd, mode & 0o7000 | bits[USER_OBJ] << 6 | bits[GROUP_OBJ] << 3 | bits[OTHER], path_only)
 
 
+def raw(fd: int, path_only: bool) -> bytes | None:
+    """The access ACL as the kernel keeps it, None where there is none, for `put_back`."""
+    return get_attribute(fd, ACCESS, path_only, 1024)
+
+
+def put_back(fd: int, path_only: bool, acl: bytes | None, mode: int) -> None:
+    """The access ACL and the mode that a file had. Raises OSError."""
+    target: int | str = descriptors.path(fd) if path_only else fd
+    if acl is not None:
+        os.setxattr(target, ACCESS, acl)
+    elif raw(fd, path_only) is not None:
+        os.removexattr(target, ACCESS)
+    chmod_fd(fd, mode, path_only)
+
+
 def blob(fd: int, path_only: bool, stat: Stat) -> bytes:
     """What Samba hashes: NDR of smb_acl_wrapper (access and default ACL, owner, group, mode)."""
     access = read(fd, path_only) or minimal(stat.mode)

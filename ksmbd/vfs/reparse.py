@@ -122,7 +122,9 @@ def set_(file: LocalFile, tag: int, data: bytes) -> None:
                 raise NtStatusError(STATUS_DIRECTORY_NOT_EMPTY)
     if tag == IO_REPARSE_TAG_SYMLINK:
         target = _inside(file, *decode_symlink(data))
-        if target is not None and file.names and file.local_volume.options.follow_symlinks:
+        options = file.local_volume.options
+        # With `wide links` what a client makes could be moved to where it leads out of the share.
+        if target is not None and file.names and options.follow_symlinks and not options.wide_links:
             _replace(file, target)
             return
     try:

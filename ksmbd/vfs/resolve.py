@@ -14,7 +14,8 @@ import os
 from collections.abc import Sequence
 from typing import Final
 
-from ksmbd.kernel import descriptors, openat
+from ksmbd.kernel import credentials, descriptors, openat
+from ksmbd.kernel.credentials import Credentials
 from ksmbd.kernel.openat import (
     RESOLVE_BENEATH,
     RESOLVE_NO_MAGICLINKS,
@@ -43,12 +44,13 @@ def _escape() -> OSError:
 class Resolver:
     """Resolves below one root directory."""
 
-    __slots__ = ("_cache", "_crossmnt", "_follow", "_quick", "_resolve", "_root_path", "_step_flags", "_veto", "_wide",
-                 "root", "root_stat")  # fmt: skip
+    __slots__ = ("_cache", "_crossmnt", "_follow", "_quick", "_resolve", "_root", "_root_path", "_step_flags", "_user",
+                 "_veto", "_wide", "root_stat")  # fmt: skip
 
     def __init__(
         self,
         root: int,
+        user: Credentials,
         cache: DirectoryCache,
         follow_symlinks: bool,
         wide_links: bool,
@@ -56,8 +58,8 @@ class Resolver:
         veto: Patterns,
         quick: bool = not openat.MISSING,
     ) -> None:
-        self.root = root
-        """O_PATH descriptor of the share's folder; who made the resolver closes it."""
+        self._root = root
+        self._user = user
         self.root_stat = stat_fd(root)
         self._cache = cache
         self._follow = follow_symlinks
@@ -72,6 +74,19 @@ class Resolver:
         self._root_path = os.readlink(descriptors.path(root)).encode("utf-8", "surrogateescape").rstrip(b"/")
 
     # ------------------------------------------------------------------------------------------------ public
+
+    @property
+    def root(self) -> int:
+        """O_PATH descriptor of the share's folder, -1 once it is closed. Who asks for it acts as the session's user
+        from then on: all ways into the share begin here."""
+        credentials.assume(self._user)
+        return self._root
+
+    def close(self) -> None:
+        """Close the share's folder. Idempotent."""
+        root, self._root = self._root, -1
+        if root >= 0:
+            os.close(root)
 
     def parent(self, components: Sequence[str], posix: bool = False) -> tuple[int, list[str]]:
         """The directory that `components` name and their spelling on disk. The caller gives it to `release`.
@@ -256,7 +271,7 @@ class Resolver:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         if self._wide:
             top = stack[-1] if stack else self.root
-            stack.append(os.open(name, _DIRECTORY | O_CLOEXEC, dir_fd=top))
+            stack.append(openat2(top, name, _DIRECTORY, 0, RESOLVE_NO_MAGICLINKS))
             return
         last = self._descend_target(stack, target, budget)
         self._descend(stack, [last], budget)
@@ -313,20 +328,46 @@ class Resolver:
         return stack
 
     def _follow_anywhere(self, directory: int, name: bytes) -> tuple[int, bytes, Stat | None] | None:
-        """`wide links`: the kernel follows; what is found is named through its real path."""
+        """`wide links`: wherever it leads, but through no magic link of /proc."""
         try:
-            target = os.path.realpath(os.readlink(descriptors.path_bytes(directory)) + b"/" + name)
-            parent = os.open(os.path.dirname(target), _DIRECTORY | O_CLOEXEC)
+            if not self._is_plain(directory, name):
+                return None
+            top = openat2(directory, b".", _DIRECTORY, 0, RESOLVE_NO_MAGICLINKS)
         except OSError:
             return None
-        last = os.path.basename(target) or b"."
         try:
-            return parent, last, stat_at(parent, last)
+            for _ in range(_LINKS):
+                target = os.readlink(name, dir_fd=top)
+                head, slash, last = target.rstrip(b"/").rpartition(b"/")
+                if last in (b"", b".", b".."):
+                    head, last = target, b"."
+                above = openat2(top, head or (b"/" if slash else b"."), _DIRECTORY, 0, RESOLVE_NO_MAGICLINKS)
+                os.close(top)
+                top, name = above, last
+                stat = find_at(top, name)
+                if stat is None or stat.mode & S_IFMT != S_IFLNK:
+                    found, top = top, -1
+                    return found, name, stat
+                if not self._is_plain(top, name):
+                    return None
+            return None
+        except OSError:
+            return None
+        finally:
+            if top >= 0:
+                os.close(top)
+
+    def _is_plain(self, directory: int, name: bytes) -> bool:
+        """Whether the entry, a symbolic link, is no magic link and leads through none. Raises OSError."""
+        try:
+            os.close(openat2(directory, name, O_PATH, 0, RESOLVE_NO_MAGICLINKS))
         except FileNotFoundError:
-            return parent, last, None
-        except OSError:
-            os.close(parent)
-            return None
+            return True
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+            return False
+        return True
 
 
 def _path_error(error: OSError) -> NtStatusError:

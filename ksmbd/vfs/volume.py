@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from ksmbd import debug
 from ksmbd.kernel import credentials, descriptors
 from ksmbd.kernel.credentials import Credentials
-from ksmbd.kernel.files import FALLOC_FL_KEEP_SIZE, chown_fd, fallocate
+from ksmbd.kernel.files import FALLOC_FL_KEEP_SIZE, fallocate
 from ksmbd.kernel.filesystems import RAMFS_MAGIC, TMPFS_MAGIC, file_system_type
 from ksmbd.kernel.stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, Stat, key_fd, stat_fd
 from ksmbd.kernel.syscalls import O_PATH
@@ -65,7 +65,7 @@ from ksmbd.smb.status import (
     STATUS_OBJECT_NAME_NOT_FOUND,
     NtStatusError,
 )
-from ksmbd.vfs import names, ranges, reparse
+from ksmbd.vfs import gate, names, ranges, reparse
 from ksmbd.vfs.access import WRITE_RIGHTS, Access
 from ksmbd.vfs.attributes import SETTABLE, make_info, read_dos, write_dos, write_eas
 from ksmbd.vfs.dosattrib import NOTHING, DosAttributes
@@ -90,6 +90,8 @@ _READS: Final = FILE_READ_DATA | FILE_EXECUTE
 _WRITES: Final = FILE_WRITE_DATA | FILE_APPEND_DATA
 _BASE: Final = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _PATH: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+_CLIENTS_MODE: Final = 0o1777
+"""What a client may ask for in the POSIX create context: set-id bits never come from one."""
 _RETRIES: Final = 8
 """Times that an entry may change between the look and the open."""
 
@@ -155,9 +157,8 @@ class LocalVolume:
             self._let_go()
 
     def _let_go(self) -> None:
-        if not self.used and self.resolver.root >= 0:
-            os.close(self.resolver.root)
-            self.resolver.root = -1
+        if not self.used:
+            self.resolver.close()
 
     def restrict(self, granted: int) -> int:
         """`granted` without what a read-only tree refuses."""
@@ -437,6 +438,8 @@ class LocalVolume:
             raise NtStatusError(STATUS_CANNOT_DELETE, "read-only")
         with os_errors:
             self.access.check_parent(parent, FILE_ADD_SUBDIRECTORY if is_directory else FILE_ADD_FILE)
+            if intent.security_descriptor:
+                self.access.check_creator(intent.security_descriptor, stat_fd(parent))
         # The entry was just found missing in the cache, so that is what it was a moment ago, too.
         token = self.cache.prepare(parent) if posix else self.cache.found_current
         try:
@@ -474,11 +477,11 @@ class LocalVolume:
         if not is_directory:
             mode = 0o777 & options.create_mask | options.force_create_mode
             if posix_mode is not None:
-                mode = posix_mode & 0o7777
+                mode = posix_mode & _CLIENTS_MODE
             return os.open(disk, os.O_CREAT | os.O_EXCL | os.O_RDWR | _BASE, mode, dir_fd=parent)
         mode = 0o777 & options.directory_mask | options.force_directory_mode
         if posix_mode is not None:
-            mode = posix_mode & 0o7777
+            mode = posix_mode & _CLIENTS_MODE
         os.mkdir(disk, mode, dir_fd=parent)
         try:
             return os.open(disk, os.O_RDONLY | os.O_DIRECTORY | _BASE, dir_fd=parent)
@@ -489,17 +492,14 @@ class LocalVolume:
         """Owner, attributes, descriptor, EAs and space of a new entry; its Stat before that, its DOS attributes."""
         stat = stat_fd(fd)
         if self.options.inherit_owner:
-            owner = stat_fd(parent).uid
-            if owner != stat.uid:
-                with credentials.privileged():
-                    chown_fd(fd, owner, -1)
-                stat = stat_fd(fd)
+            gate.inherit_owner(fd, stat_fd(parent))
+            stat = stat_fd(fd)
         attributes = intent.attributes & SETTABLE
         attributes |= FILE_ATTRIBUTE_DIRECTORY if is_directory else FILE_ATTRIBUTE_ARCHIVE
         dos = NOTHING
         if intent.posix_mode is None:
             created = (stat.btime, stat.btime_ns) if stat.btime else (stat.mtime, stat.mtime_ns)
-            dos = write_dos(fd, False, self.options, attributes, to_filetime(*created))
+            dos = write_dos(fd, False, self.options, gate.CREATOR, attributes, to_filetime(*created))
         if self.options.acl_xattr or intent.security_descriptor:
             self.access.new_file(fd, False, parent, intent.security_descriptor)
         write_eas(fd, False, self.options, intent.extended_attributes)

@@ -6,9 +6,8 @@ import os
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
-from ksmbd.kernel import credentials
-from ksmbd.kernel.filesystems import abilities
 from ksmbd.smb.ports import VolumeInfo
+from ksmbd.vfs import gate
 from ksmbd.vfs.attributes import creation_time
 from ksmbd.vfs.dosattrib import NOTHING
 
@@ -48,8 +47,7 @@ def volume_info(volume: LocalVolume) -> VolumeInfo:
         attributes |= FILE_NAMED_STREAMS
     if options.store_dos_attributes:
         attributes |= FILE_SUPPORTS_SPARSE_FILES  # the attribute is ours, holes are any file system's
-    with credentials.privileged():  # the user may not be allowed to open the root
-        able = abilities(root)
+    able = gate.abilities(root)
     if able.reflinks:
         attributes |= FILE_SUPPORTS_BLOCK_REFCOUNTING
     if able.compression:

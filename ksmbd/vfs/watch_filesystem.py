@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final, Protocol
 
-from ksmbd.kernel import credentials, descriptors, fanotify, inotify
-from ksmbd.kernel.fanotify import Fanotify, open_handle
+from ksmbd.kernel import fanotify, inotify
 from ksmbd.smb.status import NtStatusError
+from ksmbd.vfs import gate
 from ksmbd.vfs.names import to_client
 
 if TYPE_CHECKING:
@@ -52,7 +52,6 @@ class _Tree:
     def _can_list(self, names: tuple[bytes, ...]) -> bool:
         file = self.watch.file
         volume = file.local_volume
-        volume.become()
         try:
             directory = volume.resolver.open_parent((*file.names, *names))
         except (NtStatusError, OSError):
@@ -73,8 +72,7 @@ class FilesystemWatches:
 
     def __init__(self) -> None:
         """Raises OSError where fanotify is not allowed."""
-        with credentials.privileged():
-            self._group = Fanotify()
+        self._group = gate.watch_group()
         self._trees: list[_Tree] = []
         self._paths: dict[bytes, bytes] = {}
         """Where directories are, by their handles."""
@@ -86,8 +84,7 @@ class FilesystemWatches:
 
     def add(self, watch: TreeWatch, mask: int) -> None:
         """Serve a watch; `mask` is inotify's. Raises OSError."""
-        with credentials.privileged():
-            self._group.add(watch.file.fd, _NAMES | mask & _CHANGES)
+        gate.watch_file_system(self._group, watch.file.fd, _NAMES | mask & _CHANGES)
         self._trees.append(_Tree(watch))
 
     def remove(self, watch: TreeWatch) -> None:
@@ -104,8 +101,7 @@ class FilesystemWatches:
         events = self._group.read()
         if not events:
             return
-        with credentials.privileged():  # whoever's request was the last one may not be allowed to search /
-            roots = [(tree, os.readlink(descriptors.path_bytes(tree.watch.file.fd))) for tree in self._trees]
+        roots = [(tree, gate.path_of(tree.watch.file.fd)) for tree in self._trees]
         for event in events:
             if event.mask & fanotify.FAN_Q_OVERFLOW:
                 for tree in self._trees:
@@ -129,12 +125,7 @@ class FilesystemWatches:
         if path is None:
             path = b""
             try:
-                with credentials.privileged():
-                    fd = open_handle(self._trees[0].watch.file.fd, place.directory)
-                    try:
-                        path = os.readlink(descriptors.path_bytes(fd))
-                    finally:
-                        os.close(fd)
+                path = gate.path_of_handle(self._trees[0].watch.file.fd, place.directory)
             except (OSError, IndexError):
                 return b""
             self._paths[place.directory] = path
@@ -147,7 +138,7 @@ class FilesystemWatches:
             for bit, place in zip((inotify.IN_MOVED_FROM, inotify.IN_MOVED_TO), places, strict=True):
                 self._tell(tree, root, bit | kind, place)
         bits = [bit for bit in _ORDER if mask & bit]
-        if inotify.IN_CREATE in bits and inotify.IN_DELETE in bits and _exists(b"/".join(places[0])):
+        if inotify.IN_CREATE in bits and inotify.IN_DELETE in bits and gate.exists(b"/".join(places[0])):
             bits.remove(inotify.IN_DELETE)  # what had the name before is gone
             bits.insert(0, inotify.IN_DELETE)
         for bit in bits:
@@ -168,8 +159,3 @@ class FilesystemWatches:
         """End everything."""
         self._trees.clear()
         self._group.close()
-
-
-def _exists(path: bytes) -> bool:
-    with credentials.privileged():
-        return os.path.lexists(path)

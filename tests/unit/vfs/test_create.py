@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from vfs_share import FLAGS, USER, Share
 
+from ksmbd.kernel import credentials
 from ksmbd.smb import constants as c
 from ksmbd.smb import status as s
 from ksmbd.smb.status import NtStatusError
@@ -239,6 +240,7 @@ def test_the_root(share: Share) -> None:
 
 def test_a_share_without_its_folder(make_share: Callable[..., Share], tmp_path: Any) -> None:
     share = make_share()
+    credentials.as_server()
     os.rmdir(share.path)
     assert status_of(make_share) == s.STATUS_BAD_NETWORK_NAME
     os.mkdir(share.path)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ksmbd.kernel import openat
+from ksmbd.kernel import credentials, openat
 from ksmbd.kernel.stat import stat_fd
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
@@ -64,7 +64,7 @@ def tree(tmp_path: Path) -> Path:
 
 def resolver(tree: Path, quick: bool, follow: bool = True, crossmnt: bool = True, wide: bool = False) -> Resolver:
     root = os.open(tree, os.O_PATH | os.O_DIRECTORY)
-    return Resolver(root, DirectoryCache(), follow, wide, crossmnt, Patterns(()), quick)
+    return Resolver(root, credentials.SERVER, DirectoryCache(), follow, wide, crossmnt, Patterns(()), quick)
 
 
 @pytest.fixture(params=QUICK)

@@ -9,6 +9,7 @@ import pytest
 
 from ksmbd.kernel import filesystems
 from ksmbd.kernel.filesystems import BTRFS_SUPER_MAGIC, XFS_SUPER_MAGIC, Abilities
+from ksmbd.vfs import gate
 from ksmbd.vfs import volume_info as v
 from ksmbd.vfs.files import LocalFiles
 from ksmbd.vfs.options import FLAG_STORE_DOS_ATTRS, VfsSettings
@@ -34,7 +35,7 @@ def test_sparse_files_where_the_attribute_is_kept(make_share: Callable[..., Any]
 def test_abilities_of_the_file_system(
     make_share: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, able: Abilities, bits: int
 ) -> None:
-    monkeypatch.setattr(v, "abilities", lambda root: able)
+    monkeypatch.setattr(gate, "abilities", lambda root: able)
     attributes = make_share().volume.volume_info().attributes
     assert attributes & (SHARED | v.FILE_FILE_COMPRESSION) == bits
 
