@@ -104,6 +104,12 @@ class _Raced(Exception):
     """The entry changed between two calls; look again."""
 
 
+def _needed(disposition: int) -> int:
+    """The rights without which nothing is emptied, whatever DesiredAccess says (MS-FSA 2.1.5.1.2). To supersede is to
+    put another file in its place."""
+    return FILE_WRITE_DATA | DELETE if disposition == FILE_SUPERSEDE else FILE_WRITE_DATA
+
+
 class LocalVolume:
     """Implements the port Volume."""
 
@@ -287,9 +293,10 @@ class LocalVolume:
         base_only = not intent.stream
         if base_only and (kind != S_IFREG or disposition == FILE_CREATE or options & FILE_DIRECTORY_FILE):
             self._check_kind(kind, disposition, options)
-        overwrites = base_only and disposition in _OVERWRITES
+        destroys = disposition in _OVERWRITES
+        overwrites = base_only and destroys
         desired = intent.desired_access
-        check = desired | FILE_WRITE_DATA if overwrites else desired
+        check = desired | _needed(disposition) if destroys else desired
         flags = self._flags(kind, check) if base_only and not desired & MAXIMUM_ALLOWED else _PATH
         later = kind == S_IFREG and self.options.kernel_oplocks
         try:
@@ -303,14 +310,20 @@ class LocalVolume:
             if parent is not None and (now.ino != stat.ino or key[0] != stat.dev):
                 raise _Raced
             path_only = later or flags & O_PATH != 0
+            existing = None
+            if not base_only:
+                existing = find(fd, path_only, intent.stream) if kind in (S_IFREG, S_IFDIR) else None
+                if existing is None:
+                    destroys = disposition not in (FILE_OPEN, FILE_OVERWRITE)  # making one takes the same right
+                    check = desired | FILE_WRITE_DATA if destroys else desired
             granted = self.access.grant(fd, path_only, now, parent, check, intent.share_read_only or self._read_only)
-            if overwrites:
-                granted &= desired | ~FILE_WRITE_DATA
+            if destroys and not desired & MAXIMUM_ALLOWED:
+                granted &= desired | ~(FILE_WRITE_DATA | DELETE)
             dos = read_dos(fd, path_only, self.options)
             if (dos.attributes or 0) & FILE_ATTRIBUTE_REPARSE_POINT and not options & FILE_OPEN_REPARSE_POINT:
                 reparse.stop(fd, path_only)
-            if granted & _WRITES or overwrites or options & FILE_DELETE_ON_CLOSE:
-                granted = self._check_attributes(dos.attributes or 0, intent, kind, granted, overwrites)
+            if granted & _WRITES or destroys or options & FILE_DELETE_ON_CLOSE:
+                granted = self._check_attributes(dos.attributes or 0, intent, kind, granted, destroys)
             if path_only and desired & MAXIMUM_ALLOWED and base_only:
                 wanted = granted | (FILE_WRITE_DATA if overwrites else 0)
                 flags = self._flags(kind, wanted)
@@ -327,7 +340,7 @@ class LocalVolume:
                     raise NtStatusError(STATUS_ACCESS_DENIED, "the directory does not let it go")
             if not base_only:
                 return self._open_stream(
-                    intent, fd, path_only, now, disk_names, path, granted, entry_key or key, posix, False
+                    intent, fd, path_only, now, disk_names, path, granted, entry_key or key, posix, existing
                 )
             file = LocalFile(self, fd, path_only, now, disk_names, path, granted, entry_key or key, posix, False)
             info = None
@@ -399,11 +412,13 @@ class LocalVolume:
         return real, False
 
     def _check_attributes(
-        self, stored: int, intent: CreateIntent, kind: int, granted: int, overwrites: bool
+        self, stored: int, intent: CreateIntent, kind: int, granted: int, destroys: bool
     ) -> int:
-        """MS-FSA 2.1.5.1.2.1: what stored attributes forbid. Skipped where nothing asked for depends on them."""
+        """MS-FSA 2.1.5.1.2.1: what stored attributes forbid. Skipped where nothing asked for depends on them.
+
+        `destroys`: the file or its stream is emptied, or a stream is made."""
         deletes = intent.options & FILE_DELETE_ON_CLOSE
-        if kind != S_IFREG or not (granted & _WRITES or overwrites or deletes):
+        if kind != S_IFREG or not (granted & _WRITES or destroys or deletes):
             if deletes and kind == S_IFDIR and intent.stream == "":
                 if stored & FILE_ATTRIBUTE_READONLY:
                     raise NtStatusError(STATUS_CANNOT_DELETE, "read-only")
@@ -411,10 +426,10 @@ class LocalVolume:
         if stored & FILE_ATTRIBUTE_READONLY and intent.posix_mode is None:
             if deletes:
                 raise NtStatusError(STATUS_CANNOT_DELETE, "read-only")
-            if overwrites or intent.desired_access & _WRITES:
+            if destroys or intent.desired_access & _WRITES:
                 raise NtStatusError(STATUS_ACCESS_DENIED, "read-only")
             granted &= ~_WRITES
-        if overwrites:
+        if destroys and not intent.stream:
             for bit in (FILE_ATTRIBUTE_HIDDEN, FILE_ATTRIBUTE_SYSTEM):
                 if stored & bit and not intent.attributes & bit:
                     raise NtStatusError(STATUS_ACCESS_DENIED, "hidden or system file")
@@ -459,7 +474,7 @@ class LocalVolume:
             granted = FILE_ALL_ACCESS | desired & ~MAXIMUM_ALLOWED if desired & MAXIMUM_ALLOWED else desired
             key = (stat.dev, stat.ino)
             if intent.stream:
-                return self._open_stream(intent, fd, False, stat, disk_names, path, granted, key, posix, True)
+                return self._open_stream(intent, fd, False, stat, disk_names, path, granted, key, posix, None)
             file = LocalFile(self, fd, False, stat, disk_names, path, granted, key, posix, True)
             local = None
             if not is_directory and (self.options.kernel_oplocks or self.options.posix_locking):
@@ -526,14 +541,15 @@ class LocalVolume:
 
     def _open_stream(
         self, intent: CreateIntent, fd: int, path_only: bool, stat: Stat, disk_names: tuple[bytes, ...], path: str,
-        granted: int, key: FileKey, posix: bool, base_created: bool,
+        granted: int, key: FileKey, posix: bool, existing: tuple[str, bytes] | None,
     ) -> CreateResult:  # fmt: skip
-        """The stream of a base file that is open already."""
+        """The stream of a base file that is open already. `existing`: what `find` says of it.
+
+        A CREATE that fails later takes back the stream it made; the base file stays, as on NTFS."""
         if intent.options & FILE_DIRECTORY_FILE:
             raise NtStatusError(STATUS_NOT_A_DIRECTORY, "a stream")
         if stat.mode & S_IFMT not in (S_IFREG, S_IFDIR):
             raise NtStatusError(STATUS_ACCESS_DENIED, "a special file has no streams")
-        existing = find(fd, path_only, intent.stream)
         disposition = intent.disposition
         if existing is not None and disposition == FILE_CREATE:
             raise NtStatusError(STATUS_OBJECT_NAME_COLLISION)
@@ -551,7 +567,6 @@ class LocalVolume:
             except BaseException:
                 self.files.registry.discard(stream)
                 raise
-        del base_created  # an unsuccessful CREATE takes back the stream; the base file stays, as on NTFS
         action = FILE_CREATED if existing is None else FILE_OPENED
         local = local_stream(stream, granted & _WRITES != 0) if self.options.kernel_oplocks else None
         return CreateResult(stream, action, granted, None, local)

@@ -7,11 +7,27 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from vfs_share import Share
+from vfs_share import USER, Share
 
 from ksmbd.smb import ports
-from ksmbd.smb.constants import FILE_ATTRIBUTE_READONLY
+from ksmbd.smb.constants import (
+    DELETE,
+    FILE_APPEND_DATA,
+    FILE_ATTRIBUTE_READONLY,
+    FILE_CREATE,
+    FILE_GENERIC_READ,
+    FILE_OPEN,
+    FILE_OPEN_IF,
+    FILE_OVERWRITE,
+    FILE_OVERWRITE_IF,
+    FILE_READ_ATTRIBUTES,
+    FILE_SUPERSEDE,
+    FILE_WRITE_ATTRIBUTES,
+    FILE_WRITE_DATA,
+    MAXIMUM_ALLOWED,
+)
 from ksmbd.smb.status import (
+    STATUS_ACCESS_DENIED,
     STATUS_CANNOT_DELETE,
     STATUS_DISK_FULL,
     STATUS_INVALID_DEVICE_REQUEST,
@@ -159,3 +175,80 @@ def test_a_stream_is_flushed_through_a_handle_that_reads_nothing(pair: tuple[Any
     monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.fstat(fd).st_ino))
     stream.flush()
     assert synced == [stream.key[1]]
+
+
+EMPTIES = (FILE_OVERWRITE, FILE_OVERWRITE_IF, FILE_SUPERSEDE)
+
+
+@pytest.fixture
+def reader(make_share: Callable[..., Share], pair: tuple[Any, Any], share: Share) -> Share:
+    """The same share for another user, who may but read the file."""
+    if os.geteuid():
+        pytest.skip("needs root")
+    pair[0].set_basic(0, 0, 0, 0, 0x20)
+    return make_share(user=(USER + 1, USER + 1))
+
+
+@pytest.mark.parametrize("disposition", EMPTIES)
+@pytest.mark.parametrize("access", [FILE_READ_ATTRIBUTES, FILE_GENERIC_READ])
+def test_who_may_but_read_empties_no_stream(
+    reader: Share, pair: tuple[Any, Any], disposition: int, access: int
+) -> None:
+    """MS-FSA 2.1.5.1.2: FILE_WRITE_DATA, whatever DesiredAccess says."""
+    _refused(lambda: reader.open("f", access, disposition, stream="s"), STATUS_ACCESS_DENIED)
+    assert pair[1].read(0, 1000) == b"y" * 100
+
+
+@pytest.mark.parametrize("disposition", [FILE_CREATE, FILE_OPEN_IF, FILE_OVERWRITE_IF, FILE_SUPERSEDE])
+def test_who_may_but_read_makes_no_stream(reader: Share, pair: tuple[Any, Any], disposition: int) -> None:
+    _refused(lambda: reader.open("f", FILE_READ_ATTRIBUTES, disposition, stream="t"), STATUS_ACCESS_DENIED)
+    assert [stream.name for stream in pair[0].streams()] == ["", "s"]
+    assert reader.open("f", FILE_GENERIC_READ, FILE_OPEN, stream="s").read(0, 1000) == b"y" * 100
+    assert reader.open("f", FILE_GENERIC_READ, FILE_OPEN_IF, stream="s").read(0, 1000) == b"y" * 100
+
+
+@pytest.mark.parametrize("disposition", EMPTIES)
+@pytest.mark.parametrize("name", ["s", "t"])
+def test_a_read_only_files_streams_are_neither_emptied_nor_made(
+    share: Share, pair: tuple[Any, Any], disposition: int, name: str
+) -> None:
+    pair[0].set_basic(0, 0, 0, 0, FILE_ATTRIBUTE_READONLY)
+    before = pair[0].streams()
+    if disposition != FILE_OVERWRITE or name == "s":
+        _refused(lambda: share.open("f", FILE_READ_ATTRIBUTES, disposition, stream=name), STATUS_ACCESS_DENIED)
+    assert pair[0].streams() == before
+
+
+def test_the_right_that_emptying_takes_is_not_the_opens(share: Share, pair: tuple[Any, Any]) -> None:
+    result = share.create("f", FILE_READ_ATTRIBUTES, FILE_OVERWRITE, stream="s")
+    assert not result.granted_access & (FILE_WRITE_DATA | FILE_APPEND_DATA | DELETE)
+    result = share.create("f", FILE_READ_ATTRIBUTES, FILE_SUPERSEDE)
+    assert not result.granted_access & (FILE_WRITE_DATA | FILE_APPEND_DATA | DELETE)
+    assert share.create("f", MAXIMUM_ALLOWED, FILE_OVERWRITE).granted_access & FILE_WRITE_DATA
+
+
+def test_superseding_needs_delete_on_the_file_or_its_folder(share: Share, make_share: Callable[..., Share]) -> None:
+    """It puts another file in the place of the old one."""
+    if os.geteuid():
+        pytest.skip("needs root")
+    for name, mode in (("closed", 0o755), ("open", 0o777)):
+        share.mkdir(name)
+        share.open(f"{name}\\f")
+        os.chmod(share.path / name / "f", 0o666)
+        os.chmod(share.path / name, mode)
+    other = make_share(user=(USER + 1, USER + 1))
+    _refused(lambda: other.open("closed\\f", FILE_WRITE_DATA, FILE_SUPERSEDE), STATUS_ACCESS_DENIED)
+    other.open("closed\\f", FILE_WRITE_DATA | FILE_WRITE_ATTRIBUTES, FILE_OVERWRITE)
+    other.open("open\\f", FILE_WRITE_DATA, FILE_SUPERSEDE)
+
+
+def test_overwriting_that_fails_leaves_the_old_content(
+    pair: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: Any, **more: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "setxattr", refuse)
+    _refused(lambda: pair[1].overwrite(0, False, ()), STATUS_DISK_FULL)
+    monkeypatch.undo()
+    assert pair[1].read(0, 1000) == b"y" * 100
