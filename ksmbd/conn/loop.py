@@ -34,6 +34,10 @@ _TRIES: Final = 4
 Call = Callable[[], None]
 
 
+def _nothing() -> None:
+    """What is done before a sleep unless somebody says otherwise."""
+
+
 class TimerHandle:
     """A call that is to come."""
 
@@ -108,6 +112,8 @@ class Loop:
         self._from_threads: deque[Call] = deque()
         self._end: list[Call] = []
         self._after: list[Call] = []
+        self.before_sleep: Call = _nothing
+        """Called before the thread waits for events that are not there yet."""
         self._stopping = False
         self._tries = 0
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -257,6 +263,7 @@ class Loop:
                     self._tries = _TRIES
                     return events
             self._tries -= 1
+        self.before_sleep()
         before = self._monotonic()
         events = poll(timeout, _MAX_EVENTS)
         if events and self._monotonic() - before < _SOON:

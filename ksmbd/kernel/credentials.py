@@ -51,6 +51,8 @@ class _Current(threading.local):
 
 _current: Final = _Current()
 _arrays: dict[tuple[int, ...], ctypes.Array[ctypes.c_uint32]] = {}
+_taken: set[tuple[int, int]] = set()
+"""Ids that the kernel was seen to take."""
 _warned = False
 
 
@@ -89,9 +91,18 @@ def assume(credentials: Credentials) -> None:
     _current.credentials = None
     _fs_call(_SETFSGID, credentials.gid)
     _fs_call(_SETFSUID, credentials.uid)
-    # setfsuid and setfsgid report no error: they return what held before, so ask again.
-    if int(_fs_call(_SETFSUID, -1)) & 0xFFFFFFFF != credentials.uid:
-        raise PermissionError(1, "setfsuid")
+    # setfsuid and setfsgid report no error: they return what held before, so ask again, once a user: the kernel refuses
+    # ids that this user namespace does not map, and those stay the same.
+    who = (credentials.uid, credentials.gid)
+    if who not in _taken:
+        if (
+            int(_fs_call(_SETFSUID, -1)) & 0xFFFFFFFF != credentials.uid
+            or int(_fs_call(_SETFSGID, -1)) & 0xFFFFFFFF != credentials.gid
+        ):
+            raise PermissionError(1, "setfsuid")
+        if len(_taken) > 4096:
+            _taken.clear()
+        _taken.add(who)
     _current.credentials = credentials
 
 
@@ -103,6 +114,13 @@ def as_server() -> None:
 def rest() -> None:
     """This thread acts for nobody until the next `assume`. Where impersonation is off: no change."""
     if POSSIBLE and _current.credentials is not NOBODY:
+        assume(NOBODY)
+
+
+def rest_from_root() -> None:
+    """The same where this thread acts as root: a user's rights may stay until the thread sleeps, root's may not."""
+    now = _current.credentials
+    if POSSIBLE and (now is None or now.uid == 0):
         assume(NOBODY)
 
 

@@ -238,6 +238,8 @@ def serve(context: WorkerContext) -> int:
         (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGUSR1, signal.SIGUSR2),
     )
     life.loop.after_iteration(worker.publish)
-    life.loop.after_iteration(credentials.rest)
+    # Six system calls a request would be too many: what acts for a user acts as him anyway, whoever was before.
+    life.loop.after_iteration(credentials.rest_from_root)
+    life.loop.before_sleep = credentials.rest
     life.serve(worker.connections)
     return 0

@@ -36,7 +36,6 @@ from ksmbd.smb.constants import (
     WRITE_OWNER,
 )
 from ksmbd.smb.security_descriptor import Privilege, SecurityDescriptor, Token
-from ksmbd.smb.sid import BUILTIN_ADMINISTRATORS
 from ksmbd.smb.status import STATUS_ACCESS_DENIED, STATUS_INVALID_OWNER, NtStatusError
 from ksmbd.vfs import dosattrib, posix_acl
 from ksmbd.vfs.idmap import IdMap
@@ -77,8 +76,8 @@ def ids(caller: Caller, stat: Stat, descriptor: SecurityDescriptor, information:
     if information & OWNER_SECURITY_INFORMATION and owner is not None:
         wanted = idmap.uid(owner)
         if wanted is None:
-            # No Unix user: kept in the stored descriptor alone.
-            if not restores and not (owner == BUILTIN_ADMINISTRATORS and caller.token.holds(owner)):
+            # No Unix user: kept in the stored descriptor alone. Who gives a file to a group of his gives it to himself.
+            if not restores and not caller.token.holds(owner):
                 raise NtStatusError(STATUS_INVALID_OWNER, str(owner))
         elif wanted != uid and wanted != user.uid and not restores:
             raise NtStatusError(STATUS_INVALID_OWNER, str(owner))
