@@ -104,6 +104,7 @@ class Both:
         self.files = LocalFiles(VfsSettings((7, 8, 9)), _Clock())
         config = ShareConfig("s", str(self.share), FLAGS, 0o777, 0o777)
         self.volume = self.files.volume(config, Identity(USER, "", account.pw_uid, account.pw_gid), False)
+        credentials.as_server()
 
     def wait(self) -> None:
         """Until smbd listens: it is asked, so that nothing is timed but the give-up."""
