@@ -27,7 +27,6 @@ from ksmbd.smb.status import (
     STATUS_INTERNAL_ERROR,
     STATUS_INVALID_PARAMETER,
     STATUS_PENDING,
-    STATUS_SUCCESS,
     ConnectionFatal,
 )
 from ksmbd.smb.waiting import Task
@@ -71,15 +70,18 @@ class CompoundRun:
             if header.command == CANCEL:
                 cancel(connection, header)
                 continue
-            if self.index > 1 and not header.flags & FLAGS_RELATED_OPERATIONS:
-                count = self.chain.count
-                self.chain = Chain(count)
-            request = Request(connection, header, message, self.chain)
+            chain = self.chain
+            if header.flags & FLAGS_RELATED_OPERATIONS:
+                if self.index == 1:
+                    chain.broken = True  # nothing before it that it could be related to (3.3.5.2.7.2)
+                else:
+                    header.session_id, header.tree_id = chain.session_id, chain.tree_id
+            elif self.index > 1:
+                chain = self.chain = Chain(chain.count)
+            request = Request(connection, header, message, chain)
             request.sealed = self.sealed_by is not None
             self.request = request
-            if header.flags & FLAGS_RELATED_OPERATIONS and (self.index == 1 or self.chain.broken):
-                # Nothing before it that it could be related to (3.3.5.2.7.2)
-                self.chain.broken = True
+            if chain.broken:
                 outcome: Reply | Task[Reply] = Reply(error_body(), STATUS_INVALID_PARAMETER)
             else:
                 outcome = dispatch.execute(request, self.sealed_by)
@@ -143,7 +145,7 @@ class CompoundRun:
         connection.pending_async[request.async_id] = request
         header = request.header
         frame = bytearray(HEADROOM + HEADER_SIZE)
-        granted = connection.window.grant(header.command, STATUS_SUCCESS, header.credits, max(header.credit_charge, 1))
+        granted = connection.window.grant_interim(header.command, header.credits)
         write_header(
             frame, HEADROOM, header, STATUS_PENDING, granted, header.flags & FLAGS_PRIORITY_MASK,
             async_id=request.async_id,
@@ -171,7 +173,7 @@ class CompoundRun:
             body = reply.body
             frame += body.data if isinstance(body, Body) else body
         self.span = reply.span
-        self.chain.status = reply.status
+        self.chain.follow(request, reply.status)
         related = self.index > 1 and bool(request.header.flags & FLAGS_RELATED_OPERATIONS)
         write_reply_header(frame, start, request, reply.status, related and not request.async_id)
         self.last_start = start

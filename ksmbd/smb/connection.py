@@ -26,7 +26,7 @@ from ksmbd.smb.constants import (
     FLAGS_SIGNED,
     WRITE,
 )
-from ksmbd.smb.credits import SequenceWindow
+from ksmbd.smb.credits import SequenceWindow, max_charge
 from ksmbd.smb.header import (
     BLANK_HEADER,
     COMPRESSION_PROTOCOL_ID,
@@ -195,9 +195,8 @@ class Connection:
         except (NtStatusError, ConnectionFatal):
             return None
         if incoming is not None:
-            charge = header.credit_charge if header.credit_charge > 1 and self.supports_multi_credit else 1
             try:
-                self.window.consume(header.message_id, charge)
+                self.window.consume(header.message_id, max_charge(header.credit_charge, self.supports_multi_credit))
             except ConnectionFatal as error:
                 self.fail(str(error))
                 return None
@@ -223,10 +222,7 @@ class Connection:
         if command:
             if self.state is not ConnectionState.NEGOTIATED:
                 self.move(ConnectionInput.OTHER)
-        charge = header.credit_charge
-        if charge <= 1 or not self.supports_multi_credit:
-            charge = 1
-        self.window.consume(header.message_id, charge)
+        self.window.consume(header.message_id, max_charge(header.credit_charge, self.supports_multi_credit))
         run_single(self, header, buffer, sealed_by)
 
     def _compound(self, buffer: memoryview, sealed_by: Session | None) -> None:
@@ -250,8 +246,7 @@ class Connection:
                 self.move(ConnectionInput.OTHER)
             if header.command == CANCEL:
                 continue
-            charge = max(header.credit_charge, 1) if self.supports_multi_credit else 1
-            self.window.consume(header.message_id, charge)
+            self.window.consume(header.message_id, max_charge(header.credit_charge, self.supports_multi_credit))
         CompoundRun(self, elements, sealed_by).start()
 
     # --------------------------------------------------------------------------------------------------- sending

@@ -21,10 +21,17 @@ from ksmbd.smb.constants import (
     WRITE,
 )
 from ksmbd.smb.header import HEADER_SIZE
-from ksmbd.smb.status import STATUS_SUCCESS, ConnectionFatal
+from ksmbd.smb.status import STATUS_PENDING, STATUS_SUCCESS, ConnectionFatal
 
 CREDIT_UNIT: Final = 65536
 """Bytes of payload that one credit pays for."""
+
+
+def max_charge(credit_charge: int, multi_credit: bool) -> int:
+    """MessageIds that a request uses, and credits that it pays: its CreditCharge, at least 1. Where the connection has
+    no multi-credit requests (dialect 2.0.2) the field is reserved and each request counts 1 (MS-SMB2 2.2.1.2,
+    3.3.5.2.3, 3.3.5.2.5)."""
+    return credit_charge if credit_charge > 1 and multi_credit else 1
 
 
 class SequenceWindow:
@@ -61,10 +68,9 @@ class SequenceWindow:
             self.low += 1
 
     def exchange(self, message_id: int, charge: int, requested: int) -> int:
-        """`consume`, and what `grant` gives for a reply that succeeds, in one step; a charge of 0 counts as 1.
+        """`consume`, and what `grant` gives for a reply that succeeds, in one step.
 
         Raises ConnectionFatal."""
-        charge = charge or 1
         if message_id != self.low or self.used or message_id + charge > self.high:
             self.consume(message_id, charge)
             return self.grant(ECHO, STATUS_SUCCESS, requested, charge)
@@ -77,6 +83,11 @@ class SequenceWindow:
             granted = 0xFFFF
         self.high += granted
         return granted
+
+    def grant_interim(self, command: int, requested: int) -> int:
+        """Credits for a STATUS_PENDING: what the request asks for and no more, at least one, within the maximum. What
+        it cost beyond that is not given back: the client did not ask for it (MS-SMB2 3.3.1.2)."""
+        return self.grant(command, STATUS_PENDING, requested, 1)
 
     def grant(self, command: int, status: int, requested: int, charge: int) -> int:
         """Credits for a reply: what the request cost, and as many more as it asks for within the maximum.
@@ -130,5 +141,5 @@ def payload_size(command: int, message: memoryview) -> int:
 
 
 def charge_is_enough(charge: int, payload: int) -> bool:
-    """Whether CreditCharge pays for the payload; 0 pays as 1."""
-    return payload <= max(charge, 1) * CREDIT_UNIT
+    """Whether the CreditCharge of a connection with multi-credit requests pays for the payload."""
+    return payload <= max_charge(charge, True) * CREDIT_UNIT

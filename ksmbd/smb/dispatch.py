@@ -87,7 +87,7 @@ COMMANDS: Final[dict[int, Command]] = {
     c.CHANGE_NOTIFY: Command("CHANGE_NOTIFY", change_notify.handle, (32,)),
     c.QUERY_INFO: Command("QUERY_INFO", query_info.handle, (41,)),
     c.SET_INFO: Command("SET_INFO", set_info.handle, (33,)),
-    c.OPLOCK_BREAK: Command("OPLOCK_BREAK", oplock_break.handle, (24, 36), needs_tree=False, when_expired=True),
+    c.OPLOCK_BREAK: Command("OPLOCK_BREAK", oplock_break.handle, (24, 36), when_expired=True),
 }
 
 
@@ -175,20 +175,16 @@ def unexpected(request: Request, error: BaseException | None = None) -> Reply:
 
 
 def _find_session(request: Request, command: Command, sealed_by: Session | None) -> None:
-    """MS-SMB2 3.3.5.2.4 (signature), 3.3.5.2.9 (session), for a chain's later elements 3.3.5.2.7.2."""
+    """MS-SMB2 3.3.5.2.4 (signature), 3.3.5.2.9 (session)."""
     header = request.header
     connection = request.connection
-    chain = request.chain
-    related = bool(header.flags & c.FLAGS_RELATED_OPERATIONS)
-    session_id = chain.session_id if related else header.session_id
-    if not related:
-        chain.session_id = session_id
+    session_id = header.session_id
+    if sealed_by is not None and session_id != sealed_by.session_id:
+        # The transform header and the message must name one session (3.3.5.2.1.1)
+        raise ConnectionFatal("an encrypted message of another session than its transform header")
     if header.flags & ~_ALLOWED_FLAGS:
         raise NtStatusError(STATUS_INVALID_PARAMETER, "Flags")
     session = connection.sessions.get(session_id) if session_id else None
-    if sealed_by is not None and session_id != sealed_by.session_id and session_id:
-        # The transform header and the message must name one session (3.3.5.2.1.1)
-        raise ConnectionFatal("an encrypted message of another session than its transform header")
     if header.command == c.SESSION_SETUP:
         # Its own rules: a new session, a binding to a session of another connection (3.3.5.5)
         if session is not None and header.flags & c.FLAGS_SIGNED and sealed_by is None:
@@ -198,8 +194,8 @@ def _find_session(request: Request, command: Command, sealed_by: Session | None)
     if session is None:
         if not command.needs_session and not header.flags & c.FLAGS_SIGNED:
             return
-        chain.broken = True
-        if header.command == c.NEGOTIATE or related:
+        request.chain.broken = True
+        if header.command == c.NEGOTIATE or header.flags & c.FLAGS_RELATED_OPERATIONS:
             # A signed NEGOTIATE (3.3.5.2.4); an element related to one that had or left no session
             raise NtStatusError(STATUS_INVALID_PARAMETER)
         raise NtStatusError(STATUS_USER_SESSION_DELETED)
@@ -249,14 +245,13 @@ def _find_tree(request: Request, command: Command) -> None:
     session = request.session_
     if session is None or header.command in (c.SESSION_SETUP, c.TREE_CONNECT, c.LOGOFF, c.ECHO):
         return
-    chain = request.chain
-    if header.flags & c.FLAGS_RELATED_OPERATIONS and chain.tree_id:
-        tree_id = chain.tree_id
-    else:
-        tree_id = chain.tree_id = header.tree_id
-    tree = session.tree_connects.get(tree_id)
+    tree = session.tree_connects.get(header.tree_id)
     if tree is None:
         if command.needs_tree:
+            if header.flags & c.FLAGS_RELATED_OPERATIONS and not header.tree_id:
+                # The element before it had no TreeId, and this one's own does not count (3.3.5.2.7.2)
+                request.chain.broken = True
+                raise NtStatusError(STATUS_INVALID_PARAMETER, "related to an element without a TreeId")
             raise NtStatusError(STATUS_NETWORK_NAME_DELETED)
         return
     if tree.encrypt_data and not request.sealed:

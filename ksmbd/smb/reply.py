@@ -16,6 +16,7 @@ from ksmbd.smb.constants import (
     NEGOTIATE,
     SESSION_SETUP,
 )
+from ksmbd.smb.credits import max_charge
 from ksmbd.smb.header import HEADER_SIZE, HEADROOM, SIGNATURE_OFFSET, write_header
 from ksmbd.smb.model import Session
 from ksmbd.smb.request import Body, Reply, Request
@@ -52,7 +53,7 @@ def write_reply_header(frame: bytearray, start: int, request: Request, status: i
     granted = 0
     if not async_id:
         connection = request.connection
-        charge = header.credit_charge if header.credit_charge > 1 and connection.supports_multi_credit else 1
+        charge = max_charge(header.credit_charge, connection.supports_multi_credit)
         granted = connection.window.grant(header.command, status, header.credits, charge)
     write_header(frame, start, header, status, granted, flags, 0, async_id, session_id, tree_id)
     if header.flags & FLAGS_SIGNED and not request.sealed and signing_session(request) is None:

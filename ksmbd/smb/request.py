@@ -9,20 +9,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from ksmbd.smb import channel_sequence, frames
-from ksmbd.smb.constants import FLAGS_REPLAY_OPERATION, NO_FILE_ID
+from ksmbd.smb.constants import FLAGS_RELATED_OPERATIONS, FLAGS_REPLAY_OPERATION, SESSION_SETUP, TREE_CONNECT
 from ksmbd.smb.header import HEADER_SIZE, HEADROOM, Header
 from ksmbd.smb.model import Open, Server, Session, TreeConnect
 from ksmbd.smb.ports import FileSpan
 from ksmbd.smb.reader import Reader
-from ksmbd.smb.status import STATUS_FILE_CLOSED, STATUS_SUCCESS, NtStatusError
+from ksmbd.smb.status import (
+    STATUS_FILE_CLOSED,
+    STATUS_INVALID_HANDLE,
+    STATUS_MORE_PROCESSING_REQUIRED,
+    STATUS_SUCCESS,
+    NtStatusError,
+)
 from ksmbd.smb.waiting import Task
 
 if TYPE_CHECKING:
     from ksmbd.smb.connection import Connection
     from ksmbd.smb.session_life import Exchange
+
+_MAKERS: Final = frozenset((SESSION_SETUP, TREE_CONNECT))
+"""Commands that give the elements behind them a SessionId or a TreeId."""
 
 
 @dataclass(slots=True)
@@ -70,11 +79,18 @@ class Chain:
     status: int = STATUS_SUCCESS
     """Of the element before."""
     broken: bool = False
-    """The element before had no session: nothing can be related to it."""
+    """The element before had or left no session or tree connect: nothing can be related to it."""
 
     def __init__(self, count: int) -> None:
         self.count = count
         """Elements in the chain: 1 = no compound, and a READ may be sent with sendfile."""
+
+    def follow(self, request: Request, status: int) -> None:
+        """An element has been answered: its identifiers, used or made, are the next one's."""
+        self.status = status
+        self.session_id, self.tree_id = request.reply_ids()
+        if status & 0x80000000 and status != STATUS_MORE_PROCESSING_REQUIRED and request.header.command in _MAKERS:
+            self.broken = True
 
 
 class Request:
@@ -133,13 +149,15 @@ class Request:
         return reader
 
     def find_open(self, persistent: int, volatile: int) -> Open:
-        """The Open of a FileId on the wire (MS-SMB2 3.3.5.2.7.2 for the all-ones id in a related element).
+        """The Open of a FileId on the wire; a related element's is that of the element before it, whatever its own says
+        (MS-SMB2 3.3.5.2.7.2).
 
-        Raises STATUS_FILE_CLOSED; the chain's error status where the element that should have opened it failed."""
+        Raises STATUS_FILE_CLOSED; for a related element the status of the one before that should have had a FileId and
+        failed, STATUS_INVALID_HANDLE where that one needed none."""
         chain = self.chain
-        if volatile == NO_FILE_ID and persistent == NO_FILE_ID:
+        if self.header.flags & FLAGS_RELATED_OPERATIONS:
             if chain.file_id is None:
-                raise NtStatusError(chain.status if chain.status & 0x80000000 else STATUS_FILE_CLOSED)
+                raise NtStatusError(chain.status if chain.status & 0x80000000 else STATUS_INVALID_HANDLE)
             persistent, volatile = chain.file_id
         assert self.session_ is not None
         open_ = self.session_.opens.get(volatile)
@@ -198,20 +216,18 @@ class Request:
         session = self._reply_session
         tree = self._reply_tree
         if session is None:
-            session = self.chain.session_id if self.chain.session_id else self.header.session_id
+            session = self.header.session_id
         if tree is None:
-            tree = self.chain.tree_id if self.chain.tree_id else self.header.tree_id
+            tree = self.header.tree_id
         return session, tree
 
     def set_reply_session(self, session_id: int) -> None:
         """SESSION_SETUP made this session."""
         self._reply_session = session_id
-        self.chain.session_id = session_id
 
     def set_reply_tree(self, tree_id: int) -> None:
         """TREE_CONNECT made this tree connect."""
         self._reply_tree = tree_id
-        self.chain.tree_id = tree_id
 
 
 Handler = Callable[[Request], Reply | Coroutine[Any, Any, Reply]]

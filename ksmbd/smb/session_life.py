@@ -20,6 +20,8 @@ class Exchange:
     authenticator: Authenticator
     preauth_hash: bytes
     binding: bool = False
+    protected: bool = False
+    """Its first round was signed or sealed, and so are the others."""
     busy: bool = False
     """A round waits for mountd: a further SESSION_SETUP of the session meanwhile is refused."""
 

@@ -137,12 +137,18 @@ def _exchange(request: Request, binding: bool) -> Exchange:
     session = connection.sessions.get(session_id)
     if session is None:
         raise NtStatusError(STATUS_USER_SESSION_DELETED)
+    protected = request.sealed or (bool(request.header.flags & c.FLAGS_SIGNED) and session.signer is not None)
+    if not protected and (
+        session.signing_required or session.encrypt_data or (exchange is not None and exchange.protected)
+    ):
+        # Each round of a re-authentication (3.3.5.2.4; dispatch has verified what is signed). Who can only put messages
+        # into the stream moves nothing by it: the session and the exchange stay as they are.
+        raise NtStatusError(STATUS_ACCESS_DENIED, "a round of a re-authentication that is not signed")
     if exchange is not None:
         return exchange
-    # A valid or expired session: re-authentication. It must be signed (or sealed) where the session signs.
-    if session.signing_required and not request.sealed and not request.header.flags & c.FLAGS_SIGNED:
-        raise NtStatusError(STATUS_ACCESS_DENIED, "re-authentication is not signed")
-    return _begin(request, session)
+    exchange = _begin(request, session)
+    exchange.protected = protected
+    return exchange
 
 
 def _begin(request: Request, session: Session, binding: bool = False) -> Exchange:
@@ -266,6 +272,8 @@ def _reauthenticate(request: Request, session: Session, identity: Identity) -> N
     if old is not None and _rights(old) == _rights(identity):
         return
     for tree in list(session.tree_connects.values()):
+        # mountd was asked about the user before: `admin users` names that one alone.
+        tree.is_admin = tree.is_admin and old is not None and old.account.lower() == identity.account.lower()
         if tree.volume is not None:
             volume = request.server.files.volume(tree.share, rights_on_share(identity, tree.is_admin), tree.read_only)
             tree.volume.close()
@@ -282,6 +290,10 @@ def _bind(request: Request, exchange: Exchange, identity: Identity) -> None:
     """The session gets a channel with a signing key of its own; another user is refused (3.3.5.5.2)."""
     connection = request.connection
     session = exchange.session
+    if connection in session.channels or session.state is not SessionState.VALID:
+        raise NtStatusError(STATUS_REQUEST_NOT_ACCEPTED, "the session has changed since the binding began")
+    if len(session.channels) >= CHANNELS_MAX:
+        raise NtStatusError(STATUS_INSUFFICIENT_RESOURCES)
     owner = session.identity
     if owner is None or identity.account.lower() != owner.account.lower() or identity.is_guest or identity.is_anonymous:
         raise NtStatusError(STATUS_ACCESS_DENIED, "a binding by another user")

@@ -26,6 +26,7 @@ from ksmbd.smb.constants import (
     READ,
     WRITE,
 )
+from ksmbd.smb.credits import max_charge
 from ksmbd.smb.header import HEADER_SIZE, NBSS_HEADER_SIZE, REPLY_HEADER, SMB2_PROTOCOL_ID, Header
 from ksmbd.smb.request import Body, Chain, Request
 from ksmbd.smb.waiting import Task
@@ -77,7 +78,9 @@ def run(connection: Connection, view: memoryview, position: int, end: int, limit
                 and session is not None and (session is served or dispatch.serves_clear(connection, session))
             ):  # fmt: skip
                 served = session
-                granted = window.exchange(message_id, charge if connection.supports_multi_credit else 1, requested)
+                granted = window.exchange(
+                    message_id, max_charge(charge, connection.supports_multi_credit), requested
+                )
                 joined.append(_ECHO_REPLY.pack(
                     _ECHO_LENGTH, SMB2_PROTOCOL_ID, HEADER_SIZE, charge, 0, ECHO, granted,
                     flags | FLAGS_SERVER_TO_REDIR, 0, message_id, 0xFEFF, tree_id, session_id, _NO_SIGNATURE,
@@ -100,7 +103,7 @@ def run(connection: Connection, view: memoryview, position: int, end: int, limit
                 break
             continue
         session = sessions[header.session_id]
-        charge = header.credit_charge if header.credit_charge > 1 and connection.supports_multi_credit else 1
+        charge = max_charge(header.credit_charge, connection.supports_multi_credit)
         window.consume(header.message_id, charge)
         message = view[start:after]
         if command != READ and command != WRITE:

@@ -119,6 +119,8 @@ async def handle(request: Request) -> Reply:
     try:
         if server.sessions.get(session.session_id) is not session:
             raise NtStatusError(STATUS_USER_SESSION_DELETED)
+        if session.identity is None or session.identity.account != identity.account:
+            raise NtStatusError(STATUS_ACCESS_DENIED, "another user than mountd was asked about")
         tree = _connect(request, share, tree_id, answer.flags)
     finally:
         if tree is None:

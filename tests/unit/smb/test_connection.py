@@ -609,7 +609,7 @@ def test_a_related_first_element_is_an_invalid_parameter() -> None:
 def test_a_related_element_without_an_open_before_it() -> None:
     client = Client().ready()
     replies = client.feed(client.compound((c.ECHO, ECHO_BODY, {}), (c.CLOSE, CLOSE_LAST, dict(RELATED))))
-    assert [r.status for r in replies] == [0, s.STATUS_FILE_CLOSED]
+    assert [r.status for r in replies] == [0, s.STATUS_INVALID_HANDLE]
 
 
 def test_the_tree_is_looked_up_again_for_every_element() -> None:

@@ -2,13 +2,17 @@
 """The command sequence window and the credits of replies (MS-SMB2 3.3.1.1, 3.3.1.2, 3.3.5.2.3, 3.3.5.2.5)."""
 from __future__ import annotations
 
+from struct import pack
+
+import create_messages as m
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from script import Client
 
 from ksmbd.smb import constants as c
-from ksmbd.smb.credits import SequenceWindow, charge_is_enough, payload_size
-from ksmbd.smb.status import STATUS_MORE_PROCESSING_REQUIRED, ConnectionFatal
+from ksmbd.smb.credits import SequenceWindow, charge_is_enough, max_charge, payload_size
+from ksmbd.smb.status import STATUS_MORE_PROCESSING_REQUIRED, STATUS_PENDING, ConnectionFatal
 
 
 def test_one_id_before_anything_is_granted() -> None:
@@ -88,3 +92,35 @@ def test_the_payload_is_the_larger_of_both_ways() -> None:
     assert payload_size(c.ECHO, memoryview(message)) == 0
     assert charge_is_enough(0, 65536) and not charge_is_enough(0, 65537)
     assert charge_is_enough(2, 131072) and not charge_is_enough(2, 131073)
+
+
+@pytest.mark.parametrize(
+    ("field", "multi_credit", "counts"),
+    [(0, True, 1), (1, True, 1), (2, True, 2), (500, True, 500), (0, False, 1), (1, False, 1), (500, False, 1)],
+)
+def test_one_rule_says_what_a_request_counts(field: int, multi_credit: bool, counts: int) -> None:
+    assert max_charge(field, multi_credit) == counts
+
+
+@pytest.mark.parametrize(("requested", "granted"), [(0, 1), (1, 1), (7, 7), (1000, 85)])
+def test_an_interim_response_gives_what_was_asked_for(requested: int, granted: int) -> None:
+    window = SequenceWindow(100)
+    window.high = 31
+    window.consume(0, 16)
+    assert window.grant_interim(c.CHANGE_NOTIFY, requested) == granted
+
+
+def test_an_interim_response_of_a_log_on_gives_one_credit() -> None:
+    window = SequenceWindow(100)
+    window.consume(0, 1)
+    assert window.grant_interim(c.SESSION_SETUP, 50) == 1
+
+
+@pytest.mark.parametrize("dialect", [c.DIALECT_202, c.DIALECT_300])
+def test_a_request_that_waits_gets_no_more_than_it_asks_for(dialect: int) -> None:
+    """CreditCharge is reserved before 2.1; where it counts, what is not asked for is not given back."""
+    client = Client().ready(dialect)
+    opened = client.ask(c.CREATE, m.create("", options=c.FILE_DIRECTORY_FILE), credits=500)
+    notify = pack("<HHI16sII", 32, 0, 4096, opened.body[64:80], 0x17, 0)
+    interim = client.ask(c.CHANGE_NOTIFY, notify, charge=16 if dialect != c.DIALECT_202 else 500, credits=1)
+    assert interim.status == STATUS_PENDING and interim.header.credits == 1
