@@ -205,8 +205,8 @@ class Access:
             granted |= FILE_GENERIC_READ | FILE_EXECUTE
         if bits & 2:
             granted |= FILE_GENERIC_WRITE | FILE_DELETE_CHILD
-        if bits & 1:
-            granted |= FILE_EXECUTE
+        if bits & 1 and stat.mode & S_IFMT == S_IFDIR:
+            granted |= FILE_EXECUTE  # of a file it is reading, over the network
         if owner:
             granted |= WRITE_DAC | WRITE_OWNER | DELETE | FILE_WRITE_ATTRIBUTES
         return granted

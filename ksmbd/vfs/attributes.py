@@ -47,7 +47,7 @@ from ksmbd.smb.status import (
 )
 from ksmbd.vfs import change_times, dosattrib, gate
 from ksmbd.vfs.dosattrib import NOTHING, DosAttributes
-from ksmbd.vfs.errors import to_status
+from ksmbd.vfs.errors import os_errors, to_status
 from ksmbd.vfs.options import ShareOptions
 from ksmbd.vfs.times import to_filetime
 
@@ -290,27 +290,41 @@ def list_names(fd: int, path_only: bool) -> list[str]:
 
 
 def read_eas(fd: int, path_only: bool, options: ShareOptions) -> list[tuple[str, int, bytes]]:
-    """(name, flags, value) of the EAs (MS-FSCC 2.4.16), Samba's mapping: user.NAME."""
+    """(name, flags, value) of the EAs (MS-FSCC 2.4.16), Samba's mapping: user.NAME. STATUS_ACCESS_DENIED."""
     result = []
     for name in list_names(fd, path_only):
         if _is_ea(name, options):
-            value = get_attribute(fd, os.fsencode(name), path_only, 4096)
+            with os_errors:
+                value = get_attribute(fd, os.fsencode(name), path_only, 4096)
             if value is not None:
                 result.append((name[5:], 0, value))
     return result
 
 
 def ea_size(fd: int, path_only: bool, options: ShareOptions, has_dos: bool = False) -> int:
-    """FileEaInformation (MS-FSCC 2.4.13): the size of the EAs in a list, 0 where there are none.
+    """FileEaInformation (MS-FSCC 2.4.13): the size of the EAs in a list, 0 where there are none or the user may not
+    read them.
 
     `has_dos`: user.DOSATTRIB is known to be there, so a list as long as its name holds nothing else."""
     size = list_size(fd, path_only)
     if not size or (has_dos and size == len(dosattrib.NAME) + 1):
         return 0
-    eas = read_eas(fd, path_only, options)
+    try:
+        eas = read_eas(fd, path_only, options)
+    except NtStatusError:
+        return 0
     if not eas:
         return 0
     return 4 + sum(4 + 1 + len(name.encode("utf-8", "surrogateescape")) + len(value) for name, _, value in eas)
+
+
+def remove_eas(fd: int, path_only: bool, options: ShareOptions) -> None:
+    """Remove all EAs; who may write them need not be able to read them. STATUS_ACCESS_DENIED."""
+    target = target_of(fd, path_only)
+    for name in list_names(fd, path_only):
+        if _is_ea(name, options):
+            with os_errors:
+                os.removexattr(target, name)
 
 
 def write_eas(fd: int, path_only: bool, options: ShareOptions, eas: Sequence[tuple[str, int, bytes]]) -> None:

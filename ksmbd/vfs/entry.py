@@ -286,8 +286,10 @@ class LocalEntry:
             if self.is_directory and self._entry_key == self.key and not self.is_empty():
                 raise NtStatusError(STATUS_DIRECTORY_NOT_EMPTY)
             if not self.local_volume.access.root:
-                directory, _ = self.entry()
+                directory, name = self.entry()
                 try:
+                    if self._entry_key != self.key:
+                        stat = stat_at(directory, name)  # the link goes, whoever's what it leads to is
                     granted = bool(self.granted_access & DELETE)
                     if not self.local_volume.access.may_unlink(directory, stat, granted):
                         raise NtStatusError(STATUS_ACCESS_DENIED, "the directory does not let it go")

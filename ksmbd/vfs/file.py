@@ -29,7 +29,7 @@ from ksmbd.vfs.attributes import (
     SETTABLE,
     creation_time,
     read_dos,
-    read_eas,
+    remove_eas,
     write_dos,
     write_eas,
 )
@@ -195,9 +195,7 @@ class LocalFile(LocalMetadata):
             os.ftruncate(self._data(), 0)
         if options.streams:
             stream_store.remove_all(fd, self.path_only)
-        old = read_eas(fd, self.path_only, options)
-        if old:
-            write_eas(fd, self.path_only, options, [(name, 0, b"") for name, _, _ in old])
+        remove_eas(fd, self.path_only, options)
         write_eas(fd, self.path_only, options, extended_attributes)
         new = attributes & SETTABLE | FILE_ATTRIBUTE_ARCHIVE
         # CREATE asked for FILE_WRITE_DATA, which the open need not keep.

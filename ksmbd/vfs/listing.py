@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from ksmbd.kernel import credentials
+from ksmbd.kernel import credentials, descriptors
 from ksmbd.kernel.files import R_OK, AttributeReader, access_at
 from ksmbd.kernel.stat import S_IFLNK, S_IFMT, stat_at, stat_fd
 from ksmbd.smb.constants import FILE_READ_ATTRIBUTES, FILE_READ_DATA, FILE_READ_EA, READ_CONTROL
@@ -23,13 +23,15 @@ if TYPE_CHECKING:
 
 
 def entries(file: LocalFile) -> Iterator[DirectoryEntry]:
-    """All entries of an open directory, `.` and `..` first; veto and `hide unreadable` are left out. Raises OSError.
+    """All entries of an open directory, `.` and `..` first; veto and `hide unreadable` are left out, and what the user
+    may not look at, because he may list the directory and not search it. Raises OSError.
 
     A descriptor of its own has its own position, so that two listings of one handle do not disturb each other."""
     volume = file.local_volume
     options = volume.options
     volume.become()
-    fd = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=file.fd)
+    # By its descriptor's name: "." would ask for the right to search it.
+    fd = os.open(descriptors.path(file.fd), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         scan = os.scandir(fd)  # duplicates the descriptor
     finally:
@@ -48,7 +50,10 @@ def entries(file: LocalFile) -> Iterator[DirectoryEntry]:
             disk, name = from_scandir(entry.name)
             if quick:
                 assume(user)  # between two entries others may have run
-                listed = listed_info(file.fd, disk, name, quick_reader, hides, root_dev)
+                try:
+                    listed = listed_info(file.fd, disk, name, quick_reader, hides, root_dev)
+                except PermissionError:
+                    continue
                 if listed is not None:
                     yield DirectoryEntry(name, listed)
                     continue
@@ -76,7 +81,7 @@ def _entry(file: LocalFile, disk: bytes, name: str, reader: AttributeReader) -> 
     directory = file.fd
     try:
         stat = stat_at(directory, disk)
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):
         return None
     if stat.mode & S_IFMT == S_IFLNK:
         target = volume.resolver.follow(directory, disk)

@@ -324,7 +324,10 @@ class LocalVolume:
                 reparse.stop(fd, path_only)
             if granted & _WRITES or destroys or options & FILE_DELETE_ON_CLOSE:
                 granted = self._check_attributes(dos.attributes or 0, intent, kind, granted, destroys)
-            if path_only and desired & MAXIMUM_ALLOWED and base_only:
+            if desired & MAXIMUM_ALLOWED and kind not in (S_IFREG, S_IFDIR):
+                self._flags(kind, desired)
+                granted &= ~(_READS | _WRITES)  # all that is allowed of what has no data
+            elif path_only and desired & MAXIMUM_ALLOWED and base_only:
                 wanted = granted | (FILE_WRITE_DATA if overwrites else 0)
                 flags = self._flags(kind, wanted)
                 try:
@@ -458,7 +461,7 @@ class LocalVolume:
         # The entry was just found missing in the cache, so that is what it was a moment ago, too.
         token = self.cache.prepare(parent) if posix else self.cache.found_current
         try:
-            fd = self._make(parent, disk, is_directory, intent.posix_mode)
+            fd, path_only = self._make(parent, disk, is_directory, intent.posix_mode)
         except FileExistsError as error:
             raise _Raced from error
         except OSError as error:
@@ -468,14 +471,14 @@ class LocalVolume:
         try:
             with os_errors:
                 self.cache.added(token, parent, disk)
-                stat, dos = self._furnish(intent, fd, parent, is_directory)
+                stat, dos = self._furnish(intent, fd, path_only, parent, is_directory)
                 now = stat_fd(fd)
             desired = intent.desired_access
             granted = FILE_ALL_ACCESS | desired & ~MAXIMUM_ALLOWED if desired & MAXIMUM_ALLOWED else desired
             key = (stat.dev, stat.ino)
             if intent.stream:
                 return self._open_stream(intent, fd, False, stat, disk_names, path, granted, key, posix, None)
-            file = LocalFile(self, fd, False, stat, disk_names, path, granted, key, posix, True)
+            file = LocalFile(self, fd, path_only, stat, disk_names, path, granted, key, posix, True)
             local = None
             if not is_directory and (self.options.kernel_oplocks or self.options.posix_locking):
                 local = local_open(file, os.O_RDWR, False)
@@ -486,24 +489,26 @@ class LocalVolume:
             self._take_back(parent, disk, is_directory)
             raise
 
-    def _make(self, parent: int, disk: bytes, is_directory: bool, posix_mode: int | None) -> int:
-        """The entry itself, opened. Raises OSError."""
+    def _make(self, parent: int, disk: bytes, is_directory: bool, posix_mode: int | None) -> tuple[int, bool]:
+        """The entry itself, opened; whether with O_PATH alone. Raises OSError."""
         options = self.options
         if not is_directory:
             mode = 0o777 & options.create_mask | options.force_create_mode
             if posix_mode is not None:
                 mode = posix_mode & _CLIENTS_MODE
-            return os.open(disk, os.O_CREAT | os.O_EXCL | os.O_RDWR | _BASE, mode, dir_fd=parent)
+            return os.open(disk, os.O_CREAT | os.O_EXCL | os.O_RDWR | _BASE, mode, dir_fd=parent), False
         mode = 0o777 & options.directory_mask | options.force_directory_mode
         if posix_mode is not None:
             mode = posix_mode & _CLIENTS_MODE
         os.mkdir(disk, mode, dir_fd=parent)
         try:
-            return os.open(disk, os.O_RDONLY | os.O_DIRECTORY | _BASE, dir_fd=parent)
+            return os.open(disk, os.O_RDONLY | os.O_DIRECTORY | _BASE, dir_fd=parent), False
         except PermissionError:
-            return os.open(disk, _PATH | os.O_DIRECTORY, dir_fd=parent)  # a mask without the owner's r
+            return os.open(disk, _PATH | os.O_DIRECTORY, dir_fd=parent), True  # a mode without the owner's r
 
-    def _furnish(self, intent: CreateIntent, fd: int, parent: int, is_directory: bool) -> tuple[Stat, DosAttributes]:
+    def _furnish(
+        self, intent: CreateIntent, fd: int, path_only: bool, parent: int, is_directory: bool
+    ) -> tuple[Stat, DosAttributes]:
         """Owner, attributes, descriptor, EAs and space of a new entry; its Stat before that, its DOS attributes."""
         stat = stat_fd(fd)
         if self.options.inherit_owner:
@@ -514,11 +519,11 @@ class LocalVolume:
         dos = NOTHING
         if intent.posix_mode is None:
             created = (stat.btime, stat.btime_ns) if stat.btime else (stat.mtime, stat.mtime_ns)
-            dos = write_dos(fd, False, self.options, gate.CREATOR, attributes, to_filetime(*created))
+            dos = write_dos(fd, path_only, self.options, gate.CREATOR, attributes, to_filetime(*created))
         if self.options.acl_xattr or intent.security_descriptor:
-            self.access.new_file(fd, False, parent, intent.security_descriptor)
-        write_eas(fd, False, self.options, intent.extended_attributes)
-        if intent.options & FILE_NO_COMPRESSION:  # MS-FSA 2.1.5.1.1: not as its directory
+            self.access.new_file(fd, path_only, parent, intent.security_descriptor)
+        write_eas(fd, path_only, self.options, intent.extended_attributes)
+        if intent.options & FILE_NO_COMPRESSION and not path_only:  # MS-FSA 2.1.5.1.1: not as its directory
             ranges.set_compression(fd, ranges.COMPRESSION_FORMAT_NONE)
         if intent.allocation_size and not is_directory and not intent.stream:
             try:
