@@ -230,23 +230,36 @@ def remove_open(context: Context, entry: OpenEntry) -> CloseResult:
             record.waiters.remove(waiter)
             context.emit((waiter.worker, waiter.epoch), Failed(waiter.waiter_id, CLOSED_STATUS[waiter.operation]))
     if entry.delete_on_close:
-        record.delete_pending |= {entry.stream}
+        record.mark_deleted(entry)
         if record.opens:
             break_others(context, entry.stream, entry, H)
-    if record.delete_pending and entry.is_directory:
+    if record.deleted_links and entry.is_directory:
         for worker in {(other.worker, other.epoch) for other in record.opens.values()} - {context.me}:
             context.emit(worker, Doomed())
     delete = whole = False
-    if not record.opens:
-        whole = "" in record.delete_pending
-        delete = whole or entry.stream in record.delete_pending
-        record.delete_pending = frozenset()
-    elif entry.stream and entry.stream in record.delete_pending:
-        delete = all(other.stream != entry.stream for other in record.opens.values())
-        if delete:
-            record.delete_pending -= {entry.stream}
+    if record.deleted_links or record.delete_pending:
+        delete, whole = delete_at_end(record, entry)
     kept = bool(entry.durable or entry.persistent)
     return CloseResult(delete, whole, ended, entry.create_guid, entry.client_guid, kept)
+
+
+def delete_at_end(record: Record, entry: OpenEntry) -> tuple[bool, bool]:
+    """What goes with an open that has just been taken out (MS-FSA 2.1.5.5): anything, and then whether it is the name
+    that it came by. That is of no concern to opens that came by other names."""
+    others = record.opens.values()
+    link = entry.link
+    whole = link in record.deleted_links and (
+        entry.unlinks or (entry.posix and entry.delete_on_close and not entry.stream)
+        or all(other.link != link for other in others)
+    )  # fmt: skip
+    if whole:
+        record.deleted_links -= {link}
+    delete = entry.stream in record.delete_pending and all(other.stream != entry.stream for other in others)
+    if delete:
+        record.delete_pending -= {entry.stream}
+    if not others:
+        record.deleted_links, record.delete_pending = frozenset(), frozenset()
+    return whole or delete, whole
 
 
 def open_file(context: Context, request: Open, retried: bool) -> OpenResult | None:
@@ -255,7 +268,7 @@ def open_file(context: Context, request: Open, retried: bool) -> OpenResult | No
     entry = request.entry
     overwrite = request.disposition in OVERWRITES and not request.created
     access = entry.access | FILE_WRITE_DATA if overwrite else entry.access
-    if record.delete_pending and not record.delete_pending.isdisjoint(("", entry.stream)):
+    if (record.deleted_links or record.delete_pending) and record.is_deleted(entry):
         raise Refused(STATUS_DELETE_PENDING)
     displace_instance(context, entry)
     own = record.holders.get((entry.client_guid, entry.lease_key)) if entry.lease_key else None
@@ -383,12 +396,19 @@ def set_delete(context: Context, request: SetDelete, retried: bool) -> bool | No
     entry = context.entry(request.open_id)
     if not entry.access & DELETE:
         raise Refused(STATUS_ACCESS_DENIED)
+    record = context.record
     if not request.delete:
-        context.record.delete_pending -= {entry.stream}
+        if entry.stream:
+            record.delete_pending -= {entry.stream}
+        else:
+            record.deleted_links -= {entry.link}
+            record.opens[entry.open_id] = entry._replace(unlinks=False)
         return GRANTED
     if break_others(context, entry.stream, entry, H):
         return WAIT
-    context.record.delete_pending |= {entry.stream}
+    record.mark_deleted(entry)
+    if (request.posix or entry.posix) and not entry.stream:
+        record.opens[entry.open_id] = entry._replace(unlinks=True)
     return GRANTED
 
 
@@ -610,9 +630,18 @@ def forget(context: Context, request: Forget) -> bool:
 
 
 def moved(context: Context, request: Moved) -> bool:
-    """All opens of the file have a new path."""
-    for open_id, entry in context.record.opens.items():
-        context.record.opens[open_id] = entry._replace(path=request.path, parent=request.parent or entry.parent)
+    """All opens that came by the name have the new one; a path is told to those of the same share alone."""
+    record = context.record
+    opens = record.opens
+    mover = context.entry(request.open_id)
+    old = mover.link
+    for open_id, entry in opens.items():
+        if entry.link == old:
+            path = request.path if entry.share == mover.share else entry.path
+            opens[open_id] = entry._replace(path=path, parent=request.parent or entry.parent, name=request.name)
+    if old in record.deleted_links:
+        # Somebody in another worker was quicker: the name is to go, whatever it is called.
+        record.deleted_links = record.deleted_links - {old} | {opens[request.open_id].link}
     return GRANTED
 
 
@@ -734,6 +763,7 @@ def adopt(context: Context, request: Adopt) -> bool:
         left = holder.state & holder.required if holder.breaking else holder.state
         record.holders[holder_key(holder)] = holder._replace(state=left, breaking=False, requested=0, required=0)
     record.delete_pending |= request.delete_pending
+    record.deleted_links |= request.deleted_links
     for stream, offset, length, exclusive, open_id, number in request.locks:
         if open_id in record.opens:
             context.locks(stream).add(make_lock(offset, length, exclusive, open_id, number))

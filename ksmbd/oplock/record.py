@@ -22,6 +22,13 @@ WorkerTag = tuple[int, int]
 """(worker, epoch): a worker that was restarted has the same number and another epoch."""
 
 
+Link = tuple[int, int, bytes]
+"""One name of a file (MS-FSA 2.1.1.5, Link): its directory's device and inode, and the name there as the disk spells
+it. The directory, not its path: folders are renamed, and shares may overlap."""
+
+NO_LINK: Final[Link] = (0, 0, b"")
+"""What stands for a link where none is known, of a share's root."""
+
 RESILIENT: Final = 3
 """OpenEntry.durable of an open with Open.IsResilient (MS-SMB2 3.3.1.10): kept without any oplock or lease."""
 
@@ -62,6 +69,18 @@ class OpenEntry(NamedTuple):
     """What the protocol wants back on a reconnect; opaque here."""
     kernel: int = 0
     """Its place beside local processes: WATCHED, WRITER of ksmbd.oplock.local."""
+    name: bytes = b""
+    """The name on disk, in `parent`, that it was opened by; follows renames of that name."""
+    posix: bool = False
+    """It deletes as POSIX does: the name goes when this open is closed, whoever else has the file open."""
+    unlinks: bool = False
+    """It is to do so: its FileDispositionInformation was a POSIX one."""
+
+    @property
+    def link(self) -> Link:
+        """The name of the file that it was opened by (MS-FSA 2.1.1.6, Open.Link)."""
+        parent = self.parent
+        return (parent[0], parent[1], self.name) if parent is not None else NO_LINK
 
 
 class Holder(NamedTuple):
@@ -115,14 +134,16 @@ HolderKey = tuple[bytes, bytes] | int
 class Record:
     """All the open table knows of one file, except its byte-range locks."""
 
-    __slots__ = ("delete_pending", "holders", "opens", "outbox", "serial", "waiters")
+    __slots__ = ("delete_pending", "deleted_links", "holders", "opens", "outbox", "serial", "waiters")
 
     def __init__(self) -> None:
         self.opens: dict[int, OpenEntry] = {}
         self.holders: dict[HolderKey, Holder] = {}
         self.waiters: list[Waiter] = []
         self.delete_pending: frozenset[str] = frozenset()
-        """Streams that go with their last close; '' = the whole file (MS-FSA 2.1.1.4, IsDeleted)."""
+        """Named streams that go with their last close (MS-FSA 2.1.1.4, Stream.IsDeleted)."""
+        self.deleted_links: frozenset[Link] = frozenset()
+        """Names that go when the last open that came by them is closed (MS-FSA 2.1.1.5, Link.IsDeleted)."""
         self.outbox: list[tuple[Any, ...]] = []
         """(worker, epoch, action ...) that this worker may not carry out itself; taken out by the one named."""
         self.serial = 0
@@ -135,6 +156,7 @@ class Record:
         new.holders = self.holders.copy()
         new.waiters = self.waiters.copy()
         new.delete_pending = self.delete_pending
+        new.deleted_links = self.deleted_links
         new.outbox = self.outbox.copy()
         new.serial = self.serial + 1
         return new
@@ -142,7 +164,9 @@ class Record:
     @property
     def empty(self) -> bool:
         """Nothing left: the store forgets the file."""
-        return not (self.opens or self.holders or self.waiters or self.outbox or self.delete_pending)
+        return not (
+            self.opens or self.holders or self.waiters or self.outbox or self.delete_pending or self.deleted_links
+        )
 
     def encode(self) -> bytes:
         """As bytes for a store. marshal, because these never cross a trust boundary: only workers of one server,
@@ -152,6 +176,7 @@ class Record:
             [tuple(holder) for holder in self.holders.values()],
             [tuple(waiter) for waiter in self.waiters],
             self.delete_pending,
+            self.deleted_links,
             self.outbox,
             self.serial,
         ))  # fmt: skip
@@ -159,12 +184,13 @@ class Record:
     @classmethod
     def decode(cls, data: bytes) -> Record:
         """The inverse of encode."""
-        opens, holders, waiters, delete_pending, outbox, serial = marshal.loads(data)  # noqa: S302 - our own bytes
+        opens, holders, waiters, streams, links, outbox, serial = marshal.loads(data)  # noqa: S302 - our own bytes
         record = cls()
         record.opens = {fields[0]: OpenEntry._make(fields) for fields in opens}
         record.holders = {holder_key(holder): holder for holder in map(Holder._make, holders)}
         record.waiters = [Waiter._make(fields) for fields in waiters]
-        record.delete_pending = delete_pending
+        record.delete_pending = streams
+        record.deleted_links = links
         record.outbox = outbox
         record.serial = serial
         return record
@@ -174,6 +200,17 @@ class Record:
         if entry.lease_key:
             return self.holders.get((entry.client_guid, entry.lease_key))
         return self.holders.get(entry.open_id)
+
+    def is_deleted(self, entry: OpenEntry) -> bool:
+        """Whether what this open is of is to go: the name that it came by, or its named stream."""
+        return entry.link in self.deleted_links or entry.stream in self.delete_pending
+
+    def mark_deleted(self, entry: OpenEntry) -> None:
+        """Let go what this open is of, with the last open of it: the name that it came by, or its named stream."""
+        if entry.stream:
+            self.delete_pending |= {entry.stream}
+        else:
+            self.deleted_links |= {entry.link}
 
     def waits_to_open(self, open_id: int) -> bool:
         """Whether an open that is to have this id waits for its decision."""

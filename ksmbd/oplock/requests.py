@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ksmbd.oplock.locks import LockOverlay
-from ksmbd.oplock.record import Holder, HolderKey, OpenEntry, Record, WorkerTag
+from ksmbd.oplock.record import Holder, HolderKey, Link, OpenEntry, Record, WorkerTag
 
 
 class Refused(Exception):
@@ -52,6 +52,8 @@ class SetDelete(NamedTuple):
     waiter_id: int
     open_id: int
     delete: bool
+    posix: bool = False
+    """With POSIX semantics: the name goes with this open, not with the last one."""
 
 
 class Rename(NamedTuple):
@@ -69,10 +71,12 @@ class Vacate(NamedTuple):
 
 
 class Moved(NamedTuple):
-    """The file has a new path."""
+    """The name that an open came by is another one now, for all opens that came by it."""
 
+    open_id: int
     path: str
     parent: tuple[int, int] | None
+    name: bytes
 
 
 class Break(NamedTuple):
@@ -198,6 +202,7 @@ class Adopt(NamedTuple):
     opens: tuple[OpenEntry, ...]
     holders: tuple[Holder, ...]
     delete_pending: frozenset[str]
+    deleted_links: frozenset[Link]
     locks: tuple[tuple[str, int, int, bool, int, int], ...]
     """(stream, offset, length, exclusive, open id, number)."""
 
@@ -280,6 +285,7 @@ class CloseResult(NamedTuple):
     """The answer to Close."""
 
     delete: bool
+    """Something is to be deleted: the named stream, or with `whole_file` the name that the open came by."""
     whole_file: bool
     lease: tuple[bytes, bytes] | None
     create_guid: bytes

@@ -75,7 +75,7 @@ def last_close(record: Record, open_id: int) -> CloseResult | None:
         if holder.key:
             ended = (holder.client_guid, holder.key)
     delete = whole = False
-    if entry.delete_on_close or record.delete_pending:
-        whole = "" in record.delete_pending or (entry.delete_on_close and not entry.stream)
+    if entry.delete_on_close or record.deleted_links or record.delete_pending:
+        whole = entry.link in record.deleted_links or (entry.delete_on_close and not entry.stream)
         delete = whole or entry.delete_on_close or entry.stream in record.delete_pending
     return CloseResult(delete, whole, ended, entry.create_guid, entry.client_guid, entry.durable > 0)

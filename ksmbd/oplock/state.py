@@ -6,8 +6,11 @@ that starts adopts them as disconnected opens before it listens. Locks have keys
 among many writes no more than itself.
 
 Keys (numbers big-endian):
-    records   device, inode                            -> marshalled (serial, opens, holders, delete-pending streams)
+    records   device, inode                            -> marshalled (serial, opens, holders, streams, links)
     locks     device, inode, open id, lock number      -> marshalled (stream, first, length, exclusive)
+
+`streams` and `links` are those that are to be deleted. A server of before wrote no links, but '' among the streams for
+the whole file; what it left is read as of the names that its opens came by.
 """
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from typing import Any, Final
 
 import lmdb
 
-from ksmbd.oplock.record import Holder, OpenEntry, Record, holder_key
+from ksmbd.oplock.record import Holder, Link, OpenEntry, Record, holder_key
 from ksmbd.oplock.requests import Adopt, Decision
 from ksmbd.smb.ports import FileKey
 
@@ -28,7 +31,7 @@ FILE: Final = struct.Struct(">QQ")
 LOCK: Final = struct.Struct(">QQQQ")
 
 
-def persistent_part(record: Record) -> tuple[list[Any], list[Any], list[str]] | None:
+def persistent_part(record: Record) -> tuple[list[Any], list[Any], list[str], list[Link]] | None:
     """What has to be kept of a record, None for nothing."""
     opens = [entry for entry in record.opens.values() if entry.persistent]
     if not opens:
@@ -39,7 +42,16 @@ def persistent_part(record: Record) -> tuple[list[Any], list[Any], list[str]] | 
         [tuple(entry._replace(connected=False, deadline=0.0)) for entry in opens],
         [tuple(holder._replace(deadline=0.0)) for holder in holders.values()],
         sorted(record.delete_pending),
+        sorted(record.deleted_links.intersection(entry.link for entry in opens)),
     )
+
+
+def _entry_of(fields: tuple[Any, ...]) -> OpenEntry:
+    """An open as it was kept; one that a server of before kept has no name beside its path."""
+    entry = OpenEntry(*fields)
+    if len(fields) <= OpenEntry._fields.index("name"):
+        entry = entry._replace(name=entry.path.rpartition("\\")[2].encode("utf-8", "surrogatepass"))
+    return entry
 
 
 class StateDirectory:
@@ -90,12 +102,15 @@ class StateDirectory:
         with self._env.begin() as txn, txn.cursor(db=self._records) as cursor:
             for key, value in cursor:
                 device, inode = FILE.unpack(key)
-                serial, opens, holders, pending = marshal.loads(value)  # noqa: S302 - our own bytes
+                serial, opens, holders, streams, *rest = marshal.loads(value)  # noqa: S302 - our own bytes
+                entries = tuple(map(_entry_of, opens))
+                links = rest[0] if rest else [entry.link for entry in entries] if "" in streams else []
                 adopt = Adopt(
                     serial,
-                    tuple(OpenEntry(*fields) for fields in opens),
+                    entries,
                     tuple(Holder._make(fields) for fields in holders),
-                    frozenset(pending),
+                    frozenset(streams) - {""},
+                    frozenset(links),
                     tuple(self._locks_of(txn, key)),
                 )
                 found.append(((device, inode), adopt))

@@ -375,7 +375,7 @@ class LocalOpenTable:
             0, False, durable.create_guid if durable is not None else b"",
             durable.app_instance_id if durable is not None else b"",
             durable.app_instance_version if durable is not None else None, 0, True, 0.0, request.persistent_state,
-            0 if request.local is None else kernel_flags(request.local),
+            0 if request.local is None else kernel_flags(request.local), request.name, request.posix,
         )  # fmt: skip
 
     def _index_open(self, file: FileKey, entry: OpenEntry, leased: bool, durable: bool) -> None:
@@ -436,12 +436,20 @@ class LocalOpenTable:
     def delete_pending(self, file: FileKey) -> bool:
         """See OpenTable.delete_pending."""
         record = self._store.peek(file)
-        return record is not None and "" in record.delete_pending
+        return record is not None and bool(record.deleted_links)
 
-    def set_delete_on_close(self, ref: OpenRef, delete: bool) -> Future[None]:
+    def link_deleted(self, ref: OpenRef) -> bool:
+        """See OpenTable.link_deleted."""
+        record = self._store.peek(ref.file)
+        if record is None or not record.deleted_links:
+            return False
+        entry = record.opens.get(ref.open_id)
+        return entry is not None and entry.link in record.deleted_links
+
+    def set_delete_on_close(self, ref: OpenRef, delete: bool, posix: bool = False) -> Future[None]:
         """See OpenTable.set_delete_on_close."""
         waiter_id = self._number()
-        return self._start(ref.file, waiter_id, requests.SetDelete(waiter_id, ref.open_id, delete), _none)
+        return self._start(ref.file, waiter_id, requests.SetDelete(waiter_id, ref.open_id, delete, posix), _none)
 
     def check_rename(self, ref: OpenRef, target: FileKey | None) -> Future[None]:
         """See OpenTable.check_rename."""
@@ -500,9 +508,9 @@ class LocalOpenTable:
         go_on()
         return whole
 
-    def renamed(self, ref: OpenRef, path: str) -> None:
+    def renamed(self, ref: OpenRef, path: str, parent: FileKey | None, name: bytes) -> None:
         """See OpenTable.renamed."""
-        self._run(ref.file, requests.Moved(path, None))
+        self._run(ref.file, requests.Moved(ref.open_id, path, parent, name))
 
     def open_paths_below(self, file: FileKey) -> bool:
         """See OpenTable.open_paths_below."""

@@ -289,6 +289,8 @@ def _open_request(request: Request, fields: CreateRequest, creation: Creation, f
         file.parent_key,
         durable.POSIX_OPEN if contexts.posix_mode is not None else b"",
         creation.local,
+        file.disk_name,
+        contexts.posix_mode is not None,
     )
 
 

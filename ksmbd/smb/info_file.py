@@ -54,10 +54,16 @@ def basic(query: Query) -> bytes:
     )
 
 
+def _pending(query: Query) -> bool:
+    """Whether the name that the file was opened by waits for its deletion."""
+    ref = query.open.ref
+    return ref is not None and query.request.server.table.link_deleted(ref)
+
+
 def standard(query: Query) -> bytes:
-    """FileStandardInformation, MS-FSCC 2.4.47; a file that waits for its deletion counts one link less."""
+    """FileStandardInformation, MS-FSCC 2.4.47; a name that waits for its deletion is one link less."""
     info = query.info
-    pending = query.request.server.table.delete_pending(query.file.key)
+    pending = _pending(query)
     links = max(info.number_of_links - pending, 0)
     is_directory = info.is_directory and not query.file.stream
     return _STANDARD.pack(info.allocation_size, info.end_of_file, links, pending, is_directory, 0)
@@ -103,7 +109,7 @@ def all_information(query: Query) -> bytes:
     file, info, open_ = query.file, query.info, query.open
     stream = file.stream
     raw = encode_utf16(f"\\{file.path}:{file.stream_name}" if stream else f"\\{file.path}")
-    pending = query.request.server.table.delete_pending(file.key)
+    pending = _pending(query)
     return _ALL.pack(
         info.creation_time, info.last_access_time, info.last_write_time, info.change_time, info.attributes, 0,
         info.allocation_size, info.end_of_file, max(info.number_of_links - pending, 0), pending,

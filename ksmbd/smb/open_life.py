@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TypeVar
 
-from ksmbd.smb.constants import DELETE, FILE_OPEN
 from ksmbd.smb.model import Open, Server
-from ksmbd.smb.ports import CloseOutcome, CreateIntent, File, FileKey, LeaseGrant, PurgedOpen
+from ksmbd.smb.ports import CloseOutcome, File, FileKey, LeaseGrant, PurgedOpen
 from ksmbd.smb.status import STATUS_DELETE_PENDING, NtStatusError
 from ksmbd.smb.waiting import Future
 
@@ -110,13 +109,7 @@ def _delete(server: Server, open_: Open, file: File, outcome: CloseOutcome, clie
             end_notify(server, file.key)
         return
     if outcome.whole_file and file.stream:
-        # The last open was of a stream, but the file itself is to go.
-        intent = CreateIntent(file.path, "", DELETE, FILE_OPEN, 0, 0)
-        base = file.volume().create(intent).file
-        try:
-            base.unlink()
-        finally:
-            base.close()
+        file.unlink_file()  # the last open was of a stream, but the file itself is to go
     else:
         file.unlink()
     parent_changed(server, file, open_.lease, client_guid)

@@ -393,6 +393,11 @@ class File(Protocol):
         """The containing directory, for directory leases; None for the share's root."""
         ...
 
+    @property
+    def disk_name(self) -> bytes:
+        """The name in that directory that it was opened by, as on disk; b"" for the share's root."""
+        ...
+
     is_directory: bool
     granted_access: int
 
@@ -441,7 +446,12 @@ class File(Protocol):
 
     def close(self) -> None: ...
     def unlink(self) -> None:
-        """Delete the file (or stream, or empty directory) this open stands for; STATUS_DIRECTORY_NOT_EMPTY."""
+        """Delete the file (or stream, or empty directory) this open stands for: of a file the name that the open came
+        by, if it still is this file's. STATUS_DIRECTORY_NOT_EMPTY."""
+        ...
+
+    def unlink_file(self) -> None:
+        """The same for the file, even where the open is of one of its streams."""
         ...
 
     def check_delete(self) -> None:
@@ -612,6 +622,10 @@ class OpenRequest:
     """What the protocol wants back on a reconnect (opaque)."""
     local: LocalOpen | None = None
     """See CreateResult."""
+    name: bytes = b""
+    """File.disk_name: the name in `parent` that the open comes by."""
+    posix: bool = False
+    """It has the POSIX create context: what it deletes goes when it is closed, whoever else has the file open."""
 
 
 @dataclass(slots=True)
@@ -643,9 +657,10 @@ class CloseOutcome:
     """What closing an open means for the file."""
 
     delete: bool
-    """The protocol shall unlink now (last open of a file that is delete-pending)."""
+    """The protocol shall delete now what the open was of: its stream, or the name that it came by, where this was the
+    last open of that."""
     whole_file: bool = False
-    """With `delete`: the file itself goes, even where the open was of one of its streams."""
+    """With `delete`: the name goes, even where the open was of one of the file's streams."""
 
 
 @dataclass(slots=True)
@@ -723,17 +738,25 @@ class OpenTable(Protocol):
         """Remove the open with its locks, oplock or lease share."""
         ...
 
-    def delete_pending(self, file: FileKey) -> bool: ...
-    def set_delete_on_close(self, ref: OpenRef, delete: bool) -> Future[None]:
-        """FileDispositionInformation; breaks handle caching of others first."""
+    def delete_pending(self, file: FileKey) -> bool:
+        """Whether a name of the file is to be deleted; a directory has but one."""
+        ...
+
+    def link_deleted(self, ref: OpenRef) -> bool:
+        """Whether the name that the open came by is to be deleted (MS-FSA 2.1.1.5, Link.IsDeleted)."""
+        ...
+
+    def set_delete_on_close(self, ref: OpenRef, delete: bool, posix: bool = False) -> Future[None]:
+        """FileDispositionInformation, of the name that the open came by, or of its stream; breaks handle caching of
+        others first. `posix`: the name goes with this open, whoever else has the file open."""
         ...
 
     def check_rename(self, ref: OpenRef, target: FileKey | None) -> Future[None]:
         """Break handle leases; ACCESS_DENIED, SHARING_VIOLATION where others' opens forbid it (or below a folder)."""
         ...
 
-    def renamed(self, ref: OpenRef, path: str) -> None:
-        """The file has a new path."""
+    def renamed(self, ref: OpenRef, path: str, parent: FileKey | None, name: bytes) -> None:
+        """The name that the open came by is `name` in `parent` now: that of all opens that came by it."""
         ...
 
     def open_paths_below(self, file: FileKey) -> bool:

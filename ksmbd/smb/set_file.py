@@ -74,11 +74,13 @@ async def disposition_ex(change: Change) -> None:
     if flags & ~_DISPOSITION_FLAGS:
         raise NtStatusError(STATUS_INVALID_PARAMETER, "flags")
     ignore_read_only = bool(flags & FILE_DISPOSITION_IGNORE_READONLY_ATTRIBUTE)
-    await _dispose(change, bool(flags & FILE_DISPOSITION_DELETE), ignore_read_only)
+    delete = bool(flags & FILE_DISPOSITION_DELETE)
+    await _dispose(change, delete, ignore_read_only, delete and bool(flags & FILE_DISPOSITION_POSIX_SEMANTICS))
 
 
-async def _dispose(change: Change, delete: bool, ignore_read_only: bool = False) -> None:
-    """MS-FSA 2.1.5.15.3: what cannot be deleted says so now, not when the last handle closes."""
+async def _dispose(change: Change, delete: bool, ignore_read_only: bool = False, posix: bool = False) -> None:
+    """MS-FSA 2.1.5.15.3: what cannot be deleted says so now, not when the last handle closes. With POSIX semantics the
+    name goes with this handle, whoever else has the file open (MS-FSCC 2.4.12)."""
     file = change.file
     if delete:
         if not file.path and not file.stream:
@@ -88,7 +90,7 @@ async def _dispose(change: Change, delete: bool, ignore_read_only: bool = False)
         except NtStatusError as error:
             if error.status != STATUS_CANNOT_DELETE or not ignore_read_only:
                 raise
-    await change.settle(change.table.set_delete_on_close(change.ref, delete))
+    await change.settle(change.table.set_delete_on_close(change.ref, delete, posix))
 
 
 def _new_size(change: Change) -> int:

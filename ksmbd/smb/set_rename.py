@@ -96,7 +96,7 @@ async def _rename(change: Change, name: str, replace: bool, posix: bool) -> None
     file, table = change.file, change.table
     if not file.path and not file.stream:
         raise NtStatusError(STATUS_INVALID_PARAMETER, "the share's root")
-    if table.delete_pending(file.key):
+    if table.link_deleted(change.ref):
         raise NtStatusError(STATUS_ACCESS_DENIED, "to be deleted")
     if file.stream or name.startswith(":"):
         _rename_stream(change, file, name, replace)
@@ -113,7 +113,7 @@ async def _rename(change: Change, name: str, replace: bool, posix: bool) -> None
     await change.settle(table.check_rename(change.ref, target))
     old_parent = file.parent_key
     file.rename(path, replace, posix)
-    table.renamed(change.ref, file.path)
+    table.renamed(change.ref, file.path, file.parent_key, file.disk_name)
     change.directory_changed(old_parent)
     if file.parent_key != old_parent:
         change.directory_changed(file.parent_key)
@@ -144,7 +144,7 @@ async def link(change: Change) -> None:
         raise NtStatusError(STATUS_FILE_IS_A_DIRECTORY)
     if file.stream:
         raise NtStatusError(STATUS_INVALID_PARAMETER, "a stream")
-    if table.delete_pending(file.key):
+    if table.link_deleted(change.ref):
         raise NtStatusError(STATUS_ACCESS_DENIED, "to be deleted")
     replace = bool(target.flags & 0xFF)
     path = _parse_path(target.name, change.open.is_posix).path

@@ -5,7 +5,8 @@ Descriptors: an open holds exactly one. It is O_PATH where no data is accessed (
 neither read permission nor a FIFO's other end is needed; else it is the file opened with the rights that were granted.
 Its directory is not kept open: `names` are the names on disk from the share's root, and whoever needs the entry
 (unlink, rename) opens the directory anew and checks that the entry still is this file; if it was moved by somebody
-else, /proc tells where it is now.
+else, /proc tells where it is now. Of a file with several names the open stands for the one that it came by (MS-FSA
+2.1.1.5, Link): the kernel keeps that apart for its descriptor, too.
 """
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from ksmbd import debug
 from ksmbd.kernel import credentials
 from ksmbd.kernel.files import UTIME_OMIT, link_fd, rename
-from ksmbd.kernel.stat import S_IFDIR, S_IFMT, S_IFREG, Stat, stat_at, stat_fd
+from ksmbd.kernel.stat import S_IFDIR, S_IFMT, S_IFREG, Stat, key_fd, stat_at, stat_fd
 from ksmbd.smb.constants import (
     DELETE,
     FILE_ADD_FILE,
@@ -55,6 +56,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("ksmbd.vfs")
 
 _UNCHANGED: Final = (0, UTIME_OMIT)
+_DELETED: Final = b" (deleted)"
+"""What the kernel shows behind a name that was removed."""
 _LARGEST: Final = (1 << 63) - 1
 
 
@@ -111,6 +114,11 @@ class LocalEntry:
     def stream_name(self) -> str:
         """See the port."""
         return ""
+
+    @property
+    def disk_name(self) -> bytes:
+        """See the port."""
+        return self.names[-1] if self.names else b""
 
     @property
     def name(self) -> str:
@@ -193,7 +201,9 @@ class LocalEntry:
                 else:
                     try:
                         stat = stat_at(directory, self.names[-1])
-                        if (stat.dev, stat.ino) == self._entry_key:
+                        if (stat.dev, stat.ino) == self._entry_key and (
+                            stat.nlink == 1 or not self._left(directory, self.names[-1])
+                        ):
                             return directory, self.names[-1]
                     except OSError:
                         pass
@@ -202,10 +212,44 @@ class LocalEntry:
                 break
             # Somebody moved it, or a directory above it.
             found = resolver.path_of(self.fd)
-            if not found:
+            if not found or self._gone(found):
                 break
             self.moved(tuple(found))
         raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "moved or removed")
+
+    def _gone(self, found: list[bytes] | None) -> bool:
+        """Whether `found`, which /proc says, means that the name was removed; other names of the file may be left."""
+        return found is not None and found[-1:] == [self.disk_name + _DELETED]
+
+    def _left(self, directory: int, name: bytes) -> bool:
+        """Whether the name that it was opened by is elsewhere now, although this one, too, is a name of the file."""
+        if self.is_directory or self._entry_key != self.key:
+            return False
+        resolver = self.local_volume.resolver
+        found = resolver.path_of(self.fd)
+        if not found or tuple(found) == self.names:
+            return False
+        try:
+            now = resolver.open_parent(found[:-1])
+        except OSError:
+            return False
+        try:
+            stat = stat_at(now, found[-1])
+            return (stat.dev, stat.ino) == self.key and (found[-1] != name or key_fd(now) != key_fd(directory))
+        except OSError:
+            return False  # the name was removed, and made again
+        finally:
+            resolver.release(now)
+
+    def _still(self, directory: int, name: bytes) -> None:
+        """Raise STATUS_OBJECT_NAME_NOT_FOUND unless the entry is this file still: asked last before it is changed,
+        since a local process may put another file there at any time."""
+        try:
+            stat = stat_at(directory, name)
+        except FileNotFoundError:
+            stat = None
+        if stat is None or (stat.dev, stat.ino) != self._entry_key:
+            raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "another file has the name now")
 
     def moved(self, disk_names: tuple[bytes, ...]) -> None:
         """It is somewhere else now."""
@@ -235,6 +279,10 @@ class LocalEntry:
 
     def unlink(self) -> None:
         """See the port; a file that is gone already is no error."""
+        self.unlink_file()
+
+    def unlink_file(self) -> None:
+        """See the port."""
         self._begin()
         if debug.mask[0] & debug.VFS:
             logger.debug("unlink %r, file %s", self.path, self.key)
@@ -244,12 +292,13 @@ class LocalEntry:
         try:
             directory, name = self.entry()
         except NtStatusError:
-            if self.stat().nlink == 0:
+            if self.stat().nlink == 0 or self._gone(volume.resolver.path_of(self.fd)):
                 return
             raise
         try:
             with os_errors:
                 token = volume.cache.prepare(directory)
+                self._still(directory, name)
                 try:
                     if self.is_directory and self._entry_key == self.key:
                         os.rmdir(name, dir_fd=directory)
@@ -349,6 +398,7 @@ class LocalEntry:
             self._check_replaceable(new_directory, existing, stat, posix)
         from_token = volume.cache.prepare(directory)
         to_token = volume.cache.prepare(new_directory)
+        self._still(directory, source)
         if stat is not None and existing != wanted:
             rename(directory, source, new_directory, existing, True)  # replaces atomically, under the old spelling
             rename(new_directory, existing, new_directory, wanted, False)

@@ -76,6 +76,8 @@ class LocalDescriptor:
         theirs = other.fileno()
         if not isinstance(other, LocalDescriptor) or theirs < 0 or file.fd < 0 or self._mode & ~other._mode:
             return False
+        if file.disk_name != other._file.disk_name or file.parent_key != other._file.parent_key:
+            return False  # a descriptor is of one name of the file (LocalEntry.entry)
         # In place: what waits for this descriptor's number goes on with the other's file.
         os.dup2(theirs, file.fd, inheritable=False)
         self._mode = other._mode

@@ -93,6 +93,25 @@ def test_share_modes_and_locks_exclude_between_workers(server: KsmbdServer) -> N
         assert status_of(second.reply(waiting)) == 0
 
 
+def test_deleting_is_of_a_name(server: KsmbdServer) -> None:
+    """With one name of a file open, deleting another one removes that alone (MS-FSA 2.1.5.5)."""
+    for keeps, goes in (("name", "other"), ("other2", "name2")):
+        first, second = in_another_worker(server)
+        with first, second:
+            kept = opened(first.reply(first.post(c.CREATE, create(keeps))))
+            (server.share_path / goes).hardlink_to(server.share_path / keeps)
+            deleted = opened(second.reply(second.post(c.CREATE, create(goes, access=c.DELETE))))
+            disposition = struct.pack("<HBBIHHI16sB", 33, 1, 13, 1, 96, 0, 0, deleted, 1)
+            assert second.status(c.SET_INFO, disposition) == 0
+            assert first.status(c.CREATE, create(goes)) == s.STATUS_DELETE_PENDING
+            assert second.status(c.CLOSE, struct.pack("<HHI16s", 24, 0, 0, deleted)) == 0
+            assert not (server.share_path / goes).exists()
+            again = opened(second.reply(second.post(c.CREATE, create(keeps))))
+            for client, file in ((first, kept), (second, again)):
+                assert client.status(c.CLOSE, struct.pack("<HHI16s", 24, 0, 0, file)) == 0
+            assert (server.share_path / keeps).stat().st_nlink == 1
+
+
 def test_what_a_dead_worker_had_is_gone(server: KsmbdServer) -> None:
     first, second = in_another_worker(server)
     with first, second:

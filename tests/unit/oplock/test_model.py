@@ -356,7 +356,7 @@ class OpenTableMachine(RuleBasedStateMachine):
         for file in first.files():
             one, other = first.peek(file), second.peek(file)
             assert one is not None and other is not None
-            assert (one.opens, one.holders, one.delete_pending) == (other.opens, other.holders, other.delete_pending)
+            assert (one.opens, one.holders, one.deleted_links) == (other.opens, other.holders, other.deleted_links)
             assert len(one.waiters) == len(other.waiters)
             for stream in STREAMS:
                 assert first.lock_count(file, stream) == second.lock_count(file, stream)

@@ -271,7 +271,7 @@ def test_a_folder_with_open_files_is_not_renamed() -> None:
     client.table.close(inside)
     assert not client.table.open_paths_below((1, 9))
     assert answer(client.table.check_rename(folder, None)) == "ok"
-    client.table.renamed(folder, "Dir2")
+    client.table.renamed(folder, "Dir2", (1, 2), b"Dir2")
     assert client.table.open_paths_below((1, 9))
     client.table.close(beside)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ksmbd.oplock.record import Holder, OpenEntry, Record, Waiter, holder_key
+from ksmbd.oplock.record import Holder, Link, OpenEntry, Record, Waiter, holder_key
 
 U32 = st.integers(0, 0xFFFFFFFF)
 U64 = st.integers(0, (1 << 64) - 1)
@@ -17,7 +17,8 @@ FILE = st.tuples(U64, U64)
 ENTRIES = st.builds(
     OpenEntry, U64, TEXT, U32, U32, GUID, U64, TEXT, TEXT, TEXT, st.booleans(), U32, U32, U32, st.none() | FILE,
     st.booleans(), st.just(b"") | GUID, st.integers(0, 3), st.booleans(), st.just(b"") | GUID, st.just(b"") | GUID,
-    st.none() | st.tuples(U64, U64), U32, st.booleans(), TIME, st.binary(max_size=8),
+    st.none() | st.tuples(U64, U64), U32, st.booleans(), TIME, st.binary(max_size=8), st.integers(0, 2),
+    st.binary(max_size=8), st.booleans(), st.booleans(),
 )  # fmt: skip
 HOLDERS = st.builds(
     Holder, TEXT, GUID, st.just(b"") | GUID, U64, st.integers(0, 7), st.booleans(), st.integers(0, 7),
@@ -30,14 +31,15 @@ WAITERS = st.builds(
 
 
 @given(st.lists(ENTRIES, max_size=3), st.lists(HOLDERS, max_size=3), st.lists(WAITERS, max_size=2),
-       st.frozensets(TEXT, max_size=2), U64)  # fmt: skip
+       st.frozensets(TEXT, max_size=2), st.frozensets(st.tuples(U64, U64, st.binary(max_size=8)), max_size=2), U64)
 def test_records(
-    opens: list[OpenEntry], holders: list[Holder], waiters: list[Waiter], deleted: frozenset[str], serial: int
-) -> None:
+    opens: list[OpenEntry], holders: list[Holder], waiters: list[Waiter], deleted: frozenset[str],
+    links: frozenset[Link], serial: int,
+) -> None:  # fmt: skip
     record = Record()
     record.opens = {entry.open_id: entry for entry in opens}
     record.holders = {holder_key(holder): holder for holder in holders}
-    record.waiters, record.delete_pending, record.serial = waiters, deleted, serial
+    record.waiters, record.delete_pending, record.deleted_links, record.serial = waiters, deleted, links, serial
     record.outbox = [(1, 2, "Done", waiter.waiter_id, None) for waiter in waiters]
     back = Record.decode(record.encode())
     for name in getattr(Record, "__mypyc_attrs__", None) or Record.__slots__:  # compiled it has no __slots__

@@ -42,7 +42,8 @@ def entry(**changes: Any) -> OpenEntry:
 def parts(record: Record) -> tuple[Any, ...]:
     """All of a record."""
     return (
-        record.opens, record.holders, record.waiters, record.delete_pending, record.outbox, record.serial,
+        record.opens, record.holders, record.waiters, record.delete_pending, record.deleted_links, record.outbox,
+        record.serial,
     )  # fmt: skip
 
 
@@ -131,7 +132,8 @@ def records() -> Iterator[Record]:
             record.waiters.append(waiter)
         elif beside == "outbox":
             record.outbox.append((3, 0, "Done", 4, True))
-        record.delete_pending = pending
+        record.delete_pending = pending - {""}
+        record.deleted_links = frozenset({own.link} if "" in pending else ())
         record.serial = 11
         yield record
 

@@ -190,7 +190,7 @@ class Client:
         access: int = DATA, share: str = "RWD", disposition: int = constants.FILE_OPEN, created: bool = False,
         stream: str = "", options: int = 0, directory: bool = False, durable: DurableRequest | None = None,
         path: str = "", parent: int | None = None, epoch: int = 0, parent_key: str = "", owner: str = "",
-        local: LocalOpen | None = None,
+        local: LocalOpen | None = None, name: bytes = b"", posix: bool = False,
     ) -> tuple[OpenRef, Future[OpenGrant]]:
         """Send an open; the reference it will have, and the answer to come."""
         self.world.next_open += 1
@@ -206,7 +206,7 @@ class Client:
                 constants.LEASE_FLAG_PARENT_LEASE_KEY_SET if parent_key else 0,
                 parent_key.encode().ljust(16, b"\0"), epoch,
             ),
-            durable=durable, parent=(1, parent) if parent is not None else None, local=local,
+            durable=durable, parent=(1, parent) if parent is not None else None, local=local, name=name, posix=posix,
         )  # fmt: skip
         return ref, self.table.open(request)
 

@@ -167,6 +167,10 @@ class FakeFile:
         return self.stream
 
     @property
+    def disk_name(self) -> bytes:
+        return self.path.rpartition("\\")[2].encode()
+
+    @property
     def parent_key(self) -> FileKey | None:
         return (1, self.node.parent.inode) if self.node.parent is not None else None
 
@@ -231,6 +235,11 @@ class FakeFile:
         self._do("unlink")
         self.check_delete()
         self._remove()
+
+    def unlink_file(self) -> None:
+        self._do("unlink_file")
+        assert self.node.parent is not None
+        del self.node.parent.children[self.node.name.upper()]
 
     def _remove(self) -> None:
         if self.stream:
@@ -543,16 +552,19 @@ class FakeTable:
     def delete_pending(self, file: FileKey) -> bool:
         return file in self.pending_delete
 
-    def set_delete_on_close(self, ref: OpenRef, delete: bool) -> Future[None]:
+    def link_deleted(self, ref: OpenRef) -> bool:
+        return ref.file in self.pending_delete
+
+    def set_delete_on_close(self, ref: OpenRef, delete: bool, posix: bool = False) -> Future[None]:
         if "set_delete_on_close" not in self.fail:
             (self.pending_delete.add if delete else self.pending_delete.discard)(ref.file)
-        return self._do("set_delete_on_close", None, ref, delete)
+        return self._do("set_delete_on_close", None, ref, delete, *(("posix",) if posix else ()))
 
     def check_rename(self, ref: OpenRef, target: FileKey | None) -> Future[None]:
         return self._do("check_rename", None, ref, target)
 
-    def renamed(self, ref: OpenRef, path: str) -> None:
-        self.calls.append(("renamed", ref, path))
+    def renamed(self, ref: OpenRef, path: str, parent: FileKey | None, name: bytes) -> None:
+        self.calls.append(("renamed", ref, path, parent, name))
 
     def open_paths_below(self, file: FileKey) -> bool:
         return False

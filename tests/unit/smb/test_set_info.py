@@ -180,7 +180,7 @@ def test_rename_in_its_directory(bench: Bench) -> None:
     assert calls(open_) == [("rename", "d\\New Name", False, False)]
     assert bench.table.calls == [
         ("check_rename", open_.ref, None),
-        ("renamed", open_.ref, "d\\New Name"),
+        ("renamed", open_.ref, "d\\New Name", DIRECTORY_KEY, b"New Name"),
         ("directory_changed", DIRECTORY_KEY, b"", GUID),
     ]
 

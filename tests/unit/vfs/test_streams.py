@@ -40,6 +40,8 @@ from ksmbd.vfs.streams import LocalStream
 OF_THE_FILE = {
     "file_system",
     "parent_key",
+    "disk_name",
+    "unlink_file",
     "volume",
     "set_basic",
     "security_descriptor",

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Names of a file on the disk: an open stands for the one that it came by, whatever local processes do to the others
+(MS-FSA 2.1.1.5, Link)."""
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from vfs_share import Share
+
+from ksmbd.smb import constants as c
+from ksmbd.smb import status as s
+from ksmbd.smb.status import NtStatusError
+from ksmbd.vfs.entry import LocalEntry
+
+
+def status_of(call: Callable[[], Any]) -> int:
+    """The status that a call fails with, 0 where it does not."""
+    try:
+        call()
+    except NtStatusError as error:
+        return error.status
+    return 0
+
+
+def test_the_name_that_was_opened_goes(share: Share) -> None:
+    a = share.open("a")
+    os.link(share.path / "a", share.path / "b")
+    b = share.open("b", access=c.DELETE)
+    assert (a.disk_name, b.disk_name) == (b"a", b"b")
+    b.unlink()
+    assert share.on_disk() == ["a"]
+    b.unlink()  # another name is no reason to remove that one
+    assert share.on_disk() == ["a"]
+
+
+def test_a_name_that_moved_is_followed_past_one_that_took_its_place(share: Share) -> None:
+    file = share.open("a")
+    os.rename(share.path / "a", share.path / "moved")
+    os.link(share.path / "moved", share.path / "a")
+    file.unlink()
+    assert share.on_disk() == ["a"] and file.path == "moved"
+
+
+def test_a_name_that_was_made_again_is_as_good(share: Share) -> None:
+    file = share.open("a")
+    os.link(share.path / "a", share.path / "b")
+    os.unlink(share.path / "a")
+    os.link(share.path / "b", share.path / "a")
+    file.unlink()
+    assert share.on_disk() == ["b"]
+
+
+def test_another_name_is_not_taken_for_one_that_is_gone(share: Share) -> None:
+    file = share.open("a")
+    os.link(share.path / "a", share.path / "b")
+    os.unlink(share.path / "a")
+    os.link(share.path / "b", share.path / "a (deleted)")  # as /proc shows the one that is gone
+    assert status_of(file.unlink) in (0, s.STATUS_OBJECT_NAME_NOT_FOUND)
+    assert share.on_disk() == ["a (deleted)", "b"]
+
+
+def test_the_last_look_is_just_before_the_change(share: Share, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A local process puts another file there after the entry was found."""
+    file = share.open("a")
+    entry = LocalEntry.entry
+
+    def swapped(self: LocalEntry) -> tuple[int, bytes]:
+        found = entry(self)
+        os.rename(share.path / "a", share.path / "elsewhere")
+        (share.path / "a").write_text("not mine")
+        return found
+
+    for change in (file.unlink, lambda: file.rename("new", False)):
+        with monkeypatch.context() as patch:
+            patch.setattr(LocalEntry, "entry", swapped)
+            assert status_of(change) == s.STATUS_OBJECT_NAME_NOT_FOUND
+        assert (share.path / "a").read_text() == "not mine" and "new" not in share.on_disk()
+        os.rename(share.path / "elsewhere", share.path / "a")
+
+
+def test_a_stream_lets_go_of_its_files_name(share: Share) -> None:
+    share.open("a")
+    os.link(share.path / "a", share.path / "b")
+    stream = share.open("b", stream="s")
+    stream.unlink_file()
+    assert share.on_disk() == ["a"]
+    assert share.open("a", stream="s", disposition=c.FILE_OPEN).stream == "S"
+
+
+def test_a_renamed_name_takes_no_other_along(share: Share) -> None:
+    a = share.open("a")
+    os.link(share.path / "a", share.path / "b")
+    b = share.open("b")
+    b.rename("c", False)
+    assert (a.path, b.path, share.on_disk()) == ("a", "c", ["a", "c"])
+    a.unlink()
+    assert share.on_disk() == ["c"]
