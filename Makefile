@@ -9,11 +9,11 @@ BENCH_COMPILED ?=
 COMPILED ?= $(BENCH_COMPILED)
 VENV := .venv$(if $(filter 1,$(COMPILED)),-compiled)
 PYTEST_ARGS ?=
-export BENCH_ROUNDS BENCH_SCALE BENCH_FOLDER BENCH_WORKERS BENCH_ONLY COMPILED
+export BENCH_ROUNDS BENCH_SCALE BENCH_SECONDS BENCH_FOLDER BENCH_WORKERS BENCH_ONLY COMPILED
 
 export PYTHONUTF8 := 1
 
-.PHONY: build setup-test setup-bench setup-conformance serve test test-compiled bench bench-growth compiled-wheel conformance lint clean
+.PHONY: build setup-test setup-bench setup-conformance serve test test-compiled bench bench-fairness bench-growth compiled-wheel conformance lint clean
 
 build:
 	@sh scripts/setup.sh serve
@@ -39,6 +39,12 @@ test-compiled:
 bench: setup-bench
 	@BENCH_COMMAND="$(strip make bench $(foreach name,ROUNDS SCALE FOLDER WORKERS ONLY COMPILED,$(if $(BENCH_$(name)),BENCH_$(name)=$(BENCH_$(name)))))" \
 		$(VENV)/bin/python tests/bench/run.py
+
+# How long a bystander waits while another client asks for too much, beside Samba; 0 only where nobody of ours waits longer
+# than 200 ms. BENCH_SECONDS=3 a row, BENCH_FOLDER=/dev/shm, BENCH_WORKERS=1, BENCH_ONLY=REGEX; figures: bench-fairness.json
+bench-fairness: setup-bench
+	@BENCH_COMMAND="$(strip make bench-fairness $(foreach name,SECONDS FOLDER WORKERS ONLY COMPILED,$(if $(BENCH_$(name)),BENCH_$(name)=$(BENCH_$(name)))))" \
+		$(VENV)/bin/python tests/bench/fairness.py
 
 # dist/*.whl with the busiest modules compiled: takes minutes, and a C compiler; install it instead of this checkout
 compiled-wheel: setup-test

@@ -32,7 +32,7 @@ case $profile in
 serve) extra="" ;;
 test) extra="[test]"; required="$required smbclient"; optional="$optional xfsprogs btrfs-progs" ;;
 conformance) extra="[test]"; required="$required smbclient samba-testsuite iproute2 iptables" ;;
-bench) extra="[test,bench]"; required="$required samba smbclient gcc libc6-dev" ;;
+bench) extra="[test,bench]"; required="$required samba samba-vfs-modules smbclient gcc libc6-dev" ;;
 *) say "unknown profile '$profile' (serve, test, conformance or bench)"; exit 2 ;;
 esac
 [ "$compiled" != 1 ] || optional="$optional gcc libc6-dev python3-dev"

@@ -19,6 +19,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 ADDRESS = "127.0.0.1"
@@ -185,8 +186,12 @@ class Ksmbd(Server):
     name = "ksmbd"
     bin = Path(sys.executable).parent
 
-    def __init__(self, folder: Path, share: Path, workers: int = 0, options: dict[str, str] | None = None) -> None:
-        """`workers`: 0 is the default, one a CPU."""
+    def __init__(
+        self, folder: Path, share: Path, workers: int = 0, options: dict[str, str] | None = None, shares: str = "",
+        users: Sequence[str] = (),
+    ) -> None:
+        """`workers`: 0 is the default, one a CPU. `options` are lines of [global], `shares` is text behind the share's
+        section, `users` are further accounts with the same password."""
         super().__init__(folder, share)
         self.workers = workers
         self.compiled = False
@@ -206,11 +211,12 @@ class Ksmbd(Server):
     path = {share}
     read only = no
     max connections = 65536
-"""
+{shares}"""
         self._config = folder / "ksmbd.conf"
         self._config.write_text(text)
         self._files = ["-C", str(self._config), "-P", str(folder / "ksmbdpwd.db"), "-R", str(folder / "run")]
-        _check([str(self.bin / "ksmbd.adduser"), "-a", "-p", PASSWORD, *self._files, self.user])
+        for user in (self.user, *users):
+            _check([str(self.bin / "ksmbd.adduser"), "-a", "-p", PASSWORD, *self._files, user])
 
     def command(self) -> list[str]:
         return [str(self.bin / "ksmbd.mountd"), "-n", "-p", str(self.port), *self._files]
@@ -260,7 +266,7 @@ SAMBA_CONF = """[global]
 [{share_name}]
     path = {share}
     read only = no
-"""
+{shares}"""
 
 
 class Samba(Server):
@@ -268,7 +274,11 @@ class Samba(Server):
 
     name = "samba"
 
-    def __init__(self, folder: Path, share: Path, sendfile: bool = True, aio_read: bool = True) -> None:
+    def __init__(
+        self, folder: Path, share: Path, sendfile: bool = True, aio_read: bool = True, shares: str = "",
+        users: Sequence[str] = (),
+    ) -> None:
+        """`shares` and `users`: as Ksmbd has them."""
         super().__init__(folder, share)
         self._program = find_program("smbd")
         for name in ("private", "lock", "state", "cache", "pid", "ncalrpc", "binddns"):
@@ -276,12 +286,13 @@ class Samba(Server):
         self._config = folder / "smb.conf"
         self._config.write_text(SAMBA_CONF.format(
             port=self.port, folder=folder, share=share, share_name=SHARE,
-            sendfile="yes" if sendfile else "no", aio_read=1 if aio_read else 0,
+            sendfile="yes" if sendfile else "no", aio_read=1 if aio_read else 0, shares=shares,
         ))
-        _check(
-            [find_program("smbpasswd"), "-c", str(self._config), "-L", "-s", "-a", self.user],
-            f"{PASSWORD}\n{PASSWORD}\n",
-        )
+        for user in (self.user, *users):
+            _check(
+                [find_program("smbpasswd"), "-c", str(self._config), "-L", "-s", "-a", user],
+                f"{PASSWORD}\n{PASSWORD}\n",
+            )
 
     def command(self) -> list[str]:
         return [
