@@ -220,6 +220,10 @@ OPENS: Final = _limit(
     "opens (a session: seven eighths)", Per.SERVER, 10000, "opens of a worker", "STATUS_TOO_MANY_OPENED_FILES",
     "max open files", "KSMBD",
 )
+UNUSED_ALLOCATIONS: Final = _limit(
+    "files whose unused blocks wait for others to close them", Per.SERVER, 256, "descriptors of a worker",
+    "the blocks stay allocated",
+)
 CHANGES_KEPT: Final = _limit(
     "changes kept between two CHANGE_NOTIFY requests", Per.OPEN, 4096, "changes", "STATUS_NOTIFY_ENUM_DIR",
     source="MS-SMB2 3.3.4.4",

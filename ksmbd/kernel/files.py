@@ -33,6 +33,7 @@ FALLOC_FL_KEEP_SIZE: Final = 0x01
 FALLOC_FL_PUNCH_HOLE: Final = 0x02
 FALLOC_FL_ZERO_RANGE: Final = 0x10
 FICLONERANGE: Final = 0x4020940D
+FS_IOC_FIEMAP: Final = 0xC020660B
 FS_IOC_GETFLAGS: Final = 0x80086601
 FS_IOC_SETFLAGS: Final = 0x40086602
 FS_COMPR_FL: Final = 0x00000004
@@ -78,6 +79,8 @@ _CACHESTAT: Final = number("cachestat")
 _cachestat_call: Final = system_call(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint)
 _TIMES: Final = Struct("=qqqq")
 _CLONE: Final = Struct("=qQQQ")
+_FIEMAP: Final = Struct("=QQIIII")
+"""struct fiemap: start, length, flags, mapped extents, room for extents, reserved."""
 
 
 def rename(source_dir: int, source: bytes, target_dir: int, target: bytes, replace: bool) -> None:
@@ -107,6 +110,13 @@ def fallocate(fd: int, mode: int, offset: int, length: int) -> None:
     """fallocate(2); `mode` of FALLOC_FL_*."""
     if _fallocate(fd, mode, offset, length):
         raise fail()
+
+
+def has_extents(fd: int, offset: int) -> bool:
+    """Whether a file has blocks from `offset` on, written or not, also beyond its end. EOPNOTSUPP: not to be had."""
+    asked = bytearray(_FIEMAP.pack(offset, (1 << 64) - 1 - offset, 0, 0, 0, 0))  # no room: they are counted alone
+    fcntl.ioctl(fd, FS_IOC_FIEMAP, asked)
+    return bool(_FIEMAP.unpack(asked)[3])
 
 
 def chown_fd(fd: int, uid: int, gid: int) -> None:

@@ -149,9 +149,9 @@ class Creation:
             assert self.file is not None
             self.info = None
             supersede = disposition == FILE_SUPERSEDE
-            self.file.overwrite(intent.attributes, supersede, intent.extended_attributes)
-            if intent.allocation_size:
-                self.file.set_allocation(intent.allocation_size)
+            self.file.overwrite(
+                intent.attributes, supersede, intent.extended_attributes, intent.allocation_size
+            )
             self.action = FILE_SUPERSEDED if supersede else FILE_OVERWRITTEN
         self.state = TRANSITIONS[self.state, _EMPTIED]
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from struct import Struct
 from typing import Final
 
-from ksmbd.smb.constants import DIALECT_210
+from ksmbd.smb.constants import DIALECT_210, FSCTL_CREATE_OR_GET_OBJECT_ID
 from ksmbd.smb.fsctl import Control, Output
 from ksmbd.smb.reader import encode_utf16
 from ksmbd.smb.status import (
@@ -16,7 +16,9 @@ from ksmbd.smb.status import (
     STATUS_INVALID_PARAMETER,
     STATUS_IO_REPARSE_DATA_INVALID,
     STATUS_IO_REPARSE_TAG_INVALID,
+    STATUS_MEDIA_WRITE_PROTECTED,
     STATUS_NOT_SUPPORTED,
+    STATUS_OBJECTID_NOT_FOUND,
     NtStatusError,
 )
 
@@ -103,10 +105,14 @@ def delete_reparse_point(control: Control) -> Output:
 
 
 def get_object_id(control: Control) -> Output:
-    """FSCTL_GET_OBJECT_ID and FSCTL_CREATE_OR_GET_OBJECT_ID (MS-FSCC 2.1.3.1): every file has one, made of its own id;
-    it was born where it is."""
+    """FSCTL_GET_OBJECT_ID and FSCTL_CREATE_OR_GET_OBJECT_ID (MS-FSCC 2.1.3.1, MS-FSA 2.1.5.10.1): the file was born
+    where it is. Only the second makes one, and not on a read-only share: STATUS_MEDIA_WRITE_PROTECTED."""
     control.need(_OBJECT_ID_SIZE, STATUS_INVALID_PARAMETER)
-    own = control.file.object_id().ljust(16, b"\0")[:16]
+    makes = control.code == FSCTL_CREATE_OR_GET_OBJECT_ID
+    found = control.file.object_id(makes and not control.request.tree.read_only)
+    if found is None:
+        raise NtStatusError(STATUS_MEDIA_WRITE_PROTECTED if makes else STATUS_OBJECTID_NOT_FOUND, "no object id")
+    own = found.ljust(16, b"\0")[:16]
     birth_volume = control.file.volume().volume_info().object_id.ljust(16, b"\0")[:16]
     return Output(own + birth_volume + own + bytes(16))
 

@@ -435,9 +435,11 @@ class File(Protocol):
 
     def flush(self, full: bool = False) -> None: ...
     def overwrite(
-        self, attributes: int, supersede: bool, extended_attributes: Sequence[tuple[str, int, bytes]]
-    ) -> None:
-        """Truncate and replace attributes, streams and EAs as MS-FSA 2.1.5.1.2.1 says."""
+        self, attributes: int, supersede: bool, extended_attributes: Sequence[tuple[str, int, bytes]],
+        allocation_size: int = 0,
+    ) -> None:  # fmt: skip
+        """Truncate and replace attributes, streams and EAs as MS-FSA 2.1.5.1.2.1 says, then reserve blocks. What is
+        refused leaves the file as it was."""
         ...
 
     def undo_create(self) -> None:
@@ -500,7 +502,10 @@ class File(Protocol):
     def clone_range(self, source: File, source_offset: int, target_offset: int, length: int) -> None: ...
     def compression(self) -> int: ...
     def set_compression(self, state: int) -> None: ...
-    def object_id(self) -> bytes: ...
+    def object_id(self, create: bool) -> bytes | None:
+        """The file's 16 bytes, made and kept with it where it has none and `create` says so; else None."""
+        ...
+
     def volume(self) -> Volume: ...
     def watch(self, completion_filter: int, tree: bool) -> Watch:
         """Follow the changes below this directory (MS-FSA 2.1.5.11)."""

@@ -112,11 +112,8 @@ async def allocation(change: Change) -> None:
     """FileAllocationInformation, MS-FSCC 2.4.4 and MS-FSA 2.1.5.15.1: less than the file's size cuts the file."""
     size = _new_size(change)
     await change.settle(change.table.break_caching(change.ref, SIZE_BREAK))
-    file = change.file
-    if size < file.info().end_of_file:
-        file.set_end_of_file(size)
-    file.set_allocation(size)
-    change.directory_changed(file.parent_key)
+    change.file.set_allocation(size)
+    change.directory_changed(change.file.parent_key)
 
 
 def valid_data_length(change: Change) -> None:

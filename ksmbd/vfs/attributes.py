@@ -6,6 +6,7 @@ Functions over a descriptor; `path_only` says that it was opened with O_PATH, wh
 from __future__ import annotations
 
 import errno
+import logging
 import os
 from collections.abc import Sequence
 from typing import Final
@@ -50,6 +51,8 @@ from ksmbd.vfs.dosattrib import NOTHING, DosAttributes
 from ksmbd.vfs.errors import os_errors, to_status
 from ksmbd.vfs.options import ShareOptions
 from ksmbd.vfs.times import to_filetime
+
+logger = logging.getLogger("ksmbd.vfs")
 
 SETTABLE: Final = (
     FILE_ATTRIBUTE_READONLY | FILE_ATTRIBUTE_HIDDEN | FILE_ATTRIBUTE_SYSTEM | FILE_ATTRIBUTE_ARCHIVE
@@ -318,23 +321,13 @@ def ea_size(fd: int, path_only: bool, options: ShareOptions, has_dos: bool = Fal
     return 4 + sum(4 + 1 + len(name.encode("utf-8", "surrogateescape")) + len(value) for name, _, value in eas)
 
 
-def remove_eas(fd: int, path_only: bool, options: ShareOptions) -> None:
-    """Remove all EAs; who may write them need not be able to read them. STATUS_ACCESS_DENIED."""
-    target = target_of(fd, path_only)
-    for name in list_names(fd, path_only):
-        if _is_ea(name, options):
-            with os_errors:
-                os.removexattr(target, name)
+def ea_names(fd: int, path_only: bool, options: ShareOptions) -> list[str]:
+    """The names of all EAs; who may write them need not be able to read them."""
+    return [name[5:] for name in list_names(fd, path_only) if _is_ea(name, options)]
 
 
-def write_eas(fd: int, path_only: bool, options: ShareOptions, eas: Sequence[tuple[str, int, bytes]]) -> None:
-    """Set EAs, remove those with an empty value. Names are compared without case (MS-FSA 2.1.5.15.5).
-
-    STATUS_INVALID_EA_NAME, STATUS_EA_TOO_LARGE, STATUS_EAS_NOT_SUPPORTED, STATUS_ACCESS_DENIED."""
-    if not eas:
-        return
-    existing = {name.lower(): name for name in list_names(fd, path_only) if _is_ea(name, options)}
-    target = target_of(fd, path_only)
+def check_eas(eas: Sequence[tuple[str, int, bytes]], options: ShareOptions) -> None:
+    """STATUS_INVALID_EA_NAME, STATUS_ACCESS_DENIED, STATUS_EA_TOO_LARGE for what can never be set."""
     for name, _, value in eas:
         full = "user." + name
         if not name or "\0" in name:
@@ -343,17 +336,63 @@ def write_eas(fd: int, path_only: bool, options: ShareOptions, eas: Sequence[tup
             raise NtStatusError(STATUS_ACCESS_DENIED, "kept by the server")
         if len(value) > _EA_LARGEST or len(full.encode("utf-8", "surrogateescape")) > 255:
             raise NtStatusError(STATUS_EA_TOO_LARGE, name)
-        full = existing.get(full.lower(), full)
+
+
+EaChanges = list[tuple[str, bytes | None]]
+"""Extended attributes that were changed, in order, and what they were before: None, not there."""
+
+
+def write_eas(fd: int, path_only: bool, options: ShareOptions, eas: Sequence[tuple[str, int, bytes]]) -> EaChanges:
+    """Set EAs, remove those with an empty value: all of them or none. Names are compared without case (MS-FSA
+    2.1.5.15.5). What was changed, for `put_back_eas`.
+
+    STATUS_INVALID_EA_NAME, STATUS_EA_TOO_LARGE, STATUS_EAS_NOT_SUPPORTED, STATUS_ACCESS_DENIED."""
+    changes: EaChanges = []
+    if not eas:
+        return changes
+    check_eas(eas, options)
+    existing = {name.lower(): name for name in list_names(fd, path_only) if _is_ea(name, options)}
+    target = target_of(fd, path_only)
+    for name, _, value in eas:
+        full = existing.get(("user." + name).lower(), "user." + name)
+        there = full.lower() in existing
+        if not value and not there:
+            continue
         try:
+            before = _value(fd, path_only, full) if there else None
             if value:
                 os.setxattr(target, full, value)
                 existing[full.lower()] = full
-            elif full.lower() in existing:
+            else:
                 os.removexattr(target, full)
                 del existing[full.lower()]
         except OSError as error:
+            put_back_eas(fd, path_only, changes)
             if error.errno == errno.EOPNOTSUPP:
                 raise NtStatusError(STATUS_EAS_NOT_SUPPORTED, name) from error
             if error.errno == errno.ENOSPC:
                 raise NtStatusError(STATUS_EA_TOO_LARGE, name) from error
             raise to_status(error) from error
+        if before is not None or not there:
+            changes.append((full, before))
+    return changes
+
+
+def _value(fd: int, path_only: bool, full: str) -> bytes | None:
+    try:
+        return get_attribute(fd, os.fsencode(full), path_only, 4096)
+    except PermissionError:
+        return None  # who may write the file and not read it
+
+
+def put_back_eas(fd: int, path_only: bool, changes: EaChanges) -> None:
+    """Undo what `write_eas` did, the last first. What cannot be put back stays as it is."""
+    target = target_of(fd, path_only)
+    for full, before in reversed(changes):
+        try:
+            if before is None:
+                os.removexattr(target, full)
+            else:
+                os.setxattr(target, full, before)
+        except OSError as error:
+            logger.warning("an extended attribute could not be put back: %s", error.strerror)

@@ -67,7 +67,7 @@ class LocalEntry:
     __slots__ = (
         "__weakref__", "_archived", "_entry_key", "_fd", "_parent_key", "_sticky_access", "_sticky_write", "created",
         "granted_access", "is_directory", "key", "kind", "local_volume", "names", "path", "path_only", "posix",
-        "stream", "write_time",
+        "reserved", "stream", "write_time",
     )  # fmt: skip
 
     def __init__(
@@ -106,6 +106,8 @@ class LocalEntry:
         self._sticky_access: tuple[int, int] | None = None
         self.write_time: WriteTime | None = None
         """What it shows of its own writes; None: it has not written."""
+        self.reserved = False
+        """It took blocks beyond the end of the file (ksmbd/vfs/allocation.py)."""
         volume.files.registry.add(self)
 
     # --------------------------------------------------------------------------------------------------- basics

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from functools import partial
 from math import inf
+from typing import Final
 
+from ksmbd.kernel import credentials, ofd_locks
+from ksmbd.kernel.files import set_times
 from ksmbd.kernel.read_ahead import is_cached, read_ahead
 from ksmbd.kernel.stat import S_IFMT, S_IFREG, Stat, stat_fd
+from ksmbd.overriding import override
 from ksmbd.smb.constants import (
     FILE_ATTRIBUTE_ARCHIVE,
     FILE_ATTRIBUTE_SPARSE_FILE,
@@ -24,18 +29,24 @@ from ksmbd.smb.status import (
     NtStatusError,
 )
 from ksmbd.smb.waiting import Future
-from ksmbd.vfs import listing, names, ranges, reparse, stream_store
+from ksmbd.vfs import allocation, gate, listing, names, ranges, reparse, stream_store
 from ksmbd.vfs.attributes import (
     SETTABLE,
+    check_eas,
     creation_time,
+    ea_names,
+    put_back_eas,
     read_dos,
-    remove_eas,
     write_dos,
     write_eas,
 )
 from ksmbd.vfs.errors import os_errors
 from ksmbd.vfs.metadata import UNCHANGED, LocalMetadata
 from ksmbd.vfs.write_times import WriteTime
+
+logger = logging.getLogger("ksmbd.vfs")
+
+_LARGEST: Final = (1 << 63) - 1
 
 
 class LocalFile(LocalMetadata):
@@ -175,33 +186,116 @@ class LocalFile(LocalMetadata):
         self._show_write_time()
 
     def set_allocation(self, size: int) -> None:
-        """See ranges.set_allocation."""
+        """A smaller size truncates, a larger one reserves blocks (MS-FSA 2.1.5.15.1). STATUS_DISK_FULL takes none."""
         ranges.check_span(size, 0)
-        fd = self._begin()
+        self._begin()
         with os_errors:
-            ranges.set_allocation(self._data(), size, stat_fd(fd).size)
+            self._allocate(self._data(), size)
         self._modified()
         self._show_write_time()
 
+    def _allocate(self, fd: int, size: int) -> None:
+        stat = stat_fd(fd)
+        if size <= stat.size:
+            if size < stat.size or self.reserved or allocation.is_surplus(fd, stat):
+                os.ftruncate(fd, size)
+            return
+        if self.reserved and size < stat.blocks << 9:
+            self.give_back(fd)
+        self.reserved = True
+        try:
+            allocation.reserve(fd, size, stat)
+        except OSError:
+            self.give_back(fd)
+            raise
+
+    def give_back(self, fd: int) -> bool:
+        """Free the blocks beyond the file's end, by a descriptor of it that outlives the open; see
+        allocation.give_back. Never raises: what cannot be freed stays."""
+        credentials.assume(self.local_volume.user)
+        try:
+            return allocation.give_back(fd, self._keep_write_time)
+        except (OSError, NtStatusError) as error:
+            logger.debug("%s: blocks beyond the end stay: %s", self.path, error)
+            return True
+
+    def _keep_write_time(self, fd: int, write: tuple[int, int]) -> None:
+        try:
+            set_times(fd, UNCHANGED, write)
+        except PermissionError:
+            # CREATE asked for FILE_WRITE_DATA where it reserved, though the open need not keep it.
+            gate.write_times(self.granted_access | FILE_WRITE_DATA, fd, UNCHANGED, write)
+
+    @override
+    def close(self) -> None:
+        """Idempotent. Blocks that were reserved and not used are given back at the last close (MS-FSA 2.1.5.5)."""
+        if self.reserved:
+            self._end_reservation()
+        super().close()
+        unused = self.local_volume.files.unused
+        if unused.waiting:
+            unused.closed(self.key)
+
+    def _end_reservation(self) -> None:
+        fd = self.fd
+        self.reserved = False
+        if fd < 0 or self.path_only:
+            return
+        try:
+            self.finish_writes()
+        except NtStatusError:
+            pass  # close says so
+        if not self.give_back(fd) and not self.local_volume.options.kernel_oplocks:
+            spare = os.dup(fd)
+            try:
+                ofd_locks.set_lock(spare, ofd_locks.NONE, 0, _LARGEST)  # they are of the open file, not of the number
+            except OSError:
+                pass  # no locks, then
+            self.local_volume.files.unused.keep(self, spare)
+
     def overwrite(
-        self, attributes: int, supersede: bool, extended_attributes: Sequence[tuple[str, int, bytes]]
-    ) -> None:
-        """MS-FSA 2.1.5.1.2.1: streams and EAs go, attributes are replaced, ARCHIVE is set, the creation time stays."""
+        self, attributes: int, supersede: bool, extended_attributes: Sequence[tuple[str, int, bytes]],
+        allocation_size: int = 0,
+    ) -> None:  # fmt: skip
+        """MS-FSA 2.1.5.1.2.1: streams and EAs go, attributes are replaced, ARCHIVE is set, the creation time stays.
+
+        What can be refused is, and what can fail is undone, before the data goes."""
         fd = self._begin()
-        options = self.local_volume.options
+        options, path_only = self.local_volume.options, self.path_only
+        check_eas(extended_attributes, options)
         with os_errors:
+            data = self._data()
             stat = stat_fd(fd)
-            dos = read_dos(fd, self.path_only, options)
-            os.ftruncate(self._data(), 0)
-        if options.streams:
-            stream_store.remove_all(fd, self.path_only)
-        remove_eas(fd, self.path_only, options)
-        write_eas(fd, self.path_only, options, extended_attributes)
-        new = attributes & SETTABLE | FILE_ATTRIBUTE_ARCHIVE
+            dos = read_dos(fd, path_only, options)
+            if allocation_size:
+                ranges.check_span(allocation_size, 0)
+                allocation.check(fd, allocation_size - (stat.blocks << 9))
+        gone = [(name, 0, b"") for name in ea_names(fd, path_only, options)]
+        changes = write_eas(fd, path_only, options, [*gone, *extended_attributes])
         # CREATE asked for FILE_WRITE_DATA, which the open need not keep.
         granted = self.granted_access | FILE_WRITE_DATA
-        write_dos(fd, self.path_only, options, granted, new, creation_time(stat, dos))
+        created = creation_time(stat, dos)
+        try:
+            write_dos(fd, path_only, options, granted, attributes & SETTABLE | FILE_ATTRIBUTE_ARCHIVE, created)
+            try:
+                with os_errors:
+                    os.ftruncate(data, 0)
+            except NtStatusError:
+                kept = FILE_ATTRIBUTE_ARCHIVE if dos.attributes is None else dos.attributes
+                write_dos(fd, path_only, options, granted, kept, created)
+                raise
+        except NtStatusError:
+            put_back_eas(fd, path_only, changes)
+            raise
         self._archived = True
+        if options.streams:
+            stream_store.remove_all(fd, path_only)
+        if allocation_size:
+            try:
+                self._allocate(data, allocation_size)
+            except (OSError, NtStatusError) as error:
+                # There was room a moment ago. The old data is gone, so the open goes on without what it reserved.
+                logger.debug("%s: nothing reserved: %s", self.path, error)
 
     # --------------------------------------------------------------------------------------------------- directories
 

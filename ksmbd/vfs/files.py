@@ -12,6 +12,7 @@ from ksmbd.smb.status import STATUS_BAD_NETWORK_NAME, NtStatusError
 from ksmbd.smb.waiting import Future
 from ksmbd.vfs import gate
 from ksmbd.vfs.access import Access
+from ksmbd.vfs.allocation import Unused
 from ksmbd.vfs.directory_cache import DirectoryCache
 from ksmbd.vfs.entry import LocalEntry
 from ksmbd.vfs.idmap import IdMap
@@ -54,7 +55,7 @@ class Registry:
 class LocalFiles:
     """Makes volumes. One in a process; it sets the process's umask to 0, as shares have masks of their own."""
 
-    __slots__ = ("cache", "clock", "idmap", "leases", "offload", "registry", "settings", "watches")
+    __slots__ = ("cache", "clock", "idmap", "leases", "offload", "registry", "settings", "unused", "watches")
 
     def __init__(self, settings: VfsSettings, clock: Clock) -> None:
         self.settings = settings
@@ -67,6 +68,7 @@ class LocalFiles:
         self.idmap = IdMap(settings.sub_authorities)
         self.cache = DirectoryCache()
         self.registry = Registry()
+        self.unused = Unused(clock)
         self.watches = Watches()
         os.umask(0)
 
@@ -99,6 +101,7 @@ class LocalFiles:
 
     def close(self) -> None:
         """The process ends."""
+        self.unused.close()
         self.watches.close()
 
 

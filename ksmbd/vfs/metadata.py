@@ -15,7 +15,7 @@ from typing import Final
 
 from ksmbd.kernel.files import UTIME_OMIT, set_times
 from ksmbd.kernel.filesystems import file_system_name
-from ksmbd.kernel.stat import S_IFREG, stat_fd
+from ksmbd.kernel.stat import S_IFREG, Stat, stat_fd
 from ksmbd.overriding import override
 from ksmbd.smb.constants import (
     FILE_ATTRIBUTE_ARCHIVE,
@@ -38,6 +38,7 @@ from ksmbd.vfs.attributes import (
     write_dos,
     write_eas,
 )
+from ksmbd.vfs.dosattrib import DosAttributes
 from ksmbd.vfs.entry import LocalEntry
 from ksmbd.vfs.errors import os_errors
 from ksmbd.vfs.times import from_filetime
@@ -89,30 +90,25 @@ class LocalMetadata(LocalEntry):
         """See the port. The change time follows the next change again, whatever was set."""
         fd = self._begin()
         options = self.local_volume.options
-        self._show_write_time()
-        with os_errors:
-            stat = stat_fd(fd)
-            dos = read_dos(fd, self.path_only, options)
         if attributes:
             if self.is_directory and attributes & FILE_ATTRIBUTE_TEMPORARY:
                 raise NtStatusError(STATUS_INVALID_PARAMETER, "a temporary directory")
             if not self.is_directory and attributes & FILE_ATTRIBUTE_DIRECTORY:
                 raise NtStatusError(STATUS_INVALID_PARAMETER, "a file is no directory")
-        if attributes or creation > 0:
-            kept = dos.attributes
-            if kept is None:
-                kept = FILE_ATTRIBUTE_ARCHIVE if self.kind == S_IFREG else 0
-            if attributes:
-                kept = attributes & SETTABLE | kept & (FILE_ATTRIBUTE_SPARSE_FILE | FILE_ATTRIBUTE_REPARSE_POINT)
-                self._archived = True  # the client's word on ARCHIVE stays until the next open
-            if self.is_directory:
-                kept |= FILE_ATTRIBUTE_DIRECTORY
-            created = creation if creation > 0 else creation_time(stat, dos)
-            write_dos(fd, self.path_only, options, self.granted_access, kept, created)
+        self._show_write_time()
+        with os_errors:
+            stat = stat_fd(fd)
+            dos = read_dos(fd, self.path_only, options)
         access_time = from_filetime(access) if access > 0 else UNCHANGED
         write_time = from_filetime(write) if write > 0 else UNCHANGED
         if access > 0 or write > 0:
             self._set_times(access_time, write_time)
+        try:
+            self._set_stored(fd, stat, dos, creation, attributes)
+        except NtStatusError:
+            if access > 0 or write > 0:
+                self._set_times((stat.atime, stat.atime_ns), (stat.mtime, stat.mtime_ns))
+            raise
         if write > 0:
             self._sticky_write = write_time
         elif write == -1:
@@ -127,6 +123,21 @@ class LocalMetadata(LocalEntry):
         if change > 0:
             with os_errors:
                 change_times.remember(stat_fd(fd), change)
+
+    def _set_stored(self, fd: int, stat: Stat, dos: DosAttributes, creation: int, attributes: int) -> None:
+        options = self.local_volume.options
+        if attributes or creation > 0:
+            kept = dos.attributes
+            if kept is None:
+                kept = FILE_ATTRIBUTE_ARCHIVE if self.kind == S_IFREG else 0
+            if attributes:
+                kept = attributes & SETTABLE | kept & (FILE_ATTRIBUTE_SPARSE_FILE | FILE_ATTRIBUTE_REPARSE_POINT)
+            if self.is_directory:
+                kept |= FILE_ATTRIBUTE_DIRECTORY
+            created = creation if creation > 0 else creation_time(stat, dos)
+            write_dos(fd, self.path_only, options, self.granted_access, kept, created)
+            if attributes:
+                self._archived = True  # the client's word on ARCHIVE stays until the next open
 
     def _set_times(self, access: tuple[int, int], write: tuple[int, int]) -> None:
         with os_errors:
@@ -184,13 +195,15 @@ class LocalMetadata(LocalEntry):
             found += stream_store.listed(fd, self.path_only)
         return found
 
-    def object_id(self) -> bytes:
-        """FSCTL_CREATE_OR_GET_OBJECT_ID: 16 bytes that stay with the file."""
+    def object_id(self, create: bool) -> bytes | None:
+        """See the port. Who may not write the file, or where it cannot be kept, gets one that is computed."""
         fd = self._begin()
         name = OBJECT_ID_NAME.encode()
         with os_errors:
             value = gate.read_object_id(fd, self.path_only, name)
             if value is None or len(value) != 16:
+                if not create:
+                    return None
                 value = os.urandom(16)
                 try:
                     os.setxattr(target_of(fd, self.path_only), name, value)

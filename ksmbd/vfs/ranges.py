@@ -27,18 +27,6 @@ def check_span(offset: int, length: int) -> None:
         raise NtStatusError(STATUS_INVALID_PARAMETER, f"{length} bytes at {offset}")
 
 
-def set_allocation(fd: int, size: int, end_of_file: int) -> None:
-    """Reserve space for `size` bytes; a smaller size truncates (MS-FSA 2.1.5.15.1). Raises OSError."""
-    if size < end_of_file:
-        os.ftruncate(fd, size)
-    elif size > end_of_file:
-        try:
-            kernel.fallocate(fd, kernel.FALLOC_FL_KEEP_SIZE, end_of_file, size - end_of_file)
-        except OSError as error:
-            if error.errno != errno.EOPNOTSUPP:
-                raise
-
-
 def zero(fd: int, offset: int, beyond: int, sparse: bool) -> None:
     """Make a range read as zeros, never growing the file; a hole in a sparse file, else allocated. Raises OSError."""
     size = os.fstat(fd).st_size

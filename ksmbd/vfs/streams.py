@@ -189,10 +189,12 @@ class LocalStream(LocalMetadata):
             raise NtStatusError(STATUS_DISK_FULL, "longer than an extended attribute can be")
 
     def overwrite(
-        self, attributes: int, supersede: bool, extended_attributes: Sequence[tuple[str, int, bytes]]
-    ) -> None:
+        self, attributes: int, supersede: bool, extended_attributes: Sequence[tuple[str, int, bytes]],
+        allocation_size: int = 0,
+    ) -> None:  # fmt: skip
         """Only the stream is emptied; the base file's attributes stay (MS-FSA 2.1.5.1.2.1 is about the default
         stream)."""
+        self._check_size(allocation_size)
         self._store(b"")
 
     @override
@@ -236,13 +238,21 @@ class LocalStream(LocalMetadata):
             target_name = existing[1]
         old, content = self._attribute_name, self._load()
         self._attribute_name = target_name
+        replaced = None if existing is None or existing[1] == old else self._load()
         try:
             self._store(content)
         except NtStatusError:
             self._attribute_name = old
             raise
-        with os_errors:
+        try:
             os.removexattr(target_of(fd, self.path_only), old)
+        except OSError as error:
+            if replaced is None:
+                self.unlink()
+            else:
+                self._store(replaced)
+            self._attribute_name = old
+            raise to_status(error) from error
         self._name = name
         self.stream = fold(name)
 

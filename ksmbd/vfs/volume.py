@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Final
 from ksmbd import debug
 from ksmbd.kernel import credentials, descriptors
 from ksmbd.kernel.credentials import Credentials
-from ksmbd.kernel.files import FALLOC_FL_KEEP_SIZE, fallocate
 from ksmbd.kernel.filesystems import RAMFS_MAGIC, TMPFS_MAGIC, file_system_type
 from ksmbd.kernel.stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, Stat, key_fd, stat_fd
 from ksmbd.kernel.syscalls import O_PATH
@@ -53,9 +52,11 @@ from ksmbd.smb.constants import (
     MAXIMUM_ALLOWED,
 )
 from ksmbd.smb.ports import CreateIntent, CreateResult, FileKey, ShareConfig, VolumeInfo
+from ksmbd.smb.security_descriptor import parse_security_descriptor
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
     STATUS_CANNOT_DELETE,
+    STATUS_DISK_FULL,
     STATUS_FILE_IS_A_DIRECTORY,
     STATUS_INVALID_PARAMETER,
     STATUS_NOT_A_DIRECTORY,
@@ -65,9 +66,9 @@ from ksmbd.smb.status import (
     STATUS_OBJECT_NAME_NOT_FOUND,
     NtStatusError,
 )
-from ksmbd.vfs import gate, names, ranges, reparse
+from ksmbd.vfs import allocation, gate, names, ranges, reparse
 from ksmbd.vfs.access import WRITE_RIGHTS, Access
-from ksmbd.vfs.attributes import SETTABLE, make_info, read_dos, write_dos, write_eas
+from ksmbd.vfs.attributes import SETTABLE, check_eas, make_info, read_dos, write_dos, write_eas
 from ksmbd.vfs.dosattrib import NOTHING, DosAttributes
 from ksmbd.vfs.entry import LocalEntry
 from ksmbd.vfs.errors import os_errors, to_status
@@ -75,7 +76,7 @@ from ksmbd.vfs.file import LocalFile
 from ksmbd.vfs.local import local_open, local_stream
 from ksmbd.vfs.options import ShareOptions
 from ksmbd.vfs.resolve import Resolver
-from ksmbd.vfs.stream_store import attribute, check_name, find
+from ksmbd.vfs.stream_store import MAXIMUM_SIZE, attribute, check_name, find
 from ksmbd.vfs.streams import LocalStream
 from ksmbd.vfs.times import to_filetime
 from ksmbd.vfs.volume_info import volume_info
@@ -456,8 +457,13 @@ class LocalVolume:
             raise NtStatusError(STATUS_CANNOT_DELETE, "read-only")
         with os_errors:
             self.access.check_parent(parent, FILE_ADD_SUBDIRECTORY if is_directory else FILE_ADD_FILE)
+            if intent.allocation_size and not is_directory:
+                self._check_allocation(intent, parent)
             if intent.security_descriptor:
                 self.access.check_creator(intent.security_descriptor, stat_fd(parent))
+        check_eas(intent.extended_attributes, self.options)
+        if intent.security_descriptor:
+            parse_security_descriptor(intent.security_descriptor)
         # The entry was just found missing in the cache, so that is what it was a moment ago, too.
         token = self.cache.prepare(parent) if posix else self.cache.found_current
         try:
@@ -479,6 +485,7 @@ class LocalVolume:
             if intent.stream:
                 return self._open_stream(intent, fd, False, stat, disk_names, path, granted, key, posix, None)
             file = LocalFile(self, fd, path_only, stat, disk_names, path, granted, key, posix, True)
+            file.reserved = intent.allocation_size != 0 and not is_directory
             local = None
             if not is_directory and (self.options.kernel_oplocks or self.options.posix_locking):
                 local = local_open(file, os.O_RDWR, False)
@@ -488,6 +495,15 @@ class LocalVolume:
             os.close(fd)
             self._take_back(parent, disk, is_directory)
             raise
+
+    def _check_allocation(self, intent: CreateIntent, beside: int) -> None:
+        """STATUS_DISK_FULL for an AllocationSize that cannot be, STATUS_INVALID_PARAMETER beyond 2^63 (MS-SMB2
+        2.2.13.2.2). Raises OSError."""
+        ranges.check_span(intent.allocation_size, 0)
+        if not intent.stream:
+            allocation.check(beside, intent.allocation_size)
+        elif intent.allocation_size > MAXIMUM_SIZE:
+            raise NtStatusError(STATUS_DISK_FULL, "longer than an extended attribute can be")
 
     def _make(self, parent: int, disk: bytes, is_directory: bool, posix_mode: int | None) -> tuple[int, bool]:
         """The entry itself, opened; whether with O_PATH alone. Raises OSError."""
@@ -526,11 +542,7 @@ class LocalVolume:
         if intent.options & FILE_NO_COMPRESSION and not path_only:  # MS-FSA 2.1.5.1.1: not as its directory
             ranges.set_compression(fd, ranges.COMPRESSION_FORMAT_NONE)
         if intent.allocation_size and not is_directory and not intent.stream:
-            try:
-                fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, intent.allocation_size)
-            except OSError as error:
-                if error.errno not in (errno.EOPNOTSUPP, errno.ENOSYS):
-                    raise
+            allocation.reserve(fd, intent.allocation_size, stat)
         return stat, dos
 
     def _take_back(self, parent: int, disk: bytes, is_directory: bool) -> None:
@@ -568,6 +580,8 @@ class LocalVolume:
         )
         if existing is None:
             try:
+                if intent.allocation_size:
+                    self._check_allocation(intent, fd)
                 stream.make()
             except BaseException:
                 self.files.registry.discard(stream)

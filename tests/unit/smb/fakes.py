@@ -113,6 +113,7 @@ class Node:
     reparse: tuple[int, bytes] | None = None
     sparse: bool = False
     compression: int = 0
+    has_object_id: bool = False
     links: int = 1
 
     def info(self, stream: str = "") -> FileInfo:
@@ -219,8 +220,9 @@ class FakeFile:
         self._do("flush", full)
 
     def overwrite(
-        self, attributes: int, supersede: bool, extended_attributes: Sequence[tuple[str, int, bytes]]
-    ) -> None:
+        self, attributes: int, supersede: bool, extended_attributes: Sequence[tuple[str, int, bytes]],
+        allocation_size: int = 0,
+    ) -> None:  # fmt: skip
         self._do("overwrite", attributes, supersede, tuple(extended_attributes))
         self._data.clear()
 
@@ -382,8 +384,10 @@ class FakeFile:
         self._do("set_compression", state)
         self.node.compression = state
 
-    def object_id(self) -> bytes:
-        return self.node.inode.to_bytes(16, "little")
+    def object_id(self, create: bool) -> bytes | None:
+        if create:
+            self.node.has_object_id = True
+        return self.node.inode.to_bytes(16, "little") if self.node.has_object_id else None
 
     def volume(self) -> FakeVolume:
         return self._volume

@@ -515,11 +515,25 @@ def test_deleting_a_reparse_point_takes_no_data(bench: Bench) -> None:
     )
 
 
-@pytest.mark.parametrize("code", [c.FSCTL_GET_OBJECT_ID, c.FSCTL_CREATE_OR_GET_OBJECT_ID])
-def test_object_ids(bench: Bench, code: int) -> None:
+def test_object_ids(bench: Bench) -> None:
+    """MS-FSA 2.1.5.10.1: one of the two codes makes an id, the other finds it."""
     own = (102).to_bytes(16, "little")
-    assert out(bench, bench.open("source"), code) == own + bytes(range(16)) + own + bytes(16)
-    wire.raises(s.STATUS_INVALID_PARAMETER, control, bench, bench.open("source"), code, b"", 63)
+    open_ = bench.open("source")
+    wire.raises(s.STATUS_OBJECTID_NOT_FOUND, control, bench, open_, c.FSCTL_GET_OBJECT_ID)
+    for code in (c.FSCTL_CREATE_OR_GET_OBJECT_ID, c.FSCTL_GET_OBJECT_ID):
+        assert out(bench, open_, code) == own + bytes(range(16)) + own + bytes(16)
+        wire.raises(s.STATUS_INVALID_PARAMETER, control, bench, open_, code, b"", 63)
+
+
+def test_no_object_id_is_made_on_a_read_only_share(bench: Bench) -> None:
+    open_ = bench.open("source")
+    bench.tree.read_only = True
+    wire.raises(s.STATUS_MEDIA_WRITE_PROTECTED, control, bench, open_, c.FSCTL_CREATE_OR_GET_OBJECT_ID)
+    wire.raises(s.STATUS_OBJECTID_NOT_FOUND, control, bench, open_, c.FSCTL_GET_OBJECT_ID)
+    assert not open_.file.node.has_object_id
+    open_.file.node.has_object_id = True
+    for code in (c.FSCTL_CREATE_OR_GET_OBJECT_ID, c.FSCTL_GET_OBJECT_ID):
+        assert out(bench, open_, code)[:16] == (102).to_bytes(16, "little")
 
 
 def test_ntfs_volume_data(bench: Bench) -> None:

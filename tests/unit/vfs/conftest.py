@@ -23,8 +23,8 @@ def files() -> Iterator[LocalFiles]:
     mask = os.umask(0)
     result = LocalFiles(VfsSettings((1, 2, 3)), StillClock())
     yield result
-    credentials.as_server()
     result.close()
+    credentials.as_server()
     os.umask(mask)
 
 

@@ -423,9 +423,10 @@ def test_copy(share: Share) -> None:
 
 def test_object_ids_stay(share: Share) -> None:
     file = share.open("f")
-    identity = file.object_id()
-    assert len(identity) == 16 and identity == share.open("f", access=c.FILE_READ_ATTRIBUTES).object_id()
-    assert identity != share.open("g").object_id()
+    assert file.object_id(False) is None
+    identity = file.object_id(True)
+    assert len(identity) == 16 and identity == share.open("f", access=c.FILE_READ_ATTRIBUTES).object_id(False)
+    assert identity != share.open("g").object_id(True)
 
 
 def test_reparse_points(share: Share) -> None:
