@@ -213,6 +213,9 @@ LOCK_SEQUENCES: Final = _limit(
     "lock sequence numbers that are remembered", Per.OPEN, 64, "buckets", "the lock is not verified for replay",
     source="MS-SMB2 3.3.5.14",
 )
+LOCK_ELEMENTS: Final = _limit(
+    "ranges of LOCK", Per.MESSAGE, 1024, "ranges", "STATUS_INSUFFICIENT_RESOURCES",
+)
 
 # ----------------------------------------------------------------------------------------------------- files, watches
 
@@ -235,6 +238,18 @@ WATCHED_DIRECTORIES: Final = _limit(
 WATCHED_DEPTH: Final = _limit(
     "depth that a CHANGE_NOTIFY with WATCH_TREE watches", Per.OPEN, 128, "directories",
     "STATUS_NOTIFY_ENUM_DIR at each request",
+)
+LOCKS_PER_OPEN: Final = _limit(
+    "byte-range locks of an open", Per.OPEN, 16384, "locks", "STATUS_INSUFFICIENT_RESOURCES",
+)
+LOCKS_PER_FILE: Final = _limit(
+    "byte-range locks of a file", Per.FILE, 32768, "locks of a stream", "STATUS_INSUFFICIENT_RESOURCES",
+)
+LOCKS_PER_SESSION: Final = _limit(
+    "byte-range locks of a session", Per.SESSION, 32768, "locks", "STATUS_INSUFFICIENT_RESOURCES",
+)
+LOCKS: Final = _limit(
+    "byte-range locks", Per.SERVER, 65536, "locks", "STATUS_INSUFFICIENT_RESOURCES",
 )
 
 # ------------------------------------------------------------------------------------------------------ pipes in mountd

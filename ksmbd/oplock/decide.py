@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from ksmbd.limits import LOCKS_PER_FILE, LOCKS_PER_OPEN
 from ksmbd.oplock import caching, durable, local
 from ksmbd.oplock.caching import Input, break_for_open, grantable, holders_of_others, step, survey
 from ksmbd.oplock.locks import LockOverlay, LockView, check_range, make_lock, take_locks
@@ -83,6 +84,7 @@ from ksmbd.smb.status import (
     STATUS_DELETE_PENDING,
     STATUS_FILE_CLOSED,
     STATUS_FILE_NOT_AVAILABLE,
+    STATUS_INSUFFICIENT_RESOURCES,
     STATUS_INVALID_OPLOCK_PROTOCOL,
     STATUS_LOCK_NOT_GRANTED,
     STATUS_OBJECT_NAME_NOT_FOUND,
@@ -223,8 +225,7 @@ def remove_open(context: Context, entry: OpenEntry) -> CloseResult:
             ended = (holder.client_guid, holder.key)
     locks = context.locks(entry.stream)
     if locks.count:
-        for lock in locks.of_open(entry.open_id):
-            locks.remove(lock)
+        locks.drop_open(entry.open_id)
     if record.waiters:
         for waiter in [waiter for waiter in record.waiters if waiter.open_id == entry.open_id]:
             record.waiters.remove(waiter)
@@ -445,7 +446,11 @@ def lock(context: Context, request: TakeLocks, retried: bool) -> bool | None:
     for offset, length, _ in request.elements:
         if status := check_range(offset, length):
             raise Refused(status)
-    if not take_locks(context.locks(entry.stream), request.elements, request.open_id, request.number):
+    locks = context.locks(entry.stream)
+    held, here = locks.count_of(request.open_id), locks.count
+    if len(request.elements) > min(LOCKS_PER_OPEN.value - held, LOCKS_PER_FILE.value - here):
+        raise Refused(STATUS_INSUFFICIENT_RESOURCES)
+    if not take_locks(locks, request.elements, request.open_id, request.number):
         if request.wait:
             return WAIT
         raise Refused(STATUS_LOCK_NOT_GRANTED)
@@ -606,14 +611,14 @@ def directory_changed(context: Context, request: DirectoryChanged) -> bool:
 
 
 def unlock(context: Context, request: DropLocks) -> bool:
-    """In order; the first range that is not locked ends it, those before stay unlocked (MS-SMB2 3.3.5.14.1)."""
+    """In order; the first that is no range or not locked ends it, those before stay unlocked (MS-SMB2 3.3.5.14.1)."""
     entry = context.entry(request.open_id)
     locks = context.locks(entry.stream)
     for offset, length in request.elements:
-        found = locks.starting(offset, offset + length - 1, request.open_id)
-        if not found:
+        if status := check_range(offset, length):
+            raise Refused(status)
+        if not locks.take_out(offset, offset + length - 1, request.open_id):
             raise Refused(STATUS_RANGE_NOT_LOCKED)
-        locks.remove(found[0])
         context.gave_way = True
     return GRANTED
 

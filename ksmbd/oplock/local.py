@@ -16,10 +16,10 @@ reading where a shared one is. Locks of no length, and bytes from 2**63 on, exis
 """
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
-from ksmbd.oplock.locks import Lock
+from ksmbd.oplock.locks import LockSet
 from ksmbd.oplock.record import H, Holder, OpenEntry, Record, W
 from ksmbd.smb.ports import NO_LEASE, READ_LEASE, READ_LOCK, UNLOCKED, WRITE_LEASE, WRITE_LOCK
 
@@ -63,34 +63,46 @@ def break_for_descriptor(holder: Holder, entry: OpenEntry, left: int, wait: bool
     return 0, wait or holder.breaking or bool(holder.state & (W | H))
 
 
-def segments(locks: Iterable[Lock], first: int, last: int) -> list[tuple[int, int, int]]:
-    """What the kernel is to know of the bytes from `first` to `last`, where an open has these locks: (kind, first,
-    last), in order, without gaps."""
+def segments(held: Sequence[LockSet], first: int, last: int) -> list[tuple[int, int, int]]:
+    """What the kernel is to know of the bytes from `first` to `last`, where opens with one descriptor have these locks:
+    (kind, first, last), in order, without gaps. n log n in the number of locks that begin or end there."""
     last = min(last, LARGEST)
     if first > last:
         return []
-    events: list[tuple[int, int, bool]] = []
-    for lock in locks:
-        start, end = max(lock.first, first), min(lock.last, last)
-        if start <= end:
-            events.append((start, 1, lock.exclusive))
-            events.append((end + 1, -1, lock.exclusive))
+    every = exclusive = 0
+    events: list[tuple[int, int, int]] = []
+    for locks in held:
+        if locks.count:
+            every += locks.overlapping(first, first)
+            exclusive += locks.exclusive(first, first)
+            begins, ends, exclusive_begins, exclusive_ends = locks.edges(first, last)
+            events += [(place, 1, 0) for place in begins if place > first]
+            events += [(place + 1, -1, 0) for place in ends if place < last]
+            events += [(place, 0, 1) for place in exclusive_begins if place > first]
+            events += [(place + 1, 0, -1) for place in exclusive_ends if place < last]
     events.sort()
     found: list[tuple[int, int, int]] = []
-    depth = {False: 0, True: 0}
     at = first
-    for place, change, exclusive in [*events, (last + 1, 0, False)]:
+    for place, change, exclusive_change in [*events, (last + 1, 0, 0)]:
         if place > at:
-            kind = WRITE_LOCK if depth[True] else READ_LOCK if depth[False] else UNLOCKED
+            kind = WRITE_LOCK if exclusive else READ_LOCK if every else UNLOCKED
             if found and found[-1][0] == kind:
                 found[-1] = (kind, found[-1][1], place - 1)
             else:
                 found.append((kind, at, place - 1))
             at = place
-        depth[exclusive] += change
+        every += change
+        exclusive += exclusive_change
     return found
 
 
 def span(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """(offset, length) as (first, last), without those that the kernel cannot know."""
-    return [(offset, offset + length - 1) for offset, length in ranges if length and offset <= LARGEST]
+    """(offset, length) as (first, last): those that the kernel can know, what touches joined, in order."""
+    found: list[tuple[int, int]] = []
+    for offset, length in sorted(ranges):
+        if length and offset <= LARGEST:
+            if found and offset <= found[-1][1] + 1:
+                found[-1] = (found[-1][0], max(found[-1][1], offset + length - 1))
+            else:
+                found.append((offset, offset + length - 1))
+    return found

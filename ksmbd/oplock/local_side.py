@@ -19,7 +19,7 @@ from typing import Any, Final, Protocol
 
 from ksmbd.oplock import caching, local
 from ksmbd.oplock.local import segments, span
-from ksmbd.oplock.locks import Lock, LockSet, make_lock
+from ksmbd.oplock.locks import Lock, LockOverlay, LockSet, make_lock
 from ksmbd.oplock.record import H, OpenEntry, R, Record, W
 from ksmbd.oplock.store import DURABLES, Store
 from ksmbd.smb.constants import LEASE_FLAG_BREAK_IN_PROGRESS, OPLOCK_LEVEL_NONE
@@ -117,9 +117,9 @@ class LocalSide:
             self.closed(ref.open_id)
             raise
         if side.posix_locking:
-            for lock in self.table.locks_of(ref.file, ref.open_id):
-                mine.locks.add(lock)
-                self._apply_locks(mine, [(lock.first, lock.last)])
+            kept = self.table.locks_of(ref.file, ref.open_id)
+            mine.locks.add_all(kept)
+            self._apply_locks(mine, _ranges(kept))
         mine.admitted = True
         state = self._held(mine)
         if side.kernel_oplocks and state:
@@ -160,7 +160,7 @@ class LocalSide:
         owned = mine.locks.of_open(open_id) if mine.locks.count else []
         if mine.group:
             # The open file stays with the others, and its locks with it.
-            self._apply_locks(mine.group[0], [(lock.first, lock.last) for lock in owned])
+            self._apply_locks(mine.group[0], _ranges(owned))
             return
         # Said, not left to the descriptor's end: a helper thread may have a copy of it for a moment.
         if owned:
@@ -217,8 +217,7 @@ class LocalSide:
                     member.group.remove(member)
                     member.group = [member]
                     self._merge(mine.group, member)
-                    self._apply_locks(member, [(lock.first, lock.last) for lock in member.locks.of_open(
-                        member.ref.open_id)])  # fmt: skip
+                    self._apply_locks(member, _ranges(member.locks.of_open(member.ref.open_id)))
         return True
 
     @staticmethod
@@ -315,31 +314,29 @@ class LocalSide:
         for offset, length, exclusive in elements:
             mine.number += 1
             taken.append(make_lock(offset, length, exclusive, mine.ref.open_id, mine.number))
-            mine.locks.add(taken[-1])
+        mine.locks.add_all(taken)
         ranges = span([(offset, length) for offset, length, _ in elements])
         if self._apply_locks(mine, ranges):
             return True
-        for lock in taken:
-            mine.locks.remove(lock)
+        mine.locks.remove_all(taken[::-1])
         self._apply_locks(mine, ranges)
         return False
 
     def unlocked(self, mine: Mine, ranges: Sequence[tuple[int, int]]) -> None:
         """The table has unlocked (offset, length), as many as there were before one that was not locked."""
-        gone = []
+        pending = LockOverlay(mine.locks)
+        done = 0
         for offset, length in ranges:
-            found = mine.locks.starting(offset, offset + length - 1, mine.ref.open_id)
-            if not found:
+            if not pending.take_out(offset, offset + length - 1, mine.ref.open_id):
                 break
-            mine.locks.remove(found[0])
-            gone.append((offset, length))
-        self._apply_locks(mine, span(gone))
+            done += 1
+        mine.locks.remove_all(pending.removed)
+        self._apply_locks(mine, span(ranges[:done]))
 
     def _apply_locks(self, mine: Mine, ranges: Sequence[tuple[int, int]]) -> bool:
         """Tell the kernel what is locked in (first, last). False: refused, what comes after was not told."""
         for first, last in ranges:
-            here = [lock for member in mine.group for lock in member.locks.overlapping(first, last)]
-            for kind, start, end in segments(here, first, last):
+            for kind, start, end in segments([member.locks for member in mine.group], first, last):
                 if not mine.side.lock(kind, start, end):
                     return False
         return True
@@ -403,6 +400,10 @@ class LocalLock:
             self._timer.cancel()
         if self._asked is not None:
             self._asked.cancel()
+
+
+def _ranges(locks: Sequence[Lock]) -> list[tuple[int, int]]:
+    return span([(lock.first, lock.last - lock.first + 1) for lock in locks])
 
 
 def _state_of(grant: OpenGrant) -> int:

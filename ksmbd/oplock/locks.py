@@ -1,22 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Byte-range locks of one stream (MS-FSA 2.1.1.10, 2.1.4.10, 2.1.5.8, 2.1.5.9).
 
-Locks sort into classes by length, each a list sorted by start. Whoever overlaps [first, last] in the class of lengths
-up to 16**c starts after first - 16**c, so a search looks at a few neighbours per class, however many locks there are.
-A store without lists (LMDB) uses the same order as its keys.
-
-`last` is inclusive, so a lock of length zero at p has last = p - 1: the plain test for overlap then gives the rule for
-empty ranges, which conflict with what lies around p on both sides and with nothing else.
+Whether a lock, a read or a write must wait asks only how many locks overlap its range: of all, of the exclusive ones,
+and of an open's own exclusive ones. `Spans` counts each of them in O(log n), however many there are and however they
+lie in each other; a decision's changes are counted apart and added. So no request costs more than n log n in the
+number of its elements, and next to nothing more for the locks that are there.
 """
 from __future__ import annotations
 
-from bisect import bisect_left, insort
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple, Protocol
 
+from ksmbd.oplock.spans import Spans
 from ksmbd.smb.status import STATUS_INVALID_LOCK_RANGE, STATUS_SUCCESS
 
-CLASSES: Final = 17
 MAXIMUM: Final = (1 << 64) - 1
 
 
@@ -31,13 +28,8 @@ class Lock(NamedTuple):
 
 
 def make_lock(offset: int, length: int, exclusive: bool, open_id: int, number: int) -> Lock:
-    """A lock on `length` bytes from `offset`."""
+    """A lock on `length` bytes from `offset`. An empty one has last = offset - 1."""
     return Lock(offset, offset + length - 1, exclusive, open_id, number)
-
-
-def length_class(length: int) -> int:
-    """The class of a length in bytes: lengths below 16**c are in class c or below."""
-    return (length.bit_length() + 3) >> 2
 
 
 def check_range(offset: int, length: int) -> int:
@@ -48,80 +40,178 @@ def check_range(offset: int, length: int) -> int:
 class LockView(Protocol):
     """The locks of one stream, to be read."""
 
-    def overlapping(self, first: int, last: int) -> Iterator[Lock]:
-        """The locks that share a byte with the range, or enclose or lie inside an empty one."""
-        ...
-
-    def starting(self, first: int, last: int, open_id: int) -> list[Lock]:
-        """The locks of one open on exactly this range, exclusive ones first."""
-        ...
-
-    def of_open(self, open_id: int) -> list[Lock]:
-        """All locks of one open."""
-        ...
-
     @property
     def count(self) -> int:
         """How many locks there are."""
         ...
 
+    def overlapping(self, first: int, last: int) -> int:
+        """How many locks share a byte with the range, or enclose or lie inside an empty one."""
+        ...
+
+    def exclusive(self, first: int, last: int) -> int:
+        """How many exclusive ones do."""
+        ...
+
+    def own_exclusive(self, first: int, last: int, open_id: int) -> int:
+        """How many exclusive ones of this open do."""
+        ...
+
+    def equal(self, first: int, last: int, exclusive: bool, open_id: int) -> Sequence[Lock]:
+        """The locks of one open of this kind on exactly this range, oldest first; not to be changed."""
+        ...
+
+    def of_open(self, open_id: int) -> list[Lock]:
+        """All locks of one open, oldest first."""
+        ...
+
+    def count_of(self, open_id: int) -> int:
+        """How many locks an open has."""
+        ...
+
+
+class _Owned:
+    """The locks of one open."""
+
+    __slots__ = ("equal", "exclusive", "locks")
+
+    def __init__(self) -> None:
+        self.locks: dict[int, Lock] = {}
+        self.equal: dict[tuple[int, int, bool], list[Lock]] = {}
+        """By (first, last, exclusive)."""
+        self.exclusive = Spans()
+
 
 class LockSet:
     """A LockView in memory that can be changed."""
 
-    __slots__ = ("_by_open", "_classes", "count")
+    __slots__ = ("_all", "_exclusive", "_owned", "count")
 
     def __init__(self) -> None:
-        self._classes: list[list[Lock]] = [[] for _ in range(CLASSES)]
-        self._by_open: dict[int, dict[int, Lock]] = {}
+        self._all = Spans()
+        self._exclusive = Spans()
+        self._owned: dict[int, _Owned] = {}
         self.count = 0
         """How many locks there are."""
 
-    def overlapping(self, first: int, last: int) -> Iterator[Lock]:
-        """The locks that overlap the range; in order of start within a class."""
-        for number, locks in enumerate(self._classes):
-            if locks:
-                index = bisect_left(locks, first - (1 << (number << 2)), key=_first)
-                while index < len(locks) and locks[index].first <= last:
-                    if locks[index].last >= first:
-                        yield locks[index]
-                    index += 1
+    def overlapping(self, first: int, last: int) -> int:
+        """As LockView."""
+        return self._all.count(first, last)
 
-    def starting(self, first: int, last: int, open_id: int) -> list[Lock]:
-        """The open's locks on exactly this range, exclusive ones first (MS-FSA 2.1.5.9)."""
-        locks = self._classes[length_class(last - first + 1)]
-        found = []
-        index = bisect_left(locks, first, key=_first)
-        while index < len(locks) and locks[index].first == first:
-            lock = locks[index]
-            if lock.last == last and lock.open_id == open_id:
-                found.append(lock)
-            index += 1
-        return sorted(found, key=lambda lock: (not lock.exclusive, lock.number))
+    def exclusive(self, first: int, last: int) -> int:
+        """As LockView."""
+        return self._exclusive.count(first, last)
+
+    def own_exclusive(self, first: int, last: int, open_id: int) -> int:
+        """As LockView."""
+        owned = self._owned.get(open_id)
+        return owned.exclusive.count(first, last) if owned is not None else 0
+
+    def equal(self, first: int, last: int, exclusive: bool, open_id: int) -> Sequence[Lock]:
+        """As LockView."""
+        owned = self._owned.get(open_id)
+        return owned.equal.get((first, last, exclusive), ()) if owned is not None else ()
 
     def of_open(self, open_id: int) -> list[Lock]:
-        """All locks of one open, oldest first."""
-        return list(self._by_open.get(open_id, {}).values())
+        """As LockView."""
+        owned = self._owned.get(open_id)
+        return list(owned.locks.values()) if owned is not None else []
+
+    def count_of(self, open_id: int) -> int:
+        """As LockView."""
+        owned = self._owned.get(open_id)
+        return len(owned.locks) if owned is not None else 0
+
+    def find(self, open_id: int, number: int) -> Lock:
+        """A lock that is in."""
+        return self._owned[open_id].locks[number]
+
+    def owners(self) -> list[int]:
+        """The opens that have locks."""
+        return list(self._owned)
+
+    def edges(self, first: int, last: int) -> tuple[list[int], list[int], list[int], list[int]]:
+        """Where, in [first, last], locks begin and end, and where exclusive ones do."""
+        return *self._all.edges(first, last), *self._exclusive.edges(first, last)
 
     def add(self, lock: Lock) -> None:
         """Put a lock in."""
-        self.count += 1
-        insort(self._classes[length_class(lock.last - lock.first + 1)], lock)
-        self._by_open.setdefault(lock.open_id, {})[lock.number] = lock
+        owned = self._enter(lock)
+        self._all.add(lock.first, lock.last)
+        if lock.exclusive:
+            self._exclusive.add(lock.first, lock.last)
+            owned.exclusive.add(lock.first, lock.last)
 
     def remove(self, lock: Lock) -> None:
         """Take a lock out; it must be in."""
+        owned = self._leave(lock)
+        self._all.remove(lock.first, lock.last)
+        if lock.exclusive:
+            self._exclusive.remove(lock.first, lock.last)
+            owned.exclusive.remove(lock.first, lock.last)
+
+    def add_all(self, locks: Sequence[Lock]) -> None:
+        """Put many in."""
+        if len(locks) == 1:
+            self.add(locks[0])
+            return
+        for lock in locks:
+            self._enter(lock)
+        self._all.add_all([(lock.first, lock.last) for lock in locks])
+        for open_id, ranges in _exclusive_by_open(locks):
+            self._exclusive.add_all(ranges)
+            self._owned[open_id].exclusive.add_all(ranges)
+
+    def remove_all(self, locks: Sequence[Lock]) -> None:
+        """Take many out; they must be in. Quickest where equal ones come youngest first."""
+        if len(locks) == 1:
+            self.remove(locks[0])
+            return
+        for lock in locks:
+            self._leave(lock)
+        self._all.remove_all([(lock.first, lock.last) for lock in locks])
+        for open_id, ranges in _exclusive_by_open(locks):
+            self._exclusive.remove_all(ranges)
+            if open_id in self._owned:
+                self._owned[open_id].exclusive.remove_all(ranges)
+
+    def _enter(self, lock: Lock) -> _Owned:
+        self.count += 1
+        owned = self._owned.get(lock.open_id)
+        if owned is None:
+            owned = self._owned[lock.open_id] = _Owned()
+        owned.locks[lock.number] = lock
+        key = (lock.first, lock.last, lock.exclusive)
+        equal = owned.equal.get(key)
+        if equal is None:
+            owned.equal[key] = [lock]
+        else:
+            equal.append(lock)
+        return owned
+
+    def _leave(self, lock: Lock) -> _Owned:
         self.count -= 1
-        locks = self._classes[length_class(lock.last - lock.first + 1)]
-        del locks[bisect_left(locks, lock)]
-        owned = self._by_open[lock.open_id]
-        del owned[lock.number]
-        if not owned:
-            del self._by_open[lock.open_id]
+        owned = self._owned[lock.open_id]
+        del owned.locks[lock.number]
+        key = (lock.first, lock.last, lock.exclusive)
+        equal = owned.equal[key]
+        if equal[-1] == lock:
+            equal.pop()
+        else:
+            equal.remove(lock)
+        if not equal:
+            del owned.equal[key]
+        if not owned.locks:
+            del self._owned[lock.open_id]
+        return owned
 
 
-def _first(lock: Lock) -> int:
-    return lock.first
+def _exclusive_by_open(locks: Iterable[Lock]) -> list[tuple[int, list[tuple[int, int]]]]:
+    found: dict[int, list[tuple[int, int]]] = {}
+    for lock in locks:
+        if lock.exclusive:
+            found.setdefault(lock.open_id, []).append((lock.first, lock.last))
+    return list(found.items())
 
 
 EMPTY: Final = LockSet()
@@ -131,68 +221,159 @@ EMPTY: Final = LockSet()
 class LockOverlay:
     """A view with changes that are not made yet, so that one decision sees what it did before."""
 
-    __slots__ = ("_base", "_hidden", "added")
+    __slots__ = ("_base", "_gone", "_hidden", "_made", "_put", "_waiting", "added", "dropped", "removed")
 
     def __init__(self, base: LockView) -> None:
         self._base = base
         self.added: dict[int, Lock] = {}
-        self._hidden: dict[int, Lock] = {}
-
-    @property
-    def removed(self) -> list[Lock]:
+        """What the store has to put in, by number."""
+        self.removed: list[Lock] = []
         """What the store has to take out."""
-        return list(self._hidden.values())
+        self.dropped: list[int] = []
+        """Opens all of whose locks are among `removed`."""
+        # Both are counted when somebody asks for it: most decisions change a lock and look no more.
+        self._put: LockSet | None = None
+        self._waiting: list[Lock] = []
+        """Locks that are added, and not yet in `_put`."""
+        self._gone: LockSet | None = None
+        self._made = 0
+        """So many of `removed` are in `_gone`."""
+        self._hidden: dict[tuple[int, int, bool, int], int] = {}
+        """How many of the base's equal locks are removed: the youngest ones."""
 
     @property
     def changed(self) -> bool:
         """Whether the store has anything to do."""
-        return bool(self.added or self._hidden)
+        return bool(self.added or self.removed)
 
     @property
     def count(self) -> int:
         """As LockView."""
-        return self._base.count - len(self._hidden) + len(self.added)
+        return self._base.count - len(self.removed) + len(self.added)
 
-    def overlapping(self, first: int, last: int) -> Iterator[Lock]:
-        """As LockView."""
-        for lock in self._base.overlapping(first, last):
-            if lock.number not in self._hidden:
-                yield lock
-        for lock in self.added.values():
-            if lock.first <= last and first <= lock.last:
-                yield lock
+    def _more(self) -> LockSet:
+        put = self._put
+        if put is None:
+            put = self._put = LockSet()
+        if self._waiting:
+            put.add_all(self._waiting)
+            self._waiting = []
+        return put
 
-    def starting(self, first: int, last: int, open_id: int) -> list[Lock]:
+    def _less(self) -> LockSet:
+        gone = self._gone
+        if gone is None:
+            gone = self._gone = LockSet()
+        if self._made < len(self.removed):
+            gone.add_all(self.removed[self._made :])
+            self._made = len(self.removed)
+        return gone
+
+    def overlapping(self, first: int, last: int) -> int:
         """As LockView."""
-        found = [lock for lock in self._base.starting(first, last, open_id) if lock.number not in self._hidden]
-        found += [
-            lock for lock in self.added.values()
-            if lock.first == first and lock.last == last and lock.open_id == open_id
-        ]  # fmt: skip
-        return sorted(found, key=lambda lock: (not lock.exclusive, lock.number))
+        found = self._base.overlapping(first, last)
+        if self.added:
+            found += self._more().overlapping(first, last)
+        return found - self._less().overlapping(first, last) if self.removed else found
+
+    def exclusive(self, first: int, last: int) -> int:
+        """As LockView."""
+        found = self._base.exclusive(first, last)
+        if self.added:
+            found += self._more().exclusive(first, last)
+        return found - self._less().exclusive(first, last) if self.removed else found
+
+    def own_exclusive(self, first: int, last: int, open_id: int) -> int:
+        """As LockView."""
+        found = self._base.own_exclusive(first, last, open_id)
+        if self.added:
+            found += self._more().own_exclusive(first, last, open_id)
+        return found - self._less().own_exclusive(first, last, open_id) if self.removed else found
+
+    def equal(self, first: int, last: int, exclusive: bool, open_id: int) -> Sequence[Lock]:
+        """As LockView."""
+        base = self._base.equal(first, last, exclusive, open_id)
+        hidden = self._hidden.get((first, last, exclusive, open_id), 0)
+        return [*base[: len(base) - hidden], *self._more().equal(first, last, exclusive, open_id)]
 
     def of_open(self, open_id: int) -> list[Lock]:
         """As LockView."""
-        found = [lock for lock in self._base.of_open(open_id) if lock.number not in self._hidden]
-        return found + [lock for lock in self.added.values() if lock.open_id == open_id]
+        found = self._base.of_open(open_id)
+        if self.removed:
+            gone = self._less()
+            if gone.count_of(open_id):
+                numbers = {lock.number for lock in gone.of_open(open_id)}
+                found = [lock for lock in found if lock.number not in numbers]
+        return found + self._more().of_open(open_id) if self.added else found
+
+    def count_of(self, open_id: int) -> int:
+        """As LockView."""
+        found = self._base.count_of(open_id)
+        if len(self.added) == 1:
+            found += sum([lock.open_id == open_id for lock in self.added.values()])
+        elif self.added:
+            found += self._more().count_of(open_id)
+        if len(self.removed) == 1:
+            return found - (self.removed[0].open_id == open_id)
+        return found - self._less().count_of(open_id) if self.removed else found
 
     def add(self, lock: Lock) -> None:
         """Put a lock in."""
         self.added[lock.number] = lock
+        self._waiting.append(lock)
 
-    def remove(self, lock: Lock) -> None:
-        """Take a lock out."""
-        if self.added.pop(lock.number, None) is None:
-            self._hidden[lock.number] = lock
+    def take_back(self, lock: Lock) -> None:
+        """Take out one that was put in here."""
+        self._more().remove(lock)
+        del self.added[lock.number]
+
+    def take_out(self, first: int, last: int, open_id: int) -> bool:
+        """Unlock: take out a lock of the open on exactly this range, an exclusive one first (MS-FSA 2.1.5.9). Of equal
+        ones, which nobody can tell apart, the youngest. False where there is none."""
+        for exclusive in (True, False):
+            here = self._more().equal(first, last, exclusive, open_id) if self.added else ()
+            if here:
+                self.take_back(here[-1])
+                return True
+            base = self._base.equal(first, last, exclusive, open_id)
+            if base:
+                key = (first, last, exclusive, open_id)
+                hidden = self._hidden.get(key, 0)
+                if hidden < len(base):
+                    self._hidden[key] = hidden + 1
+                    self.removed.append(base[-1 - hidden])
+                    return True
+        return False
+
+    def drop_open(self, open_id: int) -> None:
+        """Take all locks of an open out: it ends."""
+        if self.added:
+            for lock in reversed(self._more().of_open(open_id)):
+                self.take_back(lock)
+        left = self.of_open(open_id)
+        if not left:
+            return
+        self.dropped.append(open_id)
+        left.reverse()
+        for lock in left:
+            key = (lock.first, lock.last, lock.exclusive, open_id)
+            self._hidden[key] = self._hidden.get(key, 0) + 1
+        self.removed += left
 
 
 def lock_conflict(view: LockView, offset: int, length: int, exclusive: bool, open_id: int) -> bool:
     """Whether a new lock must wait (MS-FSA 2.1.4.10). An exclusive one excludes all, also the open's own locks; a
     shared one stacks on the open's own exclusive lock."""
     last = offset + length - 1
-    return any(
-        exclusive or (lock.exclusive and lock.open_id != open_id) for lock in view.overlapping(offset, last)
-    )
+    if exclusive:
+        return view.overlapping(offset, last) > 0
+    return _foreign(view, offset, last, open_id)
+
+
+def _foreign(view: LockView, first: int, last: int, open_id: int) -> bool:
+    """Whether somebody else has an exclusive lock there."""
+    found = view.exclusive(first, last)
+    return found > 0 and found > view.own_exclusive(first, last, open_id)
 
 
 def io_conflict(view: LockView, offset: int, length: int, write: bool, open_id: int) -> bool:
@@ -200,10 +381,11 @@ def io_conflict(view: LockView, offset: int, length: int, write: bool, open_id: 
     owner too; an exclusive one forbids both to all others. An empty read or write conflicts with nothing."""
     if not length:
         return False
-    for lock in view.overlapping(offset, min(offset + length - 1, MAXIMUM)):
-        if lock.open_id != open_id if lock.exclusive else write:
-            return True
-    return False
+    last = min(offset + length - 1, MAXIMUM)
+    if not write:
+        return _foreign(view, offset, last, open_id)
+    found = view.overlapping(offset, last)
+    return found > 0 and found > view.own_exclusive(offset, last, open_id)
 
 
 def take_locks(
@@ -213,8 +395,8 @@ def take_locks(
     taken: list[Lock] = []
     for offset, length, exclusive in elements:
         if lock_conflict(overlay, offset, length, exclusive, open_id):
-            for lock in taken:
-                overlay.remove(lock)
+            for lock in reversed(taken):
+                overlay.take_back(lock)
             return False
         lock = make_lock(offset, length, exclusive, open_id, number + len(taken))
         overlay.add(lock)

@@ -9,6 +9,7 @@ from ksmbd.oplock.locks import LockView
 from ksmbd.oplock.record import Record
 from ksmbd.oplock.requests import CloseResult, Decision
 from ksmbd.smb.ports import FileKey
+from ksmbd.smb.status import STATUS_INSUFFICIENT_RESOURCES, NtStatusError
 
 Decide = Callable[[Record, Callable[[str], LockView]], Decision]
 """decide() with everything bound but the record and the locks of its streams."""
@@ -21,8 +22,22 @@ DURABLES = b"D"
 """Index: open id, 8 bytes -> (device, inode, stream), for reconnects."""
 
 
+class StoreError(NtStatusError):
+    """The store could not do it; nothing was changed. What a client hears of that is said here, and nowhere else."""
+
+    def __init__(self, detail: str, status: int = STATUS_INSUFFICIENT_RESOURCES) -> None:
+        super().__init__(status, detail)
+
+
+class StoreFull(StoreError):
+    """There is no room for more. Ending something still works."""
+
+
 class Store(Protocol):
-    """Keeps the records. Several tables, in several processes, may share one."""
+    """Keeps the records. Several tables, in several processes, may share one.
+
+    What makes more of them raises StoreFull where there is no room. Anything may raise StoreError, and has changed
+    nothing then."""
 
     def update(self, file: FileKey, decide: Decide) -> Decision:
         """Run `decide` on the file's record and keep what it made of it; nobody else sees or changes it meanwhile."""
@@ -38,6 +53,10 @@ class Store(Protocol):
 
     def peek(self, file: FileKey) -> Record | None:
         """The record as it is, not to be changed."""
+        ...
+
+    def locks_of(self, file: FileKey) -> Callable[[str], LockView]:
+        """The byte-range locks of a file's streams as they are."""
         ...
 
     def files(self) -> list[FileKey]:
@@ -84,6 +103,19 @@ class Store(Protocol):
     def close(self) -> None:
         """Give up what the store has open."""
         ...
+
+
+def grows(old: Record, decision: Decision) -> bool:
+    """Whether a decision makes more of what is kept for clients: such a one is refused where there is no room."""
+    new = decision.record
+    if len(new.opens) > len(old.opens) or len(new.waiters) > len(old.waiters):
+        return True
+    return any(overlay.added for overlay in decision.locks.values())
+
+
+def more_locks(decision: Decision) -> int:
+    """How many locks there are more after a decision; negative: less."""
+    return sum(len(overlay.added) - len(overlay.removed) for overlay in decision.locks.values())
 
 
 def path_prefix(share: str, path: str) -> str:

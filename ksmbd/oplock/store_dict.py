@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ksmbd.limits import LOCKS
 from ksmbd.oplock.locks import EMPTY, LockSet, LockView, io_conflict
 from ksmbd.oplock.record import Record
 from ksmbd.oplock.requests import CloseResult, Decision
 from ksmbd.oplock.short import last_close
-from ksmbd.oplock.store import Decide, path_key, path_prefix
+from ksmbd.oplock.store import Decide, StoreFull, more_locks, path_key, path_prefix
 from ksmbd.smb.ports import FileKey
 
 
@@ -20,25 +21,30 @@ class DictStore:
         self._records: dict[FileKey, Record] = {}
         self._locks: dict[tuple[FileKey, str], LockSet] = {}
         self._indexes: dict[tuple[bytes, bytes], tuple[Any, ...]] = {}
+        self._held = 0
+        """Locks of all files."""
 
     def update(self, file: FileKey, decide: Decide) -> Decision:
         """As Store.update; there is one thread, so nothing can come between."""
         record = self._records.get(file) or Record()
-        decision = decide(record, self._locks_of(file))
+        decision = decide(record, self.locks_of(file))
+        if decision.locks:
+            more = more_locks(decision)
+            if more > 0 and self._held + more > LOCKS.value:
+                raise StoreFull("locks")
+            self._held += more
+            for stream, overlay in decision.locks.items():
+                locks = self._locks.get((file, stream))
+                if locks is None:
+                    locks = self._locks[file, stream] = LockSet()
+                locks.remove_all(overlay.removed)
+                locks.add_all(list(overlay.added.values()))
+                if not locks.count:
+                    del self._locks[file, stream]
         if decision.record.empty:
             self._records.pop(file, None)
         else:
             self._records[file] = decision.record
-        for stream, overlay in decision.locks.items():
-            locks = self._locks.get((file, stream))
-            if locks is None:
-                locks = self._locks[file, stream] = LockSet()
-            for lock in overlay.removed:
-                locks.remove(lock)
-            for lock in overlay.added.values():
-                locks.add(lock)
-            if not locks.count:
-                del self._locks[file, stream]
         return decision
 
     def begin(self, file: FileKey, record: Record) -> bool:
@@ -56,7 +62,8 @@ class DictStore:
         del self._records[file]
         return closed
 
-    def _locks_of(self, file: FileKey) -> Callable[[str], LockView]:
+    def locks_of(self, file: FileKey) -> Callable[[str], LockView]:
+        """As Store.locks_of."""
         return lambda stream: self._locks.get((file, stream), EMPTY)
 
     def peek(self, file: FileKey) -> Record | None:

@@ -6,15 +6,17 @@ own. Open it after the fork, once a process. Nothing here waits inside a transac
 the opens in it are: nothing is synced.
 
 Keys (numbers big-endian, so that they sort):
-    records   device, inode                                             -> Record.encode()
-    locks     device, inode, stream                                     -> how many locks
-              device, inode, stream, length class, first, number        -> length, exclusive, open id
-              device, inode, stream, 0xFF, open id, number              -> first, length, exclusive
-    index     index, key                                                -> marshalled tuple
+    records   device, inode               -> Record.encode(), or a Head where there is more than fits into one piece
+    journal   device, inode, number       -> a piece of the record's journal (ksmbd.oplock.journal)
+    index     index, key                  -> marshalled tuple
+
+Each process keeps what it has decoded. Of a record with a journal it reads the pieces that are new, so what an open, a
+lock or a close costs does not grow with the opens and locks that the file has. When most of a journal is about what has
+ended it is written anew; that costs as much as what ended since the last time.
 
 Whether a stream has locks at all is asked with every read and write, so the answer for most is in a table of counters
-in shared memory: a counter of zero means no locks, anything else sends the question to LMDB. An environment's counters
-are changed only by who holds its writer lock.
+in shared memory: a counter of zero means no locks, anything else sends the question to the record. An environment's
+counters are changed only by who holds its writer lock.
 """
 from __future__ import annotations
 
@@ -24,273 +26,376 @@ import mmap
 import os
 import shutil
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import lmdb
 
-from ksmbd.oplock.locks import CLASSES, EMPTY, Lock, LockOverlay, LockView, io_conflict, length_class
+from ksmbd.limits import LOCKS
+from ksmbd.oplock import journal
+from ksmbd.oplock.environment import Environment, Full
+from ksmbd.oplock.locks import EMPTY, LockSet, LockView, io_conflict
 from ksmbd.oplock.record import OpenEntry, Record
 from ksmbd.oplock.requests import CloseResult, Decision
 from ksmbd.oplock.short import last_close
-from ksmbd.oplock.store import Decide, path_key, path_prefix
+from ksmbd.oplock.store import Decide, StoreError, StoreFull, grows, more_locks, path_key, path_prefix
 from ksmbd.smb.ports import FileKey
 
 ENVIRONMENTS: Final = 4
-MAP_SIZE: Final = 1 << 30
-"""Bytes of address space for an environment; the files are sparse."""
 COUNTERS: Final = 1 << 14
 """Lock counters of one environment."""
 KNOWN: Final = 16384
 """Decoded records that a process keeps."""
+KNOWN_THINGS: Final = 100_000
+"""Opens and locks of records with a journal that a process keeps decoded, as long as it has more than one such."""
+REWRITE: Final = 64
+"""A journal is written anew when it has told of twice as many things as there are left, and so many."""
 
 SHARE: Final = OpenEntry._fields.index("share")
 PATH: Final = OpenEntry._fields.index("path")
 FILE: Final = struct.Struct(">QQ")
-COUNT: Final = struct.Struct(">Q")
-BY_START: Final = struct.Struct(">BQQ")
-START_VALUE: Final = struct.Struct(">Q?Q")
-BY_OPEN: Final = struct.Struct(">BQQ")
-OPEN_VALUE: Final = struct.Struct(">QQ?")
-OPEN_MARK: Final = 0xFF
+HEAD: Final = struct.Struct(">sQQQQ")
+"""HEAD_MARK, the journal's own number, how many pieces and things it has told of, Record.serial."""
+HEAD_MARK: Final = b"J"
+PLACE: Final = struct.Struct(">Q")
 COUNTER: Final = struct.Struct("=I")
+WORD: Final = 8
+JOURNALS: Final = 0
+HELD: Final = 1
+WORDS: Final = 2
+"""Words of an environment: journals begun, locks."""
 
 
 def stream_digest(stream: str) -> bytes:
-    """16 bytes that stand for a stream's name in keys."""
+    """16 bytes that stand for a stream's name where counters are chosen."""
     return hashlib.blake2b(stream.encode("utf-16-le", "surrogatepass"), digest_size=16).digest()
 
 
 DEFAULT_STREAM: Final = stream_digest("")
 
 
-class LmdbLocks:
-    """A LockView of one stream inside a transaction."""
+class _Known:
+    """A record as this process has decoded it."""
 
-    __slots__ = ("_db", "_prefix", "_txn")
+    __slots__ = ("data", "journal", "locks", "pieces", "record", "things")
 
-    def __init__(self, txn: Any, db: Any, prefix: bytes) -> None:
-        self._txn = txn
-        self._db = db
-        self._prefix = prefix
-
-    @property
-    def count(self) -> int:
-        """How many locks there are."""
-        value = self._txn.get(self._prefix, db=self._db)
-        return COUNT.unpack(value)[0] if value is not None else 0
-
-    def overlapping(self, first: int, last: int) -> Iterator[Lock]:
-        """As LockView."""
-        if last < 0 or not self.count:
-            return
-        prefix = self._prefix
-        size = len(prefix)
-        with self._txn.cursor(db=self._db) as cursor:
-            for number in range(CLASSES):
-                start = max(0, first - (1 << (number << 2)) + 1)
-                found = cursor.set_range(prefix + BY_START.pack(number, min(start, (1 << 64) - 1), 0))
-                while found:
-                    key = cursor.key()
-                    if key[:size] != prefix:
-                        return
-                    kind, begin, count = BY_START.unpack_from(key, size)
-                    if kind != number or begin > last:
-                        break
-                    length, exclusive, open_id = START_VALUE.unpack(cursor.value())
-                    if begin + length - 1 >= first:
-                        yield Lock(begin, begin + length - 1, exclusive, open_id, count)
-                    found = cursor.next()
-
-    def starting(self, first: int, last: int, open_id: int) -> list[Lock]:
-        """As LockView."""
-        prefix = self._prefix + BY_START.pack(length_class(last - first + 1), first, 0)[:-8]
-        locks = []
-        with self._txn.cursor(db=self._db) as cursor:
-            found = cursor.set_range(prefix)
-            while found and cursor.key().startswith(prefix):
-                length, exclusive, owner = START_VALUE.unpack(cursor.value())
-                if owner == open_id and first + length - 1 == last:
-                    locks.append(Lock(first, last, exclusive, owner, COUNT.unpack(cursor.key()[-8:])[0]))
-                found = cursor.next()
-        return sorted(locks, key=lambda lock: (not lock.exclusive, lock.number))
-
-    def of_open(self, open_id: int) -> list[Lock]:
-        """As LockView."""
-        prefix = self._prefix + BY_OPEN.pack(OPEN_MARK, open_id, 0)[:-8]
-        locks = []
-        with self._txn.cursor(db=self._db) as cursor:
-            found = cursor.set_range(prefix)
-            while found and cursor.key().startswith(prefix):
-                first, length, exclusive = OPEN_VALUE.unpack(cursor.value())
-                number = COUNT.unpack(cursor.key()[-8:])[0]
-                locks.append(Lock(first, first + length - 1, exclusive, open_id, number))
-                found = cursor.next()
-        return locks
-
-    def change(self, overlay: LockOverlay) -> tuple[int, int]:
-        """Store what a decision changed; the counts before and after."""
-        txn, db, prefix = self._txn, self._db, self._prefix
-        before = self.count
-        for lock in overlay.removed:
-            length = lock.last - lock.first + 1
-            txn.delete(prefix + BY_START.pack(length_class(length), lock.first, lock.number), db=db)
-            txn.delete(prefix + BY_OPEN.pack(OPEN_MARK, lock.open_id, lock.number), db=db)
-        for lock in overlay.added.values():
-            length = lock.last - lock.first + 1
-            key = prefix + BY_START.pack(length_class(length), lock.first, lock.number)
-            txn.put(key, START_VALUE.pack(length, lock.exclusive, lock.open_id), db=db)
-            key = prefix + BY_OPEN.pack(OPEN_MARK, lock.open_id, lock.number)
-            txn.put(key, OPEN_VALUE.pack(lock.first, length, lock.exclusive), db=db)
-        after = before + len(overlay.added) - len(overlay.removed)
-        if after:
-            txn.put(prefix, COUNT.pack(after), db=db)
-        elif before:
-            txn.delete(prefix, db=db)
-        return before, after
+    def __init__(self, record: Record, data: bytes) -> None:
+        self.record = record
+        self.data = data
+        """Where there is no journal: what it was decoded from."""
+        self.journal = -1
+        self.pieces = 0
+        self.things = 0
+        self.locks: dict[str, LockSet] = {}
 
 
 class _Shard:
     """One environment with a part of the files."""
 
-    def __init__(self, path: Path, counters: memoryview) -> None:
-        self.env = _environment(path)
-        self.records = self.env.open_db(b"records")
-        self.locks = self.env.open_db(b"locks")
+    def __init__(self, path: Path, fresh: bool, counters: memoryview, words: memoryview) -> None:
+        self.environment = Environment(path, (b"records", b"journal"), fresh)
+        self.records, self.journal = self.environment.databases
         self.counters = counters
-
-
-def _environment(path: Path) -> Any:
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return lmdb.open(
-        os.fspath(path), map_size=MAP_SIZE, sync=False, metasync=False, writemap=True, max_dbs=4, max_readers=512,
-        mode=0o600,
-    )  # fmt: skip
+        self.words = words
 
 
 class LmdbStore:
     """The open table's store for several processes."""
 
     def __init__(self, directory: Path, fresh: bool = False) -> None:
-        """Open the store in `directory`. `fresh`: begin with an empty one; only while nobody else has it open."""
+        """Open the store in `directory`. `fresh`: begin with an empty one; only while nobody else has it open.
+
+        Raises OSError where there is no room for it, or where it is not there; lmdb.Error."""
         if fresh:
             shutil.rmtree(directory, ignore_errors=True)
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        size = COUNTERS * COUNTER.size
-        descriptor = os.open(directory / "counters", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if fresh else 0)
+        counted = COUNTERS * COUNTER.size * ENVIRONMENTS
+        whole = counted + ENVIRONMENTS * WORDS * WORD
+        descriptor = os.open(directory / "counters", flags, 0o600)
         try:
-            os.ftruncate(descriptor, size * ENVIRONMENTS)
-            self._shared = mmap.mmap(descriptor, size * ENVIRONMENTS)
+            os.posix_fallocate(descriptor, 0, whole)
+            self._shared = mmap.mmap(descriptor, whole)
         finally:
             os.close(descriptor)
-        counters = memoryview(self._shared).cast("I")
+        memory = memoryview(self._shared)
+        self._counters = memory[:counted].cast("I")
+        self._words = memory[counted:].cast("Q")
+        memory.release()
         self._shards = [
-            _Shard(directory / f"files{number}", counters[number * COUNTERS : (number + 1) * COUNTERS])
+            _Shard(
+                directory / f"files{number}", fresh, self._counters[number * COUNTERS : (number + 1) * COUNTERS],
+                self._words[number * WORDS : (number + 1) * WORDS],
+            )
             for number in range(ENVIRONMENTS)
-        ]
-        self._counters = counters
-        self._known: dict[FileKey, tuple[bytes, Record]] = {}
-        self._index_env = _environment(directory / "indexes")
-        self._index = self._index_env.open_db(b"index")
+        ]  # fmt: skip
+        self._known: dict[FileKey, _Known] = {}
+        self._large: dict[FileKey, int] = {}
+        """Of the known records those with a journal: how many things they have."""
+        self._indexes = Environment(directory / "indexes", (b"index",), fresh)
+        self._index = self._indexes.databases[0]
 
     # Which environment and which counter: Fibonacci hashing of inode and device.
     def _shard(self, file: FileKey) -> _Shard:
         return self._shards[((file[1] + file[0] * 31) * 0x9E3779B97F4A7C15 >> 61) % ENVIRONMENTS]
 
     @staticmethod
-    def _counter(file: FileKey, digest: bytes) -> int:
+    def _counter(file: FileKey, stream: str) -> int:
+        digest = stream_digest(stream) if stream else DEFAULT_STREAM
         return ((file[1] ^ file[0]) * 0x9E3779B1 ^ digest[0] << 5 ^ digest[1]) % COUNTERS
+
+    # ------------------------------------------------------------------------------------------------------- changes
 
     def update(self, file: FileKey, decide: Decide) -> Decision:
         """As Store.update."""
         shard = self._shard(file)
+        rewrite = True
+        while True:
+            try:
+                return self._update(shard, file, decide, rewrite)
+            except lmdb.MapFullError:
+                if not _grown(shard.environment):
+                    if not rewrite:
+                        raise StoreFull("no room for more opens and locks") from None
+                    rewrite = False  # which needs room for both
+            except lmdb.Error as error:
+                raise _failed(error) from error
+
+    def _update(self, shard: _Shard, file: FileKey, decide: Decide, rewrite: bool) -> Decision:
         key = FILE.pack(*file)
-        with shard.env.begin(write=True) as txn:
-            before = txn.get(key, db=shard.records)
-            record = self._decode(file, before) if before is not None else Record()
-            decision = decide(record, self._locks_of(shard, txn, file, key))
-            for stream, overlay in decision.locks.items():
-                digest = stream_digest(stream) if stream else DEFAULT_STREAM
-                had, has = LmdbLocks(txn, shard.locks, key + digest).change(overlay)
-                if bool(had) != bool(has):
-                    shard.counters[self._counter(file, digest)] += 1 if has else -1
-            if decision.record.empty:
-                if before is not None:
+        counted: list[tuple[int, int]] = []
+        more = 0
+        try:
+            with shard.environment.begin(True) as txn:
+                before = txn.get(key, db=shard.records)
+                known = self._read(shard, txn, file, key, before)
+                decision = decide(known.record, self._locks_of(known))
+                if grows(known.record, decision) and not shard.environment.has_room(txn):
+                    raise lmdb.MapFullError("kept for what ends things")
+                more = more_locks(decision) if decision.locks else 0
+                if more > 0 and sum(self._words[HELD::WORDS]) + more > LOCKS.value:
+                    raise StoreFull("too many locks")
+                after: _Known | None = None
+                if not decision.record.empty:
+                    after = self._write(shard, txn, key, before, known, decision, rewrite)
+                elif before is not None:
                     txn.delete(key, db=shard.records)
-                    self._known.pop(file, None)
-            else:
-                after = decision.record.encode()
-                if after != before:
-                    txn.put(key, after, db=shard.records)
-                    self._know(file, after, decision.record)
+                    if known.journal >= 0:
+                        _clear(shard, txn, key)
+                if decision.locks:
+                    # Counted before it is seen, so that nobody finds no locks where there are some.
+                    counted = self._count(shard, file, known, decision)
+                    shard.words[HELD] += more
+        except lmdb.Error:
+            if counted:
+                for counter, change in counted:
+                    shard.counters[counter] -= change
+                shard.words[HELD] -= more
+            raise
+        if after is None:
+            self._known.pop(file, None)
+            self._large.pop(file, None)
+        else:
+            if after.journal >= 0:
+                journal.settle(decision.locks, after.locks)
+            self._keep(file, after)
         return decision
+
+    def _write(
+        self, shard: _Shard, txn: Any, key: bytes, before: bytes | None, known: _Known, decision: Decision,
+        rewrite: bool,
+    ) -> _Known:  # fmt: skip
+        """Store what a decision made of a record; what is known of it when that is committed, but for its locks."""
+        new = decision.record
+        if known.journal < 0 and not decision.locks:
+            data = new.encode()
+            if len(data) <= journal.PIECE:
+                if data != before:
+                    txn.put(key, data, db=shard.records)
+                return _Known(new, data)
+        after = _Known(new, b"")
+        after.locks = known.locks
+        if known.journal < 0:
+            # From now on it has a journal, which begins with what there was.
+            after.journal = self._begin_journal(shard)
+            self._append(shard, txn, key, after, journal.everything(known.record, known.locks))
+        else:
+            after.journal, after.pieces, after.things = known.journal, known.pieces, known.things
+        found = journal.changes(known.record, new)
+        for stream, overlay in decision.locks.items():
+            found += journal.lock_changes(stream, overlay)
+        self._append(shard, txn, key, after, found)
+        if rewrite and after.things > REWRITE:
+            left = journal.size(new, known.locks) + sum(
+                len(overlay.added) - len(overlay.removed) for overlay in decision.locks.values()
+            )
+            if after.things > 2 * left + REWRITE:
+                return self._rewrite(shard, txn, key, after, decision)
+        head = HEAD.pack(HEAD_MARK, after.journal, after.pieces, after.things, new.serial)
+        txn.put(key, head, db=shard.records)
+        return after
+
+    def _rewrite(self, shard: _Shard, txn: Any, key: bytes, after: _Known, decision: Decision) -> _Known:
+        """Forget what has ended. The locks are settled by it."""
+        new = decision.record
+        _clear(shard, txn, key)
+        locks = {stream: held for stream, held in after.locks.items() if stream not in decision.locks}
+        data = b"" if locks or any(overlay.count for overlay in decision.locks.values()) else new.encode()
+        if data and len(data) <= journal.PIECE:
+            txn.put(key, data, db=shard.records)
+            return _Known(new, data)
+        after.journal = self._begin_journal(shard)
+        after.pieces = after.things = 0
+        self._append(shard, txn, key, after, journal.everything(new, locks))
+        for stream, overlay in decision.locks.items():
+            self._append(shard, txn, key, after, journal.view_changes(stream, overlay, new.opens))
+        txn.put(key, HEAD.pack(HEAD_MARK, after.journal, after.pieces, after.things, new.serial), db=shard.records)
+        return after
+
+    @staticmethod
+    def _begin_journal(shard: _Shard) -> int:
+        """A number that no journal of the environment had before."""
+        shard.words[JOURNALS] += 1
+        return int(shard.words[JOURNALS])
+
+    @staticmethod
+    def _append(shard: _Shard, txn: Any, key: bytes, after: _Known, found: list[journal.Change]) -> None:
+        if not found:
+            return
+        for piece in journal.pieces(found):
+            txn.put(key + PLACE.pack(after.pieces), piece, db=shard.journal)
+            after.pieces += 1
+        for change in found:
+            after.things += journal.weight(change)
+
+    def _count(self, shard: _Shard, file: FileKey, known: _Known, decision: Decision) -> list[tuple[int, int]]:
+        """Count the streams that have their first lock, or had their last: which counters that changed, and how."""
+        counted: list[tuple[int, int]] = []
+        for stream, overlay in decision.locks.items():
+            had, has = stream in known.locks, overlay.count > 0
+            counter = self._counter(file, stream)
+            change = int(has) - int(had)
+            shard.counters[counter] += change
+            counted.append((counter, change))
+        return counted
 
     def begin(self, file: FileKey, record: Record) -> bool:
         """As Store.begin."""
         shard = self._shard(file)
+        environment = shard.environment
         data = record.encode()
-        with shard.env.begin(shard.records, write=True) as txn:
-            if not txn.put(FILE.pack(*file), data, overwrite=False):
-                return False
-        self._know(file, data, record)
+        if len(data) > journal.PIECE:
+            return False  # the long way knows how to store it
+        while True:
+            try:
+                with environment.begin(True) as txn:
+                    if not environment.has_room(txn):
+                        raise lmdb.MapFullError("kept for what ends things")
+                    if not txn.put(FILE.pack(*file), data, overwrite=False, db=shard.records):
+                        return False
+                break
+            except lmdb.MapFullError:
+                if not _grown(environment):
+                    raise StoreFull("no room for more opens") from None
+            except lmdb.Error as error:
+                raise _failed(error) from error
+        self._keep(file, _Known(record, data))
         return True
 
     def end(self, file: FileKey, open_id: int) -> CloseResult | None:
         """As Store.end."""
         shard = self._shard(file)
         key = FILE.pack(*file)
-        with shard.env.begin(shard.records, write=True) as txn:
-            data = txn.get(key)
-            if data is None:
-                return None
-            record = self._decode(file, data)
-            closed = last_close(record, open_id)
-            if closed is None:
-                return None
-            entry = record.opens[open_id]
-            digest = stream_digest(entry.stream) if entry.stream else DEFAULT_STREAM
-            if shard.counters[self._counter(file, digest)]:
-                return None
-            txn.delete(key)
+        try:
+            with shard.environment.begin(True) as txn:
+                data = txn.get(key, db=shard.records)
+                if data is None or data[:1] == HEAD_MARK:
+                    return None
+                closed = last_close(self._read(shard, txn, file, key, data).record, open_id)
+                if closed is None:
+                    return None
+                txn.delete(key, db=shard.records)
+        except lmdb.MapFullError:
+            return None  # the long way looks for room
+        except lmdb.Error as error:
+            raise _failed(error) from error
         self._known.pop(file, None)
         return closed
 
-    def _decode(self, file: FileKey, data: bytes) -> Record:
-        """The record of these bytes, not to be changed; who reads again what it wrote or read last decodes nothing."""
+    # ------------------------------------------------------------------------------------------------------- records
+
+    def _read(self, shard: _Shard, txn: Any, file: FileKey, key: bytes, data: bytes | None) -> _Known:
+        """What is stored of a file as `data`; who reads again what it wrote or read last decodes nothing."""
+        if data is None:
+            return _Known(Record(), b"")
         known = self._known.get(file)
-        if known is not None and known[0] == data:
-            return known[1]
-        record = Record.decode(data)
-        self._know(file, data, record)
-        return record
+        if data[:1] != HEAD_MARK:
+            if known is None or known.journal >= 0 or known.data != data:
+                known = _Known(Record.decode(data), data)
+                self._keep(file, known)
+            return known
+        _, number, pieces, things, serial = HEAD.unpack(data)
+        if known is None or known.journal != number:
+            known = _Known(Record(), b"")
+            known.journal = number
+        if known.pieces != pieces:
+            with txn.cursor(db=shard.journal) as cursor:
+                found = cursor.set_key(key + PLACE.pack(known.pieces))
+                while found and known.pieces < pieces:
+                    journal.apply(cursor.value(), known.record, known.locks)
+                    known.pieces += 1
+                    found = cursor.next()
+            known.things = things
+            self._keep(file, known)
+        known.record.serial = serial
+        return known
 
-    def _know(self, file: FileKey, data: bytes, record: Record) -> None:
-        if len(self._known) >= KNOWN:  # what another worker changed or ended stays in here
-            self._known.clear()
-        self._known[file] = (data, record)
+    def _keep(self, file: FileKey, known: _Known) -> None:
+        if known.journal < 0:
+            if self._large:
+                self._large.pop(file, None)
+            if len(self._known) >= KNOWN:  # what another worker changed or ended stays in here
+                self._known.clear()
+                self._large.clear()
+        else:
+            self._large.pop(file, None)
+            self._large[file] = journal.size(known.record, known.locks)
+            while len(self._large) > 1 and sum(self._large.values()) > KNOWN_THINGS:
+                oldest = next(iter(self._large))
+                del self._large[oldest]
+                self._known.pop(oldest, None)
+        self._known[file] = known
 
-    def _locks_of(self, shard: _Shard, txn: Any, file: FileKey, key: bytes) -> Callable[[str], LockView]:
-        def locks(stream: str) -> LockView:
-            digest = stream_digest(stream) if stream else DEFAULT_STREAM
-            if not shard.counters[self._counter(file, digest)]:
-                return EMPTY  # the writer lock is ours, so it stays zero
-            return LmdbLocks(txn, shard.locks, key + digest)
+    @staticmethod
+    def _locks_of(known: _Known) -> Callable[[str], LockView]:
+        return lambda stream: known.locks.get(stream, EMPTY)
 
-        return locks
+    def _peek(self, file: FileKey) -> _Known | None:
+        shard = self._shard(file)
+        key = FILE.pack(*file)
+        try:
+            with shard.environment.begin() as txn:
+                data = txn.get(key, db=shard.records)
+                return self._read(shard, txn, file, key, data) if data is not None else None
+        except lmdb.Error as error:
+            raise _failed(error) from error
 
     def peek(self, file: FileKey) -> Record | None:
         """As Store.peek."""
-        shard = self._shard(file)
-        with shard.env.begin() as txn:
-            data = txn.get(FILE.pack(*file), db=shard.records)
-        return self._decode(file, data) if data is not None else None
+        known = self._peek(file)
+        return known.record if known is not None else None
+
+    def locks_of(self, file: FileKey) -> Callable[[str], LockView]:
+        """As Store.locks_of."""
+        known = self._peek(file)
+        return self._locks_of(known) if known is not None else lambda stream: EMPTY
 
     def files(self) -> list[FileKey]:
         """As Store.files."""
         found: list[FileKey] = []
         for shard in self._shards:
-            with shard.env.begin() as txn, txn.cursor(db=shard.records) as cursor:
+            with shard.environment.begin() as txn, txn.cursor(db=shard.records) as cursor:
                 for key in cursor.iternext(values=False):
                     device, inode = FILE.unpack(key)
                     found.append((device, inode))
@@ -298,41 +403,62 @@ class LmdbStore:
 
     def io_conflict(self, file: FileKey, stream: str, offset: int, length: int, write: bool, open_id: int) -> bool:
         """As Store.io_conflict."""
-        shard = self._shard(file)
-        digest = stream_digest(stream) if stream else DEFAULT_STREAM
-        if not shard.counters[self._counter(file, digest)]:
+        if not self._shard(file).counters[self._counter(file, stream)]:
             return False
-        with shard.env.begin() as txn:
-            locks = LmdbLocks(txn, shard.locks, FILE.pack(*file) + digest)
-            return io_conflict(locks, offset, length, write, open_id)
+        known = self._peek(file)
+        held = known.locks.get(stream) if known is not None else None
+        return held is not None and io_conflict(held, offset, length, write, open_id)
 
     def lock_count(self, file: FileKey, stream: str) -> int:
         """As Store.lock_count."""
-        shard = self._shard(file)
-        with shard.env.begin() as txn:
-            return LmdbLocks(txn, shard.locks, FILE.pack(*file) + stream_digest(stream)).count
+        known = self._peek(file)
+        held = known.locks.get(stream) if known is not None else None
+        return held.count if held is not None else 0
+
+    # ------------------------------------------------------------------------------------------------------- indexes
 
     def index_get(self, index: bytes, key: bytes) -> tuple[Any, ...] | None:
         """As Store.index_get."""
-        with self._index_env.begin() as txn:
-            value = txn.get(index + key, db=self._index)
+        try:
+            with self._indexes.begin() as txn:
+                value = txn.get(index + key, db=self._index)
+        except lmdb.Error as error:
+            raise _failed(error) from error
         return tuple(marshal.loads(value)) if value is not None else None  # noqa: S302 - our own bytes
 
     def index_put(self, index: bytes, key: bytes, value: tuple[Any, ...]) -> None:
         """As Store.index_put."""
-        with self._index_env.begin(write=True) as txn:
-            txn.put(index + key, marshal.dumps(value), db=self._index)
+        data = marshal.dumps(value)
+        while True:
+            try:
+                with self._indexes.begin(True) as txn:
+                    if not self._indexes.has_room(txn):
+                        raise lmdb.MapFullError("kept for what ends things")
+                    txn.put(index + key, data, db=self._index)
+                return
+            except lmdb.MapFullError:
+                if not _grown(self._indexes):
+                    raise StoreFull("no room for more leases and durable opens") from None
+            except lmdb.Error as error:
+                raise _failed(error) from error
 
     def index_remove(self, index: bytes, key: bytes) -> None:
         """As Store.index_remove."""
-        if self.index_get(index, key) is not None:
-            with self._index_env.begin(write=True) as txn:
-                txn.delete(index + key, db=self._index)
+        while self.index_get(index, key) is not None:
+            try:
+                with self._indexes.begin(True) as txn:
+                    txn.delete(index + key, db=self._index)
+                return
+            except lmdb.MapFullError:
+                if not _grown(self._indexes):
+                    raise StoreFull("no room at all") from None
+            except lmdb.Error as error:
+                raise _failed(error) from error
 
     def index_items(self, index: bytes) -> list[tuple[bytes, tuple[Any, ...]]]:
         """As Store.index_items."""
         found = []
-        with self._index_env.begin() as txn, txn.cursor(db=self._index) as cursor:
+        with self._indexes.begin() as txn, txn.cursor(db=self._index) as cursor:
             there = cursor.set_range(index)
             while there and cursor.key().startswith(index):
                 value = tuple(marshal.loads(cursor.value()))  # noqa: S302 - our own bytes
@@ -345,44 +471,82 @@ class LmdbStore:
         prefix = path_prefix(share, path)
         found = []
         for shard in self._shards:
-            with shard.env.begin() as txn, txn.cursor(db=shard.records) as cursor:
+            with shard.environment.begin() as txn, txn.cursor(db=shard.records) as cursor:
                 for key, data in cursor:
-                    for fields in marshal.loads(data)[0]:  # noqa: S302 - our own bytes
-                        name = path_key(fields[SHARE], fields[PATH])
+                    device, inode = FILE.unpack(key)
+                    file = (device, inode)
+                    if data[:1] == HEAD_MARK:
+                        record = self._read(shard, txn, file, key, data).record
+                        opens = [(entry.share, entry.path, entry.open_id) for entry in record.opens.values()]
+                    else:
+                        opens = [
+                            (fields[SHARE], fields[PATH], fields[0])
+                            for fields in marshal.loads(data)[0]  # noqa: S302 - our own bytes
+                        ]
+                    for of, where, open_id in opens:
+                        name = path_key(of, where)
                         if name.startswith(prefix) and name != prefix:
-                            device, inode = FILE.unpack(key)
-                            found.append((name, fields[0], (device, inode)))
+                            found.append((name, open_id, file))
         return list(dict.fromkeys(file for _, _, file in sorted(found)))
+
+    # -------------------------------------------------------------------------------------------------------- upkeep
 
     def recover(self) -> None:
         """As Store.recover: free what a dead process had of LMDB, and count the locks again."""
-        self._index_env.reader_check()
+        self._indexes.env.reader_check()
         for shard in self._shards:
-            shard.env.reader_check()
-            with shard.env.begin(write=True) as txn, txn.cursor(db=shard.locks) as cursor:
+            shard.environment.env.reader_check()
+            with shard.environment.begin(True) as txn, txn.cursor(db=shard.records) as cursor:
                 counts = [0] * COUNTERS
-                for key in cursor.iternext(values=False):
-                    if len(key) == FILE.size + 16:
-                        device, inode = FILE.unpack_from(key)
-                        counts[self._counter((device, inode), key[FILE.size :])] += 1
+                held = 0
+                for key, data in cursor:
+                    if data[:1] == HEAD_MARK:
+                        device, inode = FILE.unpack(key)
+                        file = (device, inode)
+                        for stream, locks in self._read(shard, txn, file, key, data).locks.items():
+                            counts[self._counter(file, stream)] += 1
+                            held += locks.count
                 for number, count in enumerate(counts):
                     shard.counters[number] = count
+                shard.words[HELD] = held
 
     @property
     def empty(self) -> bool:
         """Nothing is left anywhere; for tests of clean-up."""
-        with self._index_env.begin() as txn:
+        with self._indexes.begin() as txn:
             left = txn.stat(self._index)["entries"]
         for shard in self._shards:
-            with shard.env.begin() as txn:
-                left += sum(txn.stat(db)["entries"] for db in (shard.records, shard.locks))
-        return not left and not any(self._counters)
+            with shard.environment.begin() as txn:
+                left += sum(txn.stat(db)["entries"] for db in (shard.records, shard.journal))
+        return not left and not any(self._counters) and not any(self._words[HELD::WORDS])
 
     def close(self) -> None:
         """As Store.close."""
-        self._index_env.close()
+        self._indexes.close()
         for shard in self._shards:
-            shard.env.close()
+            shard.environment.close()
             shard.counters.release()
+            shard.words.release()
         self._counters.release()
+        self._words.release()
         self._shared.close()
+
+
+def _clear(shard: _Shard, txn: Any, key: bytes) -> None:
+    """Take out a record's journal."""
+    with txn.cursor(db=shard.journal) as cursor:
+        found = cursor.set_range(key)
+        while found and cursor.key().startswith(key):
+            found = cursor.delete()
+
+
+def _grown(environment: Environment) -> bool:
+    try:
+        environment.grow()
+    except Full:
+        return False
+    return True
+
+
+def _failed(error: lmdb.Error) -> StoreError:
+    return StoreError(f"the store of open files fails: {error}")

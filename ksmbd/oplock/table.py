@@ -16,7 +16,8 @@ from ksmbd import debug
 from ksmbd.oplock import caching, requests
 from ksmbd.oplock.decide import decide
 from ksmbd.oplock.local_side import LocalLock, LocalSide, kernel_flags
-from ksmbd.oplock.locks import Lock, check_range
+from ksmbd.oplock.lock_meter import LockMeter
+from ksmbd.oplock.locks import Lock
 from ksmbd.oplock.record import RESILIENT, H, HolderKey, OpenEntry, R, Record, W
 from ksmbd.oplock.requests import Decision, LeaseAsk, OpenResult
 from ksmbd.oplock.settings import OplockSettings
@@ -53,6 +54,7 @@ from ksmbd.smb.ports import (
 )
 from ksmbd.smb.status import (
     STATUS_FILE_LOCK_CONFLICT,
+    STATUS_INSUFFICIENT_RESOURCES,
     STATUS_INVALID_OPLOCK_PROTOCOL,
     STATUS_INVALID_PARAMETER,
     STATUS_OBJECT_NAME_NOT_FOUND,
@@ -106,6 +108,7 @@ class LocalOpenTable:
         self.local = LocalSide(self, store, clock)
         """The opens here that local processes count for; empty without `kernel oplocks` and `posix locking`."""
         self._locals = self.local.opens
+        self.lock_meter = LockMeter(self._me)
         self.on_break: Callable[[BreakNotice], bool] = lambda notice: False
         """Set by the protocol; see OpenTable."""
         self.on_purge: Callable[[PurgedOpen], None] = lambda purged: None
@@ -135,6 +138,8 @@ class LocalOpenTable:
             return decide(record, request, locks_of, now, settings, me)
 
         decision = self._store.update(file, run)
+        if decision.locks:
+            self.lock_meter.follow(decision)
         if self._state is not None:
             self._state.note(file, decision)
         return decision
@@ -572,13 +577,25 @@ class LocalOpenTable:
 
     def lock(self, ref: OpenRef, elements: Sequence[LockElement], wait: bool) -> Future[None]:
         """See OpenTable.lock."""
+        if not self.lock_meter.room(ref.open_id, len(elements), lambda: self._entry(ref).session_id):
+            raise NtStatusError(STATUS_INSUFFICIENT_RESOURCES, "the session has too many locks")
         number = self._number()
         self._next += len(elements)
         plain = tuple((element.offset, element.length, element.exclusive) for element in elements)
         if self._locals and (mine := self.local.locking(ref.open_id)) is not None:
             return LocalLock(self.local, mine, plain, wait, partial(self._lock, ref, plain, wait)).future
         ask = requests.TakeLocks(number, ref.open_id, plain, wait, number)
-        return self._start(ref.file, number, ask, _none, lambda: self.unlock(ref, elements))
+        return self._start(
+            ref.file, number, ask, _none, lambda: self.unlock(ref, elements), lambda _: self._locked_late(ref)
+        )
+
+    def _locked_late(self, ref: OpenRef) -> None:
+        """A lock was granted that had to wait; perhaps by another worker."""
+        record = self._store.peek(ref.file)
+        entry = record.opens.get(ref.open_id) if record is not None else None
+        if entry is not None:
+            held = self._store.locks_of(ref.file)(ref.stream).count_of(ref.open_id)
+            self.lock_meter.set(ref.open_id, entry.session_id, held)
 
     def _lock(self, ref: OpenRef, plain: tuple[tuple[int, int, bool], ...], wait: bool) -> Future[None]:
         """The table's own part of `lock`, where local processes have a part too."""
@@ -593,9 +610,6 @@ class LocalOpenTable:
 
     def unlock(self, ref: OpenRef, elements: Sequence[LockElement]) -> None:
         """See OpenTable.unlock."""
-        for element in elements:
-            if status := check_range(element.offset, element.length):
-                raise NtStatusError(status)
         ranges = tuple((element.offset, element.length) for element in elements)
         mine = self.local.locking(ref.open_id) if self._locals else None
         try:

@@ -23,6 +23,7 @@ from ksmbd.smb.reader import Reader
 from ksmbd.smb.request import Reply, Request
 from ksmbd.smb.session_state import SessionState
 from ksmbd.smb.status import (
+    STATUS_INSUFFICIENT_RESOURCES,
     STATUS_INVALID_LOCK_RANGE,
     STATUS_INVALID_PARAMETER,
     STATUS_NETWORK_SESSION_EXPIRED,
@@ -53,6 +54,8 @@ def handle(request: Request) -> Reply | Coroutine[Any, Any, Reply]:
     _, count, sequence, persistent, volatile = reader.unpack(_REQUEST)
     if count == 0 or count * _ELEMENT.size > reader.remaining:
         raise NtStatusError(STATUS_INVALID_PARAMETER, "LockCount")
+    if count > limits.LOCK_ELEMENTS.value:
+        raise NtStatusError(STATUS_INSUFFICIENT_RESOURCES, "LockCount")
     open_ = request.find_open(persistent, volatile)
     ref = open_.ref
     if ref is None or open_.file is None or open_.file.is_directory:
@@ -104,11 +107,14 @@ def _elements(reader: Reader, count: int) -> list[tuple[int, int, int]]:
 
 def _unlock(request: Request, ref: OpenRef, elements: list[tuple[int, int, int]]) -> None:
     """MS-SMB2 3.3.5.14.1: one after the other; those before a bad one stay unlocked."""
-    table = request.server.table
+    ranges = []
     for offset, length, flags in elements:
         if flags != LOCKFLAG_UNLOCK:
-            raise NtStatusError(STATUS_INVALID_PARAMETER, "a lock among unlocks")
-        table.unlock(ref, (LockElement(offset, length, False),))
+            break
+        ranges.append(LockElement(offset, length, False))
+    request.server.table.unlock(ref, ranges)
+    if len(ranges) < len(elements):
+        raise NtStatusError(STATUS_INVALID_PARAMETER, "a lock among unlocks")
 
 
 def _locks(elements: list[tuple[int, int, int]]) -> tuple[list[LockElement], bool]:

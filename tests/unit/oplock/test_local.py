@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ksmbd.oplock import local
-from ksmbd.oplock.locks import make_lock
+from ksmbd.oplock.locks import LockSet, make_lock
 from ksmbd.oplock.record import RH, RW, RWH, R, Record, W
 from ksmbd.oplock.settings import OplockSettings
 from ksmbd.smb import constants as c
@@ -97,7 +97,10 @@ def test_segments_say_of_every_byte_what_its_locks_make_of_it(
     given_locks: list[tuple[int, int, bool]], first: int, length: int
 ) -> None:
     locks = [make_lock(offset, size, exclusive, 1, n) for n, (offset, size, exclusive) in enumerate(given_locks)]
-    found = local.segments(locks, first, first + length - 1)
+    held = [LockSet(), LockSet(), LockSet()]
+    held[1].add_all(locks[::2])
+    held[2].add_all(locks[1::2])
+    found = local.segments(held, first, first + length - 1)
     told = [(kind, byte) for kind, start, end in found for byte in range(start, end + 1)]
     wanted = []
     for byte in range(first, first + length):
@@ -109,8 +112,10 @@ def test_segments_say_of_every_byte_what_its_locks_make_of_it(
 
 def test_what_the_kernel_cannot_lock_it_is_not_asked_for() -> None:
     last = local.LARGEST
-    assert local.span([(5, 0), (last + 1, 10), (last, 10), (0, 1)]) == [(last, last + 9), (0, 0)]
-    lock = make_lock(last - 1, 100, True, 1, 1)
+    assert local.span([(5, 0), (last + 1, 10), (last, 10), (0, 1)]) == [(0, 0), (last, last + 9)]
+    assert local.span([(10, 5), (0, 5), (15, 1), (12, 2), (5, 1), (30, 1)]) == [(0, 5), (10, 15), (30, 30)]
+    lock = LockSet()
+    lock.add(make_lock(last - 1, 100, True, 1, 1))
     assert local.segments([lock], last - 2, last + 98) == [(UNLOCKED, last - 2, last - 2), (WRITE_LOCK, last - 1, last)]
     assert local.segments([lock], last + 1, last + 2) == []
 

@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ksmbd import limits
 from ksmbd.oplock.locks import LockSet, make_lock
 from ksmbd.oplock.store import Store
-from ksmbd.smb.ports import LockElement
+from ksmbd.smb.ports import LockElement, OpenRef
 from ksmbd.smb.status import NtStatusError
 
-from .world import World, answer
+from .world import Client, World, answer
 
 REFUSED = "STATUS_LOCK_NOT_GRANTED"
 CONFLICT = "STATUS_FILE_LOCK_CONFLICT"
@@ -203,47 +204,135 @@ def calls_of(do: Callable[[], object]) -> int:
     return count
 
 
-def test_a_hundred_thousand_locks(store: Store) -> None:
-    """A lock, a read, a write and an unlock cost about the same beside 100,000 locks as beside 1,000."""
+def test_as_many_locks_as_there_may_be(store: Store) -> None:
+    """A lock, a read, a write and an unlock cost about the same beside 30,000 locks as beside 1,000."""
     client = World(store).client("a")
-    one, two = client.open()[0], client.open()[0]
+    opens, two = [client.open()[0], client.open()[0]], client.open()[0]
     costs = []
     taken = 0
-    for wanted in (1_000, 100_000):
+    for wanted in (1_000, 30_000):
         while taken < wanted:
             elements = [LockElement(number * 10, 5, True) for number in range(taken, taken + 1_000)]
-            assert answer(client.table.lock(one, elements, False)) == "ok"
+            assert answer(client.table.lock(opens[taken // 15_000], elements, False)) == "ok"
             taken += 1_000
-        middle = taken // 2 * 10
+        middle = 500 * 10
         costs.append([
             calls_of(lambda: client.lock(two, middle + 5, 2)),  # noqa: B023 - called here and now
             calls_of(lambda: client.lock(two, middle + 4, 1)),  # noqa: B023
             calls_of(lambda: client.io(two, middle, 1, True)),  # noqa: B023
-            calls_of(lambda: client.io(one, middle, 5, True)),  # noqa: B023
+            calls_of(lambda: client.io(opens[0], middle, 5, True)),  # noqa: B023
             calls_of(lambda: client.unlock(two, middle + 5, 2)),  # noqa: B023
         ])  # fmt: skip
-    assert store.lock_count((1, 1), "") == 100_000
+    assert store.lock_count((1, 1), "") == 30_000
     assert all(many <= 2 * few for few, many in zip(*costs, strict=True)), costs
     assert client.io(two, 0, 1, False) == CONFLICT and answer(client.lock(two, 4, 1)) == REFUSED
+    for ref in (*opens, two):
+        client.table.close(ref)
+    assert store.empty
+
+
+INSUFFICIENT = "STATUS_INSUFFICIENT_RESOURCES"
+
+
+def fill(client: Client, ref: OpenRef, count: int, start: int = 0) -> str:
+    """Lock so many single bytes; how the last request was answered."""
+    answered = "ok"
+    for first in range(start, start + count, 1024):
+        number = min(1024, start + count - first)
+        elements = [LockElement(2 * (first + index), 1, True) for index in range(number)]
+        answered = answer(client.table.lock(ref, elements, False))
+        if answered != "ok":
+            break
+    return answered
+
+
+def test_an_open_has_only_so_many_locks(store: Store) -> None:
+    client = World(store).client("a")
+    one, two = client.open()[0], client.open()[0]
+    assert fill(client, one, limits.LOCKS_PER_OPEN.value) == "ok"
+    assert answer(client.lock(one, 1, 1)) == INSUFFICIENT
+    assert answer(client.lock(one, 0, 1)) == INSUFFICIENT
+    assert answer(client.lock(two, 1, 1)) == "ok"
+    assert client.unlock(one, 0, 1) == "ok"
+    assert answer(client.lock(one, 0, 1)) == "ok"
     client.table.close(one)
     client.table.close(two)
+    assert store.empty and not len(client.table.lock_meter)
+
+
+def test_a_stream_has_only_so_many_locks(store: Store) -> None:
+    world = World(store)
+    clients = [world.client(name) for name in "abc"]
+    refs = []
+    left = limits.LOCKS_PER_FILE.value
+    for session, client in enumerate(clients):
+        refs.append(client.open(session=session)[0])
+        count = min(left, limits.LOCKS_PER_OPEN.value)
+        assert fill(client, refs[-1], count, limits.LOCKS_PER_FILE.value - left) == "ok"
+        left -= count
+    assert answer(clients[2].lock(refs[2], 1, 1)) == INSUFFICIENT
+    for client, ref in zip(clients, refs, strict=True):
+        client.table.close(ref)
     assert store.empty
+
+
+def test_a_session_and_the_server_have_only_so_many_locks(store: Store) -> None:
+    world = World(store)
+    client = world.client("a")
+    each = limits.LOCKS_PER_OPEN.value
+    opens: list[OpenRef] = []
+    for session in range(limits.LOCKS.value // limits.LOCKS_PER_SESSION.value):
+        for _ in range(limits.LOCKS_PER_SESSION.value // each):
+            opens.append(client.open(100 + len(opens), session=session)[0])
+            assert fill(client, opens[-1], each) == "ok"
+        assert client.table.lock_meter.count(session) == limits.LOCKS_PER_SESSION.value
+        other = client.open(1, session=session)[0]
+        with pytest.raises(NtStatusError, match="INSUFFICIENT"):
+            client.lock(other, 0, 1)
+        client.table.close(other)
+    last = client.open(1, session=9)[0]
+    with pytest.raises(NtStatusError, match="INSUFFICIENT"):
+        client.lock(last, 0, 1)
+    client.table.close(opens.pop())
+    assert answer(client.lock(last, 0, 1)) == "ok"
+    for ref in [*opens, last]:
+        client.table.close(ref)
+    assert store.empty and not len(client.table.lock_meter)
+
+
+def test_unlocking_many_is_one_decision(store: Store) -> None:
+    """Equal locks, thousands of them, go one by one; what is left stays."""
+    client = World(store).client("a")
+    one, two = client.open()[0], client.open()[0]
+    same = [LockElement(5, 10, False)] * 1024
+    for _ in range(4):
+        assert answer(client.table.lock(one, same, False)) == "ok"
+    serial = store.peek((1, 1)).serial  # type: ignore[union-attr]
+    client.table.unlock(one, same)
+    assert store.peek((1, 1)).serial == serial + 1  # type: ignore[union-attr]
+    assert store.lock_count((1, 1), "") == 3 * 1024
+    assert answer(client.lock(two, 5, 1)) == REFUSED
+    for _ in range(3):
+        client.table.unlock(one, same)
+    assert answer(client.lock(two, 5, 1)) == "ok"
 
 
 RANGES = st.tuples(st.integers(0, 600), st.one_of(st.integers(0, 20), st.integers(0, 600)))
 
 
-@given(st.lists(RANGES, max_size=40), RANGES)
-def test_the_sorted_classes_find_what_a_plain_search_finds(
-    ranges: list[tuple[int, int]], asked: tuple[int, int]
-) -> None:
+@given(st.lists(RANGES, max_size=60), RANGES)
+def test_the_ends_count_what_a_plain_search_finds(ranges: list[tuple[int, int]], asked: tuple[int, int]) -> None:
     locks = LockSet()
     everything = [make_lock(offset, length, True, 1, number) for number, (offset, length) in enumerate(ranges)]
-    for lock in everything:
+    locks.add_all(everything[:40])
+    for lock in everything[40:]:
         locks.add(lock)
     first, last = asked[0], asked[0] + asked[1] - 1
-    expected = {lock for lock in everything if lock.first <= last and first <= lock.last}
-    assert set(locks.overlapping(first, last)) == expected
-    for lock in everything:
+    expected = [lock for lock in everything if lock.first <= last and first <= lock.last]
+    assert locks.overlapping(first, last) == locks.exclusive(first, last) == len(expected)
+    assert locks.own_exclusive(first, last, 1) == len(expected)
+    assert locks.own_exclusive(first, last, 2) == 0
+    for lock in everything[:5]:
         locks.remove(lock)
-    assert locks.count == 0
+    locks.remove_all(everything[5:])
+    assert locks.count == locks.overlapping(0, TOP) == 0

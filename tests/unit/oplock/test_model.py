@@ -337,7 +337,7 @@ class OpenTableMachine(RuleBasedStateMachine):
                             beside = record.holder_of(other)
                             assert beside is None or beside.state == 0
             for stream in STREAMS:
-                view = store._locks_of(file)(stream)  # type: ignore[attr-defined]
+                view = store.locks_of(file)(stream)
                 taken = [lock for entry in record.opens for lock in view.of_open(entry)]
                 assert len(taken) == view.count, "a lock without an open"
                 for one_lock, other_lock in combinations(sorted(taken, key=lambda lock: lock.number), 2):

@@ -191,13 +191,14 @@ class Client:
         stream: str = "", options: int = 0, directory: bool = False, durable: DurableRequest | None = None,
         path: str = "", parent: int | None = None, epoch: int = 0, parent_key: str = "", owner: str = "",
         local: LocalOpen | None = None, name: bytes = b"", posix: bool = False,
+        session: int = 1,
     ) -> tuple[OpenRef, Future[OpenGrant]]:
         """Send an open; the reference it will have, and the answer to come."""
         self.world.next_open += 1
         where = (1, file) if isinstance(file, int) else file
         ref = OpenRef(where, stream, self.world.next_open)
         request = OpenRequest(
-            ref=ref, client_guid=self.guid, session_id=1, owner=owner or self.name, share="s",
+            ref=ref, client_guid=self.guid, session_id=session, owner=owner or self.name, share="s",
             path=path or f"f{where[1]}", is_directory=directory, created=created, granted_access=access,
             share_access=sum(SHARES[letter] for letter in share), disposition=disposition, options=options,
             oplock_level=constants.OPLOCK_LEVEL_LEASE if lease is not None else LEVELS[oplock],

@@ -10,6 +10,7 @@ from fakes import Bench, body_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ksmbd.limits import LOCK_ELEMENTS
 from ksmbd.smb import constants as c
 from ksmbd.smb import lock
 from ksmbd.smb import status as s
@@ -43,6 +44,9 @@ def run(made: Bench, open_: Open, *elements: tuple[int, int, int], sequence: int
 
 def held(made: Bench) -> list[LockElement]:
     return [element for _, element in made.table.locks]
+
+
+INSUFFICIENT = s.STATUS_INSUFFICIENT_RESOURCES
 
 
 def test_lock_and_unlock() -> None:
@@ -101,6 +105,12 @@ def test_counts() -> None:
             made.run(lock.handle, made.request(c.LOCK, bytes(body)))
         assert caught.value.status == s.STATUS_INVALID_PARAMETER
     assert run(made, open_, *[(index, 1, SHARED | NOW) for index in range(1000)]) == 0
+    assert len(held(made)) == 1000
+    most = LOCK_ELEMENTS.value
+    assert run(made, open_, *[(5000 + index, 1, SHARED | NOW) for index in range(most)]) == 0
+    assert run(made, open_, *[(9000 + index, 1, SHARED | NOW) for index in range(most + 1)]) == INSUFFICIENT
+    assert run(made, open_, *[(5000 + index, 1, UNLOCK) for index in range(most)]) == 0
+    assert run(made, open_, *[(0, 1, UNLOCK)] * (most + 1)) == INSUFFICIENT
     assert len(held(made)) == 1000
 
 

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""How many byte-range locks the sessions of this worker hold, over all files."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from ksmbd.limits import LOCKS_PER_SESSION
+from ksmbd.oplock.record import WorkerTag
+from ksmbd.oplock.requests import Decision
+
+
+class LockMeter:
+    """Follows the decisions that change locks."""
+
+    __slots__ = ("_me", "_opens", "_sessions")
+
+    def __init__(self, me: WorkerTag) -> None:
+        self._me: Final = me
+        self._opens: dict[int, tuple[int, int]] = {}
+        """Open -> (session, locks)."""
+        self._sessions: dict[int, int] = {}
+
+    def follow(self, decision: Decision) -> None:
+        """This worker took or released locks."""
+        for overlay in decision.locks.values():
+            more: dict[int, int] = {}
+            for lock in overlay.added.values():
+                more[lock.open_id] = more.get(lock.open_id, 0) + 1
+            for lock in overlay.removed:
+                more[lock.open_id] = more.get(lock.open_id, 0) - 1
+            for open_id, change in more.items():
+                entry = decision.record.opens.get(open_id)
+                if entry is None:
+                    self.set(open_id, 0, 0)
+                elif (entry.worker, entry.epoch) == self._me:
+                    known = self._opens.get(open_id)
+                    self.set(open_id, entry.session_id, max(0, change + known[1] if known is not None else change))
+
+    def set(self, open_id: int, session_id: int, count: int) -> None:
+        """An open of a session has so many locks. To be told where another worker granted one."""
+        before, had = self._opens.pop(open_id, (0, 0))
+        if had:
+            left = self._sessions[before] - had
+            if left:
+                self._sessions[before] = left
+            else:
+                del self._sessions[before]
+        if count:
+            self._opens[open_id] = (session_id, count)
+            self._sessions[session_id] = self._sessions.get(session_id, 0) + count
+
+    def room(self, open_id: int, wanted: int, session_of: Callable[[], int]) -> bool:
+        """Whether the session of an open may have so many locks more. `session_of`: for an open without locks."""
+        if not self._sessions and wanted <= LOCKS_PER_SESSION.value:
+            return True
+        known = self._opens.get(open_id)
+        session_id = known[0] if known is not None else session_of()
+        return self._sessions.get(session_id, 0) + wanted <= LOCKS_PER_SESSION.value
+
+    def count(self, session_id: int) -> int:
+        """What a session holds."""
+        return self._sessions.get(session_id, 0)
+
+    def __len__(self) -> int:
+        """Sessions that hold locks."""
+        return len(self._sessions)
