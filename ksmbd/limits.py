@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from ipaddress import IPv6Address
 from typing import Final
 
 
@@ -106,6 +107,20 @@ class Meter:
         return len(self._counts)
 
 
+def address_group(address: str) -> str:
+    """What counts as one address in a budget: an IPv6 host may use all of its /64 network, so that network; any other
+    as it is (link-local ones too, which are neighbours)."""
+    if ":" not in address:
+        return address
+    try:
+        number = IPv6Address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if number.is_link_local or number.is_loopback or number.ipv4_mapped is not None:
+        return address
+    return f"{IPv6Address(int(number) >> 64 << 64)}/64"
+
+
 # ------------------------------------------------------------------------------------------------------- connections
 
 CONNECTIONS: Final = _limit(
@@ -145,6 +160,32 @@ NETBIOS_SESSION_REQUEST: Final = _limit(
 
 SESSIONS: Final = _limit(
     "sessions", Per.SERVER, 1024, "sessions", "STATUS_TOO_MANY_SESSIONS", "max active sessions", "KSMBD",
+)
+SESSIONS_PER_USER: Final = _limit(
+    "sessions of a user, or of all guests and anonymous callers (seven eighths of `max active sessions`)", Per.USER,
+    896, "sessions", "STATUS_TOO_MANY_SESSIONS",
+)
+GUEST_SESSIONS_PER_ADDRESS: Final = _limit(
+    "sessions of guests and anonymous callers (half of `max active sessions`)", Per.ADDRESS, 512, "sessions",
+    "STATUS_TOO_MANY_SESSIONS",
+)
+HALF_LOGONS_PER_CONNECTION: Final = _limit(
+    "log-ons half done on a connection", Per.CONNECTION, 16, "log-ons", "the oldest of them ends",
+)
+HALF_LOGONS_PER_ADDRESS: Final = _limit(
+    "log-ons half done from an address (IPv6: a /64 network)", Per.ADDRESS, 128, "log-ons of a worker",
+    "the oldest of them ends",
+)
+HALF_LOGONS: Final = _limit(
+    "log-ons half done", Per.SERVER, 1024, "log-ons of a worker",
+    "the oldest of the address that has most of them ends",
+)
+HALF_LOGON_SECONDS: Final = _limit(
+    "time between the rounds of a log-on", Per.SESSION, 60, "seconds", "the log-on ends", source="MS-SMB2 3.3.6.3",
+)
+LOGONS_AT_ONCE: Final = _limit(
+    "rounds of log-ons that are worked on at once (IPv6: of a /64 network)", Per.ADDRESS, 16, "rounds",
+    "the further ones wait for their turn",
 )
 CHANNELS_PER_SESSION: Final = _limit(
     "channels", Per.SESSION, 32, "connections", "STATUS_INSUFFICIENT_RESOURCES", source="as Windows",

@@ -170,17 +170,18 @@ class Desk:
         answer = self._decide_tree(slot, fields["session_id"], fields["connect_id"], request)
         self.say(answer.note)
         if answer.status is TreeStatus.OK:
-            guest = bool(request.account_flags & UserFlag.GUEST_ACCOUNT) or not request.account
             share = share_key(request.share)
             self.sessions.connect(
-                slot, fields["session_id"], fields["connect_id"], share, request.account, request.peer, guest
+                slot, fields["session_id"], fields["connect_id"], share, request.account, request.peer,
+                request.is_guest,
             )
         reply = {"status": int(answer.status), "connection_flags": int(answer.flags)}
         return Parcel(Event.TREE_CONNECT_RESPONSE, fields=reply)
 
     def _decide_tree(self, slot: int, session_id: int, connect_id: int, request: TreeRequest) -> TreeAnswer:
         session = self.sessions.find(slot, session_id)
-        if session is None and len(self.sessions) >= self.configuration.settings.max_active_sessions:
+        maximum = self.configuration.settings.max_active_sessions
+        if session is None and self.sessions.full(maximum, request.account, request.peer, request.is_guest):
             return TreeAnswer(TreeStatus.TOO_MANY_SESSIONS)
         if session is not None and connect_id in session.trees:
             return TreeAnswer(TreeStatus.CONN_EXIST)

@@ -7,6 +7,8 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
+from ksmbd.limits import address_group
+
 
 @dataclass
 class Session:
@@ -30,6 +32,10 @@ class Sessions:
     def __init__(self) -> None:
         self._sessions: dict[tuple[int, int], Session] = {}
         self._shares: Counter[str] = Counter()
+        self._users: Counter[str] = Counter()
+        """Sessions by account; "" has all guests and anonymous callers."""
+        self._guests: Counter[str] = Counter()
+        """Those by address."""
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -42,6 +48,13 @@ class Sessions:
         """A session by the process's slot and its id."""
         return self._sessions.get((slot, session_id))
 
+    def full(self, maximum: int, account: str, peer: str, guest: bool) -> bool:
+        """Whether there is no room for one more session of this caller: one user leaves an eighth of `maximum` to
+        others, and so do all guests together; those of one address leave half."""
+        if len(self._sessions) >= maximum or self._users[_user(account, guest)] >= maximum - maximum // 8:
+            return True
+        return guest and self._guests[address_group(peer)] >= max(maximum // 2, 1)
+
     def connections(self, share: str) -> int:
         """Tree connects of a share (by its key)."""
         return self._shares[share]
@@ -50,7 +63,12 @@ class Sessions:
         self, slot: int, session_id: int, connect_id: int, share: str, account: str, peer: str, guest: bool
     ) -> None:
         """A tree connect begins."""
-        session = self._sessions.setdefault((slot, session_id), Session(account, peer, guest))
+        session = self._sessions.get((slot, session_id))
+        if session is None:
+            session = self._sessions[slot, session_id] = Session(account, peer, guest)
+            self._users[_user(account, guest)] += 1
+            if guest:
+                self._guests[address_group(peer)] += 1
         if connect_id not in session.trees:
             session.active = time.time()
             session.trees[connect_id] = share
@@ -65,15 +83,30 @@ class Sessions:
         session.active = time.time()
         self._drop(share)
         if not session.trees:
-            del self._sessions[slot, session_id]
+            self._end(self._sessions.pop((slot, session_id)))
 
     def forget(self, slot: int) -> None:
         """A process of the engine is gone: with it all that it told of."""
         for key in [key for key in self._sessions if key[0] == slot]:
-            for share in self._sessions.pop(key).trees.values():
+            session = self._sessions.pop(key)
+            for share in session.trees.values():
                 self._drop(share)
+            self._end(session)
+
+    def _end(self, session: Session) -> None:
+        _less(self._users, _user(session.account, session.guest))
+        if session.guest:
+            _less(self._guests, address_group(session.peer))
 
     def _drop(self, share: str) -> None:
-        self._shares[share] -= 1
-        if self._shares[share] <= 0:
-            del self._shares[share]
+        _less(self._shares, share)
+
+
+def _user(account: str, guest: bool) -> str:
+    return "" if guest else account.casefold()
+
+
+def _less(counter: Counter[str], key: str) -> None:
+    counter[key] -= 1
+    if counter[key] <= 0:
+        del counter[key]

@@ -158,6 +158,11 @@ class TreeRequest:
     share: str
     peer: str
 
+    @property
+    def is_guest(self) -> bool:
+        """Whether the caller gave no password."""
+        return not self.account or bool(self.account_flags & UserFlag.GUEST_ACCOUNT)
+
 
 @dataclass(frozen=True)
 class TreeAnswer:
@@ -200,7 +205,7 @@ def decide_tree_connect(
     if not admitted(request.peer, share.hosts_allow, share.hosts_deny):
         return TreeAnswer(TreeStatus.HOST_DENIED)
     flags = TreeFlag.READ_ONLY if share.read_only else TreeFlag.WRITABLE
-    is_guest = not request.account or bool(request.account_flags & UserFlag.GUEST_ACCOUNT)
+    is_guest = request.is_guest
     if share.is_ipc:
         if not request.account and configuration.settings.restrict_anonymous:
             return TreeAnswer(TreeStatus.INVALID_USER)

@@ -89,7 +89,7 @@ class Connection:
         self.window = SequenceWindow(server.settings.max_credits)
         self.sessions: dict[int, Session] = {}
         """SessionTable: sessions with a channel here, and those being set up here."""
-        self.exchanges = ExchangeTable()
+        self.exchanges = ExchangeTable(self)
         """Log-on exchanges under way, with their preauth hashes."""
         self.max_frame = PREAUTH_FRAME_MAX
         """Longest frame that conn may receive; a longer one ends the connection."""

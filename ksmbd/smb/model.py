@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ksmbd import limits
 from ksmbd.smb.constants import DIALECT_210, DIALECT_311
 from ksmbd.smb.data_paths import DataPaths
+from ksmbd.smb.half_logons import HalfLogons, Turns
 from ksmbd.smb.ports import (
     Clock,
     Daemon,
@@ -29,6 +30,7 @@ from ksmbd.smb.ports import (
     Volume,
     Watch,
 )
+from ksmbd.smb.session_admission import SessionAdmission
 from ksmbd.smb.session_state import SessionState
 from ksmbd.smb.status import STATUS_TOO_MANY_OPENED_FILES, NtStatusError
 from ksmbd.smb.waiting import Future
@@ -108,6 +110,9 @@ class Server:
         self.start_time = clock.filetime()
         self.sessions: dict[int, Session] = {}
         """GlobalSessionTable, by SessionId."""
+        self.half_logons = HalfLogons(clock)
+        self.logon_turns = Turns(limits.LOGONS_AT_ONCE)
+        self.admission = SessionAdmission(settings.max_sessions)
         self.opens: dict[int, Open] = {}
         """GlobalOpenTable, by the persistent half of the FileId."""
         self.connections: set[Connection] = set()
@@ -187,6 +192,8 @@ class Session:
     tree_connects: dict[int, TreeConnect] = field(default_factory=dict)
     opens: dict[int, Open] = field(default_factory=dict)
     """OpenTable, by the volatile half of the FileId."""
+    admitted: tuple[str, str] | None = None
+    """What SessionAdmission counts it as, once it is established."""
     creation_time: int = 0
     expires: float = 0.0
     """Monotonic seconds; 0 = never (MS-SMB2 3.3.5.2.9, ExpirationTime)."""

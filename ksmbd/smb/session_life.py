@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
 from ksmbd.smb import open_life
 from ksmbd.smb.model import Session, TreeConnect
@@ -10,6 +12,9 @@ from ksmbd.smb.ports import Authenticator
 from ksmbd.smb.preauth import preauth_update
 from ksmbd.smb.reader import Buffer
 from ksmbd.smb.session_state import SessionInput, SessionState, next_state
+
+if TYPE_CHECKING:
+    from ksmbd.smb.connection import Connection
 
 
 @dataclass(slots=True, eq=False)
@@ -33,9 +38,11 @@ class Exchange:
 class ExchangeTable:
     """Connection.PreauthSessionTable: the exchanges of one connection, by SessionId."""
 
-    __slots__ = ("_exchanges",)
+    __slots__ = ("_connection", "_exchanges", "_half_logons")
 
-    def __init__(self) -> None:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._half_logons = connection.server.half_logons
         self._exchanges: dict[int, Exchange] = {}
 
     def get(self, session_id: int) -> Exchange | None:
@@ -43,12 +50,23 @@ class ExchangeTable:
         return self._exchanges.get(session_id)
 
     def add(self, exchange: Exchange) -> None:
-        """A first round has come."""
+        """A first round has come. Another exchange, the oldest half done, may have to go for it."""
+        self.remove(exchange.session.session_id)
+        self._half_logons.begin(exchange, self._connection, partial(self._drop, exchange))
         self._exchanges[exchange.session.session_id] = exchange
 
     def remove(self, session_id: int) -> None:
         """The exchange is over, well or not."""
-        self._exchanges.pop(session_id, None)
+        exchange = self._exchanges.pop(session_id, None)
+        if exchange is not None:
+            self._half_logons.end(exchange)
+
+    def _drop(self, exchange: Exchange) -> None:
+        """The exchange has waited for too long, or for others: a session that was to be made is none; one that is there
+        stays as it was."""
+        self.remove(exchange.session.session_id)
+        if exchange.session.state is SessionState.IN_PROGRESS:
+            delete_session(exchange.session)
 
     def binding_session(self, session_id: int) -> Session | None:
         """The session to which a binding is under way here, whose key its messages are signed and sealed with."""
@@ -60,7 +78,8 @@ class ExchangeTable:
 
     def clear(self) -> None:
         """The connection is gone."""
-        self._exchanges.clear()
+        for session_id in list(self._exchanges):
+            self.remove(session_id)
 
 
 def close_tree(tree: TreeConnect) -> None:
@@ -93,5 +112,8 @@ def delete_session(session: Session) -> None:
         connection.exchanges.remove(session.session_id)
     session.channels.clear()
     server.sessions.pop(session.session_id, None)
+    if session.admitted is not None:
+        server.admission.give(session.admitted)
+        session.admitted = None
     if was_valid and session.identity is not None:
         server.daemon.logout(session.identity.account, 0)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from struct import Struct
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ksmbd import limits
+from ksmbd.limits import address_group
 from ksmbd.smb import constants as c
 from ksmbd.smb.header import HEADER_SIZE
 from ksmbd.smb.model import Channel, Session
-from ksmbd.smb.ports import Identity
+from ksmbd.smb.ports import AuthStep, Identity
 from ksmbd.smb.previous_session import end_previous_session
 from ksmbd.smb.request import Reply, Request
 from ksmbd.smb.session_life import Exchange, delete_session
@@ -25,7 +26,6 @@ from ksmbd.smb.status import (
     STATUS_REQUEST_NOT_ACCEPTED,
     STATUS_REQUEST_OUT_OF_SEQUENCE,
     STATUS_SUCCESS,
-    STATUS_TOO_MANY_SESSIONS,
     STATUS_USER_SESSION_DELETED,
     LogonThrottled,
     NtStatusError,
@@ -33,6 +33,9 @@ from ksmbd.smb.status import (
 )
 from ksmbd.smb.tree_connect import rights_on_share
 from ksmbd.smb.waiting import Future
+
+if TYPE_CHECKING:
+    from ksmbd.smb.connection import Connection
 
 _REQUEST: Final = Struct("<HBBIIHHQ")
 _RESPONSE: Final = Struct("<HHHH")
@@ -65,11 +68,9 @@ async def handle(request: Request) -> Reply:
         exchange.hash_message(request.message)
     exchange.busy = True
     try:
-        step = await exchange.authenticator.step(token)
+        step = await _step(request, exchange, token)
         if step.identity is None:
             return Reply(_response(0, step.token), STATUS_MORE_PROCESSING_REQUIRED)
-        if session.state is SessionState.DELETED:
-            raise NtStatusError(STATUS_USER_SESSION_DELETED)
         if exchange.binding:
             _bind(request, exchange, step.identity)
         elif session.state is SessionState.IN_PROGRESS:
@@ -79,14 +80,8 @@ async def handle(request: Request) -> Reply:
         else:
             _reauthenticate(request, session, step.identity)
     except NtStatusError as error:
-        connection.exchanges.remove(session.session_id)
-        if session.state is SessionState.IN_PROGRESS or (
-            session.state is not SessionState.DELETED and not exchange.binding
-        ):
-            # A new session's failure, or a re-authentication's: the session is gone (3.3.5.5.3). A failed binding
-            # leaves the session of the other connection as it was.
-            delete_session(session)
-            connection.sessions.pop(session.session_id, None)
+        if connection.exchanges.get(session.session_id) is exchange:
+            _end_failed(connection, exchange)
         if isinstance(error, LogonThrottled):
             await _pause(request, THROTTLE_SECONDS)
         raise
@@ -94,6 +89,33 @@ async def handle(request: Request) -> Reply:
         exchange.busy = False
     connection.exchanges.remove(session.session_id)
     return Reply(_response(_session_flags(session), step.token), STATUS_SUCCESS)
+
+
+async def _step(request: Request, exchange: Exchange, token: bytes) -> AuthStep:
+    """One round, when it is the address's turn. Raises NtStatusError, also where the exchange went meanwhile."""
+    turns, key = request.server.logon_turns, address_group(request.connection.transport.peer)
+    await turns.enter(key)
+    try:
+        step = await exchange.authenticator.step(token)
+    finally:
+        turns.leave(key)
+    if exchange.session.state is SessionState.DELETED:
+        raise NtStatusError(STATUS_USER_SESSION_DELETED)
+    if request.connection.exchanges.get(exchange.session.session_id) is not exchange:
+        raise NtStatusError(STATUS_INSUFFICIENT_RESOURCES, "others needed the room of this log-on")
+    return step
+
+
+def _end_failed(connection: Connection, exchange: Exchange) -> None:
+    """A new session's failure, or a re-authentication's: the session is gone (3.3.5.5.3). A failed binding leaves the
+    session of the other connection as it was."""
+    session = exchange.session
+    connection.exchanges.remove(session.session_id)
+    if session.state is SessionState.IN_PROGRESS or (
+        session.state is not SessionState.DELETED and not exchange.binding
+    ):
+        delete_session(session)
+        connection.sessions.pop(session.session_id, None)
 
 
 async def _pause(request: Request, seconds: float) -> None:
@@ -164,8 +186,7 @@ def _begin(request: Request, session: Session, binding: bool = False) -> Exchang
 def _new_session(request: Request) -> Exchange:
     connection = request.connection
     server = request.server
-    if len(server.sessions) >= server.settings.max_sessions:
-        raise NtStatusError(STATUS_TOO_MANY_SESSIONS)
+    server.admission.check()
     session = Session(server.new_session_id(), server, connection.dialect, connection.client_guid)
     session.creation_time = server.clock.filetime()
     server.sessions[session.session_id] = session
@@ -237,6 +258,7 @@ def _establish(request: Request, exchange: Exchange, identity: Identity, securit
     guest = identity.is_guest or identity.is_anonymous
     if guest and (settings.signing_required or settings.encryption == "mandatory"):
         raise NtStatusError(STATUS_ACCESS_DENIED, "no guests where signing or encryption is required")
+    session.admitted = server.admission.take(identity, connection.transport.peer)
     session.identity = identity
     session.expires = identity.expires
     if not guest:

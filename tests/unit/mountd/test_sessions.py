@@ -28,3 +28,24 @@ def test_dead_process_takes_its_sessions_along() -> None:
     assert (len(books), books.connections("s")) == (1, 1)
     books.forget(2)
     assert (len(books), books.connections("s")) == (0, 0)
+
+
+def test_one_user_and_all_guests_leave_room_for_others() -> None:
+    sessions = Sessions()
+
+    def fill(account: str, peer: str, guest: bool) -> int:
+        """Sessions until there is no room for one more."""
+        before = len(sessions)
+        while not sessions.full(16, account, peer, guest):
+            sessions.connect(1, len(sessions), 1, "s", account, peer, guest)
+        return len(sessions) - before
+
+    assert fill("Ann", "192.0.2.7", False) == 14 and fill("ann", "192.0.2.8", False) == 0
+    assert fill("", "192.0.2.7", True) == 2, "no more than there is"
+    sessions.forget(1)
+    assert fill("", "2001:db8::1", True) == 8 and fill("x", "2001:db8::2", True) == 0
+    assert fill("x", "192.0.2.8", True) == 6 and fill("ann", "192.0.2.8", False) == 2
+    for session in range(len(sessions)):
+        sessions.disconnect(1, session, 1)
+    assert (len(sessions), len(sessions._users), len(sessions._guests)) == (0, 0, 0)
+    assert fill("Ann", "192.0.2.7", False) == 14

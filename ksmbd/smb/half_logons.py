@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Log-ons under way: how many a connection, an address and all may leave half done, and for how long.
+
+A log-on that begins always finds room: where there is none, the oldest that is half done goes, of the same connection
+first, then of the same address, then of the address that has most of them. So nobody keeps others out by beginning
+log-ons, and who goes on with his own within a moment is not touched. MS-SMB2 3.3.5.5, 3.3.6.3.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from ksmbd import limits
+from ksmbd.limits import Limit, Meter, address_group
+from ksmbd.smb.ports import Clock, Timer
+from ksmbd.smb.waiting import Future
+
+if TYPE_CHECKING:
+    from ksmbd.smb.connection import Connection
+    from ksmbd.smb.session_life import Exchange
+
+SECONDS: Final = limits.HALF_LOGON_SECONDS.value
+
+
+class _Half:
+    """What the books know of one exchange."""
+
+    __slots__ = ("address", "connection", "drop", "since")
+
+    def __init__(self, connection: Connection, address: str, since: float, drop: Callable[[], None]) -> None:
+        self.connection = connection
+        self.address = address
+        self.since = since
+        self.drop = drop
+
+
+class HalfLogons:
+    """The exchanges of one worker's connections, oldest first."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._halves: dict[Exchange, _Half] = {}
+        self._by_address: dict[str, dict[Exchange, None]] = {}
+        self._by_connection: dict[Connection, dict[Exchange, None]] = {}
+        self._timer: Timer | None = None
+
+    def __len__(self) -> int:
+        return len(self._halves)
+
+    def begin(self, exchange: Exchange, connection: Connection, drop: Callable[[], None]) -> None:
+        """Count an exchange. `drop` ends it, and calls `end`: at once that of another one, where there are too many."""
+        address = address_group(connection.transport.peer)
+        own, others = self._by_connection.get(connection, {}), self._by_address.get(address, {})
+        if len(own) >= limits.HALF_LOGONS_PER_CONNECTION.value:
+            self._drop_oldest(own)
+        elif len(others) >= limits.HALF_LOGONS_PER_ADDRESS.value:
+            self._drop_oldest(others)
+        elif len(self._halves) >= limits.HALF_LOGONS.value:
+            self._drop_oldest(max(self._by_address.values(), key=len))
+        self._halves[exchange] = _Half(connection, address, self._clock.monotonic(), drop)
+        self._by_connection.setdefault(connection, {})[exchange] = None
+        self._by_address.setdefault(address, {})[exchange] = None
+        if self._timer is None:
+            self._timer = self._clock.call_later(SECONDS, self._expire)
+
+    def end(self, exchange: Exchange) -> None:
+        """The exchange is over, well or not. One that is over already may be told again."""
+        half = self._halves.pop(exchange, None)
+        if half is None:
+            return
+        own, others = self._by_connection[half.connection], self._by_address[half.address]
+        del own[exchange], others[exchange]
+        if not own:
+            del self._by_connection[half.connection]
+        if not others:
+            del self._by_address[half.address]
+        if not self._halves and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _drop_oldest(self, group: dict[Exchange, None]) -> None:
+        exchange = next(iter(group))
+        self._halves[exchange].drop()
+        self.end(exchange)
+
+    def _expire(self) -> None:
+        self._timer = None
+        now = self._clock.monotonic()
+        for exchange, half in list(self._halves.items()):
+            left = half.since + SECONDS - now
+            if left > 0:
+                self._timer = self._clock.call_later(left, self._expire)
+                return
+            half.drop()
+            self.end(exchange)
+
+
+class Turns:
+    """At most so many at once for a key, as `limit` says; the others wait, in the order in which they came."""
+
+    def __init__(self, limit: Limit) -> None:
+        self._inside = Meter(limit)
+        self._waiting: dict[str, dict[Future[None], None]] = {}
+        self._serving: set[str] = set()
+
+    def __len__(self) -> int:
+        """Keys with somebody inside or waiting."""
+        return len(self._inside)
+
+    def enter(self, key: str) -> Future[None]:
+        """Complete when it is the caller's turn, who calls `leave` then."""
+        if key not in self._waiting and self._inside.take(key):
+            return Future.of(None)
+        future: Future[None] = Future()
+        queue = self._waiting.setdefault(key, {})
+        queue[future] = None
+
+        def forget() -> None:
+            del queue[future]
+            if not queue and self._waiting.get(key) is queue:
+                del self._waiting[key]
+
+        future.on_cancel = forget
+        return future
+
+    def leave(self, key: str) -> None:
+        """The caller's turn is over."""
+        self._inside.give(key)
+        if key in self._serving:
+            return  # whoever has just got his turn is through: the loop below goes on
+        self._serving.add(key)
+        try:
+            while key in self._waiting and self._inside.take(key):
+                queue = self._waiting[key]
+                future = next(iter(queue))
+                del queue[future]
+                if not queue:
+                    del self._waiting[key]
+                future.set_result(None)
+        finally:
+            self._serving.discard(key)

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`max active sessions`, and how much of it one user, or who needs no password, may have. MS-SMB2 3.3.5.5.3."""
+from __future__ import annotations
+
+from ksmbd import limits
+from ksmbd.limits import Meter, address_group
+from ksmbd.smb.ports import Identity
+from ksmbd.smb.status import STATUS_TOO_MANY_SESSIONS, NtStatusError
+
+_GUESTS = ""
+"""In place of an account: all who gave no password."""
+
+
+class SessionAdmission:
+    """Counts the established sessions of a worker. One user stops at seven eighths, and so do all guests and anonymous
+    callers together; those of one address stop at half. So nobody leaves the others with nothing."""
+
+    def __init__(self, maximum: int) -> None:
+        self._maximum = maximum
+        self.users = Meter(limits.SESSIONS_PER_USER, maximum - maximum // 8)
+        self.guests = Meter(limits.GUEST_SESSIONS_PER_ADDRESS, max(maximum // 2, 1))
+
+    def check(self) -> None:
+        """Raise STATUS_TOO_MANY_SESSIONS where no session can be established: before the client is asked for more."""
+        if self.users.used >= self._maximum:
+            raise NtStatusError(STATUS_TOO_MANY_SESSIONS)
+
+    def take(self, identity: Identity, address: str) -> tuple[str, str]:
+        """Count a session; what it is counted as, for `give`. Raises STATUS_TOO_MANY_SESSIONS, and counts nothing."""
+        self.check()
+        guest = identity.is_guest or identity.is_anonymous
+        account = _GUESTS if guest else identity.account.lower()
+        group = address_group(address) if guest else ""
+        if not self.users.take(account):
+            raise NtStatusError(STATUS_TOO_MANY_SESSIONS)
+        if group and not self.guests.take(group):
+            self.users.give(account)
+            raise NtStatusError(STATUS_TOO_MANY_SESSIONS)
+        return account, group
+
+    def give(self, counted: tuple[str, str]) -> None:
+        """The session is gone."""
+        account, group = counted
+        self.users.give(account)
+        if group:
+            self.guests.give(group)
