@@ -71,6 +71,15 @@ def test_tokens() -> None:
     assert not guest.holds(sid_from_text("S-1-5-11"))
 
 
+def test_the_mode_in_a_sid() -> None:
+    """As cifs.ko sends it with `modefromsid`: a mode for the client, and everything for everybody who logged on."""
+    aces = (
+        Ace(ACCESS_ALLOWED, 0, 0, sid_from_text(f"S-1-5-88-3-{0o6750}")),
+        Ace(ACCESS_ALLOWED, 0, c.FILE_ALL_ACCESS, sid_from_text("S-1-5-11")),
+    )
+    assert posix_acl.from_dacl(Acl(aces), 1, 2, IdMap((1, 2, 3))) == posix_acl.minimal(0o750)
+
+
 def test_rights_of_modes(share: Share) -> None:
     file = share.open("f")
     assert share.volume.maximal_access() == c.FILE_ALL_ACCESS
