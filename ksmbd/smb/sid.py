@@ -110,7 +110,6 @@ UNIX_GROUPS: Final = Sid(22, (2,))
 NFS_USERS: Final = Sid(5, (88, 1))
 """S-1-5-88-1-UID, S-1-5-88-2-GID, S-1-5-88-3-MODE: what cifs.ko (modefromsid) and macOS read and write."""
 NFS_GROUPS: Final = Sid(5, (88, 2))
-NFS_MODES: Final = Sid(5, (88, 3))
 NFS_MODE: Final = Sid(5, (88, 3))
 UNTRUSTED_LABEL: Final = Sid(16, (0,))
 MEDIUM_LABEL: Final = Sid(16, (0x2000,))

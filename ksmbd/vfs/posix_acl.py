@@ -40,7 +40,7 @@ from ksmbd.smb.constants import (
     WRITE_OWNER,
 )
 from ksmbd.smb.security_descriptor import SE_DACL_PRESENT, SE_SELF_RELATIVE, SecurityDescriptor
-from ksmbd.smb.sid import CREATOR_GROUP, CREATOR_OWNER, EVERYONE, NFS_MODES, Sid
+from ksmbd.smb.sid import CREATOR_GROUP, CREATOR_OWNER, EVERYONE, NFS_MODE, Sid
 from ksmbd.vfs.idmap import IdMap
 
 __all__ = ["Entry", "access_fd", "blob", "from_dacl", "read", "synthesise", "write"]
@@ -214,13 +214,13 @@ def synthesise(fd: int, path_only: bool, stat: Stat, idmap: IdMap) -> SecurityDe
 def from_dacl(dacl: Acl | None, uid: int, gid: int, idmap: IdMap) -> list[Entry]:
     """The POSIX ACL that comes closest to a DACL, for the kernel and local users: never less than what it allows.
 
-    An ACE for Everyone counts for every entry; denials count where they come before. S-1-5-88-3-mode is the mode itself,
-    set-id bits left out."""
+    An ACE for Everyone counts for every entry; denials count where they come before. S-1-5-88-3-mode is the mode
+    itself, set-id bits left out."""
     if dacl is None:
         return minimal(0o777)
     for ace in dacl.aces:
-        if ace.sid is not None and ace.sid.domain == NFS_MODES:
-            # What cifs.ko (`modefromsid`) and Windows' NFS server say of the mode; their other entries let everybody in.
+        if ace.sid is not None and ace.sid.domain == NFS_MODE:
+            # What cifs.ko (`modefromsid`) says of the mode; its other entries let everybody in.
             return minimal(ace.sid.rid & 0o777)
     allowed: dict[tuple[str, int], int] = {}
     denied: dict[tuple[str, int], int] = {}
