@@ -6,6 +6,7 @@ import re
 from typing import Final, NamedTuple
 
 from ksmbd import limits
+from ksmbd.smb.posix_names import posix_path
 from ksmbd.smb.status import (
     STATUS_INVALID_PARAMETER,
     STATUS_OBJECT_NAME_INVALID,
@@ -25,8 +26,6 @@ _INDEX_STREAM: Final = "$I30"
 
 _CONTROL: Final = frozenset(map(chr, range(0x20)))
 _ILLEGAL: Final = frozenset('"*/:<>?|') | _CONTROL
-# A POSIX open takes every byte that Linux takes, apart from the separator and the end of a string.
-_ILLEGAL_POSIX: Final = frozenset("/\0")
 
 
 # Most names are made of such components; none of the rules below can apply to them.
@@ -56,11 +55,13 @@ def parse_name(name: str, posix: bool = False) -> Name:
     component before it, before anything is looked up.
 
     Raises STATUS_INVALID_PARAMETER for a leading separator (MS-SMB2 3.3.5.9), STATUS_OBJECT_PATH_SYNTAX_BAD for a `..`
-    that leads above the share, STATUS_OBJECT_NAME_INVALID for the rest. `posix`: no streams, Windows' reserved
-    characters are ordinary."""
+    that leads above the share, STATUS_OBJECT_NAME_INVALID for the rest. `posix`: `/` alone separates, there are no
+    streams, and Windows' reserved characters are ordinary; see posix_names."""
     if not name:
         return Name("")
-    if not posix and "/" in name:
+    if posix:
+        name = posix_path(name)
+    elif "/" in name:
         name = name.replace("/", "\\")  # as Samba and KSMBD take it; no file can have it in its name here
     if name[0] == "\\":
         raise NtStatusError(STATUS_INVALID_PARAMETER, "leading separator")
@@ -73,13 +74,12 @@ def parse_name(name: str, posix: bool = False) -> Name:
     if trailing:
         components.pop()
     stream, is_index, is_data = "", False, False
-    if not posix and ":" in components[-1]:
+    if ":" in components[-1]:
         components[-1], stream, is_index, is_data = _split_stream(components[-1])
-    illegal = _ILLEGAL_POSIX if posix else _ILLEGAL
     at_root = len(components) == 1 and components[0] == ""
     if not (at_root and (stream or is_index or is_data)):
         for component in components:
-            _check_component(component, illegal)
+            _check_component(component)
     if trailing and (stream or is_data):
         raise NtStatusError(STATUS_OBJECT_NAME_INVALID, "a stream with a trailing separator")
     if ".." in components:
@@ -99,10 +99,10 @@ def _climb(components: list[str]) -> list[str]:
     return path
 
 
-def _check_component(component: str, illegal: frozenset[str]) -> None:
+def _check_component(component: str) -> None:
     if component in ("", ".") or len(component) > MAX_COMPONENT or _units(component) > MAX_COMPONENT:
         raise NtStatusError(STATUS_OBJECT_NAME_INVALID, component[:32])
-    if not illegal.isdisjoint(component):
+    if not _ILLEGAL.isdisjoint(component):
         raise NtStatusError(STATUS_OBJECT_NAME_INVALID, component)
 
 

@@ -257,7 +257,7 @@ class LocalEntry:
         """It is somewhere else now."""
         self._parent_key = None
         self.names = disk_names
-        self.path = "\\".join(names.to_client(name, self.posix) for name in disk_names)
+        self.path = "\\".join(map(names.to_client, disk_names))
 
     def opened_in(self, directory: FileKey) -> None:
         """The directory that this open was made in."""

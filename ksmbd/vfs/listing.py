@@ -44,10 +44,13 @@ def entries(file: LocalFile) -> Iterator[DirectoryEntry]:
         quick_reader = reader if options.store_dos_attributes else None
         veto = options.veto
         quick = not (veto or options.hide_unreadable)
+        posix = file.posix
         hides = options if options.hide_dot_files or options.hide else None
         assume, user, root_dev = credentials.assume, volume.user, volume.root_dev
         for entry in scan:
             disk, name = from_scandir(entry.name)
+            if posix:
+                name = to_client(disk, True)
             if quick:
                 assume(user)  # between two entries others may have run
                 try:

@@ -18,6 +18,7 @@ import re
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from ksmbd.smb.posix_names import DOT, SPACE, TO_PRIVATE, to_private
 from ksmbd.smb.status import (
     STATUS_OBJECT_NAME_INVALID,
     STATUS_OBJECT_PATH_SYNTAX_BAD,
@@ -38,12 +39,7 @@ _PLAIN_CLIENT: Final = re.compile(r"[A-Za-z0-9_. -]*[A-Za-z0-9_-]")
 _PLAIN_ONE: Final = re.compile(_PLAIN_COMPONENT)
 _PAIRS: Final = re.compile(r"[\ud800-\udbff][\udc00-\udfff]|[\uf080-\uf0ff]")
 
-_TO_CLIENT: Final = {code: 0xF000 + code for code in range(1, 0x20)} | {
-    ord(character): 0xF020 + index for index, character in enumerate('"*:<>?\\|')
-}
-_TO_DISK: Final = {value: key for key, value in _TO_CLIENT.items()}
-_SPACE: Final = "\uf028"
-_DOT: Final = "\uf029"
+_TO_DISK: Final = {value: key for key, value in TO_PRIVATE.items()}
 
 
 def _upcase_table() -> dict[int, int]:
@@ -72,17 +68,18 @@ def fold(name: str) -> str:
 
 
 def to_disk(name: str, posix: bool = False) -> bytes:
-    """The bytes on disk of a client's component, which `check` has passed."""
+    """The bytes on disk of a client's component, which `check` has passed. POSIX clients send both: cifs.ko writes what
+    Windows forbids by the private area (mapposix) but for backslashes, and what stands before a `/`."""
     if name.isascii():
         return name.encode()
-    if not posix and _PRIVATE.search(name):
+    if _PRIVATE.search(name):
         return _map_to_disk(name)
     return name.encode("utf-8", "surrogatepass")
 
 
 def _map_to_disk(name: str) -> bytes:
     last = name[-1]
-    mapped = name[:-1].translate(_TO_DISK) + {_SPACE: " ", _DOT: "."}.get(last, last.translate(_TO_DISK))
+    mapped = name[:-1].translate(_TO_DISK) + {SPACE: " ", DOT: "."}.get(last, last.translate(_TO_DISK))
     if mapped in (".", ".."):
         mapped = name[:-1].translate(_TO_DISK) + last
     parts = []
@@ -104,13 +101,8 @@ def to_client(name: bytes, posix: bool = False) -> str:
         if not text.isascii() and _PAIRS.search(text):
             text = _PAIRS.sub(_escape, text)
     if not posix and _UNSEEN.search(text) and text not in (".", ".."):
-        return _map_to_client(text)
+        return to_private(text)
     return text
-
-
-def _map_to_client(text: str) -> str:
-    last = text[-1]
-    return text[:-1].translate(_TO_CLIENT) + {" ": _SPACE, ".": _DOT}.get(last, last.translate(_TO_CLIENT))
 
 
 def _escape(match: re.Match[str]) -> str:
@@ -140,7 +132,7 @@ def from_scandir(name: str) -> tuple[bytes, str]:
     if name.isascii():
         if _UNSEEN.search(name) is None or name in (".", ".."):
             return name.encode(), name
-        return name.encode(), _map_to_client(name)
+        return name.encode(), to_private(name)
     disk = os.fsencode(name)
     return disk, to_client(disk)
 

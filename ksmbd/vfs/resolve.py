@@ -143,7 +143,8 @@ class Resolver:
         if stat is not None:
             return disk, stat if self._crossmnt else self._checked(stat)
         if posix:
-            return disk, None
+            literal, stat = _literal(directory, name, disk)
+            return literal, stat if stat is None or self._crossmnt else self._checked(stat)
         for _ in range(2):
             try:
                 other = self._cache.find(directory, name)
@@ -246,7 +247,7 @@ class Resolver:
                 fd = self._step(top, disk)
                 spelled.append(component)
             except FileNotFoundError:
-                other = None if posix else self._cache.find(top, component)
+                other = _spelled(component, disk) if posix else self._cache.find(top, component)
                 if other is None:
                     raise
                 fd = self._step(top, disk := other)
@@ -368,6 +369,26 @@ class Resolver:
                 raise
             return False
         return True
+
+
+def _spelled(name: str, disk: bytes) -> bytes | None:
+    """The name on disk that has the characters of `name` themselves; None where that is `disk`."""
+    literal = name.encode("utf-8", "surrogatepass")
+    return literal if literal != disk else None
+
+
+def _literal(directory: int, name: str, disk: bytes) -> tuple[bytes, Stat | None]:
+    """The entry that has characters of the private area in its name on disk, where `disk`, which they stand for, is
+    none: other servers write them so. (`disk`, None) where there is none either."""
+    literal = _spelled(name, disk)
+    if literal is not None:
+        try:
+            stat = find_at(directory, literal)
+        except OSError as error:
+            raise to_status(error) from error
+        if stat is not None:
+            return literal, stat
+    return disk, None
 
 
 def _path_error(error: OSError) -> NtStatusError:

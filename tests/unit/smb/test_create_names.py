@@ -84,8 +84,15 @@ def test_refused(raw: str, status: int) -> None:
 
 
 def test_posix_names_are_what_linux_takes() -> None:
-    assert parse_name('a:b\\c*?"<>|', posix=True) == Name('a:b\\c*?"<>|')
-    for raw in ("a/b", "..", "a\\..\\..", "nul\0"):
+    """`/` alone separates them; what Windows forbids is shown by characters of the private area."""
+    shown = "a\uf022b\uf026c\uf021\uf025\uf020\uf023\uf024\uf027"
+    assert parse_name('a:b\\c*?"<>|', posix=True) == Name(shown)
+    assert parse_name(shown, posix=True) == Name(shown)
+    assert parse_name("dir/file", posix=True) == Name("dir\\file")
+    assert parse_name("dir./a /...\n/", posix=True) == Name("dir\uf029\\a\uf028\\...\uf00a", must_be_directory=True)
+    assert parse_name("a/../b", posix=True) == Name("b")
+    assert parse_name("trailing\\", posix=True) == Name("trailing\uf026")
+    for raw in ("/a", "..", "a/../..", "nul\0", "a/./b"):
         with pytest.raises(NtStatusError):
             parse_name(raw, posix=True)
 

@@ -97,6 +97,25 @@ def test_posix_names_have_case_and_any_character(share: Share) -> None:
     assert (share.path / 'a:*"').stat().st_mode & 0o777 == 0o640
 
 
+def test_posix_clients_name_a_file_either_way(share: Share) -> None:
+    """As it is, and with the private area for what Windows forbids; its path is the same."""
+    made = share.open("a\uf022b\uf026\uf029", posix_mode=0o640)
+    assert share.on_disk() == ["a:b\\."] and made.path == "a\uf022b\uf026\uf029"
+    again = share.open("a\uf022b\uf026\uf029", disposition=c.FILE_OPEN)
+    assert again.key == made.key and again.path == made.path
+    assert [entry.name for entry in share.open("", posix_mode=0).list_directory()][2:] == ["a:b\\."]
+    assert share.names() == ["a\uf022b\uf026\uf029"]
+    made.rename("c\uf021", False)
+    assert (share.on_disk(), again.path) == (["c*"], "c\uf021")
+
+
+def test_posix_clients_reach_what_other_servers_named_by_the_private_area(share: Share) -> None:
+    (share.path / "d\uf022").mkdir(0o777)
+    (share.path / "d\uf022").chmod(0o777)
+    (share.path / "d\uf022" / "f\uf021").touch()
+    assert share.create("d\uf022\\f\uf021", access=c.FILE_READ_ATTRIBUTES, disposition=c.FILE_OPEN, posix_mode=0)
+
+
 def test_names_that_windows_cannot_write_are_reachable(share: Share) -> None:
     for name in (b"a:b", b"end.", b"caf\xe9"):
         (share.path / os.fsdecode(name)).touch()
