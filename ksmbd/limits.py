@@ -132,7 +132,8 @@ CONNECTIONS_PER_ADDRESS: Final = _limit(
     "max ip connections", "KSMBD",
 )
 FRAME_BEFORE_LOGON: Final = _limit(
-    "message before log-on", Per.MESSAGE, 128 << 10, "bytes", "the connection ends", source="MS-SMB2 3.3.5.1",
+    "message before log-on (a token and its headers), of which no more than twice what has come is set aside",
+    Per.MESSAGE, 68 << 10, "bytes", "the connection ends", source="MS-SMB2 3.3.5.1",
 )
 SECONDS_BEFORE_LOGON: Final = _limit(
     "time without a session", Per.CONNECTION, 60, "seconds", "the connection ends",

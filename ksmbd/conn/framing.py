@@ -3,8 +3,10 @@
 
 `Receiver` owns no socket: it says where the next bytes go (`target`), is told how many came (`advance`), and gives
 whole frames (`next`), each in a buffer of its own. Small ones are copied out of one scratch buffer that all connections
-of a loop share; one that did not come whole and is longer than `KEEP` gets its buffer at once, and the rest is received
-straight into it. So no byte is copied more than twice, whatever the pieces in which it comes.
+of a loop share; one that did not come whole and is longer than `KEEP` gets its own buffer, and the rest is received
+straight into it. That buffer is no promise of the peer's: before there is a session, and for the longest frames, it
+grows with what comes, to at most twice of that (`first_size`). So no byte is copied more than a few times, whatever the
+pieces in which it comes.
 """
 
 from __future__ import annotations
@@ -40,6 +42,14 @@ MIN_SMB2: Final = 64
 
 KEEP: Final = 4096
 """An incomplete frame up to this long is moved to the front of the scratch buffer each time something comes."""
+
+
+BEFORE_LOGON: Final = limits.FRAME_BEFORE_LOGON.value
+
+
+def first_size(length: int, have: int, limit: int) -> int:
+    """Bytes to set aside for a frame of `length` of which `have` are there; `limit` is the longest that is accepted."""
+    return min(length, max(2 * have, 2 * KEEP if limit <= BEFORE_LOGON else frames.MOST))
 
 
 class FramingError(Exception):
@@ -85,7 +95,8 @@ class Receiver:
     """
 
     __slots__ = (
-        "_end", "_first", "_large", "_large_have", "_on_session_request", "_parked", "_position", "_scratch", "_view",
+        "_end", "_first", "_large", "_large_have", "_large_size", "_limit", "_on_session_request", "_parked",
+        "_position", "_scratch", "_view",
     )  # fmt: skip
 
     def __init__(self, scratch: Scratch, on_session_request: Callable[[], None]) -> None:
@@ -97,6 +108,10 @@ class Receiver:
         self._parked = bytearray()
         self._large: bytearray | None = None
         self._large_have = 0
+        self._large_size = 0
+        """How long the frame will be; `_large` may still be shorter."""
+        self._limit = 0
+        """What `next` was last told."""
         self._first = True
 
     @property
@@ -107,7 +122,7 @@ class Receiver:
     @property
     def missing(self) -> int:
         """Bytes still to come of the large frame that is being received; 0 if none is."""
-        return len(self._large) - self._large_have if self._large is not None else 0
+        return self._large_size - self._large_have if self._large is not None else 0
 
     @property
     def parked(self) -> bool:
@@ -116,8 +131,11 @@ class Receiver:
 
     def target(self) -> memoryview:
         """Where to receive. Only when `next` has nothing left."""
-        if self._large is not None:
-            return memoryview(self._large)[self._large_have :]
+        large = self._large
+        if large is not None:
+            if self._large_have == len(large):
+                self._large = large = frames.grown(large, min(self._large_size, 2 * len(large)))
+            return memoryview(large)[self._large_have :]
         view = self._scratch.view
         kept = len(self._parked)
         if kept:
@@ -148,9 +166,10 @@ class Receiver:
         """The next whole frame, without its length, the caller's to keep and to change. None: more must come.
 
         `limit` is the longest frame that is accepted. Raises FramingError."""
+        self._limit = limit
         large = self._large
         if large is not None:
-            if self._large_have < len(large):
+            if self._large_have < self._large_size:
                 return None
             self._large = None
             self._check_start(large[0], len(large))
@@ -236,13 +255,22 @@ class Receiver:
             length = int.from_bytes(view[position + 1 : position + HEADER], "big")
             have = rest - HEADER
             if have < length and length > KEEP:
-                large = frames.make(length)
+                size = first_size(length, have, self._limit)
+                large = frames.make(length) if size == length else frames.begin(size)
                 large[:have] = view[position + HEADER : end]
                 self._large = large
                 self._large_have = have
+                self._large_size = length
                 self._first = False
                 return
         self._parked = bytearray(view[position:end])
+
+    def clear(self) -> None:
+        """Nothing more is received: let go of all that is held."""
+        self._position = self._end = 0
+        self._view = self._scratch.view
+        self._parked = bytearray()
+        self._large = None
 
     def _check_control(self, kind: int, length: int) -> None:
         # RFC 1002 4.3: the session service of port 139. Bit 0 of the flags byte is bit 16 of the length there.

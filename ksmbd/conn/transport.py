@@ -370,7 +370,10 @@ class TcpTransport:
             self.abort("internal error")
         finally:
             self._in_turn = False
-            receiver.park()
+            if self._reason is None:
+                receiver.park()
+            else:
+                receiver.clear()
         if self._counters is not None:
             self._counters.count(frames, received, 0)
         if self._out:
@@ -696,6 +699,7 @@ class TcpTransport:
         if self._linger is not None:
             self._linger.cancel()
         self._drop_output()
+        self._receiver.clear()
         self._loop.remove(self._fd)
         self._sock.close()
         self._tell_closed()

@@ -26,7 +26,7 @@ from ksmbd.smb.constants import (
     FLAGS_SIGNED,
     WRITE,
 )
-from ksmbd.smb.credits import SequenceWindow, max_charge
+from ksmbd.smb.credits import CREDIT_UNIT, SequenceWindow, max_charge
 from ksmbd.smb.header import (
     BLANK_HEADER,
     COMPRESSION_PROTOCOL_ID,
@@ -129,9 +129,8 @@ class Connection:
     def raise_frame_limit(self) -> None:
         """A session is valid: frames may now be as large as the negotiated sizes."""
         settings = self.server.settings
-        if self.dialect == DIALECT_202:
-            return
-        self.max_frame = max(settings.max_read, settings.max_write, settings.max_transact) + FRAME_OVERHEAD
+        most = max(settings.max_read, settings.max_write, settings.max_transact)
+        self.max_frame = (CREDIT_UNIT if self.dialect == DIALECT_202 else most) + FRAME_OVERHEAD
 
     # ------------------------------------------------------------------------------------------------- receiving
 

@@ -40,6 +40,18 @@ def make(size: int) -> bytearray:
     return frame
 
 
+def begin(size: int) -> bytearray:
+    """The first `size` bytes of a frame that is to grow: nobody else's later."""
+    return _new(size)
+
+
+def grown(frame: bytearray, size: int) -> bytearray:
+    """A frame of `size` bytes that begins with `frame`."""
+    larger = _new(size)
+    larger[: len(frame)] = frame
+    return larger
+
+
 def _new(size: int) -> bytearray:
     frame = bytearray(size + TAIL)
     del frame[size:]

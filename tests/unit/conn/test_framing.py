@@ -8,7 +8,8 @@ from conn_fakes import message, nbss
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ksmbd.conn.framing import KEEP, FramingError, Receiver, Scratch
+from ksmbd.conn.framing import BEFORE_LOGON, HEADER, KEEP, FramingError, Receiver, Scratch
+from ksmbd.smb import frames
 
 LIMIT = 1 << 20
 
@@ -96,6 +97,38 @@ def test_a_large_frame_is_received_into_its_own_buffer() -> None:
     assert len(feed.receiver.target()) == len(data) - 5000
     feed.feed(data[5000:] + nbss(STREAM_FRAMES[0]))
     assert feed.frames == [frame, STREAM_FRAMES[0]]
+
+
+@pytest.mark.parametrize("piece", [1400, 30_000, 1 << 20])
+@pytest.mark.parametrize(("limit", "length"), [(BEFORE_LOGON, BEFORE_LOGON), (8 << 20, 6_000_000)])
+def test_no_more_is_set_aside_than_twice_what_has_come(limit: int, length: int, piece: int) -> None:
+    feed = Feed(limit=limit)
+    frame = b"\xfeSMB" + bytes(range(256)) * (length // 256 - 1)
+    data = nbss(frame) + nbss(STREAM_FRAMES[0])
+    most = frames.MOST if limit > BEFORE_LOGON else 2 * KEEP
+    for start in range(0, len(data), piece):
+        feed.feed(data[start : start + piece])
+        assert feed.receiver.buffered <= max(2 * min(start + piece, len(data)), most)
+        assert feed.receiver.missing == 0 or feed.receiver.missing == len(frame) + HEADER - start - piece
+    assert feed.frames == [frame, STREAM_FRAMES[0]] and feed.receiver.buffered == 0
+    feed.frames[0].extend(bytes(16))  # with room for a cipher's tag, as each frame
+
+
+def test_a_frame_that_grew_is_nobody_elses_later() -> None:
+    feed = Feed(limit=8 << 20)
+    data = nbss(b"\xfeSMB" + bytes(3_000_000))
+    feed.feed(data[:20_000])
+    feed.feed(data[20_000:])
+    assert all(len(kept) <= frames.MOST for kept in frames._kept) and feed.frames[0] not in frames._kept
+
+
+def test_who_receives_nothing_more_holds_nothing() -> None:
+    for data in (b"\0\0\xff\0\xfeSMB" + bytes(5000), b"\0\0\xff\0\xfeSMB", b"\0\0"):
+        feed = Feed()
+        feed.feed(data)
+        assert feed.receiver.buffered > 0
+        feed.receiver.clear()
+        assert (feed.receiver.buffered, feed.receiver.missing, feed.receiver.parked) == (0, 0, False)
 
 
 def test_a_frame_is_the_callers_own() -> None:

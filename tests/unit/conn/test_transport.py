@@ -237,6 +237,15 @@ def test_a_stream_without_meaning_ends_the_connection(rig: Rig, data: bytes) -> 
     assert rig.core.frames == []
 
 
+@pytest.mark.parametrize("promise", [b"\0\xff\xff\xf0", b"\0\x0f\0\0"])
+def test_a_connection_that_ends_holds_nothing(rig: Rig, promise: bytes) -> None:
+    rig.peer.send(promise + b"\xfeSMB" + bytes(6000))
+    rig.turn(2)
+    rig.transport.abort("the test's end")
+    rig.turn(2)
+    assert rig.transport.closed and rig.transport._receiver.buffered == 0
+
+
 def test_the_limit_grows_with_the_session(rig: Rig) -> None:
     rig.core.max_frame = 100
     rig.core.answer = lambda core, data: setattr(core, "max_frame", 5000)

@@ -16,6 +16,7 @@ from script import CLIENT_KEY, ECHO_BODY, Client, context, joined, preauth_conte
 from ksmbd.smb import constants as c
 from ksmbd.smb import create_contexts as ctx
 from ksmbd.smb import status as s
+from ksmbd.smb.header import HEADER_SIZE
 from ksmbd.smb.model import ServerSettings
 from ksmbd.smb.ports import OpenGrant
 from ksmbd.smb.session_setup import THROTTLE_SECONDS
@@ -673,3 +674,18 @@ def test_an_overdrawn_client_is_cut_off() -> None:
 
 def test_contexts_helper_pads_as_the_server_reads() -> None:
     assert len(joined([preauth_context(), preauth_context()])) % 8 == len(preauth_context()) % 8
+
+
+@pytest.mark.parametrize("dialect", [c.DIALECT_202, c.DIALECT_210, c.DIALECT_311])
+def test_frames_are_short_until_there_is_a_session(dialect: int) -> None:
+    client = Client()
+    assert client.negotiate(dialect).status == 0
+    token = 65535 + HEADER_SIZE + 24
+    assert token <= client.connection.max_frame <= 70_000, "the longest token, and not much more"
+    first = client.setup(b"hello")
+    client.session_id = first.header.session_id
+    assert client.connection.max_frame <= 70_000
+    assert client.setup(b"proof").status == 0
+    settings = client.server.settings
+    most = 65536 if dialect == c.DIALECT_202 else max(settings.max_read, settings.max_write, settings.max_transact)
+    assert client.connection.max_frame >= most + 112
