@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from ksmbd import log
+from ksmbd import debug, log
 from ksmbd.smb.waiting import Cancelled
 
 FILETIME_UNIX_EPOCH: Final = 116_444_736_000_000_000
@@ -30,6 +30,9 @@ _SOON: Final = 50e-6
 """Seconds asleep, being woken included, that would have been spent better awake."""
 _TRIES: Final = 4
 """Times in a row that it is looked in vain until it is slept at once again."""
+
+_LONG: Final = 10e-3
+"""Seconds from which on a callback is told of with the debug component conn: nobody else is served meanwhile."""
 
 Call = Callable[[], None]
 
@@ -284,9 +287,24 @@ class Loop:
         for _ in range(len(self._from_threads)):
             self._run(self._from_threads.popleft())
 
-    @staticmethod
-    def _run(call: Call) -> None:
+    def _run(self, call: Call) -> None:
+        if debug.mask[0] & debug.CONN:
+            self._run_timed(call)
+            return
         try:
             call()
         except (Exception, Cancelled) as error:  # noqa: BLE001 - one callback's defect must not end the others' service
             log.exception(f"unexpected {type(error).__name__} in the event loop", error)
+
+    def _run_timed(self, call: Call) -> None:
+        """The same, and say what held the loop for long."""
+        wall, busy = self._monotonic(), time.thread_time()
+        try:
+            call()
+        except (Exception, Cancelled) as error:  # noqa: BLE001 - as in _run
+            log.exception(f"unexpected {type(error).__name__} in the event loop", error)
+        took = self._monotonic() - wall
+        if took >= _LONG:
+            busy = time.thread_time() - busy
+            name = getattr(call, "__qualname__", repr(call))
+            log.debug(debug.CONN, f"{name} held the loop for {took * 1e3:.1f} ms, {busy * 1e3:.1f} ms of it computing")

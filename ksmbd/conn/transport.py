@@ -37,6 +37,10 @@ from ksmbd.smb.waiting import Cancelled
 
 TURN_BYTES: Final = 2 << 20
 TURN_FRAMES: Final = 128
+TURN_SECONDS: Final = 0.003
+"""After this no further request of one connection is begun before others had their turn."""
+_RUN_FRAMES: Final = 32
+"""Small requests between two looks at the time."""
 HIGH_WATER: Final = limits.REPLIES_UNREAD.value
 LOW_WATER: Final = 1 << 20
 LOWAT_FROM: Final = 2 << 20
@@ -340,15 +344,17 @@ class TcpTransport:
         core = self.core
         frames = 0
         stopped = False
+        monotonic = self._loop.monotonic
+        until = monotonic() + TURN_SECONDS
         self._in_turn = True
         try:
             while self._reason is None:
-                if frames >= TURN_FRAMES or self._out_bytes > HIGH_WATER:
+                if frames >= TURN_FRAMES or self._out_bytes > HIGH_WATER or (frames and monotonic() >= until):
                     stopped = True
                     break
                 view, position, end = receiver.ready()
                 if end - position >= SHORTEST:
-                    at, taken = core.receive_run(view, position, end, TURN_FRAMES - frames)
+                    at, taken = core.receive_run(view, position, end, min(_RUN_FRAMES, TURN_FRAMES - frames))
                     if taken:
                         receiver.taken(at)
                         frames += taken

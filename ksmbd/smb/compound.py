@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A frame's elements one after the other, and their replies in one frame (MS-SMB2 3.3.5.2.7, 3.3.4.1.3).
 
-An element that must wait stops the run; it goes on when that element's Task ends. Only a frame's last element may
+An element that must wait stops the run; it goes on when that element's Task ends. So does one that has taken its time:
+it goes on when it is its turn, and others are served between two of its elements. Only a frame's last element may
 answer STATUS_PENDING (what came before it is then sent at once); one in the middle waits without an interim reply.
 """
 from __future__ import annotations
@@ -29,7 +30,7 @@ from ksmbd.smb.status import (
     STATUS_PENDING,
     ConnectionFatal,
 )
-from ksmbd.smb.waiting import Task
+from ksmbd.smb.waiting import Future, Task
 
 if TYPE_CHECKING:
     from ksmbd.smb.connection import Connection
@@ -44,7 +45,7 @@ class CompoundRun:
     """One frame being handled."""
 
     __slots__ = ("connection", "elements", "sealed_by", "chain", "index", "frame", "last_start", "request", "sign_last",
-                 "span", "single")  # fmt: skip
+                 "span", "single", "kept")  # fmt: skip
 
     def __init__(
         self, connection: Connection, elements: list[tuple[Header, memoryview]], sealed_by: Session | None
@@ -60,11 +61,17 @@ class CompoundRun:
         self.span: FileSpan | None = None
         self.request: Request | None = None
         self.single = len(elements) == 1
+        self.kept = False
+        """The elements that are left have bytes of their own."""
 
     def start(self) -> None:
-        """Run elements until one waits or none is left; then send."""
+        """Run elements until one waits, they have taken their time, or none is left; then send."""
         connection = self.connection
+        pace = connection.server.turns.pace(connection)
         while self.index < len(self.elements):
+            if not self.single and self.index and pace.over():
+                self._pause()
+                return
             header, message = self.elements[self.index]
             self.index += 1
             if header.command == CANCEL:
@@ -102,6 +109,21 @@ class CompoundRun:
 
     # --------------------------------------------------------------------------------------------------- waiting
 
+    def _pause(self) -> None:
+        """The rest when it is this client's turn again."""
+        self._keep_elements()
+        connection = self.connection
+        connection.server.turns.next(connection).add_callback(self._go_on)
+
+    def _go_on(self, _: Future[None]) -> None:
+        connection = self.connection
+        if connection.closed:
+            return
+        try:
+            self.start()
+        except ConnectionFatal as error:
+            connection.fail(str(error))
+
     def park(self, request: Request, task: Task[Reply]) -> None:
         """The only element waits: begun by `run_single`, it ends here."""
         self.index = 1
@@ -113,12 +135,17 @@ class CompoundRun:
         connection.pending[request.header.message_id] = request
         request.task = task
         request.on_done = self._resume
-        # A message may be a slice of a receive buffer that is used again: what waits keeps its own bytes.
-        self.elements[self.index :] = [
-            (header, memoryview(bytes(message))) for header, message in self.elements[self.index :]
-        ]
+        self._keep_elements()
         if self.index == len(self.elements):
             request.allow_interim(self._interim)
+
+    def _keep_elements(self) -> None:
+        # A message may be a slice of a receive buffer that is used again: what waits keeps its own bytes.
+        if not self.kept:
+            self.kept = True
+            self.elements[self.index :] = [
+                (header, memoryview(bytes(message))) for header, message in self.elements[self.index :]
+            ]
 
     def _resume(self, request: Request, task: Task[Any]) -> None:
         connection = self.connection

@@ -33,6 +33,7 @@ from ksmbd.smb.ports import (
 from ksmbd.smb.session_admission import SessionAdmission
 from ksmbd.smb.session_state import SessionState
 from ksmbd.smb.status import STATUS_TOO_MANY_OPENED_FILES, NtStatusError
+from ksmbd.smb.turns import Turns
 from ksmbd.smb.waiting import Future
 
 if TYPE_CHECKING:
@@ -118,6 +119,8 @@ class Server:
         self.connections: set[Connection] = set()
         self.offload: Callable[[Callable[[], None]], Future[None]] | None = None
         """Runs a long calculation in another thread; None: there is none (set by who puts the rooms together)."""
+        self.turns = Turns(clock)
+        """Whose long work goes on next."""
         self.deliveries: dict[DeliveryKey, Delivery] = {}
         """Break notifications that may have to go over another channel."""
         self._next_id = settings.first_id

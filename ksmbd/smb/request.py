@@ -24,6 +24,7 @@ from ksmbd.smb.status import (
     STATUS_SUCCESS,
     NtStatusError,
 )
+from ksmbd.smb.turns import Pace
 from ksmbd.smb.waiting import Task
 
 if TYPE_CHECKING:
@@ -174,6 +175,10 @@ class Request:
     def allocate(self, size: int) -> Body:
         """A body of `size` bytes with room before it for the headers."""
         return Body(size)
+
+    def pace(self) -> Pace:
+        """For work that may take long, in pieces between which others are served (ksmbd.smb.turns)."""
+        return self.server.turns.pace(self.connection)
 
     # ------------------------------------------------------------------------------------------------- waiting
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from conn_fakes import TurnedClock
 
+from ksmbd import debug
 from ksmbd.conn.loop import Loop
 from ksmbd.conn.offload import Helpers
 
@@ -90,6 +91,24 @@ def test_end_of_iteration_comes_after_events(loop: Loop) -> None:
         loop.run_once()
         loop.remove(one.fileno())
     assert order == ["soon", "x", "end"]
+
+
+def test_what_holds_the_loop_is_told_of_where_it_is_asked_for(
+    loop: Loop, clock: TurnedClock, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def long() -> None:
+        clock.now += 0.25
+
+    loop.call_soon(long)
+    loop.run_once()
+    assert capfd.readouterr().err == ""
+    monkeypatch.setattr(debug, "mask", memoryview(bytearray(4)).cast("I"))
+    debug.mask[0] = debug.CONN
+    loop.call_soon(long)
+    loop.call_soon(lambda: None)
+    loop.run_once()
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "long held the loop for 250.0 ms" in line
 
 
 def test_a_callback_that_raises_is_logged_and_the_loop_goes_on(loop: Loop, capfd: pytest.CaptureFixture[str]) -> None:

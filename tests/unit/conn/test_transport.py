@@ -14,7 +14,7 @@ from conn_fakes import FakeCore, TurnedClock, message, nbss, reply
 
 from ksmbd.conn.framing import Scratch
 from ksmbd.conn.loop import Loop
-from ksmbd.conn.transport import HIGH_WATER, LINGER, LOW_WATER, TURN_FRAMES, TcpTransport
+from ksmbd.conn.transport import HIGH_WATER, LINGER, LOW_WATER, TURN_FRAMES, TURN_SECONDS, TcpTransport
 from ksmbd.smb.ports import FileSpan, Frame
 
 
@@ -156,6 +156,19 @@ def test_a_busy_connection_lets_others_have_their_turn(rig: Rig) -> None:
     rig.turn(3)
     order.append(len(rig.core.frames))
     assert order == [TURN_FRAMES, 2 * TURN_FRAMES, 2 * TURN_FRAMES + 5]
+
+
+def test_long_requests_of_one_connection_let_others_in_between(rig: Rig) -> None:
+    def long(core: FakeCore, data: bytes) -> None:
+        rig.clock.now += TURN_SECONDS * 0.6
+
+    rig.core.answer = long
+    rig.peer.send(message(b"") * 7)
+    order = []
+    for _ in range(4):
+        rig.turn()
+        order.append(len(rig.core.frames))
+    assert order == [2, 4, 6, 7]
 
 
 @splices

@@ -62,13 +62,15 @@ class FakeTimer:
 
 
 class FakeClock:
-    """Time that stands still until `advance`."""
+    """Time that stands still until `advance`, or goes on by `tick` each time it is looked at."""
 
     def __init__(self) -> None:
         self.now = 1000.0
+        self.tick = 0.0
         self.timers: list[FakeTimer] = []
 
     def monotonic(self) -> float:
+        self.now += self.tick
         return self.now
 
     def filetime(self) -> int:

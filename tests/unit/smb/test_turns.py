@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Long work goes on in pieces: others are served between them, clients take turns, and nothing is answered else."""
+from __future__ import annotations
+
+from struct import pack
+from typing import Any
+
+import create_messages as m
+from fakes import FakeClock
+from script import ECHO_BODY, Client, split
+
+from ksmbd.smb import constants as c
+from ksmbd.smb.turns import PIECE, Turns
+from ksmbd.smb.waiting import Task
+
+RELATED = {"flags": c.FLAGS_RELATED_OPERATIONS}
+
+
+async def work(turns: Turns, owner: object, name: str, steps: int, done: list[str]) -> None:
+    pace = turns.pace(owner)
+    for step in range(steps):
+        done.append(f"{name}{step}")
+        if pace.over():
+            await pace.turn()
+    done.append(f"{name}!")
+
+
+def test_work_that_has_time_runs_to_its_end() -> None:
+    clock = FakeClock()
+    turns = Turns(clock)
+    done: list[str] = []
+    assert Task(work(turns, "a", "a", 1000, done)).start().done
+    assert len(done) == 1001 and len(turns) == 0 and not clock.timers
+
+
+def test_one_piece_at_a_time_and_clients_in_turn() -> None:
+    clock = FakeClock()
+    clock.tick = PIECE  # a step is a piece
+    turns = Turns(clock)
+    done: list[str] = []
+    for owner, name in (("a", "a"), ("a", "b"), ("a", "c"), ("z", "z")):
+        Task(work(turns, owner, name, 2, done)).start()
+    assert done == ["a0", "b0", "c0", "z0"] and len(turns) == 4
+    clock.tick = 0.0
+    seen = []
+    while clock.timers:
+        (timer,) = clock.timers  # never two: others are served between two pieces
+        clock.timers.clear()
+        before = len(done)
+        timer.call()
+        seen.append(done[before:])
+    # The client with one piece of work does not wait for the three of the other.
+    assert seen == [["a1", "a!"], ["z1", "z!"], ["b1", "b!"], ["c1", "c!"]]
+    assert len(turns) == 0
+
+
+def test_work_that_is_cancelled_takes_no_turn() -> None:
+    clock = FakeClock()
+    clock.tick = PIECE
+    turns = Turns(clock)
+    done: list[str] = []
+    first = Task(work(turns, "a", "a", 3, done)).start()
+    Task(work(turns, "b", "b", 2, done)).start()
+    first.cancel()
+    clock.advance(1)
+    assert first.done
+    assert done == ["a0", "b0", "b1", "b!"]
+
+
+def _compound(client: Client, count: int) -> bytes:
+    parts: list[tuple[int, bytes, dict[str, Any]]] = [(c.CREATE, m.create("file"), {})]
+    parts += [(c.FLUSH, pack("<HHIQQ", 24, 0, 0, 1, 1), RELATED)] * count
+    return client.compound(*parts, (c.CLOSE, m.close(1, 1), RELATED))
+
+
+def test_between_two_elements_of_a_compound_others_are_served() -> None:
+    client = Client().ready()
+    client.server.files.tree.add("file", b"content")  # type: ignore[attr-defined]
+    other = Client(client.server).ready()
+    clock: Any = client.server.clock
+    clock.tick = PIECE / 2
+    assert client.feed(_compound(client, 8)) == []
+    assert other.ask(c.ECHO, ECHO_BODY).status == 0
+    turns = 0
+    while clock.timers:
+        clock.timers.pop(0).call()
+        turns += 1
+    assert turns > 2
+    replies = split(client.transport.frames[-1])
+    assert [one.status for one in replies] == [0] * 10
+    assert [one.header.command for one in replies] == [c.CREATE, *[c.FLUSH] * 8, c.CLOSE]
+    assert not client.server.opens
+
+
+def test_a_connection_that_ends_between_two_elements_leaves_nothing() -> None:
+    client = Client().ready()
+    client.server.files.tree.add("file", b"content")  # type: ignore[attr-defined]
+    clock: Any = client.server.clock
+    clock.tick = PIECE
+    assert client.feed(_compound(client, 8)) == []
+    sent = len(client.transport.frames)
+    client.connection.disconnected("gone")
+    clock.tick = 0.0
+    clock.advance(1)
+    assert len(client.transport.frames) == sent
+    assert not client.server.opens and len(client.server.turns) == 0
