@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from ksmbd import limits
 from ksmbd.smb.constants import DIALECT_210, DIALECT_311
 from ksmbd.smb.data_paths import DataPaths
-from ksmbd.smb.half_logons import HalfLogons, Turns
+from ksmbd.smb.half_logons import HalfLogons
+from ksmbd.smb.half_logons import Turns as LogonTurns
 from ksmbd.smb.ports import (
     Clock,
     Daemon,
@@ -112,7 +113,7 @@ class Server:
         self.sessions: dict[int, Session] = {}
         """GlobalSessionTable, by SessionId."""
         self.half_logons = HalfLogons(clock)
-        self.logon_turns = Turns(limits.LOGONS_AT_ONCE)
+        self.logon_turns = LogonTurns(limits.LOGONS_AT_ONCE)
         self.admission = SessionAdmission(settings.max_sessions)
         self.opens: dict[int, Open] = {}
         """GlobalOpenTable, by the persistent half of the FileId."""
