@@ -162,7 +162,7 @@ class Access:
         granted = found[1] if found is not None else self._unix_rights(fd, stat)
         if not granted & DELETE and self.may_unlink(parent, stat):
             granted |= DELETE
-        if not granted & FILE_READ_ATTRIBUTES and parent is not None and access_fd(parent, R_OK):
+        if not granted & FILE_READ_ATTRIBUTES and parent is not None and self._may_list(parent):
             granted |= FILE_READ_ATTRIBUTES  # MS-FSA 2.1.5.1.2: FILE_LIST_DIRECTORY on the parent is enough
         return granted
 
@@ -210,6 +210,12 @@ class Access:
         if owner:
             granted |= WRITE_DAC | WRITE_OWNER | DELETE | FILE_WRITE_ATTRIBUTES
         return granted
+
+    def _may_list(self, directory: int) -> bool:
+        if not access_fd(directory, R_OK):
+            return False
+        found = self._stored(directory, True, stat_fd(directory))
+        return found is None or bool(found[1] & FILE_LIST_DIRECTORY)
 
     def may_unlink(self, parent: int | None, stat: Stat, granted: bool = False) -> bool:
         """Whether the directory lets the user remove a file from it. Raises OSError.

@@ -39,7 +39,7 @@ def entries(file: LocalFile) -> Iterator[DirectoryEntry]:
     with scan:
         info = file.info()
         yield DirectoryEntry(".", info)
-        yield DirectoryEntry("..", _parent_info(file) if file.names else info)
+        yield DirectoryEntry("..", _parent_info(file) or info)
         reader = AttributeReader(file.fd, dosattrib.NAME)
         quick_reader = reader if options.store_dos_attributes else None
         veto = options.veto
@@ -119,9 +119,15 @@ def _readable(file: LocalFile, disk: bytes) -> bool:
         os.close(fd)
 
 
-def _parent_info(file: LocalFile) -> FileInfo:
+def _parent_info(file: LocalFile) -> FileInfo | None:
+    """None for the root, and where its name leads to it no more, or only through an absolute link."""
     volume = file.local_volume
-    parent = volume.resolver.open_parent(file.names[:-1])
+    if not file.names:
+        return None
+    try:
+        parent = volume.resolver.open_parent(file.names[:-1])
+    except OSError:
+        return None
     try:
         return make_info(stat_fd(parent), NOTHING, "..", volume.options, volume.root_dev)
     finally:

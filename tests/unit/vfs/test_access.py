@@ -251,6 +251,33 @@ class TestStoredAcls:
         assert stored is not None and stored.version == 4
         assert parse_security_descriptor(stored.descriptor).owner == UNIX_USERS.child(ALICE[0])
 
+    def test_what_a_file_is_like_for_who_may_list_its_folder(self, make_share: Callable[..., Share]) -> None:
+        """By the folder's descriptor, where it has one, and not by the Unix permissions alone."""
+        alice, bob = make_share(user=ALICE, flags=ACL_FLAGS), make_share(user=BOB, flags=ACL_FLAGS)
+        folder = alice.mkdir("d")
+        file = alice.open("d\\f")
+        file.set_security_descriptor(c.DACL_SECURITY_INFORMATION, descriptor().encode())
+        for mask, may in ((c.FILE_GENERIC_READ, True), (c.FILE_TRAVERSE | c.FILE_WRITE_DATA, False)):
+            new = descriptor(
+                self.allow(alice, ALICE[0], c.FILE_ALL_ACCESS), self.allow(alice, BOB[0], mask | c.FILE_EXECUTE)
+            )
+            folder.set_security_descriptor(c.DACL_SECURITY_INFORMATION, new.encode())
+            with credentials.privileged():  # a local administrator lets everybody list it, and the descriptor stays
+                stored = os.getxattr(alice.path / "d", "security.NTACL")
+                kept = ntacl.decode(stored)
+                assert kept is not None
+                os.removexattr(alice.path / "d", "system.posix_acl_access")
+                os.chmod(alice.path / "d", 0o777)
+                fd = os.open(alice.path / "d", os.O_RDONLY)
+                blob = posix_acl.blob(fd, False, stat_fd(fd))
+                os.setxattr(fd, "security.NTACL", ntacl.encode(kept.descriptor, blob, 1))
+                os.close(fd)
+            if may:
+                assert bob.create("d\\f", access=c.FILE_READ_ATTRIBUTES).granted_access == c.FILE_READ_ATTRIBUTES
+            else:
+                refused = status_of(lambda: bob.create("d\\f", access=c.FILE_READ_ATTRIBUTES))
+                assert refused == s.STATUS_ACCESS_DENIED
+
     def test_a_denial_counts(self, make_share: Callable[..., Share]) -> None:
         alice = make_share(user=ALICE, flags=ACL_FLAGS)
         file = alice.open("f")

@@ -119,3 +119,13 @@ def test_a_link_in_a_sticky_folder_is_its_owners(make_share: Callable[..., Share
     file.check_delete()
     file.unlink()
     assert share.on_disk() == ["own", "theirs", "theirs_link"]
+
+
+def test_listing_a_folder_that_an_absolute_link_leads_to(make_share: Callable[..., Share]) -> None:
+    share = make_share(flags=0x1 << 12)
+    share.mkdir("d").close()
+    share.mkdir("d\\e").close()
+    with credentials.privileged():
+        os.symlink(os.path.realpath(share.path / "d"), share.path / "link")
+    folder = share.open("link\\e", access=c.FILE_LIST_DIRECTORY, options=c.FILE_DIRECTORY_FILE)
+    assert [entry.name for entry in folder.list_directory()] == [".", ".."]
