@@ -72,6 +72,7 @@ from ksmbd.oplock.settings import OplockSettings
 from ksmbd.oplock.share import DATA_ACCESS, OVERWRITES, is_stat_open, sharing_violation
 from ksmbd.smb.constants import (
     DELETE,
+    FILE_READ_DATA,
     FILE_SHARE_DELETE,
     FILE_WRITE_DATA,
     LEASE_FLAG_BREAK_IN_PROGRESS,
@@ -305,11 +306,16 @@ def check_available(record: Record, stream: str, access: int, share_access: int)
 
 
 def displace_instance(context: Context, entry: OpenEntry) -> None:
-    """An application failed over to another client: its old opens are closed (MS-SMB2 3.3.5.9.13)."""
+    """An application failed over to another client: its old opens of the share are closed, where the new one's user may
+    read the file (MS-SMB2 3.3.5.9.13)."""
     if not entry.app_instance_id:
         return
     for other in list(context.record.opens.values()):
-        if other.app_instance_id == entry.app_instance_id and other.client_guid != entry.client_guid:
+        if (
+            other.app_instance_id == entry.app_instance_id and other.client_guid != entry.client_guid
+            and other.share.lower() == entry.share.lower()
+            and (other.owner == entry.owner or entry.access & FILE_READ_DATA)
+        ):  # fmt: skip
             durable.check_instance_version(other, entry)
             purge(context, other)
 

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from ksmbd.oplock.record import RESILIENT, RWH, H, Holder, OpenEntry
 from ksmbd.oplock.requests import Reconnect, Refused
 from ksmbd.oplock.settings import OplockSettings
+from ksmbd.smb.access_mask import WRITE_BITS
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
     STATUS_INVALID_PARAMETER,
@@ -63,7 +64,9 @@ def check_reconnect(entry: OpenEntry | None, holder: Holder | None, request: Rec
     """The status for reclaiming an open: MS-SMB2 3.3.5.9.7 (version 1), 3.3.5.9.12 (version 2).
 
     As Windows does it: either version reclaims an open of the other, where the create guids agree (that of a version 1
-    open is zero, a version 1 reconnect has none to compare), and the client's guid counts for leases only."""
+    open is zero, a version 1 reconnect has none to compare), and the client's guid counts for leases only. An open is
+    its share's, which says how it is protected and what may be written: through another one, with another dialect,
+    with less protection or where its user may only read by now, it is not given back."""
     if entry is None or not entry.durable or entry.connected:
         return STATUS_OBJECT_NAME_NOT_FOUND
     if request.version == 2 and (
@@ -79,7 +82,11 @@ def check_reconnect(entry: OpenEntry | None, holder: Holder | None, request: Rec
             return STATUS_OBJECT_NAME_NOT_FOUND
         if request.path and entry.path.casefold() != request.path.casefold():
             return STATUS_INVALID_PARAMETER
-    if entry.owner != request.owner:
+    if entry.share.lower() != request.share.lower() or (entry.dialect and entry.dialect != request.dialect):
+        return STATUS_OBJECT_NAME_NOT_FOUND
+    if entry.owner != request.owner or entry.protection > request.protection:
+        return STATUS_ACCESS_DENIED
+    if request.read_only and entry.access & WRITE_BITS:
         return STATUS_ACCESS_DENIED
     return STATUS_SUCCESS
 

@@ -75,6 +75,10 @@ class OpenEntry(NamedTuple):
     """It deletes as POSIX does: the name goes when this open is closed, whoever else has the file open."""
     unlinks: bool = False
     """It is to do so: its FileDispositionInformation was a POSIX one."""
+    dialect: int = 0
+    """Of the session that made it; 0: noted by a server that did not keep it."""
+    protection: int = 0
+    """How its client's requests were protected: 0, or SIGNED, ENCRYPTED of ksmbd.smb.ports."""
 
     @property
     def link(self) -> Link:

@@ -182,6 +182,10 @@ class Reconnect(NamedTuple):
     persistent: bool
     path: str
     session_id: int
+    share: str
+    read_only: bool
+    dialect: int
+    protection: int
 
 
 class Expire(NamedTuple):

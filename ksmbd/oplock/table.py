@@ -15,6 +15,7 @@ from typing import Any
 from ksmbd import debug
 from ksmbd.oplock import caching, requests
 from ksmbd.oplock.decide import decide
+from ksmbd.oplock.durable import check_reconnect
 from ksmbd.oplock.local_side import LocalLock, LocalSide, kernel_flags
 from ksmbd.oplock.lock_meter import LockMeter
 from ksmbd.oplock.locks import Lock
@@ -380,7 +381,8 @@ class LocalOpenTable:
             0, False, durable.create_guid if durable is not None else b"",
             durable.app_instance_id if durable is not None else b"",
             durable.app_instance_version if durable is not None else None, 0, True, 0.0, request.persistent_state,
-            0 if request.local is None else kernel_flags(request.local), request.name, request.posix,
+            0 if request.local is None else kernel_flags(request.local), request.name, request.posix, False,
+            request.dialect, request.protection,
         )  # fmt: skip
 
     def _index_open(self, file: FileKey, entry: OpenEntry, leased: bool, durable: bool) -> None:
@@ -674,18 +676,27 @@ class LocalOpenTable:
         """See OpenTable.disconnect."""
         return bool(self._run(ref.file, requests.Disconnect(ref.open_id)))
 
-    def reconnect(self, request: DurableReconnect) -> Reconnected:
-        """See OpenTable.reconnect."""
+    def find_kept(self, request: DurableReconnect) -> OpenRequest | None:
+        """See OpenTable.find_kept."""
+        file = self._kept_file(request)
+        record = self._store.peek(file)
+        entry = record.opens.get(request.persistent_id) if record is not None else None
+        holder = record.holder_of(entry) if record is not None and entry is not None else None
+        status = check_reconnect(entry, holder, _reconnect_of(request))
+        if status or entry is None:
+            raise NtStatusError(status or STATUS_OBJECT_NAME_NOT_FOUND, "not to be taken up like this")
+        return None if entry.open_id in self._handles else _request_of(file, entry)
+
+    def _kept_file(self, request: DurableReconnect) -> FileKey:
         bound = self._store.index_get(DURABLES, request.persistent_id.to_bytes(8, "big"))
         if bound is None:
             raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "no such durable open")
-        file = (bound[0], bound[1])
-        lease = request.lease
-        entry, granted = self._run(file, requests.Reconnect(
-            request.persistent_id, request.version, request.create_guid, request.client_guid, request.owner,
-            lease.key if lease else b"", lease.version if lease else 0, request.persistent, request.path,
-            request.session_id,
-        ))  # fmt: skip
+        return bound[0], bound[1]
+
+    def reconnect(self, request: DurableReconnect) -> Reconnected:
+        """See OpenTable.reconnect."""
+        file = self._kept_file(request)
+        entry, granted = self._run(file, _reconnect_of(request))
         return Reconnected(_request_of(file, entry), _grant(granted), self._take_handle(entry.open_id))
 
     def find_replay(self, client_guid: bytes, create_guid: bytes) -> OpenRef | None:
@@ -702,6 +713,15 @@ class LocalOpenTable:
 
 def _none(result: Any) -> None:
     return None
+
+
+def _reconnect_of(request: DurableReconnect) -> requests.Reconnect:
+    lease = request.lease
+    return requests.Reconnect(
+        request.persistent_id, request.version, request.create_guid, request.client_guid, request.owner,
+        lease.key if lease else b"", lease.version if lease else 0, request.persistent, request.path,
+        request.session_id, request.share, request.read_only, request.dialect, request.protection,
+    )  # fmt: skip
 
 
 def _rename_of(open_id: int, waiter_id: int) -> requests.Rename:

@@ -274,7 +274,7 @@ def _open_request(request: Request, fields: CreateRequest, creation: Creation, f
         OpenRef(file.key, file.stream, request.server.new_id()),
         session.client_guid,
         session.session_id,
-        session.identity.account if session.identity is not None else "",
+        durable.owner_of(session.identity),
         tree.share.name,
         file.path,
         file.is_directory,
@@ -291,6 +291,8 @@ def _open_request(request: Request, fields: CreateRequest, creation: Creation, f
         creation.local,
         file.disk_name,
         contexts.posix_mode is not None,
+        session.dialect,
+        durable.protection_of(request),
     )
 
 
@@ -309,6 +311,8 @@ def _new_open(request: Request, fields: CreateRequest, creation: Creation, grant
         durable.take_grant(open_, grant)
         if contexts.durable_v2 is not None:
             open_.create_guid = contexts.durable_v2.create_guid
+        if open_.is_durable:
+            open_.made_by = durable.rights_of(request)
         open_.app_instance_id = contexts.app_instance_id
         open_.is_posix = contexts.posix_mode is not None
     open_.mode = fields.options & durable.MODE_OPTIONS

@@ -24,7 +24,17 @@ from ksmbd.smb.constants import (
 from ksmbd.smb.create_names import parse_name
 from ksmbd.smb.create_reply import create_reply
 from ksmbd.smb.model import Open
-from ksmbd.smb.ports import CreateIntent, DurableReconnect, File, LeaseRequest, OpenGrant, OpenRequest
+from ksmbd.smb.ports import (
+    ENCRYPTED,
+    SIGNED,
+    CreateIntent,
+    CreateResult,
+    DurableReconnect,
+    Identity,
+    LeaseRequest,
+    OpenGrant,
+    OpenRequest,
+)
 from ksmbd.smb.request import Reply, Request
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
@@ -33,6 +43,7 @@ from ksmbd.smb.status import (
     STATUS_OBJECT_NAME_NOT_FOUND,
     NtStatusError,
 )
+from ksmbd.smb.tree_connect import rights_on_share
 
 MAX_TIMEOUT: Final = 300_000
 """Milliseconds: the longest that an open waits for its client (MS-SMB2 3.3.5.9.10)."""
@@ -57,9 +68,37 @@ def take_grant(open_: Open, grant: OpenGrant) -> None:
     open_.durable_timeout = grant.durable_timeout if open_.is_durable or open_.is_resilient else 0
 
 
-def _account(request: Request) -> str:
+def owner_of(identity: Identity | None) -> str:
+    """Open.DurableOwner (MS-SMB2 3.3.1.10): the account, in one case; guests and anonymous callers are nobody with an
+    account, whatever they are called."""
+    if identity is None or identity.is_anonymous:
+        return ""
+    return f"guest\0{identity.account.lower()}" if identity.is_guest else identity.account.lower()
+
+
+def protection_of(request: Request) -> int:
+    """How the client's requests are protected, because it or the server wants that: 0, SIGNED or ENCRYPTED."""
+    session = request.session
+    if request.sealed or session.encrypt_data or request.tree.encrypt_data:
+        return ENCRYPTED
+    return SIGNED if session.signing_required else 0
+
+
+def rights_of(request: Request) -> Identity | None:
+    """With whose rights an open that is made now works."""
     identity = request.session.identity
-    return identity.account if identity is not None else ""
+    return None if identity is None else rights_on_share(identity, request.tree.is_admin)
+
+
+def _check_rights(request: Request, kept: Open) -> None:
+    """STATUS_ACCESS_DENIED where the file that was kept works with rights that its user has not got any more: it was
+    opened with groups, or as an administrator, of that time."""
+    old, now = kept.made_by, rights_of(request)
+    if old is None or now is None or (
+        (old.uid, old.gid, old.is_guest, old.is_anonymous) != (now.uid, now.gid, now.is_guest, now.is_anonymous)
+        or not set(old.groups) <= set(now.groups) or (old.is_admin and not now.is_admin)
+    ):  # fmt: skip
+        raise NtStatusError(STATUS_ACCESS_DENIED, "opened with more rights than its user has now")
 
 
 def _same_lease(open_: Open, lease: LeaseRequest | None) -> bool:
@@ -101,12 +140,25 @@ def _reclaim(request: Request, wanted: ctx.Reconnect, contexts: ctx.CreateContex
     server, session = request.server, request.session
     waiting = server.opens.get(wanted.persistent_id)
     name = parse_name(raw_name, waiting is not None and waiting.is_posix)
-    outcome = server.table.reconnect(
-        DurableReconnect(
-            wanted.persistent_id, wanted.version, wanted.create_guid, session.client_guid,
-            _account(request), contexts.lease, wanted.persistent, name.path, session.session_id,
-        )
+    tree = request.tree
+    asked = DurableReconnect(
+        wanted.persistent_id, wanted.version, wanted.create_guid, session.client_guid, owner_of(session.identity),
+        contexts.lease, wanted.persistent, name.path, session.session_id, tree.share.name, tree.read_only,
+        session.dialect, protection_of(request),
     )  # fmt: skip
+    # All that can be refused is refused before the table gives the open away: it goes on waiting for its client.
+    again = server.table.find_kept(asked)
+    created: CreateResult | None = None
+    if again is not None:
+        created = _open_file(request, again)
+    elif waiting is not None:
+        _check_rights(request, waiting)
+    try:
+        outcome = server.table.reconnect(asked)
+    except NtStatusError:
+        if created is not None:
+            created.file.close()
+        raise
     kept: Open | None = outcome.handle
     if kept is not None:
         # The kept record stays behind closed, so that who has it finds nothing to do; its file goes on in a new one.
@@ -116,7 +168,7 @@ def _reclaim(request: Request, wanted: ctx.Reconnect, contexts: ctx.CreateContex
         )  # fmt: skip
         kept.closed = True
     else:
-        open_ = _open_again(request, outcome.request)
+        open_ = _open_of(request, outcome.request, created)
     open_.oplock_level = outcome.grant.oplock_level
     open_.lease = outcome.grant.lease
     take_grant(open_, outcome.grant)
@@ -127,40 +179,49 @@ def _reclaim(request: Request, wanted: ctx.Reconnect, contexts: ctx.CreateContex
     return open_
 
 
-def _open_again(request: Request, old: OpenRequest) -> Open:
-    """The Open of a reclaimed open that another worker or an earlier server had: its file is opened again by its name.
+def _open_file(request: Request, old: OpenRequest) -> CreateResult:
+    """The file of an open that another worker or an earlier server had, opened again by its name with the rights that
+    its user has now. STATUS_OBJECT_NAME_NOT_FOUND where another file has the name, and what opening it raises."""
+    tree = request.tree
+    if tree.volume is None:
+        raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "another share's")
+    ref = old.ref
+    kind = FILE_DIRECTORY_FILE if old.is_directory and not ref.stream else FILE_NON_DIRECTORY_FILE
+    intent = CreateIntent(
+        old.path, ref.stream, old.granted_access, FILE_OPEN, kind | old.options & FILE_OPEN_REPARSE_POINT, 0,
+        tree.read_only, posix_mode=0 if old.persistent_state == POSIX_OPEN else None,
+    )  # fmt: skip
+    created = tree.volume.create(intent)
+    if created.file.key != ref.file:
+        created.file.close()
+        raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "another file has the name now")
+    return created
 
-    STATUS_OBJECT_NAME_NOT_FOUND where another file has the name now, and what opening it raises; the open then goes on
-    waiting for its client."""
+
+def _open_of(request: Request, old: OpenRequest, created: CreateResult | None) -> Open:
+    """The Open of a reclaimed open whose file had to be opened again. Raises what taking its place beside local
+    processes raises; the open then goes on waiting for its client."""
     server, tree = request.server, request.tree
     ref = old.ref
-    file: File | None = None
     try:
-        if tree.volume is None or tree.share.name.lower() != old.share.lower():
-            raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "another share's")
-        is_posix = old.persistent_state == POSIX_OPEN
-        kind = FILE_DIRECTORY_FILE if old.is_directory and not ref.stream else FILE_NON_DIRECTORY_FILE
-        intent = CreateIntent(
-            old.path, ref.stream, old.granted_access, FILE_OPEN, kind | old.options & FILE_OPEN_REPARSE_POINT, 0,
-            tree.read_only, posix_mode=0 if is_posix else None,
-        )  # fmt: skip
-        created = tree.volume.create(intent)
-        file = created.file
-        if file.key != ref.file:
-            raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "another file has the name now")
+        if created is None:
+            raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "what was kept of it is gone")
         if created.local is not None:
             server.table.readmit(ref, created.local)
     except NtStatusError:
-        if file is not None:
-            file.close()
+        if created is not None:
+            created.file.close()
         if not server.table.disconnect(ref):
             server.table.close(ref)
         raise
+    file = created.file
+    is_posix = old.persistent_state == POSIX_OPEN
     open_ = Open(
         ref.open_id, server.new_id(), request.session, tree, request.connection, file, old.granted_access, old.options,
         old.share_access, ref,
     )  # fmt: skip
     open_.is_posix = is_posix
+    open_.made_by = rights_of(request)
     open_.mode = old.options & MODE_OPTIONS
     if old.durable is not None:
         open_.is_resilient = old.durable.resilient
@@ -172,8 +233,8 @@ def _open_again(request: Request, old: OpenRequest) -> Open:
 def find_replay(request: Request, contexts: ctx.CreateContexts, raw_name: str) -> Open | None:
     """The open that an earlier CREATE with this CreateGuid made, to be answered again; None: a new CREATE.
 
-    STATUS_DUPLICATE_OBJECTID without the replay flag or from another session, STATUS_FILE_NOT_AVAILABLE while the first
-    one is still under way, STATUS_ACCESS_DENIED for another user or lease."""
+    STATUS_DUPLICATE_OBJECTID without the replay flag or from another session or tree connect,
+    STATUS_FILE_NOT_AVAILABLE while the first one is still under way, STATUS_ACCESS_DENIED for another user or lease."""
     durable = contexts.durable_v2
     session = request.session
     if durable is None or session.dialect < DIALECT_300:
@@ -196,7 +257,7 @@ def find_replay(request: Request, contexts: ctx.CreateContexts, raw_name: str) -
         raise NtStatusError(STATUS_FILE_NOT_AVAILABLE if replay else STATUS_DUPLICATE_OBJECTID)
     if not open_.is_replay_eligible:
         return None
-    if not replay or open_.session is not session:
+    if not replay or open_.session is not session or open_.tree is not request.tree:
         raise NtStatusError(STATUS_DUPLICATE_OBJECTID)
     if not _same_lease(open_, contexts.lease):
         raise NtStatusError(STATUS_ACCESS_DENIED, "another lease key")

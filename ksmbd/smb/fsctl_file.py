@@ -7,6 +7,7 @@ from struct import Struct
 from typing import Final
 
 from ksmbd.smb.constants import DIALECT_210, FSCTL_CREATE_OR_GET_OBJECT_ID
+from ksmbd.smb.durable import rights_of
 from ksmbd.smb.fsctl import Control, Output
 from ksmbd.smb.reader import encode_utf16
 from ksmbd.smb.status import (
@@ -170,6 +171,7 @@ def request_resiliency(control: Control) -> Output:
     timeout = timeout or DEFAULT_RESILIENCY_TIMEOUT
     request.server.table.make_resilient(control.ref, timeout)
     open_.is_resilient, open_.is_durable, open_.durable_timeout = True, False, timeout
+    open_.made_by = open_.made_by or rights_of(request)
     return Output()
 
 

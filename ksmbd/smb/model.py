@@ -274,6 +274,8 @@ class Open:
     app_instance_id: bytes = b""
     is_replay_eligible: bool = True
     """No operation has come on it yet, so a replayed CREATE may be answered with it (MS-SMB2 3.3.5.9.10)."""
+    made_by: Identity | None = None
+    """With whose rights a durable open's file works; None where it is not durable."""
     is_posix: bool = False
     enumeration: Enumeration | None = None
     watch: Watch | None = None

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from ksmbd.smb.waiting import Future
 
@@ -600,6 +600,11 @@ class DurableRequest:
     """Of an open that is reclaimed: it is resilient (MS-SMB2 3.3.5.15.9)."""
 
 
+SIGNED: Final = 1
+ENCRYPTED: Final = 2
+"""OpenRequest.protection."""
+
+
 @dataclass(slots=True)
 class OpenRequest:
     """What the open table decides on (MS-FSA 2.1.5.1.2, MS-SMB2 3.3.5.9)."""
@@ -631,6 +636,10 @@ class OpenRequest:
     """File.disk_name: the name in `parent` that the open comes by."""
     posix: bool = False
     """It has the POSIX create context: what it deletes goes when it is closed, whoever else has the file open."""
+    dialect: int = 0
+    protection: int = 0
+    """SIGNED or ENCRYPTED: how the client's requests are protected. With the dialect it is what a durable reconnect
+    has to have, too."""
 
 
 @dataclass(slots=True)
@@ -808,8 +817,14 @@ class OpenTable(Protocol):
         """The connection is gone: True, the open is durable and kept; False, the caller closes it."""
         ...
 
+    def find_kept(self, request: DurableReconnect) -> OpenRequest | None:
+        """What `reconnect` would reclaim, where its file has to be opened again for that; None: what was kept with it
+        is in this process. Raises what `reconnect` raises. Nothing changes."""
+        ...
+
     def reconnect(self, request: DurableReconnect) -> Reconnected:
-        """Reclaim a kept open; OBJECT_NAME_NOT_FOUND, ACCESS_DENIED."""
+        """Reclaim a kept open; OBJECT_NAME_NOT_FOUND, ACCESS_DENIED, INVALID_PARAMETER, and the open goes on waiting
+        for its client (MS-SMB2 3.3.5.9.7, 3.3.5.9.12)."""
         ...
 
     def find_replay(self, client_guid: bytes, create_guid: bytes) -> OpenRef | None:
@@ -831,6 +846,13 @@ class DurableReconnect:
     path: str = ""
     session_id: int = 0
     """The session that reclaims it, for later break notices."""
+    share: str = ""
+    """Through which it is reclaimed."""
+    read_only: bool = False
+    """The user may not write there."""
+    dialect: int = 0
+    protection: int = 0
+    """As in OpenRequest."""
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ import select
 import signal
 import struct
 import time
+from typing import Any
 
 import pytest
 from bodies import BATCH, EXCLUSIVE, EXCLUSIVE_NOW, LEASE, UNLOCK, context, create, lease, lock, opened
@@ -199,6 +200,61 @@ def test_persistent_opens_outlive(start_ksmbd: StartKsmbd, workers: int, whole: 
     assert (server.share_path / "kept").read_bytes() == b"datamore"
     with RawClient(server, guid=b"somebody else   ") as other:
         other.close(opened(other.reply(other.post(c.CREATE, create("kept", share=0)))))
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.parametrize("persistent", [False, True], ids=["durable", "persistent"])
+def test_an_open_comes_back_through_its_own_share_and_protection_alone(
+    start_ksmbd: StartKsmbd, workers: int, persistent: bool
+) -> None:
+    """MS-SMB2 3.3.5.9.12: what another share, another user or the clear may not take up is there for its client
+    afterwards; a persistent one after the death of its server, where all of it is known from the disk."""
+    available = {"continuous availability": "yes"}
+    server = start_ksmbd(
+        workers=workers, options=OPTIONS, users={"user": "secret", "other": "secret too"},
+        shares={"share": available, "twin": available, "sealed": {**available, "smb3 encryption": "mandatory"},
+                "reader": {**available, "read only": "yes"}},
+    )  # fmt: skip
+    os.chmod(server.share_path, 0o777)
+    for name in ("twin", "sealed", "reader"):
+        os.rmdir(server.shares[name])
+        os.symlink(server.share_path, server.shares[name])
+    kinds = PERSISTENT if persistent else 0
+    guid, create_guid = os.urandom(16), os.urandom(16)
+
+    def back(share: str, **more: Any) -> int:
+        contexts = lease(key, 7, last=False) + context(b"DH2C", struct.pack("<16s16sI", file, create_guid, kinds))
+        with RawClient(server, share, guid=guid, **more) as client:
+            reply = client.reply(client.post(c.CREATE, create("kept", LEASE, share=0, contexts=contexts)))
+            status = status_of(reply)
+            if status == 0:
+                assert opened(reply)[:8] == file[:8]
+                client.close(opened(reply))
+            return status
+
+    for share, encrypt in (("share", False), ("sealed", True), ("share", True)):
+        key = os.urandom(16)
+        asked = context(b"DH2Q", struct.pack("<II8x16s", 60_000, kinds, create_guid))
+        client = RawClient(server, share, guid=guid, encrypt=encrypt)
+        contexts = lease(key, 7, last=False) + asked
+        reply = client.reply(client.post(c.CREATE, create("kept", LEASE, share=0, contexts=contexts)))
+        file = opened(reply)
+        assert b"DH2Q" in reply
+        if persistent:
+            os.kill(server.pid, signal.SIGKILL)
+            server.wait()
+            server.restart()
+            server.wait_until_listening()
+        client.vanish()
+        refusals = {
+            name: back(name, encrypt=name == "sealed")
+            for name in ("share", "twin", "sealed", "reader") if name != share
+        }  # fmt: skip
+        assert set(refusals.values()) <= {s.STATUS_OBJECT_NAME_NOT_FOUND}, refusals
+        assert back(share, encrypt=encrypt, user="other") == s.STATUS_ACCESS_DENIED
+        if encrypt and share != "sealed":
+            assert back(share) == s.STATUS_ACCESS_DENIED  # its client sealed what it said of the file
+        assert back(share, encrypt=encrypt) == 0
 
 
 def wait_for_workers(server: KsmbdServer, count: int) -> None:

@@ -2,6 +2,7 @@
 """Durable and persistent opens: MS-SMB2 3.3.5.9.6, 3.3.5.9.7, 3.3.5.9.10, 3.3.5.9.12, 3.3.5.9.13, 3.3.7.1."""
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from ksmbd.oplock.settings import OplockSettings
 from ksmbd.oplock.state import StateDirectory
 from ksmbd.oplock.store import Store
 from ksmbd.smb import constants
-from ksmbd.smb.ports import DurableRequest, Reconnected
+from ksmbd.smb.ports import DurableRequest, OpenRequest, Reconnected
 
 from .world import World, answer
 
@@ -177,6 +178,82 @@ def test_only_the_right_client_reclaims(
     assert (None if isinstance(result, Reconnected) else result) == expected
 
 
+READER = constants.FILE_READ_DATA
+
+
+@pytest.mark.parametrize("durable", [V1, V2, PERSISTENT, None], ids=["v1", "v2", "persistent", "resilient"])
+@pytest.mark.parametrize(
+    ("opened", "back", "expected"),
+    [
+        ({}, {}, None),
+        ({}, {"share": "S"}, None),
+        ({}, {"share": "other"}, NOT_FOUND),
+        ({"dialect": 0x311}, {"dialect": 0x311}, None),
+        ({"dialect": 0x311}, {"dialect": 0x300}, NOT_FOUND),
+        ({"dialect": 0x300}, {"dialect": 0x311}, NOT_FOUND),
+        ({"dialect": 0}, {"dialect": 0x311}, None),  # noted on the disk by a server that kept no dialect
+        ({"protection": 2}, {"protection": 2}, None),
+        ({"protection": 2}, {"protection": 1}, "STATUS_ACCESS_DENIED"),
+        ({"protection": 1}, {"protection": 0}, "STATUS_ACCESS_DENIED"),
+        ({"protection": 1}, {"protection": 2}, None),
+        ({}, {"read_only": True}, "STATUS_ACCESS_DENIED"),
+        ({"access": READER}, {"read_only": True}, None),
+    ],
+)
+def test_an_open_comes_back_as_it_was_made_alone_and_a_refusal_leaves_it_to_its_client(
+    tmp_path: Path, durable: DurableRequest | None, opened: dict[str, Any], back: dict[str, Any], expected: str | None
+) -> None:
+    """Through its share, with its dialect and its protection, where its user may still write; what is refused has
+    neither taken the open nor put off its end."""
+    world = World(state=StateDirectory(tmp_path))
+    client = world.client("a")
+    right: dict[str, Any] = {}
+    if durable is not None:
+        right = {"version": durable.version, "create_guid": durable.create_guid, "persistent": durable.persistent}
+    own = {name: opened[name] for name in ("dialect", "protection") if name in opened}
+    own["dialect"] = own.get("dialect") or back.get("dialect", 0)
+    ref, _ = client.open(oplock="b", durable=durable, **opened)
+    if durable is None:
+        client.table.make_resilient(ref, 60_000)
+    client.table.keep(ref, "kept")
+    assert client.table.disconnect(ref)
+    world.settle(5.0)
+    result = client.reconnect(ref, **(right | own | back))
+    assert (None if isinstance(result, Reconnected) else result) == expected
+    if expected is not None:
+        found = client.find_kept(ref, **(right | own))
+        assert found is None, "what was kept with it is still here"
+        result = client.reconnect(ref, **(right | own))
+        assert isinstance(result, Reconnected) and result.handle == "kept"
+
+
+def test_a_refusal_does_not_put_off_the_scavenger() -> None:
+    world = World()
+    client = world.client("a")
+    ref, _ = client.open(oplock="b", durable=V2)
+    assert client.table.disconnect(ref)
+    for _ in range(9):
+        world.settle(1.0)
+        assert client.reconnect(ref, version=2, create_guid=GUID, share="other") == NOT_FOUND
+        assert client.reconnect(ref, version=2, create_guid=GUID, owner="mallory") == "STATUS_ACCESS_DENIED"
+    world.settle(1.2)
+    assert len(world.purged) == 1
+
+
+def test_looking_for_a_kept_open_changes_nothing(store: Store) -> None:
+    world = World(store, workers=2)
+    client, other = world.client("a"), world.client("a", 1)
+    ref, _ = client.open(oplock="b", durable=V2)
+    client.table.disconnect(ref)
+    right = {"version": 2, "create_guid": GUID}
+    for _ in range(2):
+        found = other.find_kept(ref, **right)
+        assert isinstance(found, OpenRequest) and found.ref == ref and found.share == "s"
+        assert other.find_kept(ref, **right, share="other") == NOT_FOUND
+    assert isinstance(client.reconnect(ref, **right), Reconnected)
+    assert client.find_kept(ref, **right) == NOT_FOUND
+
+
 def test_an_open_that_is_in_use_is_not_reclaimed() -> None:
     client = World().client("a")
     ref, _ = client.open(oplock="b", durable=V2)
@@ -309,6 +386,21 @@ def test_a_failover_needs_a_later_version(
     granted = world.client("b").open(oplock="b", durable=instance(new), share="")[1]
     assert granted.replace("STATUS_FILE_FORCED_CLOSED", "0xC00000B6") == expected
     assert bool(world.purged) == (expected == "b")
+
+
+@pytest.mark.parametrize(
+    ("more", "displaced"),
+    [({}, True), ({"through": "other"}, False), ({"access": constants.FILE_WRITE_DATA}, False),
+     ({"access": constants.FILE_WRITE_DATA, "owner": "a"}, True)],
+)  # fmt: skip
+def test_a_failover_is_of_a_share_and_of_who_may_read(more: dict[str, Any], displaced: bool) -> None:
+    """MS-SMB2 3.3.5.9.13."""
+    world = World()
+    first, second = world.client("a"), world.client("b")
+    durable = DurableRequest(2, GUID, 60_000, False, b"I" * 16)
+    first.open(oplock="b", durable=durable)
+    second.ask(durable=replace(durable, create_guid=b"h" * 16), **more)
+    assert bool(world.purged) == displaced
 
 
 def test_a_scavenged_open_deletes_what_it_was_to_delete(state: StateDirectory) -> None:

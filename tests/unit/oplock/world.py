@@ -191,14 +191,14 @@ class Client:
         stream: str = "", options: int = 0, directory: bool = False, durable: DurableRequest | None = None,
         path: str = "", parent: int | None = None, epoch: int = 0, parent_key: str = "", owner: str = "",
         local: LocalOpen | None = None, name: bytes = b"", posix: bool = False,
-        session: int = 1,
+        session: int = 1, through: str = "s", dialect: int = 0, protection: int = 0,
     ) -> tuple[OpenRef, Future[OpenGrant]]:
         """Send an open; the reference it will have, and the answer to come."""
         self.world.next_open += 1
         where = (1, file) if isinstance(file, int) else file
         ref = OpenRef(where, stream, self.world.next_open)
         request = OpenRequest(
-            ref=ref, client_guid=self.guid, session_id=session, owner=owner or self.name, share="s",
+            ref=ref, client_guid=self.guid, session_id=session, owner=owner or self.name, share=through,
             path=path or f"f{where[1]}", is_directory=directory, created=created, granted_access=access,
             share_access=sum(SHARES[letter] for letter in share), disposition=disposition, options=options,
             oplock_level=constants.OPLOCK_LEVEL_LEASE if lease is not None else LEVELS[oplock],
@@ -208,6 +208,7 @@ class Client:
                 parent_key.encode().ljust(16, b"\0"), epoch,
             ),
             durable=durable, parent=(1, parent) if parent is not None else None, local=local, name=name, posix=posix,
+            dialect=dialect, protection=protection,
         )  # fmt: skip
         return ref, self.table.open(request)
 
@@ -250,19 +251,29 @@ class Client:
             return status_name(error.status)
         return "ok"
 
+    def find_kept(self, ref: OpenRef, **more: Any) -> str | OpenRequest | None:
+        """What `reconnect` would reclaim; a status where it would be refused."""
+        try:
+            return self.table.find_kept(self._reconnect(ref, **more))
+        except NtStatusError as error:
+            return status_name(error.status)
+
     def reconnect(self, ref: OpenRef, **more: Any) -> str | Reconnected:
         """Reclaim a durable open; a status where it is refused."""
+        try:
+            return self.table.reconnect(self._reconnect(ref, **more))
+        except NtStatusError as error:
+            return status_name(error.status)
+
+    def _reconnect(self, ref: OpenRef, **more: Any) -> DurableReconnect:
         lease = more.pop("lease", None)
         version = more.pop("lease_version", 1)
         fields: dict[str, Any] = {
             "persistent_id": ref.open_id, "version": 1, "create_guid": b"", "client_guid": self.guid,
-            "owner": self.name,
+            "owner": self.name, "share": "s",
             "lease": None if lease is None else LeaseRequest(lease.encode().ljust(16, b"\0"), 0, version),
         }  # fmt: skip
-        try:
-            return self.table.reconnect(DurableReconnect(**(fields | more)))
-        except NtStatusError as error:
-            return status_name(error.status)
+        return DurableReconnect(**(fields | more))
 
 
 def answer(future: Future[Any]) -> str:

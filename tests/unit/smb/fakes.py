@@ -628,6 +628,10 @@ class FakeTable:
         self.calls.append(("reconnect", request))
         raise NtStatusError(s.STATUS_OBJECT_NAME_NOT_FOUND)
 
+    def find_kept(self, request: DurableReconnect) -> OpenRequest | None:
+        found = self.reconnect(request)
+        return found.request if found.handle is None else None
+
     def find_replay(self, client_guid: bytes, create_guid: bytes) -> OpenRef | None:
         return self.replays.get((client_guid, create_guid))
 

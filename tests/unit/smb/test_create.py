@@ -2,6 +2,7 @@
 """CREATE (MS-SMB2 3.3.5.9) over the ports in memory."""
 from __future__ import annotations
 
+from dataclasses import replace
 from struct import pack, unpack_from
 from typing import Any
 
@@ -15,11 +16,14 @@ from ksmbd.smb import constants as c
 from ksmbd.smb import create, durable
 from ksmbd.smb import create_contexts as ctx
 from ksmbd.smb import status as s
-from ksmbd.smb.model import Open, ServerSettings
+from ksmbd.smb.model import Open, ServerSettings, TreeConnect
 from ksmbd.smb.open_life import close_open, disconnect_open, purge_open
 from ksmbd.smb.ports import (
+    ENCRYPTED,
+    SIGNED,
     CloseOutcome,
     DurableReconnect,
+    Identity,
     LeaseGrant,
     OpenGrant,
     OpenRequest,
@@ -558,7 +562,85 @@ def test_reconnect_where_another_file_has_the_name() -> None:
     ended: list[object] = []
     made.table.disconnect = lambda ref: bool(ended.append(ref)) or True  # type: ignore[method-assign]
     assert refused(made, m.create("file", contexts=reconnecting(kept))) == s.STATUS_OBJECT_NAME_NOT_FOUND
-    assert ended == [question.ref] and not made.session.opens
+    assert ended == [] and not made.session.opens, "nothing was taken from who waits for it"
+    assert all(file.closed for file in made.volume.opened[1:])
+
+
+def test_what_a_reconnect_is_checked_against() -> None:
+    """Share, dialect, protection and the right to write, at the open and when it is taken up again."""
+    made = bench()
+    made.session.signing_required = True
+    kept = disconnected(made)
+    question = asked(made)
+    assert (question.owner, question.share) == ("alice", "share")
+    assert (question.dialect, question.protection) == (c.DIALECT_311, SIGNED)
+    seen: list[DurableReconnect] = []
+
+    def find_kept(request: DurableReconnect) -> OpenRequest | None:
+        seen.append(request)
+        raise NtStatusError(s.STATUS_OBJECT_NAME_NOT_FOUND)
+
+    made.table.find_kept = find_kept  # type: ignore[method-assign]
+    made.tree.read_only = made.tree.encrypt_data = True
+    assert refused(made, m.create("file", contexts=reconnecting(kept))) == s.STATUS_OBJECT_NAME_NOT_FOUND
+    (back,) = seen
+    assert (back.owner, back.share, back.read_only) == ("alice", "share", True)
+    assert (back.dialect, back.protection) == (c.DIALECT_311, ENCRYPTED)
+
+
+@pytest.mark.parametrize(
+    "identity",
+    [
+        Identity("Alice", "WORKGROUP", 1000, 1000, (7, 8), b"K" * 16, is_admin=True),
+        Identity("alice", "WORKGROUP", 1000, 1000, (7, 8, 9), b"K" * 16, is_admin=True),
+    ],
+)
+def test_a_user_with_the_same_rights_takes_it_up_again(identity: Identity) -> None:
+    made = bench()
+    made.session.identity = Identity("alice", "WORKGROUP", 1000, 1000, (7, 8), b"K" * 16, is_admin=True)
+    kept = disconnected(made)
+    give_back(made, kept)
+    made.session.identity = identity
+    assert the_open(made, run(made, m.create("file", contexts=reconnecting(kept)))).file is kept.file
+
+
+@pytest.mark.parametrize(
+    "change", [{"uid": 1002}, {"gid": 1002}, {"groups": (7,)}, {"is_admin": False}, {"is_guest": True}]
+)
+def test_who_has_lost_rights_does_not_get_them_back_with_an_open(change: dict[str, Any]) -> None:
+    made = bench()
+    made.session.identity = Identity("alice", "WORKGROUP", 1000, 1000, (7, 8), b"K" * 16, is_admin=True)
+    kept = disconnected(made)
+    give_back(made, kept)
+    made.session.identity = replace(made.session.identity, **change)
+    assert refused(made, m.create("file", contexts=reconnecting(kept))) == s.STATUS_ACCESS_DENIED
+    assert not kept.closed and not made.session.opens
+
+
+def test_an_owner_is_who_has_the_account() -> None:
+    alice = Identity("Alice", "WORKGROUP", 1000, 1000)
+    guest, nobody = replace(alice, is_guest=True), replace(alice, is_anonymous=True)
+    assert durable.owner_of(alice) == durable.owner_of(replace(alice, account="alice")) == "alice"
+    assert len({durable.owner_of(one) for one in (alice, guest, nobody)}) == 3
+
+
+def test_a_file_opened_for_an_open_that_somebody_took_meanwhile_is_closed() -> None:
+    made = bench()
+    kept = disconnected(made)
+    question = made.table.opens[kept.ref]  # type: ignore[index]
+    made.table.find_kept = lambda request: question  # type: ignore[method-assign]
+    assert refused(made, m.create("file", contexts=reconnecting(kept))) == s.STATUS_OBJECT_NAME_NOT_FOUND
+    assert made.volume.opened[-1] is not kept.file and made.volume.opened[-1].closed
+
+
+def test_a_replay_through_another_tree_connect_is_another_create() -> None:
+    made = bench()
+    open_, _ = durable_open(made, DH2Q, BATCH, disposition=c.FILE_OPEN_IF)
+    assert open_.ref is not None
+    made.table.replays[b"G" * 16, GUID] = open_.ref
+    other = TreeConnect(3, made.session, ShareConfig("other", "/srv", 0), made.volume, c.FILE_ALL_ACCESS)
+    body = m.create("file", contexts=DH2Q, oplock=c.OPLOCK_LEVEL_BATCH, disposition=c.FILE_OPEN_IF)
+    assert refused(made, body, c.FLAGS_REPLAY_OPERATION, tree=other) == s.STATUS_DUPLICATE_OBJECTID
 
 
 def test_a_purged_open_is_closed_and_deleted() -> None:
@@ -642,7 +724,7 @@ def test_a_persistent_open_is_found_by_its_create_guid() -> None:
     made.table.reconnect = reconnect  # type: ignore[method-assign]
     lost = m.context(ctx.DH2C, pack("<QQ16sI", 77, 88, GUID, 2))
     open_ = the_open(made, run(made, m.create("file", contexts=lost)))
-    assert asked == [77, kept.persistent_id] and open_.persistent_id == kept.persistent_id
+    assert asked == [77, kept.persistent_id, kept.persistent_id] and open_.persistent_id == kept.persistent_id
     durable_alone = m.context(ctx.DH2C, pack("<QQ16sI", 77, 88, GUID, 0))
     assert refused(made, m.create("file", contexts=durable_alone)) == s.STATUS_OBJECT_NAME_NOT_FOUND
 
