@@ -46,8 +46,9 @@ IMPERSONATION_DELEGATE: Final = 3
 
 _OPTIONS_INVALID: Final = 0xFF000000
 _OPTIONS_UNSUPPORTED: Final = c.FILE_CREATE_TREE_CONNECTION | c.FILE_OPEN_BY_FILE_ID | c.FILE_RESERVE_OPFILTER
-_ATTRIBUTES_VALID: Final = 0x00007FB7
-"""What a client may set or send back (MS-FSCC 2.6); DEVICE, VOLUME and undefined bits are refused."""
+_ATTRIBUTES_VALID: Final = 0x005EFFB7
+"""All of MS-FSCC 2.6: those that are not kept are ignored, as SET_INFO does. DEVICE, VOLUME and undefined bits are
+refused."""
 _SHARE_ACCESS: Final = c.FILE_SHARE_READ | c.FILE_SHARE_WRITE | c.FILE_SHARE_DELETE
 _OPLOCK_LEVELS: Final = frozenset(
     (c.OPLOCK_LEVEL_II, c.OPLOCK_LEVEL_EXCLUSIVE, c.OPLOCK_LEVEL_BATCH, c.OPLOCK_LEVEL_LEASE)
@@ -185,8 +186,6 @@ def _check(fields: CreateRequest) -> None:
     fields.desired_access = check_desired_access(fields.desired_access)
     if fields.attributes & ~_ATTRIBUTES_VALID:
         raise NtStatusError(STATUS_INVALID_PARAMETER, f"FileAttributes 0x{fields.attributes:08X}")
-    if fields.attributes & c.FILE_ATTRIBUTE_ENCRYPTED and fields.disposition != c.FILE_OPEN:
-        raise NtStatusError(STATUS_ACCESS_DENIED, "no file is encrypted on this server's disks")
     if options & c.FILE_DIRECTORY_FILE:
         if options & c.FILE_NON_DIRECTORY_FILE or fields.attributes & c.FILE_ATTRIBUTE_TEMPORARY:
             raise NtStatusError(STATUS_INVALID_PARAMETER, "FILE_DIRECTORY_FILE")

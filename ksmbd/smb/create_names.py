@@ -52,7 +52,7 @@ def _units(text: str) -> int:
 
 def parse_name(name: str, posix: bool = False) -> Name:
     """Check and split the Buffer of a CREATE (MS-SMB2 2.2.13), or the new name of a rename. `..` takes back the
-    component before it, before anything is looked up.
+    component before it, before anything is looked up; repeated separators inside are one.
 
     Raises STATUS_INVALID_PARAMETER for a leading separator (MS-SMB2 3.3.5.9), STATUS_OBJECT_PATH_SYNTAX_BAD for a `..`
     that leads above the share, STATUS_OBJECT_NAME_INVALID for the rest. `posix`: `/` alone separates, there are no
@@ -71,8 +71,8 @@ def parse_name(name: str, posix: bool = False) -> Name:
         raise NtStatusError(STATUS_OBJECT_NAME_INVALID, "path too long")
     components = name.split("\\")
     trailing = components[-1] == ""
-    if trailing:
-        components.pop()
+    if "" in components:
+        components = [component for component in components if component]  # repeated separators are one
     stream, is_index, is_data = "", False, False
     if ":" in components[-1]:
         components[-1], stream, is_index, is_data = _split_stream(components[-1])

@@ -50,7 +50,7 @@ from ksmbd.vfs import change_times, dosattrib, gate
 from ksmbd.vfs.dosattrib import NOTHING, DosAttributes
 from ksmbd.vfs.errors import os_errors, to_status
 from ksmbd.vfs.options import ShareOptions
-from ksmbd.vfs.times import to_filetime
+from ksmbd.vfs.times import clamp, to_filetime
 
 logger = logging.getLogger("ksmbd.vfs")
 
@@ -132,7 +132,7 @@ def write_dos(
 def creation_time(stat: Stat, dos: DosAttributes) -> int:
     """Stored, else the birth time, else the oldest time there is."""
     if dos.creation_time is not None:
-        return dos.creation_time
+        return clamp(dos.creation_time)
     if stat.mask & STATX_BTIME and stat.btime:
         return to_filetime(stat.btime, stat.btime_ns)
     return min(to_filetime(stat.mtime, stat.mtime_ns), to_filetime(stat.ctime, stat.ctime_ns))
@@ -178,7 +178,7 @@ def make_info(stat: Stat, dos: DosAttributes, name: str, options: ShareOptions, 
         tag = 0 if is_directory else SPECIAL_TAGS.get(kind, 0)
     dev = stat.dev_major << 20 | stat.dev_minor
     ino = stat.ino
-    # to_filetime, for times that are not before 1601
+    # to_filetime, for times that the wire can hold
     access = stat.atime * _SECOND + stat.atime_ns // 100 + FILETIME_UNIX_EPOCH
     write = stat.mtime * _SECOND + stat.mtime_ns // 100 + FILETIME_UNIX_EPOCH
     change = stat.ctime * _SECOND + stat.ctime_ns // 100 + FILETIME_UNIX_EPOCH
@@ -188,11 +188,14 @@ def make_info(stat: Stat, dos: DosAttributes, name: str, options: ShareOptions, 
             created = stat.btime * _SECOND + stat.btime_ns // 100 + FILETIME_UNIX_EPOCH
         else:
             created = creation_time(stat, dos)
+    if (created | access | write | change | size | allocation) >> 63:
+        created, access, write, change = clamp(created), clamp(access), clamp(write), clamp(change)
+        size, allocation = clamp(size), clamp(allocation)
     return FileInfo(
         created,
-        access if access > 0 else 0,
-        write if write > 0 else 0,
-        change_times.override(stat) or (change if change > 0 else 0),
+        access,
+        write,
+        change_times.override(stat) or change,
         allocation,
         size,
         attributes_of(stat, dos, name, options),
@@ -247,12 +250,14 @@ def listed_info(
         attributes |= FILE_ATTRIBUTE_COMPRESSED
     if hides is not None and not attributes & FILE_ATTRIBUTE_HIDDEN and hidden(name, hides):
         attributes |= FILE_ATTRIBUTE_HIDDEN
-    # to_filetime, for times that are not before 1601
+    # to_filetime, for times that the wire can hold
     access = access * _SECOND + access_ns // 100 + FILETIME_UNIX_EPOCH
     write = write * _SECOND + write_ns // 100 + FILETIME_UNIX_EPOCH
     change = change * _SECOND + change_ns // 100 + FILETIME_UNIX_EPOCH
-    write = write if write > 0 else 0
-    change = change if change > 0 else 0
+    allocation = blocks << 9
+    if (created | access | write | change | size | allocation) >> 63:
+        created, access, write, change = clamp(created), clamp(access), clamp(write), clamp(change)
+        size, allocation = clamp(size), clamp(allocation)
     if not created:
         if mask & STATX_BTIME and birth:
             created = to_filetime(birth, birth_ns)
@@ -260,7 +265,7 @@ def listed_info(
             created = min(write, change)
     dev = major << 20 | minor
     return FileInfo(
-        created, access if access > 0 else 0, write, change, blocks << 9, size, attributes or FILE_ATTRIBUTE_NORMAL,
+        created, access, write, change, allocation, size, attributes or FILE_ATTRIBUTE_NORMAL,
         links, ino if dev == root_dev else file_id(ino, dev, root_dev), dev & 0xFFFFFFFF, 0, 0, is_directory, uid, gid,
         mode,
     )  # fmt: skip
@@ -293,13 +298,14 @@ def list_names(fd: int, path_only: bool) -> list[str]:
 
 
 def read_eas(fd: int, path_only: bool, options: ShareOptions) -> list[tuple[str, int, bytes]]:
-    """(name, flags, value) of the EAs (MS-FSCC 2.4.16), Samba's mapping: user.NAME. STATUS_ACCESS_DENIED."""
+    """(name, flags, value) of the EAs (MS-FSCC 2.4.16), Samba's mapping: user.NAME; without those whose values are
+    longer than the wire can say. STATUS_ACCESS_DENIED."""
     result = []
     for name in list_names(fd, path_only):
         if _is_ea(name, options):
             with os_errors:
                 value = get_attribute(fd, os.fsencode(name), path_only, 4096)
-            if value is not None:
+            if value is not None and len(value) <= _EA_LARGEST:
                 result.append((name[5:], 0, value))
     return result
 

@@ -365,6 +365,7 @@ class LocalEntry:
         resolver = volume.resolver
         if volume.options.veto.match(components[-1]):
             raise NtStatusError(STATUS_ACCESS_DENIED, "veto files")
+        resolver.check_length([names.to_disk(component, posix or self.posix) for component in components])
         directory, source = self.entry()
         try:
             new_directory, spelled = resolver.parent(components[:-1], posix or self.posix)
@@ -430,6 +431,7 @@ class LocalEntry:
         if not components:
             raise NtStatusError(STATUS_OBJECT_NAME_INVALID, "no name")
         volume = self.local_volume
+        volume.resolver.check_length([names.to_disk(component, self.posix) for component in components])
         directory, _ = volume.resolver.parent(components[:-1], self.posix)
         try:
             with os_errors:

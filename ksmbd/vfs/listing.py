@@ -2,19 +2,24 @@
 """Directory listings: lazy, one statx and one short attribute read an entry."""
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
+from ksmbd import debug
 from ksmbd.kernel import credentials, descriptors
 from ksmbd.kernel.files import R_OK, AttributeReader, access_at
 from ksmbd.kernel.stat import S_IFLNK, S_IFMT, stat_at, stat_fd
 from ksmbd.smb.constants import FILE_READ_ATTRIBUTES, FILE_READ_DATA, FILE_READ_EA, READ_CONTROL
 from ksmbd.smb.ports import DirectoryEntry, FileInfo
+from ksmbd.smb.status import NtStatusError
 from ksmbd.vfs import dosattrib
 from ksmbd.vfs.attributes import listed_info, make_info
 from ksmbd.vfs.dosattrib import NOTHING
 from ksmbd.vfs.names import from_scandir, to_client
+
+logger = logging.getLogger("ksmbd.vfs")
 
 _READ: Final = FILE_READ_DATA | FILE_READ_EA | FILE_READ_ATTRIBUTES | READ_CONTROL
 
@@ -55,16 +60,27 @@ def entries(file: LocalFile) -> Iterator[DirectoryEntry]:
                 assume(user)  # between two entries others may have run
                 try:
                     listed = listed_info(file.fd, disk, name, quick_reader, hides, root_dev)
-                except PermissionError:
+                except OSError as error:
+                    _left_out(file, name, error)
                     continue
                 if listed is not None:
                     yield DirectoryEntry(name, listed)
                     continue
             elif veto.match(name):
                 continue
-            found = _entry(file, disk, name, reader)
+            try:
+                found = _entry(file, disk, name, reader)
+            except (OSError, NtStatusError) as error:
+                _left_out(file, name, error)
+                continue
             if found is not None:
                 yield found
+
+
+def _left_out(file: LocalFile, name: str, error: Exception) -> None:
+    """One bad entry (no right to look at it, a damaged disk, a server of the network that is away) hides no other."""
+    if debug.mask[0] & debug.VFS:
+        logger.debug("%s: %r is not listed: %s", file.path, name, error)
 
 
 def lookup(file: LocalFile, name: str) -> DirectoryEntry | None:

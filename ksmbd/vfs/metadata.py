@@ -41,7 +41,7 @@ from ksmbd.vfs.attributes import (
 from ksmbd.vfs.dosattrib import DosAttributes
 from ksmbd.vfs.entry import LocalEntry
 from ksmbd.vfs.errors import os_errors
-from ksmbd.vfs.times import from_filetime
+from ksmbd.vfs.times import clamp, from_filetime
 from ksmbd.vfs.write_times import WriteTime
 
 logger = logging.getLogger("ksmbd.vfs")
@@ -190,7 +190,7 @@ class LocalMetadata(LocalEntry):
         found = []
         if not self.is_directory:
             stat = self.stat()
-            found.append(StreamInfo("", stat.size, stat.blocks << 9))
+            found.append(StreamInfo("", clamp(stat.size), clamp(stat.blocks << 9)))
         if self.local_volume.options.streams:
             found += stream_store.listed(fd, self.path_only)
         return found

@@ -32,6 +32,8 @@ from ksmbd.vfs.names import Folder, Patterns, to_client, to_disk
 
 _DIRECTORY: Final = O_PATH | O_DIRECTORY
 _ENTRY: Final = O_PATH | O_NOFOLLOW
+_PATH_MAX: Final = 4095
+"""Bytes of a path, without the NUL at its end."""
 _LINKS: Final = 40
 """Links followed in one path, as in the kernel."""
 
@@ -45,7 +47,7 @@ class Resolver:
     """Resolves below one root directory."""
 
     __slots__ = ("_cache", "_crossmnt", "_follow", "_quick", "_resolve", "_root", "_root_path", "_step_flags", "_user",
-                 "_veto", "_wide", "root_stat")  # fmt: skip
+                 "_veto", "_wide", "longest", "root_stat")  # fmt: skip
 
     def __init__(
         self,
@@ -72,6 +74,8 @@ class Resolver:
         if not wide_links:
             self._resolve |= RESOLVE_BENEATH | (0 if follow_symlinks else RESOLVE_NO_SYMLINKS)
         self._root_path = os.readlink(descriptors.path(root)).encode("utf-8", "surrogateescape").rstrip(b"/")
+        self.longest = _PATH_MAX - 1 - len(self._root_path)
+        """Bytes of the longest path below the root: beyond, the kernel names no file (`path_of`)."""
 
     # ------------------------------------------------------------------------------------------------ public
 
@@ -88,6 +92,12 @@ class Resolver:
         if root >= 0:
             os.close(root)
 
+    def check_length(self, disk: Sequence[bytes]) -> None:
+        """STATUS_OBJECT_PATH_NOT_FOUND for a path of these names that is longer than the kernel's paths can be: what
+        was made there could be neither moved nor deleted."""
+        if sum(map(len, disk)) + len(disk) - 1 > self.longest:
+            raise NtStatusError(STATUS_OBJECT_PATH_NOT_FOUND, "a path longer than PATH_MAX")
+
     def parent(self, components: Sequence[str], posix: bool = False) -> tuple[int, list[str]]:
         """The directory that `components` name and their spelling on disk. The caller gives it to `release`.
 
@@ -103,6 +113,8 @@ class Resolver:
         """As `parent`, for a folder that is not the root. The spelling is `folder.components` itself where it is that.
         """
         components = folder.components
+        if len(folder.joined) > self.longest:
+            raise NtStatusError(STATUS_OBJECT_PATH_NOT_FOUND, "a path longer than PATH_MAX")
         if self._veto and any(map(self._veto.match, components)):
             raise NtStatusError(STATUS_OBJECT_PATH_NOT_FOUND, "veto files")
         if self._quick:
@@ -204,11 +216,16 @@ class Resolver:
         return path[len(prefix) :].split(b"/")
 
     def open_parent(self, names: Sequence[bytes]) -> int:
-        """The directory of exact names on disk. Raises OSError."""
+        """The directory of exact names on disk; of any length, because what was open when a folder above it got a
+        longer name still is. Raises OSError."""
         if not names:
             return self.root
         if self._quick:
-            return openat2(self.root, b"/".join(names), _DIRECTORY, 0, self._resolve)
+            try:
+                return openat2(self.root, b"/".join(names), _DIRECTORY, 0, self._resolve)
+            except OSError as error:
+                if error.errno != errno.ENAMETOOLONG:
+                    raise
         stack: list[int] = []
         try:
             self._descend(stack, list(names), [_LINKS])

@@ -39,7 +39,9 @@ def _stream_name(name: str) -> str | None:
         return None
     found = os.fsencode(name[len(STREAM_PREFIX) :]).decode("utf-8", "replace")
     # With `streams_xattr:store_stream_type = no` Samba leaves the type out.
-    return found.removesuffix(SUFFIX)
+    found = found.removesuffix(SUFFIX)
+    # What a local process has made and no client can name is no stream.
+    return found if found and _FORBIDDEN.isdisjoint(found) else None
 
 
 def find(fd: int, path_only: bool, name: str) -> tuple[str, bytes] | None:
@@ -58,12 +60,15 @@ def find(fd: int, path_only: bool, name: str) -> tuple[str, bytes] | None:
 
 
 def listed(fd: int, path_only: bool) -> list[StreamInfo]:
-    """The named streams; names without type."""
+    """The named streams; names without type. What the user may not read, or nobody can, is left out as Samba does."""
     result = []
     for full in list_names(fd, path_only):
         name = _stream_name(full)
         if name is not None:
-            value = get_attribute(fd, os.fsencode(full), path_only, 65536)
+            try:
+                value = get_attribute(fd, os.fsencode(full), path_only, 65536)
+            except OSError:
+                continue
             if value is not None:
                 size = max(len(value) - 1, 0)
                 result.append(StreamInfo(name, size, allocation(size)))

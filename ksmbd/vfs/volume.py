@@ -227,6 +227,8 @@ class LocalVolume:
             above = folder.disk
         if name:
             wanted_disk = names.component(wanted, posix)
+            if len(name) << 2 > self.resolver.longest:  # no character takes more than four bytes
+                self.resolver.check_length((*above, wanted_disk))
         if intent.snapshot:
             raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "no snapshots")
         resolver = self.resolver
@@ -238,6 +240,8 @@ class LocalVolume:
             if spelled is not folder.components:
                 above = tuple([names.to_disk(component, posix) for component in spelled])
                 head = "\\".join(spelled)
+                if len(name) << 2 > resolver.longest:
+                    resolver.check_length((*above, wanted_disk))
         try:
             for _ in range(_RETRIES):
                 disk, stat = resolver.look_up(parent, wanted, wanted_disk, posix)

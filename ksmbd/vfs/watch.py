@@ -242,6 +242,8 @@ class LocalWatch:
         if len(self.numbers) >= _DIRECTORIES or depth >= _DEPTH:
             self._overflow = self._too_many = True
             return
+        if len(below) > self.file.local_volume.resolver.longest:
+            return  # beyond what clients can open
         child = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
         try:
             path = below + to_client(name) + "\\"

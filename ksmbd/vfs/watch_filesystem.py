@@ -101,7 +101,7 @@ class FilesystemWatches:
         events = self._group.read()
         if not events:
             return
-        roots = [(tree, gate.path_of(tree.watch.file.fd)) for tree in self._trees]
+        roots = [(tree, root) for tree in self._trees if (root := self._watched(tree)) is not None]
         for event in events:
             if event.mask & fanotify.FAN_Q_OVERFLOW:
                 for tree in self._trees:
@@ -118,6 +118,13 @@ class FilesystemWatches:
         for tree in self._trees:
             tree.watch.deliver()
             tree.watch.batch_ends()
+
+    def _watched(self, tree: _Tree) -> bytes | None:
+        """Where a watched directory is now; None where the kernel has no name for that (beyond PATH_MAX)."""
+        try:
+            return gate.path_of(tree.watch.file.fd)
+        except OSError:
+            return None
 
     def _path(self, place: fanotify.Place) -> bytes:
         """Where a place's directory is now; b'' for one that is gone."""

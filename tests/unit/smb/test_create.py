@@ -172,9 +172,10 @@ def test_dispositions(disposition: int, name: str, action: int, status: int) -> 
         ({"access": c.ACCESS_SYSTEM_SECURITY}, s.STATUS_PRIVILEGE_NOT_HELD),
         ({"attributes": 0x8}, s.STATUS_INVALID_PARAMETER),
         ({"attributes": 0x40}, s.STATUS_INVALID_PARAMETER),
-        ({"attributes": 0x8000}, s.STATUS_INVALID_PARAMETER),
         ({"attributes": 0x10000}, s.STATUS_INVALID_PARAMETER),
-        ({"attributes": 0x4000, "disposition": c.FILE_OVERWRITE_IF}, s.STATUS_ACCESS_DENIED),
+        ({"attributes": 0x200000}, s.STATUS_INVALID_PARAMETER),
+        ({"attributes": 0x800000}, s.STATUS_INVALID_PARAMETER),
+        ({"attributes": 0x80000000}, s.STATUS_INVALID_PARAMETER),
         *(({"access": 1 << bit}, s.STATUS_ACCESS_DENIED) for bit in (9, 10, 15, 21, 22, 23, 26, 27)),
     ],
 )
@@ -775,3 +776,11 @@ def test_any_bytes(body: bytes) -> None:
         run(bench(), body)
     except NtStatusError:
         pass
+
+
+@pytest.mark.parametrize("attribute", [0x4000, 0x8000, 0x20000, 0x40000, 0x80000, 0x100000, 0x400000])
+def test_attributes_that_the_server_does_not_keep_are_ignored(attribute: int) -> None:
+    """As SET_INFO ignores them (MS-FSCC 2.6, MS-FSA 2.1.5.1.1)."""
+    made = bench()
+    for disposition in (c.FILE_CREATE, c.FILE_OVERWRITE_IF, c.FILE_OPEN):
+        run(made, m.create("kept", attributes=attribute | c.FILE_ATTRIBUTE_ARCHIVE, disposition=disposition))

@@ -129,7 +129,7 @@ def test_no_link_is_followed_where_the_share_says_no(strict: Resolver, name: str
     assert strict.follow(strict.root, name.encode()) is None
 
 
-def test_paths_longer_than_the_kernel_takes(following: Resolver, tree: Path) -> None:
+def test_paths_longer_than_the_kernel_takes_are_refused_to_clients(following: Resolver, tree: Path) -> None:
     fd = os.open(tree, os.O_PATH)
     names = []
     for number in range(25):
@@ -141,7 +141,12 @@ def test_paths_longer_than_the_kernel_takes(following: Resolver, tree: Path) -> 
         names.append(name)
     wanted = os.fstat(fd).st_ino
     os.close(fd)
-    found, _ = following.parent(names)
+    for refused in (names, names[:21]):
+        with pytest.raises(NtStatusError) as caught:
+            following.parent(refused)
+        assert caught.value.status == STATUS_OBJECT_PATH_NOT_FOUND
+    # What was open before it came to be so far down is reached.
+    found = following.open_parent([name.encode() for name in names])
     assert inode(following, found) == wanted
 
 
