@@ -297,14 +297,60 @@ LOCKS: Final = _limit(
 # ------------------------------------------------------------------------------------------------------ pipes in mountd
 
 PIPES: Final = _limit(
-    "named pipes", Per.SERVER, 4096, "opens of a worker", "STATUS_INSUFFICIENT_RESOURCES",
+    "named pipes", Per.SERVER, 1024, "opens", "STATUS_INSUFFICIENT_RESOURCES",
+)
+PIPES_PER_USER: Final = _limit(
+    "named pipes of a user (anonymous callers and guests are one)", Per.USER, 256, "opens",
+    "STATUS_INSUFFICIENT_RESOURCES; the pipe of an anonymous caller or guest that was idle longest breaks instead",
+)
+PIPES_PER_SESSION: Final = _limit(
+    "named pipes of a session", Per.SESSION, 64, "opens", "STATUS_INSUFFICIENT_RESOURCES",
+)
+PIPE_IDLE: Final = _limit(
+    "time without a request after which a guest's pipe may be taken for another guest", Per.OPEN, 10, "seconds",
+    "the pipe breaks where there is none for the other",
+)
+PIPE_QUEUE: Final = _limit(
+    "written to a named pipe and not yet taken by ksmbd.mountd", Per.OPEN, 256 << 10, "bytes",
+    "STATUS_INSUFFICIENT_RESOURCES",
+)
+PIPE_QUEUES: Final = _limit(
+    "written to named pipes and not yet taken by ksmbd.mountd", Per.SERVER, 8 << 20, "bytes of a worker",
+    "STATUS_INSUFFICIENT_RESOURCES",
+)
+RPC_BACKLOG: Final = _limit(
+    "what the process of the RPC services has not taken (anonymous callers and guests: half of it)", Per.SERVER,
+    1 << 20, "bytes", "STATUS_INSUFFICIENT_RESOURCES",
+)
+RPC_SECONDS: Final = _limit(
+    "time without an answer of the process of the RPC services", Per.SERVER, 10, "seconds",
+    "it is killed and started again, and open pipes break with STATUS_PIPE_BROKEN",
+)
+RPC_MEMORY: Final = _limit(
+    "memory of the process of the RPC services", Per.SERVER, 128 << 20, "bytes", "the pipe breaks",
 )
 RPC_REQUEST: Final = _limit(
-    "request on a named pipe", Per.OPEN, 1 << 20, "bytes", "the fault nca_s_fault_remote_no_memory",
+    "request on a named pipe", Per.OPEN, 256 << 10, "bytes", "the fault nca_s_fault_remote_no_memory",
     source="C706 12.6.3",
 )
 RPC_REPLIES: Final = _limit(
     "replies on a named pipe that nobody read", Per.OPEN, 64, "messages", "the pipe breaks",
+)
+RPC_REPLY: Final = _limit(
+    "entries in one answer of an enumeration", Per.MESSAGE, 512 << 10, "bytes", "ERROR_MORE_DATA, and where to go on",
+    source="MS-SRVS 3.1.4",
+)
+RPC_HELD: Final = _limit(
+    "unfinished requests and unread replies on a named pipe", Per.OPEN, 1 << 20, "bytes",
+    "the fault nca_s_fault_remote_no_memory, and the pipe breaks",
+)
+RPC_HELD_BY_GUESTS: Final = _limit(
+    "unfinished requests and unread replies of all anonymous callers and guests", Per.SERVER, 4 << 20, "bytes",
+    "the fault nca_s_fault_remote_no_memory, and the pipe breaks",
+)
+RPC_HELD_IN_ALL: Final = _limit(
+    "unfinished requests and unread replies on all named pipes", Per.SERVER, 16 << 20, "bytes",
+    "the fault nca_s_fault_remote_no_memory, and the pipe breaks",
 )
 RPC_CONTEXTS: Final = _limit(
     "presentation contexts of a named pipe", Per.OPEN, 32, "contexts", "the context is refused", source="C706 12.6.4",

@@ -14,7 +14,7 @@ from ksmbd.ipc.messages import ACCOUNT_SIZE, HASH_SIZE
 from mountd.accounts import Accounts
 from mountd.config import Configuration, share_key
 from mountd.login import Login, decide
-from mountd.rpc.host import PipeHost
+from mountd.rpc.host import Backend, PipeHost
 from mountd.sessions import Sessions
 from mountd.sharing import TreeAnswer, TreeRequest, decide_tree_connect, share_response
 from mountd.unixusers import SystemUsers, UnixUsers
@@ -36,6 +36,7 @@ class Desk:
         self,
         configuration: Configuration,
         accounts: Accounts,
+        services: Backend,
         users: UnixUsers | None = None,
         on_listening: Callable[[list[str]], None] = lambda addresses: None,
     ) -> None:
@@ -43,9 +44,12 @@ class Desk:
         self.accounts = accounts
         self.users: UnixUsers = users if users is not None else SystemUsers()
         self.sessions = Sessions()
-        self.pipes = PipeHost(self)
+        self.pipes = PipeHost(self, services)
         self.pids: dict[int, int] = {}
         """The engine's processes by slot, as they said in HELLO."""
+        self.reply: Callable[[int, Parcel], None] = lambda slot, parcel: None
+        """Sends an answer that `answer` did not give at once to the engine's process `slot`."""
+        self.pipes.reply = self._reply_later
         self._on_listening = on_listening
         self._said: set[str] = set()
         self._failures: dict[str, int] = {}
@@ -71,7 +75,7 @@ class Desk:
         self._said.clear()
 
     def answer(self, slot: int, parcel: Parcel) -> Parcel | None:
-        """The reply to a message, or None where there is none."""
+        """The reply to a message, or None where there is none, or where it comes later by `reply`."""
         if debug.mask[0] & debug.IPC:
             log.debug(debug.IPC, f"from ksmbd/{slot}: {parcel.event.name} handle {parcel.handle}")
         handler = self._handlers.get(parcel.event)
@@ -82,6 +86,9 @@ class Desk:
         if reply is not None and "handle" not in reply.fields and reply.event is not Event.FAILED:
             reply.fields["handle"] = parcel.handle
         return reply
+
+    def _reply_later(self, slot: int, parcel: Parcel) -> None:
+        self.reply(slot, parcel)
 
     def refused(self, parcel: Parcel, reason: str) -> Parcel:
         """FAILED for a request."""

@@ -124,6 +124,11 @@ class Engine:
         for channel in self._channels:
             self._post(channel, Parcel(event))
 
+    def reply(self, slot: int, parcel: Parcel) -> None:
+        """Send what `answer` did not give at once; nothing where that process is gone."""
+        if slot < len(self._channels):
+            self._post(self._channels[slot], parcel, parcel)
+
     def stop(self) -> None:
         """Stop in order: SHUTTING_DOWN, then SIGTERM, then SIGKILL, each after its time. `on_exit` tells the end."""
         if self._process is None or self._stopping:

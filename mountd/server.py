@@ -22,6 +22,7 @@ from mountd.desk import Desk
 from mountd.engine import COMMAND, EXIT_CONFIG, FIRST_DELAY, LAST_DELAY, STEADY_SECONDS, Engine
 from mountd.files import FileProblem
 from mountd.loop import Loop
+from mountd.rpc.child import RpcProcess
 from mountd.rundir import RunDirectory
 from mountd.sharing import global_options
 
@@ -141,13 +142,15 @@ class Server:
         except FileProblem as error:
             raise StartProblem(str(error)) from None
         self.loop = Loop()
-        self.desk = Desk(configuration, users, on_listening=self._listening)
+        self.services = RpcProcess(self.loop)
+        self.desk = Desk(configuration, users, self.services, on_listening=self._listening)
         settings = engine_settings(configuration, options, self._sub_auth)
         directories = options.rundir.path, options.statedir
         self.engine = Engine(
             self.loop, settings, *directories, self.desk.answer, self.desk.refused, command, on_line
         )
         self.engine.on_exit = self._engine_ended
+        self.desk.reply = self.engine.reply
         self._listened = False
         self._failures = 0
         self._started = 0.0
@@ -163,7 +166,9 @@ class Server:
             log.info(f"users {self.options.pwddb}, {len(self.desk.accounts)} of them")
             log.info(f"run directory {self.options.rundir.path}, state directory {self.options.statedir}")
         self._start_engine()
+        self.services.start()
         self.loop.run()
+        self.services.stop()
         self.loop.close()
         return self._status
 

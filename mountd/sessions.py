@@ -36,6 +36,8 @@ class Sessions:
         """Sessions by account; "" has all guests and anonymous callers."""
         self._guests: Counter[str] = Counter()
         """Those by address."""
+        self.version = 0
+        """Another number after each change."""
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -70,6 +72,7 @@ class Sessions:
             if guest:
                 self._guests[address_group(peer)] += 1
         if connect_id not in session.trees:
+            self.version += 1
             session.active = time.time()
             session.trees[connect_id] = share
             self._shares[share] += 1
@@ -99,6 +102,7 @@ class Sessions:
             _less(self._guests, address_group(session.peer))
 
     def _drop(self, share: str) -> None:
+        self.version += 1
         _less(self._shares, share)
 
 

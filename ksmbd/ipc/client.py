@@ -77,6 +77,8 @@ class _Pipe:
     """What a peek has read of the next message, for the next read to take."""
     ahead_more: bool = False
     """There is more of that message behind `ahead`."""
+    queued: int = 0
+    """Bytes that clients wrote in `queue`."""
     broken: bool = False
     closing: bool = False
 
@@ -90,6 +92,8 @@ class NetlinkDaemon:
         self._timeout = ipc_timeout
         self._waiting: dict[int, _Waiter] = {}
         self._pipes: dict[int, _Pipe] = {}
+        self._queued = 0
+        """Bytes that clients wrote to pipes and that are not with mountd yet."""
         self._shares: dict[str, ShareConfig] = {}
         self._generation = 0
         self._next_handle = secrets.randbits(30)
@@ -240,10 +244,12 @@ class NetlinkDaemon:
             try:
                 status = RpcStatus(answer.result().fields["flags"])
             except (NtStatusError, ValueError) as error:
-                self._pipes.pop(handle, None)
+                self.rpc_close(handle)  # it may be open there all the same: the answer was late
                 result.set_error(error if isinstance(error, NtStatusError) else NtStatusError(STATUS_NOT_IMPLEMENTED))
                 return
             if status is RpcStatus.OK:
+                if result.done:
+                    self.rpc_close(handle)  # nobody waits for it any more
                 result.set_result(handle)
                 return
             self._pipes.pop(handle, None)
@@ -255,6 +261,8 @@ class NetlinkDaemon:
 
     def rpc_write(self, handle: int, data: bytes) -> Future[None]:
         """One message into the pipe. In parts where it is long; the parts are one message to the service."""
+        if self._crowded(handle, len(data)):
+            return Future.failed(NtStatusError(STATUS_INSUFFICIENT_RESOURCES, "pipe"))
         result: Future[None] = Future()
         chunks = [data[i : i + RPC_CHUNK] for i in range(0, len(data), RPC_CHUNK)] or [b""]
         futures = [self._rpc(handle, RpcFlag.WRITE, chunk) for chunk in chunks]
@@ -283,6 +291,8 @@ class NetlinkDaemon:
 
     def rpc_transceive(self, handle: int, data: bytes, size: int) -> Future[tuple[bytes, bool]]:
         """Write a message and read the first part of the answer."""
+        if self._crowded(handle, len(data)):
+            return Future.failed(NtStatusError(STATUS_INSUFFICIENT_RESOURCES, "pipe"))
         split = (len(data) - 1) // RPC_CHUNK * RPC_CHUNK if data else 0
         for start in range(0, split, RPC_CHUNK):
             self._rpc(handle, RpcFlag.WRITE, data[start : start + RPC_CHUNK])  # its failure shows in the last part's
@@ -408,6 +418,8 @@ class NetlinkDaemon:
             return Future.failed(NtStatusError(STATUS_INVALID_HANDLE))
         future: Future[Parcel] = Future()
         fields = {"handle": handle, "flags": int(flags | pipe.service), "payload_sz": len(payload), "payload": payload}
+        pipe.queued += len(payload)
+        self._queued += len(payload)
         pipe.queue.append((Parcel(Event.RPC_REQUEST, fields, numbers or {}, texts or {}), future, peek))
         if len(pipe.queue) == 1:
             self._pump(handle, pipe)
@@ -432,7 +444,7 @@ class NetlinkDaemon:
             self._advance(handle, pipe)
             future.set_error(error)
 
-        if pipe.broken:
+        if pipe.broken and method is not RpcFlag.CLOSE:
             fail(NtStatusError(STATUS_PIPE_DISCONNECTED))
             return
         if ahead and method is RpcFlag.READ:
@@ -458,9 +470,18 @@ class NetlinkDaemon:
         return self._ahead_parcel(request, data, bool(pipe.ahead) or pipe.ahead_more)
 
     def _advance(self, handle: int, pipe: _Pipe) -> None:
-        pipe.queue.popleft()
+        size = len(pipe.queue.popleft()[0].fields["payload"])
+        pipe.queued -= size
+        self._queued -= size
         if pipe.queue:
             self._pump(handle, pipe)
+
+    def _crowded(self, handle: int, size: int) -> bool:
+        """Whether `size` bytes more for a pipe are beyond what may wait for mountd."""
+        pipe = self._pipes.get(handle)
+        return pipe is not None and (
+            pipe.queued + size > limits.PIPE_QUEUE.value or self._queued + size > limits.PIPE_QUEUES.value
+        )
 
     @staticmethod
     def _pipe_answer(future: Future[Parcel]) -> Future[tuple[bytes, bool]]:

@@ -183,6 +183,10 @@ class RpcStatus(IntEnum):
     BAD_DATA = 0xD
     NOT_IMPLEMENTED = 0x40
     INVALID_PARAMETER = 0x57
+    BROKEN_PIPE = 0x6D
+    """Not KSMBD's: the service at the other end is gone."""
     INVALID_LEVEL = 0x7C
+    PIPE_BUSY = 0xE7
+    """Not KSMBD's: there is no service at the other end now."""
     MORE_DATA = 0xEA
     SOME_NOT_MAPPED = 0x107

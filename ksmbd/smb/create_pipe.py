@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from ksmbd import limits
 from ksmbd.smb import constants as c
 from ksmbd.smb.access_mask import check_desired_access
 from ksmbd.smb.create_names import pipe_name
@@ -12,11 +13,13 @@ from ksmbd.smb.model import Open
 from ksmbd.smb.request import Reply, Request
 from ksmbd.smb.session_state import SessionState
 from ksmbd.smb.status import (
+    STATUS_INSUFFICIENT_RESOURCES,
     STATUS_NETWORK_NAME_DELETED,
     STATUS_OBJECT_NAME_INVALID,
     NtStatusError,
 )
 
+PIPES_MAX: Final = limits.PIPES_PER_SESSION.value
 PIPE_ALLOCATION: Final = 4096
 """AllocationSize that a pipe reports, as Windows does."""
 
@@ -32,11 +35,18 @@ async def open_pipe(request: Request, raw_name: str, desired_access: int, share_
     server, session, tree = request.server, request.session, request.tree
     server.check_open_limit(session)
     identity = session.identity
-    restricted = identity is None or identity.is_anonymous
-    handle = await server.daemon.rpc_open(name, identity.account if identity is not None else "", restricted)
-    if tree.closed or session.state is SessionState.DELETED:
-        server.daemon.rpc_close(handle)
-        raise NtStatusError(STATUS_NETWORK_NAME_DELETED)
+    account = identity.account if identity is not None else ""
+    if session.pipes >= PIPES_MAX:
+        raise NtStatusError(STATUS_INSUFFICIENT_RESOURCES, "pipes of the session")
+    session.pipes += 1
+    try:
+        handle = await server.daemon.rpc_open(name, account, identity is None or session.is_guest_or_anonymous)
+        if tree.closed or session.state is SessionState.DELETED:
+            server.daemon.rpc_close(handle)
+            raise NtStatusError(STATUS_NETWORK_NAME_DELETED)
+    except BaseException:
+        session.pipes -= 1
+        raise
     open_ = Open(
         server.new_id(), server.new_id(), session, tree, request.connection, None, access, 0, share_access,
         pipe_handle=handle, pipe_name=name,

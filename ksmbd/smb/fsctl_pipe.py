@@ -46,6 +46,7 @@ async def pipe_wait(control: Control) -> Output:
     name = pipe_name(decode_utf16(reader.view(length)))
     identity = request.session.identity
     account = identity.account if identity is not None else ""
-    handle = await control.settle(request.server.daemon.rpc_open(name, account, False))
+    restricted = identity is None or request.session.is_guest_or_anonymous
+    handle = await control.settle(request.server.daemon.rpc_open(name, account, restricted))
     request.server.daemon.rpc_close(handle)
     return Output()

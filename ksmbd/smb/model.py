@@ -202,6 +202,8 @@ class Session:
     expires: float = 0.0
     """Monotonic seconds; 0 = never (MS-SMB2 3.3.5.2.9, ExpirationTime)."""
     next_tree_id: int = 0
+    pipes: int = 0
+    """Pipes that it has open, or is opening."""
 
     @property
     def is_guest_or_anonymous(self) -> bool:

@@ -118,11 +118,14 @@ def _delete(server: Server, open_: Open, file: File, outcome: CloseOutcome, clie
 def _forget(server: Server, open_: Open) -> None:
     """Out of all tables of the protocol."""
     open_.closed = True
+    session = open_.session
     _leave(open_)
     server.opens.pop(open_.persistent_id, None)
     if open_.pipe_handle:
         server.daemon.rpc_close(open_.pipe_handle)
         open_.pipe_handle = 0
+        if session is not None:
+            session.pipes -= 1
 
 
 def _leave(open_: Open) -> None:

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from ksmbd import limits
 from ksmbd.smb.status import WireError
 from mountd.rpc.ndr import NdrReader, NdrWriter
 from mountd.rpc.service import Win32
 
 T = TypeVar("T")
-MAX_PREFERRED_LENGTH = 0xFFFFFFFF
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,7 @@ def write_enum(
 
 
 def _fitting(entries: Sequence[T], preferred: int, write_entry: Callable[[NdrWriter, T], None]) -> int:
-    if preferred == MAX_PREFERRED_LENGTH:
-        return len(entries)
+    preferred = min(preferred, limits.RPC_REPLY.value)
     size = 0
     for count, entry in enumerate(entries):
         probe = NdrWriter()

@@ -1,91 +1,223 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The open pipes of the engine's processes: RPC_REQUEST to RPC_RESPONSE."""
+"""The open pipes of the engine's processes: RPC_REQUEST to RPC_RESPONSE.
+
+What clients send is not looked at here: it goes on to the process of the RPC services (mountd/rpc/child.py), and the
+answer comes back. A pipe is a few words here whatever is written to it, and there is a budget of pipes. A pipe that is
+not known (closed, taken for somebody else, or gone with its process) is broken.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+import itertools
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
 
 from ksmbd import limits
 from ksmbd.ipc.codec import Parcel
 from ksmbd.ipc.constants import PIPES, RPC_METHODS, Attribute, Event, RpcFlag, RpcStatus
-from ksmbd.ipc.messages import RPC_CHUNK
-from mountd.rpc import srvsvc, wkssvc
-from mountd.rpc.pipe import Pipe, PipeBroken
-from mountd.rpc.service import Caller, Interface, ServerView
+from ksmbd.limits import Meter
+from mountd.config import Configuration
+from mountd.rpc.facts import Level
+from mountd.rpc.frames import ANSWER_MAX, Answer, Kind, Request, Status
+from mountd.rpc.services import SERVICES
+from mountd.rpc.telling import ServerView, facts, level_of
 
-SERVICES: Final[Mapping[str, Interface]] = {module.INTERFACE.pipe: module.INTERFACE for module in (srvsvc, wkssvc)}
-"""The services by their pipe. A further one is a module with INTERFACE, named here."""
+_KINDS: Final = {RpcFlag.WRITE: Kind.WRITE, RpcFlag.READ: Kind.READ, RpcFlag.IOCTL: Kind.TRANSCEIVE}
+_STATUSES: Final = {Status.DONE: RpcStatus.OK, Status.MORE: RpcStatus.MORE_DATA, Status.BROKEN: RpcStatus.BROKEN_PIPE}
+GUESTS: Final = ""
+"""The user that anonymous callers and guests are."""
 
-PIPES_MAX: Final = limits.PIPES.value
-"""Open pipes of one of the engine's processes."""
+
+class Backend(Protocol):
+    """The services, wherever they run. `on_answer` and `on_end` are called later, or before `send` returns."""
+
+    on_answer: Callable[[Answer], None]
+    on_end: Callable[[], None]
+    """All pipes are gone; what follows starts from nothing."""
+
+    @property
+    def serving(self) -> bool:
+        """Whether requests can be sent now."""
+
+    def send(self, request: Request, guest: bool) -> bool:
+        """Send a request. False: too much waits already, for a guest's sooner; it is not sent. OPEN, CLOSE and FACTS
+        always are."""
+
+
+@dataclass
+class _Pipe:
+    """One open pipe. `used`: when it was asked for something last."""
+
+    number: int
+    slot: int
+    handle: int
+    user: str
+    level: Level
+    used: float
+    pending: bool = False
 
 
 class PipeHost:
     """Pipes by the process's slot and the handle that the process has given them."""
 
-    def __init__(self, server: ServerView, services: Mapping[str, Interface] = SERVICES) -> None:
+    def __init__(
+        self, server: ServerView, backend: Backend, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._server = server
-        self._services = services
-        self._pipes: dict[int, dict[int, Pipe]] = {}
+        self._backend = backend
+        self._clock = clock
+        self.reply: Callable[[int, Parcel], None] = lambda slot, parcel: None
+        """Sends an answer that `handle` did not give at once."""
+        self.total = Meter(limits.PIPES)
+        self.users = Meter(limits.PIPES_PER_USER)
+        self._pipes: dict[tuple[int, int], _Pipe] = {}
+        self._numbered: dict[int, _Pipe] = {}
+        """Guests' pipes lie in the order in which they were used."""
+        self._next = itertools.count(1)
+        self._levels = [0] * len(Level)
+        """Open pipes by level."""
+        self._told: tuple[Level, Configuration, int] | None = None
+        backend.on_answer = self._answered
+        backend.on_end = self._ended
+
+    def __len__(self) -> int:
+        return len(self._pipes)
 
     def forget(self, slot: int) -> None:
         """A process of the engine is gone, and its pipes with it."""
-        self._pipes.pop(slot, None)
+        for pipe in [pipe for pipe in self._pipes.values() if pipe.slot == slot]:
+            self._close(pipe)
 
-    def handle(self, slot: int, parcel: Parcel) -> Parcel:
-        """The answer to one RPC_REQUEST."""
+    def handle(self, slot: int, parcel: Parcel) -> Parcel | None:
+        """The answer to one RPC_REQUEST, or None where it comes by `reply`."""
         fields = parcel.fields
         flags = RpcFlag(fields["flags"])
-        status, payload = RpcStatus.BAD_DATA, b""
-        if fields["payload_sz"] == len(fields["payload"]):
-            status, payload = self._call(slot, parcel, flags)
-        reply = {"handle": parcel.handle, "flags": int(status), "payload_sz": len(payload), "payload": payload}
-        return Parcel(Event.RPC_RESPONSE, fields=reply)
+        if fields["payload_sz"] != len(fields["payload"]):
+            return _response(parcel.handle, RpcStatus.BAD_DATA)
+        status = self._call(slot, parcel, flags)
+        return None if status is None else _response(parcel.handle, status)
 
-    def _call(self, slot: int, parcel: Parcel, flags: RpcFlag) -> tuple[RpcStatus, bytes]:
+    def _call(self, slot: int, parcel: Parcel, flags: RpcFlag) -> RpcStatus | None:
         method = next((method for method in RPC_METHODS if flags & method == method), None)
         if method is RpcFlag.OPEN:
-            return self._open(slot, parcel, flags), b""
-        pipe = self._pipes.get(slot, {}).get(parcel.handle)
-        if pipe is None:
-            return RpcStatus.BAD_FID, b""
+            return self._open(slot, parcel, flags)
+        pipe = self._pipes.get((slot, parcel.handle))
         if method is RpcFlag.CLOSE:
-            del self._pipes[slot][parcel.handle]
-            return RpcStatus.OK, b""
-        try:
-            if method is RpcFlag.WRITE:
-                pipe.write(parcel.fields["payload"])
-                return RpcStatus.OK, b""
-            if method is RpcFlag.IOCTL:
-                pipe.write(parcel.fields["payload"])
-                return self._read(pipe, parcel)
-            if method is RpcFlag.READ:
-                return self._read(pipe, parcel)
-        except PipeBroken:
-            return RpcStatus.BAD_DATA, b""
-        return RpcStatus.BAD_FUNC, b""
+            if pipe is not None:
+                self._close(pipe)
+            return RpcStatus.OK
+        kind = _KINDS.get(method) if method is not None else None
+        if kind is None:
+            return RpcStatus.BAD_FUNC
+        if pipe is None:
+            return RpcStatus.BROKEN_PIPE
+        return self._forward(pipe, kind, parcel)
 
-    @staticmethod
-    def _read(pipe: Pipe, parcel: Parcel) -> tuple[RpcStatus, bytes]:
-        size = min(parcel.numbers.get(Attribute.SIZE, RPC_CHUNK), RPC_CHUNK)
-        found = pipe.read(size)
-        if found is None:
-            return RpcStatus.OK, b""  # a pipe without a message: an empty read, never a reader that waits for ever
-        data, more = found
-        return (RpcStatus.MORE_DATA if more else RpcStatus.OK), data
+    def _forward(self, pipe: _Pipe, kind: Kind, parcel: Parcel) -> RpcStatus | None:
+        if pipe.pending:
+            return RpcStatus.NOMEM  # the engine asks for one thing after the other
+        self._used(pipe)
+        if kind is not Kind.READ:
+            self._tell()
+        size = min(parcel.numbers.get(Attribute.SIZE, ANSWER_MAX), ANSWER_MAX)
+        pipe.pending = True
+        if not self._backend.send(Request(kind, size, pipe.number, parcel.fields["payload"]), pipe.user == GUESTS):
+            pipe.pending = False
+            return RpcStatus.NOMEM
+        return None
+
+    def _answered(self, answer: Answer) -> None:
+        pipe = self._numbered.get(answer.pipe)
+        if pipe is None or not pipe.pending:
+            return  # closed meanwhile
+        pipe.pending = False
+        if answer.status == Status.BROKEN:
+            self._close(pipe)
+        self.reply(pipe.slot, _response(pipe.handle, _STATUSES[Status(answer.status)], answer.payload))
+
+    def _ended(self) -> None:
+        """Their process is gone: all pipes are broken, and who waits hears of it."""
+        pipes = list(self._pipes.values())
+        for pipe in pipes:
+            self._drop(pipe)
+        self._told = None
+        for pipe in pipes:
+            if pipe.pending:
+                self.reply(pipe.slot, _response(pipe.handle, RpcStatus.BROKEN_PIPE))
+
+    # ------------------------------------------------------------------------------------------------------ budget
 
     def _open(self, slot: int, parcel: Parcel, flags: RpcFlag) -> RpcStatus:
         name = next((name for name, bit in PIPES.items() if flags & bit), "")
-        interface = self._services.get(name)
-        pipes = self._pipes.setdefault(slot, {})
-        if interface is None:
+        if name not in SERVICES:
             return RpcStatus.NOT_IMPLEMENTED
-        if parcel.handle in pipes:
+        if (slot, parcel.handle) in self._pipes:
             return RpcStatus.BAD_FID
-        if len(pipes) >= PIPES_MAX:
-            return RpcStatus.NOMEM
+        if not self._backend.serving:
+            return RpcStatus.PIPE_BUSY
         account = parcel.texts.get(Attribute.ACCOUNT, "")
         restricted = bool(flags & RpcFlag.RESTRICTED_CONTEXT) or not account
-        pipes[parcel.handle] = Pipe(interface, Caller(self._server, account, restricted))
+        user = GUESTS if restricted else account.casefold()
+        if not self._admit(user):
+            return RpcStatus.NOMEM
+        level = level_of(self._server, account, restricted)
+        pipe = _Pipe(next(self._next), slot, parcel.handle, user, level, self._clock())
+        self._pipes[slot, parcel.handle] = self._numbered[pipe.number] = pipe
+        self._levels[level] += 1
+        self._backend.send(Request(Kind.OPEN, level, pipe.number, name.encode("ascii")), user == GUESTS)
         return RpcStatus.OK
+
+    def _admit(self, user: str) -> bool:
+        """Count one more pipe of the user. Where guests have all of theirs, the one that was idle longest goes."""
+        if not self.users.take(user):
+            if user != GUESTS or not self._evict() or not self.users.take(user):
+                return False
+        if self.total.take(None):
+            return True
+        self.users.give(user)
+        return False
+
+    def _evict(self) -> bool:
+        """Close the guests' pipe that was idle longest, if that was long enough."""
+        limit = self._clock() - limits.PIPE_IDLE.value
+        for pipe in self._numbered.values():
+            if pipe.user == GUESTS and not pipe.pending:
+                if pipe.used > limit:
+                    return False
+                self._close(pipe)
+                return True
+        return False
+
+    def _used(self, pipe: _Pipe) -> None:
+        pipe.used = self._clock()
+        self._numbered[pipe.number] = self._numbered.pop(pipe.number)
+
+    def _close(self, pipe: _Pipe) -> None:
+        self._drop(pipe)
+        self._backend.send(Request(Kind.CLOSE, 0, pipe.number, b""), pipe.user == GUESTS)
+
+    def _drop(self, pipe: _Pipe) -> None:
+        del self._pipes[pipe.slot, pipe.handle]
+        del self._numbered[pipe.number]
+        self._levels[pipe.level] -= 1
+        self.users.give(pipe.user)
+        self.total.give(None)
+
+    # ------------------------------------------------------------------------------------------------------- facts
+
+    def _tell(self) -> None:
+        """Let the services know what they may tell now, where that has changed."""
+        level = max((level for level in Level if self._levels[level]), default=Level.NAMES)
+        version = self._server.sessions.version if level > Level.NAMES else 0
+        configuration = self._server.configuration
+        told = self._told
+        if told is None or told[0] != level or told[1] is not configuration or told[2] != version:
+            self._told = (level, configuration, version)
+            self._backend.send(Request(Kind.FACTS, 0, 0, facts(self._server, level).encode()), False)
+
+
+def _response(handle: int, status: RpcStatus, payload: bytes = b"") -> Parcel:
+    fields = {"handle": handle, "flags": int(status), "payload_sz": len(payload), "payload": payload}
+    return Parcel(Event.RPC_RESPONSE, fields=fields)

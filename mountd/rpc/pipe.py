@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -48,9 +49,11 @@ class _Call:
 class Pipe:
     """`write` what the client wrote, then `read` until it says that nothing is there."""
 
-    def __init__(self, interface: Interface, caller: Caller) -> None:
+    def __init__(self, interface: Interface, caller: Caller, hold: Callable[[int], bool] | None = None) -> None:
+        """`hold(bytes)` is told what the pipe holds, and says whether it may; None: as much as it likes."""
         self._interface = interface
         self._caller = caller
+        self._hold = hold
         self._input = bytearray()
         self._output: deque[memoryview] = deque()
         self._contexts: dict[int, bool] = {}
@@ -58,6 +61,12 @@ class Pipe:
         self._max_frag = pdu.FRAG_MAX
         self._group = 0
         self._broken = False
+
+    @property
+    def held(self) -> int:
+        """Bytes of unfinished requests and unread replies."""
+        stub = len(self._call.stub) if self._call is not None else 0
+        return len(self._input) + stub + sum(map(len, self._output))
 
     def write(self, data: bytes) -> None:
         """Part of a PDU, or several. PipeBroken: nothing more is taken."""
@@ -75,6 +84,12 @@ class Pipe:
         except WireError as error:
             log.peer(f"rpc {self._interface.pipe}: {error}")
             self._break()
+        if self._hold is not None and not self._hold(self.held):
+            call_id, context_id = (self._call.call_id, self._call.context_id) if self._call is not None else (0, 0)
+            self._output.clear()
+            self._break()
+            self._send(pdu.encode_fault(call_id, context_id, Fault.REMOTE_NO_MEMORY, executed=False))
+            self._hold(self.held)
 
     def read(self, size: int) -> tuple[bytes, bool] | None:
         """At most `size` bytes of the message that is next, and whether more of it is there; None: there is none."""
@@ -84,11 +99,14 @@ class Pipe:
             return None
         message = self._output[0]
         part = bytes(message[:size])
-        if len(part) < len(message):
+        more = len(part) < len(message)
+        if more:
             self._output[0] = message[size:]
-            return part, True
-        self._output.popleft()
-        return part, False
+        else:
+            self._output.popleft()
+        if self._hold is not None:
+            self._hold(self.held)
+        return part, more
 
     # ------------------------------------------------------------------------------------------------------- PDUs
 

@@ -6,13 +6,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Protocol
 
-from mountd.config import Configuration
+from mountd.rpc.facts import Facts, Level
 from mountd.rpc.ndr import NdrReader, NdrWriter
 from mountd.rpc.pdu import Syntax
-from mountd.sessions import Sessions
-from mountd.unixusers import UnixUsers
 
 
 class Win32(IntEnum):
@@ -27,35 +24,22 @@ class Win32(IntEnum):
     NERR_NET_NAME_NOT_FOUND = 2310
 
 
-class ServerView(Protocol):
-    """The daemon, as services see it."""
-
-    @property
-    def configuration(self) -> Configuration: ...
-    @property
-    def sessions(self) -> Sessions: ...
-    @property
-    def users(self) -> UnixUsers: ...
-
-
 @dataclass(frozen=True)
 class Caller:
-    """Who calls. `restricted`: anonymous or guest, who see no more than names."""
+    """Who calls, and what is known now (`facts` gives it)."""
 
-    server: ServerView
-    account: str
-    restricted: bool
+    facts: Callable[[], Facts]
+    level: Level
+
+    @property
+    def restricted(self) -> bool:
+        """Anonymous or a guest, who see no more than names."""
+        return self.level is Level.NAMES
 
     @property
     def is_admin(self) -> bool:
-        """Root's account, or one that IPC$ names in `admin users`."""
-        if self.restricted or not self.account:
-            return False
-        user = self.server.users.user(self.account)
-        if user is not None and user.uid == 0:
-            return True
-        share = self.server.configuration.share("ipc$")
-        return share is not None and self.account.casefold() in (name.casefold() for name in share.admin_users)
+        """An administrator."""
+        return self.level is Level.SESSIONS
 
 
 Operation = Callable[[Caller, NdrReader, NdrWriter], None]

@@ -9,12 +9,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from mountd.config import Configuration, ShareSettings, share_key
 from mountd.rpc.enumeration import read_enum, write_enum, write_enum_error
+from mountd.rpc.facts import SessionFacts, ShareFacts
 from mountd.rpc.ndr import NdrReader, NdrWriter
 from mountd.rpc.pdu import Syntax
 from mountd.rpc.service import Caller, Interface, Win32
-from mountd.sessions import Session
 
 PLATFORM_ID_NT: Final = 500
 """MS-SRVS 2.2.2.6."""
@@ -32,80 +31,68 @@ UNLIMITED_USES: Final = 0xFFFFFFFF
 # ----------------------------------------------------------------------------------------------------------- shares
 
 
-@dataclass(frozen=True)
-class _Share:
-    """A share with what is counted of it."""
-
-    settings: ShareSettings
-    path: str
-    uses: int
-
-    @property
-    def kind(self) -> int:
-        return STYPE_IPC | STYPE_SPECIAL if self.settings.is_ipc else STYPE_DISKTREE
-
-    @property
-    def windows_path(self) -> str:
-        """MS-SRVS wants a drive's path; the root file system is C:, as with Samba."""
-        return "" if self.settings.is_ipc else "C:" + self.path.replace("/", "\\")
+def _kind(share: ShareFacts) -> int:
+    return STYPE_IPC | STYPE_SPECIAL if share.is_ipc else STYPE_DISKTREE
 
 
-def _share(caller: Caller, settings: ShareSettings) -> _Share:
-    configuration = caller.server.configuration
-    path = "" if settings.is_ipc else settings.full_path(configuration.settings)
-    return _Share(settings, path, caller.server.sessions.connections(share_key(settings.name)))
+def _windows_path(share: ShareFacts) -> str:
+    """MS-SRVS wants a drive's path; the root file system is C:, as with Samba."""
+    return "" if share.is_ipc else "C:" + share.path.replace("/", "\\")
 
 
-def _visible(configuration: Configuration) -> list[ShareSettings]:
+def _visible(caller: Caller) -> list[ShareFacts]:
     return [
-        share
-        for _, share in sorted(configuration.shares.items())
-        if share.is_ipc or (share.browseable and share.path)
+        share for share in caller.facts().shares.values() if share.is_ipc or (share.browseable and share.served)
     ]
 
 
-def _share_0(writer: NdrWriter, share: _Share) -> None:
-    writer.string_pointer(share.settings.name)
+def _find(caller: Caller, name: str) -> ShareFacts | None:
+    share = caller.facts().shares.get(name.casefold())
+    return share if share is not None and share.served else None
 
 
-def _share_1(writer: NdrWriter, share: _Share) -> None:
-    writer.string_pointer(share.settings.name)
-    writer.u32(share.kind)
-    writer.string_pointer(share.settings.comment)
+def _share_0(writer: NdrWriter, share: ShareFacts) -> None:
+    writer.string_pointer(share.name)
 
 
-def _share_2(writer: NdrWriter, share: _Share) -> None:
+def _share_1(writer: NdrWriter, share: ShareFacts) -> None:
+    writer.string_pointer(share.name)
+    writer.u32(_kind(share))
+    writer.string_pointer(share.comment)
+
+
+def _share_2(writer: NdrWriter, share: ShareFacts) -> None:
     _share_1(writer, share)
     writer.u32(0)  # permissions: of share-level security alone
-    writer.u32(UNLIMITED_USES if share.settings.is_ipc else share.settings.max_connections)
+    writer.u32(UNLIMITED_USES if share.is_ipc else share.max_connections)
     writer.u32(share.uses)
-    writer.string_pointer(share.windows_path)
+    writer.string_pointer(_windows_path(share))
     writer.string_pointer(None)  # passwd: never sent
 
 
-def _share_501(writer: NdrWriter, share: _Share) -> None:
+def _share_501(writer: NdrWriter, share: ShareFacts) -> None:
     _share_1(writer, share)
     writer.u32(0)  # flags: manual caching (MS-SRVS 2.2.4.29)
 
 
-def _share_502(writer: NdrWriter, share: _Share) -> None:
+def _share_502(writer: NdrWriter, share: ShareFacts) -> None:
     _share_2(writer, share)
     writer.u32(0)  # the share has no security descriptor: who may connect is said by its lists of users
     writer.pointer(None)
 
 
-def _share_503(writer: NdrWriter, share: _Share) -> None:
+def _share_503(writer: NdrWriter, share: ShareFacts) -> None:
     _share_2(writer, share)
     writer.string_pointer("*")  # MS-SRVS 2.2.4.27: not scoped to a server name
     writer.u32(0)
     writer.pointer(None)
 
 
-def _share_1005(writer: NdrWriter, share: _Share) -> None:
+def _share_1005(writer: NdrWriter, share: ShareFacts) -> None:
     writer.u32(0)  # MS-SRVS 2.2.4.29: not DFS, manual caching
 
 
-_SHARE_LEVELS: Final[Mapping[int, Callable[[NdrWriter, _Share], None]]] = {
+_SHARE_LEVELS: Final[Mapping[int, Callable[[NdrWriter, ShareFacts], None]]] = {
     0: _share_0,
     1: _share_1,
     2: _share_2,
@@ -127,8 +114,7 @@ def net_share_enum(caller: Caller, reader: NdrReader, writer: NdrWriter) -> None
     elif caller.restricted and request.level not in _OPEN_SHARE_LEVELS:
         write_enum_error(writer, request, Win32.ACCESS_DENIED)
     else:
-        shares = [_share(caller, settings) for settings in _visible(caller.server.configuration)]
-        write_enum(writer, request, shares, entry)
+        write_enum(writer, request, _visible(caller), entry)
 
 
 def net_share_get_info(caller: Caller, reader: NdrReader, writer: NdrWriter) -> None:
@@ -136,16 +122,16 @@ def net_share_get_info(caller: Caller, reader: NdrReader, writer: NdrWriter) -> 
     reader.unique_string()
     name, level = reader.string(), reader.u32()
     entry = {**_SHARE_LEVELS, 1005: _share_1005}.get(level)
-    settings = caller.server.configuration.share(name)
+    share = _find(caller, name)
     if entry is None:
         _write_info(writer, level, None, Win32.INVALID_LEVEL)
     elif caller.restricted and level not in _OPEN_SHARE_LEVELS:
         _write_info(writer, level, None, Win32.ACCESS_DENIED)
-    elif settings is None or not (settings.is_ipc or settings.path):
+    elif share is None:
         _write_info(writer, level, None, Win32.NERR_NET_NAME_NOT_FOUND)
     else:
-        share, write = _share(caller, settings), entry
-        _write_info(writer, level, lambda: write(writer, share), Win32.SUCCESS)
+        found, write = share, entry
+        _write_info(writer, level, lambda: write(writer, found), Win32.SUCCESS)
 
 
 def _write_info(writer: NdrWriter, level: int, content: Callable[[], None] | None, status: Win32) -> None:
@@ -163,22 +149,22 @@ def _seconds_since(moment: float) -> int:
     return max(0, int(time.time() - moment))
 
 
-def _session_name(session: Session) -> str:
+def _session_name(session: SessionFacts) -> str:
     return session.peer
 
 
-def _session_0(writer: NdrWriter, session: Session) -> None:
+def _session_0(writer: NdrWriter, session: SessionFacts) -> None:
     writer.string_pointer(_session_name(session))
 
 
-def _session_10(writer: NdrWriter, session: Session) -> None:
+def _session_10(writer: NdrWriter, session: SessionFacts) -> None:
     writer.string_pointer(_session_name(session))
     writer.string_pointer(session.account)
     writer.u32(_seconds_since(session.started))
     writer.u32(_seconds_since(session.active))
 
 
-def _session_1(writer: NdrWriter, session: Session) -> None:
+def _session_1(writer: NdrWriter, session: SessionFacts) -> None:
     writer.string_pointer(_session_name(session))
     writer.string_pointer(session.account)
     writer.u32(session.opens)
@@ -187,17 +173,17 @@ def _session_1(writer: NdrWriter, session: Session) -> None:
     writer.u32(SESS_GUEST if session.guest else 0)
 
 
-def _session_2(writer: NdrWriter, session: Session) -> None:
+def _session_2(writer: NdrWriter, session: SessionFacts) -> None:
     _session_1(writer, session)
     writer.string_pointer("")  # client type: SMB2 clients do not say (MS-SRVS 2.2.4.14)
 
 
-def _session_502(writer: NdrWriter, session: Session) -> None:
+def _session_502(writer: NdrWriter, session: SessionFacts) -> None:
     _session_2(writer, session)
     writer.string_pointer("\\Device\\NetbiosSmb")  # transport (MS-SRVS 2.2.4.15)
 
 
-_SESSION_LEVELS: Final[Mapping[int, Callable[[NdrWriter, Session], None]]] = {
+_SESSION_LEVELS: Final[Mapping[int, Callable[[NdrWriter, SessionFacts], None]]] = {
     0: _session_0,
     1: _session_1,
     2: _session_2,
@@ -220,7 +206,7 @@ def net_session_enum(caller: Caller, reader: NdrReader, writer: NdrWriter) -> No
         return
     sessions = [
         session
-        for session in caller.server.sessions.all()
+        for session in caller.facts().sessions
         if not client or session.peer == client.lstrip("\\")
         if not user or session.account.casefold() == user.casefold()
     ]
@@ -232,7 +218,7 @@ class _Connection:
     """One tree connect."""
 
     number: int
-    session: Session
+    session: SessionFacts
     share: str
 
 
@@ -270,9 +256,9 @@ def _connections(caller: Caller, qualifier: str) -> list[_Connection]:
     client = qualifier.lstrip("\\") if qualifier.startswith("\\\\") else None
     return [
         _Connection(connect_id & 0xFFFFFFFF, session, share)
-        for session in caller.server.sessions.all()
-        for connect_id, share in session.trees.items()
-        if (session.peer == client if client is not None else share == share_key(qualifier))
+        for session in caller.facts().sessions
+        for connect_id, share in session.trees
+        if (session.peer == client if client is not None else share == qualifier.casefold())
     ]
 
 
@@ -295,21 +281,21 @@ def net_server_get_info(caller: Caller, reader: NdrReader, writer: NdrWriter) ->
     """NetrServerGetInfo, opnum 21 (MS-SRVS 3.1.4.17), levels 100 to 102."""
     reader.unique_string()
     level = reader.u32()
-    settings = caller.server.configuration.settings
+    facts = caller.facts()
 
     def info() -> None:
         writer.u32(PLATFORM_ID_NT)
-        writer.string_pointer(settings.netbios_name)
+        writer.string_pointer(facts.netbios_name)
         if level == 100:
             return
         writer.u32(VERSION[0])
         writer.u32(VERSION[1])
         writer.u32(SV_TYPE)
-        writer.string_pointer(settings.server_string)
+        writer.string_pointer(facts.server_string)
         if level == 101:
             return
-        writer.u32(settings.max_active_sessions)  # users
-        writer.u32(settings.deadtime or 0xFFFFFFFF)  # disc: minutes, SV_NODISC
+        writer.u32(facts.max_sessions)  # users
+        writer.u32(facts.deadtime or 0xFFFFFFFF)  # disc: minutes, SV_NODISC
         writer.u32(0)  # hidden: no
         writer.u32(240)  # announce and anndelta, in seconds and milliseconds: the protocol's defaults,
         writer.u32(3000)  # since this server does not announce itself

@@ -16,18 +16,18 @@ def netr_wksta_get_info(caller: Caller, reader: NdrReader, writer: NdrWriter) ->
     """NetrWkstaGetInfo, opnum 0 (MS-WKST 3.2.4.1), levels 100 for all, 101 for users, 102 for administrators."""
     reader.unique_string()
     level = reader.u32()
-    settings = caller.server.configuration.settings
+    facts = caller.facts()
 
     def info() -> None:
         writer.u32(PLATFORM_ID_NT)
-        writer.string_pointer(settings.netbios_name)
-        writer.string_pointer(settings.workgroup)
+        writer.string_pointer(facts.netbios_name)
+        writer.string_pointer(facts.workgroup)
         writer.u32(VERSION[0])
         writer.u32(VERSION[1])
         if level >= 101:
             writer.string_pointer("")  # lanroot: not used (MS-WKST 2.2.5.2)
         if level == 102:
-            writer.u32(len({session.account for session in caller.server.sessions.all()}))
+            writer.u32(facts.accounts)
 
     status = Win32.SUCCESS
     if level not in (100, 101, 102):

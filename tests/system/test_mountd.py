@@ -26,6 +26,7 @@ from mountd.accounts import Account, Accounts, load, nt_hash, save
 from mountd.desk import Desk
 from mountd.engine import Engine
 from mountd.loop import Loop
+from mountd.rpc.child import RpcProcess
 
 COMMAND = [sys.executable, os.path.join(os.path.dirname(__file__), "mountd_with_fake_engine.py")]
 CONFIG = """[global]
@@ -328,7 +329,9 @@ def test_engine_that_does_not_stop_is_killed(site: Site, monkeypatch: pytest.Mon
     (site.rundir / "engine.do").write_text("deaf")
     fake = [sys.executable, os.path.join(os.path.dirname(__file__), "fake_engine.py")]
     loop = Loop()
-    desk = Desk(config.load(site.config), load(str(site.pwddb)), on_listening=lambda addresses: engine.stop())
+    services = RpcProcess(loop)
+    users = load(str(site.pwddb))
+    desk = Desk(config.load(site.config), users, services, on_listening=lambda addresses: engine.stop())
     settings = EngineSettings(workers=1)
     engine = Engine(loop, settings, str(site.rundir), str(site.folder), desk.answer, desk.refused, fake)
     ended: list[int] = []
@@ -338,8 +341,11 @@ def test_engine_that_does_not_stop_is_killed(site: Site, monkeypatch: pytest.Mon
         loop.stop()
 
     engine.on_exit = end
+    desk.reply = engine.reply
     engine.start()
+    services.start()
     loop.run()
+    services.stop()
     loop.close()
     assert ended == [-signal.SIGKILL]
     assert not engine.running

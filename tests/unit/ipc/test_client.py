@@ -2,11 +2,13 @@
 """NetlinkDaemon over a scripted channel and a clock that the test turns."""
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from ksmbd import limits
 from ksmbd.ipc.channel import Congested, PeerGone
 from ksmbd.ipc.client import HEARTBEAT_IDLE, NetlinkDaemon
 from ksmbd.ipc.codec import Parcel, decode, encode
@@ -412,6 +414,66 @@ def test_close_forgets_the_pipe() -> None:
     assert bench.last(Event.RPC_REQUEST).fields["flags"] == RpcFlag.CLOSE | RpcFlag.SRVSVC
     rpc_reply(bench, bench.channel.sent[-1])
     assert bench.daemon._pipes == {}
+
+
+def test_a_pipe_that_timed_out_is_closed_there_all_the_same() -> None:
+    bench = Bench(timeout=5)
+    handle = open_pipe(bench)
+    read = bench.daemon.rpc_read(handle, 10)
+    opened = bench.daemon.rpc_open("srvsvc", "u", False)
+    bench.clock.turn(3)
+    bench.channel.incoming.append(Parcel(Event.HEARTBEAT_REQUEST, fields={"handle": 1}))
+    bench.daemon.on_readable()
+    bench.clock.turn(2.5)
+    assert failure(read) == failure(opened) == status.STATUS_IO_TIMEOUT
+    bench.daemon.rpc_close(handle)
+    closed = [parcel for parcel in bench.channel.sent if parcel.fields.get("flags", 0) & RpcFlag.CLOSE]
+    assert len(closed) == 2
+    for parcel in closed:
+        rpc_reply(bench, parcel)
+    assert bench.daemon._pipes == {}
+
+
+def test_a_pipe_that_nobody_waits_for_is_closed() -> None:
+    bench = Bench()
+    future = bench.daemon.rpc_open("srvsvc", "u", False)
+    request = bench.last(Event.RPC_REQUEST)
+    future.cancel()
+    rpc_reply(bench, request)
+    assert bench.last(Event.RPC_REQUEST).fields["flags"] == RpcFlag.CLOSE | RpcFlag.SRVSVC
+    rpc_reply(bench, bench.channel.sent[-1])
+    assert bench.daemon._pipes == {}
+
+
+def test_what_waits_for_mountd_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "PIPE_QUEUE", dataclasses.replace(limits.PIPE_QUEUE, value=100))
+    monkeypatch.setattr(limits, "PIPE_QUEUES", dataclasses.replace(limits.PIPE_QUEUES, value=150))
+    bench = Bench()
+    pipes = [open_pipe(bench) for _ in range(2)]
+    first = bench.daemon.rpc_write(pipes[0], bytes(60))
+    assert failure(bench.daemon.rpc_write(pipes[0], bytes(60))) == status.STATUS_INSUFFICIENT_RESOURCES
+    assert failure(bench.daemon.rpc_transceive(pipes[0], bytes(60), 10)) == status.STATUS_INSUFFICIENT_RESOURCES
+    request = bench.last(Event.RPC_REQUEST)
+    assert failure(bench.daemon.rpc_write(pipes[1], bytes(95))) == status.STATUS_INSUFFICIENT_RESOURCES, "in all"
+    assert not bench.daemon.rpc_write(pipes[1], bytes(40)).done
+    rpc_reply(bench, bench.last(Event.RPC_REQUEST))
+    rpc_reply(bench, request)
+    assert first.done and bench.daemon._queued == 0
+    assert not bench.daemon.rpc_write(pipes[0], bytes(100)).done
+
+
+@pytest.mark.parametrize(
+    "state, answer",
+    [
+        (RpcStatus.NOMEM, status.STATUS_INSUFFICIENT_RESOURCES),
+        (RpcStatus.PIPE_BUSY, status.STATUS_PIPE_NOT_AVAILABLE),
+    ],
+)
+def test_a_pipe_that_is_not_to_be_had(state: RpcStatus, answer: int) -> None:
+    bench = Bench()
+    future = bench.daemon.rpc_open("srvsvc", "u", False)
+    rpc_reply(bench, bench.last(Event.RPC_REQUEST), state=state)
+    assert failure(future) == answer
 
 
 def test_list_request() -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Callable
 
 from mountd import config
 from mountd.accounts import Account, Accounts, nt_hash
 from mountd.config import Configuration
+from mountd.rpc.frames import Answer, Request
+from mountd.rpc.services import Services
 from mountd.unixusers import UnixUser
 
 
@@ -40,3 +43,31 @@ def configuration(text: str) -> Configuration:
 def accounts(*names: str) -> Accounts:
     """Users whose password is their name."""
     return Accounts(Account(name, nt_hash(name)) for name in names)
+
+
+class LocalServices:
+    """The RPC services without their process (mountd.rpc.host.Backend): answered before `send` returns, or held."""
+
+    def __init__(self) -> None:
+        self.services = Services()
+        self.serving = True
+        self.room = True
+        self.held: list[Answer] | None = None
+        self.sent: list[Request] = []
+        self.on_answer: Callable[[Answer], None] = lambda answer: None
+        self.on_end: Callable[[], None] = lambda: None
+
+    def send(self, request: Request, guest: bool) -> bool:
+        if not self.room:
+            return False
+        self.sent.append(request)
+        answer = self.services.take(request)
+        if answer is not None and self.held is not None:
+            self.held.append(answer)
+        elif answer is not None:
+            self.on_answer(answer)
+        return True
+
+    def die(self) -> None:
+        self.services = Services()
+        self.on_end()

@@ -19,10 +19,12 @@ from ksmbd.smb.reader import Reader
 from ksmbd.smb.status import WireError
 from mountd.config import Configuration
 from mountd.rpc import pdu, srvsvc, wkssvc
+from mountd.rpc.facts import decode
 from mountd.rpc.ndr import NdrReader, NdrWriter
 from mountd.rpc.pdu import NDR32, NDR64, Fault, Pfc, Ptype, Reason, Result, Syntax
 from mountd.rpc.pipe import INPUT_MAX, OUTPUT_MAX, Pipe, PipeBroken
 from mountd.rpc.service import Caller, Interface
+from mountd.rpc.telling import facts, level_of
 from mountd.sessions import Sessions
 
 SHARES = """
@@ -55,7 +57,9 @@ class View:
 def pipe(
     account: str = "bob", restricted: bool = False, interface: Interface = srvsvc.INTERFACE, view: View | None = None
 ) -> Pipe:
-    return Pipe(interface, Caller(view or View(), account, restricted))
+    server = view or View()
+    level = level_of(server, account, restricted)
+    return Pipe(interface, Caller(lambda: decode(facts(server, level).encode()), level))
 
 
 def messages(p: Pipe) -> list[bytes]:

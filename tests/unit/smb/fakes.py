@@ -829,6 +829,7 @@ class Bench:
         """An Open on IPC$."""
         open_ = self._register(self.ipc, None, access, 0, None)
         open_.pipe_handle, open_.pipe_name = 77, name
+        self.session.pipes += 1
         return open_
 
     def _register(

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ksmbd.smb import constants as c
-from ksmbd.smb import create, durable
+from ksmbd.smb import create, create_pipe, durable
 from ksmbd.smb import create_contexts as ctx
 from ksmbd.smb import status as s
 from ksmbd.smb.model import Open, ServerSettings, TreeConnect
@@ -744,6 +744,31 @@ def test_pipes(name: str) -> None:
     close_open(open_)
     assert [call for call in made.daemon.calls if call[0] == "rpc_close"] == [("rpc_close", 77)]
     assert not made.server.opens and not made.session.opens
+
+
+def test_a_session_has_so_many_pipes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(create_pipe, "PIPES_MAX", 2)
+    made = bench()
+    pipes = [run(made, m.create("srvsvc"), tree=made.ipc) for _ in range(2)]
+    assert refused(made, m.create("srvsvc"), tree=made.ipc) == s.STATUS_INSUFFICIENT_RESOURCES
+    made.daemon.fail["rpc_open"] = s.STATUS_PIPE_NOT_AVAILABLE
+    close_open(next(iter(made.session.opens.values())))
+    assert refused(made, m.create("srvsvc"), tree=made.ipc) == s.STATUS_PIPE_NOT_AVAILABLE
+    del made.daemon.fail["rpc_open"]
+    run(made, m.create("srvsvc"), tree=made.ipc)
+    assert refused(made, m.create("srvsvc"), tree=made.ipc) == s.STATUS_INSUFFICIENT_RESOURCES
+    for open_ in list(made.session.opens.values()):
+        close_open(open_)
+    assert made.session.pipes == 0 and len(pipes) == 2
+
+
+@pytest.mark.parametrize("guest, anonymous", [(True, False), (False, True), (False, False)])
+def test_guests_and_anonymous_callers_are_restricted(guest: bool, anonymous: bool) -> None:
+    made = bench()
+    assert made.session.identity is not None
+    made.session.identity = replace(made.session.identity, is_guest=guest, is_anonymous=anonymous)
+    run(made, m.create("srvsvc"), tree=made.ipc)
+    assert made.daemon.calls[-1] == ("rpc_open", "srvsvc", "alice", guest or anonymous)
 
 
 def test_bad_pipes() -> None:

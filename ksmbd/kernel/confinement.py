@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A process that gives up its rights for good, before it reads what strangers send.
+
+In the order in which one step still has the right for the next: no network and no file system, no capabilities, another
+user without groups, limits, nobody who looks into it, and a list of system calls at the end (ksmbd/kernel/seccomp.py).
+Each step is tried; what could not be done is told, and the others hold all the same.
+"""
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from struct import Struct
+from typing import Final
+
+from ksmbd.kernel import seccomp
+from ksmbd.kernel.syscalls import check, function
+
+_PR_SET_PDEATHSIG: Final = 1
+_PR_SET_DUMPABLE: Final = 4
+_PR_CAPBSET_READ: Final = 23
+_PR_CAPBSET_DROP: Final = 24
+_PR_SET_NO_NEW_PRIVS: Final = 38
+_CLONE_NEWIPC: Final = 0x08000000
+_CLONE_NEWNET: Final = 0x40000000
+
+_prctl: Final = function("prctl", ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong)
+_unshare: Final = function("unshare", ctypes.c_int)
+_capset: Final = function("capset", ctypes.c_char_p, ctypes.c_char_p)
+_CAPABILITY_HEADER: Final = Struct("=Ii")
+_CAPABILITY_VERSION_3: Final = 0x20080522
+_CAPABILITY_DATA_SIZE: Final = 24
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What a confined process may use. `memory`: bytes beyond what is mapped now; `cpu`: seconds in all."""
+
+    uid: int
+    gid: int
+    memory: int
+    cpu: int
+    calls: frozenset[str] = seccomp.SERVICE_CALLS
+
+
+def end_with(parent: int) -> None:
+    """The kernel kills this process when its parent `parent` ends. It forgets that when the user changes: call behind
+    `confine`'s or again. ProcessLookupError: it has ended already."""
+    check(_prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0))
+    if os.getppid() != parent:
+        raise ProcessLookupError(parent)
+
+
+def confine(bounds: Bounds, parent: int) -> list[str]:
+    """Give up what `bounds` does not name; what could not be given up, a line each with what that means.
+
+    Everything must be imported and opened before: no file can be opened afterwards. Before threads start.
+    ProcessLookupError: the parent has ended."""
+    missing: list[str] = []
+
+    def attempt(what: str, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except OSError as error:
+            missing.append(f"{what} ({error.strerror or error})")
+
+    mapped = _mapped()
+    if os.geteuid() == 0:
+        attempt("a network of its own", _leave_network)
+        attempt("an empty root directory", _leave_files)
+        attempt("an empty bounding set of capabilities", _drop_bounding_set)
+        attempt(f"the user {bounds.uid}", lambda: _become(bounds.uid, bounds.gid))
+    else:
+        missing.append("a user of its own (not started as root)")
+    attempt("no capabilities", _drop_capabilities)
+    attempt("limits", lambda: _limit(bounds, mapped))
+    end_with(parent)
+    attempt("a memory that nobody looks into", lambda: _set(_PR_SET_DUMPABLE, 0))
+    attempt("no new privileges", lambda: _set(_PR_SET_NO_NEW_PRIVS, 1))
+    attempt("a list of system calls", lambda: seccomp.keep_only(bounds.calls))
+    return missing
+
+
+def _set(option: int, value: int) -> None:
+    check(_prctl(option, value, 0, 0, 0))
+
+
+def _mapped() -> int:
+    """Bytes of this process's address space; 0 where /proc is not there."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as stream:
+            return int(stream.read().split()[0]) * resource.getpagesize()
+    except OSError:
+        return 0
+
+
+def _leave_network() -> None:
+    check(_unshare(_CLONE_NEWNET | _CLONE_NEWIPC))
+
+
+def _leave_files() -> None:
+    """The root directory becomes one that is removed already: it is empty, and nothing can be made in it."""
+    path = tempfile.mkdtemp(prefix="ksmbd-")
+    try:
+        os.chmod(path, 0o500)
+        os.chdir(path)
+    finally:
+        os.rmdir(path)
+    os.chroot(".")
+
+
+def _drop_bounding_set() -> None:
+    for capability in range(64):
+        if _prctl(_PR_CAPBSET_READ, capability, 0, 0, 0) == 1:
+            check(_prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0))
+
+
+def _become(uid: int, gid: int) -> None:
+    os.setgroups([])
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+
+
+def _drop_capabilities() -> None:
+    """Of all sets but the bounding one; changing the user has done that, where root was left."""
+    check(_capset(_CAPABILITY_HEADER.pack(_CAPABILITY_VERSION_3, 0), bytes(_CAPABILITY_DATA_SIZE)))
+
+
+def _limit(bounds: Bounds, mapped: int) -> None:
+    limits: Iterable[tuple[int, int]] = (
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_NPROC, 0),
+        (resource.RLIMIT_NOFILE, 0),  # what is open stays open
+        (resource.RLIMIT_MEMLOCK, 0),
+        (resource.RLIMIT_CPU, bounds.cpu),
+        *(((resource.RLIMIT_AS, mapped + bounds.memory),) if mapped else ()),
+    )
+    for kind, value in limits:
+        _, hard = resource.getrlimit(kind)
+        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(kind, (value, value))

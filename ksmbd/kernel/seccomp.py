@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""seccomp(2): a list of the system calls that a process keeps, as a BPF program that the kernel runs before each.
+
+All other calls fail with EPERM, and what comes by another architecture's call table ends the process. Of `mmap` and
+`mprotect` only what makes no code is let through, and no file can be mapped. A filter cannot be taken back.
+"""
+from __future__ import annotations
+
+import ctypes
+import errno
+import platform
+from collections.abc import Iterable, Mapping
+from struct import Struct
+from typing import Final, NamedTuple
+
+from ksmbd.kernel.syscalls import check, function
+
+_INSTRUCTION: Final = Struct("=HBBI")
+"""struct sock_filter: code, jump if true, jump if false, constant."""
+_LOAD: Final = 0x20  # BPF_LD | BPF_W | BPF_ABS
+_JUMP_EQUAL: Final = 0x15
+_JUMP_NOT_LESS: Final = 0x35
+_JUMP_BITS: Final = 0x45
+_RETURN: Final = 0x06
+
+# struct seccomp_data
+_NUMBER: Final = 0
+_ARCHITECTURE: Final = 4
+_ARGUMENTS: Final = 16
+
+KILL: Final = 0x80000000
+ALLOW: Final = 0x7FFF0000
+REFUSE: Final = 0x00050000 | errno.EPERM
+"""What a program returns (SECCOMP_RET_KILL_PROCESS, _ALLOW, _ERRNO)."""
+
+_X32: Final = 0x40000000
+"""The bit of the x32 table's numbers, which x86_64 would take as well."""
+_PROT_EXEC: Final = 0x4
+_MAP_ANONYMOUS: Final = 0x20
+_PR_SET_NO_NEW_PRIVS: Final = 38
+_PR_SET_SECCOMP: Final = 22
+_MODE_FILTER: Final = 2
+
+
+class Architecture(NamedTuple):
+    """A machine's call table, as far as filters name calls. `audit`: its AUDIT_ARCH number."""
+
+    audit: int
+    numbers: Mapping[str, int]
+
+
+ARCHITECTURES: Final[Mapping[str, Architecture]] = {
+    "x86_64": Architecture(0xC000003E, {
+        "read": 0, "write": 1, "close": 3, "mmap": 9, "mprotect": 10, "munmap": 11, "brk": 12, "rt_sigprocmask": 14,
+        "rt_sigreturn": 15, "sched_yield": 24, "mremap": 25, "madvise": 28, "getpid": 39, "sendto": 44,
+        "recvfrom": 45, "exit": 60, "gettimeofday": 96, "getrusage": 98, "sigaltstack": 131, "gettid": 186,
+        "time": 201, "futex": 202, "restart_syscall": 219, "clock_gettime": 228, "clock_nanosleep": 230,
+        "exit_group": 231, "getrandom": 318,
+    }),
+    "aarch64": Architecture(0xC00000B7, {
+        "close": 57, "read": 63, "write": 64, "exit": 93, "exit_group": 94, "futex": 98, "clock_gettime": 113,
+        "clock_nanosleep": 115, "sched_yield": 124, "restart_syscall": 128, "sigaltstack": 132, "rt_sigprocmask": 135,
+        "rt_sigreturn": 139, "getrusage": 165, "gettimeofday": 169, "getpid": 172, "gettid": 178, "sendto": 206,
+        "recvfrom": 207, "brk": 214, "munmap": 215, "mremap": 216, "mmap": 222, "mprotect": 226, "madvise": 233,
+        "getrandom": 278,
+    }),
+}  # fmt: skip
+
+SERVICE_CALLS: Final = frozenset({
+    "read", "write", "recvfrom", "sendto", "close", "mmap", "mprotect", "munmap", "mremap", "madvise", "brk", "futex",
+    "rt_sigreturn", "rt_sigprocmask", "sigaltstack", "restart_syscall", "clock_gettime", "clock_nanosleep",
+    "gettimeofday", "time", "getrandom", "getrusage", "getpid", "gettid", "sched_yield", "exit", "exit_group",
+})  # fmt: skip
+"""What a process needs that computes answers to what comes through a descriptor that it has: memory, time, those."""
+
+
+def _argument(index: int) -> int:
+    """Where the low half of an argument is; both machines are little-endian."""
+    return _ARGUMENTS + 8 * index
+
+
+def _conditions(name: str) -> list[tuple[int, int, int, int]]:
+    """What lets a call through whose number was found: behind it the program returns."""
+    if name == "mprotect":
+        return [(_LOAD, 0, 0, _argument(2)), (_JUMP_BITS, 0, 1, _PROT_EXEC), (_RETURN, 0, 0, REFUSE)]
+    if name == "mmap":
+        return [
+            (_LOAD, 0, 0, _argument(2)), (_JUMP_BITS, 0, 1, _PROT_EXEC), (_RETURN, 0, 0, REFUSE),
+            (_LOAD, 0, 0, _argument(3)), (_JUMP_BITS, 1, 0, _MAP_ANONYMOUS), (_RETURN, 0, 0, REFUSE),
+        ]  # fmt: skip
+    return []
+
+
+def program(architecture: Architecture, calls: Iterable[str]) -> bytes:
+    """The filter that keeps `calls`; names that the machine does not have are left out."""
+    steps: list[tuple[int, int, int, int]] = [
+        (_LOAD, 0, 0, _ARCHITECTURE), (_JUMP_EQUAL, 1, 0, architecture.audit), (_RETURN, 0, 0, KILL),
+        (_LOAD, 0, 0, _NUMBER), (_JUMP_NOT_LESS, 0, 1, _X32), (_RETURN, 0, 0, KILL),
+    ]  # fmt: skip
+    for name in sorted(calls):
+        number = architecture.numbers.get(name)
+        if number is None:
+            continue
+        conditions = _conditions(name)
+        steps.append((_JUMP_EQUAL, 0, len(conditions) + 1, number))
+        steps += [*conditions, (_RETURN, 0, 0, ALLOW)]
+    steps.append((_RETURN, 0, 0, REFUSE))
+    return b"".join(_INSTRUCTION.pack(*step) for step in steps)
+
+
+class _Program(ctypes.Structure):
+    """struct sock_fprog."""
+
+    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+
+
+_prctl: Final = function("prctl", ctypes.c_int, ctypes.c_ulong, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_ulong)
+
+
+def keep_only(calls: Iterable[str]) -> None:
+    """Let this thread and what it starts make these calls alone, for good. OSError: this kernel or machine cannot."""
+    architecture = ARCHITECTURES.get(platform.machine())
+    if architecture is None or _prctl is None:
+        raise OSError(errno.ENOSYS, f"no list of system calls for {platform.machine()}")
+    code = program(architecture, calls)
+    check(_prctl(_PR_SET_NO_NEW_PRIVS, 1, None, 0, 0))
+    given = _Program(len(code) // _INSTRUCTION.size, code)
+    check(_prctl(_PR_SET_SECCOMP, _MODE_FILTER, ctypes.addressof(given), 0, 0))

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The services without their process: requests in, answers out (mountd/rpc/frames.py). Holds the open pipes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from ksmbd import limits, log
+from mountd.rpc import facts, srvsvc, wkssvc
+from mountd.rpc.facts import Facts, Level
+from mountd.rpc.frames import ANSWER_MAX, ASKING, Answer, Kind, Request, Status
+from mountd.rpc.pipe import Pipe, PipeBroken
+from mountd.rpc.service import Caller, Interface
+
+SERVICES: Final[Mapping[str, Interface]] = {module.INTERFACE.pipe: module.INTERFACE for module in (srvsvc, wkssvc)}
+"""The services by their pipe. A further one is a module with INTERFACE, named here."""
+
+
+class Purse:
+    """Bytes that pipes hold: each, those of anonymous callers and guests, and all."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self.guests = 0
+        self._pipes: dict[int, tuple[int, bool]] = {}
+
+    def hold(self, pipe: int, guest: bool, size: int) -> bool:
+        """`pipe` holds `size` bytes now. False: that is beyond a limit; it is counted until it says that it holds
+        less."""
+        before, _ = self._pipes.get(pipe, (0, guest))
+        if size:
+            self._pipes[pipe] = size, guest
+        else:
+            self._pipes.pop(pipe, None)
+        self.total += size - before
+        if guest:
+            self.guests += size - before
+        return size <= before or not (
+            size > limits.RPC_HELD.value
+            or self.total > limits.RPC_HELD_IN_ALL.value
+            or (guest and self.guests > limits.RPC_HELD_BY_GUESTS.value)
+        )
+
+    def forget(self, pipe: int) -> None:
+        """The pipe is closed."""
+        _, guest = self._pipes.get(pipe, (0, False))
+        self.hold(pipe, guest, 0)
+
+
+class Services:
+    """All open pipes by number."""
+
+    def __init__(self, services: Mapping[str, Interface] = SERVICES) -> None:
+        self._services = services
+        self._pipes: dict[int, Pipe] = {}
+        self._facts = Facts()
+        self.purse = Purse()
+
+    def __len__(self) -> int:
+        return len(self._pipes)
+
+    def take(self, request: Request) -> Answer | None:
+        """Do what is asked; the answer, or None where there is none. Never raises for what a client sent."""
+        if request.kind == Kind.FACTS:
+            self._facts = facts.decode(request.payload)
+        elif request.kind == Kind.OPEN:
+            self._open(request)
+        elif request.kind == Kind.CLOSE:
+            self._end(request.pipe)
+        elif request.kind in ASKING:
+            return self._ask(request)
+        return None
+
+    def _open(self, request: Request) -> None:
+        interface = self._services.get(request.payload.decode("ascii", "replace"))
+        if interface is not None:
+            level = Level(request.argument)
+            pipe = Pipe(interface, Caller(lambda: self._facts, level), self._holder(request.pipe, level))
+            self._pipes[request.pipe] = pipe
+
+    def _holder(self, number: int, level: Level) -> Callable[[int], bool]:
+        return lambda size: self.purse.hold(number, level is Level.NAMES, size)
+
+    def _end(self, number: int) -> None:
+        self._pipes.pop(number, None)
+        self.purse.forget(number)
+
+    def _ask(self, request: Request) -> Answer:
+        pipe = self._pipes.get(request.pipe)
+        if pipe is None:
+            return Answer(Status.BROKEN, request.pipe, b"")
+        try:
+            if request.kind != Kind.READ:
+                pipe.write(request.payload)
+            if request.kind == Kind.WRITE:
+                return Answer(Status.DONE, request.pipe, b"")
+            found = pipe.read(min(request.argument, ANSWER_MAX))
+        except PipeBroken:
+            return Answer(Status.BROKEN, request.pipe, b"")
+        except Exception as error:  # noqa: BLE001  a defect, or no memory: this pipe's end, and nobody else's
+            self._end(request.pipe)
+            log.exception(f"rpc: {type(error).__name__}; the pipe breaks", error)
+            return Answer(Status.BROKEN, request.pipe, b"")
+        if found is None:  # no message: an empty read, never a reader that waits for ever
+            return Answer(Status.DONE, request.pipe, b"")
+        data, more = found
+        return Answer(Status.MORE if more else Status.DONE, request.pipe, data)

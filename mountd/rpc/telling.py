@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the daemon tells the process of the RPC services (mountd/rpc/facts.py), taken from its books."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from mountd.config import Configuration, ShareSettings, share_key
+from mountd.rpc.facts import Facts, Level, SessionFacts, ShareFacts
+from mountd.sessions import Sessions
+from mountd.unixusers import UnixUsers
+
+
+class ServerView(Protocol):
+    """The daemon, as far as services may know of it."""
+
+    @property
+    def configuration(self) -> Configuration: ...
+    @property
+    def sessions(self) -> Sessions: ...
+    @property
+    def users(self) -> UnixUsers: ...
+
+
+def level_of(server: ServerView, account: str, restricted: bool) -> Level:
+    """What a caller may be told. `restricted`: anonymous or guest. Administrators are root, and whom IPC$ names in
+    `admin users`."""
+    if restricted or not account:
+        return Level.NAMES
+    user = server.users.user(account)
+    if user is not None and user.uid == 0:
+        return Level.SESSIONS
+    share = server.configuration.share("ipc$")
+    named = share is not None and account.casefold() in (name.casefold() for name in share.admin_users)
+    return Level.SESSIONS if named else Level.SHARES
+
+
+def facts(server: ServerView, level: Level) -> Facts:
+    """What may be told at `level`, as it is now."""
+    configuration, sessions = server.configuration, server.sessions
+    settings = configuration.settings
+    seen = sessions.all() if level >= Level.SESSIONS else []
+    return Facts(
+        netbios_name=settings.netbios_name,
+        workgroup=settings.workgroup,
+        server_string=settings.server_string,
+        max_sessions=settings.max_active_sessions,
+        deadtime=settings.deadtime,
+        shares={key: _share(server, share, level) for key, share in sorted(configuration.shares.items())},
+        sessions=tuple(
+            SessionFacts(s.account, s.peer, s.guest, s.started, s.active, s.opens, tuple(s.trees.items())) for s in seen
+        ),
+        accounts=len({session.account for session in seen}),
+    )
+
+
+def _share(server: ServerView, share: ShareSettings, level: Level) -> ShareFacts:
+    detailed = level >= Level.SHARES
+    has_path = bool(share.path) and not share.is_ipc
+    return ShareFacts(
+        name=share.name,
+        comment=share.comment,
+        is_ipc=share.is_ipc,
+        browseable=share.browseable,
+        served=has_path or share.is_ipc,
+        max_connections=share.max_connections,
+        path=share.full_path(server.configuration.settings) if detailed and has_path else "",
+        uses=server.sessions.connections(share_key(share.name)) if detailed else 0,
+    )
