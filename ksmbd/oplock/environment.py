@@ -137,21 +137,25 @@ class Environment:
         """Have more room, or as much as another process has made by now. No transaction may be open. Raises Full."""
         with self._alone():
             size = os.fstat(self._data).st_size
-            if size > self._size:
-                self._resize(size)
-                return
-            if size + STEP > MAXIMUM:
-                raise Full
-            place = os.fstatvfs(self._data)
-            free, whole = place.f_bavail * place.f_frsize, place.f_blocks * place.f_frsize
-            if free - STEP < min(FREE, whole >> 3):
-                raise Full
+            if size <= self._size:
+                self._allocate(size)
+                size += STEP
             try:
-                os.posix_fallocate(self._data, size, STEP)
-            except OSError as error:
-                os.ftruncate(self._data, size)
+                self._resize(size)
+            except lmdb.Error as error:
                 raise Full from error
-            self._resize(size + STEP)
+
+    def _allocate(self, size: int) -> None:
+        """Have the file system give the next step after `size` bytes."""
+        place = os.fstatvfs(self._data)
+        free, whole = place.f_bavail * place.f_frsize, place.f_blocks * place.f_frsize
+        if size + STEP > MAXIMUM or free - STEP < min(FREE, whole >> 3):
+            raise Full
+        try:
+            os.posix_fallocate(self._data, size, STEP)
+        except OSError as error:
+            os.ftruncate(self._data, size)
+            raise Full from error
 
     def close(self) -> None:
         """Give it up."""

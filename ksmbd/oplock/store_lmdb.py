@@ -49,7 +49,7 @@ KNOWN: Final = 16384
 """Decoded records that a process keeps."""
 KNOWN_THINGS: Final = 100_000
 """Opens and locks of records with a journal that a process keeps decoded, as long as it has more than one such."""
-REWRITE: Final = 64
+REWRITE: Final = 16
 """A journal is written anew when it has told of twice as many things as there are left, and so many."""
 
 SHARE: Final = OpenEntry._fields.index("share")
@@ -493,22 +493,28 @@ class LmdbStore:
 
     def recover(self) -> None:
         """As Store.recover: free what a dead process had of LMDB, and count the locks again."""
-        self._indexes.env.reader_check()
-        for shard in self._shards:
-            shard.environment.env.reader_check()
-            with shard.environment.begin(True) as txn, txn.cursor(db=shard.records) as cursor:
-                counts = [0] * COUNTERS
-                held = 0
-                for key, data in cursor:
-                    if data[:1] == HEAD_MARK:
-                        device, inode = FILE.unpack(key)
-                        file = (device, inode)
-                        for stream, locks in self._read(shard, txn, file, key, data).locks.items():
-                            counts[self._counter(file, stream)] += 1
-                            held += locks.count
-                for number, count in enumerate(counts):
-                    shard.counters[number] = count
-                shard.words[HELD] = held
+        try:
+            self._indexes.env.reader_check()
+            for shard in self._shards:
+                self._recover(shard)
+        except lmdb.Error as error:
+            raise _failed(error) from error
+
+    def _recover(self, shard: _Shard) -> None:
+        shard.environment.env.reader_check()
+        with shard.environment.begin(True) as txn, txn.cursor(db=shard.records) as cursor:
+            counts = [0] * COUNTERS
+            held = 0
+            for key, data in cursor:
+                if data[:1] == HEAD_MARK:
+                    device, inode = FILE.unpack(key)
+                    file = (device, inode)
+                    for stream, locks in self._read(shard, txn, file, key, data).locks.items():
+                        counts[self._counter(file, stream)] += 1
+                        held += locks.count
+            for number, count in enumerate(counts):
+                shard.counters[number] = count
+            shard.words[HELD] = held
 
     @property
     def empty(self) -> bool:

@@ -14,18 +14,20 @@ from typing import Any
 
 from ksmbd import debug
 from ksmbd.oplock import caching, requests
+from ksmbd.oplock.again import Again
+from ksmbd.oplock.answers import durable_of, grant_of, reconnect_of, request_of
 from ksmbd.oplock.decide import decide
 from ksmbd.oplock.durable import check_reconnect
 from ksmbd.oplock.local_side import LocalLock, LocalSide, kernel_flags
 from ksmbd.oplock.lock_meter import LockMeter
 from ksmbd.oplock.locks import Lock
-from ksmbd.oplock.record import RESILIENT, H, HolderKey, OpenEntry, R, Record, W
+from ksmbd.oplock.record import H, HolderKey, OpenEntry, R, Record, W
 from ksmbd.oplock.requests import Decision, LeaseAsk, OpenResult
 from ksmbd.oplock.settings import OplockSettings
 from ksmbd.oplock.share import sharing_violation
 from ksmbd.oplock.short import first_open
 from ksmbd.oplock.state import StateDirectory
-from ksmbd.oplock.store import CREATE_GUIDS, DURABLES, LEASES, Store
+from ksmbd.oplock.store import CREATE_GUIDS, DURABLES, LEASES, Store, StoreError
 from ksmbd.smb.constants import (
     FILE_ADD_FILE,
     FILE_DELETE_ON_CLOSE,
@@ -41,9 +43,7 @@ from ksmbd.smb.ports import (
     Clock,
     CloseOutcome,
     DurableReconnect,
-    DurableRequest,
     FileKey,
-    LeaseGrant,
     LocalOpen,
     LockElement,
     OpenGrant,
@@ -110,6 +110,8 @@ class LocalOpenTable:
         """The opens here that local processes count for; empty without `kernel oplocks` and `posix locking`."""
         self._locals = self.local.opens
         self.lock_meter = LockMeter(self._me)
+        self.again = Again(clock)
+        """What the store could not do yet, and is to do."""
         self.on_break: Callable[[BreakNotice], bool] = lambda notice: False
         """Set by the protocol; see OpenTable."""
         self.on_purge: Callable[[PurgedOpen], None] = lambda purged: None
@@ -163,7 +165,7 @@ class LocalOpenTable:
         if decision.status:
             future = Future.failed(NtStatusError(decision.status))
         elif decision.result is not None:
-            future = Future.of(finish(decision.result))
+            future = _future_of(finish, decision.result)
         else:
             future = Future()
             # The answer may be among this very decision's actions, so be ready for it first.
@@ -173,6 +175,9 @@ class LocalOpenTable:
         return future
 
     def _forget(self, waiter_id: int) -> None:
+        self.again.do(partial(self._forget_now, waiter_id))
+
+    def _forget_now(self, waiter_id: int) -> None:
         waiting = self._waiting.get(waiter_id)
         if waiting is None:
             return
@@ -214,9 +219,14 @@ class LocalOpenTable:
             elif waiting.future.done:
                 # Cancelled while the answer was on its way.
                 with suppress(NtStatusError):
-                    waiting.undo()
+                    self.again.do(waiting.undo)
             else:
-                waiting.future.set_result(waiting.finish(action.result))
+                try:
+                    result = waiting.finish(action.result)
+                except NtStatusError as error:
+                    waiting.future.set_error(error)
+                else:
+                    waiting.future.set_result(result)
 
     def _notify(self, file: FileKey, action: requests.Notify) -> None:
         notice = BreakNotice(
@@ -227,10 +237,12 @@ class LocalOpenTable:
         if debug.mask[0] & debug.OPLOCK:
             logger.debug("break of %s: %s", file, notice)
         if not self.on_break(notice):
-            self._apply(file, self._decide(file, requests.Unreachable(action.holder)))
+            self.again.do(partial(self._run, file, requests.Unreachable(action.holder)))
 
     def _purged(self, file: FileKey, action: requests.Purged) -> None:
-        self._forget_open(file, action.open_id, action.lease, action.create_guid, action.client_guid)
+        self.again.do(
+            partial(self._forget_open, file, action.open_id, action.lease, action.create_guid, action.client_guid)
+        )
         self.local.closed(action.open_id)
         self.on_purge(PurgedOpen(
             OpenRef(file, action.stream, action.open_id), action.share, action.path,
@@ -249,7 +261,7 @@ class LocalOpenTable:
     def _expire(self, file: FileKey) -> None:
         self._timers.pop(file, None)
         if self._store.peek(file) is not None:
-            self._apply(file, self._decide(file, requests.Expire()))
+            self.again.do(partial(self._run, file, requests.Expire()))
 
     # ------------------------------------------------------------------------------------------------ other workers
 
@@ -257,20 +269,20 @@ class LocalOpenTable:
         """Another worker decided something that this one has to carry out."""
         device, inode = DOORBELL.unpack(message)
         file = (device, inode)
-        self._apply(file, self._decide(file, requests.TakeOutbox()))
+        self.again.do(partial(self._run, file, requests.TakeOutbox()))
 
     def worker_died(self, worker: int, epoch: int) -> None:
         """Remove a dead worker's opens, locks and leases; who waited for it goes on. One surviving worker does this."""
-        self._store.recover()
+        self.again.do(self._store.recover)
         request = requests.WorkerDied(worker, epoch)
         for file in self._store.files():
-            self._apply(file, self._decide(file, request))
+            self.again.do(partial(self._run, file, request))
         # It died before it took out the CreateGuids of opens that were refused, or that waited for ever from now on.
         # What is in this index is in its record first: an open that is in neither part of it has ended.
         for key, (device, inode, _, open_id) in self._store.index_items(CREATE_GUIDS):
             record = self._store.peek((device, inode))
             if record is None or (open_id not in record.opens and not record.waits_to_open(open_id)):
-                self._forget_create_guid(key, open_id)
+                self.again.do(partial(self._forget_create_guid, key, open_id))
 
     def adopt_persistent(self) -> int:
         """Take in the persistent opens of the server that was here before; how many files have some. Done once, by one
@@ -299,7 +311,7 @@ class LocalOpenTable:
             return Future.failed(NtStatusError(STATUS_INVALID_PARAMETER, "the lease key names another file"))
         lease = self._lease_of(request)
         entry = self._entry_of(request, lease)
-        durable = _durable_of(request)
+        durable = durable_of(request)
         level = OPLOCK_LEVEL_NONE if request.oplock_level == OPLOCK_LEVEL_LEASE else request.oplock_level
         first = first_open(entry, level, lease, durable, self._settings)
         if first is not None and self._store.begin(request.ref.file, first[0]):
@@ -322,7 +334,11 @@ class LocalOpenTable:
             # A replay finds it while it waits, too (MS-SMB2 3.3.5.9.10).
             key = request.client_guid + ask.entry.create_guid
             value = (*request.ref.file, request.ref.stream, request.ref.open_id)
-            self._store.index_put(CREATE_GUIDS, key, value)
+            try:
+                self._store.index_put(CREATE_GUIDS, key, value)
+            except StoreError:
+                future.cancel()
+                raise
             future.add_callback(partial(self._forget_failed, key, request.ref.open_id))
         return future
 
@@ -334,14 +350,18 @@ class LocalOpenTable:
             return OpenGrant(granted.oplock_level)
         if entry is not None:
             durable = bool(granted.durable or granted.persistent)
-            self._index_open(request.ref.file, entry, granted.lease is not None, durable)
-        return _grant(granted)
+            try:
+                self._index_open(request.ref.file, entry, granted.lease is not None, durable)
+            except StoreError:
+                self.close(request.ref)
+                raise
+        return grant_of(granted)
 
     def _forget_failed(self, key: bytes, open_id: int, future: Future[Any]) -> None:
         try:
             future.result()
         except (NtStatusError, Cancelled):
-            self._forget_create_guid(key, open_id)
+            self.again.do(partial(self._forget_create_guid, key, open_id))
 
     def _lease_of(self, request: OpenRequest) -> LeaseAsk | None:
         lease = request.lease
@@ -404,7 +424,8 @@ class LocalOpenTable:
         store = self._store
         if lease is not None:
             bound = store.index_get(LEASES, lease[0] + lease[1])
-            if bound is not None and (bound[0], bound[1]) == file:
+            record = store.peek(file)
+            if bound is not None and (bound[0], bound[1]) == file and (record is None or lease not in record.holders):
                 store.index_remove(LEASES, lease[0] + lease[1])
         if durable:
             store.index_remove(DURABLES, open_id.to_bytes(8, "big"))
@@ -418,18 +439,31 @@ class LocalOpenTable:
 
     def close(self, ref: OpenRef) -> CloseOutcome:
         """See OpenTable.close."""
-        file, _, open_id = ref
         if self._locals:
-            self.local.closed(open_id)
+            self.local.closed(ref.open_id)
+        if self._handles:
+            self._take_handle(ref.open_id)
+        try:
+            return self._close(ref)
+        except StoreError:
+            self.again.do(partial(self._close_late, ref))
+            return CloseOutcome(False)
+
+    def _close(self, ref: OpenRef) -> CloseOutcome:
+        file, _, open_id = ref
         closed = self._store.end(file, open_id)
         if closed is None:
             closed = self._run(file, requests.Close(open_id))
-        if self._handles:
-            self._take_handle(open_id)
         delete, whole, lease, create_guid, client_guid, durable = closed
         if durable or create_guid or lease is not None:
-            self._forget_open(file, open_id, lease, create_guid, client_guid, durable)
+            self.again.do(
+                partial(self._forget_open, file, open_id, lease, create_guid, client_guid, durable)
+            )
         return CloseOutcome(delete, whole)
+
+    def _close_late(self, ref: OpenRef) -> None:
+        if self._close(ref).delete:
+            logger.warning("what is open as %s is not deleted: the store was full when it was closed", ref)
 
     def _entry(self, ref: OpenRef) -> OpenEntry:
         record = self._store.peek(ref.file)
@@ -608,7 +642,8 @@ class LocalOpenTable:
 
     def drop_locks(self, ref: OpenRef, plain: tuple[tuple[int, int, bool], ...]) -> None:
         """Take locks back that the kernel has none for."""
-        self._run(ref.file, requests.DropLocks(ref.open_id, tuple((offset, length) for offset, length, _ in plain)))
+        ranges = tuple((offset, length) for offset, length, _ in plain)
+        self.again.do(partial(self._run, ref.file, requests.DropLocks(ref.open_id, ranges)))
 
     def unlock(self, ref: OpenRef, elements: Sequence[LockElement]) -> None:
         """See OpenTable.unlock."""
@@ -655,8 +690,15 @@ class LocalOpenTable:
     def make_resilient(self, ref: OpenRef, timeout: int) -> None:
         """See OpenTable.make_resilient."""
         file, stream, open_id = ref
-        self._store.index_put(DURABLES, open_id.to_bytes(8, "big"), (*file, stream))
-        self._run(file, requests.MakeResilient(open_id, timeout))
+        key = open_id.to_bytes(8, "big")
+        before = self._store.index_get(DURABLES, key)
+        self._store.index_put(DURABLES, key, (*file, stream))
+        try:
+            self._run(file, requests.MakeResilient(open_id, timeout))
+        except NtStatusError:
+            if before is None:
+                self.again.do(partial(self._store.index_remove, DURABLES, key))
+            raise
 
     def keep(self, ref: OpenRef, handle: Any) -> None:
         """See OpenTable.keep."""
@@ -682,10 +724,10 @@ class LocalOpenTable:
         record = self._store.peek(file)
         entry = record.opens.get(request.persistent_id) if record is not None else None
         holder = record.holder_of(entry) if record is not None and entry is not None else None
-        status = check_reconnect(entry, holder, _reconnect_of(request))
+        status = check_reconnect(entry, holder, reconnect_of(request))
         if status or entry is None:
             raise NtStatusError(status or STATUS_OBJECT_NAME_NOT_FOUND, "not to be taken up like this")
-        return None if entry.open_id in self._handles else _request_of(file, entry)
+        return None if entry.open_id in self._handles else request_of(file, entry)
 
     def _kept_file(self, request: DurableReconnect) -> FileKey:
         bound = self._store.index_get(DURABLES, request.persistent_id.to_bytes(8, "big"))
@@ -696,8 +738,8 @@ class LocalOpenTable:
     def reconnect(self, request: DurableReconnect) -> Reconnected:
         """See OpenTable.reconnect."""
         file = self._kept_file(request)
-        entry, granted = self._run(file, _reconnect_of(request))
-        return Reconnected(_request_of(file, entry), _grant(granted), self._take_handle(entry.open_id))
+        entry, granted = self._run(file, reconnect_of(request))
+        return Reconnected(request_of(file, entry), grant_of(granted), self._take_handle(entry.open_id))
 
     def find_replay(self, client_guid: bytes, create_guid: bytes) -> OpenRef | None:
         """See OpenTable.find_replay; one that still waits is found, too."""
@@ -711,17 +753,15 @@ class LocalOpenTable:
         return OpenRef((device, inode), stream, open_id)
 
 
+def _future_of(finish: Callable[[Any], Any], result: Any) -> Future[Any]:
+    try:
+        return Future.of(finish(result))
+    except NtStatusError as error:
+        return Future.failed(error)
+
+
 def _none(result: Any) -> None:
     return None
-
-
-def _reconnect_of(request: DurableReconnect) -> requests.Reconnect:
-    lease = request.lease
-    return requests.Reconnect(
-        request.persistent_id, request.version, request.create_guid, request.client_guid, request.owner,
-        lease.key if lease else b"", lease.version if lease else 0, request.persistent, request.path,
-        request.session_id, request.share, request.read_only, request.dialect, request.protection,
-    )  # fmt: skip
 
 
 def _rename_of(open_id: int, waiter_id: int) -> requests.Rename:
@@ -738,36 +778,3 @@ def _caches(record: Record, ref: OpenRef, lose: int) -> bool:
         ):  # fmt: skip
             return True
     return False
-
-
-def _durable_of(request: OpenRequest) -> tuple[int, int, bool] | None:
-    durable = request.durable
-    return (durable.version, durable.timeout, durable.persistent) if durable is not None and durable.version else None
-
-
-def _grant(granted: OpenResult) -> OpenGrant:
-    lease = LeaseAsk._make(granted.lease) if granted.lease is not None else None
-    return OpenGrant(
-        oplock_level=granted.oplock_level,
-        lease=None if lease is None else LeaseGrant(
-            lease.key, lease.state, lease.version, lease.flags, lease.parent_key, lease.epoch
-        ),
-        durable=bool(granted.durable),
-        persistent=granted.persistent,
-        durable_timeout=granted.timeout,
-    )  # fmt: skip
-
-
-def _request_of(file: FileKey, entry: OpenEntry) -> OpenRequest:
-    """The open's request again, for the protocol to rebuild its Open from."""
-    return OpenRequest(
-        ref=OpenRef(file, entry.stream, entry.open_id), client_guid=entry.client_guid, session_id=entry.session_id,
-        owner=entry.owner, share=entry.share, path=entry.path, is_directory=entry.is_directory, created=False,
-        granted_access=entry.access, share_access=entry.share_access, disposition=0, options=entry.options,
-        oplock_level=OPLOCK_LEVEL_NONE, parent=entry.parent, persistent_state=entry.reconnectable_state,
-        durable=DurableRequest(
-            entry.durable, entry.create_guid, entry.timeout, entry.persistent, entry.app_instance_id,
-            entry.app_instance_version, entry.durable == RESILIENT,
-        ),
-    )  # fmt: skip
-

@@ -68,10 +68,16 @@ class ControlFile:
         return os.pread(self._fd, _MAX_COMMAND, 0).decode("utf-8", "replace").replace("\0", "").strip()
 
     def write(self, text: str) -> None:
-        """Make `text` the content."""
+        """Make `text` the content. Where the file system is full the old one stays, until there is room."""
         data = text.encode()
-        os.pwrite(self._fd, data, 0)
-        os.ftruncate(self._fd, len(data))
+        try:
+            os.pwrite(self._fd, data, 0)
+            os.ftruncate(self._fd, len(data))
+        except OSError as error:
+            if self._text is not None:
+                log.warning(f"{self.path} cannot be written: {error.strerror}")
+            self._text = None
+            return
         self._text = text
 
     def update(self, text: str) -> None:

@@ -139,13 +139,16 @@ class SharedState:
 
     @classmethod
     def create(cls, rundir: str, workers: int, connections: int) -> SharedState:
-        """A new file, all zeros, for so many workers and connections; one that an earlier server left is replaced."""
+        """A new file, all zeros, for so many workers and connections; one that an earlier server left is replaced.
+
+        Raises OSError where there is no room for it."""
         path = os.path.join(rundir, FILE_NAME)
         temporary = f"{path}.{os.getpid()}"
         fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             size = _FIRST + (workers + 1) * _SLOTS * _WORD + table_size(connections)
-            os.ftruncate(fd, size)
+            # All of it now: a page that the file system has no room for would be a signal when it is written.
+            os.posix_fallocate(fd, 0, size)
             mapping = mmap.mmap(fd, size)
             os.replace(temporary, path)
         except BaseException:

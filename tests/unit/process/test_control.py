@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -13,7 +14,7 @@ import pytest
 
 from ksmbd import debug
 from ksmbd.conn.loop import Loop
-from ksmbd.process.control import FOLDER, ControlFiles, Feature
+from ksmbd.process.control import FOLDER, ControlFile, ControlFiles, Feature
 from ksmbd.process.shared import WorkerStats
 
 STATS = WorkerStats(1, 42, 1, 2, 3, 4, 5, 6, 7, 8, 9)
@@ -127,3 +128,22 @@ def test_a_link_in_place_of_a_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OSError):
         Desk(tmp_path)
     assert (tmp_path / "elsewhere").read_text() == "precious"
+
+
+def test_a_file_that_cannot_be_written_is_written_when_it_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = ControlFile(str(tmp_path / "file"), 0o644)
+    file.write("old")
+    with monkeypatch.context() as full:
+
+        def no_room(*arguments: object) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        full.setattr(os, "pwrite", no_room)
+        file.update("new")
+        file.update("new")
+    assert (tmp_path / "file").read_text() == "old"
+    file.update("new")
+    assert (tmp_path / "file").read_text() == "new"
+    file.close()

@@ -117,6 +117,12 @@ def test_shared_state_replaces_an_earlier_servers(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_all_of_the_shared_state_is_allocated(tmp_path: Path) -> None:
+    SharedState.create(str(tmp_path), 2, 5000)
+    status = (tmp_path / "ksmbd.state").stat()
+    assert status.st_blocks * 512 >= status.st_size
+
+
 def test_counters(tmp_path: Path) -> None:
     state = SharedState.create(str(tmp_path), 1, 10)
     counters = state.counters[1]

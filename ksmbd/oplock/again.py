@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What has to be done in the end, whatever the store says now: the ends of opens, locks, waits and index entries.
+
+A store keeps room for these, so they fail seldom. Where one does, what it belongs to has gone on: it is tried again
+until it is done, and what comes after it is done meanwhile.
+"""
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from ksmbd.oplock.store import StoreError
+from ksmbd.smb.ports import Clock, Timer
+from ksmbd.smb.status import NtStatusError
+
+logger = logging.getLogger("ksmbd.oplock")
+
+PAUSE: Final = 0.25
+"""Seconds between two tries."""
+
+
+class Again:
+    """Calls that may raise StoreError, until they do not; what else they raise is the caller's at the first try."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._left: list[Callable[[], object]] = []
+        self._timer: Timer | None = None
+
+    def do(self, call: Callable[[], object]) -> bool:
+        """Call it, now or later. Whether it is done."""
+        try:
+            call()
+        except StoreError as error:
+            if not self._left:
+                logger.warning("%s; it is tried again", error)
+            self._left.append(call)
+            self._arm()
+            return False
+        return True
+
+    def _arm(self) -> None:
+        if self._timer is None:
+            self._timer = self._clock.call_later(PAUSE, self._try)
+
+    def _try(self) -> None:
+        self._timer = None
+        calls, self._left = self._left, []
+        for number, call in enumerate(calls):
+            try:
+                call()
+            except StoreError:
+                # Most likely it is the same with the others: they keep their turn.
+                self._left = calls[number:] + self._left
+                self._arm()
+                return
+            except NtStatusError as error:
+                logger.debug("there is nothing left to end: %s", error)
+
+    def __len__(self) -> int:
+        """How many are left."""
+        return len(self._left)

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Between the words of the protocol's OpenTable port and those of decisions."""
+from __future__ import annotations
+
+from ksmbd.oplock.record import RESILIENT, OpenEntry
+from ksmbd.oplock.requests import LeaseAsk, OpenResult, Reconnect
+from ksmbd.smb.constants import OPLOCK_LEVEL_NONE
+from ksmbd.smb.ports import DurableReconnect, DurableRequest, FileKey, LeaseGrant, OpenGrant, OpenRef, OpenRequest
+
+
+def durable_of(request: OpenRequest) -> tuple[int, int, bool] | None:
+    """The durable request of an open: (version, milliseconds, persistent)."""
+    durable = request.durable
+    return (durable.version, durable.timeout, durable.persistent) if durable is not None and durable.version else None
+
+
+def grant_of(granted: OpenResult) -> OpenGrant:
+    """What the protocol hears of what was granted."""
+    lease = LeaseAsk._make(granted.lease) if granted.lease is not None else None
+    return OpenGrant(
+        oplock_level=granted.oplock_level,
+        lease=None if lease is None else LeaseGrant(
+            lease.key, lease.state, lease.version, lease.flags, lease.parent_key, lease.epoch
+        ),
+        durable=bool(granted.durable),
+        persistent=granted.persistent,
+        durable_timeout=granted.timeout,
+    )  # fmt: skip
+
+
+def request_of(file: FileKey, entry: OpenEntry) -> OpenRequest:
+    """The open's request again, for the protocol to rebuild its Open from."""
+    return OpenRequest(
+        ref=OpenRef(file, entry.stream, entry.open_id), client_guid=entry.client_guid, session_id=entry.session_id,
+        owner=entry.owner, share=entry.share, path=entry.path, is_directory=entry.is_directory, created=False,
+        granted_access=entry.access, share_access=entry.share_access, disposition=0, options=entry.options,
+        oplock_level=OPLOCK_LEVEL_NONE, parent=entry.parent, persistent_state=entry.reconnectable_state,
+        durable=DurableRequest(
+            entry.durable, entry.create_guid, entry.timeout, entry.persistent, entry.app_instance_id,
+            entry.app_instance_version, entry.durable == RESILIENT,
+        ),
+    )  # fmt: skip
+
+
+def reconnect_of(request: DurableReconnect) -> Reconnect:
+    """The question of a decision that takes a durable open up again."""
+    lease = request.lease
+    return Reconnect(
+        request.persistent_id, request.version, request.create_guid, request.client_guid, request.owner,
+        lease.key if lease else b"", lease.version if lease else 0, request.persistent, request.path,
+        request.session_id, request.share, request.read_only, request.dialect, request.protection,
+    )  # fmt: skip
