@@ -49,8 +49,12 @@ class PreviousSessions:
     def _asked(self, sender: int, data: bytes, fds: list[int]) -> None:
         number, session_id, uid = _REQUEST.unpack_from(data)
         account = data[_REQUEST.size :].decode()
-        end_session_of(self._server, session_id, account, uid)
-        self._peers.deliver(sender, _ANSWER.pack(number), Kind.SESSION_ENDED)
+        end_session_of(self._server, session_id, account, uid).add_callback(
+            lambda _: self._ended(sender, number)
+        )
+
+    def _ended(self, asker: int, number: int) -> None:
+        self._peers.deliver(asker, _ANSWER.pack(number), Kind.SESSION_ENDED)
 
     def _answered(self, sender: int, data: bytes, fds: list[int]) -> None:
         self._done(_ANSWER.unpack(data)[0])

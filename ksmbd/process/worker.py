@@ -205,6 +205,7 @@ class Worker:
         return signals
 
     def _ended(self) -> None:
+        self.server.turns.drain()  # opens of connections that are gone may still be closing
         self.helpers.close()
         self.files.close()
         self.daemon.close()

@@ -13,7 +13,7 @@ from struct import Struct
 from typing import Final
 
 from ksmbd import limits
-from ksmbd.smb import dispatch, negotiate, open_life, short_way
+from ksmbd.smb import dispatch, negotiate, short_way
 from ksmbd.smb.compound import CompoundRun, run_single
 from ksmbd.smb.connection_state import ConnectionInput, ConnectionState, next_state
 from ksmbd.smb.constants import (
@@ -44,8 +44,9 @@ from ksmbd.smb.model import Channel, Server, Session
 from ksmbd.smb.ports import FileSpan, Frame, Signer, Transport
 from ksmbd.smb.preauth import INITIAL_HASH, preauth_update
 from ksmbd.smb.request import Chain, Request
-from ksmbd.smb.session_life import ExchangeTable, delete_session
+from ksmbd.smb.session_life import ExchangeTable
 from ksmbd.smb.status import STATUS_SUCCESS, ConnectionFatal, NtStatusError
+from ksmbd.smb.teardown import delete_session
 from ksmbd.smb.waiting import Future
 from ksmbd.smb.write import HEAD as WRITE_HEAD
 from ksmbd.smb.write import IncomingWrite
@@ -404,9 +405,8 @@ class Connection:
         self.exchanges.clear()
         for session in list(self.sessions.values()):
             if len(session.channels) <= 1:
-                for open_ in list(session.opens.values()):
-                    open_life.disconnect_open(open_)
-                delete_session(session)
+                session.channels.pop(self, None)  # nothing can be sent on it
+                delete_session(session, keep=True)
             else:
                 session.channels.pop(self, None)
                 heir = next(iter(session.channels))

@@ -24,6 +24,7 @@ from ksmbd.smb.constants import (
 from ksmbd.smb.create_names import parse_name
 from ksmbd.smb.create_reply import create_reply
 from ksmbd.smb.model import Open
+from ksmbd.smb.open_life import finish_disconnect
 from ksmbd.smb.ports import (
     ENCRYPTED,
     SIGNED,
@@ -139,6 +140,8 @@ def _reclaim(request: Request, wanted: ctx.Reconnect, contexts: ctx.CreateContex
     """The kept open, in this session. Raises what `reconnect` raises."""
     server, session = request.server, request.session
     waiting = server.opens.get(wanted.persistent_id)
+    if waiting is not None:
+        finish_disconnect(waiting)
     name = parse_name(raw_name, waiting is not None and waiting.is_posix)
     tree = request.tree
     asked = DurableReconnect(
@@ -245,6 +248,8 @@ def find_replay(request: Request, contexts: ctx.CreateContexts, raw_name: str) -
         return None
     replay = bool(request.header.flags & FLAGS_REPLAY_OPERATION)
     open_ = server.opens.get(ref.open_id)
+    if open_ is not None:
+        finish_disconnect(open_)
     if replay and durable.persistent and (open_ is None or open_.session is None):
         # The connection of a persistent open was lost, perhaps with the first one's answer.
         again = ctx.Reconnect(2, ref.open_id, 0, durable.create_guid, True)

@@ -2,12 +2,11 @@
 """LOGOFF (MS-SMB2 2.2.7, 2.2.8, 3.3.5.6)."""
 from __future__ import annotations
 
-from ksmbd.smb.open_life import disconnect_open
 from ksmbd.smb.request import Reply, Request
-from ksmbd.smb.session_life import delete_session
+from ksmbd.smb.teardown import delete_session, wait_for
 
 
-def handle(request: Request) -> Reply:
+async def handle(request: Request) -> Reply:
     """End the session on all its channels; its opens are closed, its pending requests ended.
 
     The reply still is signed or encrypted with the session's keys: the Session object keeps them."""
@@ -15,10 +14,8 @@ def handle(request: Request) -> Reply:
     channels = list(session.channels)
     signer = request.connection.signer_of(session)
     # 3.3.5.6: durable opens outlive the session, as they outlive its connection.
-    for open_ in list(session.opens.values()):
-        disconnect_open(open_)
+    await wait_for(delete_session(session, keep=True))
     # The opens' end answers what waits on them (notify, locks); what is left, a CREATE that waits, is cancelled.
-    delete_session(session)
     for connection in channels:
         for other in list(connection.pending.values()):
             if other.session_ is session and other is not request:

@@ -204,6 +204,8 @@ class Session:
     next_tree_id: int = 0
     pipes: int = 0
     """Pipes that it has open, or is opening."""
+    ended: Future[None] | None = None
+    """Of a session that is deleted: complete when nothing of it is left."""
 
     @property
     def is_guest_or_anonymous(self) -> bool:

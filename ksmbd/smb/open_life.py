@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from ksmbd.smb.model import Open, Server
 from ksmbd.smb.ports import CloseOutcome, File, FileKey, LeaseGrant, PurgedOpen
+from ksmbd.smb.session_state import SessionState
 from ksmbd.smb.status import STATUS_DELETE_PENDING, NtStatusError
 from ksmbd.smb.waiting import Future
 
@@ -161,3 +162,9 @@ def disconnect_open(open_: Open) -> None:
         return
     _leave(open_)
     open_.session = open_.tree = open_.connection = None
+
+
+def finish_disconnect(open_: Open) -> None:
+    """Somebody asks for an open again whose session is being ended: its turn is now (ksmbd.smb.teardown)."""
+    if open_.session is not None and open_.session.state is SessionState.DELETED:
+        disconnect_open(open_)

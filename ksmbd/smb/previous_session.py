@@ -5,33 +5,39 @@ The session may live in another worker: a client that started anew has another C
 """
 from __future__ import annotations
 
-from ksmbd.smb import open_life
 from ksmbd.smb.model import Server
 from ksmbd.smb.ports import Identity
-from ksmbd.smb.session_life import delete_session
+from ksmbd.smb.teardown import delete_session
 from ksmbd.smb.waiting import Future
 
 
 def end_previous_session(server: Server, session_id: int, identity: Identity) -> Future[None]:
     """End the session `session_id`, wherever it lives, if it is this user's. Complete once it is gone."""
     if server.worker_of_session(session_id) == server.settings.worker & 0xFF:
-        end_session_of(server, session_id, identity.account, identity.uid)
-        return Future.of(None)
+        ended: Future[None] = Future()  # the waiter's own: who stops waiting stops nothing else
+        end_session_of(server, session_id, identity.account, identity.uid).add_callback(
+            lambda _: ended.set_result(None)
+        )
+        return ended
     return server.end_elsewhere(session_id, identity)
 
 
-def end_session_of(server: Server, session_id: int, account: str, uid: int) -> None:
-    """End a session of this worker, if it is this user's; another's is left alone, and nobody learns that it exists."""
+def end_session_of(server: Server, session_id: int, account: str, uid: int) -> Future[None]:
+    """End a session of this worker, if it is this user's; another's is left alone, and nobody learns that it exists.
+    Complete once it is gone."""
     old = server.sessions.get(session_id)
     if old is None or old.identity is None:
-        return
+        return Future.of(None)
     if (old.identity.account.lower(), old.identity.uid) != (account.lower(), uid):
-        return
+        return Future.of(None)
     channels = list(old.channels)
-    for open_ in list(old.opens.values()):
-        open_life.disconnect_open(open_)
-    delete_session(old)
-    for connection in channels:
-        for waiting in list(connection.pending.values()):
-            if waiting.session_ is old:
-                waiting.cancel()
+    ended = delete_session(old, keep=True)
+
+    def cancel(_: Future[None]) -> None:
+        for connection in channels:
+            for waiting in list(connection.pending.values()):
+                if waiting.session_ is old:
+                    waiting.cancel()
+
+    ended.add_callback(cancel)
+    return ended

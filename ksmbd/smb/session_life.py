@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Log-on exchanges under way, and how a session ends (MS-SMB2 3.3.4.12, 3.3.5.5, 3.3.5.6)."""
+"""Log-on exchanges under way (MS-SMB2 3.3.1.15, 3.3.5.5)."""
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ksmbd.smb import open_life
-from ksmbd.smb.model import Session, TreeConnect
+from ksmbd.smb.model import Session
 from ksmbd.smb.ports import Authenticator
 from ksmbd.smb.preauth import preauth_update
 from ksmbd.smb.reader import Buffer
-from ksmbd.smb.session_state import SessionInput, SessionState, next_state
+from ksmbd.smb.session_state import SessionState
+from ksmbd.smb.teardown import delete_session
 
 if TYPE_CHECKING:
     from ksmbd.smb.connection import Connection
@@ -80,40 +80,3 @@ class ExchangeTable:
         """The connection is gone."""
         for session_id in list(self._exchanges):
             self.remove(session_id)
-
-
-def close_tree(tree: TreeConnect) -> None:
-    """TREE_DISCONNECT, or the end of its session: close the opens, tell mountd (MS-SMB2 3.3.5.8)."""
-    if tree.closed:
-        return
-    tree.closed = True
-    session = tree.session
-    for open_ in tree.opens:
-        open_life.close_open(open_)
-    session.tree_connects.pop(tree.tree_id, None)
-    if tree.volume is not None:
-        tree.volume.close()
-    session.server.daemon.tree_disconnect(session.session_id, tree.tree_id)
-
-
-def delete_session(session: Session) -> None:
-    """LOGOFF, a failed log-on, a previous session, the last channel's end: nothing of the session is left."""
-    if session.state is SessionState.DELETED:
-        return
-    was_valid = session.state is not SessionState.IN_PROGRESS
-    session.state = next_state(session.state, SessionInput.DELETE)
-    server = session.server
-    for tree in list(session.tree_connects.values()):
-        close_tree(tree)
-    for open_ in list(session.opens.values()):
-        open_life.close_open(open_)
-    for connection in list(session.channels):
-        connection.sessions.pop(session.session_id, None)
-        connection.exchanges.remove(session.session_id)
-    session.channels.clear()
-    server.sessions.pop(session.session_id, None)
-    if session.admitted is not None:
-        server.admission.give(session.admitted)
-        session.admitted = None
-    if was_valid and session.identity is not None:
-        server.daemon.logout(session.identity.account, 0)

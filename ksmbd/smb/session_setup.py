@@ -13,7 +13,7 @@ from ksmbd.smb.model import Channel, Session
 from ksmbd.smb.ports import AuthStep, Identity
 from ksmbd.smb.previous_session import end_previous_session
 from ksmbd.smb.request import Reply, Request
-from ksmbd.smb.session_life import Exchange, delete_session
+from ksmbd.smb.session_life import Exchange
 from ksmbd.smb.session_state import SessionInput, SessionState, next_state
 from ksmbd.smb.signature_check import verify_signature
 from ksmbd.smb.status import (
@@ -31,6 +31,7 @@ from ksmbd.smb.status import (
     NtStatusError,
     WireError,
 )
+from ksmbd.smb.teardown import delete_session
 from ksmbd.smb.tree_connect import rights_on_share
 from ksmbd.smb.waiting import Future
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from ksmbd.smb.request import Reply, Request
-from ksmbd.smb.session_life import close_tree
+from ksmbd.smb.teardown import close_tree, wait_for
 
 
-def handle(request: Request) -> Reply:
+async def handle(request: Request) -> Reply:
     """Close the tree connect with its opens; requests that wait on it end."""
     tree = request.tree
     # The opens' end answers what waits on them (notify, locks); what is left, a CREATE that waits, is cancelled.
-    close_tree(tree)
+    await wait_for(close_tree(tree))
     for connection in list(request.session.channels):
         for other in list(connection.pending.values()):
             if other.tree_ is tree and other is not request:

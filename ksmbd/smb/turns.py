@@ -73,6 +73,11 @@ class Turns:
                 self._due = True
                 self._clock.call_later(0, self._run)
 
+    def drain(self) -> None:
+        """Run all that waits, and what it asks for further: the worker ends."""
+        while (future := self._take()) is not None:
+            future.set_result(None)
+
     def _take(self) -> Future[None] | None:
         while self._waiting:
             owner = next(iter(self._waiting))

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""How sessions and tree connects end (MS-SMB2 3.3.4.12, 3.3.5.6, 3.3.5.8, 3.3.7.1).
+
+From the first moment nothing more is served of them. Their opens, of which a client may have thousands, are closed in
+pieces (ksmbd.smb.turns): those that are few within the call, else the Future that comes back completes later. What must
+not come before the end (the reply to LOGOFF, a log-on that names a previous session) waits for it.
+"""
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+
+from ksmbd.smb import open_life
+from ksmbd.smb.model import Open, Session, TreeConnect
+from ksmbd.smb.session_state import SessionInput, SessionState, next_state
+from ksmbd.smb.turns import Pace
+from ksmbd.smb.waiting import Future, Task
+
+logger = logging.getLogger("ksmbd.smb")
+
+
+def close_tree(tree: TreeConnect) -> Future[None]:
+    """TREE_DISCONNECT: close the opens, tell mountd (MS-SMB2 3.3.5.8). Complete when none of them is left."""
+    if tree.closed:
+        return Future.of(None)
+    tree.closed = True
+    tree.session.tree_connects.pop(tree.tree_id, None)
+    ended: Future[None] = Future()
+    Task(_end_tree(tree, ended)).start()
+    return ended
+
+
+def delete_session(session: Session, keep: bool = False) -> Future[None]:
+    """LOGOFF, a failed log-on, a previous session, the last channel's end: nothing of the session is left once it is
+    complete. `keep`: durable opens outlive it, as they outlive their connection."""
+    if session.state is SessionState.DELETED:
+        return session.ended or Future.of(None)
+    was_valid = session.state is not SessionState.IN_PROGRESS
+    session.state = next_state(session.state, SessionInput.DELETE)
+    session.server.sessions.pop(session.session_id, None)
+    for connection in list(session.channels):
+        connection.sessions.pop(session.session_id, None)
+        connection.exchanges.remove(session.session_id)
+    session.ended = Future()
+    Task(_end_session(session, was_valid, keep, session.ended)).start()
+    return session.ended
+
+
+async def wait_for(ended: Future[None]) -> None:
+    """Await what `close_tree` or `delete_session` gave. Who stops waiting stops nothing else."""
+    if not ended.done:
+        own: Future[None] = Future()
+        ended.add_callback(lambda _: own.set_result(None))
+        await own
+
+
+async def _end_session(session: Session, was_valid: bool, keep: bool, ended: Future[None]) -> None:
+    server = session.server
+    pace = server.turns.pace(session)
+    trees = list(session.tree_connects.values())
+    session.tree_connects.clear()
+    end_open = open_life.disconnect_open if keep else open_life.close_open
+    while session.opens:  # a CREATE that was under way may have made one more meanwhile
+        # Durable ones first: their client may be on its way back.
+        await _end_opens(sorted(session.opens.values(), key=_for_good), end_open, pace)
+    for tree in trees:
+        if not tree.closed:
+            tree.closed = True
+            _leave(tree)
+            if pace.over():
+                await pace.turn()
+    session.channels.clear()
+    if session.admitted is not None:
+        server.admission.give(session.admitted)
+        session.admitted = None
+    if was_valid and session.identity is not None:
+        server.daemon.logout(session.identity.account, 0)
+    ended.set_result(None)
+
+
+async def _end_tree(tree: TreeConnect, ended: Future[None]) -> None:
+    pace = tree.session.server.turns.pace(tree.session)
+    while opens := list(tree.opens):
+        await _end_opens(opens, open_life.close_open, pace)
+    _leave(tree)
+    ended.set_result(None)
+
+
+async def _end_opens(opens: Iterable[Open], end_open: Callable[[Open], None], pace: Pace) -> None:
+    """All of them, whatever goes wrong with one."""
+    for open_ in opens:
+        try:
+            end_open(open_)
+        except Exception:
+            logger.exception("an open could not be ended as it should")
+            if open_.session is not None:
+                open_.session.opens.pop(open_.volatile_id, None)
+        if pace.over():
+            await pace.turn()
+
+
+def _for_good(open_: Open) -> bool:
+    return not (open_.is_durable or open_.is_persistent or open_.is_resilient)
+
+
+def _leave(tree: TreeConnect) -> None:
+    try:
+        if tree.volume is not None:
+            tree.volume.close()
+        tree.session.server.daemon.tree_disconnect(tree.session.session_id, tree.tree_id)
+    except Exception:
+        logger.exception("a tree connect could not be ended as it should")
