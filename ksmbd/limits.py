@@ -157,6 +157,22 @@ NETBIOS_SESSION_REQUEST: Final = _limit(
     "NetBIOS session request", Per.MESSAGE, 512, "bytes", "the connection ends", source="RFC 1002 4.1",
 )
 
+LOG_LINES_OF_A_KIND: Final = _limit(
+    "log lines of one kind about one address, in five seconds", Per.ADDRESS, 10, "lines",
+    "the further ones are counted and left out",
+)
+LOG_LINES: Final = _limit(
+    "log lines about clients, in five seconds", Per.SERVER, 100, "lines of a process",
+    "the further ones are counted and left out",
+)
+TRACEBACKS_OF_A_PLACE: Final = _limit(
+    "tracebacks from one place in the source, in a minute", Per.SERVER, 3, "tracebacks of a process",
+    "the further ones are counted and left out",
+)
+TRACEBACKS: Final = _limit(
+    "tracebacks, in a minute", Per.SERVER, 20, "tracebacks of a process", "the further ones are counted and left out",
+)
+
 # ---------------------------------------------------------------------------------------------------- log-on, sessions
 
 SESSIONS: Final = _limit(

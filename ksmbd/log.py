@@ -2,7 +2,8 @@
 """Log lines: `ksmbd: text` on standard error, or through syslog once the server has detached.
 
 Errors and warnings are for the administrator, one line each. What a client can cause at will goes through `peer`, which
-is limited in rate, so that nobody fills the disk from outside. Debug prints are a component's (see ksmbd.debug).
+is limited in rate by kind and address and in all, so that nobody fills the disk from outside, or hides others' lines
+behind his own. So are tracebacks, by the place they come from. Debug prints are a component's (see ksmbd.debug).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import traceback
 from typing import Final
 
 from ksmbd import debug as _debug
+from ksmbd import limits
 from ksmbd.overriding import override
 
 PREFIX: Final = "ksmbd: "
@@ -72,18 +74,25 @@ def info(text: str) -> None:
     _emit(syslog.LOG_INFO, _printable(text))
 
 
-def warning(text: str) -> None:
-    """Something is missing or odd; the server goes on."""
+def warning(text: str, kind: str = "") -> None:
+    """Something is missing or odd; the server goes on. With a `kind`: lines of that kind are limited in rate."""
+    if kind and not _admitted(_lines, kind):
+        return
     _emit(syslog.LOG_WARNING, "warning: " + _printable(text))
 
 
-def error(text: str) -> None:
-    """Something does not work."""
+def error(text: str, kind: str = "") -> None:
+    """Something does not work. `kind` as in `warning`."""
+    if kind and not _admitted(_lines, kind):
+        return
     _emit(syslog.LOG_ERR, "error: " + _printable(text))
 
 
 def exception(text: str, error: BaseException) -> None:
-    """A defect of ours: the text, then the traceback, a line each."""
+    """A defect of ours: the text, then the traceback, a line each; limited in rate by its place in the source: a
+    client that has found it may come again."""
+    if not _admitted(_tracebacks, _place(error)):
+        return
     _emit(syslog.LOG_ERR, "error: " + _printable(text))
     for part in traceback.format_exception(error):
         for line in part.rstrip().splitlines():
@@ -96,39 +105,62 @@ def debug(component: int, text: str) -> None:
         _emit(syslog.LOG_DEBUG, f"{_NAMES[component]}: {_who or 'ksmbd'}[{os.getpid()}]: {_printable(text)}")
 
 
-class RateLimit:
-    """At most `burst` lines in `interval` seconds; the next one let through says how many were left out."""
+class Throttle:
+    """At most `each` lines of a key and `total` of all in `interval` seconds."""
 
-    __slots__ = ("_burst", "_count", "_interval", "_start")
+    __slots__ = ("_counts", "_each", "_interval", "_left_out", "_start", "_sum", "_total")
 
-    def __init__(self, burst: int = 10, interval: float = 5.0) -> None:
-        self._burst = burst
+    def __init__(self, each: int, total: int, interval: float) -> None:
+        self._each = each
+        self._total = total
         self._interval = interval
         self._start = float("-inf")
-        self._count = 0
+        self._sum = 0
+        self._counts: dict[str, int] = {}
+        """Of this interval; only what was let through has a key here, so they are few."""
+        self._left_out = 0
 
-    def admit(self, now: float) -> int | None:
-        """None: leave this line out. Else print it, after saying that so many were left out."""
+    def admit(self, key: str, now: float) -> int | None:
+        """None: leave this line out. Else print it, after saying that so many were left out since the last time."""
         if now - self._start >= self._interval:
-            missed = max(0, self._count - self._burst)
             self._start = now
-            self._count = 1
-            return missed
-        self._count += 1
-        return 0 if self._count <= self._burst else None
+            self._sum = 0
+            self._counts.clear()
+        count = self._counts.get(key, 0)
+        if count >= self._each or self._sum >= self._total:
+            self._left_out += 1
+            return None
+        self._counts[key] = count + 1
+        self._sum += 1
+        left_out, self._left_out = self._left_out, 0
+        return left_out
 
 
-_peer_limit = RateLimit()
+_lines: Final = Throttle(limits.LOG_LINES_OF_A_KIND.value, limits.LOG_LINES.value, 5.0)
+_tracebacks: Final = Throttle(limits.TRACEBACKS_OF_A_PLACE.value, limits.TRACEBACKS.value, 60.0)
 
 
-def peer(text: str) -> None:
-    """A line that a client caused (bad frame, refused connection), limited in rate."""
-    missed = _peer_limit.admit(time.monotonic())
-    if missed is None:
-        return
-    if missed:
-        _emit(syslog.LOG_INFO, f"{missed} more lines about clients were left out")
-    _emit(syslog.LOG_INFO, _printable(text))
+def _admitted(throttle: Throttle, key: str) -> bool:
+    left_out = throttle.admit(key, time.monotonic())
+    if left_out:
+        what = "lines about clients" if throttle is _lines else "tracebacks"
+        _emit(syslog.LOG_INFO, f"{left_out} more {what} were left out")
+    return left_out is not None
+
+
+def _place(error: BaseException) -> str:
+    """Where an exception comes from."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace is not None else ""
+    return f"{type(error).__name__} {where}"
+
+
+def peer(text: str, kind: str = "", address: str = "") -> None:
+    """A line that a client caused (bad frame, refused connection), limited in rate by kind and address."""
+    if _admitted(_lines, f"{kind} {address}"):
+        _emit(syslog.LOG_INFO, _printable(text))
 
 
 class _Handler(logging.Handler):
@@ -146,9 +178,9 @@ class _Handler(logging.Handler):
         elif record.exc_info and record.exc_info[1] is not None:
             exception(text, record.exc_info[1])
         elif record.levelno >= logging.ERROR:
-            error(text)
+            error(text, f"{record.pathname}:{record.lineno}")
         elif record.levelno >= logging.WARNING:
-            warning(text)
+            warning(text, f"{record.pathname}:{record.lineno}")
         else:
             info(text)
 

@@ -142,7 +142,7 @@ class Connections:
             sock.close()
             if self._counters is not None:
                 self._counters.refused()
-            log.peer(f"connection from {address} refused: {refused}")
+            log.peer(f"connection from {address} refused: {refused}", "refused", address)
             return None
         try:
             transport = TcpTransport(
@@ -182,7 +182,7 @@ class Connections:
 
     def _out_of_descriptors(self, listener: socket.socket, error: OSError) -> None:
         """Refuse one client with the spare descriptor, then leave the others in the backlog for a moment."""
-        log.peer(f"cannot accept connections: {error.strerror}")
+        log.peer(f"cannot accept connections: {error.strerror}", "descriptors")
         os.close(self._spare)
         try:
             listener.accept()[0].close()
@@ -223,7 +223,7 @@ class Connections:
         for transport in list(self._transports):
             reason = self._overdue(transport, now)
             if reason is not None:
-                log.peer(f"{transport.peer}: {reason}; connection closed")
+                log.peer(f"{transport.peer}: {reason}; connection closed", "overdue", transport.peer)
                 transport.abort(reason)
 
     def _overdue(self, transport: TcpTransport, now: float) -> str | None:

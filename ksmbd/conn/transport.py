@@ -369,7 +369,7 @@ class TcpTransport:
                 core.receive(frame)
                 core = self.core  # it may have put another in its place
         except FramingError as bad:
-            log.peer(f"{self._peer}: {bad}; connection closed")
+            log.peer(f"{self._peer}: {bad}; connection closed", "framing", self._peer)
             self.abort(str(bad))
         except (Exception, Cancelled) as error:  # noqa: BLE001 - the core answers for its errors; what comes out is a defect of ours
             log.exception(f"{self._peer}: unexpected {type(error).__name__}; this connection is closed", error)

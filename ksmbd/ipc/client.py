@@ -346,7 +346,7 @@ class NetlinkDaemon:
     def _post(self, parcel: Parcel) -> None:
         """Send what has no answer. A failure is one line in the log."""
         if not self.lost and self._transmit(parcel):
-            log.error(f"ipc: {parcel.event.name} could not be sent to ksmbd.mountd")
+            log.error(f"ipc: {parcel.event.name} could not be sent to ksmbd.mountd", "ipc unsent")
 
     def _transmit(self, parcel: Parcel) -> int:
         """Send; an NTSTATUS where that failed, else 0."""
@@ -357,13 +357,13 @@ class NetlinkDaemon:
         except Congested:
             return STATUS_INSUFFICIENT_RESOURCES
         except ValueError as error:
-            log.warning(f"ipc: {error}")
+            log.warning(f"ipc: {error}", "ipc value")
             return STATUS_INVALID_PARAMETER
         except PeerGone:
             self._lose("ksmbd.mountd is gone")
             return STATUS_INSUFF_SERVER_RESOURCES
         except OSError as error:
-            log.error(f"ipc: {parcel.event.name} could not be sent: {error}")
+            log.error(f"ipc: {parcel.event.name} could not be sent: {error}", "ipc unsent")
             return STATUS_INSUFF_SERVER_RESOURCES
         self._arm_retry()
         return 0
@@ -384,7 +384,8 @@ class NetlinkDaemon:
         self._arm_retry()
 
     def _timed_out(self, handle: int, event: Event) -> None:
-        log.warning(f"ipc: ksmbd.mountd did not answer {event.name} within {self._timeout:g} seconds")
+        what = f"ipc: ksmbd.mountd did not answer {event.name} within {self._timeout:g} seconds"
+        log.warning(what, "ipc time-out")
         pipe = self._pipes.get(handle)
         if pipe is not None:
             pipe.broken = True  # a late answer could be taken for the next one's

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ksmbd import debug, log
+from ksmbd import debug, limits, log
 
 
 @pytest.fixture(autouse=True)
@@ -14,6 +14,18 @@ def quiet() -> Iterator[None]:
     debug.mask[0] = 0
     yield
     debug.mask[0] = 0
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Time that the test turns, and throttles that have seen nothing."""
+    now = [1000.0]
+    monkeypatch.setattr(log.time, "monotonic", lambda: now[0])
+    lines, tracebacks = limits.LOG_LINES, limits.TRACEBACKS
+    each = limits.LOG_LINES_OF_A_KIND.value, limits.TRACEBACKS_OF_A_PLACE.value
+    monkeypatch.setattr(log, "_lines", log.Throttle(each[0], lines.value, 5))
+    monkeypatch.setattr(log, "_tracebacks", log.Throttle(each[1], tracebacks.value, 60))
+    return now
 
 
 def test_lines_and_levels(capfd: pytest.CaptureFixture[str]) -> None:
@@ -50,13 +62,70 @@ def test_loggers_of_the_rooms_come_here(capfd: pytest.CaptureFixture[str]) -> No
     assert lines[1].endswith("]: on") and len(lines) == 2
 
 
-def test_clients_lines_are_limited() -> None:
-    limit = log.RateLimit(burst=3, interval=5)
-    assert [limit.admit(100 + step / 10) for step in range(6)] == [0, 0, 0, None, None, None]
-    assert limit.admit(104.9) is None
-    assert limit.admit(105) == 4
-    assert limit.admit(105.1) == 0
-    assert limit.admit(200) == 0
+def test_lines_are_limited_by_key_and_in_all() -> None:
+    throttle = log.Throttle(each=3, total=5, interval=5)
+    assert [throttle.admit("a", 100 + step / 10) for step in range(6)] == [0, 0, 0, None, None, None]
+    assert throttle.admit("b", 101) == 3, "another's line is not hidden, and tells what was"
+    assert [throttle.admit("b", 102), throttle.admit("c", 103)] == [0, None]
+    assert throttle.admit("a", 104.9) is None
+    assert throttle.admit("a", 105) == 2
+    assert throttle.admit("a", 105.1) == 0
+    assert throttle.admit("a", 200) == 0
+
+
+def test_any_number_of_keys_takes_no_more_room() -> None:
+    throttle = log.Throttle(each=3, total=50, interval=5)
+    admitted = [throttle.admit(str(number), 100 + number / 1000) for number in range(20_000)]
+    assert sum(each is not None for each in admitted) == 50 * 4 and len(throttle._counts) <= 50
+    assert throttle.admit("x", 200) == 5000 - 50
+
+
+def test_a_client_does_not_hide_anothers_lines(capfd: pytest.CaptureFixture[str], clock: list[float]) -> None:
+    for number in range(1000):
+        log.peer(f"192.0.2.7: bad frame {number}", "framing", "192.0.2.7")
+    log.peer("192.0.2.8: bad frame", "framing", "192.0.2.8")
+    log.peer("192.0.2.7: refused", "refused", "192.0.2.7")
+    lines = capfd.readouterr().err.splitlines()
+    assert len(lines) == limits.LOG_LINES_OF_A_KIND.value + 3
+    assert lines[-3:] == [
+        f"ksmbd: {1000 - limits.LOG_LINES_OF_A_KIND.value} more lines about clients were left out",
+        "ksmbd: 192.0.2.8: bad frame", "ksmbd: 192.0.2.7: refused",
+    ]
+    clock[0] += 5
+    log.peer("192.0.2.7: bad frame", "framing", "192.0.2.7")
+    assert capfd.readouterr().err == "ksmbd: 192.0.2.7: bad frame\n"
+
+
+def test_a_defect_that_is_met_again_and_again_fills_no_log(
+    capfd: pytest.CaptureFixture[str], clock: list[float]
+) -> None:
+    def meet(what: str) -> None:
+        try:
+            raise IndexError(what) if what == "one" else KeyError(what)
+        except LookupError as error:
+            log.exception("a request failed", error)
+
+    for _ in range(2000):
+        meet("one")
+    meet("two")
+    text = capfd.readouterr().err
+    assert text.count("IndexError: one") == limits.TRACEBACKS_OF_A_PLACE.value and text.count("KeyError: 'two'") == 1
+    assert len(text) < 64 << 10 and f"{2000 - limits.TRACEBACKS_OF_A_PLACE.value} more tracebacks" in text
+    clock[0] += 60
+    meet("one")
+    assert capfd.readouterr().err.count("Traceback") == 1
+
+
+def test_warnings_of_a_kind_are_limited_and_others_are_not(
+    capfd: pytest.CaptureFixture[str], clock: list[float]
+) -> None:
+    for _ in range(500):
+        log.warning("the same", "kind")
+        log.error("the same", "another kind")
+    assert len(capfd.readouterr().err.splitlines()) < 2 * limits.LOG_LINES_OF_A_KIND.value + 10
+    for number in range(500):
+        log.warning(f"line {number} of the configuration")
+    assert len(capfd.readouterr().err.splitlines()) == 500
 
 
 def test_toggle_and_listing() -> None:
