@@ -124,12 +124,18 @@ def address_group(address: str) -> str:
 # ------------------------------------------------------------------------------------------------------- connections
 
 CONNECTIONS: Final = _limit(
-    "connections", Per.SERVER, 256, "connections", "the connection is closed at once", "max connections",
-    "KSMBD",
+    "connections", Per.SERVER, 256, "connections",
+    "one without a session is closed for it, of the address that has most; where each has one, the new one",
+    "max connections", "KSMBD",
 )
 CONNECTIONS_PER_ADDRESS: Final = _limit(
-    "connections of an address", Per.ADDRESS, 32, "connections", "the connection is closed at once",
-    "max ip connections", "KSMBD",
+    "connections of an address", Per.ADDRESS, 32, "connections",
+    "its oldest one without a session is closed for it; where each has one, the new one", "max ip connections",
+    "KSMBD",
+)
+CONNECTIONS_BEFORE_LOGON: Final = _limit(
+    "connections without a session (IPv6: of a /64 network)", Per.ADDRESS, 256, "connections of a worker",
+    "its oldest one without a session is closed",
 )
 FRAME_BEFORE_LOGON: Final = _limit(
     "message before log-on (a token and its headers), of which no more than twice what has come is set aside",
@@ -152,6 +158,10 @@ REPLIES_ELSEWHERE: Final = _limit(
 CREDITS: Final = _limit(
     "credits", Per.CONNECTION, 8192, "credits", "no further credits are granted", "smb2 max credits",
     "MS-SMB2 3.3.1.2",
+)
+COMPOUND_REPLIES: Final = _limit(
+    "replies to a compound", Per.MESSAGE, 6 << 20, "bytes",
+    "the further elements are not carried out: STATUS_INSUFFICIENT_RESOURCES", source="MS-SMB2 2.1",
 )
 NETBIOS_SESSION_REQUEST: Final = _limit(
     "NetBIOS session request", Per.MESSAGE, 512, "bytes", "the connection ends", source="RFC 1002 4.1",

@@ -15,12 +15,16 @@ from ksmbd.conn.framing import Scratch
 from ksmbd.conn.loop import Loop, TimerHandle
 from ksmbd.conn.options import address_text
 from ksmbd.conn.transport import Core, Counters, TcpTransport
+from ksmbd.conn.waiting_room import Guest, WaitingRoom
 from ksmbd.kernel import credentials
 
 SWEEP: Final = 5.0
 ACCEPTS_PER_TURN: Final = 16
 ACCEPT_PAUSE: Final = 1.0
 """Seconds without accepting after the system was out of descriptors or memory."""
+BEFORE_LOGON_MAX: Final = limits.CONNECTIONS_BEFORE_LOGON.value
+OF_ADDRESS: Final = "`max ip connections`"
+"""How `Admission.admit` begins where an address has too many, and not the server."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ class LocalAdmission:
             return f"`max connections` = {self._limits.max_connections} is reached"
         count = self.by_address.get(address, 0)
         if self._limits.max_ip_connections and count >= self._limits.max_ip_connections:
-            return f"`max ip connections` = {self._limits.max_ip_connections} is reached"
+            return f"{OF_ADDRESS} = {self._limits.max_ip_connections} is reached"
         self.by_address[address] = count + 1
         self.total += 1
         return None
@@ -97,6 +101,7 @@ class Connections:
         self._scratch = Scratch()
         self._listeners: list[socket.socket] = []
         self._transports: set[TcpTransport] = set()
+        self._room = WaitingRoom()
         self._sweep_timer: TimerHandle | None = None
         self._spare = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         self._on_empty: Callable[[], None] | None = None
@@ -134,9 +139,13 @@ class Connections:
     def adopt(self, sock: socket.socket, received: bytes = b"") -> TcpTransport | None:
         """Serve a connected socket: just accepted, or handed over by another worker with what it had received.
 
-        None: refused by the limits, the socket is closed."""
+        None: refused by the limits, the socket is closed. One that nobody has logged on with may have to go for it."""
         address = address_text(sock, peer=True)
         refused = self._admission.admit(address)
+        if refused is not None:
+            of_address = refused.startswith(OF_ADDRESS)
+            if self._make_room(self._room.oldest_of(address) if of_address else self._room.oldest_of_most()):
+                refused = self._admission.admit(address)
         if refused is not None:
             # Closed at once: the client learns it now, instead of waiting in a backlog.
             sock.close()
@@ -153,6 +162,9 @@ class Connections:
             sock.close()
             raise
         self._transports.add(transport)
+        self._room.enter(transport)
+        if self._room.count(address) > BEFORE_LOGON_MAX:
+            self._make_room(self._room.oldest_of(address))
         if self._counters is not None:
             self._counters.connected()
         if self._sweep_timer is None:
@@ -160,6 +172,14 @@ class Connections:
         if debug.mask[0] & debug.CONN:
             log.debug(debug.CONN, f"{transport.peer}: connected to {transport.local}")
         return transport
+
+    def _make_room(self, guest: Guest | None) -> bool:
+        """End a connection that nobody has logged on with; whether there was one."""
+        if guest is None:
+            return False
+        log.peer(f"{guest.peer}: no session yet, and others need the place; connection closed", "place", guest.peer)
+        guest.end("others need the place")
+        return True
 
     def _accepter(self, listener: socket.socket) -> Callable[[], None]:
         return lambda: self._accept(listener)
@@ -174,6 +194,8 @@ class Connections:
                 return
             except OSError as error:
                 if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                    if self._make_room(self._room.oldest_of_most()):
+                        continue
                     self._out_of_descriptors(listener, error)
                     return
                 # accept(2): errors of the new connection itself (ECONNABORTED, EPROTO, ENETDOWN, ...): the next one.
@@ -200,6 +222,7 @@ class Connections:
 
     def _closed(self, transport: TcpTransport) -> None:
         self._transports.discard(transport)
+        self._room.leave(transport)
         self._admission.release(transport.peer)
         if self._counters is not None:
             self._counters.disconnected()
@@ -231,7 +254,10 @@ class Connections:
         core = transport.core
         if core.session_count:
             transport.sessionless_since = now
-        elif limits.session_timeout and now - transport.sessionless_since > limits.session_timeout:
+            self._room.leave(transport)
+        else:
+            self._room.enter(transport)
+        if limits.session_timeout and now - transport.sessionless_since > limits.session_timeout:
             return f"no session within {limits.session_timeout:g} s"
         if transport.waiting_bytes and limits.reader_timeout and now - transport.last_progress > limits.reader_timeout:
             return f"the client has read nothing for {limits.reader_timeout:g} s"

@@ -289,6 +289,16 @@ class TcpTransport:
         self._drop_output()
         self.close(reason)
 
+    def end(self, reason: str) -> None:
+        """`abort`, and be gone when this returns. Not inside a call of the core's."""
+        self.abort(reason)
+        self._finish()
+
+    @property
+    def logged_on(self) -> bool:
+        """Whether there is a session on this connection."""
+        return self.core.session_count > 0
+
     def delivery_mark(self) -> int:
         """See the port: what was confirmed, what waits in the kernel for a confirmation, and what waits here."""
         while True:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from ksmbd.conn.connections import Limits
+from ksmbd.conn.connections import OF_ADDRESS, Limits
 from ksmbd.process.shared import SharedState
 
 
@@ -26,7 +26,7 @@ class SharedAdmission:
             return f"`max connections` = {limits.max_connections} is reached"
         epoch = shared.counters[self._worker].epoch
         if not shared.table.add_connection(address, self._worker, epoch, shared.workers, limits.max_ip_connections):
-            return f"`max ip connections` = {limits.max_ip_connections} is reached"
+            return f"{OF_ADDRESS} = {limits.max_ip_connections} is reached"
         return None
 
     def release(self, address: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from ksmbd import limits
 from ksmbd.smb import dispatch
 from ksmbd.smb.connection_state import ConnectionState
 from ksmbd.smb.constants import (
@@ -25,6 +26,7 @@ from ksmbd.smb.ports import FileSpan
 from ksmbd.smb.reply import hash_preauth, hashes_preauth, signing_session, start_frame, write_reply_header
 from ksmbd.smb.request import Body, Chain, Reply, Request
 from ksmbd.smb.status import (
+    STATUS_INSUFFICIENT_RESOURCES,
     STATUS_INTERNAL_ERROR,
     STATUS_INVALID_PARAMETER,
     STATUS_PENDING,
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
 OFFLOAD_FROM: Final = 128 << 10
 """Bytes from which on a slow signature or cipher is another thread's work: handing it over and back takes some 20 us,
 the work 120 us (AES-CMAC, 128 KiB)."""
+REPLIES_MAX: Final = limits.COMPOUND_REPLIES.value
+"""Of a compound: with one more of the longest replies it still fits the transport packet's 24 bits (MS-SMB2 2.1)."""
 
 
 class CompoundRun:
@@ -88,8 +92,10 @@ class CompoundRun:
             request = Request(connection, header, message, chain)
             request.sealed = self.sealed_by is not None
             self.request = request
-            if chain.broken:
-                outcome: Reply | Task[Reply] = Reply(error_body(), STATUS_INVALID_PARAMETER)
+            if self.frame is not None and len(self.frame) > REPLIES_MAX:
+                outcome: Reply | Task[Reply] = Reply(error_body(), STATUS_INSUFFICIENT_RESOURCES)
+            elif chain.broken:
+                outcome = Reply(error_body(), STATUS_INVALID_PARAMETER)
             else:
                 outcome = dispatch.execute(request, self.sealed_by)
             if isinstance(outcome, Task):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from conn_fakes import FakeCore, TurnedClock, message, reply
 
-from ksmbd.conn.connections import SWEEP, Connections, Limits, LocalAdmission
+from ksmbd.conn.connections import BEFORE_LOGON_MAX, SWEEP, Connections, Limits, LocalAdmission
 from ksmbd.conn.loop import Loop
 from ksmbd.conn.transport import HIGH_WATER, LINGER, TcpTransport
 from ksmbd.smb.ports import Frame
@@ -30,6 +30,12 @@ class Hall:
         peer.setblocking(False)
         self.peers.append(peer)
         return self.connections.adopt(own)
+
+    def log_on(self, transport: TcpTransport | None) -> TcpTransport | None:
+        """A session begins on it; None stays None."""
+        if transport is not None:
+            self.core(transport).session_count = 1
+        return transport
 
     def core(self, transport: TcpTransport | None) -> FakeCore:
         assert transport is not None
@@ -68,7 +74,7 @@ def make_hall() -> Iterator[type[Hall]]:
 def test_limits_refuse_and_counts_return_to_zero(make_hall: type[Hall], limits: Limits) -> None:
     hall = make_hall(limits)
     for _ in range(50):
-        transports = [hall.connect() for _ in range(5)]
+        transports = [hall.log_on(hall.connect()) for _ in range(5)]
         assert [transport is None for transport in transports] == [False] * 3 + [True] * 2
         assert hall.peers[-1].recv(1) == b"", "refused ones are closed"
         for transport in transports[:3]:
@@ -76,6 +82,36 @@ def test_limits_refuse_and_counts_return_to_zero(make_hall: type[Hall], limits: 
             transport.abort("done")
         hall.loop.run_once(wait=False)
         assert (hall.admission.total, hall.admission.by_address, len(hall.connections)) == (0, {}, 0)
+
+
+@pytest.mark.parametrize("limits", [Limits(max_connections=3), Limits(max_ip_connections=3)])
+def test_a_place_without_a_session_goes_to_who_comes(make_hall: type[Hall], limits: Limits) -> None:
+    hall = make_hall(limits)
+    first, logged_on, third = hall.connect(), hall.log_on(hall.connect()), hall.connect()
+    hall.peers[0].send(b"\0\0\1\0\xfeSMB")
+    hall.loop.run_once(wait=False)
+    late = hall.connect()
+    assert hall.core(first).gone == ["others need the place"] and hall.peers[0].recv(1) == b""
+    assert (hall.admission.total, len(hall.connections)) == (3, 3)
+    hall.log_on(late)
+    hall.log_on(third)
+    hall.pass_time(SWEEP)
+    assert hall.connect() is None, "who has a session is never sent away"
+    assert [hall.core(each).gone for each in (logged_on, third, late)] == [[], [], []]
+    hall.core(third).session_count = 0
+    hall.pass_time(SWEEP)
+    assert hall.connect() is not None and len(hall.core(third).gone) == 1, "after its log-off it is as any other"
+
+
+def test_an_address_holds_so_many_places_without_a_session(make_hall: type[Hall]) -> None:
+    hall = make_hall(Limits(max_connections=0, max_ip_connections=0))
+    transports = [hall.log_on(hall.connect())] + [hall.connect() for _ in range(BEFORE_LOGON_MAX + 20)]
+    assert len(hall.connections) == BEFORE_LOGON_MAX + 1
+    gone = [number for number, each in enumerate(transports) if hall.core(each).gone]
+    assert gone == list(range(1, 21)), "its oldest, and none with a session"
+    hall.connections.abort_all("the test's end")
+    hall.loop.run_once(wait=False)
+    assert (len(hall.connections), len(hall.connections._room), hall.admission.by_address) == (0, 0, {})
 
 
 def test_counts_return_to_zero_after_every_kind_of_end(make_hall: type[Hall]) -> None:

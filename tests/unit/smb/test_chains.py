@@ -11,6 +11,7 @@ import pytest
 from fakes import FakeTable
 from script import ECHO_BODY, Client, Response
 
+from ksmbd import limits
 from ksmbd.smb import constants as c
 from ksmbd.smb import status as s
 from ksmbd.smb.ports import OpenGrant
@@ -217,3 +218,17 @@ def test_an_acknowledgement_is_checked_for_its_tree(body: bytes) -> None:
     assert client.tree("secret").status == 0
     assert client.ask(c.OPLOCK_BREAK, body).status == s.STATUS_ACCESS_DENIED  # in the clear, on an encrypted share
     assert not [call for call in table.calls if call[0].startswith("acknowledge")]
+
+
+def test_the_replies_to_a_compound_end_before_a_frame_cannot_hold_them() -> None:
+    client = ready()
+    client.server.files.tree.add("long", bytes(1 << 20))  # type: ignore[attr-defined]
+    file = opened(client, "long")
+    assert client.ask(c.ECHO, ECHO_BODY, credits=500).status == 0
+    size, replies = 1 << 20, limits.COMPOUND_REPLIES.value
+    parts = [(c.READ, m.read(*file, 0, size), {"charge": 16}) for _ in range(20)] + [(c.CLOSE, m.close(*file), {})]
+    answers = client.feed(client.compound(*parts))
+    done = replies // size
+    assert statuses(answers) == [0] * done + [s.STATUS_INSUFFICIENT_RESOURCES] * (21 - done)
+    assert sum(len(frame) for frame in client.transport.frames[-2:]) < 1 << 24
+    assert client.ask(c.CLOSE, m.close(*file)).status == 0, "it was not carried out"
