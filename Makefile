@@ -13,7 +13,7 @@ export BENCH_ROUNDS BENCH_SCALE BENCH_SECONDS BENCH_FOLDER BENCH_WORKERS BENCH_O
 
 export PYTHONUTF8 := 1
 
-.PHONY: build setup-test setup-bench setup-conformance serve test test-compiled bench bench-fairness bench-growth compiled-wheel conformance lint clean
+.PHONY: build setup-test setup-bench setup-conformance serve test test-compiled bench bench-fairness bench-growth compiled-wheel conformance oracle lint clean
 
 build:
 	@sh scripts/setup.sh serve
@@ -65,6 +65,12 @@ setup-conformance:
 lint: setup-test
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
+
+# Draws that no test has drawn: what users may do beside what the kernel and Samba say; root
+ORACLE_DRAWS ?= 10000
+ORACLE_SEED ?= 0
+oracle: setup-test
+	@$(VENV)/bin/python -P tests/oracle/run.py all --draws $(ORACLE_DRAWS) --seed $(ORACLE_SEED)
 
 clean:
 	rm -rf .venv .venv-compiled var build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

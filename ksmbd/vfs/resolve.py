@@ -62,7 +62,7 @@ class Resolver:
     ) -> None:
         self._root = root
         self._user = user
-        self.root_stat = stat_fd(root)
+        self.root_stat = stat_fd(self.root)
         self._cache = cache
         self._follow = follow_symlinks
         self._wide = wide_links
@@ -73,7 +73,7 @@ class Resolver:
         self._step_flags = self._resolve | RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
         if not wide_links:
             self._resolve |= RESOLVE_BENEATH | (0 if follow_symlinks else RESOLVE_NO_SYMLINKS)
-        self._root_path = os.readlink(descriptors.path(root)).encode("utf-8", "surrogateescape").rstrip(b"/")
+        self._root_path = os.readlink(descriptors.path(self.root)).encode("utf-8", "surrogateescape").rstrip(b"/")
         self.longest = _PATH_MAX - 1 - len(self._root_path)
         """Bytes of the longest path below the root: beyond, the kernel names no file (`path_of`)."""
 
