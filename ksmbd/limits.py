@@ -291,6 +291,10 @@ OPENS: Final = _limit(
     "opens (a session: seven eighths)", Per.SERVER, 10000, "opens of a worker", "STATUS_TOO_MANY_OPENED_FILES",
     "max open files", "KSMBD",
 )
+VETOED_ENTRIES: Final = _limit(
+    "hidden entries that go with a folder (`delete veto files`)", Per.MESSAGE, 2048, "files and folders",
+    "STATUS_DIRECTORY_NOT_EMPTY",
+)
 UNUSED_ALLOCATIONS: Final = _limit(
     "files whose unused blocks wait for others to close them", Per.SERVER, 256, "descriptors of a worker",
     "the blocks stay allocated",

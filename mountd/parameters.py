@@ -313,6 +313,8 @@ PARAMETERS: tuple[Parameter, ...] = (
               synonyms=("create mode",)),
     Parameter("crossmnt", S, Kind.BOOLEAN, "yes",
               "Let clients go into file systems that are mounted below the share's path."),
+    Parameter("delete veto files", S, Kind.BOOLEAN, "no",
+              "Delete a folder that has nothing but what `veto files` names together with that.", ours=True),
     Parameter("directory mask", S, Kind.MODE, "0755", "Permission bits that a new folder may have.",
               synonyms=("directory mode",)),
     Parameter("follow symlinks", S, Kind.BOOLEAN, "no",

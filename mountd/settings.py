@@ -65,6 +65,7 @@ class ShareSettings:
     continuous_availability: bool
     create_mask: int
     crossmnt: bool
+    delete_veto_files: bool
     directory_mask: int
     follow_symlinks: bool
     force_create_mode: int

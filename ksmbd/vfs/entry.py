@@ -30,7 +30,6 @@ from ksmbd.smb.ports import FileInfo, FileKey, Volume
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
     STATUS_CANNOT_DELETE,
-    STATUS_DIRECTORY_NOT_EMPTY,
     STATUS_FILE_IS_A_DIRECTORY,
     STATUS_INVALID_PARAMETER,
     STATUS_OBJECT_NAME_COLLISION,
@@ -38,7 +37,7 @@ from ksmbd.smb.status import (
     STATUS_OBJECT_NAME_NOT_FOUND,
     NtStatusError,
 )
-from ksmbd.vfs import gate, names, reparse
+from ksmbd.vfs import gate, names, reparse, veto
 from ksmbd.vfs.attributes import (
     attributes_of,
     ea_size,
@@ -308,9 +307,10 @@ class LocalEntry:
                         os.unlink(name, dir_fd=directory)
                 except OSError as error:
                     # rmdir of a directory that has entries: EEXIST on some file systems.
-                    if error.errno == errno.EEXIST:
-                        raise NtStatusError(STATUS_DIRECTORY_NOT_EMPTY) from error
-                    raise
+                    if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                        raise
+                    veto.empty(volume, self.fd)
+                    os.rmdir(name, dir_fd=directory)
                 volume.cache.removed(token, directory, name)
         finally:
             volume.resolver.release(directory)
@@ -335,7 +335,7 @@ class LocalEntry:
             if attributes & FILE_ATTRIBUTE_READONLY and not self.posix:
                 raise NtStatusError(STATUS_CANNOT_DELETE, "read-only")
             if self.is_directory and self._entry_key == self.key and not self.is_empty():
-                raise NtStatusError(STATUS_DIRECTORY_NOT_EMPTY)
+                veto.check(self.local_volume, fd)
             if not self.local_volume.access.root:
                 directory, name = self.entry()
                 try:

@@ -54,6 +54,7 @@ class ShareOptions:
     force_create_mode: int
     force_directory_mode: int
     veto: Patterns
+    delete_veto: bool
     hide: Patterns
 
     @classmethod
@@ -89,5 +90,6 @@ class ShareOptions:
             force_create_mode=share.force_create_mode,
             force_directory_mode=share.force_directory_mode,
             veto=Patterns(share.veto_files),
+            delete_veto=switch("delete veto files"),
             hide=Patterns(hide),
         )
