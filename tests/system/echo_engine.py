@@ -35,6 +35,11 @@ class EchoCore:
         self.write_from = 1 << 20
         self.transport = transport
         self.context = context
+        self.server = self
+
+    def worker_of_session(self, session_id: int) -> int:
+        """There are no sessions of other workers."""
+        return 0
 
     def receive(self, frame: bytearray) -> None:
         word = bytes(frame[64:]).decode("latin-1").partition("\0")[0]

@@ -43,8 +43,8 @@ def engine(rundir: Path, workers: int = 1, **environment: str) -> Iterator[Engin
         yield process
 
 
-def say(sock: socket.socket, word: str = "") -> str:
-    data = b"\xfeSMB" + bytes(60) + word.encode()
+def say(sock: socket.socket, word: str = "", command: int = 0) -> str:
+    data = b"\xfeSMB" + bytes(8) + command.to_bytes(2, "little") + bytes(50) + word.encode()
     sock.sendall(len(data).to_bytes(4, "big") + data)
     return hear(sock)
 
@@ -155,6 +155,7 @@ def test_too_many_connections_are_refused_and_the_count_returns(tmp_path: Path) 
     with engine(tmp_path, MAX_IP="3") as server:
         socks = [server.connect() for _ in range(3)]
         assert [say(sock) for sock in socks] == ["1"] * 3
+        assert [say(sock, command=1) for sock in socks] == ["1"] * 3, "a session begins"
         for _ in range(5):
             with server.connect() as fourth:
                 assert fourth.recv(1) == b"", "closed at once"

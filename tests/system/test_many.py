@@ -143,8 +143,7 @@ def test_more_connections_than_allowed_are_refused(start_ksmbd: StartKsmbd) -> N
     server = start_ksmbd(options={"max ip connections": "32"})
     with ExitStack() as stack:
         for _ in range(32):
-            stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=20))
-        server.wait_stats("\nconnections: 32\n")
+            stack.enter_context(RawClient(server))
         extra = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=20))
         assert extra.recv(1) == b""
         with RawClient(server, source="127.0.0.2") as client:
@@ -152,6 +151,25 @@ def test_more_connections_than_allowed_are_refused(start_ksmbd: StartKsmbd) -> N
     server.wait_stats("\nconnections: 0\n")
     with RawClient(server) as client:
         works(client)
+
+
+@pytest.mark.parametrize("option", ["max ip connections", "max connections"])
+def test_connections_without_a_session_give_way(start_ksmbd: StartKsmbd, option: str) -> None:
+    """All places are held by connections that say nothing, or half a message: who logs on gets one nevertheless, and
+    keeps it."""
+    server = start_ksmbd(options={option: "8"}, workers=1)
+    with ExitStack() as stack:
+        first = stack.enter_context(RawClient(server))
+        where = ("127.0.0.1", server.port)
+        idle = [stack.enter_context(socket.create_connection(where, timeout=20)) for _ in range(20)]
+        for sock in idle[-4:]:
+            sock.sendall(b"\0\0\1\0\xfeSMB")
+        clients = [stack.enter_context(RawClient(server)) for _ in range(7)]
+        for client in (first, *clients):
+            works(client)
+        extra = stack.enter_context(socket.create_connection(where, timeout=20))
+        assert extra.recv(1) == b"", "they keep theirs"
+    server.wait_stats("\nconnections: 0\n")
 
 
 def test_a_thousand_half_open_connections(server: KsmbdServer, bystander: RawClient) -> None:
