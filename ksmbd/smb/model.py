@@ -240,7 +240,8 @@ class Enumeration:
     """A directory listing in progress (Open.EnumerationLocation, MS-SMB2 3.3.1.10)."""
 
     pattern: str
-    entries: Iterator[DirectoryEntry]
+    entries: Iterator[DirectoryEntry | None]
+    """None: nothing to show among many."""
     pending: DirectoryEntry | None = None
     """Read from the iterator but not sent: it did not fit."""
     returned_any: bool = False
@@ -282,6 +283,8 @@ class Open:
     """With whose rights a durable open's file works; None where it is not durable."""
     is_posix: bool = False
     enumeration: Enumeration | None = None
+    listing: Future[None] | None = None
+    """A QUERY_DIRECTORY that goes on in pieces; complete when it has ended, and it is the next one's turn."""
     watch: Watch | None = None
     current_byte_offset: int = 0
     """FilePositionInformation."""

@@ -6,7 +6,8 @@
     >   DOS_QM: one character; nothing at a period or at the name's end
     <   DOS_STAR: zero or more characters up to and with the name's last period; without one to come, any characters
 
-A pattern comes from the client, so no matcher here takes more than len(pattern) * len(name) steps.
+A pattern comes from the client, so no matcher here takes more than len(pattern) * len(name) steps; that of DOS
+wildcards takes len(name) steps, each on a number of len(pattern) bits.
 """
 from __future__ import annotations
 
@@ -44,7 +45,8 @@ def compile_pattern(pattern: str, case_sensitive: bool = False) -> Matcher:
     change: Callable[[str], str] = str if case_sensitive else fold
     wanted = change(pattern)
     if not _DOS_WILDCARDS.isdisjoint(wanted):
-        return lambda name: bool(name) and _match_dos(wanted, change(name))
+        dos = DosPattern(wanted)
+        return lambda name: bool(name) and dos.matches(change(name))
     if not has_wildcards(wanted):
         return lambda name: change(name) == wanted
     if "?" not in wanted and wanted.count("*") == 1:
@@ -69,54 +71,59 @@ def _expression(pattern: str) -> str:
     return first + "".join(f"(?>.*?{piece})" for piece in middle if piece) + f".*{last}"
 
 
-def _match_dos(pattern: str, name: str) -> bool:
-    """All pattern positions that the name read so far can have reached, one character of the name after the other."""
-    end = len(pattern)
-    last_dot = name.rfind(".")
-    reached = _skip(pattern, {0}, name, 0)
-    for index, character in enumerate(name):
-        following: set[int] = set()
-        for position in reached:
-            if position == end:
-                continue
-            sign = pattern[position]
-            if sign == "*":
-                following.add(position)
-            elif sign == "<":
-                # Up to the last period it may go on; that period is the last it takes.
-                if index < last_dot or last_dot < index:
-                    following.add(position)
-                else:
-                    following.add(position + 1)
-            elif sign == '"':
-                if character == ".":
-                    following.add(position + 1)
-            elif sign == "?":
-                following.add(position + 1)
-            elif sign == ">":
-                if character != ".":
-                    following.add(position + 1)
-            elif sign == character:
-                following.add(position + 1)
-        if not following:
-            return False
-        reached = _skip(pattern, following, name, index + 1)
-    return end in reached
+class DosPattern:
+    """A pattern with DOS wildcards. All places in it that the name read so far can have reached are the bits of one
+    number: bit i stands before pattern[i], and one character of the name moves them all."""
+
+    __slots__ = ("_always", "_at_dot", "_at_end", "_dot", "_dot_star", "_end", "_one", "_one_no_dot", "_same", "_star")
+
+    def __init__(self, pattern: str) -> None:
+        def places(signs: str) -> int:
+            return sum(1 << index for index, sign in enumerate(pattern) if sign in signs)
+
+        self._end = 1 << len(pattern)
+        self._star = places("*")
+        self._dot_star = places("<")
+        self._dot = places('"')
+        self._one = places("?")
+        self._one_no_dot = places(">")
+        self._always = places("*<")
+        """What may match nothing anywhere; the next two: at a period, and at the name's end."""
+        self._at_dot = places("*<>")
+        self._at_end = places('*<>"')
+        self._same: dict[str, int] = {}
+        for index, sign in enumerate(pattern):
+            if sign not in WILDCARDS:
+                self._same[sign] = self._same.get(sign, 0) | 1 << index
+
+    def matches(self, name: str) -> bool:
+        """Whether the whole name matches; both in the same case."""
+        last_dot = name.rfind(".")
+        star, dot_star = self._star, self._dot_star
+        reached = _skip(1, self._at(name, 0))
+        for index, character in enumerate(name):
+            moving = self._same.get(character, 0) | self._one
+            moving |= self._dot if character == "." else self._one_no_dot
+            staying = star
+            # Up to the last period DOS_STAR may go on; that period is the last it takes.
+            if index == last_dot:
+                moving |= dot_star
+            else:
+                staying |= dot_star
+            reached = (reached & moving) << 1 | reached & staying
+            if not reached:
+                return False
+            reached = _skip(reached, self._at(name, index + 1))
+        return bool(reached & self._end)
+
+    def _at(self, name: str, index: int) -> int:
+        """The wildcards that match nothing here."""
+        if index == len(name):
+            return self._at_end
+        return self._at_dot if name[index] == "." else self._always
 
 
-def _skip(pattern: str, reached: set[int], name: str, index: int) -> set[int]:
-    """Add the positions behind tokens that match nothing at `index` of the name."""
-    at_end = index == len(name)
-    at_dot = not at_end and name[index] == "."
-    waiting = list(reached)
-    while waiting:
-        position = waiting.pop()
-        if position == len(pattern):
-            continue
-        sign = pattern[position]
-        if sign in "*<" or (sign == '"' and at_end) or (sign == ">" and (at_end or at_dot)):
-            position += 1
-            if position not in reached:
-                reached.add(position)
-                waiting.append(position)
-    return reached
+def _skip(reached: int, empty: int) -> int:
+    """Add the places behind wildcards of `empty`, those that match nothing: the carry of an addition runs from a place
+    that was reached through all of them that stand side by side."""
+    return reached | (empty + (reached & empty)) ^ empty

@@ -2,26 +2,29 @@
 """QUERY_DIRECTORY (MS-SMB2 2.2.33, 2.2.34, 3.3.5.18; MS-FSA 2.1.5.6.3).
 
 The open keeps its Enumeration: the pattern, the lazy listing, and the entry that was read but did not fit. So a
-directory is read once from end to end, however many requests that takes.
+directory is read once from end to end, however many requests that takes. A request that takes long goes on in pieces;
+further ones of the same open wait for it.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Coroutine, Iterator
 from struct import Struct
-from typing import Final
+from typing import Any, Final
 
+from ksmbd import limits
 from ksmbd.smb import info_classes as classes
 from ksmbd.smb.constants import FILE_LIST_DIRECTORY
 from ksmbd.smb.directory_classes import DIRECTORY_CLASSES, DirectoryClass
 from ksmbd.smb.header import HEADER_SIZE
 from ksmbd.smb.model import Enumeration, Open
-from ksmbd.smb.patterns import compile_pattern, everything, has_wildcards
+from ksmbd.smb.patterns import compile_pattern, has_wildcards
 from ksmbd.smb.ports import DirectoryEntry, File
 from ksmbd.smb.reader import decode_utf16
 from ksmbd.smb.request import Reply, Request
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
     STATUS_BUFFER_OVERFLOW,
+    STATUS_FILE_CLOSED,
     STATUS_INFO_LENGTH_MISMATCH,
     STATUS_INVALID_INFO_CLASS,
     STATUS_INVALID_PARAMETER,
@@ -31,6 +34,8 @@ from ksmbd.smb.status import (
     STATUS_SUCCESS,
     NtStatusError,
 )
+from ksmbd.smb.turns import Pace
+from ksmbd.smb.waiting import Future
 
 SMB2_RESTART_SCANS: Final = 0x01
 SMB2_RETURN_SINGLE_ENTRY: Final = 0x02
@@ -44,10 +49,12 @@ OutputBufferLength."""
 _RESPONSE: Final = Struct("<HHI")
 _PADDING: Final = tuple(map(bytes, range(8)))
 pack_u32: Final = Struct("<I").pack_into
+_LOOKS: Final = 16
+"""Entries between two looks at the time."""
 _BUFFER_OFFSET: Final = HEADER_SIZE + _RESPONSE.size
 
 
-def handle(request: Request) -> Reply:
+def handle(request: Request) -> Reply | Coroutine[Any, Any, Reply]:
     """Answer with as many entries as fit the client's buffer."""
     reader = request.reader()
     (
@@ -70,83 +77,150 @@ def handle(request: Request) -> Reply:
     if name_length:
         if name_offset < HEADER_SIZE + _REQUEST.size:
             raise NtStatusError(STATUS_INVALID_PARAMETER, "FileNameOffset")
-        pattern = decode_utf16(reader.at(name_offset, name_length))
+        raw = reader.at(name_offset, name_length)
+        if name_length > 2 * limits.COMPONENT.value:
+            raise NtStatusError(STATUS_OBJECT_NAME_INVALID, "a pattern that is longer than any name")
+        pattern = decode_utf16(raw)
         if "\\" in pattern or "/" in pattern or "\0" in pattern:
             raise NtStatusError(STATUS_OBJECT_NAME_INVALID, pattern)
     if limit < encoder.fixed:
         raise NtStatusError(STATUS_INFO_LENGTH_MISMATCH)
+    filling = Filling(encoder, limit, bool(flags & SMB2_RETURN_SINGLE_ENTRY))
+    if open_.listing is not None:
+        return _after_others(request, open_, file, pattern, flags, filling)
+    enumeration = _enumeration(open_, file, pattern, flags)
+    pace = request.pace()
+    if filling.run(enumeration, pace):
+        return filling.reply()
+    return _go_on(open_, enumeration, filling, pace)
+
+
+async def _after_others(
+    request: Request, open_: Open, file: File, pattern: str, flags: int, filling: Filling
+) -> Reply:
+    """When those that came before on this open are answered."""
+    while open_.listing is not None:
+        own: Future[None] = Future()
+        open_.listing.add_callback(lambda _, own=own: own.set_result(None))  # type: ignore[misc]
+        await own
+        if open_.closed:
+            raise NtStatusError(STATUS_FILE_CLOSED)
+    enumeration = _enumeration(open_, file, pattern, flags)
+    pace = request.pace()
+    if filling.run(enumeration, pace):
+        return filling.reply()
+    return await _go_on(open_, enumeration, filling, pace)
+
+
+async def _go_on(open_: Open, enumeration: Enumeration, filling: Filling, pace: Pace) -> Reply:
+    """The rest in pieces."""
+    ended = open_.listing = Future()
+    try:
+        while True:
+            await pace.turn()
+            if open_.closed:
+                raise NtStatusError(STATUS_FILE_CLOSED)
+            if filling.run(enumeration, pace):
+                return filling.reply()
+    finally:
+        open_.listing = None
+        ended.set_result(None)
+
+
+def _enumeration(open_: Open, file: File, pattern: str, flags: int) -> Enumeration:
+    """The open's, or a new one from the beginning where there is none or the client wants one."""
     enumeration = open_.enumeration
     if enumeration is None or flags & (SMB2_RESTART_SCANS | SMB2_REOPEN):
         if not pattern and enumeration is not None and not flags & SMB2_REOPEN:
             pattern = enumeration.pattern
         enumeration = open_.enumeration = start(open_, file, pattern or "*")
-    body = bytearray(_RESPONSE.size)
-    status = fill(body, enumeration, encoder, limit, bool(flags & SMB2_RETURN_SINGLE_ENTRY))
-    _RESPONSE.pack_into(body, 0, 9, _BUFFER_OFFSET, len(body) - _RESPONSE.size)
-    return Reply(body, status)
+    return enumeration
 
 
 def start(open_: Open, file: File, pattern: str) -> Enumeration:
     """A listing from its beginning; a pattern that names one file is looked up instead of searched for."""
     if has_wildcards(pattern) or pattern in (".", ".."):
-        entries = file.list_directory()
-        matches = compile_pattern(pattern, open_.is_posix)
-        if matches is not everything:
-            entries = _matching(entries, matches)
-        return Enumeration(pattern, entries)
+        return Enumeration(pattern, file.list_directory(compile_pattern(pattern, open_.is_posix)))
     return Enumeration(pattern, _one(file, pattern))
 
 
-def _matching(entries: Iterator[DirectoryEntry], matches: Callable[[str], bool]) -> Iterator[DirectoryEntry]:
-    # A function and no generator expression: compiled, the expression would read the whole directory first.
-    for entry in entries:
-        if matches(entry.name):
-            yield entry
-
-
-def _one(file: File, name: str) -> Iterator[DirectoryEntry]:
+def _one(file: File, name: str) -> Iterator[DirectoryEntry | None]:
     entry = file.lookup_entry(name)
     if entry is not None:
         yield entry
 
 
-def fill(body: bytearray, enumeration: Enumeration, encoder: DirectoryClass, limit: int, single: bool) -> int:
-    """Append entries to `body`, at most `limit` bytes, each on a boundary of 8 from the first; the NTSTATUS.
+class Filling:
+    """The entries of one response, each on a boundary of 8 from the first."""
 
-    Raises STATUS_NO_SUCH_FILE or STATUS_NO_MORE_FILES where there is none. An entry whose name alone does not fit comes
-    cut with STATUS_BUFFER_OVERFLOW and stays the next one."""
-    first = last = len(body)
-    room = limit
-    padding = 0
-    encode = encoder.encode
-    entries = enumeration.entries
-    entry = enumeration.pending or next(entries, None)
-    while entry is not None:
-        raw = encode(entry)
-        size = len(raw)
-        if size > room:
-            if len(body) > first:
-                break
-            enumeration.pending = entry
-            body += raw[:limit]
-            return STATUS_BUFFER_OVERFLOW
-        last = len(body)
-        padding = -size & 7
-        body += raw
-        if padding:
-            body += _PADDING[padding]
-        # As if another one followed; put right behind the last one.
-        pack_u32(body, last, size + padding)
-        room -= size + padding
-        if single:
+    __slots__ = ("_body", "_encoder", "_last", "_limit", "_padding", "_room", "_single", "_status")
+
+    def __init__(self, encoder: DirectoryClass, limit: int, single: bool) -> None:
+        """At most `limit` bytes; `single`: one entry."""
+        self._body = bytearray(_RESPONSE.size)
+        self._encoder = encoder
+        self._limit = self._room = limit
+        self._single = single
+        self._last = _RESPONSE.size
+        self._padding = 0
+        self._status = STATUS_SUCCESS
+
+    def run(self, enumeration: Enumeration, pace: Pace) -> bool:
+        """Take entries for the time that there is. True: the response is complete.
+
+        Raises STATUS_NO_SUCH_FILE or STATUS_NO_MORE_FILES where there is none. An entry whose name alone does not fit
+        comes cut with STATUS_BUFFER_OVERFLOW and stays the next one."""
+        body = self._body
+        room = self._room
+        encode = self._encoder.encode
+        entries = enumeration.entries
+        entry = enumeration.pending
+        enumeration.pending = None
+        looks = 0
+        while True:
+            if entry is None:
+                if looks >= _LOOKS:
+                    looks = 0
+                    if pace.over():
+                        self._room = room
+                        return False
+                looks += 1
+                try:
+                    entry = next(entries)
+                except StopIteration:
+                    break
+                if entry is None:  # nothing to show among many
+                    looks = _LOOKS
+                    continue
+            raw = encode(entry)
+            size = len(raw)
+            if size > room:
+                enumeration.pending = entry
+                if len(body) > _RESPONSE.size:
+                    break
+                body += raw[: self._limit]
+                self._status = STATUS_BUFFER_OVERFLOW
+                return True
+            self._last = len(body)
+            padding = self._padding = -size & 7
+            body += raw
+            if padding:
+                body += _PADDING[padding]
+            # As if another one followed; put right behind the last one.
+            pack_u32(body, self._last, size + padding)
+            room -= size + padding
             entry = None
-            break
-        entry = next(entries, None)
-    enumeration.pending = entry
-    if len(body) == first:
-        raise NtStatusError(STATUS_NO_MORE_FILES if enumeration.returned_any else STATUS_NO_SUCH_FILE)
-    pack_u32(body, last, 0)
-    if padding:
-        del body[-padding:]
-    enumeration.returned_any = True
-    return STATUS_SUCCESS
+            if self._single:
+                break
+        if len(body) == _RESPONSE.size:
+            raise NtStatusError(STATUS_NO_MORE_FILES if enumeration.returned_any else STATUS_NO_SUCH_FILE)
+        pack_u32(body, self._last, 0)
+        if self._padding:
+            del body[-self._padding :]
+        enumeration.returned_any = True
+        return True
+
+    def reply(self) -> Reply:
+        """The response."""
+        _RESPONSE.pack_into(self._body, 0, 9, _BUFFER_OFFSET, len(self._body) - _RESPONSE.size)
+        return Reply(self._body, self._status)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from math import inf
 from typing import Final
@@ -299,19 +299,19 @@ class LocalFile(LocalMetadata):
 
     # --------------------------------------------------------------------------------------------------- directories
 
-    def list_directory(self) -> Iterator[DirectoryEntry]:
+    def list_directory(self, matches: Callable[[str], bool] | None = None) -> Iterator[DirectoryEntry | None]:
         """See the port."""
         if not self.is_directory:
             raise NtStatusError(STATUS_NOT_A_DIRECTORY)
         self._begin()
         with os_errors:
-            yield from listing.entries(self)
+            yield from listing.entries(self, matches)
 
     def lookup_entry(self, name: str) -> DirectoryEntry | None:
         """See the port."""
         self._begin()
         if name in (".", ".."):
-            return next((entry for entry in self.list_directory() if entry.name == name), None)
+            return next((entry for entry in self.list_directory() if entry is not None and entry.name == name), None)
         try:
             names.check(name, self.posix)
         except NtStatusError:

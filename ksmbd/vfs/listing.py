@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from ksmbd import debug
@@ -23,13 +23,17 @@ logger = logging.getLogger("ksmbd.vfs")
 
 _READ: Final = FILE_READ_DATA | FILE_READ_EA | FILE_READ_ATTRIBUTES | READ_CONTROL
 
+_LOOKS: Final = 32
+"""Names after which others may be served, whether or not there was something to show."""
+
 if TYPE_CHECKING:
     from ksmbd.vfs.file import LocalFile
 
 
-def entries(file: LocalFile) -> Iterator[DirectoryEntry]:
+def entries(file: LocalFile, matches: Callable[[str], bool] | None = None) -> Iterator[DirectoryEntry | None]:
     """All entries of an open directory, `.` and `..` first; veto and `hide unreadable` are left out, and what the user
-    may not look at, because he may list the directory and not search it. Raises OSError.
+    may not look at, because he may list the directory and not search it. With `matches` only names that it is true of,
+    and now and then None where none was, so that others may be served. Raises OSError.
 
     A descriptor of its own has its own position, so that two listings of one handle do not disturb each other."""
     volume = file.local_volume
@@ -43,8 +47,10 @@ def entries(file: LocalFile) -> Iterator[DirectoryEntry]:
         os.close(fd)
     with scan:
         info = file.info()
-        yield DirectoryEntry(".", info)
-        yield DirectoryEntry("..", _parent_info(file) or info)
+        if matches is None or matches("."):
+            yield DirectoryEntry(".", info)
+        if matches is None or matches(".."):
+            yield DirectoryEntry("..", _parent_info(file) or info)
         reader = AttributeReader(file.fd, dosattrib.NAME)
         quick_reader = reader if options.store_dos_attributes else None
         veto = options.veto
@@ -52,10 +58,17 @@ def entries(file: LocalFile) -> Iterator[DirectoryEntry]:
         posix = file.posix
         hides = options if options.hide_dot_files or options.hide else None
         assume, user, root_dev = credentials.assume, volume.user, volume.root_dev
+        looked = 0
         for entry in scan:
             disk, name = from_scandir(entry.name)
             if posix:
                 name = to_client(disk, True)
+            if matches is not None:
+                looked += 1
+                if not looked % _LOOKS:
+                    yield None
+                if not matches(name):
+                    continue
             if quick:
                 assume(user)  # between two entries others may have run
                 try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ksmbd.kernel import descriptors
@@ -261,7 +261,7 @@ class LocalStream(LocalMetadata):
         """A stream has no links."""
         raise NtStatusError(STATUS_INVALID_PARAMETER, "a stream")
 
-    def list_directory(self) -> Iterator[DirectoryEntry]:
+    def list_directory(self, matches: Callable[[str], bool] | None = None) -> Iterator[DirectoryEntry | None]:
         """A stream is no directory."""
         raise NtStatusError(STATUS_NOT_A_DIRECTORY)
 

@@ -319,12 +319,15 @@ class FakeFile:
         every += list(self.node.streams.items())
         return [StreamInfo(name, len(data), -(-len(data) // 4096) * 4096) for name, data in every]
 
-    def list_directory(self) -> Iterator[DirectoryEntry]:
+    def list_directory(self, matches: Callable[[str], bool] | None = None) -> Iterator[DirectoryEntry | None]:
         self._do("list_directory")
-        yield DirectoryEntry(".", self.node.info())
-        yield DirectoryEntry("..", (self.node.parent or self.node).info())
-        for child in list(self.node.children.values()):
-            yield DirectoryEntry(child.name, child.info())
+        every = [DirectoryEntry(".", self.node.info()), DirectoryEntry("..", (self.node.parent or self.node).info())]
+        every += [DirectoryEntry(child.name, child.info()) for child in self.node.children.values()]
+        for entry in every:
+            if matches is None or matches(entry.name):
+                yield entry
+            else:
+                yield None
 
     def lookup_entry(self, name: str) -> DirectoryEntry | None:
         self._do("lookup_entry", name)

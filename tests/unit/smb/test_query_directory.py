@@ -263,7 +263,7 @@ def test_a_hundred_thousand_entries_are_read_once(bench: Bench, monkeypatch: pyt
     info = node.info()
     produced = 0
 
-    def many(self: FakeFile) -> object:
+    def many(self: FakeFile, matches: object = None) -> object:
         nonlocal produced
         for index in range(100_000):
             produced += 1
