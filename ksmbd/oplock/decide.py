@@ -57,9 +57,11 @@ from ksmbd.oplock.requests import (
     Open,
     OpenResult,
     Purged,
+    Rebase,
     Reconnect,
     Refused,
     Rename,
+    Replace,
     SetDelete,
     TakeLocks,
     Taken,
@@ -69,7 +71,7 @@ from ksmbd.oplock.requests import (
     WorkerDied,
 )
 from ksmbd.oplock.settings import OplockSettings
-from ksmbd.oplock.share import DATA_ACCESS, OVERWRITES, is_stat_open, sharing_violation
+from ksmbd.oplock.share import DATA_ACCESS, OVERWRITES, is_stat_open, replace_refused, sharing_violation
 from ksmbd.smb.constants import (
     DELETE,
     FILE_READ_DATA,
@@ -434,15 +436,31 @@ def rename(context: Context, request: Rename, retried: bool) -> bool | None:
 
 
 def vacate(context: Context, request: Vacate, retried: bool) -> bool | None:
-    """A file that is replaced, or moves with its folder, must not be open; cached handles are called back first."""
-    record = context.record
-    wait = False
-    for stream in {entry.stream for entry in record.opens.values()}:
-        wait |= break_others(context, stream, None, H)
-    if wait:
+    """A file that moves with its folder must not be open; cached handles are called back first."""
+    if break_handles(context):
         return WAIT
-    if record.opens:
+    if context.record.opens:
         raise Refused(STATUS_ACCESS_DENIED)
+    return GRANTED
+
+
+def break_handles(context: Context) -> bool:
+    """Call back all handles that are only cached. Whether one of them is still to be given up."""
+    wait = False
+    for stream in {entry.stream for entry in context.record.opens.values()}:
+        wait |= break_others(context, stream, None, H)
+    return wait
+
+
+def replace(context: Context, request: Replace, retried: bool) -> bool | None:
+    """Opens that share deletion go on with a file that has lost its name, as after a deletion with POSIX semantics.
+
+    MS-FSA 2.1.5.15.11 refuses whatever is open with ACCESS_DENIED. The Linux client then deletes the target and tries
+    again: it is open still, so that both are lost, the old file and the name. Samba and KSMBD replace as this does."""
+    if break_handles(context):
+        return WAIT
+    if status := replace_refused(context.record, request.link, request.posix):
+        raise Refused(status)
     return GRANTED
 
 
@@ -473,6 +491,7 @@ OPERATIONS: Final[dict[type, tuple[str, Operation]]] = {
     SetDelete: ("delete", set_delete),
     Rename: ("rename", rename),
     Vacate: ("vacate", vacate),
+    Replace: ("replace", replace),
     TakeLocks: ("lock", lock),
 }
 """What may have to wait."""
@@ -485,6 +504,7 @@ CLOSED_STATUS: Final = {
     "delete": STATUS_FILE_CLOSED,
     "rename": STATUS_FILE_CLOSED,
     "vacate": STATUS_FILE_CLOSED,
+    "replace": STATUS_FILE_CLOSED,
     "lock": STATUS_RANGE_NOT_LOCKED,
 }
 """How a waiting operation ends when the open it acts through is closed."""
@@ -656,6 +676,16 @@ def moved(context: Context, request: Moved) -> bool:
     return GRANTED
 
 
+def rebase(context: Context, request: Rebase) -> bool:
+    """All opens of the share that have a path below the folder."""
+    opens = context.record.opens
+    above = request.old + "\\"
+    for open_id, entry in opens.items():
+        if entry.share == request.share and entry.path.startswith(above):
+            opens[open_id] = entry._replace(path=request.new + entry.path[len(request.old) :])
+    return GRANTED
+
+
 def make_resilient(context: Context, request: MakeResilient) -> bool:
     """Keep the open when its connection ends, whatever it caches; a persistent one is that already."""
     entry = context.entry(request.open_id)
@@ -803,6 +833,7 @@ AT_ONCE: Final[dict[type, Callable[[Context, Any], Any]]] = {
     DropLocks: unlock,
     Forget: forget,
     Moved: moved,
+    Rebase: rebase,
     Disconnect: disconnect,
     MakeResilient: make_resilient,
     Reconnect: reconnect,

@@ -64,10 +64,18 @@ class Rename(NamedTuple):
 
 
 class Vacate(NamedTuple):
-    """The file is about to be replaced, or to move with its folder: handles that are only cached must be closed, others
-    forbid it."""
+    """The file is about to move with its folder: handles that are only cached must be closed, others forbid it."""
 
     waiter_id: int
+
+
+class Replace(NamedTuple):
+    """Another file is about to have this name of the file: handles that are only cached must be closed, and those that
+    are not, share deletion."""
+
+    waiter_id: int
+    link: Link
+    posix: bool
 
 
 class Moved(NamedTuple):
@@ -77,6 +85,14 @@ class Moved(NamedTuple):
     path: str
     parent: tuple[int, int] | None
     name: bytes
+
+
+class Rebase(NamedTuple):
+    """A folder above the file has another path."""
+
+    share: str
+    old: str
+    new: str
 
 
 class Break(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ksmbd.oplock.record import OpenEntry, Record
+from ksmbd.oplock.record import Link, OpenEntry, Record
 from ksmbd.smb.constants import (
     DELETE,
     FILE_APPEND_DATA,
@@ -22,6 +22,7 @@ from ksmbd.smb.constants import (
     READ_CONTROL,
     SYNCHRONIZE,
 )
+from ksmbd.smb.status import STATUS_ACCESS_DENIED, STATUS_DELETE_PENDING, STATUS_FILE_NOT_AVAILABLE
 
 OVERWRITES: Final = frozenset((FILE_SUPERSEDE, FILE_OVERWRITE, FILE_OVERWRITE_IF))
 """The dispositions that truncate a file that exists."""
@@ -76,3 +77,17 @@ def sharing_violation(record: Record, stream: str, access: int, share_access: in
         elif delete_conflict(entry, stream, access, share_access):
             return True
     return False
+
+
+def replace_refused(record: Record, link: Link, posix: bool) -> int:
+    """The status that forbids another file to take this name, 0 for none. An open that does not share deletion refuses
+    the Linux client's deletion of the target, too, so that its second try does no harm; ACCESS_DENIED for anything else
+    would make it delete what is open."""
+    if link in record.deleted_links and not posix:
+        return STATUS_DELETE_PENDING
+    for entry in record.opens.values():
+        if entry.access & DATA_ACCESS and not entry.share_access & FILE_SHARE_DELETE:
+            return STATUS_ACCESS_DENIED
+        if not entry.connected:
+            return STATUS_FILE_NOT_AVAILABLE
+    return 0

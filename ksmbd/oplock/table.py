@@ -21,7 +21,7 @@ from ksmbd.oplock.durable import check_reconnect
 from ksmbd.oplock.local_side import LocalLock, LocalSide, kernel_flags
 from ksmbd.oplock.lock_meter import LockMeter
 from ksmbd.oplock.locks import Lock
-from ksmbd.oplock.record import H, HolderKey, OpenEntry, R, Record, W
+from ksmbd.oplock.record import NO_LINK, H, HolderKey, Link, OpenEntry, R, Record, W
 from ksmbd.oplock.requests import Decision, LeaseAsk, OpenResult
 from ksmbd.oplock.settings import OplockSettings
 from ksmbd.oplock.share import sharing_violation
@@ -51,6 +51,7 @@ from ksmbd.smb.ports import (
     OpenRequest,
     PurgedOpen,
     Reconnected,
+    Replaced,
     Timer,
 )
 from ksmbd.smb.status import (
@@ -492,20 +493,25 @@ class LocalOpenTable:
         waiter_id = self._number()
         return self._start(ref.file, waiter_id, requests.SetDelete(waiter_id, ref.open_id, delete, posix), _none)
 
-    def check_rename(self, ref: OpenRef, target: FileKey | None) -> Future[None]:
+    def check_rename(self, ref: OpenRef, target: Replaced | None, posix: bool = False) -> Future[None]:
         """See OpenTable.check_rename."""
         try:
             entry = self._entry(ref)
-            self._check_parent(entry)
+            if not posix:
+                self._check_parent(entry)
         except NtStatusError as error:
             return Future.failed(error)
         steps: list[tuple[FileKey, Callable[[int], Any]]] = []
-        if entry.is_directory and not entry.stream:
+        if entry.is_directory and not entry.stream and not posix:
             steps += [(file, requests.Vacate) for file in self._store.files_below(entry.share, entry.path)]
         steps.append((ref.file, partial(_rename_of, ref.open_id)))
-        if target is not None and target != ref.file:
-            steps.append((target, requests.Vacate))
+        if target is not None and target.file != ref.file:
+            steps.append(_replacing(target, posix))
         return self._in_turn(steps)
+
+    def check_replace(self, target: Replaced, posix: bool = False) -> Future[None]:
+        """See OpenTable.check_replace."""
+        return self._in_turn([_replacing(target, posix)])
 
     def _check_parent(self, entry: OpenEntry) -> None:
         """Renaming opens the parent directory to add an entry, and shares no deletion (MS-FSA 2.1.5.15.12).
@@ -551,7 +557,11 @@ class LocalOpenTable:
 
     def renamed(self, ref: OpenRef, path: str, parent: FileKey | None, name: bytes) -> None:
         """See OpenTable.renamed."""
+        entry = self._entry(ref)
         self._run(ref.file, requests.Moved(ref.open_id, path, parent, name))
+        if entry.is_directory:
+            for file in self._store.files_below(entry.share, entry.path):
+                self._run(file, requests.Rebase(entry.share, entry.path, path))
 
     def open_paths_below(self, file: FileKey) -> bool:
         """See OpenTable.open_paths_below."""
@@ -762,6 +772,16 @@ def _future_of(finish: Callable[[Any], Any], result: Any) -> Future[Any]:
 
 def _none(result: Any) -> None:
     return None
+
+
+def _replacing(target: Replaced, posix: bool) -> tuple[FileKey, Callable[[int], Any]]:
+    parent = target.parent
+    link = (parent[0], parent[1], target.name) if parent is not None else NO_LINK
+    return target.file, partial(_replace_of, link, posix)
+
+
+def _replace_of(link: Link, posix: bool, waiter_id: int) -> requests.Replace:
+    return requests.Replace(waiter_id, link, posix)
 
 
 def _rename_of(open_id: int, waiter_id: int) -> requests.Rename:

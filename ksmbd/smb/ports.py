@@ -574,6 +574,16 @@ class OpenRef(NamedTuple):
     open_id: int
 
 
+class Replaced(NamedTuple):
+    """A name that another file is to have."""
+
+    file: FileKey
+    """Whose it is now."""
+    parent: FileKey | None
+    name: bytes
+    """In `parent`, as on disk."""
+
+
 @dataclass(slots=True)
 class LeaseRequest:
     """A lease create context, v1 or v2 (MS-SMB2 2.2.13.2.8, 2.2.13.2.10)."""
@@ -766,12 +776,20 @@ class OpenTable(Protocol):
         others first. `posix`: the name goes with this open, whoever else has the file open."""
         ...
 
-    def check_rename(self, ref: OpenRef, target: FileKey | None) -> Future[None]:
-        """Break handle leases; ACCESS_DENIED, SHARING_VIOLATION where others' opens forbid it (or below a folder)."""
+    def check_rename(self, ref: OpenRef, target: Replaced | None, posix: bool = False) -> Future[None]:
+        """Break handle leases; SHARING_VIOLATION where others' opens forbid it, ACCESS_DENIED where something below a
+        folder is open, and what check_replace refuses. `posix`: what is below the folder moves with it."""
+        ...
+
+    def check_replace(self, target: Replaced, posix: bool = False) -> Future[None]:
+        """Break handle leases of a file whose name another one is to have. ACCESS_DENIED where an open does not share
+        deletion, FILE_NOT_AVAILABLE where one waits for its client, DELETE_PENDING where the name is to be deleted
+        (not with POSIX semantics)."""
         ...
 
     def renamed(self, ref: OpenRef, path: str, parent: FileKey | None, name: bytes) -> None:
-        """The name that the open came by is `name` in `parent` now: that of all opens that came by it."""
+        """The name that the open came by is `name` in `parent` now: that of all opens that came by it. What is open
+        below a folder follows."""
         ...
 
     def open_paths_below(self, file: FileKey) -> bool:

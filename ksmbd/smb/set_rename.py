@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from ksmbd.smb.constants import FILE_OPEN, FILE_OPEN_REPARSE_POINT, FILE_READ_ATTRIBUTES
 from ksmbd.smb.create_names import Name, check_stream, parse_name
 from ksmbd.smb.patterns import fold
-from ksmbd.smb.ports import CreateIntent, File, FileKey
+from ksmbd.smb.ports import CreateIntent, File, Replaced
 from ksmbd.smb.reader import Reader, decode_utf16
 from ksmbd.smb.set_query import Change
 from ksmbd.smb.status import (
@@ -60,8 +60,8 @@ def _parse_path(name: str, posix: bool) -> Name:
     return parsed
 
 
-def _existing(change: Change, path: str) -> FileKey | None:
-    """The file that has the name now; None: nobody, or the renamed file itself (a change of case)."""
+def _existing(change: Change, path: str) -> Replaced | None:
+    """What has the name now; None: nothing, or the renamed file itself (a change of case, another of its names)."""
     intent = CreateIntent(path, "", FILE_READ_ATTRIBUTES, FILE_OPEN, FILE_OPEN_REPARSE_POINT, 0)
     if change.open.is_posix:
         intent.posix_mode = 0
@@ -72,7 +72,7 @@ def _existing(change: Change, path: str) -> FileKey | None:
             return None
         raise
     try:
-        return None if other.key == change.file.key else other.key
+        return None if other.key == change.file.key else Replaced(other.key, other.parent_key, other.disk_name)
     finally:
         other.close()
 
@@ -105,12 +105,13 @@ async def _rename(change: Change, name: str, replace: bool, posix: bool) -> None
     path = _parse_path(name, change.open.is_posix).path
     if path == file.path:
         return
-    if file.is_directory and fold(path).startswith(fold(file.path) + "\\"):
+    above = file.path + "\\"
+    if file.is_directory and (path.startswith(above) if change.open.is_posix else fold(path).startswith(fold(above))):
         raise NtStatusError(STATUS_INVALID_PARAMETER, "a directory into itself")
     target = _existing(change, path)
     if target is not None and not replace:
         raise NtStatusError(STATUS_OBJECT_NAME_COLLISION)
-    await change.settle(table.check_rename(change.ref, target))
+    await change.settle(table.check_rename(change.ref, target, posix))
     old_parent = file.parent_key
     file.rename(path, replace, posix)
     table.renamed(change.ref, file.path, file.parent_key, file.disk_name)
@@ -156,6 +157,6 @@ async def link(change: Change) -> None:
     if existing is not None:
         if not replace:
             raise NtStatusError(STATUS_OBJECT_NAME_COLLISION)
-        await change.settle(table.check_rename(change.ref, existing))
+        await change.settle(table.check_replace(existing))
     file.link(path, replace)
     change.directory_changed(file.parent_key)

@@ -17,12 +17,10 @@ from typing import TYPE_CHECKING, Final
 
 from ksmbd import debug
 from ksmbd.kernel import credentials
-from ksmbd.kernel.files import UTIME_OMIT, link_fd, rename
+from ksmbd.kernel.files import UTIME_OMIT
 from ksmbd.kernel.stat import S_IFDIR, S_IFMT, S_IFREG, Stat, key_fd, stat_at, stat_fd
 from ksmbd.smb.constants import (
     DELETE,
-    FILE_ADD_FILE,
-    FILE_ADD_SUBDIRECTORY,
     FILE_ATTRIBUTE_READONLY,
     FILE_ATTRIBUTE_REPARSE_POINT,
 )
@@ -30,14 +28,11 @@ from ksmbd.smb.ports import FileInfo, FileKey, Volume
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
     STATUS_CANNOT_DELETE,
-    STATUS_FILE_IS_A_DIRECTORY,
     STATUS_INVALID_PARAMETER,
-    STATUS_OBJECT_NAME_COLLISION,
-    STATUS_OBJECT_NAME_INVALID,
     STATUS_OBJECT_NAME_NOT_FOUND,
     NtStatusError,
 )
-from ksmbd.vfs import gate, names, reparse, veto
+from ksmbd.vfs import gate, moving, names, reparse, veto
 from ksmbd.vfs.attributes import (
     attributes_of,
     ea_size,
@@ -64,7 +59,7 @@ class LocalEntry:
     """The part of an open that names and moves the file; ksmbd/vfs/metadata.py goes on from it."""
 
     __slots__ = (
-        "__weakref__", "_archived", "_entry_key", "_fd", "_parent_key", "_sticky_access", "_sticky_write", "created",
+        "__weakref__", "_archived", "entry_key", "_fd", "_parent_key", "_sticky_access", "_sticky_write", "created",
         "granted_access", "is_directory", "key", "kind", "local_volume", "names", "path", "path_only", "posix",
         "reserved", "stream", "write_time",
     )  # fmt: skip
@@ -95,7 +90,7 @@ class LocalEntry:
         self.granted_access = granted
         self.posix = posix
         self.created = created
-        self._entry_key = entry_key
+        self.entry_key = entry_key
         """(device, inode) of the entry itself: of the link, where a link was followed."""
         self._parent_key: FileKey | None = None
         """(device, inode) of the directory it was opened in; None: to be looked up."""
@@ -202,14 +197,14 @@ class LocalEntry:
                 else:
                     try:
                         stat = stat_at(directory, self.names[-1])
-                        if (stat.dev, stat.ino) == self._entry_key and (
+                        if (stat.dev, stat.ino) == self.entry_key and (
                             stat.nlink == 1 or not self._left(directory, self.names[-1])
                         ):
                             return directory, self.names[-1]
                     except OSError:
                         pass
                     resolver.release(directory)
-            if self._entry_key != self.key and attempt:
+            if self.entry_key != self.key and attempt:
                 break
             # Somebody moved it, or a directory above it.
             found = resolver.path_of(self.fd)
@@ -224,7 +219,7 @@ class LocalEntry:
 
     def _left(self, directory: int, name: bytes) -> bool:
         """Whether the name that it was opened by is elsewhere now, although this one, too, is a name of the file."""
-        if self.is_directory or self._entry_key != self.key:
+        if self.is_directory or self.entry_key != self.key:
             return False
         resolver = self.local_volume.resolver
         found = resolver.path_of(self.fd)
@@ -242,14 +237,14 @@ class LocalEntry:
         finally:
             resolver.release(now)
 
-    def _still(self, directory: int, name: bytes) -> None:
+    def still(self, directory: int, name: bytes) -> None:
         """Raise STATUS_OBJECT_NAME_NOT_FOUND unless the entry is this file still: asked last before it is changed,
         since a local process may put another file there at any time."""
         try:
             stat = stat_at(directory, name)
         except FileNotFoundError:
             stat = None
-        if stat is None or (stat.dev, stat.ino) != self._entry_key:
+        if stat is None or (stat.dev, stat.ino) != self.entry_key:
             raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "another file has the name now")
 
     def moved(self, disk_names: tuple[bytes, ...]) -> None:
@@ -299,9 +294,9 @@ class LocalEntry:
         try:
             with os_errors:
                 token = volume.cache.prepare(directory)
-                self._still(directory, name)
+                self.still(directory, name)
                 try:
-                    if self.is_directory and self._entry_key == self.key:
+                    if self.is_directory and self.entry_key == self.key:
                         os.rmdir(name, dir_fd=directory)
                     else:
                         os.unlink(name, dir_fd=directory)
@@ -334,12 +329,12 @@ class LocalEntry:
             attributes = attributes_of(stat, read_dos(fd, self.path_only, options), self.name, options)
             if attributes & FILE_ATTRIBUTE_READONLY and not self.posix:
                 raise NtStatusError(STATUS_CANNOT_DELETE, "read-only")
-            if self.is_directory and self._entry_key == self.key and not self.is_empty():
+            if self.is_directory and self.entry_key == self.key and not self.is_empty():
                 veto.check(self.local_volume, fd)
             if not self.local_volume.access.root:
                 directory, name = self.entry()
                 try:
-                    if self._entry_key != self.key:
+                    if self.entry_key != self.key:
                         stat = stat_at(directory, name)  # the link goes, whoever's what it leads to is
                     granted = bool(self.granted_access & DELETE)
                     if not self.local_volume.access.may_unlink(directory, stat, granted):
@@ -358,95 +353,11 @@ class LocalEntry:
             logger.debug("rename %r to %r, file %s", self.path, target, self.key)
         if not self.names:
             raise NtStatusError(STATUS_ACCESS_DENIED, "the share's root")
-        components = names.split(target.lstrip("\\"), posix or self.posix)
-        if not components:
-            raise NtStatusError(STATUS_OBJECT_NAME_INVALID, "no name")
-        volume = self.local_volume
-        resolver = volume.resolver
-        if volume.options.veto.match(components[-1]):
-            raise NtStatusError(STATUS_ACCESS_DENIED, "veto files")
-        resolver.check_length([names.to_disk(component, posix or self.posix) for component in components])
-        directory, source = self.entry()
-        try:
-            new_directory, spelled = resolver.parent(components[:-1], posix or self.posix)
-            try:
-                with os_errors:
-                    self._rename(directory, source, new_directory, components[-1], replace, posix)
-                    parents = resolver.path_of(new_directory)
-            finally:
-                resolver.release(new_directory)
-        finally:
-            resolver.release(directory)
-        old = self.names
-        disk = names.to_disk(components[-1], posix or self.posix)
-        new = (*(parents if parents is not None else map(names.to_disk, spelled)), disk)
-        volume.files.registry.renamed(volume.root_key, old, tuple(new))
-
-    def _rename(
-        self, directory: int, source: bytes, new_directory: int, name: str, replace: bool, posix: bool
-    ) -> None:
-        volume = self.local_volume
-        wanted = names.to_disk(name, posix or self.posix)
-        existing, stat = volume.resolver.find(new_directory, name, posix or self.posix)
-        if stat is not None and (stat.dev, stat.ino) == self._entry_key:
-            same = stat_fd(directory)[7] == stat_fd(new_directory)[7] and existing == source
-            if same and existing == wanted:
-                return
-            if same:
-                stat = None  # another spelling of its own name
-        volume.access.check_parent(new_directory, FILE_ADD_SUBDIRECTORY if self.is_directory else FILE_ADD_FILE)
-        if stat is not None:
-            if not replace:
-                raise NtStatusError(STATUS_OBJECT_NAME_COLLISION)
-            self._check_replaceable(new_directory, existing, stat, posix)
-        from_token = volume.cache.prepare(directory)
-        to_token = volume.cache.prepare(new_directory)
-        self._still(directory, source)
-        if stat is not None and existing != wanted:
-            rename(directory, source, new_directory, existing, True)  # replaces atomically, under the old spelling
-            rename(new_directory, existing, new_directory, wanted, False)
-            volume.cache.removed(to_token, new_directory, existing)
-        else:
-            rename(directory, source, new_directory, wanted, stat is not None)
-        volume.cache.removed(from_token, directory, source)
-        volume.cache.added(to_token, new_directory, wanted)
-
-    def _check_replaceable(self, directory: int, name: bytes, stat: Stat, posix: bool) -> None:
-        if stat.mode & S_IFMT == S_IFDIR and not posix:
-            raise NtStatusError(STATUS_ACCESS_DENIED, "a directory is not replaced")
-        fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
-        try:
-            dos = read_dos(fd, True, self.local_volume.options)
-        finally:
-            os.close(fd)
-        if (dos.attributes or 0) & FILE_ATTRIBUTE_READONLY and not posix:
-            raise NtStatusError(STATUS_ACCESS_DENIED, "read-only")
+        moving.rename_entry(self, target, replace, posix)
 
     def link(self, target: str, replace: bool) -> None:
-        """A hard link (MS-FSA 2.1.5.15.6)."""
-        fd = self._begin()
-        if self.is_directory:
-            raise NtStatusError(STATUS_FILE_IS_A_DIRECTORY)
-        components = names.split(target.lstrip("\\"), self.posix)
-        if not components:
-            raise NtStatusError(STATUS_OBJECT_NAME_INVALID, "no name")
-        volume = self.local_volume
-        volume.resolver.check_length([names.to_disk(component, self.posix) for component in components])
-        directory, _ = volume.resolver.parent(components[:-1], self.posix)
-        try:
-            with os_errors:
-                existing, stat = volume.resolver.find(directory, components[-1], self.posix)
-                if stat is not None:
-                    if not replace:
-                        raise NtStatusError(STATUS_OBJECT_NAME_COLLISION)
-                    self._check_replaceable(directory, existing, stat, False)
-                    if (stat.dev, stat.ino) == self.key:
-                        return
-                    os.unlink(existing, dir_fd=directory)
-                volume.access.check_parent(directory, FILE_ADD_FILE)
-                token = volume.cache.prepare(directory)
-                disk = names.to_disk(components[-1], self.posix)
-                link_fd(fd, directory, disk)
-                volume.cache.added(token, directory, disk)
-        finally:
-            volume.resolver.release(directory)
+        """See the port (MS-FSA 2.1.5.15.6)."""
+        self._begin()
+        if debug.mask[0] & debug.VFS:
+            logger.debug("link %r as %r, file %s", self.path, target, self.key)
+        moving.link_entry(self, target, replace)

@@ -354,7 +354,7 @@ class LocalFile(LocalMetadata):
         self.path_only = True
         self.kind = stat.mode & S_IFMT
         self.is_directory = False
-        self._entry_key = (stat.dev, stat.ino)
+        self.entry_key = (stat.dev, stat.ino)
 
     def mark(self, add: int, remove: int) -> None:
         """Change attributes that clients cannot set by SET_INFO."""

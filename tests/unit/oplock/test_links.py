@@ -199,7 +199,7 @@ def test_what_a_server_of_before_kept_is_read(tmp_path: Path) -> None:
         None, 60_000, False, 0.0, b"",
     )  # fmt: skip
     with state._env.begin(write=True) as txn:
-        txn.put(FILE.pack(1, 1), marshal.dumps((3, [tuple(fields)[:-3]], [], ["", "s"])), db=state._records)
+        txn.put(FILE.pack(1, 1), marshal.dumps((3, [tuple(fields)[: OpenEntry._fields.index("name")]], [], ["", "s"])), db=state._records)
     [(file, adopted)] = state.load()
     assert file == (1, 1)
     assert [entry.name for entry in adopted.opens] == [b"a"]

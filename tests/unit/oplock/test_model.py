@@ -24,7 +24,7 @@ from ksmbd.oplock.share import LEASE_STAT_ACCESS, conflict, is_stat_open
 from ksmbd.oplock.store_dict import DictStore
 from ksmbd.oplock.store_lmdb import LmdbStore
 from ksmbd.smb import constants
-from ksmbd.smb.ports import BreakKind, DurableRequest, OpenRef, Reconnected
+from ksmbd.smb.ports import BreakKind, DurableRequest, OpenRef, Reconnected, Replaced
 from ksmbd.smb.status import NtStatusError, status_name
 from ksmbd.smb.waiting import Cancelled, Future
 
@@ -241,7 +241,7 @@ class OpenTableMachine(RuleBasedStateMachine):
         def change(client: Client) -> Future[None]:
             if what in ("delete", "keep"):
                 return client.table.set_delete_on_close(opened.ref, what == "delete")
-            return client.table.check_rename(opened.ref, (1, 2) if what == "replace" else None)
+            return client.table.check_rename(opened.ref, Replaced((1, 2), None, b"") if what == "replace" else None)
 
         self.waits.append(self.both(change, opened.client))
 

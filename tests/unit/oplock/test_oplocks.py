@@ -7,13 +7,16 @@ from itertools import product
 import pytest
 
 from ksmbd.oplock.settings import OplockSettings
+from ksmbd.oplock.state import StateDirectory
+from ksmbd.oplock.store import Store
 from ksmbd.smb import constants
-from ksmbd.smb.ports import BreakKind
+from ksmbd.smb.ports import BreakKind, DurableRequest, OpenRef, Replaced
 from ksmbd.smb.waiting import Cancelled
 
 from .world import DATA, STAT, World, answer
 
 ALL = constants.FILE_ALL_ACCESS
+TARGET = Replaced((1, 2), None, b"")
 ATTRIBUTES = constants.FILE_READ_ATTRIBUTES | constants.FILE_WRITE_ATTRIBUTES | constants.SYNCHRONIZE
 
 
@@ -289,13 +292,61 @@ def test_a_folder_waits_for_the_cached_handles_below_it() -> None:
     assert answer(rename) == "ok"
 
 
-def test_a_rename_over_an_open_file_is_refused() -> None:
-    client = World().client("a")
+def test_a_rename_over_an_open_file(store: Store) -> None:
+    """Opens that share deletion go on without their name; others refuse it, so that nobody's file is lost."""
+    client = World(store).client("a")
     source, _ = client.open(1, access=ALL)
-    target, _ = client.open(2)
-    assert answer(client.table.check_rename(source, (1, 2))) == "STATUS_ACCESS_DENIED"
-    client.table.close(target)
-    assert answer(client.table.check_rename(source, (1, 2))) == "ok"
+    stat, _ = client.open(2, access=STAT, share="")
+    assert answer(client.table.check_rename(source, TARGET)) == "ok"
+    shares, _ = client.open(2, access=DATA)
+    assert answer(client.table.check_rename(source, TARGET)) == "ok"
+    does_not, _ = client.open(2, access=DATA, share="RW")
+    for posix in (False, True):
+        assert answer(client.table.check_rename(source, TARGET, posix)) == "STATUS_ACCESS_DENIED"
+        assert answer(client.table.check_replace(TARGET, posix)) == "STATUS_ACCESS_DENIED"
+    client.table.close(does_not)
+    assert answer(client.table.check_replace(TARGET)) == "ok"
+    for ref in (stat, shares):
+        client.table.close(ref)
+
+
+def test_a_name_that_is_to_be_deleted_is_replaced_by_posix_clients_alone(store: Store) -> None:
+    client = World(store).client("a")
+    source, _ = client.open(1, access=ALL)
+    target, _ = client.open(2, access=ALL, parent=9, name=b"b")
+    client.open(2, access=ALL, parent=9, name=b"c")
+    assert answer(client.table.set_delete_on_close(target, True)) == "ok"
+    b, c = Replaced((1, 2), (1, 9), b"b"), Replaced((1, 2), (1, 9), b"c")
+    assert answer(client.table.check_rename(source, b)) == "STATUS_DELETE_PENDING"
+    assert answer(client.table.check_rename(source, c)) == "ok"
+    assert answer(client.table.check_rename(source, b, True)) == "ok"
+
+
+def test_a_file_that_waits_for_its_client_is_not_replaced(state: StateDirectory) -> None:
+    world = World(state=state)
+    client = world.client("a")
+    source, _ = client.open(1, access=ALL)
+    kept, _ = client.open(2, durable=DurableRequest(2, b"g" * 16, 60_000, True))
+    assert client.table.disconnect(kept)
+    assert answer(client.table.check_rename(source, TARGET)) == "STATUS_FILE_NOT_AVAILABLE"
+
+
+def test_posix_clients_rename_a_folder_with_open_files(store: Store) -> None:
+    world = World(store, workers=2)
+    client, other = world.client("a"), world.client("b", 1)
+    folder, _ = client.open(9, path="Dir", directory=True, access=ALL, parent=5, name=b"Dir")
+    inside, _ = other.open(1, path="Dir\\sub\\file")
+    alike, _ = other.open(2, path="dir\\file")
+    assert answer(client.table.check_rename(folder, None, True)) == "ok"
+    client.table.renamed(folder, "d2\\New", (1, 6), b"New")
+    assert [peeked(world, 1, inside), peeked(world, 2, alike)] == ["d2\\New\\sub\\file", "dir\\file"]
+
+
+def peeked(world: World, file: int, ref: OpenRef) -> str:
+    """The path that the table has of an open."""
+    record = world.store.peek((1, file))
+    assert record is not None
+    return record.opens[ref.open_id].path
 
 
 @pytest.mark.parametrize(
@@ -318,7 +369,7 @@ def test_a_rename_that_waits_can_be_cancelled() -> None:
     client = world.client("a")
     source, _ = client.open(1, access=ALL)
     client.open(2, lease="RH", key="k")
-    rename = client.table.check_rename(source, (1, 2))
+    rename = client.table.check_rename(source, TARGET)
     assert answer(rename) == "wait"
     rename.cancel()
     with pytest.raises(Cancelled):

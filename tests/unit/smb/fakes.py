@@ -37,6 +37,7 @@ from ksmbd.smb.ports import (
     OpenRequest,
     PurgedOpen,
     Reconnected,
+    Replaced,
     SessionKeys,
     ShareConfig,
     StreamInfo,
@@ -569,8 +570,11 @@ class FakeTable:
             (self.pending_delete.add if delete else self.pending_delete.discard)(ref.file)
         return self._do("set_delete_on_close", None, ref, delete, *(("posix",) if posix else ()))
 
-    def check_rename(self, ref: OpenRef, target: FileKey | None) -> Future[None]:
-        return self._do("check_rename", None, ref, target)
+    def check_rename(self, ref: OpenRef, target: Replaced | None, posix: bool = False) -> Future[None]:
+        return self._do("check_rename", None, ref, target, *(("posix",) if posix else ()))
+
+    def check_replace(self, target: Replaced, posix: bool = False) -> Future[None]:
+        return self._do("check_replace", None, target)
 
     def renamed(self, ref: OpenRef, path: str, parent: FileKey | None, name: bytes) -> None:
         self.calls.append(("renamed", ref, path, parent, name))

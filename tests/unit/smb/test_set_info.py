@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ksmbd.smb import constants as c
 from ksmbd.smb import status as s
 from ksmbd.smb.model import Open
-from ksmbd.smb.ports import BreakKind, LeaseGrant
+from ksmbd.smb.ports import BreakKind, LeaseGrant, Replaced
 from ksmbd.smb.request import Reply
 from ksmbd.smb.set_file import SET_CLASSES
 from ksmbd.smb.set_info import handle
@@ -201,7 +201,7 @@ def test_rename_onto_another_file(bench: Bench) -> None:
     assert calls(open_) == [] and bench.table.calls == []
     change(bench, open_, 10, target("d\\OTHER", flags=1))
     assert calls(open_) == [("rename", "d\\OTHER", True, False)]
-    assert bench.table.calls[0] == ("check_rename", open_.ref, (1, 104))
+    assert bench.table.calls[0] == ("check_rename", open_.ref, Replaced((1, 104), DIRECTORY_KEY, b"other"))
     assert all(file.closed for file in bench.volume.opened)
 
 
@@ -229,8 +229,12 @@ def test_rename_without_padding_and_with_leading_separator(bench: Bench) -> None
 def test_rename_of_a_posix_open(bench: Bench) -> None:
     open_ = bench.open("d\\file")
     open_.is_posix = True
-    change(bench, open_, 10, target("d\\a:b"))
-    assert calls(open_) == [("rename", "d\\a:b", False, True)]
+    change(bench, open_, 10, target("d/a:b"))
+    assert calls(open_) == [("rename", "d\\a\uf022b", False, True)]
+    assert bench.table.calls[0] == ("check_rename", open_.ref, None, "posix")
+    folder = bench.open("d")
+    folder.is_posix = True
+    wire.raises(s.STATUS_INVALID_PARAMETER, change, bench, folder, 10, target("d/x"))
 
 
 def test_rename_ex(bench: Bench) -> None:
@@ -321,7 +325,7 @@ def test_link(bench: Bench) -> None:
     assert calls(open_) == [("link", "d\\second", False)]
     wire.raises(s.STATUS_OBJECT_NAME_COLLISION, change, bench, open_, 11, target("d\\other"))
     change(bench, open_, 11, target("d\\other", flags=1))
-    assert bench.table.calls[-2] == ("check_rename", open_.ref, (1, 104))
+    assert bench.table.calls[-2] == ("check_replace", Replaced((1, 104), DIRECTORY_KEY, b"other"))
     wire.raises(s.STATUS_FILE_IS_A_DIRECTORY, change, bench, bench.open("d"), 11, target("e"))
     wire.raises(s.STATUS_OBJECT_NAME_COLLISION, change, bench, open_, 11, target("d\\file"))
 

@@ -1,0 +1,281 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Another name for an open file: renamed (MS-FSA 2.1.5.15.11) or linked (MS-FSA 2.1.5.15.6), in place of what has the
+name now where that is asked for.
+
+All that can refuse is looked at before anything changes, and the last change alone takes away what had the name, in one
+system call; what came before it is taken back where that fails. So a request that is refused, or fails half way,
+leaves the disk as it was.
+"""
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from ksmbd.kernel.files import W_OK, X_OK, access_fd, link_fd, rename
+from ksmbd.kernel.stat import S_IFDIR, S_IFMT, Stat, key_fd
+from ksmbd.smb.constants import (
+    DELETE,
+    FILE_ADD_FILE,
+    FILE_ADD_SUBDIRECTORY,
+    FILE_ATTRIBUTE_READONLY,
+)
+from ksmbd.smb.status import (
+    STATUS_ACCESS_DENIED,
+    STATUS_DIRECTORY_NOT_EMPTY,
+    STATUS_FILE_IS_A_DIRECTORY,
+    STATUS_OBJECT_NAME_COLLISION,
+    STATUS_OBJECT_NAME_INVALID,
+    NtStatusError,
+)
+from ksmbd.vfs import names
+from ksmbd.vfs.attributes import read_dos
+from ksmbd.vfs.errors import os_errors
+
+if TYPE_CHECKING:
+    from ksmbd.vfs.entry import LocalEntry
+
+logger = logging.getLogger("ksmbd.vfs")
+
+T = TypeVar("T")
+
+_TRIES: Final = 8
+_TEMPORARY: Final = b".ksmbd-link-"
+"""How the name begins that a new link has for the moment before it takes another file's place."""
+
+
+class _Raced(Exception):
+    """What has the name is another one than a moment ago."""
+
+
+class _Place:
+    """Where a file is to be: an open directory, the name wanted there, and what has that name now."""
+
+    __slots__ = ("directory", "existing", "stat", "wanted")
+
+    def __init__(self, directory: int, wanted: bytes, existing: bytes, stat: Stat | None) -> None:
+        self.directory = directory
+        self.wanted = wanted
+        self.existing = existing
+        """The name as the disk spells it."""
+        self.stat = stat
+        """None: nothing has the name."""
+
+
+def rename_entry(file: LocalEntry, target: str, replace: bool, posix: bool) -> None:
+    """See the port File; `posix`: as rename(2) does it, so that an empty directory, and what is read-only, may be
+    replaced. Raises NtStatusError."""
+    components = _components(file, target)
+    volume = file.local_volume
+    resolver = volume.resolver
+    if volume.options.veto.match(components[-1]):
+        raise NtStatusError(STATUS_ACCESS_DENIED, "veto files")
+    directory, source = file.entry()
+    try:
+        new_directory, spelled = resolver.parent(components[:-1], file.posix)
+        try:
+            with os_errors:
+                wanted = _try(lambda: _move(
+                    file, directory, source, _look(file, new_directory, components[-1]), replace, posix
+                ))  # fmt: skip
+                if wanted is None:
+                    return
+                parents = resolver.path_of(new_directory)
+        finally:
+            resolver.release(new_directory)
+    finally:
+        resolver.release(directory)
+    old = file.names
+    new = (*(parents if parents is not None else map(names.to_disk, spelled)), wanted)
+    volume.files.registry.renamed(volume.root_key, old, tuple(new))
+
+
+def link_entry(file: LocalEntry, target: str, replace: bool) -> None:
+    """See the port File. Raises NtStatusError."""
+    if file.is_directory:
+        raise NtStatusError(STATUS_FILE_IS_A_DIRECTORY)
+    components = _components(file, target)
+    volume = file.local_volume
+    if volume.options.veto.match(components[-1]):
+        raise NtStatusError(STATUS_ACCESS_DENIED, "veto files")
+    directory, _ = volume.resolver.parent(components[:-1], file.posix)
+    try:
+        with os_errors:
+            _try(lambda: _link(file, _look(file, directory, components[-1]), replace))
+    finally:
+        volume.resolver.release(directory)
+
+
+def _try(change: Callable[[], T]) -> T:
+    """Look and change again where somebody else was quicker: another one's new file is no collision for who asked to
+    replace."""
+    for _ in range(_TRIES):
+        try:
+            return change()
+        except _Raced:
+            continue
+    raise NtStatusError(STATUS_OBJECT_NAME_COLLISION, "keeps changing")
+
+
+def _components(file: LocalEntry, target: str) -> Sequence[str]:
+    components = names.split(target.lstrip("\\"), file.posix)
+    if not components:
+        raise NtStatusError(STATUS_OBJECT_NAME_INVALID, "no name")
+    file.local_volume.resolver.check_length([names.to_disk(component) for component in components])
+    return components
+
+
+def _look(file: LocalEntry, directory: int, name: str) -> _Place:
+    existing, stat = file.local_volume.resolver.find(directory, name, file.posix)
+    # Of a POSIX open the name that was found is the one that is meant.
+    wanted = existing if file.posix and stat is not None else names.to_disk(name, file.posix)
+    return _Place(directory, wanted, existing, stat)
+
+
+# ------------------------------------------------------------------------------------------------------- the checks
+
+
+def _check_room(file: LocalEntry, place: _Place, right: int, replace: bool, posix: bool) -> None:
+    """Whether the directory takes the new entry (`right` of its stored list), and lets go what is in its place.
+
+    STATUS_ACCESS_DENIED, STATUS_OBJECT_NAME_COLLISION. Raises OSError."""
+    access = file.local_volume.access
+    if place.stat is not None and not replace:
+        raise NtStatusError(STATUS_OBJECT_NAME_COLLISION)
+    access.check_parent(place.directory, right)
+    if not access.root and not access_fd(place.directory, W_OK | X_OK):
+        raise NtStatusError(STATUS_ACCESS_DENIED, "nothing may be added to the directory")
+    if place.stat is not None:
+        _check_replaceable(file, place, place.stat, posix)
+
+
+def _check_replaceable(file: LocalEntry, place: _Place, stat: Stat, posix: bool) -> None:
+    """MS-FSA 2.1.5.15.11, 2.1.5.15.6: it is no directory and not read-only, and grants DELETE, or its directory
+    FILE_DELETE_CHILD."""
+    if stat.mode & S_IFMT == S_IFDIR and not posix:
+        raise NtStatusError(STATUS_ACCESS_DENIED, "a directory is not replaced")
+    volume = file.local_volume
+    try:
+        fd = os.open(place.existing, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=place.directory)
+    except FileNotFoundError as error:
+        raise _Raced from error
+    try:
+        dos = read_dos(fd, True, volume.options)
+        by_itself = bool(volume.access.maximal(fd, True, stat, None) & DELETE)
+    finally:
+        os.close(fd)
+    if not volume.access.may_unlink(place.directory, stat, by_itself):
+        raise NtStatusError(STATUS_ACCESS_DENIED, "what has the name may not be deleted")
+    if (dos.attributes or 0) & FILE_ATTRIBUTE_READONLY and not posix:
+        raise NtStatusError(STATUS_ACCESS_DENIED, "read-only")
+
+
+# ------------------------------------------------------------------------------------------------------ the changes
+
+
+def _move(file: LocalEntry, directory: int, source: bytes, place: _Place, replace: bool, posix: bool) -> bytes | None:
+    """Rename on the disk; the name that the file has now, None where it keeps its own. Raises OSError, NtStatusError,
+    _Raced."""
+    new_directory, wanted, existing = place.directory, place.wanted, place.existing
+    twin = place.stat is not None and (place.stat.dev, place.stat.ino) == file.entry_key
+    if twin and existing == source and key_fd(directory) == key_fd(new_directory):
+        if existing == wanted:
+            return None
+        twin, place.stat = False, None  # another spelling of its own name
+    _check_room(file, place, FILE_ADD_SUBDIRECTORY if file.is_directory else FILE_ADD_FILE, replace, posix)
+    cache = file.local_volume.cache
+    from_token = cache.prepare(directory)
+    to_token = cache.prepare(new_directory)
+    file.still(directory, source)
+    if twin and posix:
+        return None  # rename(2) of one name of a file to another one does nothing
+    if place.stat is None:
+        try:
+            rename(directory, source, new_directory, wanted, False)
+        except FileExistsError as error:
+            if replace:
+                raise _Raced from error
+            raise
+    else:
+        respelled = existing != wanted
+        if respelled:
+            rename(new_directory, existing, new_directory, wanted, False)
+        try:
+            if twin:
+                os.unlink(source, dir_fd=directory)  # the other name stays, with the new spelling
+            else:
+                _replace(directory, source, new_directory, wanted, place.stat)
+        except BaseException:
+            if respelled:
+                _put_back(new_directory, wanted, existing)
+            raise
+        if respelled:
+            cache.removed(to_token, new_directory, existing)
+    cache.removed(from_token, directory, source)
+    cache.added(to_token, new_directory, wanted)
+    return wanted
+
+
+def _replace(directory: int, source: bytes, new_directory: int, wanted: bytes, stat: Stat) -> None:
+    try:
+        rename(directory, source, new_directory, wanted, True)
+    except FileExistsError as error:
+        # Some file systems say so of a directory that has entries.
+        if stat.mode & S_IFMT != S_IFDIR:
+            raise
+        raise NtStatusError(STATUS_DIRECTORY_NOT_EMPTY) from error
+
+
+def _link(file: LocalEntry, place: _Place, replace: bool) -> None:
+    """Link on the disk. Raises OSError, NtStatusError, _Raced."""
+    _check_room(file, place, FILE_ADD_FILE, replace, False)
+    directory = place.directory
+    if place.stat is not None and (place.stat.dev, place.stat.ino) == file.key:
+        return
+    cache = file.local_volume.cache
+    token = cache.prepare(directory)
+    if place.stat is not None:
+        _link_over(file.fd, place)
+        cache.removed(token, directory, place.existing)
+    else:
+        try:
+            link_fd(file.fd, directory, place.wanted)
+        except FileExistsError as error:
+            if replace:
+                raise _Raced from error
+            raise
+    cache.added(token, directory, place.wanted)
+
+
+def _link_over(fd: int, place: _Place) -> None:
+    """A new link in the place of another file: under a name of its own first, then renamed over that file."""
+    directory = place.directory
+    temporary = _TEMPORARY + secrets.token_hex(8).encode()
+    link_fd(fd, directory, temporary)
+    respelled = False
+    try:
+        if place.existing != place.wanted:
+            rename(directory, place.existing, directory, place.wanted, False)
+            respelled = True
+        rename(directory, temporary, directory, place.wanted, True)
+    except BaseException:
+        if respelled:
+            _put_back(directory, place.wanted, place.existing)
+        _remove(directory, temporary)
+        raise
+
+
+def _put_back(directory: int, name: bytes, old: bytes) -> None:
+    try:
+        rename(directory, name, directory, old, False)
+    except OSError as error:
+        logger.warning("%r keeps the name %r: %s", old, name, error.strerror)
+
+
+def _remove(directory: int, name: bytes) -> None:
+    try:
+        os.unlink(name, dir_fd=directory)
+    except OSError as error:
+        logger.warning("the link %r stays: %s", name, error.strerror)
