@@ -255,6 +255,18 @@ DAEMON_QUESTIONS: Final = _limit(
 
 # --------------------------------------------------------------------------------------------------- names and requests
 
+WAITING_REQUESTS: Final = _limit(
+    "requests that wait: for changes, locks, breaks, pipes", Per.CONNECTION, 511, "requests",
+    "STATUS_INSUFFICIENT_RESOURCES", source="MS-SMB2 3.3.4.2; as Samba",
+)
+WAITING_BYTES: Final = _limit(
+    "messages that are kept for requests that wait", Per.CONNECTION, 64 << 20, "bytes",
+    "STATUS_INSUFFICIENT_RESOURCES",
+)
+COMPOUND_ELEMENTS: Final = _limit(
+    "requests of a compound", Per.MESSAGE, 1024, "requests", "the connection ends",
+)
+
 TREE_CONNECT_PATH: Final = _limit(
     "path of TREE_CONNECT", Per.MESSAGE, 2048, "bytes", "STATUS_INVALID_PARAMETER",
 )

@@ -45,6 +45,14 @@ REPLIES_MAX: Final = limits.COMPOUND_REPLIES.value
 """Of a compound: with one more of the longest replies it still fits the transport packet's 24 bits (MS-SMB2 2.1)."""
 
 
+def _refuse(task: Task[Reply]) -> Reply:
+    """A request that would have to wait, and may not."""
+    task.cancel()
+    if task.done and task.error is None:
+        return task.result()  # what it waited for was there in the same moment
+    return Reply(error_body(), STATUS_INSUFFICIENT_RESOURCES)
+
+
 class CompoundRun:
     """One frame being handled."""
 
@@ -65,15 +73,15 @@ class CompoundRun:
         self.span: FileSpan | None = None
         self.request: Request | None = None
         self.single = len(elements) == 1
-        self.kept = False
-        """The elements that are left have bytes of their own."""
+        self.kept = 0
+        """Bytes of the elements that were left when it began to wait: they have memory of their own since."""
 
     def start(self) -> None:
         """Run elements until one waits, they have taken their time, or none is left; then send."""
         connection = self.connection
         pace = connection.server.turns.pace(connection)
         while self.index < len(self.elements):
-            if not self.single and self.index and pace.over():
+            if not self.single and self.index and pace.over() and self._keep_elements(0):
                 self._pause()
                 return
             header, message = self.elements[self.index]
@@ -100,71 +108,100 @@ class CompoundRun:
                 outcome = dispatch.execute(request, self.sealed_by)
             if isinstance(outcome, Task):
                 if not outcome.done:
-                    if header.command != CHANGE_NOTIFY or self.index == len(self.elements):
-                        self._wait(request, outcome)
+                    if header.command == CHANGE_NOTIFY and self.index < len(self.elements):
+                        # It could wait for ever, and what follows with it: refused as Windows does
+                        outcome.cancel()
+                        outcome = Reply(error_body(), STATUS_INTERNAL_ERROR)
+                    elif self._wait(request, outcome):
                         return
-                    # It could wait for ever, and what follows with it: refused as Windows does
-                    outcome.cancel()
-                    outcome = Reply(error_body(), STATUS_INTERNAL_ERROR)
+                    else:
+                        outcome = _refuse(outcome)
                 else:
                     outcome = dispatch.outcome(request, outcome)
             if connection.closed:
+                self._let_go()
                 return
             self._add(request, outcome)
         self._flush()
+        self._let_go()
 
     # --------------------------------------------------------------------------------------------------- waiting
 
     def _pause(self) -> None:
         """The rest when it is this client's turn again."""
-        self._keep_elements()
         connection = self.connection
         connection.server.turns.next(connection).add_callback(self._go_on)
 
     def _go_on(self, _: Future[None]) -> None:
         connection = self.connection
         if connection.closed:
+            self._let_go()
             return
         try:
             self.start()
         except ConnectionFatal as error:
+            self._let_go()
             connection.fail(str(error))
 
-    def park(self, request: Request, task: Task[Reply]) -> None:
-        """The only element waits: begun by `run_single`, it ends here."""
+    def park(self, request: Request, task: Task[Reply]) -> Reply | None:
+        """The only element waits, and ends here; it was begun by `run_single`. The Reply: there is no room for it."""
         self.index = 1
         self.chain = request.chain
-        self._wait(request, task)
+        return None if self._wait(request, task) else _refuse(task)
 
-    def _wait(self, request: Request, task: Task[Reply]) -> None:
+    def _wait(self, request: Request, task: Task[Reply]) -> bool:
+        """Until `task` ends. False: too much waits on this connection."""
         connection = self.connection
+        if not self._keep_elements(1 if request.interim_sent else 0):
+            return False
+        request.counted = request.interim_sent
         connection.pending[request.header.message_id] = request
         request.task = task
         request.on_done = self._resume
-        self._keep_elements()
         if self.index == len(self.elements):
             request.allow_interim(self._interim)
+        return True
 
-    def _keep_elements(self) -> None:
+    def _keep_elements(self, requests: int) -> bool:
+        """Count `requests` more that wait, with what is kept for them. False: there is no room, nothing is counted."""
+        room = self.connection.waiting
+        if self.kept:
+            return room.enter(requests, 0)
+        # The one that waits and those behind it.
+        left = self.elements[max(self.index - 1, 0) :]
+        size = sum([len(message) for _, message in left])
+        if not room.enter(requests, size):
+            return False
+        self.kept = size
         # A message may be a slice of a receive buffer that is used again: what waits keeps its own bytes.
-        if not self.kept:
-            self.kept = True
-            self.elements[self.index :] = [
-                (header, memoryview(bytes(message))) for header, message in self.elements[self.index :]
-            ]
+        self.elements[self.index :] = [
+            (header, memoryview(bytes(message))) for header, message in self.elements[self.index :]
+        ]
+        return True
+
+    def _let_go(self) -> None:
+        """Nothing of this frame waits any longer."""
+        if self.kept:
+            self.connection.waiting.leave(0, self.kept)
+            self.kept = 0
 
     def _resume(self, request: Request, task: Task[Any]) -> None:
         connection = self.connection
         connection.pending.pop(request.header.message_id, None)
         if request.async_id:
             connection.pending_async.pop(request.async_id, None)
+        if request.counted:
+            request.counted = False
+            connection.waiting.leave(1, 0)
         reply = dispatch.outcome(request, task)
         if connection.closed:
+            self._let_go()
             return
         try:
             self._add(request, reply)
             self.start()
         except ConnectionFatal as error:
+            self._let_go()
             connection.fail(str(error))
 
     def _interim(self, request: Request) -> None:
@@ -174,6 +211,9 @@ class CompoundRun:
         if connection.closed:
             return
         self._flush()
+        if not request.counted:
+            request.counted = True
+            connection.waiting.add()
         request.async_id = connection.server.new_id()
         connection.pending_async[request.async_id] = request
         header = request.header
@@ -251,9 +291,12 @@ def run_single(connection: Connection, header: Header, message: memoryview, seal
         outcome = dispatch.execute(request, sealed_by)
     if type(outcome) is Task:
         if not outcome.done:
-            CompoundRun(connection, [(header, message)], sealed_by).park(request, outcome)
-            return
-        outcome = dispatch.outcome(request, outcome)
+            refusal = CompoundRun(connection, [(header, message)], sealed_by).park(request, outcome)
+            if refusal is None:
+                return
+            outcome = refusal
+        else:
+            outcome = dispatch.outcome(request, outcome)
     assert isinstance(outcome, Reply)
     finish_single(connection, request, outcome, sealed_by)
 

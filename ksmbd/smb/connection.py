@@ -48,6 +48,7 @@ from ksmbd.smb.session_life import ExchangeTable
 from ksmbd.smb.status import STATUS_SUCCESS, ConnectionFatal, NtStatusError
 from ksmbd.smb.teardown import delete_session
 from ksmbd.smb.waiting import Future
+from ksmbd.smb.waiting_room import WaitingRoom
 from ksmbd.smb.write import HEAD as WRITE_HEAD
 from ksmbd.smb.write import IncomingWrite
 from ksmbd.smb.write import begin as begin_write
@@ -97,6 +98,8 @@ class Connection:
         self.pending: dict[int, Request] = {}
         """Requests without a final reply, by MessageId (MS-SMB2 3.3.1.7, Connection.AsyncCommandList)."""
         self.pending_async: dict[int, Request] = {}
+        self.waiting = WaitingRoom()
+        """What those hold."""
         self._elsewhere = 0
         """Bytes of replies that helper threads sign or encrypt now."""
         self.joined: list[bytes | bytearray | memoryview] = []
@@ -238,6 +241,8 @@ class Connection:
                 break
             if following % 8 or following < HEADER_SIZE or offset + following + HEADER_SIZE > total:
                 raise ConnectionFatal("NextCommand is misaligned or out of bounds")
+            if len(elements) == limits.COMPOUND_ELEMENTS.value - 1:
+                raise ConnectionFatal("a compound of too many requests")
             elements.append((header, buffer[offset : offset + following]))
             offset += following
         for header, _ in elements:

@@ -106,6 +106,8 @@ class Request:
     """It came with a signature that was verified."""
     async_id: int = 0
     interim_sent: bool = False
+    counted: bool = False
+    """As one of the connection's requests that wait."""
     on_cancel: Callable[[], None] | None = None
     """CANCEL calls this when set (else the waiting Future is cancelled): notify answers STATUS_CANCELLED itself."""
     open: Open | None = None

@@ -111,10 +111,13 @@ def run(connection: Connection, view: memoryview, position: int, end: int, limit
         request = Request(connection, header, message, Chain(1))
         outcome = dispatch.execute(request, None, session)
         if isinstance(outcome, Task):
-            if not outcome.done:
-                CompoundRun(connection, [(header, message)], None).park(request, outcome)
-                continue
-            outcome = dispatch.outcome(request, outcome)
+            if outcome.done:
+                outcome = dispatch.outcome(request, outcome)
+            else:
+                refusal = CompoundRun(connection, [(header, message)], None).park(request, outcome)
+                if refusal is None:
+                    continue
+                outcome = refusal
         if connection.closed:
             break
         body = outcome.body

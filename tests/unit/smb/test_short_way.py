@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from struct import pack
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from script import ECHO_BODY, Client
 
-from ksmbd import debug
+from ksmbd import debug, limits
 from ksmbd.smb import constants as c
 from ksmbd.smb import short_way
 from ksmbd.smb import status as s
@@ -364,6 +365,22 @@ def test_a_write_that_waits() -> None:
     assert not pair.first.connection.pending
     file: Any = next(iter(session_of(pair.first).opens.values())).file
     assert file.read(0, 4) == b"late"
+
+
+def test_a_write_that_may_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "WAITING_REQUESTS", replace(limits.WAITING_REQUESTS, value=1))
+    pair, *ids = opened()
+    for client in pair.clients:
+        table: Any = client.server.table
+        table.break_caching = lambda ref, kind: Future()
+    for text in (b"waits", b"may not"):
+        pair.add(c.WRITE, m.write(*ids, 0, text))
+    pair.add(c.ECHO, ECHO_BODY)
+    pair.exchange(3)
+    assert len(pair.first.connection.pending) == 1
+    for client in pair.clients:
+        client.connection.disconnected("cable")
+        assert not client.connection.waiting.requests and not client.connection.waiting.bytes
 
 
 def test_a_read_from_the_disk_comes_later() -> None:
