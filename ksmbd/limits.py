@@ -300,7 +300,7 @@ LOCK_ELEMENTS: Final = _limit(
 # ----------------------------------------------------------------------------------------------------- files, watches
 
 OPENS: Final = _limit(
-    "opens (a session: seven eighths)", Per.SERVER, 10000, "opens of a worker", "STATUS_TOO_MANY_OPENED_FILES",
+    "opens (a user: seven eighths)", Per.SERVER, 10000, "opens of a worker", "STATUS_TOO_MANY_OPENED_FILES",
     "max open files", "KSMBD",
 )
 VETOED_ENTRIES: Final = _limit(
@@ -310,6 +310,14 @@ VETOED_ENTRIES: Final = _limit(
 UNUSED_ALLOCATIONS: Final = _limit(
     "files whose unused blocks wait for others to close them", Per.SERVER, 256, "descriptors of a worker",
     "the blocks stay allocated",
+)
+DESCRIPTORS_KEPT: Final = _limit(
+    "descriptors that opens leave for connections, log-ons and the server itself", Per.SERVER, 12, "percent",
+    "STATUS_TOO_MANY_OPENED_FILES",
+)
+DESCRIPTORS_OF_USER: Final = _limit(
+    "opens of a user, in parts of all descriptors, where three quarters of those are taken", Per.USER, 6, "percent",
+    "STATUS_TOO_MANY_OPENED_FILES",
 )
 CHANGES_KEPT: Final = _limit(
     "changes kept between two CHANGE_NOTIFY requests", Per.OPEN, 4096, "changes", "STATUS_NOTIFY_ENUM_DIR",

@@ -28,6 +28,14 @@ def enter() -> None:
     _prefix = ""
 
 
+def count() -> int:
+    """How many descriptors this process has."""
+    try:
+        return os.stat(FOLDER).st_size or len(os.listdir(FOLDER))  # the size is their number since Linux 6.2
+    except OSError:
+        return 0
+
+
 def leave(directory: str) -> None:
     """Make `directory` the working directory; names are absolute again. Raises OSError."""
     global _prefix

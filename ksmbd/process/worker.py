@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import resource
 import signal
 import socket
 import struct
@@ -124,10 +125,16 @@ def server_guid(sub_auth: tuple[int, int, int]) -> bytes:
     return hashlib.sha256(b"ksmbd ServerGuid" + struct.pack("<III", *sub_auth)).digest()[:16]
 
 
+def descriptor_limit() -> int:
+    """Descriptors that this process may have."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
 def limits(settings: EngineSettings) -> Limits:
-    """What conn watches over."""
+    """What conn watches over. Connections have at most half of the descriptors."""
+    half = descriptor_limit() // 2
     return Limits(
-        max_connections=settings.max_connections,
+        max_connections=min(settings.max_connections or half, half),
         max_ip_connections=settings.max_ip_connections,
         deadtime=settings.deadtime * 60.0,
     )
@@ -164,6 +171,7 @@ class Worker:
             self.daemon,
             loop,
         )
+        self.server.open_admission.watch_descriptors(descriptor_limit(), descriptors.count)
         self.server.end_elsewhere = PreviousSessions(self.server, life.peers).end
         table.on_break = partial(send_break, self.server)
         table.on_purge = partial(purge_open, self.server)

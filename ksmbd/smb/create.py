@@ -113,7 +113,7 @@ def handle(request: Request) -> Reply | Coroutine[Any, Any, Reply]:
             level = None if replayed.lease is not None else fields.oplock_level
             return create_reply(request, replayed, replayed.create_action, contexts, replayed_level=level)
     session = request.session
-    server.check_open_limit(session)
+    server.open_admission.check(session)
     creation = Creation(server, fields.options)
     try:
         file = creation.open_file(tree.volume, intent)

@@ -33,7 +33,7 @@ async def open_pipe(request: Request, raw_name: str, desired_access: int, share_
     if not name:
         raise NtStatusError(STATUS_OBJECT_NAME_INVALID, "no pipe's name")
     server, session, tree = request.server, request.session, request.tree
-    server.check_open_limit(session)
+    server.open_admission.check(session)
     identity = session.identity
     account = identity.account if identity is not None else ""
     if session.pipes >= PIPES_MAX:

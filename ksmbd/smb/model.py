@@ -14,6 +14,7 @@ from ksmbd.smb.constants import DIALECT_210, DIALECT_311
 from ksmbd.smb.data_paths import DataPaths
 from ksmbd.smb.half_logons import HalfLogons
 from ksmbd.smb.half_logons import Turns as LogonTurns
+from ksmbd.smb.open_admission import OpenAdmission
 from ksmbd.smb.ports import (
     Clock,
     Daemon,
@@ -33,7 +34,6 @@ from ksmbd.smb.ports import (
 )
 from ksmbd.smb.session_admission import SessionAdmission
 from ksmbd.smb.session_state import SessionState
-from ksmbd.smb.status import STATUS_TOO_MANY_OPENED_FILES, NtStatusError
 from ksmbd.smb.turns import Turns
 from ksmbd.smb.waiting import Future
 
@@ -117,6 +117,7 @@ class Server:
         self.admission = SessionAdmission(settings.max_sessions)
         self.opens: dict[int, Open] = {}
         """GlobalOpenTable, by the persistent half of the FileId."""
+        self.open_admission = OpenAdmission(self.opens, settings.max_open_files)
         self.connections: set[Connection] = set()
         self.offload: Callable[[Callable[[], None]], Future[None]] | None = None
         """Runs a long calculation in another thread; None: there is none (set by who puts the rooms together)."""
@@ -135,13 +136,6 @@ class Server:
         Not secret (MS-SMB2 asks for uniqueness alone); never 0 nor all ones."""
         self._next_id += 1
         return (self.settings.worker & 0xFFFF) << 48 | self._next_id
-
-    def check_open_limit(self, session: Session) -> None:
-        """Raise STATUS_TOO_MANY_OPENED_FILES where `max open files` is reached. One session stops at seven eighths of
-        it, so that a client that opens without end does not leave the others with nothing."""
-        limit = self.settings.max_open_files
-        if len(self.opens) >= limit or len(session.opens) >= limit - limit // 8:
-            raise NtStatusError(STATUS_TOO_MANY_OPENED_FILES)
 
     @staticmethod
     def worker_of_session(session_id: int) -> int:
@@ -206,6 +200,11 @@ class Session:
     """Pipes that it has open, or is opening."""
     ended: Future[None] | None = None
     """Of a session that is deleted: complete when nothing of it is left."""
+
+    @property
+    def user(self) -> str:
+        """Whose it is in budgets; "" for all guests and anonymous callers."""
+        return self.admitted[0] if self.admitted is not None else ""
 
     @property
     def is_guest_or_anonymous(self) -> bool:

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`max open files` and descriptors: one user, in however many sessions, leaves some to others."""
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ksmbd.smb.open_admission import OpenAdmission
+from ksmbd.smb.status import STATUS_TOO_MANY_OPENED_FILES, NtStatusError
+
+
+class House:
+    """Sessions and their opens."""
+
+    def __init__(self, maximum: int, descriptors: int = 0, others: int = 0) -> None:
+        self.opens: dict[int, Any] = {}
+        self.admission = OpenAdmission(self.opens, maximum)
+        self.number = self.counted = 0
+        if descriptors:
+            self.admission.watch_descriptors(descriptors, lambda: others + len(self.opens))
+
+    def session(self, user: str) -> Any:
+        return SimpleNamespace(user=user, opens={})
+
+    def open(self, session: Any) -> bool:
+        try:
+            self.admission.check(session)
+        except NtStatusError as error:
+            assert error.status == STATUS_TOO_MANY_OPENED_FILES
+            return False
+        self.number += 1
+        self.opens[self.number] = session.opens[self.number] = SimpleNamespace(session=session, made_by=None)
+        return True
+
+    def fill(self, *sessions: Any) -> int:
+        """Open in turn until each is refused; how many."""
+        before, left = len(self.opens), list(sessions)
+        while left:
+            left = [session for session in left if self.open(session)]
+        return len(self.opens) - before
+
+
+def test_a_user_of_one_session_leaves_an_eighth() -> None:
+    house = House(1024)
+    assert house.fill(house.session("ann")) == 896
+    assert house.fill(house.session("bob")) == 128
+
+
+def test_a_user_of_many_sessions_leaves_as_much() -> None:
+    house = House(1024)
+    assert 850 <= house.fill(*(house.session("ann") for _ in range(30))) <= 896
+    assert house.fill(house.session("bob")) >= 128
+
+
+def test_disconnected_opens_are_their_users() -> None:
+    house = House(1024)
+    ann = house.session("ann")
+    assert house.fill(ann) == 896
+    for open_ in house.opens.values():
+        open_.session, open_.made_by = None, SimpleNamespace(account="Ann")
+    assert house.fill(house.session("ann")) <= 16 + len(house.opens) // 64, "counted anew now and then"
+    assert house.fill(house.session("bob")) >= 100
+
+
+def test_descriptors_are_left_for_others() -> None:
+    house = House(20_000, descriptors=1024, others=40)
+    greedy = [house.session("ann") for _ in range(20)]
+    assert 700 <= house.fill(*greedy) <= 1024 * 3 // 4
+    bob = house.session("bob")
+    assert all(house.open(bob) for _ in range(60))
+    assert house.fill(house.session("eve"), bob) > 0
+    assert len(house.opens) + 40 <= 1024 - 1024 * 12 // 100, "an eighth is nobody's"
+
+
+def test_who_closes_may_open_again() -> None:
+    house = House(20_000, descriptors=400, others=40)
+    ann = house.session("ann")
+    house.fill(ann)
+    for number in list(ann.opens)[:100]:
+        del ann.opens[number], house.opens[number]
+    assert house.fill(ann) >= 90
+
+
+def test_few_opens_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def used() -> int:
+        raise AssertionError("it costs a system call")
+
+    house = House(20_000)
+    house.admission.watch_descriptors(20_512, used)
+    ann = house.session("ann")
+    assert all(house.open(ann) for _ in range(5000))
