@@ -171,6 +171,8 @@ class Survey(NamedTuple):
 
 def survey(record: Record, stream: str, client_guid: bytes, lease_key: bytes, open_id: int = 0) -> Survey:
     """Look at the opens of a stream, but not at those that share the lease of who asks."""
+    if record.opens.counted and not open_id:
+        return _counted_survey(record, stream, client_guid, lease_key)
     handle_lease = oplock = write = occupied = False
     for entry in record.opens.values():
         if entry.stream != stream or entry.open_id == open_id:
@@ -185,6 +187,26 @@ def survey(record: Record, stream: str, client_guid: bytes, lease_key: bytes, op
             oplock |= not holder.is_lease and holder.state != 0
         elif not is_stat_open(entry.access):
             occupied = True
+    return Survey(handle_lease, oplock, write, occupied)
+
+
+def _counted_survey(record: Record, stream: str, client_guid: bytes, lease_key: bytes) -> Survey:
+    """The same of many opens: those that cache something, and whether there are others that are no stat opens."""
+    handle_lease = oplock = write = False
+    opens = record.opens
+    active = opens.counts(stream).active
+    if lease_key:
+        own = [entry for entry in opens.sharing(client_guid, lease_key) if entry.stream == stream]
+        active -= sum([not is_stat_open(entry.access) for entry in own])
+    occupied = active > 0
+    for holder in record.holders.values():
+        if holder.stream == stream and not (
+            lease_key and holder.key == lease_key and holder.client_guid == client_guid
+        ):
+            occupied = True
+            handle_lease |= bool(holder.state & H)
+            write |= bool(holder.state & W)
+            oplock |= not holder.is_lease and holder.state != 0
     return Survey(handle_lease, oplock, write, occupied)
 
 

@@ -18,6 +18,7 @@ from ksmbd.limits import LOCKS_PER_FILE, LOCKS_PER_OPEN
 from ksmbd.oplock import caching, durable, local
 from ksmbd.oplock.caching import Input, break_for_open, grantable, holders_of_others, step, survey
 from ksmbd.oplock.locks import LockOverlay, LockView, check_range, make_lock, take_locks
+from ksmbd.oplock.modes import DATA_ACCESS
 from ksmbd.oplock.record import (
     RESILIENT,
     H,
@@ -71,7 +72,7 @@ from ksmbd.oplock.requests import (
     WorkerDied,
 )
 from ksmbd.oplock.settings import OplockSettings
-from ksmbd.oplock.share import DATA_ACCESS, OVERWRITES, is_stat_open, replace_refused, sharing_violation
+from ksmbd.oplock.share import OVERWRITES, is_stat_open, replace_refused, sharing_violation
 from ksmbd.smb.constants import (
     DELETE,
     FILE_READ_DATA,

@@ -45,12 +45,8 @@ Locks = dict[str, LockSet]
 def changes(old: Record, new: Record) -> list[Change]:
     """What makes `new` of `old`, but for the serial."""
     found: list[Change] = []
-    if new.opens is not old.opens:
-        before = old.opens
-        for open_id, entry in new.opens.items():
-            if before.get(open_id) is not entry:
-                found.append((OPEN, tuple(entry)))
-        found += [(CLOSED, open_id) for open_id in before if open_id not in new.opens]
+    for open_id, entry in new.opens.changes_since(old.opens):
+        found.append((OPEN, tuple(entry)) if entry is not None else (CLOSED, open_id))
     if new.holders != old.holders:
         for key, holder in new.holders.items():
             if old.holders.get(key) is not holder:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import marshal
 from typing import Any, Final, NamedTuple
 
+from ksmbd.oplock.open_map import OpenMap
 from ksmbd.smb.constants import LEASE_HANDLE_CACHING, LEASE_READ_CACHING, LEASE_WRITE_CACHING
 
 R: Final = LEASE_READ_CACHING
@@ -141,7 +142,7 @@ class Record:
     __slots__ = ("delete_pending", "deleted_links", "holders", "opens", "outbox", "serial", "waiters")
 
     def __init__(self) -> None:
-        self.opens: dict[int, OpenEntry] = {}
+        self.opens: OpenMap[OpenEntry] = OpenMap()
         self.holders: dict[HolderKey, Holder] = {}
         self.waiters: list[Waiter] = []
         self.delete_pending: frozenset[str] = frozenset()
@@ -190,7 +191,7 @@ class Record:
         """The inverse of encode."""
         opens, holders, waiters, streams, links, outbox, serial = marshal.loads(data)  # noqa: S302 - our own bytes
         record = cls()
-        record.opens = {fields[0]: OpenEntry._make(fields) for fields in opens}
+        record.opens = OpenMap({fields[0]: OpenEntry._make(fields) for fields in opens})
         record.holders = {holder_key(holder): holder for holder in map(Holder._make, holders)}
         record.waiters = [Waiter._make(fields) for fields in waiters]
         record.delete_pending = streams
@@ -225,10 +226,7 @@ class Record:
         if not holder.key:
             entry = self.opens.get(holder.open_id)
             return [entry] if entry is not None else []
-        return [
-            entry for entry in self.opens.values()
-            if entry.lease_key == holder.key and entry.client_guid == holder.client_guid
-        ]  # fmt: skip
+        return self.opens.sharing(holder.client_guid, holder.key)
 
 
 def holder_key(holder: Holder) -> HolderKey:

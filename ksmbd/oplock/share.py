@@ -4,44 +4,33 @@ from __future__ import annotations
 
 from typing import Final
 
+from ksmbd.oplock.modes import (
+    ACCESS,
+    DATA_ACCESS,
+    DELETES,
+    SHARED_ACCESS,
+    SHARES_DELETE,
+    STAT_ACCESS,
+    mode_of,
+    modes_conflict,
+)
+from ksmbd.oplock.open_map import OpenMap
 from ksmbd.oplock.record import Link, OpenEntry, Record
 from ksmbd.smb.constants import (
     DELETE,
-    FILE_APPEND_DATA,
-    FILE_EXECUTE,
     FILE_OVERWRITE,
     FILE_OVERWRITE_IF,
-    FILE_READ_ATTRIBUTES,
-    FILE_READ_DATA,
     FILE_SHARE_DELETE,
-    FILE_SHARE_READ,
-    FILE_SHARE_WRITE,
     FILE_SUPERSEDE,
-    FILE_WRITE_ATTRIBUTES,
-    FILE_WRITE_DATA,
     READ_CONTROL,
-    SYNCHRONIZE,
 )
 from ksmbd.smb.status import STATUS_ACCESS_DENIED, STATUS_DELETE_PENDING, STATUS_FILE_NOT_AVAILABLE
 
 OVERWRITES: Final = frozenset((FILE_SUPERSEDE, FILE_OVERWRITE, FILE_OVERWRITE_IF))
 """The dispositions that truncate a file that exists."""
 
-STAT_ACCESS: Final = FILE_READ_ATTRIBUTES | FILE_WRITE_ATTRIBUTES | SYNCHRONIZE
-"""An open for no more than this breaks no oplock and takes part in no share check (MS-FSA 2.1.5.1.2)."""
-
 LEASE_STAT_ACCESS: Final = STAT_ACCESS | READ_CONTROL
 """An open for no more than this breaks no lease, although READ_CONTROL alone does break oplocks."""
-
-SHARED_ACCESS: Final = (
-    (FILE_READ_DATA | FILE_EXECUTE, FILE_SHARE_READ),
-    (FILE_WRITE_DATA | FILE_APPEND_DATA, FILE_SHARE_WRITE),
-    (DELETE, FILE_SHARE_DELETE),
-)
-"""Which access needs which ShareAccess of everybody else."""
-
-DATA_ACCESS: Final = FILE_READ_DATA | FILE_EXECUTE | FILE_WRITE_DATA | FILE_APPEND_DATA | DELETE
-
 
 def is_stat_open(access: int, allowed: int = STAT_ACCESS) -> bool:
     """Whether an open looks at attributes only."""
@@ -70,6 +59,8 @@ def delete_conflict(entry: OpenEntry, stream: str, access: int, share_access: in
 
 def sharing_violation(record: Record, stream: str, access: int, share_access: int) -> bool:
     """Whether an open that asks for this finds others that forbid it. Share modes count per stream."""
+    if record.opens.counted:
+        return _counted_violation(record.opens, stream, mode_of(access, share_access))
     for entry in record.opens.values():
         if entry.stream == stream:
             if conflict(access, share_access, entry.access, entry.share_access):
@@ -91,3 +82,16 @@ def replace_refused(record: Record, link: Link, posix: bool) -> int:
         if not entry.connected:
             return STATUS_FILE_NOT_AVAILABLE
     return 0
+
+
+def _counted_violation(opens: OpenMap[OpenEntry], stream: str, mode: int) -> bool:
+    """The same of many opens, by their modes."""
+    if any(modes_conflict(mode, other) for other in opens.counts(stream).modes):
+        return True
+    if stream:
+        keeps = mode & ACCESS and not mode & SHARES_DELETE
+        return bool(keeps) and any(other & DELETES for other in opens.counts("").modes)
+    return bool(mode & DELETES) and any(
+        other & ACCESS and not other & SHARES_DELETE
+        for name in opens.streams() if name for other in opens.counts(name).modes
+    )  # fmt: skip

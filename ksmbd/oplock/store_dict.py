@@ -44,6 +44,7 @@ class DictStore:
         if decision.record.empty:
             self._records.pop(file, None)
         else:
+            decision.record.opens.settle()
             self._records[file] = decision.record
         return decision
 

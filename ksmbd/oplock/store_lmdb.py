@@ -197,6 +197,7 @@ class LmdbStore:
             self._known.pop(file, None)
             self._large.pop(file, None)
         else:
+            after.record.opens.settle()
             if after.journal >= 0:
                 journal.settle(decision.locks, after.locks)
             self._keep(file, after)
@@ -346,6 +347,7 @@ class LmdbStore:
                     journal.apply(cursor.value(), known.record, known.locks)
                     known.pieces += 1
                     found = cursor.next()
+            known.record.opens.settle()
             known.things = things
             self._keep(file, known)
         known.record.serial = serial

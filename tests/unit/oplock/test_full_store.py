@@ -115,9 +115,9 @@ def picture(store: LmdbStore) -> list[Any]:
         assert record is not None
         locks = store.locks_of(file)("")
         found.append((
-            file, dict(record.opens), dict(record.holders), record.waiters, record.outbox, record.delete_pending,
-            record.deleted_links, record.serial, [sorted(locks.of_open(open_id)) for open_id in record.opens],
-            locks.count, store.lock_count(file, ""),
+            file, dict(record.opens.items()), dict(record.holders), record.waiters, record.outbox,
+            record.delete_pending, record.deleted_links, record.serial,
+            [sorted(locks.of_open(open_id)) for open_id in record.opens], locks.count, store.lock_count(file, ""),
         ))  # fmt: skip
     return [
         found, *(store.index_items(index) for index in (b"L", b"C", b"D")), [n for n in store._counters if n],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ksmbd.oplock.open_map import OpenMap
 from ksmbd.oplock.record import Holder, Link, OpenEntry, Record, Waiter, holder_key
 
 U32 = st.integers(0, 0xFFFFFFFF)
@@ -37,7 +38,7 @@ def test_records(
     links: frozenset[Link], serial: int,
 ) -> None:  # fmt: skip
     record = Record()
-    record.opens = {entry.open_id: entry for entry in opens}
+    record.opens = OpenMap({entry.open_id: entry for entry in opens})
     record.holders = {holder_key(holder): holder for holder in holders}
     record.waiters, record.delete_pending, record.deleted_links, record.serial = waiters, deleted, links, serial
     record.outbox = [(1, 2, "Done", waiter.waiter_id, None) for waiter in waiters]
