@@ -42,6 +42,9 @@ Value = bool | int | str | tuple[str, ...]
 
 TRUE_WORDS = ("yes", "true", "1", "enable")
 FALSE_WORDS = ("no", "false", "0", "disable")
+MORE_TRUE_WORDS = ("on", "enabled")
+MORE_FALSE_WORDS = ("off", "disabled")
+"""Samba's, which are found in older ksmbd.conf too."""
 
 PROTOCOLS: dict[str, int] = {
     "SMB2_02": 0x0202,
@@ -72,6 +75,11 @@ class Parameter:
     choices: tuple[str, ...] = ()
     aliases: dict[str, str] = field(default_factory=dict)
     """Further spellings of a choice, lower case, and the choice meant."""
+    old: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Values that ksmbd-tools up to 3.4 took, lower case: the choice that they become, and what the file's owner is
+    told."""
+    cut: bool = False
+    """A text that is too long is cut with a warning, as by ksmbd-tools up to 3.4, instead of being an error."""
     minimum: int = 0
     maximum: int | None = None
     clamp: bool = False
@@ -119,9 +127,9 @@ class Parameter:
         match self.kind:
             case Kind.BOOLEAN:
                 word = text.lower()
-                if word in TRUE_WORDS:
+                if word in TRUE_WORDS or word in MORE_TRUE_WORDS:
                     return True, ""
-                if word in FALSE_WORDS:
+                if word in FALSE_WORDS or word in MORE_FALSE_WORDS:
                     return False, ""
                 raise ValueError(self.allowed())
             case Kind.CHOICE:
@@ -131,6 +139,8 @@ class Parameter:
                         return choice, ""
                 if word in self.aliases:
                     return self.aliases[word], ""
+                if word in self.old:
+                    return self.old[word]
                 raise ValueError(self.allowed())
             case Kind.NUMBER | Kind.SIZE:
                 return self._parse_number(text)
@@ -140,19 +150,23 @@ class Parameter:
                 return int(text, 8), ""
             case Kind.LIST:
                 items = tuple(split_list(text))
-                if self.choices and any(item not in self.choices for item in items):
-                    raise ValueError(self.allowed())
+                if self.choices and (lost := [item for item in items if item not in self.choices]):
+                    known = tuple(item for item in items if item in self.choices)
+                    return known, f"not supported and left out: {', '.join(lost)}"
                 return items, ""
             case Kind.PATTERNS:
                 return tuple(pattern for pattern in text.split("/") if pattern), ""
             case Kind.STRING:
                 if self.maximum is not None and len(text.encode()) > self.maximum:
-                    raise ValueError(self.allowed())
+                    if not self.cut:
+                        raise ValueError(self.allowed())
+                    text = text.encode()[: self.maximum].decode("utf-8", "ignore")
+                    return text, f"too long, taken as {text}: allowed is {self.allowed()}"
                 return text, ""
 
     def _parse_number(self, text: str) -> tuple[int, str]:
         match = _SIZE.fullmatch(text)
-        if match is None or (self.kind is Kind.NUMBER and not match[1] == text):
+        if match is None or (self.kind is Kind.NUMBER and match[0] != match[1] + match[2]):
             raise ValueError(self.allowed())
         number = (int(match[1], 16) if match[1][:2] in ("0x", "0X") else int(match[1])) << _SHIFT[match[2].lower()]
         if self.zero_is_maximum and number == 0 and self.maximum is not None:
@@ -177,7 +191,25 @@ def split_list(text: str) -> Iterator[str]:
 
 G, S = Scope.GLOBAL, Scope.SHARE
 _SIGNING_CHOICES = ("disabled", "enabled", "auto", "mandatory")
-_PROTOCOL_ALIASES = {"smb2": "SMB2_10", "smb3": "SMB3_11", "smb2_fd": "SMB2_10"}
+_PROTOCOL_ALIASES = {
+    "smb2": "SMB2_10", "smb3": "SMB3_11", "smb2_fd": "SMB2_10", "smb2_22": "SMB2_10", "smb2_24": "SMB2_10",
+    "smb3_10": "SMB3_02", "smb20": "SMB2_02", "smb21": "SMB2_10", "smb30": "SMB3_00", "smb302": "SMB3_02",
+    "smb311": "SMB3_11",
+}  # fmt: skip
+_OLD_MINIMA = dict.fromkeys(
+    ("smb1", "nt1", "cifs", "core", "lanman2"), ("SMB2_02", "is never spoken; taken as SMB2_02")
+)
+_OLD_GUESTS = dict.fromkeys(
+    ("bad password", "bad uid"),
+    ("never", "is not supported and taken as never: guests would be let in after a failed log-on"),
+)
+_OLD_ENCRYPTION = dict.fromkeys(
+    (*TRUE_WORDS, "on"),
+    ("mandatory", "taken as mandatory: clients that cannot encrypt are refused (`enabled` lets them in)"),
+) | dict.fromkeys(
+    FALSE_WORDS,
+    ("disabled", "taken as disabled: nothing is encrypted (`auto` encrypts where a client or a share asks)"),
+)
 _ENCRYPTION_ALIASES = {
     "off": "disabled",
     "default": "auto",
@@ -225,7 +257,7 @@ PARAMETERS: tuple[Parameter, ...] = (
               maximum=65535, ours=True),
     Parameter("map to guest", G, Kind.CHOICE, "never",
               "Who becomes a guest instead of being refused: never nobody, bad user a user that does not exist.",
-              choices=("never", "bad user")),
+              choices=("never", "bad user"), old=_OLD_GUESTS),
     Parameter("max active sessions", G, Kind.NUMBER, "1024",
               "Sessions that may exist at once; 0 means the maximum.", maximum=CAP, clamp=True, zero_is_maximum=True),
     Parameter("max connections", G, Kind.NUMBER, "256",
@@ -238,7 +270,7 @@ PARAMETERS: tuple[Parameter, ...] = (
               "Files that a client may hold open at once; 0 means the maximum.",
               maximum=CAP, clamp=True, zero_is_maximum=True, samba="16384"),
     Parameter("netbios name", G, Kind.STRING, "KSMBD SERVER",
-              "The server's name as clients see it.", maximum=15),
+              "The server's name as clients see it.", maximum=15, cut=True),
     Parameter("ntlm auth", G, Kind.CHOICE, "ntlmv2-only",
               "Which NTLM log-ons are accepted: ntlmv2-only, also NTLMv1 with ntlmv1-permitted, or none with disabled.",
               choices=("ntlmv2-only", "ntlmv1-permitted", "disabled"),
@@ -255,7 +287,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter("server min protocol", G, Kind.CHOICE, "SMB2_02",
               "The lowest dialect spoken. KSMBD's default is SMB2_10, because the kernel's server has no SMB2_02; "
               "scanners and players that speak nothing newer are served here.", choices=tuple(PROTOCOLS),
-              aliases=_PROTOCOL_ALIASES, synonyms=("min protocol",)),
+              aliases=_PROTOCOL_ALIASES, synonyms=("min protocol",), old=_OLD_MINIMA),
     Parameter("server multi channel support", G, Kind.BOOLEAN, "no",
               "Let a session use several connections.", samba="yes"),
     Parameter("server signing", G, Kind.CHOICE, "auto",
@@ -265,7 +297,7 @@ PARAMETERS: tuple[Parameter, ...] = (
               aliases={"default": "auto", "if_required": "auto", "required": "mandatory", "desired": "enabled",
                        "yes": "enabled", "no": "disabled", "off": "disabled"}),
     Parameter("server string", G, Kind.STRING, "SMB SERVER",
-              "The comment next to the server's name in browse lists.", maximum=63),
+              "The comment next to the server's name in browse lists.", maximum=63, cut=True),
     Parameter("share:fake_fscaps", G, Kind.NUMBER, "64",
               "File system attributes (MS-FSCC 2.5.1) reported beside the real ones; 64 is sparse files.",
               maximum=0xFFFFFFFF, samba="0"),
@@ -282,7 +314,8 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter("smb3 encryption", G, Kind.CHOICE, "auto",
               "disabled never encrypts, auto when the client or a share asks, enabled whenever the client can, "
               "mandatory refuses clients that cannot.",
-              choices=_SIGNING_CHOICES, aliases=_ENCRYPTION_ALIASES, synonyms=("server smb encrypt", "smb encrypt")),
+              choices=_SIGNING_CHOICES, aliases=_ENCRYPTION_ALIASES, synonyms=("server smb encrypt", "smb encrypt"),
+              old=_OLD_ENCRYPTION),
     Parameter("smbd max io size", G, Kind.SIZE, "8MB", "The longest read or write over SMB Direct.",
               minimum=512 << 10, maximum=16 << 20, clamp=True, pending=True),
     Parameter("tcp port", G, Kind.NUMBER, "445", "The TCP port to listen on; the daemon's option -p goes before it.",
@@ -293,7 +326,8 @@ PARAMETERS: tuple[Parameter, ...] = (
               ours=True),
     Parameter("workers", G, Kind.NUMBER, "0",
               "Worker processes; 0 means one for each CPU.", maximum=256, ours=True),
-    Parameter("workgroup", G, Kind.STRING, "WORKGROUP", "The workgroup that the server says it is in.", maximum=63),
+    Parameter("workgroup", G, Kind.STRING, "WORKGROUP", "The workgroup that the server says it is in.",
+              maximum=63, cut=True),
     # Shares
     Parameter("acl flag inherited canonicalization", S, Kind.BOOLEAN, "yes",
               "Set the auto-inherited flag of an access control list as Windows does; no keeps what the client sent.",
@@ -321,7 +355,9 @@ PARAMETERS: tuple[Parameter, ...] = (
               "Follow symbolic links that stay inside the share.", samba="yes"),
     Parameter("force create mode", S, Kind.MODE, "0000", "Permission bits that every new file has."),
     Parameter("force directory mode", S, Kind.MODE, "0000", "Permission bits that every new folder has."),
-    Parameter("force group", S, Kind.STRING, "", "The Unix group that all users of the share work as.",
+    Parameter("force group", S, Kind.STRING, "",
+              "The Unix group that all users of the share work as; with + before it, those of them that are its "
+              "members (with `force user`: where that one is).",
               synonyms=("group",)),
     Parameter("force user", S, Kind.STRING, "",
               "The Unix account that all users of the share work as; SMB users then need none of their own."),
@@ -339,7 +375,8 @@ PARAMETERS: tuple[Parameter, ...] = (
               synonyms=("deny hosts",)),
     Parameter("inherit owner", S, Kind.BOOLEAN, "no", "Give new files and folders the owner of their folder."),
     Parameter("invalid users", S, Kind.LIST, "",
-              "Users, and groups as @group, that may not connect; goes before `valid users`."),
+              "Users, and groups as @group, that may not connect; goes before `valid users`. To this and the other "
+              "lists guests and anonymous callers are the share's guest account."),
     Parameter("kernel oplocks", S, Kind.BOOLEAN, "no",
               "Break a client's oplock or lease before a local process or an NFS client opens the file, which waits "
               "until the client has acknowledged; it has 35 seconds, or less where /proc/sys/fs/lease-break-time says "
@@ -363,7 +400,7 @@ PARAMETERS: tuple[Parameter, ...] = (
               "mandatory encrypts all traffic of the share and refuses clients that cannot; enabled encrypts where "
               "the client can; auto and disabled ask for nothing. What [global] says of whole sessions stays in force.",
               choices=_SIGNING_CHOICES, aliases=_ENCRYPTION_ALIASES, inherits=False, synonyms=("smb encrypt",),
-              ours=True),
+              old=_OLD_ENCRYPTION, ours=True),
     Parameter("store dos attributes", S, Kind.BOOLEAN, "yes",
               "Keep DOS attributes and the creation time in the extended attribute user.DOSATTRIB."),
     Parameter("valid users", S, Kind.LIST, "",

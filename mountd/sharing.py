@@ -16,6 +16,8 @@ from mountd.parameters import GLOBAL_PARAMETERS, SHARE_PARAMETERS, Kind, Paramet
 from mountd.settings import GlobalSettings
 from mountd.unixusers import UnixUser, UnixUsers, guest
 
+GUEST_GROUPS_MAX = 1000
+"""Groups of a share's guest account that the engine is told of: they fit an attribute."""
 NO_ID = 0xFFFF
 """force_uid and force_gid where there is none, or one of more than 16 bits (then the attribute counts)."""
 
@@ -89,17 +91,21 @@ class ForcedIds:
 
 
 def forced_ids(share: ShareSettings, users: UnixUsers) -> ForcedIds:
-    """The ids that everybody has on the share. `force user` brings its own group, which `force group` overrides."""
+    """The ids that everybody has on the share. `force user` brings its own group, which `force group` overrides; with
+    `+GROUP` only where that user is a member."""
     uid = gid = None
+    user: UnixUser | None = None
     if share.force_user:
         user = users.user(share.force_user)
         if user is None:
             return ForcedIds(problem=f"[{share.name}]: no Unix account for `force user = {share.force_user}`")
         uid, gid = user.uid, user.gid
     if share.force_group:
-        gid = users.group(share.force_group.lstrip("@+&"))
-        if gid is None:
+        forced = users.group(share.force_group.lstrip("@+&"))
+        if forced is None:
             return ForcedIds(problem=f"[{share.name}]: no Unix group for `force group = {share.force_group}`")
+        if user is None or not share.force_group.startswith("+") or _member(user, share.force_group, users):
+            gid = forced
     return ForcedIds(uid, gid)
 
 
@@ -136,11 +142,14 @@ def share_response(name: str, configuration: Configuration, users: UnixUsers) ->
         parcel.numbers[Attribute.FORCE_UID] = forced.uid
     if forced.gid is not None:
         parcel.numbers[Attribute.FORCE_GID] = forced.gid
+    if share.force_group.startswith("+") and not share.force_user:
+        parcel.options["force group"] = "members"
     parcel.numbers[Attribute.ENCRYPT] = int(share.smb3_encryption == "mandatory")
     parcel.texts[Attribute.COMMENT] = share.comment
     if share.guest_account:
         ids = guest(users, share.guest_account)
         parcel.options["guest uid"], parcel.options["guest gid"] = str(ids.uid), str(ids.gid)
+        parcel.options["guest groups"] = " ".join(map(str, ids.groups[:GUEST_GROUPS_MAX]))
     return parcel, ""
 
 
@@ -196,6 +205,7 @@ def decide_tree_connect(
 
     The order of KSMBD: the share's limit, the client's address, guests, then the lists of users: invalid users before
     all, then valid users, admin users, read list, write list. A list that holds the user ends the search in that order.
+    Guests and anonymous callers are held to the lists as the share's guest account.
     """
     share = configuration.share(request.share)
     if share is None or not (share.path or share.is_ipc):
@@ -205,15 +215,13 @@ def decide_tree_connect(
     if not admitted(request.peer, share.hosts_allow, share.hosts_deny):
         return TreeAnswer(TreeStatus.HOST_DENIED)
     flags = TreeFlag.READ_ONLY if share.read_only else TreeFlag.WRITABLE
-    is_guest = request.is_guest
+    is_guest = not request.account or bool(request.account_flags & UserFlag.GUEST_ACCOUNT)
     if share.is_ipc:
         if not request.account and configuration.settings.restrict_anonymous:
             return TreeAnswer(TreeStatus.INVALID_USER)
         return TreeAnswer(TreeStatus.OK, flags | (TreeFlag.GUEST_ACCOUNT if is_guest else TreeFlag(0)))
     if is_guest:
-        if not share.guest_ok:
-            return TreeAnswer(TreeStatus.INVALID_USER)
-        return TreeAnswer(TreeStatus.OK, flags | TreeFlag.GUEST_ACCOUNT)
+        return _guest(share, configuration, users)
     known = accounts.find(request.account)
     if known is None:
         return TreeAnswer(TreeStatus.NO_USER)
@@ -222,15 +230,56 @@ def decide_tree_connect(
         if not share.guest_ok:
             note = f"user {known.name} has no Unix account and [{share.name}] no `force user`: refused"
             return TreeAnswer(TreeStatus.INVALID_USER, note=note)
-        return TreeAnswer(TreeStatus.OK, flags | TreeFlag.GUEST_ACCOUNT)
-    if in_list(share.invalid_users, known.name, unix, users):
+        return _guest(share, configuration, users, known.name)
+    if unix is None and not share.force_user:
+        # The share's `guest account` works for whoever has no account; the lists are of his name all the same.
+        nobody = guest(users, share.guest_account)
+        return _by_lists(share, ((known.name, None),), nobody, users, TreeFlag.GUEST_ACCOUNT)
+    return _by_lists(share, ((known.name, unix),), unix, users)
+
+
+def _guest(share: ShareSettings, configuration: Configuration, users: UnixUsers, known: str = "") -> TreeAnswer:
+    """A guest, or an anonymous caller, is the guest account to all lists; `known`: his own name, if he has one."""
+    if not share.guest_ok:
         return TreeAnswer(TreeStatus.INVALID_USER)
-    if share.valid_users and not in_list(share.valid_users, known.name, unix, users):
+    nobody = guest(users, share.guest_account or configuration.settings.guest_account)
+    who: tuple[tuple[str, UnixUser | None], ...] = ((nobody.name, nobody),)
+    return _by_lists(share, (*who, (known, None)) if known else who, nobody, users, TreeFlag.GUEST_ACCOUNT)
+
+
+def _by_lists(
+    share: ShareSettings,
+    names: Sequence[tuple[str, UnixUser | None]],
+    works_as: UnixUser | None,
+    users: UnixUsers,
+    flags: TreeFlag = TreeFlag(0),  # noqa: B008  immutable
+) -> TreeAnswer:
+    """What the lists say of a caller who goes by `names` and works as a Unix user. No guest is an administrator."""
+
+    def named(listed: Sequence[str]) -> bool:
+        return any(in_list(listed, name, unix, users) for name, unix in names)
+
+    if named(share.invalid_users) or (share.valid_users and not named(share.valid_users)):
         return TreeAnswer(TreeStatus.INVALID_USER)
-    if in_list(share.admin_users, known.name, unix, users):
+    if not flags & TreeFlag.GUEST_ACCOUNT and named(share.admin_users):
         return TreeAnswer(TreeStatus.OK, TreeFlag.WRITABLE | TreeFlag.ADMIN_ACCOUNT)
-    if in_list(share.read_list, known.name, unix, users):
-        return TreeAnswer(TreeStatus.OK, TreeFlag.READ_ONLY)
-    if in_list(share.write_list, known.name, unix, users):
-        return TreeAnswer(TreeStatus.OK, TreeFlag.WRITABLE)
-    return TreeAnswer(TreeStatus.OK, flags)
+    if _keeps_group(share, works_as, users):
+        flags |= TreeFlag.KEEP_GROUP
+    if named(share.read_list):
+        return TreeAnswer(TreeStatus.OK, flags | TreeFlag.READ_ONLY)
+    if not share.read_only or named(share.write_list):
+        return TreeAnswer(TreeStatus.OK, flags | TreeFlag.WRITABLE)
+    return TreeAnswer(TreeStatus.OK, flags | TreeFlag.READ_ONLY)
+
+
+def _keeps_group(share: ShareSettings, unix: UnixUser | None, users: UnixUsers) -> bool:
+    """Whether `force group = +GROUP` leaves this user alone, who is no member. With `force user` it is about that one,
+    and decided for all (`forced_ids`)."""
+    return (
+        share.force_group.startswith("+") and not share.force_user and not _member(unix, share.force_group, users)
+    )
+
+
+def _member(unix: UnixUser | None, group: str, users: UnixUsers) -> bool:
+    gid = users.group(group.lstrip("@+&"))
+    return unix is not None and gid is not None and gid in (*unix.groups, unix.gid)

@@ -126,6 +126,8 @@ class TreeFlag(IntFlag):
     WRITABLE = 1 << 2
     ADMIN_ACCOUNT = 1 << 3
     UPDATE = 1 << 4
+    KEEP_GROUP = 1 << 8
+    """Not KSMBD's: `force group = +GROUP`, and the user is no member."""
 
 
 class TreeStatus(IntEnum):

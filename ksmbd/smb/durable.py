@@ -87,8 +87,8 @@ def protection_of(request: Request) -> int:
 
 def rights_of(request: Request) -> Identity | None:
     """With whose rights an open that is made now works."""
-    identity = request.session.identity
-    return None if identity is None else rights_on_share(identity, request.tree.is_admin)
+    identity, tree = request.session.identity, request.tree
+    return None if identity is None else rights_on_share(identity, tree.share, tree.is_admin, tree.is_guest)
 
 
 def _check_rights(request: Request, kept: Open) -> None:

@@ -224,6 +224,8 @@ class TreeConnect:
     maximal_access: int
     read_only: bool = False
     is_admin: bool = False
+    is_guest: bool = False
+    """The share's guest account works on it."""
     encrypt_data: bool = False
     creation_time: int = 0
     closed: bool = False

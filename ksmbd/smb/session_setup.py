@@ -2,6 +2,7 @@
 """SESSION_SETUP (MS-SMB2 2.2.5, 2.2.6, 3.3.5.5): new session, further round, re-authentication, binding."""
 from __future__ import annotations
 
+from dataclasses import replace
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
@@ -295,10 +296,14 @@ def _reauthenticate(request: Request, session: Session, identity: Identity) -> N
     if old is not None and _rights(old) == _rights(identity):
         return
     for tree in list(session.tree_connects.values()):
-        # mountd was asked about the user before: `admin users` names that one alone.
-        tree.is_admin = tree.is_admin and old is not None and old.account.lower() == identity.account.lower()
+        # mountd was asked about the user before: `admin users` and `force group = +GROUP` are about that one alone.
+        same = old is not None and old.account.lower() == identity.account.lower()
+        tree.is_admin, tree.is_guest = tree.is_admin and same, tree.is_guest and same
+        if not same and tree.share.options.get("force group") == "members":
+            tree.share = replace(tree.share, force_gid=None)
         if tree.volume is not None:
-            volume = request.server.files.volume(tree.share, rights_on_share(identity, tree.is_admin), tree.read_only)
+            rights = rights_on_share(identity, tree.share, tree.is_admin, tree.is_guest)
+            volume = request.server.files.volume(tree.share, rights, tree.read_only)
             tree.volume.close()
             tree.volume = volume
 

@@ -39,9 +39,11 @@ _REFUSALS: Final[dict[int, int]] = {
     8: STATUS_REQUEST_NOT_ACCEPTED,
     9: STATUS_ACCESS_DENIED,
 }
+TREE_CONN_GUEST: Final = 1
 TREE_CONN_READ_ONLY: Final = 2
 TREE_CONN_WRITABLE: Final = 4
 TREE_CONN_ADMIN: Final = 8
+TREE_CONN_KEEP_GROUP: Final = 0x100
 _PIPE_ACCESS: Final = c.FILE_GENERIC_READ | c.FILE_GENERIC_WRITE | c.FILE_EXECUTE
 _MAX_PATH: Final = limits.TREE_CONNECT_PATH.value
 """Bytes of the path name: a server of 15 and a share of 80 characters are far below it."""
@@ -72,8 +74,13 @@ def must_be_protected(request: Request) -> bool:
     )
 
 
-def rights_on_share(identity: Identity, is_admin: bool) -> Identity:
-    """Who works on a share: the session's user, an administrator where the share's `admin users` name it."""
+def rights_on_share(identity: Identity, share: ShareConfig, is_admin: bool, is_guest: bool) -> Identity:
+    """Who works on a share: the session's user, an administrator where the share's `admin users` name it, and the
+    share's own `guest account` for its guests."""
+    if is_guest and "guest uid" in share.options:
+        groups = tuple(int(word) for word in share.options.get("guest groups", "").split())
+        uid, gid = int(share.options["guest uid"]), int(share.options["guest gid"])
+        return replace(identity, uid=uid, gid=gid, groups=groups, is_admin=False)
     return replace(identity, is_admin=True) if is_admin and not identity.is_admin else identity
 
 
@@ -141,7 +148,10 @@ def _connect(request: Request, share: ShareConfig, tree_id: int, flags: int) -> 
         return TreeConnect(tree_id, session, share, None, _PIPE_ACCESS, encrypt_data=encrypt, creation_time=now)
     read_only = not flags & TREE_CONN_WRITABLE
     is_admin = bool(flags & TREE_CONN_ADMIN)
-    volume = server.files.volume(share, rights_on_share(identity, is_admin), read_only)
+    is_guest = bool(flags & TREE_CONN_GUEST)
+    if flags & TREE_CONN_KEEP_GROUP:
+        share = replace(share, force_gid=None)
+    volume = server.files.volume(share, rights_on_share(identity, share, is_admin, is_guest), read_only)
     try:
         access = volume.maximal_access()
     except BaseException:
@@ -153,7 +163,7 @@ def _connect(request: Request, share: ShareConfig, tree_id: int, flags: int) -> 
             | c.DELETE | c.WRITE_DAC | c.WRITE_OWNER
         )  # fmt: skip
     return TreeConnect(
-        tree_id, session, share, volume, access, read_only=read_only, is_admin=is_admin,
+        tree_id, session, share, volume, access, read_only=read_only, is_admin=is_admin, is_guest=is_guest,
         encrypt_data=encrypt, creation_time=now,
     )  # fmt: skip
 

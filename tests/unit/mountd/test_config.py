@@ -222,7 +222,8 @@ class TestDiagnostics:
             ),
             (
                 "[global]\n\nmap to guest = bad password\n",
-                "ksmbd.conf:3: error: `map to guest = bad password`: allowed is never or bad user",
+                "ksmbd.conf:3: warning: `map to guest = bad password`: is not supported and taken as never: guests "
+                "would be let in after a failed log-on",
             ),
             (
                 "[global]\nsmb3 encryption = perhaps\n",
@@ -234,12 +235,12 @@ class TestDiagnostics:
             ),
             (
                 "[a]\npath = /a\nvfs objects = recycle\n",
-                "ksmbd.conf:3: error: `vfs objects = recycle`: allowed is a list, separated by commas, tabs or spaces, "
-                "of acl_xattr, streams_xattr",
+                "ksmbd.conf:3: warning: `vfs objects = recycle`: not supported and left out: recycle",
             ),
             (
                 "[global]\nnetbios name = SIXTEENLETTERS16\n",
-                "ksmbd.conf:2: error: `netbios name = SIXTEENLETTERS16`: allowed is a text of at most 15 bytes",
+                "ksmbd.conf:2: warning: `netbios name = SIXTEENLETTERS16`: too long, taken as SIXTEENLETTERS1: "
+                "allowed is a text of at most 15 bytes",
             ),
             (
                 "[global]\nbpf = maybe\n",
@@ -411,3 +412,39 @@ def test_the_special_shares_of_conformance_runs_are_understood() -> None:
     assert configuration.diagnostics == []
     assert (share.acl_xattr_security_acl_name, share.hide_files) == ("user.hackme", ("hidefile",))
     assert (share.kernel_oplocks, share.change_notify, share.smb3_encryption) == (True, False, "mandatory")
+
+
+OLD = [
+    ("map to guest = Bad Password", "map_to_guest", "never", True),
+    ("map to guest = bad uid", "map_to_guest", "never", True),
+    ("smb3 encryption = yes", "smb3_encryption", "mandatory", True),
+    ("smb3 encryption = Enable", "smb3_encryption", "mandatory", True),
+    ("smb3 encryption = 1", "smb3_encryption", "mandatory", True),
+    ("smb3 encryption = no", "smb3_encryption", "disabled", True),
+    ("smb3 encryption = false", "smb3_encryption", "disabled", True),
+    ("server signing = yes", "server_signing", "enabled", False),
+    ("server min protocol = NT1", "server_min_protocol", "SMB2_02", True),
+    ("server min protocol = SMB2_22", "server_min_protocol", "SMB2_10", False),
+    ("durable handles = enabled", "durable_handles", True, False),
+    ("smb2 leases = on", "smb2_leases", True, False),
+    ("smb2 leases = off", "smb2_leases", False, False),
+    ("max connections = 1K", "max_connections", 1024, False),
+    ("smb2 max credits = 8k", "smb2_max_credits", 8192, False),
+    ("netbios name = ÄÄÄÄÄÄÄÄ", "netbios_name", "ÄÄÄÄÄÄÄ", True),
+]
+
+
+@pytest.mark.parametrize(("line", "attribute", "value", "warned"), OLD, ids=[line for line, *_ in OLD])
+def test_values_of_older_tools_do_not_stop_the_start(line: str, attribute: str, value: object, warned: bool) -> None:
+    """ksmbd-tools up to 3.4 took any text; what it meant is kept, or a warning says what is taken instead."""
+    configuration = read(f"[global]\n{line}\n")
+    assert configuration.errors == []
+    assert getattr(configuration.settings, attribute) == value
+    assert [line.partition(" =")[0] in message for message in messages(configuration)] == [True] * warned
+
+
+def test_modules_that_are_not_there_are_left_out() -> None:
+    configuration = read("[a]\npath = /a\nvfs objects = acl_xattr fruit recycle\n")
+    assert configuration.shares["a"].vfs_objects == ("acl_xattr",)
+    (message,) = messages(configuration)
+    assert "warning" in message and message.endswith("left out: fruit, recycle")

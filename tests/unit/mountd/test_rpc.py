@@ -8,7 +8,7 @@ import uuid
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from impacket.dcerpc.v5 import rpcrt, srvs, wkst
 from impacket.dcerpc.v5.dtypes import NULL
@@ -516,6 +516,7 @@ def test_read_in_parts_is_one_message() -> None:
     assert len(messages(p)) == 1
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200), st.booleans())
 def test_no_bytes_raise_anything_else(data: bytes, as_stub: bool) -> None:
     for opnum in srvsvc.INTERFACE.operations:

@@ -52,8 +52,14 @@ def s(*lines: str) -> str:
     (s(), "smbonly", NO, 0),
     (s("force user = media"), "smbonly", OK, RO),
     (s("force user = media", "valid users = smbonly"), "smbonly", OK, RO),
-    (s("guest account = media"), "smbonly", OK, RO),
+    (s("guest account = media"), "smbonly", OK, RO | GUEST),
+    (s("guest account = media", "valid users = smbonly"), "smbonly", OK, RO | GUEST),
+    (s("guest account = media", "valid users = ann"), "smbonly", NO, 0),
     (s("guest ok = yes"), "smbonly", OK, RO | GUEST),
+    (s("guest ok = yes", "invalid users = smbonly"), "smbonly", NO, 0),
+    (s("guest ok = yes", "valid users = ann"), "smbonly", NO, 0),
+    (s("guest ok = yes", "valid users = smbonly"), "smbonly", OK, RO | GUEST),
+    (s("guest ok = yes", "valid users = nobody"), "smbonly", OK, RO | GUEST),
     (s(), "stranger", TreeStatus.NO_USER, 0),
 ])  # fmt: skip
 def test_users(text: str, account: str, status: TreeStatus, flags: int) -> None:
@@ -64,7 +70,16 @@ def test_users(text: str, account: str, status: TreeStatus, flags: int) -> None:
     (s(), "", "s", True, NO),
     (s("guest ok = yes"), "", "s", True, OK),
     (s("guest ok = yes"), "stranger", "s", True, OK),
-    (s("guest ok = yes", "valid users = ann"), "", "s", True, OK),
+    (s("guest ok = yes", "valid users = ann"), "", "s", True, NO),
+    (s("guest ok = yes", "valid users = ann"), "stranger", "s", True, NO),
+    (s("guest ok = yes", "valid users = stranger"), "stranger", "s", True, NO),
+    (s("guest ok = yes", "valid users = NOBODY"), "", "s", True, OK),
+    (s("guest ok = yes", "valid users = nobody"), "stranger", "s", True, OK),
+    (s("guest ok = yes", "valid users = media", "guest account = media"), "", "s", True, OK),
+    (s("guest ok = yes", "valid users = nobody", "guest account = media"), "", "s", True, NO),
+    (s("guest ok = yes", "invalid users = nobody"), "", "s", True, NO),
+    (s("guest ok = yes", "invalid users = @staff", "guest account = ann"), "", "s", True, NO),
+    ("[global]\nguest account = ann\n" + s("guest ok = yes", "valid users = @staff"), "", "s", True, OK),
     (s(), "", "IPC$", True, OK),
     ("[global]\nrestrict anonymous = 1\n", "", "IPC$", True, NO),
     ("[global]\nrestrict anonymous = 2\n", "ann", "IPC$", False, OK),
@@ -75,6 +90,34 @@ def test_users(text: str, account: str, status: TreeStatus, flags: int) -> None:
 ])  # fmt: skip
 def test_guests_and_names(text: str, account: str, share: str, guest: bool, status: TreeStatus) -> None:
     assert connect(text, account, share, guest)[0] == status
+
+
+@pytest.mark.parametrize("text, flags", [
+    (s("guest ok = yes"), RO),
+    (s("guest ok = yes", "read only = no"), RW),
+    (s("guest ok = yes", "read only = no", "read list = nobody"), RO),
+    (s("guest ok = yes", "read only = no", "read list = ann"), RW),
+    (s("guest ok = yes", "write list = nobody"), RW),
+    (s("guest ok = yes", "admin users = nobody"), RO),
+])  # fmt: skip
+def test_what_guests_may_do(text: str, flags: TreeFlag) -> None:
+    """The read and write lists hold for guests; nothing makes one an administrator."""
+    for account in ("", "stranger"):
+        assert connect(text, account, guest=True) == (OK, flags | GUEST)
+
+
+@pytest.mark.parametrize("lines, account, guest, keeps", [
+    (["force group = staff"], "bob", False, False),
+    (["force group = +staff"], "ann", False, False),
+    (["force group = +staff"], "bob", False, True),
+    (["force group = +staff", "force user = bob"], "ann", False, False),  # told with the share
+    (["force group = +staff", "guest ok = yes"], "", True, True),
+    (["force group = +staff", "guest ok = yes", "guest account = ann"], "", True, False),
+    (["force group = +staff", "guest account = bob"], "smbonly", False, True),
+])  # fmt: skip
+def test_a_forced_group_for_members(lines: list[str], account: str, guest: bool, keeps: bool) -> None:
+    status, flags = connect(s(*lines), account, guest=guest)
+    assert status == OK and bool(flags & TreeFlag.KEEP_GROUP) is keeps
 
 
 def test_limits() -> None:
@@ -183,6 +226,9 @@ def test_flag_that_a_line_clears(line: str, flag: ShareFlag) -> None:
     (["force group = staff"], None, 2000),
     (["force group = @big"], None, 70000),
     (["force user = bob", "force group = staff"], 1002, 2000),
+    (["force group = +staff"], None, 2000),
+    (["force user = bob", "force group = +staff"], 1002, 1002),
+    (["force user = ann", "force group = +staff"], 1001, 2000),
 ])  # fmt: skip
 def test_forced_ids_of_any_size(lines: list[str], uid: int | None, gid: int | None) -> None:
     share = told(s(*lines))[0]
