@@ -389,7 +389,7 @@ def main(argv: list[str] | None = None) -> int:
         channel = Channel.inherited(netlink[0])
         settings = receive_settings(channel)
         privileges.raise_descriptor_limit(descriptors_needed(settings))
-        from ksmbd.process import opens
+        from ksmbd.process import opens, reservations
         from ksmbd.process.worker import serve  # all rooms: loaded once, before the fork
 
         def listening(addresses: list[str]) -> None:
@@ -398,6 +398,7 @@ def main(argv: list[str] | None = None) -> int:
                 forker.leave_terminal()
 
         forker = Forker(settings, options.rundir, options.statedir, netlink, serve, listening)
+        reservations.gather(options.rundir)
         opens.prepare(settings, options.rundir, options.statedir)
     except (NoSettings, StartError) as error:
         log.error(str(error))
@@ -415,6 +416,7 @@ def main(argv: list[str] | None = None) -> int:
         return forker.run()
     finally:
         opens.remove(options.rundir)
+        reservations.remove(options.rundir)
 
 
 def descriptors_needed(settings: EngineSettings) -> int:

@@ -25,7 +25,7 @@ from ksmbd.ipc.settings import EngineSettings
 from ksmbd.kernel import credentials, descriptors, leases
 from ksmbd.kernel.leases import LeaseSignals
 from ksmbd.oplock.table import LocalOpenTable
-from ksmbd.process import privileges
+from ksmbd.process import privileges, reservations
 from ksmbd.process.admission import SharedAdmission
 from ksmbd.process.affinity import NO_GUID, Affinity
 from ksmbd.process.context import WorkerContext, WorkerLife, watch_signals
@@ -159,8 +159,9 @@ class Worker:
         self.table = table = LocalOpenTable(self.store, loop, oplock_settings(settings), *me, self.state)
         table.deliver = self._deliver
         life.peers.on(Kind.ROOMS, lambda sender, data, fds: table.on_message(data))
-        life.on_worker_died = table.worker_died
+        life.on_worker_died = self._worker_died
         self.files = files = LocalFiles(vfs_settings(settings), loop)
+        files.reservations = reservations.Journal(context.rundir, *me)
         loop.add_reader(files.notify_fileno(), files.on_notify_readable)
         self.leases = self._listen_for_leases()
         self.server = Server(
@@ -196,8 +197,15 @@ class Worker:
             table.on_let_go = lambda guid: guids.release(guid, index)
         else:
             self.connections = Connections(loop, self._make_core, bounds, counters=counted)
+        if me == FIRST_WORKER:
+            loop.call_soon(lambda: reservations.after_death(context.rundir, *reservations.BEFORE))
         self.daemon.on_list = lambda what: rows(self.server, what)
         life.on_stop = self._ended
+
+    def _worker_died(self, index: int, epoch: int) -> None:
+        """Clean up after a worker."""
+        self.table.worker_died(index, epoch)
+        reservations.after_death(self.life.context.rundir, index, epoch)
 
     def _listen_for_leases(self) -> LeaseSignals | None:
         """Hear of local processes that open what our clients cache (`kernel oplocks`). Before any thread starts."""

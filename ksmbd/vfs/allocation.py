@@ -6,7 +6,7 @@ They are given back by cutting the file to the size that it has. That must not m
 another client, another worker or a local process: so it is done under a write lease of the kernel, which is granted to
 the only open descriptor of a file alone, and keeps others who open it waiting meanwhile. Where somebody else has the
 file open, it is tried again when an open of it ends here, and for a while by a timer; then the blocks stay, as they do
-on file systems without leases: blocks may be wasted, data never.
+on file systems without leases: blocks may be wasted, data never. After a worker's death another one does it.
 """
 from __future__ import annotations
 
@@ -16,23 +16,78 @@ import logging
 import os
 import signal
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from ksmbd import limits
+from ksmbd.kernel import credentials, leases
 from ksmbd.kernel import files as kernel
-from ksmbd.kernel import leases
+from ksmbd.kernel.credentials import Credentials
+from ksmbd.kernel.files import set_times
+from ksmbd.kernel.openat import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, openat2
 from ksmbd.kernel.stat import Stat, stat_fd
+from ksmbd.smb.ports import FileKey
 from ksmbd.smb.status import STATUS_DISK_FULL, NtStatusError
+from ksmbd.vfs import gate
 
 if TYPE_CHECKING:
-    from ksmbd.smb.ports import Clock, FileKey, Timer
+    from ksmbd.smb.ports import Clock, Timer
     from ksmbd.vfs.file import LocalFile
 
 logger = logging.getLogger("ksmbd.vfs")
 
+_WRITE: Final = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _FIRST_WAIT: Final = 1.0
 _WAITS: Final = 6
 """Times that the timer tries it, after 1, 2, 4 ... seconds: for about a minute."""
+
+
+class Reserved(NamedTuple):
+    """A file that an open has reserved blocks of."""
+
+    share: str
+    """The path of the share."""
+    names: tuple[bytes, ...]
+    """On the disk, below the share."""
+    key: FileKey
+    user: Credentials
+
+
+class Reservations(Protocol):
+    """Who is told of them, so that they are known after this process has died."""
+
+    def add(self, reserved: Reserved) -> None:
+        """An open has reserved blocks."""
+        ...
+
+    def remove(self, key: FileKey) -> None:
+        """That open has ended."""
+        ...
+
+    def close(self) -> None:
+        """The process ends in order."""
+        ...
+
+
+def reclaim(reserved: Reserved) -> None:
+    """Give back what a process that is dead had reserved, as its user. Where the file is somewhere else now, or
+    somebody has it open, the blocks stay. Never raises."""
+    try:
+        root = gate.open_share(reserved.share)
+        try:
+            credentials.assume(reserved.user)
+            fd = openat2(root, b"/".join(reserved.names), _WRITE, 0, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS)
+        finally:
+            os.close(root)
+        try:
+            stat = stat_fd(fd)
+            if (stat.dev, stat.ino) == reserved.key:
+                give_back(fd, lambda fd, write: set_times(fd, (0, kernel.UTIME_OMIT), write))
+        finally:
+            os.close(fd)
+    except (OSError, NtStatusError) as error:
+        logger.debug("%r: blocks beyond the end stay: %s", reserved.names, error)
+    finally:
+        credentials.rest()
 
 
 def check(fd: int, more: int) -> None:

@@ -202,12 +202,20 @@ class LocalFile(LocalMetadata):
             return
         if self.reserved and size < stat.blocks << 9:
             self.give_back(fd)
-        self.reserved = True
+        self.reserves()
         try:
             allocation.reserve(fd, size, stat)
         except OSError:
             self.give_back(fd)
             raise
+
+    def reserves(self) -> None:
+        """This open takes blocks beyond the file's end."""
+        volume = self.local_volume
+        reservations = volume.files.reservations
+        if not self.reserved and reservations is not None:
+            reservations.add(allocation.Reserved(volume.share.path, self.names, self.key, volume.user))
+        self.reserved = True
 
     def give_back(self, fd: int) -> bool:
         """Free the blocks beyond the file's end, by a descriptor of it that outlives the open; see
@@ -239,6 +247,9 @@ class LocalFile(LocalMetadata):
     def _end_reservation(self) -> None:
         fd = self.fd
         self.reserved = False
+        files = self.local_volume.files
+        if files.reservations is not None:
+            files.reservations.remove(self.key)
         if fd < 0 or self.path_only:
             return
         try:
@@ -251,7 +262,7 @@ class LocalFile(LocalMetadata):
                 ofd_locks.set_lock(spare, ofd_locks.NONE, 0, _LARGEST)  # they are of the open file, not of the number
             except OSError:
                 pass  # no locks, then
-            self.local_volume.files.unused.keep(self, spare)
+            files.unused.keep(self, spare)
 
     def overwrite(
         self, attributes: int, supersede: bool, extended_attributes: Sequence[tuple[str, int, bytes]],

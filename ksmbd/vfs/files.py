@@ -12,7 +12,7 @@ from ksmbd.smb.status import STATUS_BAD_NETWORK_NAME, NtStatusError
 from ksmbd.smb.waiting import Future
 from ksmbd.vfs import gate
 from ksmbd.vfs.access import Access
-from ksmbd.vfs.allocation import Unused
+from ksmbd.vfs.allocation import Reservations, Unused
 from ksmbd.vfs.directory_cache import DirectoryCache
 from ksmbd.vfs.entry import LocalEntry
 from ksmbd.vfs.idmap import IdMap
@@ -55,7 +55,8 @@ class Registry:
 class LocalFiles:
     """Makes volumes. One in a process; it sets the process's umask to 0, as shares have masks of their own."""
 
-    __slots__ = ("cache", "clock", "idmap", "leases", "offload", "registry", "settings", "unused", "watches")
+    __slots__ = ("cache", "clock", "idmap", "leases", "offload", "registry", "reservations", "settings", "unused",
+                 "watches")  # fmt: skip
 
     def __init__(self, settings: VfsSettings, clock: Clock) -> None:
         self.settings = settings
@@ -69,6 +70,8 @@ class LocalFiles:
         self.cache = DirectoryCache()
         self.registry = Registry()
         self.unused = Unused(clock)
+        self.reservations: Reservations | None = None
+        """Who puts the rooms together sets it."""
         self.watches = Watches()
         os.umask(0)
 
@@ -102,6 +105,8 @@ class LocalFiles:
     def close(self) -> None:
         """The process ends."""
         self.unused.close()
+        if self.reservations is not None:
+            self.reservations.close()
         self.watches.close()
 
 

@@ -489,7 +489,8 @@ class LocalVolume:
             if intent.stream:
                 return self._open_stream(intent, fd, False, stat, disk_names, path, granted, key, posix, None)
             file = LocalFile(self, fd, path_only, stat, disk_names, path, granted, key, posix, True)
-            file.reserved = intent.allocation_size != 0 and not is_directory
+            if intent.allocation_size and not is_directory:
+                file.reserves()
             local = None
             if not is_directory and (self.options.kernel_oplocks or self.options.posix_locking):
                 local = local_open(file, os.O_RDWR, False)

@@ -5,28 +5,24 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import struct
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from mounted import mount
 from rawclient import RawClient, status_of
 from server import KsmbdServer, StartKsmbd
 
 from ksmbd.smb import constants as c
 from ksmbd.smb import status as s
 
-MAKE = {"btrfs": ["mkfs.btrfs", "-q"], "xfs": ["mkfs.xfs", "-q"]}
-SIZE = 320 << 20
-"""Bytes: mkfs.xfs wants 300 MiB at least."""
 FS_IOC_FIEMAP = 0xC020660B
 FIEMAP_FLAG_SYNC, FIEMAP_EXTENT_SHARED = 0x1, 0x2000
 BLOCK = 65536
 
 
-@pytest.fixture(params=sorted(MAKE))
+@pytest.fixture(params=["btrfs", "xfs"])
 def kind(request: pytest.FixtureRequest) -> str:
     """The file system's name."""
     return str(request.param)
@@ -35,26 +31,8 @@ def kind(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def mounted(kind: str, tmp_path: Path) -> Iterator[Path]:
     """A folder on it, writable by all."""
-    if os.geteuid():
-        pytest.skip("mounting needs root")
-    if f"\t{kind}\n" not in Path("/proc/filesystems").read_text():
-        pytest.skip(f"the kernel has no {kind}")
-    if shutil.which(MAKE[kind][0]) is None:
-        pytest.skip(f"{MAKE[kind][0]} is not installed")
-    image, folder = tmp_path / "image", tmp_path / kind
-    with image.open("wb") as file:
-        file.truncate(SIZE)
-    folder.mkdir()
-    subprocess.run([*MAKE[kind], str(image)], check=True, capture_output=True)
-    command = ["mount", "-o", "loop", str(image), str(folder)]
-    mount = subprocess.run(command, capture_output=True, text=True, check=False)
-    if mount.returncode:
-        pytest.skip(f"cannot be mounted here: {mount.stderr.strip()}")
-    try:
-        os.chmod(folder, 0o777)
+    with mount(kind, tmp_path) as folder:
         yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 @pytest.fixture
