@@ -118,6 +118,7 @@ def secure(
         if moves:
             with credentials.privileged():
                 chown_fd(fd, uid, gid)
+                _harmless(fd, path_only, stat_fd(fd))  # the kernel leaves set-group-ID without g+x to a member
         if entries is not None:
             _set_permissions(fd, path_only, gid, entries(uid, gid))
         if name is not None:

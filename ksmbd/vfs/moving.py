@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from ksmbd.kernel.files import W_OK, X_OK, access_fd, link_fd, rename
-from ksmbd.kernel.stat import S_IFDIR, S_IFMT, Stat, key_fd
+from ksmbd.kernel.stat import S_IFDIR, S_IFMT, Stat, key_fd, stat_fd
 from ksmbd.smb.constants import (
     DELETE,
     FILE_ADD_FILE,
@@ -237,6 +237,9 @@ def _link(file: LocalEntry, place: _Place, replace: bool) -> None:
     cache = file.local_volume.cache
     token = cache.prepare(directory)
     if place.stat is not None:
+        if not file.local_volume.access.may_unlink(directory, stat_fd(file.fd), True):
+            # A sticky folder would keep another one's file under the temporary name.
+            raise NtStatusError(STATUS_ACCESS_DENIED, "the directory moves no file of somebody else")
         _link_over(file.fd, place)
         cache.removed(token, directory, place.existing)
     else:

@@ -20,6 +20,10 @@ from ours import Server
 from theirs import Outcome, Process
 
 SET_ID = 0o6000
+OPEN = 1
+"""FILE_OPEN: it makes and empties nothing, so that a step which is refused leaves the disk as it was."""
+PARTLY = ("set_eas",)
+"""Several changes in one request, and those before the one that fails stay (MS-FSA 2.1.5.15.5)."""
 
 
 def _serve(pipe: Connection, make: Callable[[], Any]) -> None:
@@ -104,7 +108,10 @@ class Oracle:
             self.server("begin", ours, user, draw.share)
             before = snapshot(ours, OLD + 1)
             for index, step in enumerate(draw.steps):
-                lines, before = self._step(step, process, user, ours, theirs, before)
+                if draw.share["acl"]:
+                    lines, before = self._alone(step, user, ours, before)
+                else:
+                    lines, before = self._step(step, process, user, ours, theirs, before)
                 if lines:
                     return Failure(draw, index, lines)
             return None
@@ -146,8 +153,14 @@ class Oracle:
             lines.append(f"result: ours {mine.result!r}, theirs {other.result!r}")
         after = snapshot(ours, OLD + 300_000_000)
         lines += differences(after, snapshot(theirs, OLD + 300_000_000))
-        lines += _invariants(before, after, user)
-        return lines, after
+        return lines + _invariants(before, after, user, step, mine), after
+
+    def _alone(self, step: Step, user: User, ours: str, before: Snapshot) -> tuple[list[str], Snapshot]:
+        """On a share with access control lists, which no process knows of: what must hold all the same."""
+        mine: Outcome = self.server("run", step)
+        self.counts[f"{step.op} {'granted' if mine.ok else 'refused'}, with lists"] += 1
+        after = snapshot(ours, OLD + 300_000_000)
+        return _invariants(before, after, user, step, mine), after
 
 
 def _agree(step: Step, mine: Any, theirs: Any) -> bool:
@@ -160,7 +173,7 @@ def _said(outcome: Outcome) -> str:
     return "granted" if outcome.ok else f"refused ({outcome.why})"
 
 
-def _invariants(before: Snapshot, after: Snapshot, user: User) -> list[str]:
+def _invariants(before: Snapshot, after: Snapshot, user: User, step: Step, mine: Outcome) -> list[str]:
     """What no client may ever bring about, whatever the other side did."""
     old = {what["ino"]: what for what in before.values()}
     folders = {what["gid"] for what in before.values() if int(what["mode"], 8) & 0o2000}
@@ -185,6 +198,8 @@ def _invariants(before: Snapshot, after: Snapshot, user: User) -> list[str]:
             lines.append(f"{path}: given to {what['uid']}")
         if "gid" in changed and what["gid"] not in (user.gid, *user.groups):
             lines.append(f"{path}: given to group {what['gid']}")
+    if mine.unopened or (not mine.ok and step.disposition == OPEN and step.op not in PARTLY):
+        lines += [f"refused, but: {line}" for line in differences(before, after)]
     return lines
 
 

@@ -184,7 +184,8 @@ OPERATIONS = (
     ("nothing", 10), ("read", 5), ("write", 12), ("truncate", 5), ("allocate", 3), ("zero", 3), ("copy", 5),
     ("times", 6), ("attributes", 4), ("permissions", 14), ("rename", 12), ("link", 7), ("delete", 10), ("list", 5),
     ("get_eas", 4), ("set_eas", 6), ("stream_read", 3), ("stream_write", 6), ("stream_delete", 3), ("symlink", 5),
-    ("maximal", 3),
+    ("maximal", 3), ("stream_rename", 4), ("pipe", 4), ("sparse", 2), ("look_up", 3), ("object_id", 2),
+    ("delete_on_close", 5), ("take_back", 2), ("unlink_symlink", 2),
 )  # fmt: skip
 NEEDS = {
     "read": c.FILE_READ_DATA, "write": c.FILE_WRITE_DATA, "truncate": c.FILE_WRITE_DATA,
@@ -193,7 +194,9 @@ NEEDS = {
     "link": c.FILE_WRITE_ATTRIBUTES, "delete": c.DELETE, "list": c.FILE_LIST_DIRECTORY, "get_eas": c.FILE_READ_EA,
     "set_eas": c.FILE_WRITE_EA, "stream_read": c.FILE_READ_DATA, "stream_write": c.FILE_WRITE_DATA,
     "stream_delete": c.DELETE, "symlink": c.FILE_WRITE_ATTRIBUTES, "nothing": c.FILE_READ_ATTRIBUTES,
-    "maximal": c.FILE_READ_ATTRIBUTES,
+    "maximal": c.FILE_READ_ATTRIBUTES, "stream_rename": c.DELETE, "pipe": c.FILE_WRITE_DATA,
+    "sparse": c.FILE_WRITE_ATTRIBUTES, "look_up": c.FILE_LIST_DIRECTORY, "object_id": c.FILE_READ_ATTRIBUTES,
+    "delete_on_close": c.DELETE, "take_back": c.FILE_READ_ATTRIBUTES, "unlink_symlink": c.FILE_WRITE_ATTRIBUTES,
 }  # fmt: skip
 """The access that the protocol demands of the handle (MS-SMB2 3.3.5, MS-FSA 2.1.5)."""
 EXTRA = (
@@ -235,7 +238,8 @@ KINDS = {
     "zero": ("file", "hard"), "copy": ("file", "hard"), "list": ("dir",), "link": ("file", "hard", "fifo"),
     "rename": ("file", "hard", "link", "dir"), "delete": ("file", "hard", "link"), "times": ("file", "dir"),
     "permissions": ("file", "dir"), "stream_read": ("file", "dir"), "stream_write": ("file", "dir"),
-    "stream_delete": ("file", "dir"),
+    "stream_delete": ("file", "dir"), "stream_rename": ("file", "dir"), "pipe": ("file", "hard"), "look_up": ("dir",),
+    "delete_on_close": ("file", "hard", "link"),
 }  # fmt: skip
 
 
@@ -256,7 +260,7 @@ def _path(r: Random, tree: list[Entry], fresh: float, kinds: tuple[str, ...] = A
 
 def _step(r: Random, tree: list[Entry], user: User, share: dict[str, Any]) -> Step:
     op = r.choices([name for name, _ in OPERATIONS], [weight for _, weight in OPERATIONS])[0]
-    makes = op in ("nothing", "write", "permissions", "stream_write", "symlink")
+    makes = op in ("nothing", "write", "permissions", "stream_write", "symlink", "take_back", "delete_on_close")
     step = Step(op, _path(r, tree, 0.25 if makes else 0.04, KINDS.get(op, ALL)))
     step.access = NEEDS.get(op, 0)
     for extra in EXTRA:
@@ -267,11 +271,11 @@ def _step(r: Random, tree: list[Entry], user: User, share: dict[str, Any]) -> St
     if op not in ("nothing", "write", "stream_write", "stream_read", "set_eas"):
         step.disposition = r.choice((c.FILE_OPEN, c.FILE_OPEN, c.FILE_OPEN_IF))
     kind = next((entry.kind for entry in tree if entry.path == step.path), "")
-    if op == "list" or r.random() < (0.1 if kind != "dir" else 0.5):
+    if op in ("list", "look_up") or r.random() < (0.1 if kind != "dir" else 0.5):
         step.directory = True
     elif r.random() < 0.1:
         step.directory = False
-    if op in KINDS and op != "list" and step.directory:
+    if op in KINDS and op not in ("list", "look_up") and step.directory:
         step.directory = None
     if step.directory and step.disposition in (c.FILE_OVERWRITE, c.FILE_OVERWRITE_IF, c.FILE_SUPERSEDE):
         step.disposition = c.FILE_OPEN_IF
@@ -309,6 +313,12 @@ def _step(r: Random, tree: list[Entry], user: User, share: dict[str, Any]) -> St
         step.text = (0xA000000C.to_bytes(4, "little") + len(data).to_bytes(4, "little") + data).hex()
         step.reparse = True
         step.stream = ""
+    elif op == "look_up":
+        step.target = r.choice(("f0", "f1", "d1", "l0", "n0"))
+    elif op == "take_back":
+        step.disposition = c.FILE_CREATE
+    elif op == "unlink_symlink":
+        step.reparse = True
     elif op == "times":
         step.seconds = r.randint(1_100_000_000, 1_200_000_000)
     return step
@@ -320,7 +330,7 @@ def draw(number: int) -> Draw:
     gid, *groups = r.sample(GIDS, r.randint(1, 3))
     user = User(UIDS[0] if r.random() < 0.7 else UIDS[1], gid, groups)
     share = {
-        "follow": r.random() < 0.7, "dos": r.random() < 0.8,
+        "acl": r.random() < 0.12, "follow": r.random() < 0.7, "dos": r.random() < 0.8,
         "file mode": r.choice((0o744, 0o744, 0o666, 0o640, 0o770)),
         "folder mode": 0, "directory mode": r.choice((0o755, 0o755, 0o777, 0o750)),
     }  # fmt: skip

@@ -2,6 +2,7 @@
 """The server's side: each step through the ports Volume and File, as a session of user U."""
 from __future__ import annotations
 
+import os
 import time
 from types import SimpleNamespace
 from typing import Any
@@ -12,9 +13,8 @@ from theirs import OVERWRITES, Outcome
 from ksmbd.kernel import credentials, descriptors
 from ksmbd.process import privileges
 from ksmbd.smb import constants as c
-from ksmbd.smb.create_state import Creation
 from ksmbd.smb.ports import CreateIntent, Identity, ShareConfig
-from ksmbd.smb.status import NtStatusError
+from ksmbd.smb.status import STATUS_DIRECTORY_NOT_EMPTY, NtStatusError
 from ksmbd.vfs import options as o
 from ksmbd.vfs.files import LocalFiles
 from ksmbd.vfs.options import VfsSettings
@@ -48,6 +48,7 @@ class Session:
 
     def __init__(self, files: LocalFiles, root: str, user: User, share: dict[str, Any]) -> None:
         flags = o.FLAG_STREAMS | o.FLAG_CROSSMNT
+        flags |= o.FLAG_ACL_XATTR if share["acl"] else 0
         flags |= o.FLAG_STORE_DOS_ATTRS if share["dos"] else 0
         flags |= o.FLAG_FOLLOW_SYMLINKS if share["follow"] else 0
         config = ShareConfig("share", root, flags, share["file mode"], share["directory mode"])
@@ -57,23 +58,23 @@ class Session:
 
     def run(self, step: Step) -> Outcome:
         """The step as the protocol makes it: CREATE, the operation, CLOSE."""
-        creation = Creation(None, 0)  # type: ignore[arg-type]
         opened: list[Any] = []
         try:
-            file = self._open(creation, step)
+            file = self._open(step)
             opened.append(file)
             result = getattr(self, "do_" + step.op, self._plain)(step, file, opened)
             return Outcome(True, "", result)
         except NtStatusError as error:
-            return Outcome(False, str(error))
+            return Outcome(False, str(error), unopened=not opened)
         finally:
             for file in opened:
                 file.close()
 
-    def _open(self, creation: Creation, step: Step) -> Any:
+    def _open(self, step: Step) -> Any:
         options = c.FILE_DIRECTORY_FILE if step.directory else 0
         options |= c.FILE_NON_DIRECTORY_FILE if step.directory is False else 0
         options |= c.FILE_OPEN_REPARSE_POINT if step.reparse else 0
+        options |= c.FILE_DELETE_ON_CLOSE if step.op == "delete_on_close" else 0
         eas = [(name, 0, value.encode()) for name, value in step.eas]
         descriptor = bytes.fromhex(step.descriptor) if step.descriptor is not None else None
         intent = CreateIntent(
@@ -83,6 +84,14 @@ class Session:
         opened = self.volume.create(intent)
         file: Any = opened.file
         try:
+            if step.op == "delete_on_close" and not opened.deletable:
+                try:
+                    file.check_delete()
+                except NtStatusError as error:
+                    if opened.action == c.FILE_CREATED:
+                        file.undo_create()
+                    if error.status != STATUS_DIRECTORY_NOT_EMPTY:
+                        raise
             if opened.action == c.FILE_OPENED and step.disposition in OVERWRITES:
                 file.overwrite(step.attributes, step.disposition == c.FILE_SUPERSEDE, eas)
                 if step.allocation:
@@ -149,6 +158,37 @@ class Session:
         file.unlink()
 
     do_stream_delete = do_delete
+
+    def do_delete_on_close(self, step: Step, file: Any, opened: list[Any]) -> None:
+        file.unlink()
+
+    def do_stream_rename(self, step: Step, file: Any, opened: list[Any]) -> None:
+        file.rename(":t" if step.offset else ":u", step.replace)
+
+    def do_pipe(self, step: Step, file: Any, opened: list[Any]) -> None:
+        data = step.text.encode()
+        reader, writer = os.pipe()
+        try:
+            os.write(writer, data)
+            file.write_from_pipe(step.offset, reader, len(data))
+        finally:
+            os.close(reader)
+            os.close(writer)
+
+    def do_sparse(self, step: Step, file: Any, opened: list[Any]) -> None:
+        file.set_sparse(step.replace)
+
+    def do_look_up(self, step: Step, file: Any, opened: list[Any]) -> bool:
+        return file.lookup_entry(step.target) is not None
+
+    def do_object_id(self, step: Step, file: Any, opened: list[Any]) -> int:
+        return len(file.object_id(True))
+
+    def do_take_back(self, step: Step, file: Any, opened: list[Any]) -> None:
+        file.undo_create()
+
+    def do_unlink_symlink(self, step: Step, file: Any, opened: list[Any]) -> None:
+        file.delete_reparse_point(IO_REPARSE_TAG_SYMLINK)
 
     def do_list(self, step: Step, file: Any, opened: list[Any]) -> list[str]:
         return sorted(entry.name for entry in file.list_directory() if entry.name not in (".", ".."))

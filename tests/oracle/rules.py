@@ -41,9 +41,13 @@ RULES: Final[dict[str, str]] = {
     "a directory is not replaced": "Without POSIX semantics (MS-FSA 2.1.5.15.11).",
     "replacing is deleting": "What a rename, link or FILE_SUPERSEDE destroys is deleted: DELETE on it or "
     "FILE_DELETE_CHILD on its folder (MS-FSA 2.1.5.15.6, 2.1.5.15.11).",
+    "renamed to its other name": "A name that is renamed over another one of the same file is gone (MS-FSA "
+    "2.1.5.15.11); rename(2), and a POSIX open, leave both.",
     "the share's root stays": "It is neither renamed nor deleted.",
     "no link to a directory": "FileLinkInformation of a directory (MS-FSA 2.1.5.15.6).",
     "a link needs an empty file": "A symbolic link takes the place of a file without data (MS-FSA 2.1.5.10.37).",
+    "a link is deleted as a file": "FSCTL_DELETE_REPARSE_POINT leaves a file without data behind, which a link of the "
+    "disk cannot become (MS-FSA 2.1.5.10.3).",
     "streams of files and folders": "A special file has none.",
     "listing is by name": "A name in a folder that may be read but not searched is listed or left out; it fails "
     "nothing.",

@@ -46,6 +46,8 @@ class Outcome:
     why: str = ""
     """The rule or the errno that refused it."""
     result: Any = None
+    unopened: bool = False
+    """The open itself was refused."""
     as_root: list[tuple[Any, ...]] = field(default_factory=list)
     """What a rule lets the server do beyond the user's rights: ('utime', path, times)."""
 
@@ -91,7 +93,7 @@ class Process:
         try:
             handle = self.open(step)
             result = getattr(self, "do_" + step.op)(step, handle)
-            return Outcome(True, "", result, self.as_root)
+            return Outcome(True, "", result, False, self.as_root)
         except Refused as rule:
             return Outcome(False, str(rule))
         except OSError as error:
@@ -248,7 +250,7 @@ class Process:
     def new(self, step: Step, parent: int, name: str) -> Handle:
         if step.disposition in (c.FILE_OPEN, c.FILE_OVERWRITE):
             refuse("it is not there")
-        if step.attributes & c.FILE_ATTRIBUTE_READONLY and step.op == "close_and_delete":
+        if step.attributes & c.FILE_ATTRIBUTE_READONLY and step.op == "delete_on_close":
             refuse("read-only attribute")
         share = self.share
         folder = bool(step.directory) and not step.stream
@@ -380,6 +382,10 @@ class Process:
         parent, name, info = self.entry(step.target)
         if info is not None and not self.same_entry(handle, parent, name):
             self.replaceable(step, info)
+        if info is not None and info.st_ino == os.lstat(handle.name, dir_fd=handle.parent).st_ino:
+            if not self.same_entry(handle, parent, name) and step.posix is None:
+                os.unlink(handle.name, dir_fd=handle.parent)  # rule: renamed to its other name
+            return
         if info is None or self.same_entry(handle, parent, name):
             os.rename(handle.name, name, src_dir_fd=handle.parent, dst_dir_fd=parent)
         elif step.replace:
@@ -432,12 +438,35 @@ class Process:
         else:
             os.unlink(handle.name, dir_fd=handle.parent)
 
+    def do_delete_on_close(self, step: Step, handle: Handle) -> None:
+        self.do_delete(step, handle)
+
     def deletable(self, step: Step, handle: Handle) -> None:
         dos = self.dos.get(handle.info.st_ino, 0)
         if handle.made and self.share["dos"]:
             dos = step.attributes
         if dos & c.FILE_ATTRIBUTE_READONLY and step.posix is None:
             refuse("read-only attribute")
+
+    def do_look_up(self, step: Step, handle: Handle) -> bool:
+        try:
+            os.lstat(f"/proc/self/fd/{handle.path}/{step.target}")
+        except FileNotFoundError:
+            return False
+        return True
+
+    def do_object_id(self, step: Step, handle: Handle) -> int:
+        return 16  # rule: the server's own
+
+    def do_take_back(self, step: Step, handle: Handle) -> None:
+        (os.rmdir if stat.S_ISDIR(handle.info.st_mode) else os.unlink)(handle.name, dir_fd=handle.parent)
+
+    def do_sparse(self, step: Step, handle: Handle) -> None:
+        if stat.S_ISDIR(handle.info.st_mode):
+            refuse("the kind that was asked for")
+
+    def do_pipe(self, step: Step, handle: Handle) -> None:
+        self.do_write(step, handle)
 
     def do_list(self, step: Step, handle: Handle) -> list[str]:
         return sorted(os.listdir(f"/proc/self/fd/{handle.path}/"))
@@ -495,7 +524,24 @@ class Process:
         self.deletable(step, handle)
         os.removexattr(self.target(handle), STREAM.format(step.stream))
 
+    def do_stream_rename(self, step: Step, handle: Handle) -> None:
+        old, new = STREAM.format(step.stream), STREAM.format("t" if step.offset else "u")
+        target = self.target(handle)
+        if old == new:
+            return
+        if new in os.listxattr(target) and not step.replace:
+            refuse("it is there")
+        os.setxattr(target, new, os.getxattr(target, old))
+        os.removexattr(target, old)
+
     # ---------------------------------------------------------------------------------------------- reparse points
+
+    def do_unlink_symlink(self, step: Step, handle: Handle) -> None:
+        if stat.S_ISLNK(handle.info.st_mode):
+            refuse("a link is deleted as a file")
+        target = self.target(handle)
+        os.getxattr(target, REPARSE)
+        os.removexattr(target, REPARSE)
 
     def do_symlink(self, step: Step, handle: Handle) -> None:
         if stat.S_ISLNK(handle.info.st_mode):

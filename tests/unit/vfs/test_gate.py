@@ -148,6 +148,19 @@ class TestOnDisk:
         uid, gid, mode = on_disk(share, "f")
         assert (uid, gid) == (2001, 3001 if information & GROUP else 2001) and not mode & 0o6000
 
+    def test_they_go_where_the_kernel_leaves_one_to_root_s_group(
+        self, make_share: Callable[..., Share], flags: int
+    ) -> None:
+        """set-group-ID without g+x, which chown(2) takes from all but members of the file's group."""
+        share = make_share(user=ALICE, flags=flags)
+        file = share.open("f")
+        with credentials.privileged():
+            os.chown(share.path / "f", 2001, credentials.SERVER.gid)
+            os.chmod(share.path / "f", 0o2643)
+        file.set_security_descriptor(GROUP, descriptor(None, share.files.idmap.group_sid(3001)).encode())
+        uid, gid, mode = on_disk(share, "f")
+        assert (uid, gid) == (2001, 3001) and not mode & 0o6000
+
     def test_a_folder_keeps_what_its_entries_inherit(self, make_share: Callable[..., Share], flags: int) -> None:
         share = make_share(user=ALICE, flags=flags)
         folder = share.mkdir("d")

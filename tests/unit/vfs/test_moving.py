@@ -125,6 +125,23 @@ def test_what_fails_half_way_is_taken_back(
     assert content(share, "TARGET") == b"other" and "Target" not in share.on_disk()
 
 
+@ROOT
+def test_a_link_to_somebody_else_s_file_in_a_sticky_folder(make_share: Callable[..., Share]) -> None:
+    """The temporary name could neither be moved nor removed again."""
+    share = make_share()
+    share.open("mine").close()
+    with credentials.privileged():
+        os.chown(share.path, OTHER, OTHER)
+        os.chmod(share.path, 0o1777)
+        (share.path / "theirs").touch()
+        os.chown(share.path / "theirs", OTHER, OTHER)
+        os.chmod(share.path / "theirs", 0o666)
+    file = share.open("theirs", access=c.FILE_GENERIC_READ | c.FILE_GENERIC_WRITE)
+    before = os.stat(share.path / "mine").st_ino
+    assert status_of(lambda: file.link("mine", True)) == s.STATUS_ACCESS_DENIED
+    assert share.on_disk() == ["mine", "theirs"] and os.stat(share.path / "mine").st_ino == before
+
+
 def test_a_link_takes_the_place_of_a_file_in_one_step(share: Share) -> None:
     share.open("target").write(0, b"old")
     mine = share.open("mine")
