@@ -289,6 +289,9 @@ COPY_TOTAL_SIZE: Final = _limit(
     "all ranges of FSCTL_SRV_COPYCHUNK", Per.MESSAGE, 16 << 20, "bytes",
     "STATUS_INVALID_PARAMETER, with the limits", source="MS-SMB2 3.3.3",
 )
+TRIM_RANGES: Final = _limit(
+    "ranges of FSCTL_FILE_LEVEL_TRIM", Per.MESSAGE, 4096, "ranges", "STATUS_INVALID_PARAMETER",
+)
 LOCK_SEQUENCES: Final = _limit(
     "lock sequence numbers that are remembered", Per.OPEN, 64, "buckets", "the lock is not verified for replay",
     source="MS-SMB2 3.3.5.14",

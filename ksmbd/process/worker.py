@@ -179,6 +179,9 @@ class Worker:
         table.on_doomed = partial(end_notify, self.server)
         self.helpers = Helpers(loop)
         self.server.offload = files.offload = self.helpers.submit
+        # Others than those who sign and read ahead: a disk that hangs has all of these, and none of those.
+        self.long_helpers = Helpers(loop)
+        self.server.long_calls.offload = self.long_helpers.submit
         if settings.workers < 2:
             table.adopt_persistent()
         elif me == FIRST_WORKER:
@@ -223,6 +226,7 @@ class Worker:
     def _ended(self) -> None:
         self.server.turns.drain()  # opens of connections that are gone may still be closing
         self.helpers.close()
+        self.long_helpers.close()
         self.files.close()
         self.daemon.close()
         self.store.close()

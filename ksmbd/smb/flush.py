@@ -2,10 +2,13 @@
 """FLUSH (MS-SMB2 2.2.17, 2.2.18, 3.3.5.11)."""
 from __future__ import annotations
 
+from functools import partial
 from struct import Struct
 from typing import Final
 
 from ksmbd.smb.constants import FILE_APPEND_DATA, FILE_WRITE_DATA
+from ksmbd.smb.elsewhere import elsewhere
+from ksmbd.smb.ports import File
 from ksmbd.smb.request import Reply, Request
 from ksmbd.smb.status import STATUS_ACCESS_DENIED, NtStatusError
 
@@ -13,14 +16,23 @@ _REQUEST: Final = Struct("<HHIQQ")  # StructureSize, Reserved1, Reserved2, FileI
 _FULL_SYNC: Final = 0xFFFF
 """Reserved1 of a client of Apple's that wants the drive's cache written, too (F_FULLFSYNC)."""
 _RESPONSE: Final = Reply(b"\x04\0\0\0")
+IN_MEMORY: Final = frozenset(("tmpfs", "ramfs"))
+"""File systems that have no disk to wait for."""
 
 
-def handle(request: Request) -> Reply:
+def _flush(file: File, full: bool) -> None:
+    file.flush(full)
+
+
+async def handle(request: Request) -> Reply:
     """Write what is cached to the disk. On a directory the same rights are FILE_ADD_FILE and FILE_ADD_SUBDIRECTORY."""
     _, reserved, _, persistent, volatile = request.reader().unpack(_REQUEST)
     open_ = request.find_open(persistent, volatile)
     if open_.file is not None:
         if not open_.granted_access & (FILE_WRITE_DATA | FILE_APPEND_DATA):
             raise NtStatusError(STATUS_ACCESS_DENIED)
-        open_.file.flush(reserved == _FULL_SYNC)
+        if open_.file.file_system in IN_MEMORY:
+            open_.file.flush(reserved == _FULL_SYNC)
+        else:
+            await elsewhere(request, partial(_flush, full=reserved == _FULL_SYNC), open_)
     return _RESPONSE

@@ -2,6 +2,7 @@
 """Server-side copies: resume keys and copy chunks (MS-SMB2 3.3.5.15.5, 3.3.5.15.6), cloned extents (MS-FSCC 2.3.7)."""
 from __future__ import annotations
 
+from functools import partial
 from struct import Struct
 from typing import Final
 
@@ -14,9 +15,10 @@ from ksmbd.smb.constants import (
     FILE_WRITE_DATA,
     FSCTL_SRV_COPYCHUNK,
 )
+from ksmbd.smb.elsewhere import LONG, elsewhere
 from ksmbd.smb.fsctl import Control, Output, ref_of
 from ksmbd.smb.model import Open
-from ksmbd.smb.ports import BreakKind
+from ksmbd.smb.ports import BreakKind, File
 from ksmbd.smb.reader import Reader
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
@@ -31,6 +33,7 @@ from ksmbd.smb.status import (
     STATUS_SUCCESS,
     NtStatusError,
 )
+from ksmbd.smb.turns import Pace
 
 MAX_CHUNKS: Final = limits.COPY_CHUNKS.value
 MAX_CHUNK_SIZE: Final = limits.COPY_CHUNK_SIZE.value
@@ -110,21 +113,29 @@ async def copy_chunk(control: Control) -> Output:
         if source.closed:
             raise NtStatusError(STATUS_FILE_CLOSED)
     total = 0
+    pace = control.request.pace()
     for index, (source_offset, target_offset, length) in enumerate(chunks):
-        status, written = _copy_one(control, source, source_offset, target_offset, length)
+        status, written = await _copy_one(control, pace, source, source_offset, target_offset, length)
         if status != STATUS_SUCCESS:
             return Output(_COPY_RESPONSE.pack(index, written, total), status)
         total += written
     return Output(_COPY_RESPONSE.pack(len(chunks), 0, total))
 
 
-def _copy_one(control: Control, source: Open, source_offset: int, target_offset: int, length: int) -> tuple[int, int]:
+async def _copy_one(
+    control: Control, pace: Pace, source: Open, source_offset: int, target_offset: int, length: int
+) -> tuple[int, int]:
     """One chunk: its NTSTATUS and the bytes written. A range beyond the source's end is STATUS_INVALID_VIEW_SIZE."""
-    table = control.request.server.table
+    request = control.request
+    table = request.server.table
     source_file, target_file = source.file, control.file
     assert source_file is not None
     written = 0
     try:
+        if pace.over():
+            await pace.turn()
+            if source.closed or control.open.closed:
+                return STATUS_FILE_CLOSED, 0
         if source_offset + length > source_file.info().end_of_file:
             return STATUS_INVALID_VIEW_SIZE, 0
         if target_offset + length > _MAX_SIZE:
@@ -132,15 +143,21 @@ def _copy_one(control: Control, source: Open, source_offset: int, target_offset:
         table.check_io(ref_of(source), source_offset, length, False)
         table.check_io(control.ref, target_offset, length, True)
         while written < length:
-            step = target_file.copy_range(
-                source_file, source_offset + written, target_offset + written, length - written
-            )
+            copy = partial(_copy, source_offset + written, target_offset + written, length - written)
+            if length >= LONG:
+                step = await elsewhere(request, copy, control.open, source)
+            else:
+                step = copy(target_file, source_file)
             if step <= 0:
                 return STATUS_END_OF_FILE, written
             written += step
     except NtStatusError as error:
         return error.status, written
     return STATUS_SUCCESS, written
+
+
+def _copy(source_offset: int, target_offset: int, length: int, target: File, source: File) -> int:
+    return target.copy_range(source, source_offset, target_offset, length)
 
 
 async def duplicate_extents(control: Control) -> Output:

@@ -2,13 +2,18 @@
 """FSCTLs about a file's ranges: sparse files, zeros, what is allocated, regions, trim (MS-FSCC 2.3)."""
 from __future__ import annotations
 
+from functools import partial
 from struct import Struct
 from typing import Final
 
+from ksmbd import limits
+from ksmbd.smb.elsewhere import LONG, elsewhere
 from ksmbd.smb.fsctl import Control, Output
 from ksmbd.smb.fsctl_copy import WRITE_BREAK
+from ksmbd.smb.ports import File
 from ksmbd.smb.status import (
     STATUS_BUFFER_OVERFLOW,
+    STATUS_FILE_CLOSED,
     STATUS_INVALID_PARAMETER,
     BufferTooSmall,
     NtStatusError,
@@ -22,6 +27,8 @@ _REGION_OUTPUT: Final = Struct("<IIII")
 _REGION: Final = Struct("<qqII")
 FILE_REGION_USAGE_VALID_CACHED_DATA: Final = 0x00000001
 _MAX_SIZE: Final = (1 << 63) - 1
+_ZEROS: Final = 64 << 20
+"""Bytes of one step: a file system that must write the zeros needs some 20 ms for them."""
 
 
 def set_sparse(control: Control) -> Output:
@@ -41,8 +48,23 @@ async def set_zero_data(control: Control) -> Output:
         table = control.request.server.table
         table.check_io(control.ref, offset, beyond - offset, True)
         await control.settle(table.break_caching(control.ref, WRITE_BREAK))
-        control.file.zero_data(offset, beyond)
+        await _zero(control, offset, min(beyond, control.file.end_of_file()))
     return Output()
+
+
+async def _zero(control: Control, offset: int, end: int) -> None:
+    """In steps, so that none takes long."""
+    while offset < end:
+        beyond = min(offset + _ZEROS, end)
+        if beyond - offset < LONG:
+            control.file.zero_data(offset, beyond)
+        else:
+            await elsewhere(control.request, partial(_zero_step, offset, beyond), control.open)
+        offset = beyond
+
+
+def _zero_step(offset: int, beyond: int, file: File) -> None:
+    file.zero_data(offset, beyond)
 
 
 def query_allocated_ranges(control: Control) -> Output:
@@ -83,6 +105,8 @@ async def file_level_trim(control: Control) -> Output:
     key, count = reader.unpack(_TRIM)
     if control.file.is_directory or key or not count:
         raise NtStatusError(STATUS_INVALID_PARAMETER)
+    if count > limits.TRIM_RANGES.value:
+        raise NtStatusError(STATUS_INVALID_PARAMETER, f"{count} ranges")
     if reader.remaining < count * _TRIM_RANGE.size:
         raise NtStatusError(STATUS_INVALID_PARAMETER, "fewer ranges than announced")
     ranges = [reader.unpack(_TRIM_RANGE) for _ in range(count)]
@@ -94,8 +118,11 @@ async def file_level_trim(control: Control) -> Output:
             table.check_io(control.ref, offset, length, True)
     await control.settle(table.break_caching(control.ref, WRITE_BREAK))
     end = control.file.info().end_of_file
+    pace = control.request.pace()
     for offset, length in ranges:
-        beyond = min(offset + length, end)
-        if offset < beyond:
-            control.file.zero_data(offset, beyond)
+        if pace.over():
+            await pace.turn()
+            if control.open.closed:
+                raise NtStatusError(STATUS_FILE_CLOSED)
+        await _zero(control, offset, min(offset + length, end))
     return Output(count.to_bytes(4, "little") if control.limit >= 4 else b"")

@@ -14,6 +14,7 @@ from ksmbd.smb.constants import DIALECT_210, DIALECT_311
 from ksmbd.smb.data_paths import DataPaths
 from ksmbd.smb.half_logons import HalfLogons
 from ksmbd.smb.half_logons import Turns as LogonTurns
+from ksmbd.smb.long_calls import LongCalls
 from ksmbd.smb.open_admission import OpenAdmission
 from ksmbd.smb.ports import (
     Clock,
@@ -123,6 +124,8 @@ class Server:
         """Runs a long calculation in another thread; None: there is none (set by who puts the rooms together)."""
         self.turns = Turns(clock)
         """Whose long work goes on next."""
+        self.long_calls = LongCalls()
+        """Operations on files in helper threads."""
         self.deliveries: dict[DeliveryKey, Delivery] = {}
         """Break notifications that may have to go over another channel."""
         self._next_id = settings.first_id

@@ -434,6 +434,15 @@ class File(Protocol):
         ...
 
     def flush(self, full: bool = False) -> None: ...
+    def twin(self) -> File | None:
+        """The same open with a descriptor of its own, for one operation in a helper thread; `rejoin` ends it. None:
+        there is no such thing, the operation is quick."""
+        ...
+
+    def rejoin(self, twin: File) -> None:
+        """The operation of a twin has ended: what it changed is this one's. Also after `close`."""
+        ...
+
     def overwrite(
         self, attributes: int, supersede: bool, extended_attributes: Sequence[tuple[str, int, bytes]],
         allocation_size: int = 0,

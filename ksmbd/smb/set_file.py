@@ -19,6 +19,7 @@ from ksmbd.smb.constants import (
     FILE_WRITE_EA,
     FILE_WRITE_THROUGH,
 )
+from ksmbd.smb.elsewhere import elsewhere, is_large
 from ksmbd.smb.full_ea import parse_full_ea
 from ksmbd.smb.ports import BreakKind
 from ksmbd.smb.reader import Reader
@@ -104,7 +105,11 @@ async def end_of_file(change: Change) -> None:
     """FileEndOfFileInformation, MS-FSCC 2.4.14 and MS-FSA 2.1.5.15.4."""
     size = _new_size(change)
     await change.settle(change.table.break_caching(change.ref, SIZE_BREAK))
-    change.file.set_end_of_file(size)
+    file = change.file
+    if is_large(file, 0):
+        await elsewhere(change.request, lambda twin: twin.set_end_of_file(size), change.open)
+    else:
+        file.set_end_of_file(size)
     change.directory_changed(change.file.parent_key)
 
 
@@ -112,7 +117,11 @@ async def allocation(change: Change) -> None:
     """FileAllocationInformation, MS-FSCC 2.4.4 and MS-FSA 2.1.5.15.1: less than the file's size cuts the file."""
     size = _new_size(change)
     await change.settle(change.table.break_caching(change.ref, SIZE_BREAK))
-    change.file.set_allocation(size)
+    file = change.file
+    if is_large(file, size):
+        await elsewhere(change.request, lambda twin: twin.set_allocation(size), change.open)
+    else:
+        file.set_allocation(size)
     change.directory_changed(change.file.parent_key)
 
 

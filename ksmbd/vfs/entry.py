@@ -128,6 +128,17 @@ class LocalEntry:
         credentials.assume(self.local_volume.user)
         return self._fd
 
+    @property
+    def closed(self) -> bool:
+        """Whether the descriptor is gone."""
+        return self._fd < 0
+
+    def know(self, other: LocalEntry) -> None:
+        """What another one of the same open has come to know or to hold (ksmbd/vfs/twin.py)."""
+        self._archived = other._archived
+        self._sticky_access, self._sticky_write = other._sticky_access, other._sticky_write
+        self.write_time, self.reserved = other.write_time, other.reserved
+
     def replace_fd(self, fd: int) -> None:
         """The same file, opened otherwise; the descriptor before is closed."""
         before, self._fd = self._fd, fd

@@ -30,6 +30,7 @@ from ksmbd.smb.status import (
 )
 from ksmbd.smb.waiting import Future
 from ksmbd.vfs import allocation, gate, listing, names, ranges, reparse, stream_store
+from ksmbd.vfs import twin as twins
 from ksmbd.vfs.attributes import (
     SETTABLE,
     check_eas,
@@ -164,6 +165,15 @@ class LocalFile(LocalMetadata):
                     write_dos(fd, self.path_only, options, self.granted_access, new, created)
         if self._sticky_write is not None:
             self._set_times(UNCHANGED, self._sticky_write)
+
+    def twin(self) -> File | None:
+        """See the port."""
+        return twins.make(self, LocalFile)
+
+    def rejoin(self, twin: File) -> None:
+        """See the port."""
+        assert isinstance(twin, LocalFile)
+        twins.rejoin(self, twin)
 
     def flush(self, full: bool = False) -> None:
         """Data to stable storage; with `full` all metadata too."""

@@ -155,6 +155,13 @@ class LocalStream(LocalMetadata):
         """See the port: an attribute is short."""
         return None
 
+    def twin(self) -> File | None:
+        """None: an attribute is small."""
+        return None
+
+    def rejoin(self, twin: File) -> None:
+        """There is none."""
+
     def flush(self, full: bool = False) -> None:
         """Attributes are metadata: the file is synced with them. Its own descriptor was opened for no access."""
         fd = self._begin()

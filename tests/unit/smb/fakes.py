@@ -320,6 +320,12 @@ class FakeFile:
         every += list(self.node.streams.items())
         return [StreamInfo(name, len(data), -(-len(data) // 4096) * 4096) for name, data in every]
 
+    def twin(self) -> FakeFile | None:
+        return None
+
+    def rejoin(self, twin: Any) -> None:
+        raise AssertionError("there is no twin")
+
     def list_directory(self, matches: Callable[[str], bool] | None = None) -> Iterator[DirectoryEntry | None]:
         self._do("list_directory")
         every = [DirectoryEntry(".", self.node.info()), DirectoryEntry("..", (self.node.parent or self.node).info())]

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Calls in helper threads that may take long, one of each client at a time: its further ones wait, so that nobody has
+all threads for himself."""
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from ksmbd.smb.waiting import Future
+
+T = TypeVar("T")
+
+
+class LongCalls:
+    """Who has a call in a helper thread, by client."""
+
+    def __init__(self) -> None:
+        self.offload: Callable[[Callable[[], Any]], Future[Any]] | None = None
+        """Runs a call in another thread; None: there is none, and all is done at once."""
+        self._waiting: dict[object, deque[Callable[[], None]]] = {}
+
+    def run(self, owner: object, work: Callable[[], T], ended: Callable[[], None]) -> Future[T]:
+        """Run `work` in a thread when it is `owner`'s turn, then `ended` in the core's. Who stops waiting for the
+        Future does not stop the work; what has not begun then never does."""
+        outer: Future[T] = Future()
+
+        def begin() -> None:
+            assert self.offload is not None
+            if outer.done:
+                finish()
+            else:
+                self.offload(work).add_callback(done)
+
+        def done(inner: Future[T]) -> None:
+            finish()
+            try:
+                outer.set_result(inner.result())
+            except BaseException as error:  # noqa: BLE001 - it is the waiter's
+                outer.set_error(error)
+
+        def finish() -> None:
+            queue = self._waiting[owner]
+            if queue:
+                following: Callable[[], None] | None = queue.popleft()
+            else:
+                following = None
+                del self._waiting[owner]
+            try:
+                ended()
+            finally:
+                if following is not None:
+                    following()
+
+        queue = self._waiting.get(owner)
+        if queue is None:
+            self._waiting[owner] = deque()
+            begin()
+        else:
+            queue.append(begin)
+        return outer
+
+    def __len__(self) -> int:
+        """Clients with calls under way."""
+        return len(self._waiting)

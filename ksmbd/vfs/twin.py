@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A twin of an open file, for one operation in a helper thread: a descriptor of its own and what the open knows.
+
+It acts as the session's user as every open does: its descriptor is only to be had as him, in whatever thread. The open
+may be closed, and its number be another file's, while the thread is at work."""
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from ksmbd.kernel.stat import stat_fd
+from ksmbd.vfs.errors import os_errors
+
+if TYPE_CHECKING:
+    from ksmbd.vfs.file import LocalFile
+
+
+def make(file: LocalFile, kind: type[LocalFile]) -> LocalFile:
+    """The twin; `rejoin` ends it."""
+    with os_errors:
+        fd = os.dup(file.fd)
+    try:
+        with os_errors:
+            stat = stat_fd(fd)
+        twin = kind(
+            file.local_volume, fd, file.path_only, stat, file.names, file.path, file.granted_access, file.entry_key,
+            file.posix, file.created,
+        )  # fmt: skip
+    except BaseException:
+        os.close(fd)
+        raise
+    twin.know(file)
+    return twin
+
+
+def rejoin(file: LocalFile, twin: LocalFile) -> None:
+    """The operation has ended: what the twin came to know is the open's. Where that was closed meanwhile, the twin ends
+    as the open would have."""
+    if not file.closed:
+        file.know(twin)
+        twin.write_time = None
+        twin.reserved = False
+    twin.close()
+
