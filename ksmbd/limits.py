@@ -306,6 +306,16 @@ OPENS: Final = _limit(
     "opens (a user: seven eighths)", Per.SERVER, 10000, "opens of a worker", "STATUS_TOO_MANY_OPENED_FILES",
     "max open files", "KSMBD",
 )
+TREE_CONNECTS_PER_SESSION: Final = _limit(
+    "tree connects of a session", Per.SESSION, 1024, "tree connects", "STATUS_INSUFFICIENT_RESOURCES",
+)
+TREE_CONNECTS_PER_USER: Final = _limit(
+    "tree connects of a user, or of all guests and anonymous callers", Per.USER, 14336, "tree connects of a worker",
+    "STATUS_INSUFFICIENT_RESOURCES",
+)
+TREE_CONNECTS: Final = _limit(
+    "tree connects", Per.SERVER, 16384, "tree connects of a worker", "STATUS_INSUFFICIENT_RESOURCES",
+)
 VETOED_ENTRIES: Final = _limit(
     "hidden entries that go with a folder (`delete veto files`)", Per.MESSAGE, 2048, "files and folders",
     "STATUS_DIRECTORY_NOT_EMPTY",

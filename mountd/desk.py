@@ -192,7 +192,10 @@ class Desk:
             return TreeAnswer(TreeStatus.TOO_MANY_SESSIONS)
         if session is not None and connect_id in session.trees:
             return TreeAnswer(TreeStatus.CONN_EXIST)
-        connections = self.sessions.connections(share_key(request.share))
+        share = share_key(request.share)
+        connections = self.sessions.connections(share)
+        if session is not None and share in session.trees.values():
+            connections -= 1  # it is one of them: one user of the share, however often it connects
         return decide_tree_connect(request, self.configuration, self.accounts, self.users, connections)
 
     def _tree_disconnect(self, slot: int, parcel: Parcel) -> None:

@@ -58,7 +58,7 @@ class Sessions:
         return guest and self._guests[address_group(peer)] >= max(maximum // 2, 1)
 
     def connections(self, share: str) -> int:
-        """Tree connects of a share (by its key)."""
+        """Sessions that use a share (by its key), with however many tree connects each."""
         return self._shares[share]
 
     def connect(
@@ -74,8 +74,9 @@ class Sessions:
         if connect_id not in session.trees:
             self.version += 1
             session.active = time.time()
+            if share not in session.trees.values():
+                self._shares[share] += 1
             session.trees[connect_id] = share
-            self._shares[share] += 1
 
     def disconnect(self, slot: int, session_id: int, connect_id: int) -> None:
         """A tree connect ends."""
@@ -84,7 +85,9 @@ class Sessions:
         if session is None or share is None:
             return
         session.active = time.time()
-        self._drop(share)
+        self.version += 1
+        if share not in session.trees.values():
+            _less(self._shares, share)
         if not session.trees:
             self._end(self._sessions.pop((slot, session_id)))
 
@@ -92,19 +95,15 @@ class Sessions:
         """A process of the engine is gone: with it all that it told of."""
         for key in [key for key in self._sessions if key[0] == slot]:
             session = self._sessions.pop(key)
-            for share in session.trees.values():
-                self._drop(share)
+            self.version += 1
+            for share in set(session.trees.values()):
+                _less(self._shares, share)
             self._end(session)
 
     def _end(self, session: Session) -> None:
         _less(self._users, _user(session.account, session.guest))
         if session.guest:
             _less(self._guests, address_group(session.peer))
-
-    def _drop(self, share: str) -> None:
-        self.version += 1
-        _less(self._shares, share)
-
 
 def _user(account: str, guest: bool) -> str:
     return "" if guest else account.casefold()

@@ -141,6 +141,7 @@ async def _wait(
         creation.granted()
         if creation.local is not None:
             grant = await admit(creation, grant)
+        request.server.open_admission.check(request.session)
         # The session or the tree connect may have ended while the open waited for somebody's cache.
         if request.tree.closed:
             raise NtStatusError(STATUS_NETWORK_NAME_DELETED)

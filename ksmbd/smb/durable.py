@@ -153,6 +153,7 @@ def _reclaim(request: Request, wanted: ctx.Reconnect, contexts: ctx.CreateContex
     again = server.table.find_kept(asked)
     created: CreateResult | None = None
     if again is not None:
+        server.open_admission.check(session)
         created = _open_file(request, again)
     elif waiting is not None:
         _check_rights(request, waiting)

@@ -35,6 +35,7 @@ from ksmbd.smb.ports import (
 )
 from ksmbd.smb.session_admission import SessionAdmission
 from ksmbd.smb.session_state import SessionState
+from ksmbd.smb.tree_admission import TreeAdmission
 from ksmbd.smb.turns import Turns
 from ksmbd.smb.waiting import Future
 
@@ -116,6 +117,7 @@ class Server:
         self.half_logons = HalfLogons(clock)
         self.logon_turns = LogonTurns(limits.LOGONS_AT_ONCE)
         self.admission = SessionAdmission(settings.max_sessions)
+        self.tree_admission = TreeAdmission()
         self.opens: dict[int, Open] = {}
         """GlobalOpenTable, by the persistent half of the FileId."""
         self.open_admission = OpenAdmission(self.opens, settings.max_open_files)
@@ -199,6 +201,8 @@ class Session:
     expires: float = 0.0
     """Monotonic seconds; 0 = never (MS-SMB2 3.3.5.2.9, ExpirationTime)."""
     next_tree_id: int = 0
+    trees: int = 0
+    """Tree connects, with those that mountd is being asked about."""
     pipes: int = 0
     """Pipes that it has open, or is opening."""
     ended: Future[None] | None = None
@@ -232,6 +236,8 @@ class TreeConnect:
     encrypt_data: bool = False
     creation_time: int = 0
     closed: bool = False
+    user: str | None = None
+    """Session.user when it was made, for whom it is counted."""
 
     @property
     def opens(self) -> Iterator[Open]:

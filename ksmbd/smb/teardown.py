@@ -104,6 +104,9 @@ def _for_good(open_: Open) -> bool:
 
 
 def _leave(tree: TreeConnect) -> None:
+    if tree.user is not None:
+        tree.session.trees -= 1
+        tree.session.server.tree_admission.give(tree.user)
     try:
         if tree.volume is not None:
             tree.volume.close()

@@ -110,8 +110,28 @@ async def handle(request: Request) -> Reply:
         raise NtStatusError(STATUS_ACCESS_DENIED, "the share wants encryption, which the client cannot do")
     if share.encrypt and session.sealer is None:
         raise NtStatusError(STATUS_ACCESS_DENIED, "the share wants encryption, for which the session has no key")
-    if session.tree_connects and len(session.tree_connects) >= 0xFFFF:
-        raise NtStatusError(STATUS_INSUFFICIENT_RESOURCES)
+    if session.trees >= limits.TREE_CONNECTS_PER_SESSION.value:
+        raise NtStatusError(STATUS_INSUFFICIENT_RESOURCES, "tree connects of the session")
+    user = session.user
+    server.tree_admission.take(user)
+    session.trees += 1
+    tree: TreeConnect | None = None
+    try:
+        tree = await _ask(request, share)
+        tree.user = user
+    finally:
+        if tree is None:
+            session.trees -= 1
+            server.tree_admission.give(user)
+    session.tree_connects[tree.tree_id] = tree
+    request.set_reply_tree(tree.tree_id)
+    return Reply(_response(tree))
+
+
+async def _ask(request: Request, share: ShareConfig) -> TreeConnect:
+    """The tree connect that mountd allows. Raises what it refuses with."""
+    session = request.session
+    server = request.server
     session.next_tree_id += 1
     tree_id = session.next_tree_id
     identity = session.identity
@@ -121,7 +141,7 @@ async def handle(request: Request) -> Reply:
         session.session_id, tree_id, identity.account, _account_flags(session), share.name, peer
     )
     if answer.status:
-        raise NtStatusError(_REFUSALS.get(answer.status, STATUS_ACCESS_DENIED), name)
+        raise NtStatusError(_REFUSALS.get(answer.status, STATUS_ACCESS_DENIED), share.name)
     tree: TreeConnect | None = None
     try:
         if server.sessions.get(session.session_id) is not session:
@@ -132,9 +152,7 @@ async def handle(request: Request) -> Reply:
     finally:
         if tree is None:
             server.daemon.tree_disconnect(session.session_id, tree_id)
-    session.tree_connects[tree_id] = tree
-    request.set_reply_tree(tree_id)
-    return Reply(_response(tree))
+    return tree
 
 
 def _connect(request: Request, share: ShareConfig, tree_id: int, flags: int) -> TreeConnect:

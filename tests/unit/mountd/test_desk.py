@@ -112,13 +112,28 @@ def test_trees_are_counted(office: Office) -> None:
     assert office.connect(1, 1) == TreeStatus.CONN_EXIST
     assert office.connect(1, 2) == TreeStatus.OK
     assert office.connect(2, 1) == TreeStatus.OK
-    assert office.connect(2, 2) == TreeStatus.TOO_MANY_CONNS
+    assert office.connect(2, 2) == TreeStatus.OK
     assert office.connect(3, 1, "ipc$") == TreeStatus.TOO_MANY_SESSIONS
     office.tell(Event.TREE_DISCONNECT_REQUEST, session_id=1, connect_id=1)
-    assert office.connect(2, 2) == TreeStatus.OK
+    assert office.desk.sessions.connections("s") == 2
     for session, tree in ((1, 2), (2, 1), (2, 2)):
         office.tell(Event.TREE_DISCONNECT_REQUEST, session_id=session, connect_id=tree)
     assert len(office.desk.sessions) == 0
+    assert office.desk.sessions.connections("s") == 0
+
+
+def test_a_session_is_one_user_of_a_share_however_often_it_connects(monkeypatch: pytest.MonkeyPatch) -> None:
+    office = Office(monkeypatch, "[s]\npath = /s\nmax connections = 2\n")
+    assert [office.connect(1, tree) for tree in range(1, 6)] == [TreeStatus.OK] * 5
+    assert office.connect(2, 1) == TreeStatus.OK
+    assert office.connect(3, 1) == TreeStatus.TOO_MANY_CONNS
+    assert office.connect(1, 6) == TreeStatus.OK  # it is one of the two
+    for tree in range(1, 6):
+        office.tell(Event.TREE_DISCONNECT_REQUEST, session_id=1, connect_id=tree)
+    assert office.connect(3, 1) == TreeStatus.TOO_MANY_CONNS
+    office.tell(Event.TREE_DISCONNECT_REQUEST, session_id=1, connect_id=6)
+    assert office.connect(3, 1) == TreeStatus.OK
+    office.desk.sessions.forget(1)
     assert office.desk.sessions.connections("s") == 0
 
 

@@ -10,8 +10,11 @@ def test_counts_go_up_and_down() -> None:
     books.connect(1, 10, 1, "s", "ann", "p", False)
     books.connect(1, 10, 1, "s", "ann", "p", False)  # the same one again
     books.connect(1, 10, 2, "t", "ann", "p", False)
+    books.connect(1, 10, 3, "s", "ann", "p", False)  # one more of a share that it uses
     books.connect(2, 10, 1, "s", "bob", "q", False)
     assert (len(books), books.connections("s"), books.connections("t")) == (2, 2, 1)
+    books.disconnect(1, 10, 3)
+    assert books.connections("s") == 2
     books.disconnect(1, 10, 1)
     books.disconnect(1, 10, 1)
     books.disconnect(9, 9, 9)

@@ -198,8 +198,9 @@ def test_what_a_server_of_before_kept_is_read(tmp_path: Path) -> None:
         5, "", 0, 0, b"g" * 16, 1, "o", "s", "d\\a", False, ALL, 7, 0, (1, 9), False, b"", 2, True, b"c" * 16, b"",
         None, 60_000, False, 0.0, b"",
     )  # fmt: skip
+    old = tuple(fields)[: OpenEntry._fields.index("name")]
     with state._env.begin(write=True) as txn:
-        txn.put(FILE.pack(1, 1), marshal.dumps((3, [tuple(fields)[: OpenEntry._fields.index("name")]], [], ["", "s"])), db=state._records)
+        txn.put(FILE.pack(1, 1), marshal.dumps((3, [old], [], ["", "s"])), db=state._records)
     [(file, adopted)] = state.load()
     assert file == (1, 1)
     assert [entry.name for entry in adopted.opens] == [b"a"]
