@@ -350,6 +350,13 @@ LOCKS_PER_OPEN: Final = _limit(
 LOCKS_PER_FILE: Final = _limit(
     "byte-range locks of a file", Per.FILE, 32768, "locks of a stream", "STATUS_INSUFFICIENT_RESOURCES",
 )
+OPENS_PER_FILE: Final = _limit(
+    "opens of a file", Per.FILE, 16384, "opens", "STATUS_INSUFFICIENT_RESOURCES",
+)
+WAITERS_PER_FILE: Final = _limit(
+    "requests that wait for a file's oplocks, leases, locks and opens", Per.FILE, 512, "requests",
+    "STATUS_INSUFFICIENT_RESOURCES",
+)
 LOCKS_PER_SESSION: Final = _limit(
     "byte-range locks of a session", Per.SESSION, 32768, "locks", "STATUS_INSUFFICIENT_RESOURCES",
 )

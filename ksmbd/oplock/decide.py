@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from ksmbd.limits import LOCKS_PER_FILE, LOCKS_PER_OPEN
+from ksmbd.limits import LOCKS_PER_FILE, LOCKS_PER_OPEN, OPENS_PER_FILE, WAITERS_PER_FILE
 from ksmbd.oplock import caching, durable, local
 from ksmbd.oplock.caching import Input, break_for_open, grantable, holders_of_others, step, survey
 from ksmbd.oplock.locks import LockOverlay, LockView, check_range, make_lock, take_locks
@@ -138,8 +138,10 @@ class Context:
         if tag == self.me:
             self.actions.append(action)
         else:
-            name = type(action).__name__
-            self.record.outbox.append((*tag, name, *action))
+            item = (*tag, type(action).__name__, *action)
+            # No more of these than opens, holders and waiters, but for what says the same again.
+            if len(action) or item not in self.record.outbox:
+                self.record.outbox.append(item)
             self.doorbells.add(tag)
 
     def wake_at(self, deadline: float) -> None:
@@ -326,6 +328,8 @@ def displace_instance(context: Context, entry: OpenEntry) -> None:
 def grant_open(context: Context, request: Open, own: Holder | None) -> OpenResult:
     """Put the open into the record with what it may cache."""
     record = context.record
+    if len(record.opens) >= OPENS_PER_FILE.value:
+        raise Refused(STATUS_INSUFFICIENT_RESOURCES)
     settings = context.settings
     entry = request.entry
     lease = request.lease
@@ -528,13 +532,19 @@ def restore(kind: type, arguments: tuple[Any, ...]) -> Any:
 
 
 def retry_waiters(context: Context) -> None:
-    """Try all that waits again, in order, until nothing more gives way."""
+    """Try all that waits again, in order, until nothing more gives way; as often as each of many once or twice, then
+    Expire goes on with it."""
     record = context.record
+    tries = 2 * len(record.waiters) + 64
     while context.gave_way:
         context.gave_way = False
         for waiter in record.waiters.copy():
             if waiter not in record.waiters:
                 continue
+            tries -= 1
+            if tries < 0:
+                context.wake_at(context.now)
+                return
             kind, operation = BY_NAME[waiter.operation]
             tag = (waiter.worker, waiter.epoch)
             try:
@@ -735,6 +745,7 @@ def reconnect(context: Context, request: Reconnect) -> tuple[OpenEntry, OpenResu
 def expire(context: Context, request: Expire) -> bool:
     """Take what was not acknowledged in time, and the durable opens nobody came back for."""
     record = context.record
+    context.gave_way = bool(record.waiters)
     for holder in list(record.holders.values()):
         if holder.deadline:
             if holder.deadline <= context.now:
@@ -867,6 +878,8 @@ def decide(
             name, operation = OPERATIONS[kind]
             result = operation(context, request, False)
             if result is WAIT:
+                if len(context.record.waiters) >= WAITERS_PER_FILE.value:
+                    raise Refused(STATUS_INSUFFICIENT_RESOURCES)
                 open_id = getattr(request, "open_id", 0)
                 context.record.waiters.append(
                     Waiter(request.waiter_id, me[0], me[1], name, open_id, plain(request))

@@ -23,10 +23,15 @@ from typing import Any, Final
 import lmdb
 
 from ksmbd.oplock.record import Holder, Link, OpenEntry, Record, holder_key
-from ksmbd.oplock.requests import Adopt, Decision
+from ksmbd.oplock.requests import Adopt, Decision, Open, TakeLocks
+from ksmbd.oplock.store import StoreError
 from ksmbd.smb.ports import FileKey
+from ksmbd.smb.status import STATUS_DISK_FULL
 
 MAP_SIZE: Final = 1 << 30
+PAGE: Final = 4096
+ROOM: Final = 512 << 10
+"""Bytes of the disk that a decision may need."""
 FILE: Final = struct.Struct(">QQ")
 LOCK: Final = struct.Struct(">QQQQ")
 
@@ -54,6 +59,16 @@ def _entry_of(fields: tuple[Any, ...]) -> OpenEntry:
     return entry
 
 
+def keeps_more(record: Record, request: Any) -> bool:
+    """Whether a request may make more of what has to be kept."""
+    if isinstance(request, Open):
+        return request.durable is not None and request.durable[2]
+    if isinstance(request, TakeLocks):
+        entry = record.opens.get(request.open_id)
+        return entry is not None and entry.persistent
+    return False
+
+
 class StateDirectory:
     """The persistent opens of one server; several of its workers may have it open."""
 
@@ -62,9 +77,29 @@ class StateDirectory:
         self._env = lmdb.open(os.fspath(directory), map_size=MAP_SIZE, max_dbs=2, max_readers=512, mode=0o600)
         self._records = self._env.open_db(b"records")
         self._locks = self._env.open_db(b"locks")
+        self._data = os.open(directory / "data.mdb", os.O_RDWR | os.O_CLOEXEC)
+        self._allocated = 0
+
+    def make_room(self) -> None:
+        """To be called before a decision that `keeps_more`: what it makes of the record can be written then, and what
+        ends that. Raises StoreError with STATUS_DISK_FULL."""
+        used = (self._env.info()["last_pgno"] + 1) * PAGE
+        if used + ROOM > self._allocated:
+            try:
+                os.posix_fallocate(self._data, 0, used + 2 * ROOM)
+            except OSError as error:
+                raise StoreError(f"persistent opens cannot be kept: {error.strerror}", STATUS_DISK_FULL) from error
+            self._allocated = used + 2 * ROOM
 
     def note(self, file: FileKey, decision: Decision) -> None:
-        """Keep what a decision made of the file's persistent opens; returns when it is on the disk."""
+        """Keep what a decision made of the file's persistent opens; returns when it is on the disk. Raises
+        StoreError."""
+        try:
+            self._note(file, decision)
+        except lmdb.Error as error:
+            raise StoreError(f"persistent opens cannot be kept: {error}", STATUS_DISK_FULL) from error
+
+    def _note(self, file: FileKey, decision: Decision) -> None:
         record = decision.record
         part = persistent_part(record)
         key = FILE.pack(*file)
@@ -129,4 +164,5 @@ class StateDirectory:
 
     def close(self) -> None:
         """Give up the directory."""
+        os.close(self._data)
         self._env.close()

@@ -26,7 +26,7 @@ from ksmbd.oplock.requests import Decision, LeaseAsk, OpenResult
 from ksmbd.oplock.settings import OplockSettings
 from ksmbd.oplock.share import sharing_violation
 from ksmbd.oplock.short import first_open
-from ksmbd.oplock.state import StateDirectory
+from ksmbd.oplock.state import StateDirectory, keeps_more
 from ksmbd.oplock.store import CREATE_GUIDS, DURABLES, LEASES, Store, StoreError
 from ksmbd.smb.constants import (
     FILE_ADD_FILE,
@@ -136,16 +136,18 @@ class LocalOpenTable:
 
     def _decide(self, file: FileKey, request: Any) -> Decision:
         now = self._clock.monotonic()
-        settings, me = self._settings, self._me
+        settings, me, state = self._settings, self._me, self._state
 
         def run(record: Record, locks_of: Any) -> Decision:
+            if state is not None and keeps_more(record, request):
+                state.make_room()
             return decide(record, request, locks_of, now, settings, me)
 
         decision = self._store.update(file, run)
         if decision.locks:
             self.lock_meter.follow(decision)
-        if self._state is not None:
-            self._state.note(file, decision)
+        if state is not None:
+            self.again.do(partial(state.note, file, decision))
         return decision
 
     def _run(self, file: FileKey, request: Any) -> Any:
