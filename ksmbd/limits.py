@@ -210,6 +210,10 @@ HALF_LOGONS: Final = _limit(
 HALF_LOGON_SECONDS: Final = _limit(
     "time between the rounds of a log-on", Per.SESSION, 60, "seconds", "the log-on ends", source="MS-SMB2 3.3.6.3",
 )
+LOGON_ROUND_SECONDS: Final = _limit(
+    "time that the daemon may take for a log-on, and time before it is its turn, together", Per.MESSAGE, 10, "seconds",
+    "STATUS_IO_TIMEOUT",
+)
 LOGONS_AT_ONCE: Final = _limit(
     "rounds of log-ons that are worked on at once (IPv6: of a /64 network)", Per.ADDRESS, 16, "rounds",
     "the further ones wait for their turn",

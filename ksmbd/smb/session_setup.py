@@ -34,7 +34,7 @@ from ksmbd.smb.status import (
 )
 from ksmbd.smb.teardown import delete_session
 from ksmbd.smb.tree_connect import rights_on_share
-from ksmbd.smb.waiting import Future
+from ksmbd.smb.waiting import Future, within
 
 if TYPE_CHECKING:
     from ksmbd.smb.connection import Connection
@@ -43,6 +43,8 @@ _REQUEST: Final = Struct("<HBBIIHHQ")
 _RESPONSE: Final = Struct("<HHHH")
 CHANNELS_MAX: Final = limits.CHANNELS_PER_SESSION.value
 """Channels of one session, as in Windows."""
+ROUND_SECONDS: Final = limits.LOGON_ROUND_SECONDS.value / 2
+"""For the turn, and again for mountd's answer."""
 THROTTLE_SECONDS: Final = 5.0
 """How late the failure of an account that has failed too often is answered, as in KSMBD."""
 
@@ -94,11 +96,13 @@ async def handle(request: Request) -> Reply:
 
 
 async def _step(request: Request, exchange: Exchange, token: bytes) -> AuthStep:
-    """One round, when it is the address's turn. Raises NtStatusError, also where the exchange went meanwhile."""
+    """One round, when it is the address's turn. Raises NtStatusError, also where the exchange went meanwhile, and where
+    mountd, or the turn, does not come in time (STATUS_IO_TIMEOUT)."""
+    clock = request.server.clock
     turns, key = request.server.logon_turns, address_group(request.connection.transport.peer)
-    await turns.enter(key)
+    await within(clock, ROUND_SECONDS, turns.enter(key))
     try:
-        step = await exchange.authenticator.step(token)
+        step = await within(clock, ROUND_SECONDS, exchange.authenticator.step(token))
     finally:
         turns.leave(key)
     if exchange.session.state is SessionState.DELETED:

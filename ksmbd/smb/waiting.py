@@ -7,7 +7,12 @@ break, a lock, mountd) awaits a Future; the Task is resumed by whoever completes
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator
-from typing import Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+from ksmbd.smb.status import STATUS_IO_TIMEOUT, NtStatusError
+
+if TYPE_CHECKING:
+    from ksmbd.smb.ports import Clock
 
 T = TypeVar("T")
 
@@ -144,3 +149,18 @@ class Task(Generic[T]):
         self.done = True
         if self._on_done is not None:
             self._on_done(self)
+
+
+def within(clock: Clock, seconds: float, future: Future[T]) -> Future[T]:
+    """The same future; it fails with STATUS_IO_TIMEOUT unless it is complete in time, and its owner is told."""
+    if future.done:
+        return future
+
+    def late() -> None:
+        future.set_error(NtStatusError(STATUS_IO_TIMEOUT))
+        if future.on_cancel is not None:
+            future.on_cancel()
+
+    timer = clock.call_later(seconds, late)
+    future.add_callback(lambda _: timer.cancel())
+    return future

@@ -229,6 +229,26 @@ def test_one_address_asks_mountd_a_few_questions_at_once() -> None:
     nothing_is_left(server)
 
 
+def test_a_log_on_is_answered_though_mountd_is_not_there() -> None:
+    most, seconds = limits.LOGONS_AT_ONCE.value, limits.LOGON_ROUND_SECONDS.value
+    clients = [came()]
+    server: Any = clients[0].server
+    clients += [came(server) for _ in range(most + 4)]
+    server.security = Slow()
+    begun = [(client, begin(client)) for client in clients]
+    for client, session_id in begun:
+        assert client.feed(client.element(c.SESSION_SETUP, client.setup_body(b"proof"), session_id=session_id)) == []
+    server.clock.advance(seconds)
+    for client in clients:
+        assert int.from_bytes(client.transport.frames[-1][8:12], "little") == s.STATUS_IO_TIMEOUT
+    assert not len(server.logon_turns) and not server.sessions
+    server.security.asked[0].set_result(AuthStep(b"done", Identity("alice", "W", 1000, 1000, (), b"K" * 16)))
+    assert not server.sessions, "the answer comes too late"
+    for client in clients:
+        end(client)
+    nothing_is_left(server)
+
+
 # -- established sessions -------------------------------------------------------------------------------------------
 
 
