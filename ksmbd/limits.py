@@ -281,6 +281,18 @@ COMPONENT: Final = _limit(
     "component of a path", Per.MESSAGE, 255, "UTF-16 code units", "STATUS_OBJECT_NAME_INVALID",
     source="MS-FSCC 2.1.5",
 )
+CREATE_CONTEXTS: Final = _limit(
+    "create contexts of CREATE", Per.MESSAGE, 64, "contexts", "STATUS_INVALID_PARAMETER",
+    source="MS-SMB2 2.2.13.2 has 14 kinds",
+)
+EA_LIST: Final = _limit(
+    "list of extended attributes", Per.MESSAGE, 64 << 10, "bytes",
+    "STATUS_EA_TOO_LARGE; for a list of names STATUS_INVALID_PARAMETER", source="MS-FSA 2.1.5.1; as NTFS",
+)
+ALLOCATED_RANGES: Final = _limit(
+    "ranges in an answer to FSCTL_QUERY_ALLOCATED_RANGES", Per.MESSAGE, 4096, "ranges",
+    "STATUS_BUFFER_OVERFLOW, with the first ones", source="MS-FSCC 2.3.56",
+)
 COPY_CHUNKS: Final = _limit(
     "ranges of FSCTL_SRV_COPYCHUNK", Per.MESSAGE, 256, "ranges", "STATUS_INVALID_PARAMETER, with the limits",
     source="MS-SMB2 3.3.3",

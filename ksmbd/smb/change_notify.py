@@ -35,7 +35,7 @@ _NO: Final = frozenset(("no", "false", "off", "0"))
 def handle(request: Request) -> Coroutine[Any, Any, Reply]:
     """Wait for changes of a directory. The open's first request fixes what is watched (MS-FSA 2.1.5.11)."""
     _, flags, length, persistent, volatile, completion_filter, _ = request.reader().unpack(_REQUEST)
-    if length > request.server.settings.max_transact:
+    if length > request.connection.max_transact:
         raise NtStatusError(STATUS_INVALID_PARAMETER, "OutputBufferLength")
     open_ = request.find_open(persistent, volatile)
     file = open_.file

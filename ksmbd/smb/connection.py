@@ -78,6 +78,8 @@ class Connection:
         self.dialect = 0
         self.supports_multi_credit = False
         """Connection.SupportsMultiCredit."""
+        self.max_transact = server.settings.max_transact
+        """Connection.MaxTransactSize."""
         self.client_guid = bytes(16)
         self.client_capabilities = 0
         self.client_security_mode = 0
@@ -128,6 +130,7 @@ class Connection:
         self.dialect = dialect
         self.supports_multi_credit = dialect >= DIALECT_210
         self.server_capabilities = capabilities
+        self.max_transact = negotiate.max_transact(self)
         self.server_security_mode = negotiate.security_mode(self.server.settings)
 
     def raise_frame_limit(self) -> None:

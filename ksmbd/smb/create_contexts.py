@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import Any, Final, NoReturn
 
+from ksmbd import limits
 from ksmbd.smb.full_ea import parse_full_ea
 from ksmbd.smb.ports import LeaseGrant, LeaseRequest
 from ksmbd.smb.reader import Reader
@@ -201,7 +202,7 @@ def parse_contexts(reader: Reader) -> CreateContexts:
     """The chain that fills `reader`'s window. Unknown contexts are skipped (MS-SMB2 3.3.5.9).
 
     Raises STATUS_INVALID_PARAMETER for an offset, alignment or length that does not fit, for a name shorter than four
-    bytes, and for a context that comes twice."""
+    bytes, for a context that comes twice, and for more contexts than there can be kinds of."""
     contexts = CreateContexts()
     seen: set[bytes] = set()
     start = 0
@@ -224,6 +225,8 @@ def parse_contexts(reader: Reader) -> CreateContexts:
             raise WireError("a create context that comes twice")
         seen.add(name)
         contexts.count += 1
+        if contexts.count > limits.CREATE_CONTEXTS.value:
+            raise WireError("too many create contexts")
         parser = _PARSERS.get(name)
         if parser is not None:
             parser(contexts, reader.at(start + data_offset, data_length) if data_length else memoryview(b""))

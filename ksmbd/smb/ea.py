@@ -7,8 +7,15 @@ from collections.abc import Iterable
 from struct import Struct
 from typing import Final
 
+from ksmbd import limits
 from ksmbd.smb.reader import Buffer, Reader
-from ksmbd.smb.status import STATUS_EA_LIST_INCONSISTENT, STATUS_INVALID_EA_NAME, NtStatusError, WireError
+from ksmbd.smb.status import (
+    STATUS_EA_LIST_INCONSISTENT,
+    STATUS_INVALID_EA_NAME,
+    STATUS_INVALID_PARAMETER,
+    NtStatusError,
+    WireError,
+)
 
 _ENTRY: Final = Struct("<IBBH")
 """NextEntryOffset, Flags, EaNameLength, EaValueLength."""
@@ -29,6 +36,8 @@ def parse_get_ea(data: Buffer) -> list[str]:
 
     STATUS_EA_LIST_INCONSISTENT for a broken chain (not aligned, out of bounds, no NUL after a name),
     STATUS_INVALID_EA_NAME for an empty or illegal name."""
+    if len(data) > limits.EA_LIST.value:
+        raise NtStatusError(STATUS_INVALID_PARAMETER, f"a list of {len(data)} bytes")
     names: list[str] = []
     offset = 0
     while True:

@@ -74,8 +74,8 @@ def query_allocated_ranges(control: Control) -> Output:
         raise NtStatusError(STATUS_INVALID_PARAMETER)
     if not length:
         return Output()
-    ranges = control.file.allocated_ranges(offset, length)
-    room = control.limit // _RANGE.size
+    room = min(control.limit // _RANGE.size, limits.ALLOCATED_RANGES.value)
+    ranges = control.file.allocated_ranges(offset, length, room + 1)
     if ranges and not room:
         raise BufferTooSmall(_RANGE.size)
     data = b"".join(_RANGE.pack(start, size) for start, size in ranges[:room])

@@ -5,9 +5,11 @@ from __future__ import annotations
 from struct import Struct
 from typing import Final
 
+from ksmbd import limits
 from ksmbd.smb.reader import Buffer, Reader
 from ksmbd.smb.status import (
     STATUS_EA_LIST_INCONSISTENT,
+    STATUS_EA_TOO_LARGE,
     STATUS_INVALID_EA_NAME,
     NtStatusError,
     WireError,
@@ -20,10 +22,13 @@ FILE_NEED_EA: Final = 0x80
 
 def parse_full_ea(data: Buffer) -> list[tuple[str, int, bytes]]:
     """(name, flags, value) of each entry; STATUS_EA_LIST_INCONSISTENT where the list is malformed,
-    STATUS_INVALID_EA_NAME for a name that no attribute may have (MS-FSA 2.1.5.15.6)."""
+    STATUS_INVALID_EA_NAME for a name that no attribute may have (MS-FSA 2.1.5.15.6), STATUS_EA_TOO_LARGE for a list
+    that is longer than a file's attributes may be."""
     entries: list[tuple[str, int, bytes]] = []
     if not len(data):
         return entries
+    if len(data) > limits.EA_LIST.value:
+        raise NtStatusError(STATUS_EA_TOO_LARGE, f"a list of {len(data)} bytes")
     start = 0
     while True:
         reader = Reader(data, start, status=STATUS_EA_LIST_INCONSISTENT)

@@ -109,7 +109,7 @@ async def handle(request: Request) -> Reply:
         raise NtStatusError(STATUS_INVALID_PARAMETER, "StructureSize")
     if flags != SMB2_0_IOCTL_IS_FSCTL:
         raise NtStatusError(STATUS_NOT_SUPPORTED, "no FSCTL")
-    if max(input_count, max_input, max_output) > request.server.settings.max_transact:
+    if max(input_count, max_input, max_output) > request.connection.max_transact:
         raise NtStatusError(STATUS_INVALID_PARAMETER, "more than MaxTransactSize")
     data = _buffer(reader, input_offset, input_count)
     _buffer(reader, output_offset, output_count)

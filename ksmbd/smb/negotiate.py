@@ -117,6 +117,12 @@ def handle(request: Request) -> Reply:
     return Reply(_response(connection, dialect, contexts, context_total))
 
 
+def max_transact(connection: Connection) -> int:
+    """Connection.MaxTransactSize: 64 KiB where there are no multi-credit requests to pay for more."""
+    large = connection.server_capabilities & GLOBAL_CAP_LARGE_MTU
+    return connection.server.settings.max_transact if large else SMALL_IO
+
+
 def _response(connection: Connection, revision: int, contexts: bytes = b"", context_count: int = 0) -> bytes:
     """The NEGOTIATE response's body (MS-SMB2 2.2.4)."""
     server = connection.server
@@ -132,7 +138,7 @@ def _response(connection: Connection, revision: int, contexts: bytes = b"", cont
     fixed = _RESPONSE.pack(
         65, connection.server_security_mode, revision, context_count, settings.server_guid,
         connection.server_capabilities,
-        settings.max_transact if large else SMALL_IO,
+        max_transact(connection),
         settings.max_read if large else SMALL_IO,
         settings.max_write if large else SMALL_IO,
         server.clock.filetime(), 0, offset, len(token), context_offset,

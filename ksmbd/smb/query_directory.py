@@ -66,7 +66,7 @@ def handle(request: Request) -> Reply | Coroutine[Any, Any, Reply]:
     file = open_.file
     if file is None or not file.is_directory:
         raise NtStatusError(STATUS_INVALID_PARAMETER, "no directory")
-    if limit > request.server.settings.max_transact:
+    if limit > request.connection.max_transact:
         raise NtStatusError(STATUS_INVALID_PARAMETER, "more than MaxTransactSize")
     encoder = DIRECTORY_CLASSES.get(info_class)
     if encoder is None or (info_class == classes.FilePosixInformation and not open_.is_posix):

@@ -33,7 +33,7 @@ def handle(request: Request) -> Reply:
     if structure != 41:
         raise NtStatusError(STATUS_INVALID_PARAMETER, "StructureSize")
     open_ = request.find_open(persistent, volatile)
-    maximum = request.server.settings.max_transact
+    maximum = request.connection.max_transact
     if limit > maximum or input_length > maximum:
         raise NtStatusError(STATUS_INVALID_PARAMETER, "more than MaxTransactSize")
     input_buffer: Buffer = b""

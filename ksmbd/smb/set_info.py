@@ -28,7 +28,7 @@ async def handle(request: Request) -> Reply:
     if structure != 33:
         raise NtStatusError(STATUS_INVALID_PARAMETER, "StructureSize")
     open_ = request.find_open(persistent, volatile)
-    if length > request.server.settings.max_transact:
+    if length > request.connection.max_transact:
         raise NtStatusError(STATUS_INVALID_PARAMETER, "more than MaxTransactSize")
     data: Buffer = b""
     if length:

@@ -410,14 +410,14 @@ class LocalFile(LocalMetadata):
             ranges.zero(self._data(), offset, beyond, sparse)
         self._modified()
 
-    def allocated_ranges(self, offset: int, length: int) -> list[tuple[int, int]]:
+    def allocated_ranges(self, offset: int, length: int, most: int) -> list[tuple[int, int]]:
         """See ranges.allocated; a file that is not sparse is one range."""
         ranges.check_span(offset, length)
         fd = self._begin()
         sparse = self._is_sparse(fd)
         with os_errors:
             if sparse:
-                return ranges.allocated(self._data(), offset, length)
+                return ranges.allocated(self._data(), offset, length, most)
             end = min(offset + length, os.fstat(self._data()).st_size)
         return [(offset, end - offset)] if end > offset else []
 

@@ -50,13 +50,14 @@ def zero(fd: int, offset: int, beyond: int, sparse: bool) -> None:
         offset += os.pwrite(fd, memoryview(zeros)[: min(_CHUNK, end - offset)], offset)
 
 
-def allocated(fd: int, offset: int, length: int) -> list[tuple[int, int]]:
-    """(offset, length) of the data in a range (FSCTL_QUERY_ALLOCATED_RANGES, MS-FSCC 2.3.48). Raises OSError."""
+def allocated(fd: int, offset: int, length: int, most: int) -> list[tuple[int, int]]:
+    """(offset, length) of the first `most` pieces of data in a range (FSCTL_QUERY_ALLOCATED_RANGES, MS-FSCC 2.3.48).
+    Raises OSError."""
     size = os.fstat(fd).st_size
     end = min(offset + length, size)
-    ranges = []
+    ranges: list[tuple[int, int]] = []
     position = offset
-    while position < end:
+    while position < end and len(ranges) < most:
         try:
             start = os.lseek(fd, position, os.SEEK_DATA)
         except OSError as error:

@@ -306,7 +306,7 @@ class LocalStream(LocalMetadata):
             content[offset:end] = bytes(end - offset)
             self._store(content)
 
-    def allocated_ranges(self, offset: int, length: int) -> list[tuple[int, int]]:
+    def allocated_ranges(self, offset: int, length: int, most: int) -> list[tuple[int, int]]:
         """All of it."""
         ranges.check_span(offset, length)
         end = min(offset + length, len(self._load()))

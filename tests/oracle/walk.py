@@ -322,7 +322,7 @@ class Walk:
             "delete_reparse_point": [reparsed],
             "set_sparse": [lambda file: file.set_sparse(True)],
             "zero_data": [lambda file: file.zero_data(1, 5)],
-            "allocated_ranges": [lambda file: file.allocated_ranges(0, 9)],
+            "allocated_ranges": [lambda file: file.allocated_ranges(0, 9, 9)],
             "copy_range": [lambda file: file.copy_range(source(file), 0, 0, 4)],
             "clone_range": [lambda file: file.clone_range(source(file), 0, 0, 4)],
             "compression": [lambda file: file.compression()],

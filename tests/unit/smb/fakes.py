@@ -367,7 +367,7 @@ class FakeFile:
         if offset < end:
             self._data[offset:end] = bytes(end - offset)
 
-    def allocated_ranges(self, offset: int, length: int) -> list[tuple[int, int]]:
+    def allocated_ranges(self, offset: int, length: int, most: int) -> list[tuple[int, int]]:
         """Runs of clusters that hold something other than zeros."""
         ranges: list[tuple[int, int]] = []
         end = min(offset + length, len(self._data))
@@ -379,7 +379,7 @@ class FakeFile:
                 ranges[-1] = (ranges[-1][0], high - ranges[-1][0])
             else:
                 ranges.append((low, high - low))
-        return ranges
+        return ranges[:most]
 
     def copy_range(self, source: FakeFile, source_offset: int, target_offset: int, length: int) -> int:
         self._do("copy_range", source_offset, target_offset, length)

@@ -665,6 +665,19 @@ def test_credit_charge_must_pay_for_the_payload() -> None:
     assert client.ask(c.READ, read, charge=2).status == s.STATUS_FILE_CLOSED
 
 
+@pytest.mark.parametrize(
+    ("dialect", "length", "status"),
+    [(0x0202, 65536, 0), (0x0202, 65537, s.STATUS_INVALID_PARAMETER), (0x0210, 65537, 0)],
+)
+def test_what_was_negotiated_bounds_an_answer(dialect: int, length: int, status: int) -> None:
+    """Connection.MaxTransactSize is 64 KiB where nobody pays for more (MS-SMB2 3.3.5.20.1)."""
+    client = Client().ready(dialect)
+    client.ask(c.ECHO, ECHO_BODY, credits=10)
+    file = client.ask(c.CREATE, m.create(""), credits=10).body[64:80]
+    query = pack("<HBBIHHIII16s", 41, 1, 5, length, 0, 0, 0, 0, 0, file)
+    assert client.ask(c.QUERY_INFO, query, charge=2 if dialect > 0x0202 else 1).status == status
+
+
 def test_an_overdrawn_client_is_cut_off() -> None:
     client = Client().ready()
     client.message_id += 100_000

@@ -9,6 +9,7 @@ from create_messages import chain, context
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ksmbd import limits
 from ksmbd.smb import create_contexts as ctx
 from ksmbd.smb import status as s
 from ksmbd.smb.ports import LeaseGrant, LeaseRequest
@@ -150,6 +151,24 @@ DURABLE = {
     "DH2Q": (ctx.DH2Q, bytes(32)),
     "DH2C": (ctx.DH2C, bytes(36)),
 }
+
+
+def test_more_contexts_than_there_are_kinds_of() -> None:
+    most = limits.CREATE_CONTEXTS.value
+    many = [(number.to_bytes(4, "big"), b"") for number in range(most + 1)]
+    assert parse(chain(*many[:most])).count == most
+    with pytest.raises(NtStatusError) as caught:
+        parse(chain(*many))
+    assert caught.value.status == s.STATUS_INVALID_PARAMETER
+
+
+def test_a_list_of_attributes_longer_than_a_file_may_have() -> None:
+    one = pack("<IBBH", 16, 0, 3, 4) + b"abc\0" + b"data"
+    fits = one * (limits.EA_LIST.value // 16 - 1) + bytes(4) + one[4:]
+    assert len(parse(context(ctx.EXTA, fits)).extended_attributes) == limits.EA_LIST.value // 16
+    with pytest.raises(NtStatusError) as caught:
+        parse(context(ctx.EXTA, one + fits))
+    assert caught.value.status == s.STATUS_EA_TOO_LARGE
 
 
 @pytest.mark.parametrize("first", DURABLE)

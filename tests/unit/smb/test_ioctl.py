@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ksmbd import limits
 from ksmbd.smb import constants as c
 from ksmbd.smb import status as s
 from ksmbd.smb.fsctl import Target
@@ -408,6 +410,17 @@ def test_allocated_ranges(bench: Bench) -> None:
     for bad in (b"", everything[:15], struct.pack("<qq", -1, 1), struct.pack("<qq", 512, -1),
                 struct.pack("<qq", 1, (1 << 63) - 1)):  # fmt: skip
         wire.raises(s.STATUS_INVALID_PARAMETER, control, bench, open_, code, bad)
+
+
+def test_allocated_ranges_of_a_file_with_many(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No more are looked for than are answered (MS-FSCC 2.3.56)."""
+    monkeypatch.setattr(limits, "ALLOCATED_RANGES", replace(limits.ALLOCATED_RANGES, value=3))
+    node = bench.volume.add("sparse", (b"x" * 4096 + bytes(4096)) * 8)
+    node.sparse = True
+    open_ = bench.open("sparse")
+    reply = control(bench, open_, c.FSCTL_QUERY_ALLOCATED_RANGES, struct.pack("<qq", 0, 1 << 40))
+    expected = b"".join(struct.pack("<qq", number * 8192, 4096) for number in range(3))
+    assert (reply.status, wire.output(reply, 48)) == (s.STATUS_BUFFER_OVERFLOW, expected)
 
 
 def test_file_regions(bench: Bench) -> None:

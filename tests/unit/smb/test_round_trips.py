@@ -11,6 +11,7 @@ from fakes import Bench
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from ksmbd import limits
 from ksmbd.smb import change_notify, create_contexts, directory_classes, dispatch, ea, full_ea, negotiate_contexts
 from ksmbd.smb import constants as c
 from ksmbd.smb import info_classes as classes
@@ -23,7 +24,7 @@ from ksmbd.smb.query_directory import Filling
 from ksmbd.smb.reader import Reader, decode_utf16, encode_utf16
 from ksmbd.smb.request import Reply
 from ksmbd.smb.sid import parse_sid
-from ksmbd.smb.status import ConnectionFatal, NtStatusError
+from ksmbd.smb.status import STATUS_INVALID_PARAMETER, ConnectionFatal, NtStatusError
 from ksmbd.smb.turns import Turns
 from ksmbd.smb.waiting import Task
 from tests.unit.smb import wire
@@ -201,6 +202,13 @@ def test_names_of_extended_attributes(names: list[str]) -> None:
         entry += bytes(-(len(entry) + 4) % 4)
         raw += struct.pack("<I", len(entry) + 4 if index < len(names) - 1 else 0) + entry
     assert ea.parse_get_ea(raw) == names
+
+
+def test_a_list_of_names_that_is_too_long() -> None:
+    name = struct.pack("<IB", 8, 2) + b"ab\0"
+    with pytest.raises(NtStatusError) as caught:
+        ea.parse_get_ea(name * (limits.EA_LIST.value // 8 + 1))
+    assert caught.value.status == STATUS_INVALID_PARAMETER
 
 
 @given(st.lists(st.tuples(st.integers(1, 11), NAMES), min_size=1, max_size=8))
