@@ -29,6 +29,7 @@ from ksmbd.kernel.syscalls import (
 )
 
 RENAME_NOREPLACE: Final = 1
+RENAME_EXCHANGE: Final = 2
 FALLOC_FL_KEEP_SIZE: Final = 0x01
 FALLOC_FL_PUNCH_HOLE: Final = 0x02
 FALLOC_FL_ZERO_RANGE: Final = 0x10
@@ -98,6 +99,12 @@ def rename(source_dir: int, source: bytes, target_dir: int, target: bytes, repla
         os.rename(source, target, src_dir_fd=source_dir, dst_dir_fd=target_dir)
         return
     raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+
+
+def exchange(directory: int, one: bytes, other: bytes) -> None:
+    """Let two entries of a directory change places, at once. EINVAL, ENOSYS where that cannot be had."""
+    if _renameat2(directory, one, directory, other, RENAME_EXCHANGE):
+        raise fail()
 
 
 def link_fd(fd: int, directory: int, name: bytes) -> None:

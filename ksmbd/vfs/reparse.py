@@ -14,8 +14,8 @@ import secrets
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
-from ksmbd.kernel.files import get_attribute
-from ksmbd.kernel.stat import S_IFLNK, S_IFREG, stat_fd
+from ksmbd.kernel.files import exchange, get_attribute
+from ksmbd.kernel.stat import S_IFLNK, S_IFMT, S_IFREG, stat_at, stat_fd
 from ksmbd.smb.constants import FILE_ATTRIBUTE_REPARSE_POINT
 from ksmbd.smb.reader import Reader, decode_utf16, encode_utf16
 from ksmbd.smb.status import (
@@ -26,6 +26,7 @@ from ksmbd.smb.status import (
     STATUS_IO_REPARSE_TAG_INVALID,
     STATUS_IO_REPARSE_TAG_MISMATCH,
     STATUS_NOT_A_REPARSE_POINT,
+    STATUS_OBJECT_NAME_NOT_FOUND,
     STATUS_STOPPED_ON_SYMLINK,
     NtStatusError,
 )
@@ -125,15 +126,19 @@ def set_(file: LocalFile, tag: int, data: bytes) -> None:
         options = file.local_volume.options
         # With `wide links` what a client makes could be moved to where it leads out of the share.
         if target is not None and file.names and options.follow_symlinks and not options.wide_links:
-            _replace(file, target)
-            return
+            if _replace(file, target):
+                return
     try:
         os.setxattr(target_of(file.fd, file.path_only), REPARSE_NAME, _HEADER.pack(tag, len(data), 0) + data)
     except OSError as error:
         if error.errno in (errno.EOPNOTSUPP, errno.ENOSPC, errno.E2BIG):
             raise NtStatusError(STATUS_INVALID_DEVICE_REQUEST, "no room for a reparse point") from error
         raise NtStatusError(STATUS_ACCESS_DENIED) from error
-    file.mark(FILE_ATTRIBUTE_REPARSE_POINT, 0)
+    try:
+        file.mark(FILE_ATTRIBUTE_REPARSE_POINT, 0)
+    except NtStatusError:
+        _put_back(file, existing)
+        raise
 
 
 def delete(file: LocalFile, tag: int) -> None:
@@ -149,7 +154,20 @@ def delete(file: LocalFile, tag: int) -> None:
         raise NtStatusError(STATUS_IO_REPARSE_TAG_MISMATCH)
     with os_errors:
         os.removexattr(target_of(file.fd, file.path_only), REPARSE_NAME)
-    file.mark(0, FILE_ATTRIBUTE_REPARSE_POINT)
+    try:
+        file.mark(0, FILE_ATTRIBUTE_REPARSE_POINT)
+    except NtStatusError:
+        _put_back(file, found)
+        raise
+
+
+def _put_back(file: LocalFile, before: tuple[int, bytes] | None) -> None:
+    target = target_of(file.fd, file.path_only)
+    with os_errors:
+        if before is None:
+            os.removexattr(target, REPARSE_NAME)
+        else:
+            os.setxattr(target, REPARSE_NAME, _HEADER.pack(before[0], len(before[1]), 0) + before[1])
 
 
 def _inside(file: LocalFile, target: str, relative: bool) -> bytes | None:
@@ -176,8 +194,22 @@ def _inside(file: LocalFile, target: str, relative: bool) -> bytes | None:
     return b"/".join(parts) or None
 
 
-def _replace(file: LocalFile, target: bytes) -> None:
-    """Put a symbolic link in the place of an empty file or directory; this open then is the link."""
+def _remove(file: LocalFile, directory: int, name: bytes) -> None:
+    """Remove what had the link's place, if it still is the file, and empty. Raises OSError, NtStatusError."""
+    stat = stat_at(directory, name)
+    if (stat.dev, stat.ino) != file.key:
+        raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "moved or removed")
+    if file.is_directory:
+        os.rmdir(name, dir_fd=directory)
+    elif stat.mode & S_IFMT == S_IFREG and stat.size:
+        raise NtStatusError(STATUS_IO_REPARSE_DATA_INVALID, "the file has data")
+    else:
+        os.unlink(name, dir_fd=directory)
+
+
+def _replace(file: LocalFile, target: bytes) -> bool:
+    """Put a symbolic link in the place of an empty file or directory; this open then is the link. False where the file
+    system cannot do that at once."""
     if file.kind == S_IFREG and file.stat().size:
         raise NtStatusError(STATUS_IO_REPARSE_DATA_INVALID, "the file has data")
     resolver = file.local_volume.resolver
@@ -187,13 +219,20 @@ def _replace(file: LocalFile, target: bytes) -> None:
             temporary = b".ksmbd-link-" + secrets.token_hex(8).encode()
             os.symlink(target, temporary, dir_fd=directory)
             try:
-                if file.is_directory:
-                    os.rmdir(name, dir_fd=directory)
-                os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
-            except OSError:
+                exchange(directory, temporary, name)
+            except OSError as error:
+                os.unlink(temporary, dir_fd=directory)
+                if error.errno in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+                    return False
+                raise
+            try:
+                _remove(file, directory, temporary)
+            except (OSError, NtStatusError):
+                exchange(directory, temporary, name)
                 os.unlink(temporary, dir_fd=directory)
                 raise
             fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
     finally:
         resolver.release(directory)
     file.become_link(fd, stat_fd(fd))
+    return True

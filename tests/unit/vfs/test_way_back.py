@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from vfs_share import Share
+from vfs_share import FLAGS, Share
 
 from ksmbd.smb.constants import FILE_ATTRIBUTE_HIDDEN, FILE_ATTRIBUTE_SYSTEM, FILE_OVERWRITE_IF
 from ksmbd.smb.status import (
@@ -16,10 +16,13 @@ from ksmbd.smb.status import (
     STATUS_EA_TOO_LARGE,
     STATUS_INVALID_EA_NAME,
     STATUS_INVALID_PARAMETER,
+    STATUS_IO_REPARSE_DATA_INVALID,
     STATUS_OBJECT_NAME_COLLISION,
     NtStatusError,
 )
 from ksmbd.vfs import metadata
+from ksmbd.vfs.options import FLAG_FOLLOW_SYMLINKS
+from ksmbd.vfs.reparse import encode_symlink
 
 
 def _fails(call: Callable[[], Any]) -> int:
@@ -170,3 +173,50 @@ def test_a_stream_that_cannot_be_renamed_stays_what_it_was(
         monkeypatch.undo()
         assert _state(share, file) == before
         assert stream.stream_name == "s" and stream.read(0, 100) == b"in the stream"
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_a_link_that_cannot_take_a_files_place_leaves_it(
+    make_share: Callable[..., Share], monkeypatch: pytest.MonkeyPatch, folder: bool
+) -> None:
+    share = make_share(flags=FLAGS | FLAG_FOLLOW_SYMLINKS)
+    target = share.mkdir("x") if folder else share.open("x")
+    before = os.stat(share.path / "x").st_ino
+    _failing(monkeypatch, "rmdir" if folder else "unlink", 0)
+    _fails(lambda: target.set_reparse_point(0xA000000C, encode_symlink("elsewhere", True)))
+    monkeypatch.undo()
+    assert share.on_disk() == ["x"] and os.lstat(share.path / "x").st_ino == before
+    target.set_reparse_point(0xA000000C, encode_symlink("elsewhere", True))
+    assert os.readlink(share.path / "x") == "elsewhere" and share.on_disk() == ["x"]
+
+
+def test_data_that_comes_while_a_link_takes_the_place_stays(
+    make_share: Callable[..., Share], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    share = make_share(flags=FLAGS | FLAG_FOLLOW_SYMLINKS)
+    file = share.open("x")
+    real = os.symlink
+
+    def write_first(*args: Any, **more: Any) -> None:
+        (share.path / "x").write_bytes(b"data")
+        real(*args, **more)
+
+    monkeypatch.setattr(os, "symlink", write_first)
+    status = _fails(lambda: file.set_reparse_point(0xA000000C, encode_symlink("elsewhere", True)))
+    assert status == STATUS_IO_REPARSE_DATA_INVALID
+    assert share.on_disk() == ["x"] and (share.path / "x").read_bytes() == b"data"
+
+
+@pytest.mark.parametrize("removes", [False, True])
+def test_a_reparse_point_whose_attribute_fails_is_undone(
+    share: Share, file: Any, monkeypatch: pytest.MonkeyPatch, removes: bool
+) -> None:
+    if removes:
+        file.set_reparse_point(0x80000123, b"data")
+    before = _state(share, file)
+    _failing(monkeypatch, "setxattr", 0 if removes else 1)
+    _fails(
+        lambda: file.delete_reparse_point(0x80000123) if removes else file.set_reparse_point(0x80000123, b"data")
+    )
+    monkeypatch.undo()
+    assert _state(share, file) == before
