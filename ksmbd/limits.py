@@ -253,6 +253,15 @@ ACCOUNTS_WITH_FAILURES: Final = _limit(
 GROUPS_PER_USER: Final = _limit(
     "groups of a user", Per.USER, 16000, "groups", "the further ones do not count",
 )
+LOOKUPS: Final = _limit(
+    "clients whose names are being looked up", Per.SERVER, 1024, "clients", "the share is refused",
+)
+LOOKUP_SECONDS: Final = _limit(
+    "time that looking up a name may take", Per.TREE_CONNECT, 5, "seconds", "the name counts as not known",
+)
+NAMES_KEPT: Final = _limit(
+    "clients' addresses whose names are remembered", Per.SERVER, 4096, "addresses", "the oldest is forgotten",
+)
 DAEMON_QUESTIONS: Final = _limit(
     "questions to ksmbd.mountd under way", Per.SERVER, 8192, "questions of a worker", "the request fails",
 )

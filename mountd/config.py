@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ksmbd.overriding import override
-from mountd import sambaconf
+from mountd import hosts, sambaconf
 from mountd.parameters import (
     GLOBAL_PARAMETERS,
     READ_ONLY_PRECEDENCE,
@@ -44,6 +44,8 @@ __all__ = [
 
 SHARE_NAME_MAX = 63
 """Bytes of a share's name in UTF-8: the netlink messages carry 64 with the NUL."""
+
+HOST_LISTS = ("hosts allow", "hosts deny")
 
 _FORBIDDEN_IN_SHARE_NAME = frozenset('"/\\[]:|<>+=;,*?')
 """Windows refuses these in a share's name."""
@@ -298,6 +300,8 @@ class _Builder:
             try:
                 text = sambaconf.value(parameter, entry.text) if self.samba else entry.text
                 value, warning = parameter.parse(text)
+                if parameter.name in HOST_LISTS and isinstance(value, tuple):
+                    hosts.parse_list(value)
                 warning = warning or (sambaconf.warning(parameter, entry.text) if self.samba else "")
             except ValueError as error:
                 self.report(entry.line, f"`{parameter.name} = {entry.text}`: allowed is {error}")

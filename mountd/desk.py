@@ -13,6 +13,8 @@ from ksmbd.ipc.constants import Attribute, Event, TreeStatus, UserFlag
 from ksmbd.ipc.messages import ACCOUNT_SIZE, HASH_SIZE
 from mountd.accounts import Accounts
 from mountd.config import Configuration, share_key
+from mountd.hostnames import HostNames, Look
+from mountd.hosts import Names, NoNames, host_names
 from mountd.login import Login, decide
 from mountd.rpc.host import Backend, PipeHost
 from mountd.sessions import Sessions
@@ -39,6 +41,7 @@ class Desk:
         services: Backend,
         users: UnixUsers | None = None,
         on_listening: Callable[[list[str]], None] = lambda addresses: None,
+        names: HostNames | None = None,
     ) -> None:
         self.configuration = configuration
         self.accounts = accounts
@@ -50,6 +53,9 @@ class Desk:
         self.reply: Callable[[int, Parcel], None] = lambda slot, parcel: None
         """Sends an answer that `answer` did not give at once to the engine's process `slot`."""
         self.pipes.reply = self._reply_later
+        self._names = names
+        self._lives: dict[int, int] = {}
+        """How often a slot's process has changed: who asked under another one is not answered."""
         self._on_listening = on_listening
         self._said: set[str] = set()
         self._failures: dict[str, int] = {}
@@ -67,12 +73,27 @@ class Desk:
             Event.RPC_REQUEST: self.pipes.handle,
             Event.SPNEGO_AUTHEN_REQUEST: self._spnego,
         }
+        self._expect_names()
 
     def reload(self, configuration: Configuration, accounts: Accounts) -> None:
         """Answer from these from now on."""
         self.configuration = configuration
         self.accounts = accounts
         self._said.clear()
+        self._expect_names()
+
+    def _expect_names(self) -> None:
+        """Look up what `hosts allow` and `hosts deny` name now, and say what is wrong with it."""
+        if self._names is None:
+            return
+        shares = self.configuration.shares.values()
+        listed = [name for share in shares for name in host_names((*share.hosts_allow, *share.hosts_deny))]
+        self._names.on_failure = lambda query, why: self.say(
+            f"hosts allow, hosts deny: {query[1]} cannot be looked up ({why}): who might be meant is refused"
+            if why
+            else f"hosts allow, hosts deny: {query[1]} has no address and means nobody"
+        )
+        self._names.expect(listed)
 
     def answer(self, slot: int, parcel: Parcel) -> Parcel | None:
         """The reply to a message, or None where there is none, or where it comes later by `reply`."""
@@ -96,6 +117,7 @@ class Desk:
 
     def forget(self, slot: int) -> None:
         """A process of the engine is gone."""
+        self._lives[slot] = self._lives.get(slot, 0) + 1
         self.sessions.forget(slot)
         self.pipes.forget(slot)
         self.pids.pop(slot, None)
@@ -166,7 +188,8 @@ class Desk:
         self.say(note)
         return reply
 
-    def _tree_connect(self, slot: int, parcel: Parcel) -> Parcel:
+    def _tree_connect(self, slot: int, parcel: Parcel, asked: bool = False) -> Parcel | None:
+        """`asked`: names have been looked up for it, as far as that went."""
         fields = parcel.fields
         request = TreeRequest(
             account=parcel.text("account"),
@@ -174,7 +197,12 @@ class Desk:
             share=parcel.text("share"),
             peer=parcel.text("peer_addr"),
         )
-        answer = self._decide_tree(slot, fields["session_id"], fields["connect_id"], request)
+        look = self._names.look() if self._names is not None else None
+        answer = self._decide_tree(slot, fields["session_id"], fields["connect_id"], request, look)
+        if answer.undecided and not asked and self._names is not None and look is not None and look.wanted:
+            life = self._lives.get(slot, 0)
+            if self._names.resolve(look.wanted, lambda: self._tree_again(slot, parcel, life)):
+                return None
         self.say(answer.note)
         if answer.status is TreeStatus.OK:
             share = share_key(request.share)
@@ -182,10 +210,18 @@ class Desk:
                 slot, fields["session_id"], fields["connect_id"], share, request.account, request.peer,
                 request.is_guest,
             )
-        reply = {"status": int(answer.status), "connection_flags": int(answer.flags)}
+        reply = {"handle": parcel.handle, "status": int(answer.status), "connection_flags": int(answer.flags)}
         return Parcel(Event.TREE_CONNECT_RESPONSE, fields=reply)
 
-    def _decide_tree(self, slot: int, session_id: int, connect_id: int, request: TreeRequest) -> TreeAnswer:
+    def _tree_again(self, slot: int, parcel: Parcel, life: int) -> None:
+        if self._lives.get(slot, 0) == life:
+            reply = self._tree_connect(slot, parcel, asked=True)
+            if reply is not None:
+                self.reply(slot, reply)
+
+    def _decide_tree(
+        self, slot: int, session_id: int, connect_id: int, request: TreeRequest, look: Look | None
+    ) -> TreeAnswer:
         session = self.sessions.find(slot, session_id)
         maximum = self.configuration.settings.max_active_sessions
         if session is None and self.sessions.full(maximum, request.account, request.peer, request.is_guest):
@@ -196,7 +232,8 @@ class Desk:
         connections = self.sessions.connections(share)
         if session is not None and share in session.trees.values():
             connections -= 1  # it is one of them: one user of the share, however often it connects
-        return decide_tree_connect(request, self.configuration, self.accounts, self.users, connections)
+        names: Names = NoNames() if look is None else look
+        return decide_tree_connect(request, self.configuration, self.accounts, self.users, connections, names)
 
     def _tree_disconnect(self, slot: int, parcel: Parcel) -> None:
         self.sessions.disconnect(slot, parcel.fields["session_id"], parcel.fields["connect_id"])

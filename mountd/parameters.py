@@ -369,9 +369,17 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter("hide files", S, Kind.PATTERNS, "", "Names shown as hidden.", ours=True),
     Parameter("hide unreadable", S, Kind.BOOLEAN, "no", "Leave out of listings what the user may not read.", ours=True),
     Parameter("hosts allow", S, Kind.LIST, "",
-              "Addresses and networks that may use the share; empty means all.", synonyms=("allow hosts",)),
+              "Clients that may use the share; empty means all. An item is an address, a network (10.1.0.0/16, "
+              "10.1.0.0/255.255.0.0), the beginning of an IPv4 address with its dot, a host's name, a .domain, a "
+              "pattern with * and ?, a netgroup as @group, or ALL, LOCAL, KNOWN, UNKNOWN, PARANOID or FAIL as in "
+              "hosts_access(5); EXCEPT takes what follows out of what stands before it. A name means the addresses "
+              "that it has; with the other forms a client has the name of its address that leads back to it. Where a "
+              "name cannot be looked up within 5 seconds, whom it might let in is refused.",
+              synonyms=("allow hosts",)),
     Parameter("hosts deny", S, Kind.LIST, "",
-              "Addresses and networks that may not use the share; `hosts allow` goes before it.",
+              "Clients that may not use the share, written as in `hosts allow`, which goes before it. A name that "
+              "leads elsewhere is taken at its word here. Whom a name that cannot be looked up might mean is refused; "
+              "a name without an address means nobody, of which a warning tells.",
               synonyms=("deny hosts",)),
     Parameter("inherit owner", S, Kind.BOOLEAN, "no", "Give new files and folders the owner of their folder."),
     Parameter("invalid users", S, Kind.LIST, "",

@@ -21,6 +21,7 @@ from mountd.config import Configuration
 from mountd.desk import Desk
 from mountd.engine import COMMAND, EXIT_CONFIG, FIRST_DELAY, LAST_DELAY, STEADY_SECONDS, Engine
 from mountd.files import FileProblem
+from mountd.hostnames import HostNames
 from mountd.loop import Loop
 from mountd.rpc.child import RpcProcess
 from mountd.rundir import RunDirectory
@@ -143,7 +144,8 @@ class Server:
             raise StartProblem(str(error)) from None
         self.loop = Loop()
         self.services = RpcProcess(self.loop)
-        self.desk = Desk(configuration, users, self.services, on_listening=self._listening)
+        self.names = HostNames(self.loop)
+        self.desk = Desk(configuration, users, self.services, on_listening=self._listening, names=self.names)
         settings = engine_settings(configuration, options, self._sub_auth)
         directories = options.rundir.path, options.statedir
         self.engine = Engine(
@@ -169,6 +171,7 @@ class Server:
         self.services.start()
         self.loop.run()
         self.services.stop()
+        self.names.close()
         self.loop.close()
         return self._status
 

@@ -10,7 +10,7 @@ from ksmbd.ipc.codec import Parcel
 from ksmbd.ipc.constants import Attribute, Event, ShareFlag, TreeFlag, TreeStatus, UserFlag
 from mountd.accounts import Accounts
 from mountd.config import Configuration, ShareSettings
-from mountd.hosts import admitted
+from mountd.hosts import Names, NoNames, admitted
 from mountd.login import maps_users
 from mountd.parameters import GLOBAL_PARAMETERS, SHARE_PARAMETERS, Kind, Parameter
 from mountd.settings import GlobalSettings
@@ -180,6 +180,8 @@ class TreeAnswer:
     status: TreeStatus
     flags: TreeFlag = TreeFlag(0)  # noqa: RUF009  immutable
     note: str = ""
+    undecided: bool = False
+    """The client's address or name is not known, and HOST_DENIED is what it comes to if it stays so."""
 
 
 def in_list(names: Sequence[str], account: str, unix: UnixUser | None, users: UnixUsers) -> bool:
@@ -200,6 +202,7 @@ def decide_tree_connect(
     accounts: Accounts,
     users: UnixUsers,
     connections: int,
+    names: Names = NoNames(),  # noqa: B008  without state
 ) -> TreeAnswer:
     """May this user use the share from there; `connections` are those that the share has already.
 
@@ -212,10 +215,11 @@ def decide_tree_connect(
         return TreeAnswer(TreeStatus.NO_SHARE)
     if not share.is_ipc and connections >= share.max_connections:
         return TreeAnswer(TreeStatus.TOO_MANY_CONNS)
-    if not admitted(request.peer, share.hosts_allow, share.hosts_deny):
-        return TreeAnswer(TreeStatus.HOST_DENIED)
+    inside = admitted(request.peer, share.hosts_allow, share.hosts_deny, names)
+    if not inside:
+        return TreeAnswer(TreeStatus.HOST_DENIED, undecided=inside is None)
     flags = TreeFlag.READ_ONLY if share.read_only else TreeFlag.WRITABLE
-    is_guest = not request.account or bool(request.account_flags & UserFlag.GUEST_ACCOUNT)
+    is_guest = request.is_guest
     if share.is_ipc:
         if not request.account and configuration.settings.restrict_anonymous:
             return TreeAnswer(TreeStatus.INVALID_USER)

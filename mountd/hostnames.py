@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Look-ups of hosts' names for `hosts allow` and `hosts deny`, by threads of their own: a name server that is slow
+keeps nobody waiting but who asks for a share whose lists have names.
+
+Answers are kept for a while, those about clients' addresses in a bounded number. What cannot be looked up (no name
+server answers, or not in time) is not known for some seconds and asked for again then; an older answer counts so long.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import queue
+import socket
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ksmbd import limits, log
+from mountd.hosts import Address, PeerNames, Truth, bare, parse_address
+from mountd.loop import Loop, Timer
+
+KEPT_SECONDS: Final = 300.0
+"""How long an answer counts."""
+NOBODY_SECONDS: Final = 60.0
+"""How long it counts that a name or an address has none of the other."""
+FAILED_SECONDS: Final = 10.0
+"""How long nothing is asked again that could not be looked up."""
+THREADS: Final = 4
+_CONFIRMED_MAX: Final = 8
+"""Names of an address that are looked at."""
+_NONE: Final = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", -5), getattr(socket, "EAI_ADDRFAMILY", -9))
+_NO_SUCH_HOST: Final = (1, 4)
+"""h_errno HOST_NOT_FOUND and NO_DATA."""
+
+Query = tuple[str, ...]
+"""`name` and a host's name; `peer` and an address; `group`, a netgroup and an address."""
+
+
+def forward(name: str) -> frozenset[Address]:
+    """A name's addresses; none where it is no host. OSError: it cannot be told now."""
+    try:
+        found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        if error.errno in _NONE:
+            return frozenset()
+        raise
+    except UnicodeError:
+        return frozenset()
+    return frozenset(a for a in (parse_address(str(entry[4][0])) for entry in found) if a is not None)
+
+
+def reverse(address: str) -> PeerNames:
+    """An address's names. OSError: they cannot be told now."""
+    try:
+        name, aliases, _ = socket.gethostbyaddr(address)
+    except socket.herror as error:
+        if error.errno in _NO_SUCH_HOST:
+            return PeerNames()
+        raise
+    names = list(dict.fromkeys(map(bare, (name, *aliases))))[:_CONFIRMED_MAX]
+    wanted = parse_address(address)
+    confirmed = tuple(name for name in names if wanted in forward(name))
+    return PeerNames(confirmed, tuple(name for name in names if name not in confirmed))
+
+
+def in_netgroup(group: str, address: str) -> bool:
+    """Whether the address's confirmed name is in a netgroup. OSError: that cannot be told now."""
+    libc: Any = ctypes.CDLL(None)
+    try:
+        innetgr = libc.innetgr
+    except AttributeError:
+        raise OSError(None, "this machine's libc has no netgroups") from None
+    return any(
+        innetgr(os.fsencode(group), name.encode(), None, None)
+        for name in (part for full in reverse(address).confirmed for part in (full, full.partition(".")[0]))
+    )
+
+
+def look_up(query: Query) -> object:
+    """The answer to a query. OSError: it cannot be told now."""
+    kind, *rest = query
+    if kind == "name":
+        return forward(rest[0])
+    return reverse(rest[0]) if kind == "peer" else in_netgroup(*rest)
+
+
+@dataclass
+class _Known:
+    """An answer; `value` None: there is none."""
+
+    value: object
+    until: float
+
+
+class Look:
+    """What is known now, for one decision (mountd.hosts.Names); what was asked for in vain is in `wanted`."""
+
+    def __init__(self, known: Callable[[Query], tuple[bool, Any]]) -> None:
+        self._known = known
+        self.wanted: set[Query] = set()
+
+    def _ask(self, query: Query) -> Any:
+        fresh, value = self._known(query)
+        if not fresh:
+            self.wanted.add(query)
+        return value
+
+    def addresses(self, name: str) -> frozenset[Address] | None:
+        """A listed name's addresses."""
+        return self._ask(("name", name))  # type: ignore[no-any-return]
+
+    def names_of(self, address: Address) -> PeerNames | None:
+        """A client's names."""
+        return self._ask(("peer", str(address)))  # type: ignore[no-any-return]
+
+    def in_netgroup(self, group: str, address: Address) -> Truth:
+        """Whether a client is in a netgroup."""
+        return self._ask(("group", group, str(address)))  # type: ignore[no-any-return]
+
+
+class HostNames:
+    """The answers, and the threads that get them."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        resolve: Callable[[Query], object] = look_up,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._loop = loop
+        self._resolve = resolve
+        self._clock = clock
+        self._listed: dict[Query, _Known] = {}
+        """Of names in the configuration."""
+        self._peers: OrderedDict[Query, _Known] = OrderedDict()
+        self._jobs: queue.SimpleQueue[Query] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[tuple[Query, object, str]] = queue.SimpleQueue()
+        self._under_way: set[Query] = set()
+        self._waiting: dict[int, tuple[set[Query], Callable[[], None], Timer]] = {}
+        self._next = 0
+        self._threads = 0
+        self._wake = -1
+        self.on_failure: Callable[[Query, str], None] = lambda query, why: None
+        """A name of the configuration could not be looked up (`why`), or has no address ('')."""
+
+    def __len__(self) -> int:
+        """Who waits."""
+        return len(self._waiting)
+
+    def close(self) -> None:
+        """Nobody waits any more. The threads end with the process."""
+        if self._wake >= 0:
+            self._loop.remove_reader(self._wake)
+            os.close(self._wake)
+            self._wake = -1
+
+    def expect(self, names: Iterable[str]) -> None:
+        """These are the configuration's names: ask for them now, so that what is wrong with one is told at once."""
+        queries = {("name", name) for name in names}
+        self._listed = {query: known for query, known in self._listed.items() if query in queries}
+        for query in sorted(queries):
+            if not self._known(query)[0]:
+                self._start(query)
+
+    def look(self) -> Look:
+        """What is known now."""
+        return Look(self._known)
+
+    def resolve(self, wanted: Iterable[Query], then: Callable[[], None]) -> bool:
+        """Look these up and call `then`, in LOOKUP_SECONDS at the latest. False: too many wait already."""
+        queries = set(wanted)
+        if len(self._waiting) >= limits.LOOKUPS.value:
+            return False
+        self._next += 1
+        number = self._next
+        timer = self._loop.call_later(limits.LOOKUP_SECONDS.value, lambda: self._late(number))
+        self._waiting[number] = (queries, then, timer)
+        for query in queries:
+            self._start(query)
+        return True
+
+    def _known(self, query: Query) -> tuple[bool, Any]:
+        """(whether that counts, the answer)."""
+        known = self._stored(query)
+        return (True, known.value) if known is not None and known.until > self._clock() else (False, None)
+
+    def _stored(self, query: Query) -> _Known | None:
+        return (self._listed if query[0] == "name" else self._peers).get(query)
+
+    def _start(self, query: Query) -> None:
+        if query in self._under_way:
+            return
+        self._under_way.add(query)
+        if self._wake < 0:
+            self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            self._loop.add_reader(self._wake, self._take)
+        if self._threads < THREADS:
+            self._threads += 1
+            threading.Thread(target=self._work, args=(self._wake,), daemon=True).start()
+        self._jobs.put(query)
+
+    def _work(self, wake: int) -> None:
+        while True:
+            query = self._jobs.get()
+            try:
+                self._done.put((query, self._resolve(query), ""))
+            except Exception as error:  # noqa: BLE001  whatever the resolver does, who waits is answered
+                self._done.put((query, None, getattr(error, "strerror", None) or str(error) or "failed"))
+            try:
+                os.eventfd_write(wake, 1)
+            except OSError:
+                return  # the daemon ends
+
+    def _take(self) -> None:
+        try:
+            os.eventfd_read(self._wake)
+        except BlockingIOError:
+            pass
+        while not self._done.empty():
+            query, value, why = self._done.get()
+            self._under_way.discard(query)
+            self._keep(query, value, why)
+            self._settle(query)
+
+    def _keep(self, query: Query, value: object, why: str) -> None:
+        now = self._clock()
+        if query[0] == "name":
+            if why or not value:
+                self.on_failure(query, why)
+        elif why:
+            log.peer(f"the name of {query[-1]} cannot be looked up: {why}")
+        if why:
+            old = self._stored(query)
+            known = _Known(old.value if old is not None else None, now + FAILED_SECONDS)
+        else:
+            known = _Known(value, now + (KEPT_SECONDS if value not in (frozenset(), PeerNames()) else NOBODY_SECONDS))
+        if query[0] == "name":
+            self._listed[query] = known
+            return
+        self._peers[query] = known
+        self._peers.move_to_end(query)
+        while len(self._peers) > limits.NAMES_KEPT.value:
+            self._peers.popitem(last=False)
+
+    def _settle(self, query: Query) -> None:
+        for number, (queries, then, timer) in list(self._waiting.items()):
+            queries.discard(query)
+            if not queries:
+                del self._waiting[number]
+                timer.cancel()
+                then()
+
+    def _late(self, number: int) -> None:
+        entry = self._waiting.pop(number, None)
+        if entry is None:
+            return
+        queries, then, _ = entry
+        for query in queries:
+            self._keep(query, None, f"no answer in {limits.LOOKUP_SECONDS.value} s")
+        then()
