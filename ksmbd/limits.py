@@ -314,6 +314,9 @@ COPY_TOTAL_SIZE: Final = _limit(
     "all ranges of FSCTL_SRV_COPYCHUNK", Per.MESSAGE, 16 << 20, "bytes",
     "STATUS_INVALID_PARAMETER, with the limits", source="MS-SMB2 3.3.3",
 )
+EXTENDED_ATTRIBUTES: Final = _limit(
+    "extended attributes", Per.FILE, 1024, "attributes", "STATUS_EA_TOO_LARGE",
+)
 TRIM_RANGES: Final = _limit(
     "ranges of FSCTL_FILE_LEVEL_TRIM", Per.MESSAGE, 4096, "ranges", "STATUS_INVALID_PARAMETER",
 )

@@ -203,6 +203,17 @@ def get_attribute(fd: int, name: bytes, path_only: bool, size: int = _SHORT) -> 
         raise OSError(code, os.strerror(code))
 
 
+def attribute_size(fd: int, name: bytes, path_only: bool) -> int:
+    """Bytes of an extended attribute of an open file, -1 where it is not set or not supported. Raises OSError."""
+    size = _getxattr_path(path_bytes(fd), name, None, 0) if path_only else _fgetxattr(fd, name, None, 0)
+    if size < 0:
+        code = ctypes.get_errno()
+        if code in (errno.ENODATA, errno.EOPNOTSUPP, errno.EPERM):
+            return -1
+        raise OSError(code, os.strerror(code))
+    return int(size)
+
+
 def list_size(fd: int, path_only: bool) -> int:
     """Bytes of the list of an open file's extended attributes, 0 where there are none or they are not supported."""
     if path_only:

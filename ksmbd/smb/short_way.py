@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 LEAST: Final = NBSS_HEADER_SIZE + HEADER_SIZE + 4
 """The shortest request: ECHO (MS-SMB2 2.2.28)."""
+RUN_SECONDS: Final = 0.002
+"""After this no further request is begun: the transport looks whose turn it is."""
 JOINED_MAX: Final = 256 << 10
 """Bytes of joined replies after which a run ends."""
 _COMMAND: Final = NBSS_HEADER_SIZE + 12
@@ -63,6 +65,8 @@ def run(connection: Connection, view: memoryview, position: int, end: int, limit
     served: Session | None = None
     count = 0
     connection.joining = True
+    monotonic = connection.server.clock.monotonic
+    until = 0.0
     while connection.joining and count < limit and end - position >= LEAST and connection.joined_size <= JOINED_MAX:
         command = view[position + _COMMAND]
         if command == ECHO:
@@ -92,6 +96,10 @@ def run(connection: Connection, view: memoryview, position: int, end: int, limit
         start = position + NBSS_HEADER_SIZE
         after = start + int.from_bytes(view[position + 1 : start], "big")
         if view[position] or after > end or not HEADER_SIZE <= after - start <= connection.max_frame:
+            break
+        if not until:
+            until = monotonic() + RUN_SECONDS
+        elif monotonic() >= until:
             break
         position = after
         count += 1

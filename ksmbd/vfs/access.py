@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Final
@@ -69,13 +70,17 @@ WRITE_RIGHTS: Final = (
 _NOT_RIGHTS: Final = MAXIMUM_ALLOWED | ACCESS_SYSTEM_SECURITY
 _STICKY: Final = 0o1000
 _CACHED: Final = 1024
+_CACHED_BYTES: Final = 512 << 10
+"""Of descriptors; what is made of them takes some twenty times the memory."""
 _S_ISGID: Final = 0o2000
 
 
 class Access:
     """Decides for one user on one share."""
 
-    __slots__ = ("_cache", "_clock", "_rights", "caller", "credentials", "idmap", "options", "root", "token")
+    __slots__ = (
+        "_cache", "_cached_bytes", "_clock", "_rights", "caller", "credentials", "idmap", "options", "root", "token",
+    )  # fmt: skip
 
     def __init__(
         self, options: ShareOptions, idmap: IdMap, token: Token, user: Credentials, clock: Clock
@@ -89,6 +94,7 @@ class Access:
         self._clock = clock
         self._rights: OrderedDict[tuple[bytes, int, int], tuple[SecurityDescriptor, int]] = OrderedDict()
         self._cache = _CACHED
+        self._cached_bytes = 0
 
     # ---------------------------------------------------------------------------------------------- descriptors
 
@@ -109,15 +115,18 @@ class Access:
         key = (acl.descriptor, stat.uid, stat.gid)
         known = self._rights.get(key)
         if known is not None:
-            self._rights.move_to_end(key)
+            with suppress(KeyError):  # a helper thread's look may have dropped it just now
+                self._rights.move_to_end(key)
             return known
         try:
             descriptor = self._from_disk(parse_security_descriptor(acl.descriptor), stat)
         except NtStatusError:
             return None
         known = self._rights[key] = (descriptor, maximal_access(descriptor, self.token))
-        if len(self._rights) > self._cache:
-            self._rights.popitem(last=False)
+        self._cached_bytes += len(acl.descriptor)
+        while len(self._rights) > 1 and (len(self._rights) > self._cache or self._cached_bytes > _CACHED_BYTES):
+            dropped, _ = self._rights.popitem(last=False)
+            self._cached_bytes -= len(dropped[0])
         return known
 
     def _from_disk(self, descriptor: SecurityDescriptor, stat: Stat) -> SecurityDescriptor:

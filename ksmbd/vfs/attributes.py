@@ -11,6 +11,7 @@ import os
 from collections.abc import Sequence
 from typing import Final
 
+from ksmbd import limits
 from ksmbd.kernel import descriptors
 from ksmbd.kernel.files import AttributeReader, get_attribute, list_size
 from ksmbd.kernel.stat import (
@@ -358,6 +359,9 @@ def write_eas(fd: int, path_only: bool, options: ShareOptions, eas: Sequence[tup
         return changes
     check_eas(eas, options)
     existing = {name.lower(): name for name in list_names(fd, path_only) if _is_ea(name, options)}
+    more = {full for name, _, value in eas if value and (full := ("user." + name).lower()) not in existing}
+    if more and len(existing) + len(more) > limits.EXTENDED_ATTRIBUTES.value:
+        raise NtStatusError(STATUS_EA_TOO_LARGE, f"{len(existing)} and {len(more)} attributes")
     target = target_of(fd, path_only)
     for name, _, value in eas:
         full = existing.get(("user." + name).lower(), "user." + name)

@@ -62,6 +62,11 @@ DEFAULT: Final = b"system.posix_acl_default"
 _SAMBA_TAG: Final = {USER: 1, USER_OBJ: 2, GROUP: 3, GROUP_OBJ: 4, OTHER: 5, MASK: 6}
 
 
+_NDR_COUNT: Final = Struct("<II")
+_NDR_NAMED: Final = Struct("<HH4xQI")
+_NDR_PLAIN: Final = Struct("<HHI")
+
+
 class Entry(NamedTuple):
     """One entry: tag, rwx bits, uid or gid (of USER and GROUP)."""
 
@@ -139,15 +144,14 @@ def blob(fd: int, path_only: bool, stat: Stat) -> bytes:
 def _ndr(data: bytearray, entries: list[Entry]) -> None:
     data += _VERSION.pack(len(entries))  # NDR puts the size of the array before the structure that ends with it
     data += bytes(-len(data) % 8)
-    data += Struct("<II").pack(len(entries), 0)
-    for entry in entries:
+    data += _NDR_COUNT.pack(len(entries), 0)
+    for tag, permissions, number in entries:
         data += bytes(-len(data) % 8)
-        tag = _SAMBA_TAG[entry.tag]
-        data += Struct("<HH").pack(tag, tag)
-        if entry.tag in (USER, GROUP):
-            data += bytes(-len(data) % 8)
-            data += Struct("<Q").pack(entry.id)
-        data += Struct("<I").pack(entry.permissions)
+        kind = _SAMBA_TAG[tag]
+        if tag == USER or tag == GROUP:
+            data += _NDR_NAMED.pack(kind, kind, number, permissions)
+        else:
+            data += _NDR_PLAIN.pack(kind, kind, permissions)
 
 
 # ------------------------------------------------------------------------------------------------ Windows' view
@@ -189,16 +193,19 @@ def synthesise(fd: int, path_only: bool, stat: Stat, idmap: IdMap) -> SecurityDe
     for entry in sorted(entries, key=lambda entry: entry.tag):
         if entry.tag == MASK:
             continue
-        sid, permissions = {
-            USER_OBJ: lambda: (owner, entry.permissions),  # noqa: B023 (called at once)
-            USER: lambda: (idmap.user_sid(entry.id), entry.permissions & mask),  # noqa: B023
-            GROUP_OBJ: lambda: (group, entry.permissions & mask),  # noqa: B023
-            GROUP: lambda: (idmap.group_sid(entry.id), entry.permissions & mask),  # noqa: B023
-            OTHER: lambda: (EVERYONE, entry.permissions),  # noqa: B023
-        }[entry.tag]()
+        permissions = entry.permissions
+        if entry.tag not in (USER_OBJ, OTHER):
+            permissions &= mask
         granted = rights(permissions, directory, entry.tag == USER_OBJ)
-        if granted:
-            aces.append(Ace(ACCESS_ALLOWED, 0, granted, sid))
+        if not granted:
+            continue
+        if entry.tag == USER:
+            sid = idmap.user_sid(entry.id)
+        elif entry.tag == GROUP:
+            sid = idmap.group_sid(entry.id)
+        else:
+            sid = {USER_OBJ: owner, GROUP_OBJ: group, OTHER: EVERYONE}[entry.tag]
+        aces.append(Ace(ACCESS_ALLOWED, 0, granted, sid))
     default = read(fd, path_only, DEFAULT) if directory else None
     for entry in default or ():
         child: Sid | None = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from ksmbd.kernel.files import get_attribute
+from ksmbd.kernel.files import attribute_size
 from ksmbd.smb.ports import StreamInfo
 from ksmbd.smb.status import STATUS_OBJECT_NAME_INVALID, NtStatusError
 from ksmbd.vfs.attributes import STREAM_PREFIX, list_names, target_of
@@ -66,11 +66,11 @@ def listed(fd: int, path_only: bool) -> list[StreamInfo]:
         name = _stream_name(full)
         if name is not None:
             try:
-                value = get_attribute(fd, os.fsencode(full), path_only, 65536)
+                size = attribute_size(fd, os.fsencode(full), path_only)
             except OSError:
                 continue
-            if value is not None:
-                size = max(len(value) - 1, 0)
+            if size >= 0:
+                size = max(size - 1, 0)
                 result.append(StreamInfo(name, size, allocation(size)))
     return result
 

@@ -172,12 +172,14 @@ def flushes(ground: Ground) -> None:
 
 
 def eas(ground: Ground) -> None:
-    """5,000 EAs set, asked for and removed; sixteen of 60,000 bytes the same."""
+    """5,000 EAs, and 1,000, set, asked for and removed; sixteen of 57,344 bytes, and one, the same."""
     client = ground.client()
     client.want_credits(128)
     requests: list[Request] = []
     for name, entries in (
         ("many-eas", [(f"ea{number:05}", b"value") for number in range(5000)]),
+        ("some-eas", [(f"ea{number:05}", b"value") for number in range(1000)]),
+        ("large-ea", [("large", block(4096) * 14)]),
         ("large-eas", [(f"large{number}", block(4096) * 14) for number in range(16)]),
     ):
         file_id = client.open(ground.path(name), ALL_ACCESS)

@@ -474,13 +474,16 @@ def _close_body(file_id: bytes) -> bytes:
 
 
 def create_contexts(ground: Ground) -> None:
-    """CREATE with 40,000 create contexts."""
+    """CREATE with 40,000 create contexts, and with 60."""
     client = ground.client()
-    contexts = b"".join(pack("<IHHHHI4s4x", 24, 16, 4, 0, 0, 0, b"%04X" % number) for number in range(40_000))
-    contexts = contexts[:-24] + pack("<I", 0) + contexts[-20:]
-    body = client.create_with(ground.path("contexts"), contexts)
+    every = b"".join(pack("<IHHHHI4s4x", 24, 16, 4, 0, 0, 0, b"%04X" % number) for number in range(40_000))
+    requests: list[Request] = []
+    for size in (40_000 * 24, 60 * 24):
+        contexts = every[: size - 24] + pack("<I", 0) + every[size - 20 : size]
+        body = client.create_with(ground.path("contexts"), contexts)
+        requests.append((c.CREATE, body, max(1, size // 60_000), b""))
     try:
-        client.pump(repeated((c.CREATE, body, 16, b"")), ground.going, 4)
+        client.pump(repeated(*requests), ground.going, 4)
     except (OSError, BenchError):
         client.answered += 1
 

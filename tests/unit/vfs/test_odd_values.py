@@ -142,14 +142,14 @@ def test_streams_that_no_client_can_name_or_read_are_left_out(share: Share, monk
     share.open("f", stream="good")
     for name in ("", "a/b", "a:b", "a\\b", "closed", "\udcff\udcfe"):
         os.setxattr(share.path / "f", f"user.DosStream.{name}:$DATA".encode("utf-8", "surrogateescape"), b"x\0")
-    real = stream_store.get_attribute
+    real = stream_store.attribute_size
 
     def perhaps(fd: int, name: bytes, *more: Any) -> Any:
         if b"closed" in name:
             raise PermissionError(errno.EACCES, "Permission denied")
         return real(fd, name, *more)
 
-    monkeypatch.setattr(stream_store, "get_attribute", perhaps)
+    monkeypatch.setattr(stream_store, "attribute_size", perhaps)
     assert sorted(stream.name for stream in file.streams()) == ["", "good", "\ufffd\ufffd"]
 
 
