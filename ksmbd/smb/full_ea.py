@@ -38,8 +38,6 @@ def parse_full_ea(data: Buffer) -> list[tuple[str, int, bytes]]:
             raise WireError("EaName without its terminator", STATUS_EA_LIST_INCONSISTENT)
         value = reader.bytes(value_length)
         entries.append((_ea_name(raw, flags), flags, value))
-        if len(entries) > limits.EXTENDED_ATTRIBUTES.value:
-            raise NtStatusError(STATUS_EA_TOO_LARGE, "more than a file may have")
         if following == 0:
             return entries
         if following % 4 or following < reader.position - start:
