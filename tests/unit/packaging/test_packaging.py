@@ -143,3 +143,11 @@ def test_shell_scripts_parse(script: str) -> None:
 @pytest.mark.parametrize("target", ["build", "serve", "test", "test-compiled", "lint", "clean"])
 def test_make_knows_its_targets(target: str) -> None:
     subprocess.run(["make", "-n", target], cwd=TOP, check=True, capture_output=True)
+
+
+def test_the_tests_that_documents_name_are_there() -> None:
+    """SECURITY.md shows each promise by a test."""
+    for document in ("SECURITY.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "README.md"):
+        named = re.findall(r"tests/[\w/.]+\.py", (TOP / document).read_text(encoding="utf-8"))
+        assert named or document != "SECURITY.md"
+        assert [name for name in named if not (TOP / name).exists()] == [], document
