@@ -11,7 +11,7 @@ from ground import GROUP, GROUP_OBJ, MASK, NOBODY_ID, OTHER, USER, USER_OBJ, Ent
 from ksmbd.smb import constants as c
 from ksmbd.smb.acl import ACCESS_ALLOWED, ACCESS_DENIED, Ace, Acl
 from ksmbd.smb.security_descriptor import SE_DACL_PRESENT, SE_SELF_RELATIVE, SecurityDescriptor
-from ksmbd.smb.sid import EVERYONE, UNIX_GROUPS, UNIX_USERS, Sid
+from ksmbd.smb.sid import EVERYONE, NFS_MODE, UNIX_GROUPS, UNIX_USERS, Sid
 from ksmbd.vfs.reparse import encode_symlink
 
 UIDS = (7001, 7002, 7003)
@@ -228,6 +228,8 @@ def _descriptor(r: Random, user: User, information: int) -> str:
             sid = EVERYONE if r.random() < 0.3 else _sid(r, user)
             mask = r.choice((c.FILE_ALL_ACCESS, c.FILE_GENERIC_READ, c.FILE_GENERIC_WRITE, c.FILE_GENERIC_EXECUTE))
             aces.append(Ace(r.choice((ACCESS_ALLOWED, ACCESS_ALLOWED, ACCESS_DENIED)), 0, mask, sid))
+        if r.random() < 0.15:  # as cifs.ko says a mode (`modefromsid`)
+            aces.insert(0, Ace(ACCESS_ALLOWED, 0, 0, NFS_MODE.child(_mode(r) | r.choice((0, 0o4000, 0o2000, 0o6000)))))
         dacl = Acl(tuple(aces))
     return SecurityDescriptor(control, owner, group, dacl).encode().hex()
 
@@ -330,7 +332,7 @@ def draw(number: int) -> Draw:
     gid, *groups = r.sample(GIDS, r.randint(1, 3))
     user = User(UIDS[0] if r.random() < 0.7 else UIDS[1], gid, groups)
     share = {
-        "acl": r.random() < 0.12, "follow": r.random() < 0.7, "dos": r.random() < 0.8,
+        "acl": r.random() < 0.12, "kernel": r.random() < 0.15, "follow": r.random() < 0.7, "dos": r.random() < 0.8,
         "file mode": r.choice((0o744, 0o744, 0o666, 0o640, 0o770)),
         "folder mode": 0, "directory mode": r.choice((0o755, 0o755, 0o777, 0o750)),
     }  # fmt: skip

@@ -52,6 +52,8 @@ class Session:
         flags |= o.FLAG_STORE_DOS_ATTRS if share["dos"] else 0
         flags |= o.FLAG_FOLLOW_SYMLINKS if share["follow"] else 0
         config = ShareConfig("share", root, flags, share["file mode"], share["directory mode"])
+        if share["kernel"]:
+            config.options = {"kernel oplocks": "yes", "posix locking": "yes"}
         self.follow = share["follow"]
         identity = Identity("user", "", user.uid, user.gid, tuple(user.groups))
         self.volume = files.volume(config, identity, False)
@@ -84,12 +86,12 @@ class Session:
         opened = self.volume.create(intent)
         file: Any = opened.file
         try:
+            while opened.local is not None and not opened.local.enter():
+                time.sleep(0.001)
             if step.op == "delete_on_close" and not opened.deletable:
                 try:
                     file.check_delete()
                 except NtStatusError as error:
-                    if opened.action == c.FILE_CREATED:
-                        file.undo_create()
                     if error.status != STATUS_DIRECTORY_NOT_EMPTY:
                         raise
             if opened.action == c.FILE_OPENED and step.disposition in OVERWRITES:
@@ -97,6 +99,8 @@ class Session:
                 if step.allocation:
                     file.set_allocation(step.allocation)
         except BaseException:
+            if opened.action == c.FILE_CREATED:
+                file.undo_create()
             file.close()
             raise
         return file
@@ -130,8 +134,11 @@ class Session:
     def do_copy(self, step: Step, file: Any, opened: list[Any]) -> None:
         options = c.FILE_NON_DIRECTORY_FILE | c.FILE_OPEN_REPARSE_POINT
         intent = CreateIntent(_name(step.target), "", c.FILE_READ_DATA, c.FILE_OPEN, options, 0)
-        source = self.volume.create(intent).file
+        found = self.volume.create(intent)
+        source: Any = found.file
         opened.append(source)
+        while found.local is not None and not found.local.enter():
+            time.sleep(0.001)
         length = min(4, source.end_of_file())
         if length:
             file.copy_range(source, 0, step.offset, length)
@@ -148,7 +155,7 @@ class Session:
         file.set_security_descriptor(step.information, bytes.fromhex(step.descriptor))
 
     def do_rename(self, step: Step, file: Any, opened: list[Any]) -> None:
-        file.rename(_name(step.target), step.replace)
+        file.rename(_name(step.target), step.replace, step.posix is not None)
 
     def do_link(self, step: Step, file: Any, opened: list[Any]) -> None:
         file.link(_name(step.target), step.replace)

@@ -265,6 +265,8 @@ class Process:
             path = self.keep(os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=parent))
             fd = path if folder else self.fds[-2]
             handle = Handle(parent, name, fd, path, os.stat(path), False, True, c.FILE_ALL_ACCESS)
+            if share["dos"] and step.posix is None:
+                self.dos[handle.info.st_ino] = step.attributes
             if step.descriptor is not None:
                 self.permissions(handle, bytes.fromhex(step.descriptor), None)
             self.set_eas(handle, step.eas)
@@ -381,7 +383,7 @@ class Process:
             refuse("the share's root stays")
         parent, name, info = self.entry(step.target)
         if info is not None and not self.same_entry(handle, parent, name):
-            self.replaceable(step, info)
+            self.replaceable(step, info, parent, step.posix is not None)
         if info is not None and info.st_ino == os.lstat(handle.name, dir_fd=handle.parent).st_ino:
             if not self.same_entry(handle, parent, name) and step.posix is None:
                 os.unlink(handle.name, dir_fd=handle.parent)  # rule: renamed to its other name
@@ -398,9 +400,17 @@ class Process:
         one, other = os.stat(handle.parent), os.stat(parent)
         return (one.st_ino, handle.name) == (other.st_ino, name)
 
-    def replaceable(self, step: Step, info: os.stat_result) -> None:
+    def replaceable(self, step: Step, info: os.stat_result, parent: int, posix: bool) -> None:
+        """Also where the system call would do nothing, because the names are of one file."""
         if not step.replace:
             refuse("it is there")
+        if not self.may(parent, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, "")
+        folder = os.stat(parent)
+        if folder.st_mode & stat.S_ISVTX and self.user.uid not in (folder.st_uid, info.st_uid):
+            raise PermissionError(errno.EPERM, "sticky")
+        if posix:
+            return
         if stat.S_ISDIR(info.st_mode):
             refuse("a directory is not replaced")
         if self.dos.get(info.st_ino, 0) & c.FILE_ATTRIBUTE_READONLY:
@@ -411,7 +421,7 @@ class Process:
             refuse("no link to a directory")
         parent, name, info = self.entry(step.target)
         if info is not None:
-            self.replaceable(step, info)
+            self.replaceable(step, info, parent, False)
             if info.st_ino == handle.info.st_ino:
                 return
             # One call cannot do it, so: a new name, then a rename over the old one, which a sticky folder lets the
@@ -442,10 +452,7 @@ class Process:
         self.do_delete(step, handle)
 
     def deletable(self, step: Step, handle: Handle) -> None:
-        dos = self.dos.get(handle.info.st_ino, 0)
-        if handle.made and self.share["dos"]:
-            dos = step.attributes
-        if dos & c.FILE_ATTRIBUTE_READONLY and step.posix is None:
+        if self.dos.get(handle.info.st_ino, 0) & c.FILE_ATTRIBUTE_READONLY and step.posix is None:
             refuse("read-only attribute")
 
     def do_look_up(self, step: Step, handle: Handle) -> bool:

@@ -129,8 +129,8 @@ class Walk:
 
     # ------------------------------------------------------------------------------------------------ one call
 
-    def call(self, what: str, state: str, call: Callable[[], Any]) -> None:
-        """`call` with the thread's rights put to `state` before."""
+    def call(self, what: str, state: str, call: Callable[[], Any], elsewhere: bool = False) -> None:
+        """`call` with the thread's rights put to `state` before; `elsewhere`: what it does another thread does."""
         credentials.assume(STATES[state])
         self.switched = False
         self.observed.events()
@@ -144,7 +144,7 @@ class Walk:
             self.faults.append(f"{what} from {state}: {error!r}")
         finally:
             self.marks.record(False)
-        after = held()
+        after = NOBODY if elsewhere else held()
         events = self.observed.events()
         self.calls += 1
         self.seen += len(events)
@@ -263,6 +263,18 @@ class Walk:
             intent = CreateIntent("d\\x", "", c.FILE_READ_DATA, c.FILE_OPEN, 0, 0)
             return file.volume().create(intent).file
 
+        def twin(file: Any) -> Any:
+            return file.twin() or SimpleNamespace(close=lambda: None)
+
+        def rejoined_late(file: Any) -> None:
+            made = twin(file)
+            if not isinstance(made, SimpleNamespace):
+                made.write(0, b"x")
+                made.set_allocation(9000)
+            file.close()
+            self.somebody_else()
+            file.rejoin(made)
+
         def reparsed(file: Any) -> None:
             file.set_reparse_point(0x80000023, b"")
             self.somebody_else()
@@ -283,6 +295,8 @@ class Walk:
             "write_from_pipe": [pipe],
             "finish_writes": [lambda file: written(file).finish_writes()],
             "flush": [lambda file: file.flush(), lambda file: file.flush(True)],
+            "twin": [lambda file: twin(file).close()],
+            "rejoin": [lambda file: file.rejoin(twin(file)), rejoined_late],
             "overwrite": [lambda file: file.overwrite(c.FILE_ATTRIBUTE_HIDDEN, False, [("two", 0, b"2")])],
             "undo_create": [lambda file: file.undo_create()],
             "close": [lambda file: file.close(), self.closed_later],
@@ -429,6 +443,7 @@ class Walk:
             self.call(f"the scavenger deletes a {kind}", state, lambda: self.scavenge(file, kind))  # noqa: B023
             volume.close()
 
+        self.twins(state)
         volume = self.fresh()
         file = self.open(volume, "file")
         loop = Loop()
@@ -445,6 +460,40 @@ class Walk:
         self.files.offload = None
         file.close()
         volume.close()
+
+    def twins(self, state: str) -> None:
+        """Operations that may take long, on a twin of the open in a helper thread."""
+        recipes = self.file_recipes()
+        for name in (
+            "write", "flush", "overwrite", "set_end_of_file", "set_allocation", "set_security_descriptor", "zero_data",
+            "copy_range", "set_basic", "set_extended_attributes", "object_id",
+        ):  # fmt: skip
+            for index, recipe in enumerate(recipes[name]):
+                volume = self.fresh()
+                file = self.open(volume, "file")
+                twin = file.twin()
+                after: list[Credentials] = []
+
+                def work(recipe: Callable[[Any], Any] = recipe, twin: Any = twin, after: Any = after) -> None:
+                    try:
+                        recipe(twin)
+                    except NtStatusError:
+                        pass
+                    finally:
+                        after.append(held())
+
+                def run(work: Callable[[], None] = work) -> None:
+                    thread = threading.Thread(target=work)
+                    thread.start()
+                    thread.join()
+
+                what = f"File.{name}[{index}] of a twin in another thread"
+                self.call(what, state, run, True)
+                if after != [USER]:
+                    self.faults.append(f"{what} from {state}: leaves {after}")
+                file.rejoin(twin)
+                file.close()
+                volume.close()
 
     def prefetch(self, file: Any, helpers: Helpers, seen: list[Credentials]) -> None:
         done = threading.Event()
