@@ -9,7 +9,8 @@ Sending: a frame may end in a span of a file, which goes from the page cache to 
 sendfile). If the file has become shorter meanwhile, zeros fill the promised length: the stream stays in step, and the
 client sees what a reader of a file that is being truncated may see.
 
-Back-pressure: while more than `HIGH_WATER` bytes wait for the peer, no further request is read or handled.
+Back-pressure: while more than `HIGH_WATER` bytes wait for the peer, no further request is read or handled, and what has
+been waiting for the disk asks for room before it answers.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from ksmbd.conn.options import (
 )
 from ksmbd.smb.data_paths import Way
 from ksmbd.smb.ports import FileSpan, Frame
-from ksmbd.smb.waiting import Cancelled
+from ksmbd.smb.waiting import Cancelled, Future
 
 TURN_BYTES: Final = 2 << 20
 TURN_FRAMES: Final = 128
@@ -204,6 +205,8 @@ class TcpTransport:
         """The request whose data is next on the stream."""
         self._out: deque[memoryview | _Span] = deque()
         self._out_bytes = 0
+        self._for_room: deque[Future[None]] = deque()
+        self._room_due = False
         self._lowat = 1
         self._in_turn = False
         self._flush_due = False
@@ -272,6 +275,20 @@ class TcpTransport:
         if not self._in_turn and not self._flush_due:
             self._flush_due = True
             self._loop.at_end(self._flush_end)
+
+    def room(self) -> Future[None] | None:
+        """See the port."""
+        if self._out_bytes <= HIGH_WATER or self._reason is not None:
+            return None
+        future: Future[None] = Future()
+        self._for_room.append(future)
+        return future
+
+    def _make_room(self) -> None:
+        """Whoever waits for it, as long as the client has not too much to read again."""
+        self._room_due = False
+        while self._for_room and self._out_bytes <= HIGH_WATER:
+            self._for_room.popleft().set_result(None)
 
     def close(self, reason: str) -> None:
         """End the connection once what was sent before is out, or `LINGER` seconds later."""
@@ -583,6 +600,9 @@ class TcpTransport:
             self._lost(f"sending failed: {error.strerror}")
             return
         self._out_sent(sent)
+        if self._for_room and not self._room_due and self._out_bytes <= LOW_WATER:
+            self._room_due = True
+            self._loop.call_soon(self._make_room)
         if out or self._writing:
             self._set_writing(bool(out))
             if self._out_bytes > HIGH_WATER:
@@ -715,6 +735,7 @@ class TcpTransport:
         if self._linger is not None:
             self._linger.cancel()
         self._drop_output()
+        self._for_room.clear()
         self._receiver.clear()
         self._loop.remove(self._fd)
         self._sock.close()

@@ -18,6 +18,7 @@ from ksmbd.smb.constants import (
     FLAGS_ASYNC_COMMAND,
     FLAGS_PRIORITY_MASK,
     FLAGS_RELATED_OPERATIONS,
+    FLAGS_SIGNED,
     SESSION_SETUP,
 )
 from ksmbd.smb.header import HEADER_SIZE, HEADROOM, Header, error_body, write_header
@@ -87,7 +88,7 @@ class CompoundRun:
             header, message = self.elements[self.index]
             self.index += 1
             if header.command == CANCEL:
-                cancel(connection, header)
+                cancel(connection, header, message, self.sealed_by)
                 continue
             chain = self.chain
             if header.flags & FLAGS_RELATED_OPERATIONS:
@@ -323,8 +324,14 @@ def finish_single(connection: Connection, request: Request, outcome: Reply, seal
     connection.send_clear(frame, outcome.span)
 
 
-def cancel(connection: Connection, header: Header) -> None:
-    """CANCEL (MS-SMB2 3.3.5.16): no reply; the request it names ends with STATUS_CANCELLED."""
+def cancel(connection: Connection, header: Header, message: memoryview, sealed_by: Session | None) -> None:
+    """CANCEL (MS-SMB2 3.3.5.16): no reply; the request it names ends with STATUS_CANCELLED. It need not be signed; if
+    it is, the signature is verified, and where that does not fit nothing is cancelled."""
+    if header.flags & FLAGS_SIGNED and sealed_by is None:
+        session = connection.sessions.get(header.session_id)
+        signer = connection.signer_of(session) if session is not None else None
+        if session is None or (signer is not None and not signer.verify(message)):
+            return
     if header.flags & FLAGS_ASYNC_COMMAND:
         request = connection.pending_async.get(header.async_id)
     else:

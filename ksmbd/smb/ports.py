@@ -925,6 +925,11 @@ class Transport(Protocol):
         """End the connection once what was sent before is out."""
         ...
 
+    def room(self) -> Future[None] | None:
+        """None: the client has read what was sent to it, but for some MiB. Else complete once it has, for one reply:
+        who waited asks again."""
+        ...
+
     def delivery_mark(self) -> int:
         """The place in the stream behind all that was sent so far, for `delivered`."""
         ...

@@ -69,6 +69,9 @@ async def _when_read_ahead(
 ) -> Reply:
     """The range has to come from the disk first, which a helper thread waits for. No interim response: it is short."""
     await cold
+    # It was let in when less waited for the client; many may come from the disk at once.
+    while (room := request.connection.transport.room()) is not None:
+        await room
     if open_.closed:
         raise NtStatusError(STATUS_FILE_CLOSED)
     return _read(request, open_, file, offset, length, minimum)

@@ -16,6 +16,7 @@ from ksmbd.conn.framing import Scratch
 from ksmbd.conn.loop import Loop
 from ksmbd.conn.transport import HIGH_WATER, LINGER, LOW_WATER, TURN_FRAMES, TURN_SECONDS, TcpTransport
 from ksmbd.smb.ports import FileSpan, Frame
+from ksmbd.smb.waiting import Task
 
 
 class Counted:
@@ -224,6 +225,44 @@ def test_a_peer_that_does_not_read_stops_being_read(rig: Rig) -> None:
     assert data == answer * 50
     assert rig.transport.reading
     assert rig.transport.waiting_bytes <= LOW_WATER
+
+
+def test_who_answers_later_waits_for_room(rig: Rig) -> None:
+    """Many answers that become ready at once, while the peer reads nothing: they are made as it reads."""
+    answer = nbss(b"a" * 3_000_000)
+    assert rig.transport.room() is None
+    made: list[int] = []
+
+    async def one(number: int) -> None:
+        while (room := rig.transport.room()) is not None:
+            await room
+        made.append(number)
+        rig.transport.send(Frame(answer))
+
+    tasks = [Task(one(number)).start() for number in range(20)]
+    rig.turn(20)
+    assert len(made) < 4 and rig.transport.waiting_bytes <= HIGH_WATER + len(answer)
+    most, data = 0, b""
+    while True:
+        rig.turn()
+        most = max(most, rig.transport.waiting_bytes)
+        try:
+            data += rig.peer.recv(1 << 20)
+        except BlockingIOError:
+            break
+    assert data == answer * 20 and most <= HIGH_WATER + len(answer)
+    assert made == list(range(20)) and all(task.done for task in tasks)
+    assert rig.transport.room() is None
+
+
+def test_nobody_waits_for_room_on_a_connection_that_ends(rig: Rig) -> None:
+    rig.transport.send(Frame(nbss(b"a" * (HIGH_WATER + 1_000_000))))
+    waiting = rig.transport.room()
+    assert waiting is not None
+    rig.transport.abort("the test says so")
+    assert rig.transport.room() is None
+    rig.turn(3)
+    waiting.cancel()
 
 
 def test_reading_goes_on_after_back_pressure_with_a_half_received_frame(rig: Rig) -> None:

@@ -808,7 +808,9 @@ class Bench:
         self.server = Server(
             settings or ServerSettings(), self.security, FakeFiles(self.volume), self.table, self.daemon, self.clock
         )
-        transport: Any = SimpleNamespace(local="192.0.2.7", peer="192.0.2.9", send=self._sent)
+        transport: Any = SimpleNamespace(
+            local="192.0.2.7", peer="192.0.2.9", send=self._sent, room=lambda: None
+        )
         self.frames: list[bytes] = []
         """What was sent outside of replies."""
         self.connection = connection = Connection(self.server, transport)

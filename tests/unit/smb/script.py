@@ -12,6 +12,7 @@ from ksmbd.smb.connection import Connection
 from ksmbd.smb.header import HEADER_SIZE, SYNC_HEADER, Header
 from ksmbd.smb.model import Server, ServerSettings
 from ksmbd.smb.ports import Frame, ShareConfig
+from ksmbd.smb.waiting import Future
 
 CLIENT_KEY = b"\x01" * 16
 """What FakeSecurity derives as signing key."""
@@ -36,6 +37,9 @@ class FakeTransport:
 
     def close(self, reason: str) -> None:
         self.closed = reason
+
+    def room(self) -> Future[None] | None:
+        return None
 
 
 class Response:

@@ -196,6 +196,24 @@ def test_any_bytes(body: bytes) -> None:
         pass
 
 
+def test_what_came_from_the_disk_waits_until_the_client_reads() -> None:
+    made, open_ = bench()
+    file: Any = open_.file
+    ahead: Future[None] = Future()
+    rooms: list[Future[None]] = [Future(), Future()]
+    asked = iter([*rooms, None])
+    file.prefetch = lambda offset, length: ahead
+    transport: Any = made.connection.transport
+    transport.room = lambda: next(asked)
+    body = m.read(open_.persistent_id, open_.volatile_id, 256, 5)
+    task: Task[Reply] = Task(read.handle(made.request(c.READ, body))).start()  # type: ignore[arg-type]
+    ahead.set_result(None)
+    for room in rooms:
+        assert not task.done
+        room.set_result(None)
+    assert body_of(task.result())[16:] == bytes(range(5))
+
+
 @pytest.mark.parametrize("closed", [False, True])
 def test_what_is_on_the_disk_alone_is_read_ahead_first(closed: bool) -> None:
     made, open_ = bench()

@@ -47,6 +47,9 @@ class Wire:
     def close(self, reason: str) -> None:
         self.closed = True
 
+    def room(self) -> Future[None] | None:
+        return None
+
 
 class Pair:
     """One client's frames, for a server that is asked the short way and one that is not."""

@@ -104,6 +104,21 @@ def test_so_many_wait_and_the_next_is_refused(kind: Callable[[Waiter], tuple[int
     client.all_closed()
 
 
+@pytest.mark.parametrize(
+    ("fields", "cancels"),
+    [({}, True), ({"sign": True}, True), ({"sign": True, "key": b"another"}, False),
+     ({"sign": True, "session_id": 0x123}, False)],
+)  # fmt: skip
+def test_the_signature_of_a_cancel_is_verified(fields: dict[str, Any], cancels: bool) -> None:
+    """MS-SMB2 3.3.5.16: it need not have one."""
+    client = Waiter()
+    number = client.message_id
+    assert client.wait(client.notify()) == s.STATUS_PENDING
+    replies = client.feed(client.element(c.CANCEL, ECHO_BODY, message_id=number, **fields))
+    assert [reply.status for reply in replies] == [s.STATUS_CANCELLED] * cancels
+    assert client.room.requests == 1 - cancels
+
+
 def test_all_kinds_count_together() -> None:
     client = Waiter()
     for _ in range(MOST // 4):
