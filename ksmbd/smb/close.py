@@ -2,13 +2,16 @@
 """CLOSE (MS-SMB2 2.2.15, 2.2.16, 3.3.5.10)."""
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from struct import Struct
-from typing import Final
+from typing import Any, Final
 
 from ksmbd.smb.constants import CLOSE_FLAG_POSTQUERY_ATTRIB
+from ksmbd.smb.model import Open
 from ksmbd.smb.open_life import close_open
 from ksmbd.smb.request import Reply, Request
-from ksmbd.smb.status import NtStatusError
+from ksmbd.smb.status import STATUS_FILE_CLOSED, NtStatusError
+from ksmbd.smb.waiting import Future
 
 _REQUEST: Final = Struct("<HHIQQ")  # StructureSize, Flags, Reserved, FileId
 # StructureSize, Flags, Reserved, four times, AllocationSize, EndofFile, FileAttributes
@@ -16,10 +19,29 @@ _RESPONSE: Final = Struct("<HHIQQQQQQI")
 _PLAIN: Final = Reply(_RESPONSE.pack(60, 0, 0, 0, 0, 0, 0, 0, 0, 0))
 
 
-def handle(request: Request) -> Reply:
+def handle(request: Request) -> Reply | Coroutine[Any, Any, Reply]:
     """End the open; with POSTQUERY_ATTRIB the reply says what the file was like then."""
     _, flags, _, persistent, volatile = request.reader().unpack(_REQUEST)
     open_ = request.find_open(persistent, volatile)
+    if open_.listing is not None:
+        return _after_listing(request, open_, flags)
+    return _close(open_, flags)
+
+
+async def _after_listing(request: Request, open_: Open, flags: int) -> Reply:
+    """A client may send its CLOSE behind a QUERY_DIRECTORY that it has not heard of yet: that one is answered first,
+    though it comes in pieces."""
+    while open_.listing is not None:
+        own: Future[None] = Future()
+        open_.listing.add_callback(lambda _, own=own: own.set_result(None))  # type: ignore[misc]
+        await own
+        await request.server.turns.next(request.connection)  # behind its answer
+        if open_.closed:
+            raise NtStatusError(STATUS_FILE_CLOSED)
+    return _close(open_, flags)
+
+
+def _close(open_: Open, flags: int) -> Reply:
     reply = _PLAIN
     if flags & CLOSE_FLAG_POSTQUERY_ATTRIB and open_.file is not None:
         try:

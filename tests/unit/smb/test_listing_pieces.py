@@ -84,13 +84,27 @@ def test_requests_of_one_open_are_answered_one_after_the_other() -> None:
     assert (third, fourth) == (first, second)
 
 
-def test_a_close_ends_those_under_way() -> None:
+def test_a_close_that_came_behind_them_is_answered_behind_them() -> None:
+    """A client need not await the entries before it sends its CLOSE."""
     client, folder = with_folder()
+    first = client.message_id
     for _ in range(3):
-        client.feed(client.element(c.QUERY_DIRECTORY, query(folder)))
-    assert client.ask(c.CLOSE, m.close(*folder)).status == 0
-    assert [reply.status for reply in finish(client)] == [s.STATUS_FILE_CLOSED] * 3
-    assert len(client.server.turns) == 0
+        client.feed(client.element(c.QUERY_DIRECTORY, query(folder, flags=RESTART)))
+    assert client.feed(client.element(c.CLOSE, m.close(*folder))) == []
+    replies = finish(client)
+    assert [reply.header.message_id for reply in replies] == [first, first + 1, first + 2, first + 3]
+    assert [names(reply) for reply in replies[:3]] == [NAMES] * 3 and replies[3].status == 0
+    assert not client.server.opens and len(client.server.turns) == 0
+
+
+def test_the_end_of_the_tree_connect_ends_those_under_way() -> None:
+    client, folder = with_folder()
+    for command in (c.QUERY_DIRECTORY, c.QUERY_DIRECTORY, c.CLOSE):
+        body = query(folder) if command == c.QUERY_DIRECTORY else m.close(*folder)
+        client.feed(client.element(command, body))
+    replies = client.feed(client.element(c.TREE_DISCONNECT, b"\x04\0\0\0")) + finish(client)
+    assert sorted(reply.status == 0 for reply in replies) == [False, False, False, True]
+    assert not client.server.opens and not client.connection.pending and len(client.server.turns) == 0
 
 
 def test_cancelling_the_first_lets_the_next_one_go_on() -> None:
