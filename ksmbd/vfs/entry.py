@@ -60,8 +60,8 @@ class LocalEntry:
 
     __slots__ = (
         "__weakref__", "_archived", "entry_key", "_fd", "_parent_key", "_sticky_access", "_sticky_write", "created",
-        "granted_access", "is_directory", "key", "kind", "local_volume", "names", "path", "path_only", "posix",
-        "reserved", "stream", "write_time",
+        "granted_access", "is_directory", "is_twin", "key", "kind", "local_volume", "names", "path", "path_only",
+        "posix", "reserved", "stream", "twins", "wasteful", "write_time",
     )  # fmt: skip
 
     def __init__(
@@ -100,6 +100,11 @@ class LocalEntry:
         self._sticky_access: tuple[int, int] | None = None
         self.write_time: WriteTime | None = None
         """What it shows of its own writes; None: it has not written."""
+        self.twins = 0
+        self.is_twin = False
+        """See ksmbd/vfs/twin.py; a twin's reservations are its open's."""
+        self.wasteful = False
+        """Of a twin: it took blocks for what then failed."""
         self.reserved = False
         """It took blocks beyond the end of the file (ksmbd/vfs/allocation.py)."""
         volume.files.registry.add(self)
@@ -137,7 +142,7 @@ class LocalEntry:
         """What another one of the same open has come to know or to hold (ksmbd/vfs/twin.py)."""
         self._archived = other._archived
         self._sticky_access, self._sticky_write = other._sticky_access, other._sticky_write
-        self.write_time, self.reserved = other.write_time, other.reserved
+        self.write_time = other.write_time
 
     def replace_fd(self, fd: int) -> None:
         """The same file, opened otherwise; the descriptor before is closed."""

@@ -210,20 +210,22 @@ class LocalFile(LocalMetadata):
             if size < stat.size or self.reserved or allocation.is_surplus(fd, stat):
                 os.ftruncate(fd, size)
             return
-        if self.reserved and size < stat.blocks << 9:
+        if self.reserved and size < stat.blocks << 9 and not self.is_twin:
             self.give_back(fd)
         self.reserves()
         try:
             allocation.reserve(fd, size, stat)
         except OSError:
-            self.give_back(fd)
+            self.wasteful = True
+            if not self.is_twin:  # else others may be writing by the same descriptor: `rejoin` does it
+                self.give_back(fd)
             raise
 
     def reserves(self) -> None:
         """This open takes blocks beyond the file's end."""
         volume = self.local_volume
         reservations = volume.files.reservations
-        if not self.reserved and reservations is not None:
+        if not self.reserved and not self.is_twin and reservations is not None:
             reservations.add(allocation.Reserved(volume.share.path, self.names, self.key, volume.user))
         self.reserved = True
 
@@ -255,6 +257,8 @@ class LocalFile(LocalMetadata):
             unused.closed(self.key)
 
     def _end_reservation(self) -> None:
+        if self.twins:
+            return  # the last of them does it
         fd = self.fd
         self.reserved = False
         files = self.local_volume.files

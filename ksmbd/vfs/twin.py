@@ -30,15 +30,25 @@ def make(file: LocalFile, kind: type[LocalFile]) -> LocalFile:
         os.close(fd)
         raise
     twin.know(file)
+    twin.is_twin = True
+    file.twins += 1
     return twin
 
 
 def rejoin(file: LocalFile, twin: LocalFile) -> None:
-    """The operation has ended: what the twin came to know is the open's. Where that was closed meanwhile, the twin ends
-    as the open would have."""
+    """The operation has ended: what the twin came to know is the open's. Where that was closed meanwhile, the last twin
+    ends as the open would have: no block goes while another thread may be writing by the same descriptor."""
+    file.twins -= 1
+    twin.is_twin = False
+    if twin.reserved:
+        file.reserves()
+        twin.reserved = False
     if not file.closed:
         file.know(twin)
         twin.write_time = None
-        twin.reserved = False
+        if twin.wasteful and not file.twins:
+            file.give_back(file.fd)
+    elif file.reserved and not file.twins:
+        file.reserved, twin.reserved = False, True
     twin.close()
 
