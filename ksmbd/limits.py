@@ -123,336 +123,336 @@ def address_group(address: str) -> str:
 
 # ------------------------------------------------------------------------------------------------------- connections
 
-CONNECTIONS: Final = _limit(
+CONNECTIONS: Final[Limit] = _limit(
     "connections", Per.SERVER, 256, "connections",
     "one without a session is closed for it, of the address that has most; where each has one, the new one",
     "max connections", "KSMBD",
 )
-CONNECTIONS_PER_ADDRESS: Final = _limit(
+CONNECTIONS_PER_ADDRESS: Final[Limit] = _limit(
     "connections of an address", Per.ADDRESS, 32, "connections",
     "its oldest one without a session is closed for it; where each has one, the new one", "max ip connections",
     "KSMBD",
 )
-CONNECTIONS_BEFORE_LOGON: Final = _limit(
+CONNECTIONS_BEFORE_LOGON: Final[Limit] = _limit(
     "connections without a session (IPv6: of a /64 network)", Per.ADDRESS, 256, "connections of a worker",
     "its oldest one without a session is closed",
 )
-FRAME_BEFORE_LOGON: Final = _limit(
+FRAME_BEFORE_LOGON: Final[Limit] = _limit(
     "message before log-on (a token and its headers), of which no more than twice what has come is set aside",
     Per.MESSAGE, 68 << 10, "bytes", "the connection ends", source="MS-SMB2 3.3.5.1",
 )
-SECONDS_BEFORE_LOGON: Final = _limit(
+SECONDS_BEFORE_LOGON: Final[Limit] = _limit(
     "time without a session", Per.CONNECTION, 60, "seconds", "the connection ends",
 )
-SECONDS_UNREAD: Final = _limit(
+SECONDS_UNREAD: Final[Limit] = _limit(
     "time in which a client reads nothing of what waits for it", Per.CONNECTION, 60, "seconds", "the connection ends",
 )
-REPLIES_UNREAD: Final = _limit(
+REPLIES_UNREAD: Final[Limit] = _limit(
     "replies that the client has not read", Per.CONNECTION, 4 << 20, "bytes",
     "its further requests are not read until it reads",
 )
-REPLIES_ELSEWHERE: Final = _limit(
+REPLIES_ELSEWHERE: Final[Limit] = _limit(
     "replies that helper threads sign or encrypt", Per.CONNECTION, 8 << 20, "bytes",
     "the worker signs and encrypts itself, and the client waits",
 )
-CREDITS: Final = _limit(
+CREDITS: Final[Limit] = _limit(
     "credits", Per.CONNECTION, 8192, "credits", "no further credits are granted", "smb2 max credits",
     "MS-SMB2 3.3.1.2",
 )
-COMPOUND_REPLIES: Final = _limit(
+COMPOUND_REPLIES: Final[Limit] = _limit(
     "replies to a compound", Per.MESSAGE, 6 << 20, "bytes",
     "the further elements are not carried out: STATUS_INSUFFICIENT_RESOURCES", source="MS-SMB2 2.1",
 )
-NETBIOS_SESSION_REQUEST: Final = _limit(
+NETBIOS_SESSION_REQUEST: Final[Limit] = _limit(
     "NetBIOS session request", Per.MESSAGE, 512, "bytes", "the connection ends", source="RFC 1002 4.1",
 )
 
-LOG_LINES_OF_A_KIND: Final = _limit(
+LOG_LINES_OF_A_KIND: Final[Limit] = _limit(
     "log lines of one kind about one address, in five seconds", Per.ADDRESS, 10, "lines",
     "the further ones are counted and left out",
 )
-LOG_LINES: Final = _limit(
+LOG_LINES: Final[Limit] = _limit(
     "log lines about clients, in five seconds", Per.SERVER, 100, "lines of a process",
     "the further ones are counted and left out",
 )
-TRACEBACKS_OF_A_PLACE: Final = _limit(
+TRACEBACKS_OF_A_PLACE: Final[Limit] = _limit(
     "tracebacks from one place in the source, in a minute", Per.SERVER, 3, "tracebacks of a process",
     "the further ones are counted and left out",
 )
-TRACEBACKS: Final = _limit(
+TRACEBACKS: Final[Limit] = _limit(
     "tracebacks, in a minute", Per.SERVER, 20, "tracebacks of a process", "the further ones are counted and left out",
 )
 
 # ---------------------------------------------------------------------------------------------------- log-on, sessions
 
-SESSIONS: Final = _limit(
+SESSIONS: Final[Limit] = _limit(
     "sessions", Per.SERVER, 1024, "sessions", "STATUS_TOO_MANY_SESSIONS", "max active sessions", "KSMBD",
 )
-SESSIONS_PER_USER: Final = _limit(
+SESSIONS_PER_USER: Final[Limit] = _limit(
     "sessions of a user, or of all guests and anonymous callers (seven eighths of `max active sessions`)", Per.USER,
     896, "sessions", "STATUS_TOO_MANY_SESSIONS",
 )
-GUEST_SESSIONS_PER_ADDRESS: Final = _limit(
+GUEST_SESSIONS_PER_ADDRESS: Final[Limit] = _limit(
     "sessions of guests and anonymous callers (half of `max active sessions`)", Per.ADDRESS, 512, "sessions",
     "STATUS_TOO_MANY_SESSIONS",
 )
-HALF_LOGONS_PER_CONNECTION: Final = _limit(
+HALF_LOGONS_PER_CONNECTION: Final[Limit] = _limit(
     "log-ons half done on a connection", Per.CONNECTION, 16, "log-ons", "the oldest of them ends",
 )
-HALF_LOGONS_PER_ADDRESS: Final = _limit(
+HALF_LOGONS_PER_ADDRESS: Final[Limit] = _limit(
     "log-ons half done from an address (IPv6: a /64 network)", Per.ADDRESS, 128, "log-ons of a worker",
     "the oldest of them ends",
 )
-HALF_LOGONS: Final = _limit(
+HALF_LOGONS: Final[Limit] = _limit(
     "log-ons half done", Per.SERVER, 1024, "log-ons of a worker",
     "the oldest of the address that has most of them ends",
 )
-HALF_LOGON_SECONDS: Final = _limit(
+HALF_LOGON_SECONDS: Final[Limit] = _limit(
     "time between the rounds of a log-on", Per.SESSION, 60, "seconds", "the log-on ends", source="MS-SMB2 3.3.6.3",
 )
-LOGON_ROUND_SECONDS: Final = _limit(
+LOGON_ROUND_SECONDS: Final[Limit] = _limit(
     "time that the daemon may take for a log-on, and time before it is its turn, together", Per.MESSAGE, 10, "seconds",
     "STATUS_IO_TIMEOUT",
 )
-LOGONS_AT_ONCE: Final = _limit(
+LOGONS_AT_ONCE: Final[Limit] = _limit(
     "rounds of log-ons that are worked on at once (IPv6: of a /64 network)", Per.ADDRESS, 16, "rounds",
     "the further ones wait for their turn",
 )
-CHANNELS_PER_SESSION: Final = _limit(
+CHANNELS_PER_SESSION: Final[Limit] = _limit(
     "channels", Per.SESSION, 32, "connections", "STATUS_INSUFFICIENT_RESOURCES", source="as Windows",
 )
-LOGON_TOKEN: Final = _limit(
+LOGON_TOKEN: Final[Limit] = _limit(
     "log-on token", Per.MESSAGE, 65535, "bytes", "STATUS_INVALID_PARAMETER", source="MS-SMB2 2.2.5",
 )
-LOGON_MECHANISMS: Final = _limit(
+LOGON_MECHANISMS: Final[Limit] = _limit(
     "mechanisms of a log-on token", Per.MESSAGE, 32, "object identifiers", "STATUS_INVALID_PARAMETER",
     source="RFC 4178 4.2.1",
 )
-LOGON_NESTING: Final = _limit(
+LOGON_NESTING: Final[Limit] = _limit(
     "nesting inside one field of a log-on token", Per.MESSAGE, 4, "levels", "STATUS_INVALID_PARAMETER",
     source="RFC 4178 4.2.1",
 )
-LOGON_IDENTIFIER: Final = _limit(
+LOGON_IDENTIFIER: Final[Limit] = _limit(
     "object identifier in a log-on token", Per.MESSAGE, 64, "bytes", "STATUS_INVALID_PARAMETER",
 )
-NTLM_NEGOTIATE: Final = _limit(
+NTLM_NEGOTIATE: Final[Limit] = _limit(
     "NEGOTIATE_MESSAGE of NTLMSSP, which is kept", Per.MESSAGE, 2048, "bytes", "STATUS_INVALID_PARAMETER",
     source="MS-NLMP 2.2.1.1",
 )
-NTLM_AV_PAIRS: Final = _limit(
+NTLM_AV_PAIRS: Final[Limit] = _limit(
     "AV_PAIRs of an NTLMv2 response", Per.MESSAGE, 32, "pairs", "STATUS_INVALID_PARAMETER",
     source="MS-NLMP 2.2.2.1",
 )
-FAILED_LOGONS: Final = _limit(
+FAILED_LOGONS: Final[Limit] = _limit(
     "failed log-ons of an account in a row", Per.USER, 10, "log-ons", "further failures are answered 5 s later",
     source="KSMBD",
 )
-ACCOUNTS_WITH_FAILURES: Final = _limit(
+ACCOUNTS_WITH_FAILURES: Final[Limit] = _limit(
     "account names whose failed log-ons are counted", Per.SERVER, 4096, "names", "the oldest is forgotten",
 )
-GROUPS_PER_USER: Final = _limit(
+GROUPS_PER_USER: Final[Limit] = _limit(
     "groups of a user", Per.USER, 16000, "groups", "the further ones do not count",
 )
-LOOKUPS: Final = _limit(
+LOOKUPS: Final[Limit] = _limit(
     "clients whose names are being looked up", Per.SERVER, 1024, "clients", "the share is refused",
 )
-LOOKUP_SECONDS: Final = _limit(
+LOOKUP_SECONDS: Final[Limit] = _limit(
     "time that looking up a name may take", Per.TREE_CONNECT, 5, "seconds", "the name counts as not known",
 )
-NAMES_KEPT: Final = _limit(
+NAMES_KEPT: Final[Limit] = _limit(
     "clients' addresses whose names are remembered", Per.SERVER, 4096, "addresses", "the oldest is forgotten",
 )
-DAEMON_QUESTIONS: Final = _limit(
+DAEMON_QUESTIONS: Final[Limit] = _limit(
     "questions to ksmbd.mountd under way", Per.SERVER, 8192, "questions of a worker", "the request fails",
 )
 
 # --------------------------------------------------------------------------------------------------- names and requests
 
-WAITING_REQUESTS: Final = _limit(
+WAITING_REQUESTS: Final[Limit] = _limit(
     "requests that wait: for changes, locks, breaks, pipes", Per.CONNECTION, 511, "requests",
     "STATUS_INSUFFICIENT_RESOURCES", source="MS-SMB2 3.3.4.2; as Samba",
 )
-WAITING_BYTES: Final = _limit(
+WAITING_BYTES: Final[Limit] = _limit(
     "messages that are kept for requests that wait", Per.CONNECTION, 64 << 20, "bytes",
     "STATUS_INSUFFICIENT_RESOURCES",
 )
-COMPOUND_ELEMENTS: Final = _limit(
+COMPOUND_ELEMENTS: Final[Limit] = _limit(
     "requests of a compound", Per.MESSAGE, 1024, "requests", "the connection ends",
 )
 
-TREE_CONNECT_PATH: Final = _limit(
+TREE_CONNECT_PATH: Final[Limit] = _limit(
     "path of TREE_CONNECT", Per.MESSAGE, 2048, "bytes", "STATUS_INVALID_PARAMETER",
 )
-PATH: Final = _limit(
+PATH: Final[Limit] = _limit(
     "path", Per.MESSAGE, 32760, "UTF-16 code units", "STATUS_OBJECT_NAME_INVALID", source="MS-FSCC 2.1.5",
 )
-COMPONENT: Final = _limit(
+COMPONENT: Final[Limit] = _limit(
     "component of a path", Per.MESSAGE, 255, "UTF-16 code units", "STATUS_OBJECT_NAME_INVALID",
     source="MS-FSCC 2.1.5",
 )
-CREATE_CONTEXTS: Final = _limit(
+CREATE_CONTEXTS: Final[Limit] = _limit(
     "create contexts of CREATE", Per.MESSAGE, 64, "contexts", "STATUS_INVALID_PARAMETER",
     source="MS-SMB2 2.2.13.2 has 14 kinds",
 )
-EA_LIST: Final = _limit(
+EA_LIST: Final[Limit] = _limit(
     "list of extended attributes", Per.MESSAGE, 64 << 10, "bytes",
     "STATUS_EA_TOO_LARGE; for a list of names STATUS_INVALID_PARAMETER", source="MS-FSA 2.1.5.1; as NTFS",
 )
-ALLOCATED_RANGES: Final = _limit(
+ALLOCATED_RANGES: Final[Limit] = _limit(
     "ranges in an answer to FSCTL_QUERY_ALLOCATED_RANGES", Per.MESSAGE, 4096, "ranges",
     "STATUS_BUFFER_OVERFLOW, with the first ones", source="MS-FSCC 2.3.56",
 )
-COPY_CHUNKS: Final = _limit(
+COPY_CHUNKS: Final[Limit] = _limit(
     "ranges of FSCTL_SRV_COPYCHUNK", Per.MESSAGE, 256, "ranges", "STATUS_INVALID_PARAMETER, with the limits",
     source="MS-SMB2 3.3.3",
 )
-COPY_CHUNK_SIZE: Final = _limit(
+COPY_CHUNK_SIZE: Final[Limit] = _limit(
     "one range of FSCTL_SRV_COPYCHUNK", Per.MESSAGE, 1 << 20, "bytes", "STATUS_INVALID_PARAMETER, with the limits",
     source="MS-SMB2 3.3.3",
 )
-COPY_TOTAL_SIZE: Final = _limit(
+COPY_TOTAL_SIZE: Final[Limit] = _limit(
     "all ranges of FSCTL_SRV_COPYCHUNK", Per.MESSAGE, 16 << 20, "bytes",
     "STATUS_INVALID_PARAMETER, with the limits", source="MS-SMB2 3.3.3",
 )
-EXTENDED_ATTRIBUTES: Final = _limit(
+EXTENDED_ATTRIBUTES: Final[Limit] = _limit(
     "extended attributes", Per.FILE, 1024, "attributes", "STATUS_EA_TOO_LARGE",
 )
-TRIM_RANGES: Final = _limit(
+TRIM_RANGES: Final[Limit] = _limit(
     "ranges of FSCTL_FILE_LEVEL_TRIM", Per.MESSAGE, 4096, "ranges", "STATUS_INVALID_PARAMETER",
 )
-LOCK_SEQUENCES: Final = _limit(
+LOCK_SEQUENCES: Final[Limit] = _limit(
     "lock sequence numbers that are remembered", Per.OPEN, 64, "buckets", "the lock is not verified for replay",
     source="MS-SMB2 3.3.5.14",
 )
-LOCK_ELEMENTS: Final = _limit(
+LOCK_ELEMENTS: Final[Limit] = _limit(
     "ranges of LOCK", Per.MESSAGE, 1024, "ranges", "STATUS_INSUFFICIENT_RESOURCES",
 )
 
 # ----------------------------------------------------------------------------------------------------- files, watches
 
-OPENS: Final = _limit(
+OPENS: Final[Limit] = _limit(
     "opens (a user: seven eighths)", Per.SERVER, 10000, "opens of a worker", "STATUS_TOO_MANY_OPENED_FILES",
     "max open files", "KSMBD",
 )
-TREE_CONNECTS_PER_SESSION: Final = _limit(
+TREE_CONNECTS_PER_SESSION: Final[Limit] = _limit(
     "tree connects of a session", Per.SESSION, 1024, "tree connects", "STATUS_INSUFFICIENT_RESOURCES",
 )
-TREE_CONNECTS_PER_USER: Final = _limit(
+TREE_CONNECTS_PER_USER: Final[Limit] = _limit(
     "tree connects of a user, or of all guests and anonymous callers", Per.USER, 14336, "tree connects of a worker",
     "STATUS_INSUFFICIENT_RESOURCES",
 )
-TREE_CONNECTS: Final = _limit(
+TREE_CONNECTS: Final[Limit] = _limit(
     "tree connects", Per.SERVER, 16384, "tree connects of a worker", "STATUS_INSUFFICIENT_RESOURCES",
 )
-VETOED_ENTRIES: Final = _limit(
+VETOED_ENTRIES: Final[Limit] = _limit(
     "hidden entries that go with a folder (`delete veto files`)", Per.MESSAGE, 2048, "files and folders",
     "STATUS_DIRECTORY_NOT_EMPTY",
 )
-UNUSED_ALLOCATIONS: Final = _limit(
+UNUSED_ALLOCATIONS: Final[Limit] = _limit(
     "files whose unused blocks wait for others to close them", Per.SERVER, 256, "descriptors of a worker",
     "the blocks stay allocated",
 )
-DESCRIPTORS_KEPT: Final = _limit(
+DESCRIPTORS_KEPT: Final[Limit] = _limit(
     "descriptors that opens leave for connections, log-ons and the server itself", Per.SERVER, 12, "percent",
     "STATUS_TOO_MANY_OPENED_FILES",
 )
-DESCRIPTORS_OF_USER: Final = _limit(
+DESCRIPTORS_OF_USER: Final[Limit] = _limit(
     "opens of a user, in parts of all descriptors, where three quarters of those are taken", Per.USER, 6, "percent",
     "STATUS_TOO_MANY_OPENED_FILES",
 )
-CHANGES_KEPT: Final = _limit(
+CHANGES_KEPT: Final[Limit] = _limit(
     "changes kept between two CHANGE_NOTIFY requests", Per.OPEN, 4096, "changes", "STATUS_NOTIFY_ENUM_DIR",
     source="MS-SMB2 3.3.4.4",
 )
-WATCHED_DIRECTORIES: Final = _limit(
+WATCHED_DIRECTORIES: Final[Limit] = _limit(
     "directories that a CHANGE_NOTIFY with WATCH_TREE watches", Per.OPEN, 16384, "directories",
     "STATUS_NOTIFY_ENUM_DIR at each request",
 )
-WATCHED_DEPTH: Final = _limit(
+WATCHED_DEPTH: Final[Limit] = _limit(
     "depth that a CHANGE_NOTIFY with WATCH_TREE watches", Per.OPEN, 128, "directories",
     "STATUS_NOTIFY_ENUM_DIR at each request",
 )
-LOCKS_PER_OPEN: Final = _limit(
+LOCKS_PER_OPEN: Final[Limit] = _limit(
     "byte-range locks of an open", Per.OPEN, 16384, "locks", "STATUS_INSUFFICIENT_RESOURCES",
 )
-LOCKS_PER_FILE: Final = _limit(
+LOCKS_PER_FILE: Final[Limit] = _limit(
     "byte-range locks of a file", Per.FILE, 32768, "locks of a stream", "STATUS_INSUFFICIENT_RESOURCES",
 )
-OPENS_PER_FILE: Final = _limit(
+OPENS_PER_FILE: Final[Limit] = _limit(
     "opens of a file", Per.FILE, 16384, "opens", "STATUS_INSUFFICIENT_RESOURCES",
 )
-WAITERS_PER_FILE: Final = _limit(
+WAITERS_PER_FILE: Final[Limit] = _limit(
     "requests that wait for a file's oplocks, leases, locks and opens", Per.FILE, 512, "requests",
     "STATUS_INSUFFICIENT_RESOURCES",
 )
-LOCKS_PER_SESSION: Final = _limit(
+LOCKS_PER_SESSION: Final[Limit] = _limit(
     "byte-range locks of a session", Per.SESSION, 32768, "locks", "STATUS_INSUFFICIENT_RESOURCES",
 )
-LOCKS: Final = _limit(
+LOCKS: Final[Limit] = _limit(
     "byte-range locks", Per.SERVER, 65536, "locks", "STATUS_INSUFFICIENT_RESOURCES",
 )
 
 # ------------------------------------------------------------------------------------------------------ pipes in mountd
 
-PIPES: Final = _limit(
+PIPES: Final[Limit] = _limit(
     "named pipes", Per.SERVER, 1024, "opens", "STATUS_INSUFFICIENT_RESOURCES",
 )
-PIPES_PER_USER: Final = _limit(
+PIPES_PER_USER: Final[Limit] = _limit(
     "named pipes of a user (anonymous callers and guests are one)", Per.USER, 256, "opens",
     "STATUS_INSUFFICIENT_RESOURCES; the pipe of an anonymous caller or guest that was idle longest breaks instead",
 )
-PIPES_PER_SESSION: Final = _limit(
+PIPES_PER_SESSION: Final[Limit] = _limit(
     "named pipes of a session", Per.SESSION, 64, "opens", "STATUS_INSUFFICIENT_RESOURCES",
 )
-PIPE_IDLE: Final = _limit(
+PIPE_IDLE: Final[Limit] = _limit(
     "time without a request after which a guest's pipe may be taken for another guest", Per.OPEN, 10, "seconds",
     "the pipe breaks where there is none for the other",
 )
-PIPE_QUEUE: Final = _limit(
+PIPE_QUEUE: Final[Limit] = _limit(
     "written to a named pipe and not yet taken by ksmbd.mountd", Per.OPEN, 256 << 10, "bytes",
     "STATUS_INSUFFICIENT_RESOURCES",
 )
-PIPE_QUEUES: Final = _limit(
+PIPE_QUEUES: Final[Limit] = _limit(
     "written to named pipes and not yet taken by ksmbd.mountd", Per.SERVER, 8 << 20, "bytes of a worker",
     "STATUS_INSUFFICIENT_RESOURCES",
 )
-RPC_BACKLOG: Final = _limit(
+RPC_BACKLOG: Final[Limit] = _limit(
     "what the process of the RPC services has not taken (anonymous callers and guests: half of it)", Per.SERVER,
     1 << 20, "bytes", "STATUS_INSUFFICIENT_RESOURCES",
 )
-RPC_SECONDS: Final = _limit(
+RPC_SECONDS: Final[Limit] = _limit(
     "time without an answer of the process of the RPC services", Per.SERVER, 10, "seconds",
     "it is killed and started again, and open pipes break with STATUS_PIPE_BROKEN",
 )
-RPC_MEMORY: Final = _limit(
+RPC_MEMORY: Final[Limit] = _limit(
     "memory of the process of the RPC services", Per.SERVER, 128 << 20, "bytes", "the pipe breaks",
 )
-RPC_REQUEST: Final = _limit(
+RPC_REQUEST: Final[Limit] = _limit(
     "request on a named pipe", Per.OPEN, 256 << 10, "bytes", "the fault nca_s_fault_remote_no_memory",
     source="C706 12.6.3",
 )
-RPC_REPLIES: Final = _limit(
+RPC_REPLIES: Final[Limit] = _limit(
     "replies on a named pipe that nobody read", Per.OPEN, 64, "messages", "the pipe breaks",
 )
-RPC_REPLY: Final = _limit(
+RPC_REPLY: Final[Limit] = _limit(
     "entries in one answer of an enumeration", Per.MESSAGE, 512 << 10, "bytes", "ERROR_MORE_DATA, and where to go on",
     source="MS-SRVS 3.1.4",
 )
-RPC_HELD: Final = _limit(
+RPC_HELD: Final[Limit] = _limit(
     "unfinished requests and unread replies on a named pipe", Per.OPEN, 1 << 20, "bytes",
     "the fault nca_s_fault_remote_no_memory, and the pipe breaks",
 )
-RPC_HELD_BY_GUESTS: Final = _limit(
+RPC_HELD_BY_GUESTS: Final[Limit] = _limit(
     "unfinished requests and unread replies of all anonymous callers and guests", Per.SERVER, 4 << 20, "bytes",
     "the fault nca_s_fault_remote_no_memory, and the pipe breaks",
 )
-RPC_HELD_IN_ALL: Final = _limit(
+RPC_HELD_IN_ALL: Final[Limit] = _limit(
     "unfinished requests and unread replies on all named pipes", Per.SERVER, 16 << 20, "bytes",
     "the fault nca_s_fault_remote_no_memory, and the pipe breaks",
 )
-RPC_CONTEXTS: Final = _limit(
+RPC_CONTEXTS: Final[Limit] = _limit(
     "presentation contexts of a named pipe", Per.OPEN, 32, "contexts", "the context is refused", source="C706 12.6.4",
 )
-RPC_STRING: Final = _limit(
+RPC_STRING: Final[Limit] = _limit(
     "text in a request on a named pipe", Per.MESSAGE, 64 << 10, "code units", "a fault",
 )

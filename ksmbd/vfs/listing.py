@@ -73,7 +73,7 @@ def entries(file: LocalFile, matches: Callable[[str], bool] | None = None) -> It
                 assume(user)  # between two entries others may have run
                 try:
                     listed = listed_info(file.fd, disk, name, quick_reader, hides, root_dev)
-                except OSError as error:
+                except (OSError, NtStatusError) as error:
                     _left_out(file, name, error)
                     continue
                 if listed is not None:

@@ -86,6 +86,18 @@ def test_a_name_stands_for_errors_of_one_kind(name: str) -> None:
             assert len(types) == 1 or not types & CLASSES, f"{function.name}: {variable} is one of {sorted(types)}"
 
 
+def test_each_limit_says_its_type() -> None:
+    """mypyc looks at who uses a constant of another module before it has seen the call that makes it: "Cannot determine
+    type"."""
+    bare = [
+        ast.unparse(node.target)
+        for node in tree("ksmbd/limits.py").body
+        if isinstance(node, ast.AnnAssign) and ast.unparse(node.annotation) == "Final"
+        and isinstance(node.value, ast.Call)
+    ]  # fmt: skip
+    assert bare == []
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_no_generator_expression_is_kept(name: str) -> None:
     """Compiled it is a list, made at once: it may only be an argument of what takes all of it at once."""
