@@ -314,6 +314,9 @@ COPY_TOTAL_SIZE: Final[Limit] = _limit(
     "all ranges of FSCTL_SRV_COPYCHUNK", Per.MESSAGE, 16 << 20, "bytes",
     "STATUS_INVALID_PARAMETER, with the limits", source="MS-SMB2 3.3.3",
 )
+ACCESS_CONTROL_ENTRIES: Final[Limit] = _limit(
+    "entries of an access control list", Per.FILE, 1024, "entries", "STATUS_INVALID_ACL",
+)
 EXTENDED_ATTRIBUTES: Final[Limit] = _limit(
     "extended attributes", Per.FILE, 1024, "attributes", "STATUS_EA_TOO_LARGE",
 )

@@ -183,7 +183,7 @@ class Worker:
         self.server.offload = files.offload = self.helpers.submit
         # Others than those who sign and read ahead: a disk that hangs has all of these, and none of those.
         self.long_helpers = Helpers(loop)
-        self.server.long_calls.offload = self.long_helpers.submit
+        self.server.long_calls.offload = files.offload_long = self.long_helpers.submit
         if settings.workers < 2:
             table.adopt_persistent()
         elif me == FIRST_WORKER:

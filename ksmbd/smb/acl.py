@@ -21,7 +21,15 @@ from ksmbd.smb.constants import (
     GENERIC_WRITE,
 )
 from ksmbd.smb.reader import Buffer, Reader
-from ksmbd.smb.sid import CREATOR_GROUP, CREATOR_OWNER, SDDL_ALIASES, Sid, read_sid
+from ksmbd.smb.sid import (
+    CREATOR_GROUP,
+    CREATOR_OWNER,
+    MAX_SUB_AUTHORITIES,
+    SDDL_ALIASES,
+    SUB_AUTHORITIES,
+    Sid,
+    read_sid,
+)
 from ksmbd.smb.status import STATUS_INVALID_ACL, NtStatusError, WireError
 
 # MS-DTYP 2.4.4.1, AceType
@@ -58,6 +66,9 @@ _GENERIC: Final = GENERIC_READ | GENERIC_WRITE | GENERIC_EXECUTE | GENERIC_ALL
 _ACL_HEADER: Final = Struct("<BBHHH")
 _ACE_HEADER: Final = Struct("<BBH")
 _U32: Final = Struct("<I")
+_PLAIN: Final = Struct("<IBB6s")
+"""Mask and the SID's first fields, of the usual entry."""
+_PLAIN_SIZE: Final = 4 + _PLAIN.size
 
 
 def map_generic(mask: int) -> int:
@@ -125,6 +136,14 @@ def _read_ace(reader: Reader) -> Ace:
     kind, flags, size = reader.unpack(_ACE_HEADER)
     if size < 4 or size % 4:
         raise WireError(f"ACE of {size} bytes", reader.status)
+    if kind in _SID_TYPES and size >= _PLAIN_SIZE:
+        start = reader.position
+        mask, revision, subs, authority = reader.unpack(_PLAIN)
+        rest = size - _PLAIN_SIZE - 4 * subs
+        if revision == 1 and subs <= MAX_SUB_AUTHORITIES and rest >= 0:
+            sid = Sid(int.from_bytes(authority, "big"), reader.unpack(SUB_AUTHORITIES[subs]))
+            return Ace(kind, flags, mask, sid, body=reader.bytes(rest) if rest else b"")
+        reader.position = start  # whatever is wrong with it is told below
     body = Reader(reader.view(size - 4), status=reader.status)
     if kind not in _SID_TYPES and kind not in _OBJECT_TYPES:
         return Ace(kind, flags, 0, None, body=body.bytes(body.remaining))

@@ -15,11 +15,9 @@ from ksmbd.smb.constants import (
     WRITE_DAC,
     WRITE_OWNER,
 )
-from ksmbd.smb.elsewhere import elsewhere
 from ksmbd.smb.info_query import Answer, Query
 from ksmbd.smb.model import Open
 from ksmbd.smb.reader import Buffer
-from ksmbd.smb.request import Request
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
     STATUS_INVALID_PARAMETER,
@@ -35,9 +33,6 @@ BACKUP_SECURITY_INFORMATION: Final = 0x00010000
 _ALL_PARTS: Final = 0x0000007F | BACKUP_SECURITY_INFORMATION
 _HEADER_SIZE: Final = 20
 """Of a self-relative SECURITY_DESCRIPTOR (MS-DTYP 2.4.6)."""
-
-_LONG: Final = 8 << 10
-"""Bytes of a descriptor that is read and stored in another thread: some 300 entries, two milliseconds."""
 
 QUERY_ACCESS: Final = (
     (OWNER_SECURITY_INFORMATION | GROUP_SECURITY_INFORMATION | DACL_SECURITY_INFORMATION | LABEL_SECURITY_INFORMATION
@@ -71,7 +66,7 @@ def query_security(query: Query) -> Answer:
     return Answer(descriptor)
 
 
-async def set_security(request: Request, open_: Open, information: int, descriptor: Buffer) -> None:
+def set_security(open_: Open, information: int, descriptor: Buffer) -> None:
     """Apply the parts in AdditionalInformation; the descriptor's inside is checked where it is parsed."""
     information &= _ALL_PARTS
     _check(information, open_.granted_access, SET_ACCESS)
@@ -81,8 +76,4 @@ async def set_security(request: Request, open_: Open, information: int, descript
         raise NtStatusError(STATUS_INVALID_SECURITY_DESCR)
     if not information:
         raise NtStatusError(STATUS_INVALID_PARAMETER, "no part of the descriptor named")
-    own = bytes(descriptor)
-    if len(own) < _LONG:
-        open_.file.set_security_descriptor(information, own)
-    else:
-        await elsewhere(request, lambda file: file.set_security_descriptor(information, own), open_)
+    open_.file.set_security_descriptor(information, bytes(descriptor))

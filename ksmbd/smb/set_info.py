@@ -43,7 +43,7 @@ async def handle(request: Request) -> Reply:
     elif info_type == INFO_SECURITY:
         if request.tree.read_only:
             raise NtStatusError(STATUS_ACCESS_DENIED, "a read-only share")
-        await set_security(request, open_, additional, data)
+        set_security(open_, additional, data)
     elif info_type == INFO_QUOTA:
         set_quota(open_, data)
     else:

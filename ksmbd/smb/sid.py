@@ -11,7 +11,7 @@ from ksmbd.smb.status import STATUS_INVALID_SID, NtStatusError, WireError
 
 MAX_SUB_AUTHORITIES: Final = 15
 _REVISION: Final = 1
-_LAYOUTS: Final = tuple(Struct(f"<{count}I") for count in range(MAX_SUB_AUTHORITIES + 1))
+SUB_AUTHORITIES: Final = tuple(Struct(f"<{count}I") for count in range(MAX_SUB_AUTHORITIES + 1))
 
 
 class Sid(NamedTuple):
@@ -48,9 +48,8 @@ class Sid(NamedTuple):
     def encode(self) -> bytes:
         """The packet representation (MS-DTYP 2.4.2.2)."""
         count = len(self.sub_authorities)
-        return (
-            bytes((_REVISION, count)) + self.authority.to_bytes(6, "big") + _LAYOUTS[count].pack(*self.sub_authorities)
-        )
+        head = bytes((_REVISION, count)) + self.authority.to_bytes(6, "big")
+        return head + SUB_AUTHORITIES[count].pack(*self.sub_authorities)
 
 
 def read_sid(reader: Reader) -> Sid:
@@ -59,7 +58,7 @@ def read_sid(reader: Reader) -> Sid:
     if revision != _REVISION or count > MAX_SUB_AUTHORITIES:
         raise WireError(f"SID of revision {revision} with {count} sub-authorities", reader.status)
     authority = int.from_bytes(reader.bytes(6), "big")
-    return Sid(authority, reader.unpack(_LAYOUTS[count]))
+    return Sid(authority, reader.unpack(SUB_AUTHORITIES[count]))
 
 
 def parse_sid(data: Buffer) -> Sid:

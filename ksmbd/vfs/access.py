@@ -13,10 +13,11 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
+from ksmbd import limits
 from ksmbd.kernel.credentials import Credentials
 from ksmbd.kernel.files import R_OK, W_OK, X_OK, access_fd
 from ksmbd.kernel.stat import S_IFDIR, S_IFMT, Stat, stat_fd
-from ksmbd.smb.acl import Acl
+from ksmbd.smb.acl import Ace, Acl
 from ksmbd.smb.constants import (
     ACCESS_SYSTEM_SECURITY,
     DACL_SECURITY_INFORMATION,
@@ -55,6 +56,7 @@ from ksmbd.smb.security_descriptor import (
 from ksmbd.smb.sid import UNIX_USERS, Sid
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
+    STATUS_INVALID_ACL,
     STATUS_PRIVILEGE_NOT_HELD,
     NtStatusError,
 )
@@ -260,7 +262,7 @@ class Access:
         STATUS_INVALID_SECURITY_DESCR."""
         if not given:
             return
-        creator = parse_security_descriptor(given)
+        creator = parse_given(given)
         user = self.credentials
         uid = folder.uid if self.options.inherit_owner else user.uid
         gid = folder.gid if folder.mode & _S_ISGID else user.gid
@@ -332,6 +334,16 @@ class Access:
         return ntacl.encode(self._to_disk(descriptor).encode(), blob, self._clock.filetime())
 
 
+def parse_given(descriptor: bytes) -> SecurityDescriptor:
+    """A descriptor that a client sent. Raises STATUS_INVALID_ACL for more entries than a file may be given, and what
+    `parse_security_descriptor` raises."""
+    parsed = parse_security_descriptor(descriptor)
+    for acl in (parsed.dacl, parsed.sacl):
+        if acl is not None and len(acl.aces) > limits.ACCESS_CONTROL_ENTRIES.value:
+            raise NtStatusError(STATUS_INVALID_ACL, f"{len(acl.aces)} entries")
+    return parsed
+
+
 def _foreign(sid: Sid) -> bool:
     """A SID of a domain, that is none of the well-known ones."""
     return sid.authority == 5 and sid.sub_authorities[:1] == (21,)
@@ -341,7 +353,12 @@ def _with_sids(descriptor: SecurityDescriptor, change: Callable[[Sid], Sid]) -> 
     def acl(old: Acl | None) -> Acl | None:
         if old is None:
             return None
-        return replace(old, aces=tuple(replace(ace, sid=change(ace.sid)) if ace.sid else ace for ace in old.aces))
+        return replace(old, aces=tuple(entry(ace) for ace in old.aces))
+
+    def entry(ace: Ace) -> Ace:
+        if ace.sid is None or (new := change(ace.sid)) == ace.sid:
+            return ace
+        return replace(ace, sid=new)
 
     return replace(
         descriptor,

@@ -16,10 +16,11 @@ import logging
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from ksmbd import limits
-from ksmbd.kernel import credentials, leases
+from ksmbd.kernel import credentials, leases, ofd_locks
 from ksmbd.kernel import files as kernel
 from ksmbd.kernel.credentials import Credentials
 from ksmbd.kernel.files import set_times
@@ -27,6 +28,7 @@ from ksmbd.kernel.openat import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, openat2
 from ksmbd.kernel.stat import Stat, stat_fd
 from ksmbd.smb.ports import FileKey
 from ksmbd.smb.status import STATUS_DISK_FULL, NtStatusError
+from ksmbd.smb.waiting import Future
 from ksmbd.vfs import gate
 
 if TYPE_CHECKING:
@@ -36,6 +38,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("ksmbd.vfs")
 
 _WRITE: Final = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_LARGEST: Final = (1 << 63) - 1
+_MANY: Final = 256 << 20
+"""Bytes of a file's blocks from which on they are given back in another thread."""
 _FIRST_WAIT: Final = 1.0
 _WAITS: Final = 6
 """Times that the timer tries it, after 1, 2, 4 ... seconds: for about a minute."""
@@ -151,6 +156,36 @@ def give_back(fd: int, set_write_time: Callable[[int, tuple[int, int]], None]) -
             leases.set_lease(fd, before)
             fcntl.fcntl(fd, fcntl.F_SETSIG, number)
     return True
+
+
+def end(file: LocalFile, fd: int) -> None:
+    """An open that has reserved blocks is about to be closed: give them back, in a helper thread where they are many
+    (tmpfs needs half a second for some gigabytes), or keep the file open until others let go of it."""
+    volume = file.local_volume
+    offload = volume.files.offload_long
+    if offload is not None and stat_fd(fd).blocks << 9 >= _MANY:
+        spare = _spare(fd)
+        offload(partial(file.give_back, spare)).add_callback(partial(_ended, file, spare))
+    elif not file.give_back(fd) and not volume.options.kernel_oplocks:
+        volume.files.unused.keep(file, _spare(fd))
+
+
+def _spare(fd: int) -> int:
+    """A descriptor that outlives the open, without its locks: those are of the open file, not of the number."""
+    spare = os.dup(fd)
+    try:
+        ofd_locks.set_lock(spare, ofd_locks.NONE, 0, _LARGEST)
+    except OSError:
+        pass  # no locks, then
+    return spare
+
+
+def _ended(file: LocalFile, spare: int, given_back: Future[bool]) -> None:
+    volume = file.local_volume
+    if given_back.result() or volume.options.kernel_oplocks:
+        os.close(spare)
+    else:
+        volume.files.unused.keep(file, spare)
 
 
 class Unused:

@@ -10,7 +10,7 @@ from functools import partial
 from math import inf
 from typing import Final
 
-from ksmbd.kernel import credentials, ofd_locks
+from ksmbd.kernel import credentials
 from ksmbd.kernel.files import set_times
 from ksmbd.kernel.read_ahead import is_cached, read_ahead
 from ksmbd.kernel.stat import S_IFMT, S_IFREG, Stat, stat_fd
@@ -270,13 +270,7 @@ class LocalFile(LocalMetadata):
             self.finish_writes()
         except NtStatusError:
             pass  # close says so
-        if not self.give_back(fd) and not self.local_volume.options.kernel_oplocks:
-            spare = os.dup(fd)
-            try:
-                ofd_locks.set_lock(spare, ofd_locks.NONE, 0, _LARGEST)  # they are of the open file, not of the number
-            except OSError:
-                pass  # no locks, then
-            files.unused.keep(self, spare)
+        allocation.end(self, fd)
 
     def overwrite(
         self, attributes: int, supersede: bool, extended_attributes: Sequence[tuple[str, int, bytes]],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from ksmbd.kernel.credentials import Credentials
 from ksmbd.smb.ports import Clock, FileKey, Identity, ShareConfig, Volume
@@ -55,8 +56,10 @@ class Registry:
 class LocalFiles:
     """Makes volumes. One in a process; it sets the process's umask to 0, as shares have masks of their own."""
 
-    __slots__ = ("cache", "clock", "idmap", "leases", "offload", "registry", "reservations", "settings", "unused",
-                 "watches")  # fmt: skip
+    __slots__ = (
+        "cache", "clock", "idmap", "leases", "offload", "offload_long", "registry", "reservations", "settings",
+        "unused", "watches",
+    )  # fmt: skip
 
     def __init__(self, settings: VfsSettings, clock: Clock) -> None:
         self.settings = settings
@@ -64,6 +67,8 @@ class LocalFiles:
         self.offload: Callable[[Callable[[], None]], Future[None]] | None = None
         """Runs a call that waits for a disk in another thread; None: there is none (who puts the rooms together sets
         it)."""
+        self.offload_long: Callable[[Callable[[], Any]], Future[Any]] | None = None
+        """The same for what may take long, in threads that nobody waits for who only reads."""
         self.leases = False
         """The kernel's leases can be used, and who put the rooms together listens for their breaks."""
         self.idmap = IdMap(settings.sub_authorities)

@@ -25,9 +25,9 @@ from ksmbd.smb.constants import (
     FILE_ATTRIBUTE_TEMPORARY,
 )
 from ksmbd.smb.ports import StreamInfo
-from ksmbd.smb.security_descriptor import parse_security_descriptor
 from ksmbd.smb.status import STATUS_INVALID_PARAMETER, NtStatusError
 from ksmbd.vfs import change_times, gate, stream_store
+from ksmbd.vfs.access import parse_given
 from ksmbd.vfs.attributes import (
     OBJECT_ID_NAME,
     SETTABLE,
@@ -155,7 +155,7 @@ class LocalMetadata(LocalEntry):
     def set_security_descriptor(self, information: int, descriptor: bytes) -> None:
         """See the port."""
         fd = self._begin()
-        new = parse_security_descriptor(descriptor)
+        new = parse_given(descriptor)
         with os_errors:
             self.local_volume.access.store(fd, self.path_only, self.granted_access, information, new)
 

@@ -89,6 +89,8 @@ def make_sparse(folder: Path) -> None:
 def allocated_ranges(ground: Ground) -> None:
     """QUERY_ALLOCATED_RANGES of a file with 100,000 extents."""
     client = ground.client()
+    writer = client.open(ground.path("sparse"), WRITE_ACCESS, c.FILE_OPEN)
+    client.ioctl(writer, c.FSCTL_SET_SPARSE)
     file_id = client.open(ground.path("sparse"), READ_ACCESS, c.FILE_OPEN)
     client.want_credits(64)
     data = pack("<qq", 0, EXTENTS * 8192)
