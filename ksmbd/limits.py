@@ -328,7 +328,7 @@ LOCK_SEQUENCES: Final[Limit] = _limit(
     source="MS-SMB2 3.3.5.14",
 )
 LOCK_ELEMENTS: Final[Limit] = _limit(
-    "ranges of LOCK", Per.MESSAGE, 1024, "ranges", "STATUS_INSUFFICIENT_RESOURCES",
+    "ranges of LOCK", Per.MESSAGE, 512, "ranges", "STATUS_INSUFFICIENT_RESOURCES",
 )
 
 # ----------------------------------------------------------------------------------------------------- files, watches

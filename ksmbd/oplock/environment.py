@@ -87,6 +87,8 @@ class Environment:
                 os.close(data)
                 raise
             return data, INITIAL
+        # LMDB would make a lock file that the others do not know.
+        os.stat("lock.mdb", dir_fd=self._directory)
         data = os.open("data.mdb", flags, dir_fd=self._directory)
         return data, max(os.fstat(data).st_size, INITIAL)
 

@@ -173,7 +173,7 @@ def _apply_locks(change: Change, locks: Locks) -> None:
     elif kind == UNLOCKED:
         held.remove_all([held.find(open_id, number) for open_id, number in NUMBER.iter_unpack(what)])
     else:
-        held.remove_all(held.of_open(what)[::-1])
+        held.drop_open(what)
     if not held.count:
         del locks[stream]
 
@@ -184,8 +184,7 @@ def settle(decided: dict[str, LockOverlay], locks: Locks) -> None:
         held = locks.get(stream)
         if held is None:
             held = locks[stream] = LockSet()
-        held.remove_all(overlay.removed)
-        held.add_all(list(overlay.added.values()))
+        held.settle(overlay)
         if not held.count:
             del locks[stream]
 

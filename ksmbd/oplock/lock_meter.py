@@ -2,6 +2,7 @@
 """How many byte-range locks the sessions of this worker hold, over all files."""
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
@@ -24,11 +25,8 @@ class LockMeter:
     def follow(self, decision: Decision) -> None:
         """This worker took or released locks."""
         for overlay in decision.locks.values():
-            more: dict[int, int] = {}
-            for lock in overlay.added.values():
-                more[lock.open_id] = more.get(lock.open_id, 0) + 1
-            for lock in overlay.removed:
-                more[lock.open_id] = more.get(lock.open_id, 0) - 1
+            more = Counter([lock.open_id for lock in overlay.added.values()])
+            more.subtract([lock.open_id for lock in overlay.removed])
             for open_id, change in more.items():
                 entry = decision.record.opens.get(open_id)
                 if entry is None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple, Protocol
 
-from ksmbd.oplock.spans import Spans
+from ksmbd.oplock.spans import FEW, Spans
 from ksmbd.smb.status import STATUS_INVALID_LOCK_RANGE, STATUS_SUCCESS
 
 MAXIMUM: Final = (1 << 64) - 1
@@ -175,6 +175,27 @@ class LockSet:
             if open_id in self._owned:
                 self._owned[open_id].exclusive.remove_all(ranges)
 
+    def settle(self, overlay: LockOverlay) -> None:
+        """Make the changes of an overlay over this set."""
+        if overlay.dropped:
+            for open_id in overlay.dropped:
+                self.drop_open(open_id)
+            self.remove_all([lock for lock in overlay.removed if lock.open_id not in overlay.dropped])
+        elif overlay.removed:
+            self.remove_all(overlay.removed)
+        if overlay.added:
+            self.add_all(list(overlay.added.values()))
+
+    def drop_open(self, open_id: int) -> None:
+        """Take all locks of an open out."""
+        owned = self._owned.pop(open_id, None)
+        if owned is None:
+            return
+        locks = list(owned.locks.values())
+        self.count -= len(locks)
+        self._all.remove_all([(lock.first, lock.last) for lock in locks])
+        self._exclusive.remove_all([(lock.first, lock.last) for lock in locks if lock.exclusive])
+
     def _enter(self, lock: Lock) -> _Owned:
         self.count += 1
         owned = self._owned.get(lock.open_id)
@@ -292,14 +313,14 @@ class LockOverlay:
 
     def equal(self, first: int, last: int, exclusive: bool, open_id: int) -> Sequence[Lock]:
         """As LockView."""
-        base = self._base.equal(first, last, exclusive, open_id)
+        base = self._base.equal(first, last, exclusive, open_id) if open_id not in self.dropped else ()
         hidden = self._hidden.get((first, last, exclusive, open_id), 0)
         return [*base[: len(base) - hidden], *self._more().equal(first, last, exclusive, open_id)]
 
     def of_open(self, open_id: int) -> list[Lock]:
         """As LockView."""
-        found = self._base.of_open(open_id)
-        if self.removed:
+        found = self._base.of_open(open_id) if open_id not in self.dropped else []
+        if self.removed and found:
             gone = self._less()
             if gone.count_of(open_id):
                 numbers = {lock.number for lock in gone.of_open(open_id)}
@@ -322,6 +343,11 @@ class LockOverlay:
         self.added[lock.number] = lock
         self._waiting.append(lock)
 
+    def add_all(self, locks: Sequence[Lock]) -> None:
+        """Put many in."""
+        self.added.update([(lock.number, lock) for lock in locks])
+        self._waiting += locks
+
     def take_back(self, lock: Lock) -> None:
         """Take out one that was put in here."""
         self._more().remove(lock)
@@ -335,7 +361,7 @@ class LockOverlay:
             if here:
                 self.take_back(here[-1])
                 return True
-            base = self._base.equal(first, last, exclusive, open_id)
+            base = self._base.equal(first, last, exclusive, open_id) if open_id not in self.dropped else ()
             if base:
                 key = (first, last, exclusive, open_id)
                 hidden = self._hidden.get(key, 0)
@@ -354,10 +380,6 @@ class LockOverlay:
         if not left:
             return
         self.dropped.append(open_id)
-        left.reverse()
-        for lock in left:
-            key = (lock.first, lock.last, lock.exclusive, open_id)
-            self._hidden[key] = self._hidden.get(key, 0) + 1
         self.removed += left
 
 
@@ -392,6 +414,8 @@ def take_locks(
     overlay: LockOverlay, elements: Sequence[tuple[int, int, bool]], open_id: int, number: int
 ) -> bool:
     """Take all (offset, length, exclusive) or none; numbered from `number` on. False where one conflicts."""
+    if len(elements) > FEW and len({exclusive for _, _, exclusive in elements}) == 1:
+        return _take_alike(overlay, elements, open_id, number)
     taken: list[Lock] = []
     for offset, length, exclusive in elements:
         if lock_conflict(overlay, offset, length, exclusive, open_id):
@@ -401,4 +425,26 @@ def take_locks(
         lock = make_lock(offset, length, exclusive, open_id, number + len(taken))
         overlay.add(lock)
         taken.append(lock)
+    return True
+
+
+def _take_alike(
+    overlay: LockOverlay, elements: Sequence[tuple[int, int, bool]], open_id: int, number: int
+) -> bool:
+    """The same where all are shared or all exclusive: whether they exclude each other depends on no order then, so it
+    is counted once for all of them. Shared ones never do."""
+    exclusive = elements[0][2]
+    ranges = [(offset, offset + length - 1) for offset, length, _ in elements]
+    among = Spans()
+    if exclusive:
+        among.add_all(ranges)
+    for first, last in ranges:
+        if exclusive:
+            if among.count(first, last) > (first <= last) or overlay.overlapping(first, last):
+                return False
+        elif _foreign(overlay, first, last, open_id):
+            return False
+    overlay.add_all([
+        Lock(first, last, exclusive, open_id, number + index) for index, (first, last) in enumerate(ranges)
+    ])  # fmt: skip
     return True

@@ -37,8 +37,7 @@ class DictStore:
                 locks = self._locks.get((file, stream))
                 if locks is None:
                     locks = self._locks[file, stream] = LockSet()
-                locks.remove_all(overlay.removed)
-                locks.add_all(list(overlay.added.values()))
+                locks.settle(overlay)
                 if not locks.count:
                     del self._locks[file, stream]
         if decision.record.empty:

@@ -23,6 +23,10 @@ STOP_SECONDS: Final = 5.0
 """How long clients' last replies may take when the server stops."""
 
 
+EXIT_STORE: Final = 3
+"""Exit status of a worker that cannot share the table of open files with the others: it is of no use alone."""
+
+
 @dataclass
 class WorkerContext:
     """One worker's inheritance."""

@@ -36,7 +36,7 @@ from ksmbd.ipc.settings import EngineSettings, NoSettings, announce_listening, r
 from ksmbd.process import privileges
 from ksmbd.process.bpf_programs import BpfPrograms
 from ksmbd.process.compiled import compiled_feature
-from ksmbd.process.context import STOP_SECONDS, WorkerContext, watch_signals
+from ksmbd.process.context import EXIT_STORE, STOP_SECONDS, WorkerContext, watch_signals
 from ksmbd.process.control import ControlFiles
 from ksmbd.process.features import collect_features
 from ksmbd.process.peers import DIED, Inboxes, Kind, Peers
@@ -298,6 +298,12 @@ class Forker:
             log.error(f"ksmbd/{worker.index} {how} before it served anybody: the engine does not start")
             self.exit_status = 1
             self.stop("a worker cannot start")
+            return
+        if code == EXIT_STORE:
+            # Nor could any worker that is started from now on; all together can begin anew.
+            log.error(f"ksmbd/{worker.index} cannot work with the others: the engine ends, to start again")
+            self.exit_status = 1
+            self.stop("the table of open files is gone")
             return
         log.error(f"ksmbd/{worker.index} {how}; its clients are disconnected")
         for other in self._workers:

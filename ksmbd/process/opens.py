@@ -14,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+import lmdb
+
 from ksmbd.ipc.constants import GlobalFlag
 from ksmbd.ipc.settings import EngineSettings
 from ksmbd.kernel.leases import break_time
@@ -51,9 +53,18 @@ def open_state(settings: EngineSettings, statedir: str) -> StateDirectory | None
     return StateDirectory(Path(statedir) / FOLDER)
 
 
+class StoreGone(Exception):
+    """What the workers share is not in the run directory any longer, or cannot be opened: the text says why."""
+
+
 def open_store(settings: EngineSettings, rundir: str) -> Store:
-    """A worker's store. Raises OSError, lmdb.Error."""
-    return LmdbStore(Path(rundir) / FOLDER) if settings.workers > 1 else DictStore()
+    """A worker's store. Raises StoreGone: one of its own would grant what the others have granted already."""
+    if settings.workers < 2:
+        return DictStore()
+    try:
+        return LmdbStore(Path(rundir) / FOLDER)
+    except (OSError, lmdb.Error) as error:
+        raise StoreGone(f"the table of open files in {rundir} cannot be shared: {error}") from error
 
 
 def prepare(settings: EngineSettings, rundir: str, statedir: str) -> None:

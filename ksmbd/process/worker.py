@@ -29,11 +29,11 @@ from ksmbd.oplock.table import LocalOpenTable
 from ksmbd.process import privileges, reservations
 from ksmbd.process.admission import SharedAdmission
 from ksmbd.process.affinity import NO_GUID, Affinity
-from ksmbd.process.context import WorkerContext, WorkerLife, watch_signals
+from ksmbd.process.context import EXIT_STORE, WorkerContext, WorkerLife, watch_signals
 from ksmbd.process.core import WorkerConnection
 from ksmbd.process.interfaces import network_interfaces
 from ksmbd.process.listing import rows
-from ksmbd.process.opens import FIRST_WORKER, open_state, open_store, oplock_settings
+from ksmbd.process.opens import FIRST_WORKER, StoreGone, open_state, open_store, oplock_settings
 from ksmbd.process.peers import Kind
 from ksmbd.process.previous_sessions import PreviousSessions
 from ksmbd.smb.constants import DIALECT_202, DIALECT_210, DIALECT_300, DIALECT_302, DIALECT_311
@@ -255,7 +255,11 @@ def serve(context: WorkerContext) -> int:
     descriptors.enter()
     # A helper thread that computes lets the loop's go on sooner than after Python's 5 ms.
     sys.setswitchinterval(SWITCH_SECONDS)
-    worker = Worker(context)
+    try:
+        worker = Worker(context)
+    except StoreGone as error:
+        log.error(str(error))
+        return EXIT_STORE
     life = worker.life
     watch_signals(
         life.loop,

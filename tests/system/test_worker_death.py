@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import threading
@@ -71,3 +72,16 @@ def test_the_clients_of_other_workers_finish_with_equal_hashes(start_ksmbd: Star
     server.wait_stats(r"(?m)^opens: 0$")
     assert server.smbclient("del big").returncode == 0
     assert not Path(server.share_path / "big").exists()
+
+
+def test_a_worker_that_finds_no_table_of_open_files_starts_the_engine_again(start_ksmbd: StartKsmbd) -> None:
+    """Somebody cleared the run directory: the new worker would grant what the old ones have granted."""
+    server = start_ksmbd(workers=2)
+    shutil.rmtree(server.rundir / "opens")
+    victim = server.stats()["workers"][0]["pid"]
+    os.kill(victim, signal.SIGKILL)
+    ended = server.wait_for(r"^ksmbd: error: the engine ended with status 1; it starts again")
+    server.wait_for(rf"^ksmbd: listening on \S+:{server.port}$", after=ended.end())
+    assert (server.rundir / "opens").is_dir()
+    result = server.smbclient("put ksmbd.conf there; ls")
+    assert result.returncode == 0 and "there" in result.stdout, result.stdout

@@ -86,8 +86,11 @@ class Plain:
         )
 
 
-def ranges(draw: random.Random) -> tuple[int, int]:
+def ranges(draw: random.Random, apart: bool = False) -> tuple[int, int]:
+    """An offset and a length; `apart`: such as do not meet often."""
     offset, length = draw.choice(PLACES), draw.choice(LENGTHS)
+    if apart:
+        return draw.randrange(1 << 32, 1 << 34), draw.choice((0, 1, 50))
     return offset, min(length, (1 << 64) - offset)
 
 
@@ -110,6 +113,9 @@ class Game:
         what = draw.random()
         if what < 0.4:
             wanted = [Held(ref.open_id, *ranges(draw), draw.random() < 0.5) for _ in range(draw.choice((1, 1, 2, 9)))]
+            if draw.random() < 0.3:
+                kind = draw.random() < 0.5
+                wanted = [Held(ref.open_id, *ranges(draw, kind), kind) for _ in range(draw.choice((33, 40)))]
             self.lock(client, ref, wanted, len(wanted) == 1 and draw.random() < 0.4)
         elif what < 0.75:
             own = [(lock.offset, lock.length) for lock in self.plain.held if lock.open_id == ref.open_id]
@@ -218,8 +224,7 @@ def test_pending_changes_count_as_if_they_were_made(seed: int) -> None:
         [overlay.count_of(owner) for owner in range(3)],
         [[len(overlay.equal(o, o + n - 1, exclusive, 1)) for o, n in asked] for exclusive in (True, False)],
     ]
-    base.remove_all(overlay.removed)
-    base.add_all(list(overlay.added.values()))
+    base.settle(overlay)
     assert says == [
         [(base.overlapping(o, o + n - 1), base.exclusive(o, o + n - 1)) for o, n in asked],
         [[base.own_exclusive(o, o + n - 1, owner) for o, n in asked] for owner in range(3)],
