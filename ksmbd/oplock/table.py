@@ -310,8 +310,11 @@ class LocalOpenTable:
         """See OpenTable.open."""
         if self._state is None and request.durable is not None and request.durable.persistent:
             request = replace(request, durable=replace(request.durable, persistent=False))
-        if not self._may_lease(request):
-            return Future.failed(NtStatusError(STATUS_INVALID_PARAMETER, "the lease key names another file"))
+        other = self._leased(request)
+        if other is not None:
+            if not _was_named(other, request):
+                return Future.failed(NtStatusError(STATUS_INVALID_PARAMETER, "the lease key names another file"))
+            request = replace(request, lease=None, oplock_level=OPLOCK_LEVEL_NONE)
         lease = self._lease_of(request)
         entry = self._entry_of(request, lease)
         durable = durable_of(request)
@@ -379,17 +382,20 @@ class LocalOpenTable:
             lease.epoch,
         )  # fmt: skip
 
-    def _may_lease(self, request: OpenRequest) -> bool:
+    def _leased(self, request: OpenRequest) -> list[OpenEntry] | None:
         """A lease key is bound to one stream while the lease lives (MS-SMB2 3.3.5.9.8), even if this request for it
-        could not be granted."""
+        could not be granted. None: no other one has it; else that one's opens, where it is another file's."""
         lease = request.lease
         if lease is None or not (self._settings.oplocks and self._settings.leases):
-            return True
+            return None
         bound = self._store.index_get(LEASES, request.client_guid + lease.key)
         if bound is None or bound == (*request.ref.file, request.ref.stream):
-            return True
+            return None
         record = self._store.peek((bound[0], bound[1]))
-        return record is None or (request.client_guid, lease.key) not in record.holders
+        holder = record.holders.get((request.client_guid, lease.key)) if record is not None else None
+        if record is None or holder is None:
+            return None
+        return [] if (bound[0], bound[1]) == request.ref.file else record.opens_of(holder)
 
     def _entry_of(self, request: OpenRequest, lease: LeaseAsk | None) -> OpenEntry:
         durable = request.durable
@@ -774,6 +780,12 @@ def _future_of(finish: Callable[[Any], Any], result: Any) -> Future[Any]:
 
 def _none(result: Any) -> None:
     return None
+
+
+def _was_named(opens: list[OpenEntry], request: OpenRequest) -> bool:
+    """Whether a lease is of a file that had the request's name before (deleted or replaced with POSIX semantics). The
+    key is for the name, says the specification, so its client has done nothing wrong; it caches the old file still."""
+    return any(entry.share == request.share and entry.path == request.path for entry in opens)
 
 
 def _replacing(target: Replaced, posix: bool) -> tuple[FileKey, Callable[[int], Any]]:

@@ -9,7 +9,7 @@ from typing import Any, Final, NoReturn
 
 from ksmbd import limits
 from ksmbd.smb.full_ea import parse_full_ea
-from ksmbd.smb.ports import LeaseGrant, LeaseRequest
+from ksmbd.smb.ports import NO_POSIX_MODE, LeaseGrant, LeaseRequest
 from ksmbd.smb.reader import Reader
 from ksmbd.smb.status import STATUS_INVALID_PARAMETER, NtStatusError, WireError
 
@@ -173,7 +173,8 @@ def _app_instance_version(contexts: CreateContexts, data: memoryview) -> None:
 def _posix(contexts: CreateContexts, data: memoryview) -> None:
     if len(data) != 4:
         _wrong("POSIX")
-    contexts.posix_mode = Reader(data).u32() & 0o7777
+    mode = Reader(data).u32()
+    contexts.posix_mode = mode if mode == NO_POSIX_MODE else mode & 0o7777
 
 
 def _wrong(what: str) -> NoReturn:

@@ -55,9 +55,9 @@ def basic(query: Query) -> bytes:
 
 
 def _pending(query: Query) -> bool:
-    """Whether the name that the file was opened by waits for its deletion."""
+    """Whether the name that the file was opened by waits for its deletion, or the file's last one is gone already."""
     ref = query.open.ref
-    return ref is not None and query.request.server.table.link_deleted(ref)
+    return not query.info.number_of_links or (ref is not None and query.request.server.table.link_deleted(ref))
 
 
 def standard(query: Query) -> bytes:

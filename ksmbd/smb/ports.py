@@ -327,6 +327,9 @@ class CreateIntent:
     """FILETIME of a previous version (timewarp), 0 = live."""
 
 
+NO_POSIX_MODE: Final = 0xFFFFFFFF
+"""CreateIntent.posix_mode of a client that has none to give a new file: the share's masks say it."""
+
 NO_LEASE, READ_LEASE, WRITE_LEASE = 0, 1, 2
 """Leases of the kernel, the stronger the higher (LocalOpen.lease)."""
 

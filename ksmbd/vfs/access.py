@@ -326,7 +326,8 @@ class Access:
         entries: Callable[[int, int], list[posix_acl.Entry]] | None = None
         if information & DACL_SECURITY_INFORMATION:
             entries = partial(posix_acl.from_dacl, descriptor.dacl, idmap=self.idmap)
-        name = self.options.acl_name if self.options.acl_xattr else None
+        # The mode is the whole of what a chmod says: kept as a list it would let nobody in.
+        name = self.options.acl_name if self.options.acl_xattr and not posix_acl.is_mode(descriptor.dacl) else None
         encode = partial(self._encode, descriptor)
         gate.secure(self.caller, granted, fd, path_only, descriptor, information, entries, name, encode)
 

@@ -181,7 +181,7 @@ class LocalEntry:
             if self.kind == S_IFREG or self.kind == S_IFDIR:
                 info.ea_size = ea_size(fd, path_only, options, dos is not NOTHING)
                 if info.attributes & FILE_ATTRIBUTE_REPARSE_POINT:
-                    info.reparse_tag = reparse.stored_tag(fd, path_only)
+                    reparse.describe(info, fd, path_only)
         except OSError as error:
             raise to_status(error) from error
         if self.write_time is not None:

@@ -11,10 +11,16 @@ from ksmbd import debug
 from ksmbd.kernel import credentials, descriptors
 from ksmbd.kernel.files import R_OK, AttributeReader, access_at
 from ksmbd.kernel.stat import S_IFLNK, S_IFMT, stat_at, stat_fd
-from ksmbd.smb.constants import FILE_READ_ATTRIBUTES, FILE_READ_DATA, FILE_READ_EA, READ_CONTROL
+from ksmbd.smb.constants import (
+    FILE_ATTRIBUTE_REPARSE_POINT,
+    FILE_READ_ATTRIBUTES,
+    FILE_READ_DATA,
+    FILE_READ_EA,
+    READ_CONTROL,
+)
 from ksmbd.smb.ports import DirectoryEntry, FileInfo
 from ksmbd.smb.status import NtStatusError
-from ksmbd.vfs import dosattrib
+from ksmbd.vfs import dosattrib, reparse
 from ksmbd.vfs.attributes import listed_info, make_info
 from ksmbd.vfs.dosattrib import NOTHING
 from ksmbd.vfs.names import from_scandir, to_client
@@ -77,7 +83,7 @@ def entries(file: LocalFile, matches: Callable[[str], bool] | None = None) -> It
                     _left_out(file, name, error)
                     continue
                 if listed is not None:
-                    yield DirectoryEntry(name, listed)
+                    yield _described(file, disk, DirectoryEntry(name, listed))
                     continue
             elif veto.match(name):
                 continue
@@ -115,7 +121,7 @@ def _entry(file: LocalFile, disk: bytes, name: str, reader: AttributeReader) -> 
         stat = stat_at(directory, disk)
     except (FileNotFoundError, PermissionError):
         return None
-    if stat.mode & S_IFMT == S_IFLNK:
+    if stat.mode & S_IFMT == S_IFLNK and not file.posix:
         target = volume.resolver.follow(directory, disk)
         if target is not None:
             parent, last, followed = target
@@ -130,7 +136,15 @@ def _entry(file: LocalFile, disk: bytes, name: str, reader: AttributeReader) -> 
         return None
     data = reader.read(disk) if options.store_dos_attributes else None
     dos = NOTHING if data is None else dosattrib.decode(data)
-    return DirectoryEntry(name, make_info(stat, dos, name, options, volume.root_dev))
+    return _described(file, disk, DirectoryEntry(name, make_info(stat, dos, name, options, volume.root_dev)))
+
+
+def _described(file: LocalFile, disk: bytes, entry: DirectoryEntry) -> DirectoryEntry:
+    """The entry with its reparse point's tag, which is not looked for in files that have none."""
+    info = entry.info
+    if info.attributes & FILE_ATTRIBUTE_REPARSE_POINT and not info.reparse_tag:
+        reparse.describe_at(info, file.fd, disk)
+    return entry
 
 
 def _readable(file: LocalFile, disk: bytes) -> bool:

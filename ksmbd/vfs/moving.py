@@ -30,7 +30,7 @@ from ksmbd.smb.status import (
     STATUS_OBJECT_NAME_INVALID,
     NtStatusError,
 )
-from ksmbd.vfs import names
+from ksmbd.vfs import gate, names
 from ksmbd.vfs.attributes import read_dos
 from ksmbd.vfs.errors import os_errors
 
@@ -153,9 +153,9 @@ def _check_room(file: LocalEntry, place: _Place, right: int, replace: bool, posi
 
 def _check_replaceable(file: LocalEntry, place: _Place, stat: Stat, posix: bool) -> None:
     """MS-FSA 2.1.5.15.11, 2.1.5.15.6: it is no directory and not read-only, and grants DELETE, or its directory
-    FILE_DELETE_CHILD."""
-    if stat.mode & S_IFMT == S_IFDIR and not posix:
-        raise NtStatusError(STATUS_ACCESS_DENIED, "a directory is not replaced")
+    FILE_DELETE_CHILD. A directory with entries is said to be one: of ACCESS_DENIED the Linux client makes that it had
+    better delete the target first."""
+    refused = stat.mode & S_IFMT == S_IFDIR and not posix
     volume = file.local_volume
     try:
         fd = os.open(place.existing, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=place.directory)
@@ -164,9 +164,14 @@ def _check_replaceable(file: LocalEntry, place: _Place, stat: Stat, posix: bool)
     try:
         dos = read_dos(fd, True, volume.options)
         by_itself = bool(volume.access.maximal(fd, True, stat, None) & DELETE)
+        deletable = volume.access.may_unlink(place.directory, stat, by_itself)
+        if refused and deletable and file.is_directory and not gate.is_empty(DELETE, fd):
+            raise NtStatusError(STATUS_DIRECTORY_NOT_EMPTY)
     finally:
         os.close(fd)
-    if not volume.access.may_unlink(place.directory, stat, by_itself):
+    if refused:
+        raise NtStatusError(STATUS_ACCESS_DENIED, "a directory is not replaced")
+    if not deletable:
         raise NtStatusError(STATUS_ACCESS_DENIED, "what has the name may not be deleted")
     if (dos.attributes or 0) & FILE_ATTRIBUTE_READONLY and not posix:
         raise NtStatusError(STATUS_ACCESS_DENIED, "read-only")

@@ -218,6 +218,11 @@ def synthesise(fd: int, path_only: bool, stat: Stat, idmap: IdMap) -> SecurityDe
     return SecurityDescriptor(SE_SELF_RELATIVE | SE_DACL_PRESENT, owner, group, Acl(tuple(aces)))
 
 
+def is_mode(dacl: Acl | None) -> bool:
+    """Whether a DACL says a mode and nothing else: chmod of a POSIX client (cifs.ko with -o posix)."""
+    return dacl is not None and len(dacl.aces) == 1 and (sid := dacl.aces[0].sid) is not None and sid.domain == NFS_MODE
+
+
 def from_dacl(dacl: Acl | None, uid: int, gid: int, idmap: IdMap) -> list[Entry]:
     """The POSIX ACL that comes closest to a DACL, for the kernel and local users: never less than what it allows.
 

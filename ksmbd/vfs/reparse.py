@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Final
 
 from ksmbd.kernel.files import exchange, get_attribute
 from ksmbd.kernel.stat import S_IFLNK, S_IFMT, S_IFREG, stat_at, stat_fd
-from ksmbd.smb.constants import FILE_ATTRIBUTE_REPARSE_POINT
+from ksmbd.smb.constants import DELETE, FILE_ATTRIBUTE_REPARSE_POINT
+from ksmbd.smb.ports import FileInfo
+from ksmbd.smb.posix_names import posix_path
 from ksmbd.smb.reader import Reader, decode_utf16, encode_utf16
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
@@ -39,6 +41,12 @@ if TYPE_CHECKING:
     from ksmbd.vfs.metadata import LocalMetadata
 
 SYMLINK_FLAG_RELATIVE: Final = 1
+IO_REPARSE_TAG_NFS: Final = 0x80000014
+_NFS_KINDS: Final = {
+    b"LNK\0\0\0\0\0": S_IFLNK, b"CHR\0\0\0\0\0": 0o020000, b"BLK\0\0\0\0\0": 0o060000,
+    b"FIFO\0\0\0\0": 0o010000, b"SOCK\0\0\0\0": 0o140000,
+}  # fmt: skip
+"""MS-FSCC 2.1.2.6: the type of the file in Network File System reparse data."""
 _HEADER: Final = Struct("<IHH")
 _SYMLINK: Final = Struct("<HHHHI")
 _ERROR: Final = Struct("<IIIHH")
@@ -74,10 +82,52 @@ def _stored(fd: int, path_only: bool) -> tuple[int, bytes] | None:
     return tag, value[_HEADER.size : _HEADER.size + length]
 
 
-def stored_tag(fd: int, path_only: bool) -> int:
-    """The tag kept in the attribute, 0 where there is none."""
+def describe(info: FileInfo, fd: int, path_only: bool) -> None:
+    """Complete what is said of a file with FILE_ATTRIBUTE_REPARSE_POINT whose reparse point is kept in the attribute:
+    its tag, and the type of file that it stands for."""
     found = _stored(fd, path_only)
-    return found[0] if found else 0
+    if found is not None:
+        info.reparse_tag = found[0]
+        kind = _kind(*found)
+        if kind:
+            info.mode = info.mode & 0o7777 | kind
+
+
+def describe_at(info: FileInfo, directory: int, name: bytes) -> None:
+    """The same for an entry of a directory."""
+    try:
+        fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    except OSError:
+        return
+    try:
+        describe(info, fd, True)
+    finally:
+        os.close(fd)
+
+
+def _kind(tag: int, data: bytes) -> int:
+    """S_IFMT of the special file that a reparse point stands for, 0 for none."""
+    if tag == IO_REPARSE_TAG_NFS:
+        return _NFS_KINDS.get(data[:8], 0)
+    return next((kind for kind, known in SPECIAL_TAGS.items() if known == tag), 0)
+
+
+def stop_at(directory: int, name: bytes) -> NtStatusError:
+    """As `stop`, for a link of the disk that its client follows itself: what is to be raised. Raises OSError."""
+    data = encode_symlink(*_target(os.readlink(name, dir_fd=directory)))
+    return _stopped(data)
+
+
+def _target(target: bytes) -> tuple[str, bool]:
+    """(text with backslashes, whether relative) of a link on the disk."""
+    text = "\\".join(to_client(part) if part else "" for part in target.split(b"/"))
+    return text, not target.startswith(b"/")
+
+
+def _stopped(data: bytes) -> NtStatusError:
+    tag = IO_REPARSE_TAG_SYMLINK
+    answer = _ERROR.pack(_ERROR.size - 4 + len(data), _ERROR_TAG, tag, len(data), 0) + data
+    return NtStatusError(STATUS_STOPPED_ON_SYMLINK, "a link that the client has to follow", answer)
 
 
 def stop(fd: int, path_only: bool) -> None:
@@ -86,10 +136,8 @@ def stop(fd: int, path_only: bool) -> None:
     found = _stored(fd, path_only)
     if found is None or found[0] != IO_REPARSE_TAG_SYMLINK:
         return
-    tag, data = found
-    decode_symlink(data)  # a local process may have written it
-    answer = _ERROR.pack(_ERROR.size - 4 + len(data), _ERROR_TAG, tag, len(data), 0) + data
-    raise NtStatusError(STATUS_STOPPED_ON_SYMLINK, "a link that the client has to follow", answer)
+    decode_symlink(found[1])  # a local process may have written it
+    raise _stopped(found[1])
 
 
 def get(file: LocalMetadata) -> tuple[int, bytes]:
@@ -97,8 +145,7 @@ def get(file: LocalMetadata) -> tuple[int, bytes]:
     if file.kind == S_IFLNK:
         with os_errors:
             target = os.readlink(b"", dir_fd=file.fd)
-        text = "\\".join(to_client(part) if part else "" for part in target.split(b"/"))
-        return IO_REPARSE_TAG_SYMLINK, encode_symlink(text, not target.startswith(b"/"))
+        return IO_REPARSE_TAG_SYMLINK, encode_symlink(*_target(target))
     found = _stored(file.fd, file.path_only)
     if found is not None:
         return found
@@ -122,7 +169,13 @@ def set_(file: LocalFile, tag: int, data: bytes) -> None:
             if not file.is_empty():
                 raise NtStatusError(STATUS_DIRECTORY_NOT_EMPTY)
     if tag == IO_REPARSE_TAG_SYMLINK:
-        target = _inside(file, *decode_symlink(data))
+        text, relative = decode_symlink(data)
+        if file.posix:
+            text = posix_path(text)
+            if not relative and text[:1] != "\\":
+                text = "\\" + text  # cifs.ko leaves it out
+            data = encode_symlink(text, relative)
+        target = _inside(file, text, relative)
         options = file.local_volume.options
         # With `wide links` what a client makes could be moved to where it leads out of the share.
         if target is not None and file.names and options.follow_symlinks and not options.wide_links:
@@ -209,13 +262,17 @@ def _remove(file: LocalFile, directory: int, name: bytes) -> None:
 
 def _replace(file: LocalFile, target: bytes) -> bool:
     """Put a symbolic link in the place of an empty file or directory; this open then is the link. False where the file
-    system cannot do that at once."""
+    system cannot do that at once, and where the user may not delete what is in its place."""
     if file.kind == S_IFREG and file.stat().size:
         raise NtStatusError(STATUS_IO_REPARSE_DATA_INVALID, "the file has data")
     resolver = file.local_volume.resolver
     directory, name = file.entry()
     try:
         with os_errors:
+            by_itself = bool(file.granted_access & DELETE)
+            if not file.local_volume.access.may_unlink(directory, file.stat(), by_itself):
+                return False
+            file.still(directory, name)
             temporary = b".ksmbd-link-" + secrets.token_hex(8).encode()
             os.symlink(target, temporary, dir_fd=directory)
             try:

@@ -51,7 +51,7 @@ from ksmbd.smb.constants import (
     FILE_WRITE_DATA,
     MAXIMUM_ALLOWED,
 )
-from ksmbd.smb.ports import CreateIntent, CreateResult, FileKey, ShareConfig, VolumeInfo
+from ksmbd.smb.ports import NO_POSIX_MODE, CreateIntent, CreateResult, FileKey, ShareConfig, VolumeInfo
 from ksmbd.smb.security_descriptor import parse_security_descriptor
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
@@ -253,6 +253,9 @@ class LocalVolume:
                         result = self._new(intent, parent, disk, disk_names, path, posix)
                     elif stat.mode & S_IFMT != S_IFLNK or intent.options & FILE_OPEN_REPARSE_POINT:
                         result = self._open(intent, parent, disk, stat, disk_names, path, posix)
+                    elif posix:
+                        with os_errors:
+                            raise reparse.stop_at(parent, disk)
                     else:
                         result = self._linked(intent, parent, disk, stat, disk_names, path, posix)
                 except _Raced:
@@ -515,11 +518,11 @@ class LocalVolume:
         options = self.options
         if not is_directory:
             mode = 0o777 & options.create_mask | options.force_create_mode
-            if posix_mode is not None:
+            if posix_mode is not None and posix_mode != NO_POSIX_MODE:
                 mode = posix_mode & _CLIENTS_MODE
             return os.open(disk, os.O_CREAT | os.O_EXCL | os.O_RDWR | _BASE, mode, dir_fd=parent), False
         mode = 0o777 & options.directory_mask | options.force_directory_mode
-        if posix_mode is not None:
+        if posix_mode is not None and posix_mode != NO_POSIX_MODE:
             mode = posix_mode & _CLIENTS_MODE
         os.mkdir(disk, mode, dir_fd=parent)
         try:

@@ -108,6 +108,17 @@ def test_a_lease_beside_an_oplock(held: str, asked: str) -> None:
     assert world.breaks() == []
 
 
+def test_a_key_of_a_file_that_lost_its_name_grants_nothing_for_the_next_one() -> None:
+    """The client took the key for the name, which is another file's since."""
+    client = World().client("a")
+    client.open(1, lease="RWH", key="k", path="d\\name")
+    assert client.open(2, lease="RWH", key="k", path="d\\other")[1] == "STATUS_INVALID_PARAMETER"
+    new, granted = client.open(2, lease="RWH", key="k", path="d\\name")
+    assert granted == ""
+    assert client.open(1, lease="RWH", key="k", path="d\\name")[1] == "RWH"
+    client.table.close(new)
+
+
 def test_a_key_is_bound_to_one_file_and_stream_of_one_client() -> None:
     """MS-SMB2 3.3.5.9.8: another file under the same key is STATUS_INVALID_PARAMETER, until the lease has ended."""
     world = World()

@@ -110,7 +110,9 @@ CONTEXTS: dict[bytes, Any] = {
     create_contexts.APP_INSTANCE_VERSION: st.tuples(U64, U64).map(
         lambda v: (struct.pack("<HHIQQ", 24, 0, 0, *v), "app_instance_version", v)
     ),
-    create_contexts.POSIX: U32.map(lambda v: (struct.pack("<I", v), "posix_mode", v & 0o7777)),
+    create_contexts.POSIX: U32.map(
+        lambda v: (struct.pack("<I", v), "posix_mode", v if v == 0xFFFFFFFF else v & 0o7777)
+    ),
     create_contexts.DH2C: st.tuples(U64, U64, GUID, st.booleans()).map(
         lambda v: (
             struct.pack("<QQ16sI", *v[:3], 2 * v[3]), "reconnect_v2", create_contexts.Reconnect(2, *v)

@@ -194,6 +194,8 @@ def test_folders_are_replaced_by_posix_clients_alone(share: Share) -> None:
     share.open("full\\file")
     folder = share.mkdir("mine")
     assert status_of(lambda: folder.rename("empty", True)) == s.STATUS_ACCESS_DENIED
+    assert status_of(lambda: folder.rename("full", True)) == s.STATUS_DIRECTORY_NOT_EMPTY
+    assert status_of(lambda: folder.rename("full", False)) == s.STATUS_OBJECT_NAME_COLLISION
     assert status_of(lambda: folder.rename("full", True, True)) == s.STATUS_DIRECTORY_NOT_EMPTY
     assert status_of(lambda: share.open("f").rename("empty", True, True)) == s.STATUS_FILE_IS_A_DIRECTORY
     folder.rename("empty", True, True)
