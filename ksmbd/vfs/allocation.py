@@ -29,7 +29,7 @@ from ksmbd.kernel.stat import Stat, stat_fd
 from ksmbd.smb.ports import FileKey
 from ksmbd.smb.status import STATUS_DISK_FULL, NtStatusError
 from ksmbd.smb.waiting import Future
-from ksmbd.vfs import gate
+from ksmbd.vfs import gate, ranges
 
 if TYPE_CHECKING:
     from ksmbd.smb.ports import Clock, Timer
@@ -108,7 +108,7 @@ def reserve(fd: int, size: int, stat: Stat) -> None:
     taken. Raises OSError, and then some blocks may be taken."""
     check(fd, size - max(stat.size, stat.blocks << 9))
     try:
-        kernel.fallocate(fd, kernel.FALLOC_FL_KEEP_SIZE, stat.size, size - stat.size)
+        ranges.allocate(fd, kernel.FALLOC_FL_KEEP_SIZE, stat.size, size - stat.size)
     except OSError as error:
         if error.errno not in (errno.EOPNOTSUPP, errno.ENOSYS):
             raise
@@ -149,7 +149,7 @@ def give_back(fd: int, set_write_time: Callable[[int, tuple[int, int]], None]) -
         return True
     try:
         stat = stat_fd(fd)
-        os.ftruncate(fd, stat.size)
+        ranges.cut(fd, stat.size)
         set_write_time(fd, (stat.mtime, stat.mtime_ns))
     finally:
         if before != leases.WRITE:

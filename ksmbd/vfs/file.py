@@ -191,7 +191,7 @@ class LocalFile(LocalMetadata):
         ranges.check_span(size, 0)
         self._begin()
         with os_errors:
-            os.ftruncate(self._data(), size)
+            ranges.cut(self._data(), size)
         self._modified()
         self._show_write_time()
 
@@ -208,7 +208,7 @@ class LocalFile(LocalMetadata):
         stat = stat_fd(fd)
         if size <= stat.size:
             if size < stat.size or self.reserved or allocation.is_surplus(fd, stat):
-                os.ftruncate(fd, size)
+                ranges.cut(fd, size)
             return
         if self.reserved and size < stat.blocks << 9 and not self.is_twin:
             self.give_back(fd)
@@ -298,7 +298,7 @@ class LocalFile(LocalMetadata):
             write_dos(fd, path_only, options, granted, attributes & SETTABLE | FILE_ATTRIBUTE_ARCHIVE, created)
             try:
                 with os_errors:
-                    os.ftruncate(data, 0)
+                    ranges.cut(data, 0)
             except NtStatusError:
                 kept = FILE_ATTRIBUTE_ARCHIVE if dos.attributes is None else dos.attributes
                 write_dos(fd, path_only, options, granted, kept, created)

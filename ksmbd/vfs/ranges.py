@@ -17,6 +17,9 @@ from ksmbd.smb.status import (
 COMPRESSION_FORMAT_NONE: Final = 0
 COMPRESSION_FORMAT_DEFAULT: Final = 1
 COMPRESSION_FORMAT_LZNT1: Final = 2
+STEP: Final = 32 << 20
+"""Bytes that are allocated or freed at once: tmpfs needs some 10 ms for them."""
+_STEPS: Final = 4096
 _CHUNK: Final = 1 << 20
 _LARGEST: Final = (1 << 63) - 1
 
@@ -25,6 +28,40 @@ def check_span(offset: int, length: int) -> None:
     """STATUS_INVALID_PARAMETER for what is negative or beyond 2^63."""
     if offset < 0 or length < 0 or offset + length > _LARGEST:
         raise NtStatusError(STATUS_INVALID_PARAMETER, f"{length} bytes at {offset}")
+
+
+def cut(fd: int, size: int) -> None:
+    """ftruncate(2), of much in steps: each holds the file's lock, which a write by others waits for, for a short time.
+    Blocks beyond the end go too, unless the file becomes longer. Raises OSError."""
+    stat = os.fstat(fd)
+    more = stat.st_size - size
+    blocks = stat.st_blocks << 9
+    if more >= 0 and blocks > stat.st_size + STEP:
+        _free_beyond(fd, stat.st_size, blocks)  # whatever is written there meanwhile is cut below
+    if blocks > STEP and more > STEP:
+        step = max(STEP, more // _STEPS)  # a file of exabytes has holes
+        for reached in range(stat.st_size - step, size, -step):
+            os.ftruncate(fd, reached)
+    os.ftruncate(fd, size)
+
+
+def _free_beyond(fd: int, end: int, blocks: int) -> None:
+    """What is reserved beyond the end, as far as that can be done without cutting."""
+    mode = kernel.FALLOC_FL_PUNCH_HOLE | kernel.FALLOC_FL_KEEP_SIZE
+    try:
+        for offset in range(-(-end // STEP) * STEP, end + blocks, STEP):
+            kernel.fallocate(fd, mode, offset, STEP)
+    except OSError:
+        pass  # the cut does it at once
+
+
+def allocate(fd: int, mode: int, offset: int, length: int) -> None:
+    """fallocate(2) in steps, as `cut`; what was done before an error stays done. Raises OSError."""
+    end = offset + length
+    while offset < end:
+        count = min(STEP, end - offset)
+        kernel.fallocate(fd, mode, offset, count)
+        offset += count
 
 
 def zero(fd: int, offset: int, beyond: int, sparse: bool) -> None:
@@ -40,7 +77,10 @@ def zero(fd: int, offset: int, beyond: int, sparse: bool) -> None:
     )
     for mode in modes:
         try:
-            kernel.fallocate(fd, mode, offset, end - offset)
+            if sparse:
+                kernel.fallocate(fd, mode, offset, end - offset)
+            else:
+                allocate(fd, mode, offset, end - offset)
             return
         except OSError as error:
             if error.errno not in (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL):

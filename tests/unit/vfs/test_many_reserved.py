@@ -15,7 +15,7 @@ from ksmbd.smb.security_descriptor import SE_DACL_PRESENT, SE_SELF_RELATIVE, Sec
 from ksmbd.smb.sid import EVERYONE, Sid
 from ksmbd.smb.status import STATUS_INVALID_ACL, NtStatusError
 from ksmbd.smb.waiting import Future
-from ksmbd.vfs import allocation
+from ksmbd.vfs import allocation, ranges
 
 MIB = 1 << 20
 
@@ -52,3 +52,30 @@ def test_a_list_of_more_entries_than_a_file_may_have_is_refused(share: Share) ->
     with pytest.raises(NtStatusError) as caught:
         file.set_security_descriptor(4, descriptor.encode(4))
     assert caught.value.status == STATUS_INVALID_ACL
+
+
+def test_cutting_and_allocating_in_steps_ends_where_one_call_does(
+    share: Share, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranges, "STEP", 256 << 10)
+    file = share.open("f")
+    data = os.urandom(MIB) + bytes(range(250))
+    file.write(0, data)
+    file.set_allocation(4 * MIB + 100)
+    assert os.stat(share.path / "f").st_blocks << 9 >= 4 * MIB
+    assert (share.path / "f").read_bytes() == data
+    file.set_end_of_file(MIB // 2 + 7)
+    assert (share.path / "f").read_bytes() == data[: MIB // 2 + 7]
+    file.set_end_of_file(1 << 40)  # longer, and nearly all of it a hole
+    file.set_end_of_file(3)
+    assert (share.path / "f").read_bytes() == data[:3]
+    file.set_allocation(4 * MIB)
+    file.set_end_of_file(10)  # longer: what is reserved stays
+    assert os.stat(share.path / "f").st_blocks << 9 >= 4 * MIB
+    file.set_end_of_file(3)
+    file.set_allocation(4 * MIB)
+    file.set_allocation(3)
+    assert os.stat(share.path / "f").st_blocks << 9 <= 4096
+    assert (share.path / "f").read_bytes() == data[:3]
+    file.set_allocation(0)
+    assert os.stat(share.path / "f").st_blocks == 0
