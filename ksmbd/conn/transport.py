@@ -9,13 +9,8 @@ Sending: a frame may end in a span of a file, which goes from the page cache to 
 sendfile). If the file has become shorter meanwhile, zeros fill the promised length: the stream stays in step, and the
 client sees what a reader of a file that is being truncated may see.
 
-<<<<<<< HEAD
 Back-pressure: while more than `HIGH_WATER` bytes wait for the peer, no further request is read or handled, and what has
 been waiting for the disk asks for room before it answers.
-=======
-Back-pressure: while more than `HIGH_WATER` bytes wait for the peer, no further request is read or handled; and where
-all connections together have more than their budget, none of who has anything left to take.
->>>>>>> ca871b8 (Bound the replies that clients do not read for all of them together, with those that other threads work on)
 """
 
 from __future__ import annotations
@@ -48,8 +43,6 @@ TURN_SECONDS: Final = 0.003
 _RUN_FRAMES: Final = 32
 """Small requests between two looks at the time."""
 HIGH_WATER: Final = limits.REPLIES_UNREAD.value
-HIGH_WATER_IN_ALL: Final = HIGH_WATER + limits.REPLIES_ELSEWHERE.value // 2
-"""With what other threads work on: two of the longest replies at once."""
 LOW_WATER: Final = 1 << 20
 LOWAT_FROM: Final = 2 << 20
 """Bytes still to come of a frame from which on SO_RCVLOWAT is set: measured on loopback, a third less CPU for frames of
@@ -108,9 +101,6 @@ class Core(Protocol):
     def open_count(self) -> int:
         """Opens of those sessions."""
         ...
-
-    elsewhere: int
-    """Bytes of replies that are being signed or encrypted by other threads, and will be sent."""
 
     def receive(self, frame: bytearray) -> None:
         """One whole frame, without its length. The buffer is the core's to keep and to change."""
@@ -215,13 +205,8 @@ class TcpTransport:
         """The request whose data is next on the stream."""
         self._out: deque[memoryview | _Span] = deque()
         self._out_bytes = 0
-<<<<<<< HEAD
         self._for_room: deque[Future[None]] = deque()
         self._room_due = False
-=======
-        self._counted = 0
-        """What `Scratch.waiting` has of this connection."""
->>>>>>> ca871b8 (Bound the replies that clients do not read for all of them together, with those that other threads work on)
         self._lowat = 1
         self._in_turn = False
         self._flush_due = False
@@ -391,10 +376,7 @@ class TcpTransport:
         self._in_turn = True
         try:
             while self._reason is None:
-                if frames >= TURN_FRAMES or (frames and monotonic() >= until):
-                    stopped = True
-                    break
-                if (self._out_bytes or core.elsewhere) and self._is_crowded():
+                if frames >= TURN_FRAMES or self._out_bytes > HIGH_WATER or (frames and monotonic() >= until):
                     stopped = True
                     break
                 view, position, end = receiver.ready()
@@ -429,8 +411,6 @@ class TcpTransport:
             self._counters.count(frames, received, 0)
         if self._out:
             self._flush()
-        if core.elsewhere:
-            self._count_waiting()
         if self._incoming is not None:
             self._stream(self._incoming)
             return True
@@ -532,8 +512,7 @@ class TcpTransport:
 
     def _go_on(self, more: bool) -> None:
         """After a turn: more frames are at hand (others first), or the socket is next."""
-        if (self._out_bytes or self.core.elsewhere) and self._is_crowded():
-            self._set_reading(False)
+        if self._out_bytes > HIGH_WATER:
             return
         if more and self._receiver.parked:
             self._set_reading(False)
@@ -545,26 +524,8 @@ class TcpTransport:
 
     def _continue(self) -> None:
         self._continue_due = False
-        if self._reason is not None:
-            return
-        if self._is_crowded():
-            self._set_reading(False)
-        else:
+        if self._reason is None and self._out_bytes <= HIGH_WATER:
             self._handle(0)
-
-    def _is_crowded(self) -> bool:
-        """Whether no further request of this client is handled until it has taken more of what waits for it. Reading
-        begins again in `_writable` and `_flush_end`."""
-        own = self._out_bytes + self.core.elsewhere
-        scratch = self._scratch
-        if self._out_bytes > HIGH_WATER or own > HIGH_WATER_IN_ALL:
-            return True
-        return own > 0 and scratch.waiting + own - self._counted > scratch.budget
-
-    def _count_waiting(self) -> None:
-        own = 0 if self._closed else self._out_bytes + self.core.elsewhere
-        self._scratch.waiting += own - self._counted
-        self._counted = own
 
     def _session_request(self) -> None:
         # RFC 1002 4.3.2, 4.3.3: whatever name was called, it is us.
@@ -604,12 +565,8 @@ class TcpTransport:
 
     def _flush_end(self) -> None:
         self._flush_due = False
-        if self._closed:
-            return
-        self._flush()
-        # What another thread signed or encrypted has left, and all was taken at once: nobody else would go on
-        if self._reason is None and not self._reading and not self._continue_due and self._out_bytes <= LOW_WATER:
-            self._go_on(True)
+        if not self._closed:
+            self._flush()
 
     def _flush(self) -> None:
         """Send as much as the socket takes."""
@@ -643,17 +600,12 @@ class TcpTransport:
             self._lost(f"sending failed: {error.strerror}")
             return
         self._out_sent(sent)
-<<<<<<< HEAD
         if self._for_room and not self._room_due and self._out_bytes <= LOW_WATER:
             self._room_due = True
             self._loop.call_soon(self._make_room)
-=======
-        if out or self._counted:
-            self._count_waiting()
->>>>>>> ca871b8 (Bound the replies that clients do not read for all of them together, with those that other threads work on)
         if out or self._writing:
             self._set_writing(bool(out))
-            if self._is_crowded():
+            if self._out_bytes > HIGH_WATER:
                 self._set_reading(False)
 
     def _send_buffers(self) -> tuple[int, bool]:
@@ -783,11 +735,7 @@ class TcpTransport:
         if self._linger is not None:
             self._linger.cancel()
         self._drop_output()
-<<<<<<< HEAD
         self._for_room.clear()
-=======
-        self._count_waiting()
->>>>>>> ca871b8 (Bound the replies that clients do not read for all of them together, with those that other threads work on)
         self._receiver.clear()
         self._loop.remove(self._fd)
         self._sock.close()
@@ -814,7 +762,6 @@ class TcpTransport:
         self._reason = "handed over"
         self._core_told = True
         self._closed = True
-        self._count_waiting()
         self._loop.remove(self._fd)
         self._tell_closed()
         return self._sock
