@@ -55,10 +55,13 @@ class Inotify:
 
     def remove(self, watch: int) -> None:
         """End a watch; one that is gone is no error."""
-        _remove(self.fd, watch)
+        if self.fd >= 0:
+            _remove(self.fd, watch)
 
     def read(self) -> list[Event]:
-        """The events that are there now."""
+        """The events that are there now; none once it is closed."""
+        if self.fd < 0:
+            return []
         data = read_now(self.fd, 65536)
         events = []
         place = 0
@@ -70,5 +73,7 @@ class Inotify:
         return events
 
     def close(self) -> None:
-        """End all watches."""
-        os.close(self.fd)
+        """End all watches. The loop may have seen events of before."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
