@@ -121,6 +121,31 @@ def test_a_tree_connect_is_of_the_user_that_mountd_was_asked_about() -> None:
     assert ("tree_disconnect", client.session_id, 1) in client.daemon.calls
 
 
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [({}, s.STATUS_INVALID_PARAMETER), ({"sign": True, "key": b"another"}, s.STATUS_ACCESS_DENIED)],
+)
+def test_each_round_of_a_binding_is_signed_or_changes_nothing(fields: dict[str, Any], status: int) -> None:
+    """MS-SMB2 3.3.5.5, step 4, and 3.3.5.2.4."""
+    first = Client().ready()
+    session = first.server.sessions[first.session_id]
+    second = Client(first.server)
+    second.negotiate(c.DIALECT_311)
+    second.session_id = first.session_id
+    assert second.setup(b"hello", flags=c.SESSION_FLAG_BINDING, **fields).status == status
+    assert not len(second.connection.exchanges)
+    second.setup(b"hello", flags=c.SESSION_FLAG_BINDING, sign=True)
+    exchange = second.connection.exchanges.get(first.session_id)
+    assert exchange is not None
+    before = exchange.preauth_hash
+    for token in (b"proof", b"bad"):
+        assert second.setup(token, flags=c.SESSION_FLAG_BINDING, **fields).status == status
+    assert second.connection.exchanges.get(first.session_id) is exchange and exchange.preauth_hash == before
+    assert len(session.channels) == 1 and second.connection not in session.channels
+    assert second.setup(b"proof", flags=c.SESSION_FLAG_BINDING, sign=True).status == 0
+    assert len(session.channels) == 2
+
+
 def test_bindings_that_began_together_do_not_pass_the_limit_of_channels() -> None:
     first = Client().ready()
     session = first.server.sessions[first.session_id]
