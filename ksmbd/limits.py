@@ -151,6 +151,10 @@ REPLIES_UNREAD: Final[Limit] = _limit(
     "replies that the client has not read", Per.CONNECTION, 4 << 20, "bytes",
     "its further requests are not read until it reads",
 )
+REPLIES_UNREAD_ALL: Final[Limit] = _limit(
+    "replies that all clients have not read (at most an eighth of the memory)", Per.SERVER, 256 << 20, "bytes",
+    "further requests are read of those alone who have read all of theirs",
+)
 REPLIES_ELSEWHERE: Final[Limit] = _limit(
     "replies that helper threads sign or encrypt", Per.CONNECTION, 8 << 20, "bytes",
     "the worker signs and encrypts itself, and the client waits",

@@ -92,13 +92,16 @@ class Connections:
         limits: Limits,
         admission: Admission | None = None,
         counters: Counters | None = None,
+        budget: int = limits.REPLIES_UNREAD_ALL.value,
     ) -> None:
+        """`budget`: bytes of replies that may wait for all clients of this loop together."""
         self._loop = loop
         self._make_core = make_core
         self._limits = limits
         self._admission = LocalAdmission(limits) if admission is None else admission
         self._counters = counters
         self._scratch = Scratch()
+        self._scratch.budget = budget
         self._listeners: list[socket.socket] = []
         self._transports: set[TcpTransport] = set()
         self._room = WaitingRoom()

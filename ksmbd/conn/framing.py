@@ -60,9 +60,13 @@ class Scratch:
     """The receive buffer that the connections of one loop share, and their pipe; nothing stays in them between two
     turns."""
 
-    __slots__ = ("_pipe", "_pieces", "buffer", "view")
+    __slots__ = ("_pipe", "_pieces", "budget", "buffer", "view", "waiting")
 
     def __init__(self, size: int = SCRATCH_SIZE) -> None:
+        self.waiting = 0
+        """Bytes of replies of all the loop's connections that the clients have not taken yet."""
+        self.budget = limits.REPLIES_UNREAD_ALL.value
+        """How much that may be before only those are read from who have taken all of theirs."""
         self.buffer = bytearray(size)
         self.view = memoryview(self.buffer)
         self._pipe: Pipe | None = None

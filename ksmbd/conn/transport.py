@@ -10,7 +10,8 @@ sendfile). If the file has become shorter meanwhile, zeros fill the promised len
 client sees what a reader of a file that is being truncated may see.
 
 Back-pressure: while more than `HIGH_WATER` bytes wait for the peer, no further request is read or handled, and what has
-been waiting for the disk asks for room before it answers.
+been waiting for the disk asks for room before it answers. Where all connections together have more than their budget,
+this holds for all who have anything left to take.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ TURN_SECONDS: Final = 0.003
 _RUN_FRAMES: Final = 32
 """Small requests between two looks at the time."""
 HIGH_WATER: Final = limits.REPLIES_UNREAD.value
+HIGH_WATER_IN_ALL: Final = HIGH_WATER + limits.REPLIES_ELSEWHERE.value // 2
+"""With what other threads work on: two of the longest replies at once."""
 LOW_WATER: Final = 1 << 20
 LOWAT_FROM: Final = 2 << 20
 """Bytes still to come of a frame from which on SO_RCVLOWAT is set: measured on loopback, a third less CPU for frames of
@@ -101,6 +104,9 @@ class Core(Protocol):
     def open_count(self) -> int:
         """Opens of those sessions."""
         ...
+
+    elsewhere: int
+    """Bytes of replies that are being signed or encrypted by other threads, and will be sent."""
 
     def receive(self, frame: bytearray) -> None:
         """One whole frame, without its length. The buffer is the core's to keep and to change."""
@@ -207,6 +213,8 @@ class TcpTransport:
         self._out_bytes = 0
         self._for_room: deque[Future[None]] = deque()
         self._room_due = False
+        self._counted = 0
+        """What `Scratch.waiting` has of this connection."""
         self._lowat = 1
         self._in_turn = False
         self._flush_due = False
@@ -376,7 +384,10 @@ class TcpTransport:
         self._in_turn = True
         try:
             while self._reason is None:
-                if frames >= TURN_FRAMES or self._out_bytes > HIGH_WATER or (frames and monotonic() >= until):
+                if frames >= TURN_FRAMES or (frames and monotonic() >= until):
+                    stopped = True
+                    break
+                if (self._out_bytes or core.elsewhere) and self._is_crowded():
                     stopped = True
                     break
                 view, position, end = receiver.ready()
@@ -411,6 +422,8 @@ class TcpTransport:
             self._counters.count(frames, received, 0)
         if self._out:
             self._flush()
+        if core.elsewhere:
+            self._count_waiting()
         if self._incoming is not None:
             self._stream(self._incoming)
             return True
@@ -512,7 +525,8 @@ class TcpTransport:
 
     def _go_on(self, more: bool) -> None:
         """After a turn: more frames are at hand (others first), or the socket is next."""
-        if self._out_bytes > HIGH_WATER:
+        if (self._out_bytes or self.core.elsewhere) and self._is_crowded():
+            self._set_reading(False)
             return
         if more and self._receiver.parked:
             self._set_reading(False)
@@ -524,8 +538,26 @@ class TcpTransport:
 
     def _continue(self) -> None:
         self._continue_due = False
-        if self._reason is None and self._out_bytes <= HIGH_WATER:
+        if self._reason is not None:
+            return
+        if self._is_crowded():
+            self._set_reading(False)
+        else:
             self._handle(0)
+
+    def _is_crowded(self) -> bool:
+        """Whether no further request of this client is handled until it has taken more of what waits for it. Reading
+        begins again in `_writable` and `_flush_end`."""
+        own = self._out_bytes + self.core.elsewhere
+        scratch = self._scratch
+        if self._out_bytes > HIGH_WATER or own > HIGH_WATER_IN_ALL:
+            return True
+        return own > 0 and scratch.waiting + own - self._counted > scratch.budget
+
+    def _count_waiting(self) -> None:
+        own = 0 if self._closed else self._out_bytes + self.core.elsewhere
+        self._scratch.waiting += own - self._counted
+        self._counted = own
 
     def _session_request(self) -> None:
         # RFC 1002 4.3.2, 4.3.3: whatever name was called, it is us.
@@ -565,8 +597,12 @@ class TcpTransport:
 
     def _flush_end(self) -> None:
         self._flush_due = False
-        if not self._closed:
-            self._flush()
+        if self._closed:
+            return
+        self._flush()
+        # What another thread signed or encrypted has left, and all was taken at once: nobody else would go on
+        if self._reason is None and not self._reading and not self._continue_due and self._out_bytes <= LOW_WATER:
+            self._go_on(True)
 
     def _flush(self) -> None:
         """Send as much as the socket takes."""
@@ -603,9 +639,11 @@ class TcpTransport:
         if self._for_room and not self._room_due and self._out_bytes <= LOW_WATER:
             self._room_due = True
             self._loop.call_soon(self._make_room)
+        if out or self._counted:
+            self._count_waiting()
         if out or self._writing:
             self._set_writing(bool(out))
-            if self._out_bytes > HIGH_WATER:
+            if self._is_crowded():
                 self._set_reading(False)
 
     def _send_buffers(self) -> tuple[int, bool]:
@@ -736,6 +774,7 @@ class TcpTransport:
             self._linger.cancel()
         self._drop_output()
         self._for_room.clear()
+        self._count_waiting()
         self._receiver.clear()
         self._loop.remove(self._fd)
         self._sock.close()
@@ -762,6 +801,7 @@ class TcpTransport:
         self._reason = "handed over"
         self._core_told = True
         self._closed = True
+        self._count_waiting()
         self._loop.remove(self._fd)
         self._tell_closed()
         return self._sock

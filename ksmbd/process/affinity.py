@@ -168,6 +168,7 @@ class Greeter:
 
     session_count = 0
     open_count = 0
+    elsewhere = 0
     write_from = NOTHING
 
     def __init__(self, affinity: Affinity, transport: TcpTransport, arrived: bool) -> None:
@@ -207,6 +208,7 @@ class Undecided:
 
     session_count = 0
     open_count = 0
+    elsewhere = 0
     write_from = NOTHING
 
     def __init__(self, affinity: Affinity, transport: TcpTransport, core: WorkerConnection) -> None:

@@ -23,8 +23,9 @@ from ksmbd.ipc.channel import Channel
 from ksmbd.ipc.client import NetlinkDaemon
 from ksmbd.ipc.constants import GlobalFlag
 from ksmbd.ipc.settings import EngineSettings
-from ksmbd.kernel import credentials, descriptors, leases
+from ksmbd.kernel import credentials, descriptors, leases, memory
 from ksmbd.kernel.leases import LeaseSignals
+from ksmbd.limits import REPLIES_UNREAD_ALL
 from ksmbd.oplock.table import LocalOpenTable
 from ksmbd.process import privileges, reservations
 from ksmbd.process.admission import SharedAdmission
@@ -46,6 +47,8 @@ from ksmbd.vfs.files import LocalFiles
 from ksmbd.vfs.options import VfsSettings
 
 SWITCH_SECONDS: Final = 0.001
+LEAST_REPLIES: Final = 8 << 20
+"""Bytes of replies that may wait at least, however small the machine is."""
 DIALECTS: Final = {
     "SMB2_02": DIALECT_202,
     "SMB2_10": DIALECT_210,
@@ -132,6 +135,11 @@ def descriptor_limit() -> int:
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
+def replies_budget(settings: EngineSettings) -> int:
+    """Bytes of replies that may wait for all clients of one worker."""
+    return max(min(REPLIES_UNREAD_ALL.value, memory.limit() // 8) // max(settings.workers, 1), LEAST_REPLIES)
+
+
 def limits(settings: EngineSettings) -> Limits:
     """What conn watches over. Connections have at most half of the descriptors."""
     half = descriptor_limit() // 2
@@ -189,19 +197,20 @@ class Worker:
         elif me == FIRST_WORKER:
             table.watch_deadlines()
         bounds = limits(settings)
+        replies = replies_budget(settings)
         counted = context.bpf.counted(context.index, counters)
         if settings.workers > 1:
             shared = context.shared
             affinity = Affinity(shared.table, counters, life.peers, context.bpf, self._make_core)
             admission = SharedAdmission(shared, context.index, bounds)
-            self.connections = Connections(loop, affinity.greet, bounds, admission, counted)
+            self.connections = Connections(loop, affinity.greet, bounds, admission, counted, replies)
             affinity.connections = self.connections
             # A client comes back to the worker that has its durable opens, with their descriptors and what they know.
             guids, index = shared.table, context.index
             table.on_keep = lambda guid: guid != NO_GUID and guids.claim(guid, index, counters.epoch) == index
             table.on_let_go = lambda guid: guids.release(guid, index)
         else:
-            self.connections = Connections(loop, self._make_core, bounds, counters=counted)
+            self.connections = Connections(loop, self._make_core, bounds, None, counted, replies)
         if me == FIRST_WORKER:
             loop.call_soon(lambda: reservations.after_death(context.rundir, *reservations.BEFORE))
         self.daemon.on_list = lambda what: rows(self.server, what)

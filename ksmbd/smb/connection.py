@@ -102,7 +102,7 @@ class Connection:
         self.pending_async: dict[int, Request] = {}
         self.waiting = WaitingRoom()
         """What those hold."""
-        self._elsewhere = 0
+        self.elsewhere = 0
         """Bytes of replies that helper threads sign or encrypt now."""
         self.joined: list[bytes | bytearray | memoryview] = []
         """Small replies that leave together, before whatever else is sent."""
@@ -359,7 +359,7 @@ class Connection:
         return True
 
     def _may_offload(self, frame: bytearray) -> bool:
-        return self.server.offload is not None and self._elsewhere + len(frame) <= ELSEWHERE_MAX
+        return self.server.offload is not None and self.elsewhere + len(frame) <= ELSEWHERE_MAX
 
     def _offload(
         self, frame: bytearray, work: Callable[[], None], after: Callable[[], None] | None,
@@ -368,7 +368,7 @@ class Connection:
         size = len(frame)
 
         def done(future: Future[None]) -> None:
-            self._elsewhere -= size
+            self.elsewhere -= size
             if after is not None:
                 after()
             try:
@@ -379,7 +379,7 @@ class Connection:
             send(frame)
 
         assert self.server.offload is not None
-        self._elsewhere += size
+        self.elsewhere += size
         self.server.offload(work).add_callback(done)
 
     def hash_preauth(self, message: memoryview | bytes) -> None:

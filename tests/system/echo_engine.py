@@ -29,6 +29,7 @@ class EchoCore:
 
     session_count = 1
     open_count = 0
+    elsewhere = 0
 
     def __init__(self, transport: TcpTransport, context: WorkerContext) -> None:
         self.max_frame = 1 << 20

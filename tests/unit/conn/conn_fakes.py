@@ -30,6 +30,7 @@ class FakeCore:
         self.write_from = STREAM_FROM
         self.session_count = 0
         self.open_count = 0
+        self.elsewhere = 0
         self.frames: list[bytes] = []
         self.gone: list[str] = []
         self.answer: Callable[[FakeCore, bytes], None] | None = None

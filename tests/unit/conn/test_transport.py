@@ -14,7 +14,15 @@ from conn_fakes import FakeCore, TurnedClock, message, nbss, reply
 
 from ksmbd.conn.framing import Scratch
 from ksmbd.conn.loop import Loop
-from ksmbd.conn.transport import HIGH_WATER, LINGER, LOW_WATER, TURN_FRAMES, TURN_SECONDS, TcpTransport
+from ksmbd.conn.transport import (
+    HIGH_WATER,
+    HIGH_WATER_IN_ALL,
+    LINGER,
+    LOW_WATER,
+    TURN_FRAMES,
+    TURN_SECONDS,
+    TcpTransport,
+)
 from ksmbd.smb.ports import FileSpan, Frame
 from ksmbd.smb.waiting import Task
 
@@ -207,6 +215,49 @@ def test_a_file_cut_short_is_filled_with_zeros(rig: Rig, tmp_path: Path, splice:
 def test_a_span_without_a_descriptor_is_read(rig: Rig) -> None:
     rig.transport.send(span_frame(MemoryFile(b"0123456789"), 2, 12))
     assert rig.read() == (16).to_bytes(4, "big") + b"head" + b"23456789" + bytes(4)
+
+
+def test_replies_that_another_thread_works_on_count_as_well(rig: Rig) -> None:
+    late: list[bytes] = []
+
+    def answer(core: FakeCore, data: bytes) -> None:
+        core.elsewhere += 1_000_000
+        late.append(nbss(b"a" * 999_996))
+
+    rig.core.answer = answer
+    rig.peer.send(message(b"") * 50)
+    rig.turn(5)
+    handled = len(rig.core.frames)
+    assert handled == HIGH_WATER_IN_ALL // 1_000_000 + 1 and not rig.transport.reading
+    assert rig.scratch.waiting == rig.core.elsewhere
+    while late:
+        rig.core.elsewhere -= 1_000_000
+        rig.transport.send(Frame(late.pop(0)))
+        rig.read()
+    assert len(rig.core.frames) == 50, "all are handled in the end"
+    assert (rig.core.elsewhere, rig.scratch.waiting, rig.transport.waiting_bytes) == (0, 0, 0)
+
+
+def test_where_all_wait_for_much_only_who_has_taken_all_is_served(rig: Rig) -> None:
+    answer = nbss(b"a" * 600_000)
+    rig.core.answer = lambda core, data: core.transport.send(Frame(answer))
+    rig.scratch.budget = rig.scratch.waiting = 1 << 20
+    rig.peer.send(message(b"") * 5)
+    rig.turn(10)
+    assert len(rig.core.frames) == 1 and not rig.transport.reading
+    assert rig.read() == answer * 5, "it is served as it takes what is there"
+    assert len(rig.core.frames) == 5 and rig.transport.reading
+    assert rig.scratch.waiting == 1 << 20, "its own is gone from the sum"
+
+
+def test_a_connection_that_ends_leaves_nothing_in_the_sum(rig: Rig) -> None:
+    rig.core.answer = lambda core, data: core.transport.send(Frame(nbss(b"a" * 1_000_000)))
+    rig.peer.send(message(b"") * 20)
+    rig.turn(5)
+    assert rig.scratch.waiting == rig.transport.waiting_bytes > 0
+    rig.transport.abort("the test's end")
+    rig.turn(2)
+    assert rig.scratch.waiting == 0
 
 
 def test_a_peer_that_does_not_read_stops_being_read(rig: Rig) -> None:
