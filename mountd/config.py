@@ -16,6 +16,7 @@ import os
 from dataclasses import dataclass, field
 from typing import Any
 
+from ksmbd.kernel import interface_words
 from ksmbd.overriding import override
 from mountd import hosts, sambaconf
 from mountd.parameters import (
@@ -191,8 +192,9 @@ def read_sections(text: str, path: str, *, samba: bool, diagnostics: list[Diagno
             continue
         key, equals, value = line.partition("=")
         key = " ".join(key.lower().split())
+        listed = key == "interfaces"  # its items may have options behind a semicolon, and are quoted then
         if not samba:
-            value = _strip_comment(value)
+            value = _strip_comment(value, quotes=listed)
         value = value.strip()
         if not equals or not key or (not samba and any(c in key for c in ";#")):
             problem(number, f"neither a section nor `parameter = value`: {line!r}")
@@ -202,7 +204,7 @@ def read_sections(text: str, path: str, *, samba: bool, diagnostics: list[Diagno
             continue
         if samba:
             key = sambaconf.canonical(key, in_global=share_key(current.name) == "global")
-            value = sambaconf.unquote(value)
+            value = value if listed else sambaconf.unquote(value)
         known = current.entries.get(key)
         if known is None or samba or not known.text:
             current.entries[key] = Entry(value, number)
@@ -211,9 +213,13 @@ def read_sections(text: str, path: str, *, samba: bool, diagnostics: list[Diagno
     return sections
 
 
-def _strip_comment(value: str) -> str:
+def _strip_comment(value: str, quotes: bool = False) -> str:
+    """`quotes`: what stands between double quotes is no comment."""
+    inside = False
     for index, character in enumerate(value):
-        if character in ";#":
+        if character == '"' and quotes:
+            inside = not inside and '"' in value[index + 1 :]
+        elif character in ";#" and not inside:
             return value[:index]
     return value
 
@@ -302,6 +308,9 @@ class _Builder:
                 value, warning = parameter.parse(text)
                 if parameter.name in HOST_LISTS and isinstance(value, tuple):
                     hosts.parse_list(value)
+                elif parameter.name == "interfaces" and isinstance(value, tuple):
+                    for item in value:
+                        interface_words.parse(item)
                 warning = warning or (sambaconf.warning(parameter, entry.text) if self.samba else "")
             except ValueError as error:
                 self.report(entry.line, f"`{parameter.name} = {entry.text}`: allowed is {error}")

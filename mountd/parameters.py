@@ -241,7 +241,12 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter("guest account", G, Kind.STRING, "nobody",
               "The Unix account that guests work as.", maximum=47),
     Parameter("interfaces", G, Kind.LIST, "",
-              "Network interfaces to serve, by name; empty means all."),
+              "Network interfaces to serve; empty means all. An item is an interface's name, which may be a pattern "
+              "(eth*), an address, a network (10.0.0.0/8, 10.0.0.0/255.0.0.0: this machine's addresses in it), each "
+              "in quotes with options behind a semicolon where there are some: \"eth0;speed=10000000000,"
+              "capability=RSS\". `speed` (bits per second), `capability` (RSS or RDMA) and `if_index` are what clients "
+              "with several channels are told instead of what the driver says. With `bind interfaces only`, what is "
+              "not there is warned of and served when it comes."),
     Parameter("ipc timeout", G, Kind.NUMBER, "0",
               "Seconds that the daemon may take to answer the engine's heartbeat before the engine closes all "
               "connections; 0 waits for ever.", maximum=65535),

@@ -119,6 +119,12 @@ class Connections:
             self._listeners.append(listener)
             self._loop.add_reader(listener.fileno(), self._accepter(listener))
 
+    def ignore(self, listener: socket.socket) -> None:
+        """Accept no more from this one, which its owner closes."""
+        if listener in self._listeners:
+            self._listeners.remove(listener)
+            self._loop.remove(listener.fileno())
+
     def stop_listening(self) -> None:
         """Accept no more. The sockets stay open, they are their owner's."""
         for listener in self._listeners:

@@ -10,7 +10,6 @@ would count against `max ip connections`.
 from __future__ import annotations
 
 import fcntl
-import ipaddress
 import os
 import socket
 import sys
@@ -125,27 +124,6 @@ class BindTarget:
 
 
 ANY: Final = (BindTarget(socket.AF_INET, "0.0.0.0"), BindTarget(socket.AF_INET6, "::"))
-
-
-def bind_targets(interfaces: list[str]) -> list[BindTarget]:
-    """Where to listen for `interfaces` (with `bind interfaces only`): names of interfaces, addresses, or address/mask.
-
-    Empty: everywhere. A name that is no interface now raises ValueError with what is wrong."""
-    if not interfaces:
-        return list(ANY)
-    known = {name for _, name in socket.if_nameindex()}
-    targets: list[BindTarget] = []
-    for word in interfaces:
-        if word in known:
-            targets += [BindTarget(target.family, target.host, word) for target in ANY]
-            continue
-        try:
-            address = ipaddress.ip_interface(word).ip
-        except ValueError:
-            raise ValueError(f"interfaces: {word} is neither an interface of this machine nor an address") from None
-        family = socket.AF_INET if address.version == 4 else socket.AF_INET6
-        targets.append(BindTarget(family, str(address)))
-    return list(dict.fromkeys(targets))
 
 
 def open_listener(target: BindTarget, port: int, share_port: bool = True) -> socket.socket:

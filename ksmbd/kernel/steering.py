@@ -49,7 +49,8 @@ class Steer:
             raise bpf_cache.BpfUnavailable(f"more than {WORKERS_MAX} workers")
         self._program = bpf_cache.get("steer", bpf.PROG_SK_REUSEPORT, cache=cache)
         self.maps: dict[str, bpf.Map] = {}
-        self._groups: list[tuple[bpf.Map, int]] = []
+        self._groups: dict[socket.socket, tuple[bpf.Map, int]] = {}
+        """A group's map and program, by its first socket."""
         for name, spec in self._program.maps.items():
             if name != "socks":
                 self.maps[name] = bpf.Map(spec, name)
@@ -65,7 +66,14 @@ class Steer:
             sockets.set(_U32.pack(slot), _U64.pack(listener.fileno()))
         program = self._program.load({**self.maps, "socks": sockets})
         group[0].setsockopt(socket.SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF, program)
-        self._groups.append((sockets, program))
+        self._groups[group[0]] = sockets, program
+
+    def detach(self, group: Sequence[socket.socket]) -> None:
+        """These sockets are about to be closed."""
+        sockets, program = self._groups.pop(group[0], (None, -1))
+        if sockets is not None:
+            os.close(program)
+            sockets.close()
 
     def set_alive(self, slot: int, alive: bool) -> None:
         """A worker began or ended: one that is dead is given no connection."""
@@ -101,7 +109,7 @@ class Steer:
 
     def close(self) -> None:
         """Give everything up; sockets that are still open fall back to the kernel's hash when they are closed too."""
-        for sockets, program in self._groups:
+        for sockets, program in self._groups.values():
             os.close(program)
             sockets.close()
         self._groups.clear()

@@ -105,6 +105,18 @@ class BpfPrograms:
 
     # ------------------------------------------------------------------------------------------- the forker's part
 
+    def listened(self, group: Sequence[socket.socket]) -> None:
+        """One more address is listened on, by these sockets, one a worker. Where steer cannot have it, the kernel
+        spreads its connections by hash."""
+        if self.steer is not None and len(group) > 1:
+            with contextlib.suppress(OSError):
+                self.steer.attach(group)
+
+    def unlistened(self, group: Sequence[socket.socket]) -> None:
+        """These are about to be closed."""
+        if self.steer is not None:
+            self.steer.detach(group)
+
     def worker_started(self, index: int) -> None:
         """Worker `index` (from 1) serves."""
         if self.steer is not None:

@@ -16,7 +16,7 @@ from ksmbd.conn.loop import Loop
 from ksmbd.ipc.settings import EngineSettings
 from ksmbd.kernel import credentials
 from ksmbd.process.bpf_programs import BpfPrograms
-from ksmbd.process.peers import DIED, Inboxes, Kind, Peers
+from ksmbd.process.peers import DIED, INODE, Inboxes, Kind, Peers
 from ksmbd.process.shared import SharedState, WorkerCounters
 
 STOP_SECONDS: Final = 5.0
@@ -60,6 +60,8 @@ class WorkerLife:
         self.peers = Peers(self.loop, context.inboxes, context.index, lambda worker: counters[worker].epoch)
         self.peers.on(Kind.STOP, lambda sender, data, fds: self.stop("the server stops"))
         self.peers.on(Kind.WORKER_DIED, self._worker_died)
+        self.peers.on(Kind.LISTEN, lambda sender, data, fds: self._listen(fds))
+        self.peers.on(Kind.UNLISTEN, lambda sender, data, fds: self._unlisten(INODE.unpack(data)[0]))
         self.peers.on(Kind.LEAVE_TERMINAL, lambda sender, data, fds: self._leave_terminal())
         self.on_worker_died: Callable[[int, int], None] = lambda worker, epoch: None
         """A worker is gone (index, epoch), and this one is to remove what it had from the open table."""
@@ -97,6 +99,24 @@ class WorkerLife:
         call, self.on_stop = self.on_stop, lambda: None
         call()
         self.loop.stop()
+
+    def _listen(self, fds: list[int]) -> None:
+        """Accept from one more socket: an interface has come."""
+        listeners = [socket.socket(fileno=fd) for fd in fds]
+        if self._stopping or self.connections is None:
+            for listener in listeners:
+                listener.close()
+            return
+        self.context.listeners += listeners
+        self.connections.listen(listeners)
+
+    def _unlisten(self, inode: int) -> None:
+        """Close a listening socket: its interface has gone."""
+        for listener in [one for one in self.context.listeners if os.fstat(one.fileno()).st_ino == inode]:
+            self.context.listeners.remove(listener)
+            if self.connections is not None:
+                self.connections.ignore(listener)
+            listener.close()
 
     def _leave_terminal(self) -> None:
         with credentials.privileged():  # nobody may not have the right to open /dev/null

@@ -29,17 +29,19 @@ import lmdb
 
 from ksmbd import debug, log
 from ksmbd.conn.loop import Loop
-from ksmbd.conn.options import BindTarget, bind_targets, listening_text, open_listener
+from ksmbd.conn.options import BindTarget, listening_text, open_listener
 from ksmbd.ipc.channel import Channel, PeerGone
 from ksmbd.ipc.client import NetlinkDaemon
 from ksmbd.ipc.settings import EngineSettings, NoSettings, announce_listening, receive_settings
+from ksmbd.kernel.local_addresses import Changes
 from ksmbd.process import privileges
 from ksmbd.process.bpf_programs import BpfPrograms
 from ksmbd.process.compiled import compiled_feature
 from ksmbd.process.context import EXIT_STORE, STOP_SECONDS, WorkerContext, watch_signals
 from ksmbd.process.control import ControlFiles
 from ksmbd.process.features import collect_features
-from ksmbd.process.peers import DIED, Inboxes, Kind, Peers
+from ksmbd.process.listening import Group, Listening, StartError
+from ksmbd.process.peers import DIED, INODE, Inboxes, Kind, Peers
 from ksmbd.process.shared import SharedState, WorkerStats
 
 EXIT_CONFIG: Final = 78
@@ -49,14 +51,12 @@ FIRST_DELAY: Final = 0.1
 LAST_DELAY: Final = 30.0
 STEADY_SECONDS: Final = 60.0
 """A worker that lived this long starts again without delay."""
+SETTLE: Final = 0.2
+"""Seconds between a change of interfaces and our look at them: one change comes as several."""
 STOP_GRACE: Final = STOP_SECONDS + 3.0
 """Seconds after which workers that do not end are killed."""
 
 Serve = Callable[[WorkerContext], int]
-
-
-class StartError(Exception):
-    """The engine cannot start; the text says why, for the administrator."""
 
 
 class _Worker:
@@ -72,62 +72,10 @@ class _Worker:
         self.listeners: list[socket.socket] = []
 
 
-def open_listeners(settings: EngineSettings, workers: int) -> list[list[socket.socket]]:
-    """The listening sockets, a list for each worker. Raises StartError.
-
-    IPv6 that this machine does not have is left out; any other failure is the end."""
-    try:
-        targets = bind_targets(list(settings.interfaces) if settings.bind_interfaces_only else [])
-    except ValueError as error:
-        raise StartError(str(error)) from None
-    if workers > 1:
-        # With SO_REUSEPORT a second server of the same user would share our port without a word: ask without it first.
-        for target in targets:
-            with contextlib.suppress(_NoFamily):
-                _open(target, settings.tcp_port, False).close()
-    opened: list[list[socket.socket]] = []
-    try:
-        for _ in range(workers):
-            row: list[socket.socket] = []
-            opened.append(row)
-            for target in targets:
-                with contextlib.suppress(_NoFamily):
-                    row.append(_open(target, settings.tcp_port, workers > 1))
-            if not row:
-                raise StartError("there is no address to listen on")
-    except BaseException:
-        for row in opened:
-            for sock in row:
-                sock.close()
-        raise
-    return opened
-
-
 def open_another(sock: socket.socket) -> socket.socket:
     """One more listening socket on the address of `sock`, in its SO_REUSEPORT group. Raises OSError."""
     host, port = sock.getsockname()[:2]
     return open_listener(BindTarget(sock.family, host), port, True)
-
-
-class _NoFamily(Exception):
-    """The machine has no IPv6."""
-
-
-def _open(target: BindTarget, port: int, share_port: bool) -> socket.socket:
-    try:
-        return open_listener(target, port, share_port)
-    except PermissionError:
-        raise StartError(
-            f"not allowed to listen on port {port}: run as root, or choose another one with -p or `tcp port`"
-        ) from None
-    except OSError as error:
-        if target.family == socket.AF_INET6 and target.host == "::" and error.errno in _NO_IPV6:
-            raise _NoFamily from None
-        where = f"{target.host}{'%' + target.device if target.device else ''}"
-        raise StartError(f"cannot listen on {where} port {port}: {error.strerror}") from None
-
-
-_NO_IPV6: Final = (97, 99)  # EAFNOSUPPORT, EADDRNOTAVAIL
 
 
 class Forker:
@@ -154,7 +102,12 @@ class Forker:
         self._stopping = False
         self.exit_status = 0
         self.loop = Loop()
-        listeners = open_listeners(settings, count)
+        self.on_more_listening: Callable[[list[str]], None] = lambda addresses: None
+        """Clients can connect to these as well now."""
+        self._changes = _follow_interfaces(settings)
+        self.listening = Listening(settings, count)
+        listeners = self.listening.rows()
+        self._looks_again = False
         self.shared = SharedState.create(rundir, count, settings.max_connections)
         self.shared.counters[0].begin(os.getpid())
         debug.attach(self.shared.memory)
@@ -167,7 +120,7 @@ class Forker:
         self._workers = [_Worker(index) for index in range(1, count + 1)]
         for worker, row in zip(self._workers, listeners, strict=True):
             worker.listeners = row
-        self.addresses = [listening_text(sock) for sock in listeners[0]]
+        self.addresses = self.listening.addresses()
         self.bpf = BpfPrograms(settings, listeners, open_another)
         features = [*collect_features(), compiled_feature(), *self.bpf.features]
         self.control = ControlFiles(rundir, self.loop, self.stats, features, self._killed, self.bpf.set_debug_mask)
@@ -190,6 +143,9 @@ class Forker:
         gc.freeze()  # what is loaded now stays shared between the workers: the collector does not write to it
         for worker in self._workers:
             self._start(worker)
+        if self._changes is not None:
+            self.loop.add_reader(self._changes.fileno(), self._interfaces_changed)
+            self._look_at_interfaces()  # what has changed before we listened to that
         self.loop.run()
         self.control.close()
         self.bpf.close()
@@ -213,6 +169,43 @@ class Forker:
                 self.peers.deliver(worker.index, b"", Kind.STOP)
         self.loop.call_later(STOP_GRACE, self._kill_workers)
         self._end_if_done()
+
+    # -------------------------------------------------------------------------------------------------- interfaces
+
+    def _interfaces_changed(self) -> None:
+        assert self._changes is not None
+        self._changes.drain()
+        if not self._looks_again:
+            self._looks_again = True
+            self.loop.call_later(SETTLE, self._look_at_interfaces)
+
+    def _look_at_interfaces(self) -> None:
+        """Take up what has come and let go of what has gone, in all workers."""
+        self._looks_again = False
+        if self._stopping:
+            return
+        new, gone = self.listening.update()
+        for worker, row in zip(self._workers, self.listening.rows(), strict=True):
+            worker.listeners = row
+        for group in new:
+            self.bpf.listened(group.sockets)
+        for worker in self._workers:
+            if worker.pid:
+                for group in gone:
+                    inode = os.fstat(group.sockets[worker.index - 1].fileno()).st_ino
+                    self.peers.deliver(worker.index, INODE.pack(inode), Kind.UNLISTEN)
+                for group in new:
+                    self.peers.deliver(worker.index, b"", Kind.LISTEN, [group.sockets[worker.index - 1].fileno()])
+        for group in gone:
+            self.bpf.unlistened(group.sockets)
+            group.close()
+        if new:
+            self._tell_more(new)
+
+    def _tell_more(self, new: list[Group]) -> None:
+        self.addresses = self.listening.addresses()
+        if self._announced:
+            self.on_more_listening([listening_text(group.sockets[0]) for group in new])
 
     # ----------------------------------------------------------------------------------------------------- workers
 
@@ -352,6 +345,17 @@ class Forker:
         self.stop("kill_server")
 
 
+def _follow_interfaces(settings: EngineSettings) -> Changes | None:
+    """What tells of interfaces that come and go, where that matters."""
+    if not (settings.bind_interfaces_only and settings.interfaces):
+        return None
+    try:
+        return Changes()
+    except OSError as error:
+        log.warning(f"interfaces: those that come later are not noticed (netlink: {error.strerror})")
+        return None
+
+
 def close_others(kept: set[int]) -> None:
     """Close all descriptors but these."""
     for name in os.listdir("/proc/self/fd"):
@@ -413,6 +417,7 @@ def main(argv: list[str] | None = None) -> int:
         log.error(f"the engine cannot start: {error}")
         return 1
     daemon = NetlinkDaemon(channel, forker.loop, settings.ipc_timeout)
+    forker.on_more_listening = lambda addresses: _announce(channel, -1, addresses)
     daemon.on_shutdown = lambda: forker.stop("SHUTTING_DOWN")
     daemon.on_lost = lambda reason: forker.stop(f"ksmbd.mountd: {reason}")
     forker.loop.add_reader(daemon.fileno(), daemon.on_readable)

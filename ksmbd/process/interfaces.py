@@ -2,11 +2,14 @@
 """The addresses by which clients may come with further channels (FSCTL_QUERY_NETWORK_INTERFACE_INFO)."""
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 from collections.abc import Callable, Iterable
 from typing import Final
 
 from ksmbd import log
+from ksmbd.kernel import interface_words
+from ksmbd.kernel.interface_words import Word
 from ksmbd.kernel.interfaces import InterfaceAddress, Interfaces
 from ksmbd.smb.model import NetworkInterface
 
@@ -16,36 +19,40 @@ DEFAULT_SPEED: Final = 1_000_000_000
 """Where the driver does not tell one: a client that compares speeds needs some number (1 Gbit/s)."""
 
 
-def _matches(found: InterfaceAddress, wanted: Iterable[str]) -> bool:
-    """Whether a word of `interfaces` names it: an interface's name, an address, or address/mask."""
-    address = ipaddress.ip_address(found.address)
-    for word in wanted:
-        if word == found.name:
-            return True
-        try:
-            network = ipaddress.ip_interface(word)
-        except ValueError:
-            continue
-        if address == network.ip or ("/" in word and address in network.network):
-            return True
-    return False
+def _words(items: Iterable[str]) -> list[Word]:
+    """The words of `interfaces`; what is none was told of where the configuration was read."""
+    words = []
+    for item in items:
+        with contextlib.suppress(ValueError):
+            words.append(interface_words.parse(item))
+    return words
 
 
 def choose(found: Iterable[InterfaceAddress], wanted: tuple[str, ...], local: str) -> list[NetworkInterface]:
-    """What to tell a client that came in at the address `local`: what `interfaces` names, or all of them.
+    """What to tell a client that came in at the address `local`: what `interfaces` names, or all of them; speed,
+    capability and index as it says.
 
     The loopback's addresses are told only to who came in there, since they mean another machine everywhere else."""
     try:
         from_here = ipaddress.ip_address(local.partition("%")[0]).is_loopback
     except ValueError:
         from_here = False
-    return [
-        NetworkInterface(
-            one.link, RSS_CAPABLE if one.receive_queues > 1 else 0, one.speed or DEFAULT_SPEED, one.address
-        )
-        for one in found
-        if (not one.loopback or from_here) and (not wanted or _matches(one, wanted))
-    ]
+    every, words = list(found), _words(wanted)
+    addresses = {one.address for one in every}
+    told = []
+    for one in every:
+        if one.loopback and not from_here:
+            continue
+        word = next((word for word in words if word.names(one.name) or word.covers(one.address, addresses)), None)
+        if wanted and word is None:
+            continue
+        speed, capability = one.speed or DEFAULT_SPEED, RSS_CAPABLE if one.receive_queues > 1 else 0
+        index = one.link
+        if word is not None:
+            speed, index = word.speed or speed, word.index or index
+            capability = capability if word.capability is None else word.capability
+        told.append(NetworkInterface(index, capability, speed, one.address))
+    return told
 
 
 def network_interfaces(wanted: tuple[str, ...]) -> Callable[[str], list[NetworkInterface]]:

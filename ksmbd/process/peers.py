@@ -58,11 +58,17 @@ class Kind(IntEnum):
     """Worker to worker: end a session of yours, whose client has logged on here (ksmbd.process.previous_sessions)."""
     SESSION_ENDED = 9
     """The answer to it."""
+    LISTEN = 11
+    """Forker to worker: one more listening socket."""
+    UNLISTEN = 12
+    """Forker to worker: close a listening socket (`INODE`)."""
     CHANNEL = 10
     """A connection is handed over that is to be bound to a session of the receiver: what was negotiated on it (its
     length first), and the bytes received."""
 
 
+INODE: Final = struct.Struct("<Q")
+"""A socket's inode, the same in all processes that have it."""
 DIED: Final = struct.Struct("<HQ?")
 """Index and epoch of the worker that died, and whether to clean up."""
 

@@ -3,38 +3,15 @@ from __future__ import annotations
 
 import socket
 
-import pytest
-
 from ksmbd.conn.options import (
-    ANY,
     BindTarget,
     acknowledged_bytes,
-    bind_targets,
     listening_text,
     open_listener,
     plain_address,
     retransmission_seconds,
     unacknowledged_bytes,
 )
-
-
-def test_everywhere_without_interfaces() -> None:
-    assert bind_targets([]) == list(ANY)
-
-
-def test_interfaces_addresses_and_masks() -> None:
-    assert bind_targets(["lo", "127.0.0.1/8", "127.0.0.1", "::1"]) == [
-        BindTarget(socket.AF_INET, "0.0.0.0", "lo"),
-        BindTarget(socket.AF_INET6, "::", "lo"),
-        BindTarget(socket.AF_INET, "127.0.0.1"),
-        BindTarget(socket.AF_INET6, "::1"),
-    ]
-
-
-@pytest.mark.parametrize("word", ["nosuch0", "300.1.1.1", "127.0.0.1/40", "::1%", ""])
-def test_what_is_neither(word: str) -> None:
-    with pytest.raises(ValueError, match="neither an interface"):
-        bind_targets([word])
 
 
 def test_plain_addresses() -> None:

@@ -448,3 +448,26 @@ def test_modules_that_are_not_there_are_left_out() -> None:
     assert configuration.shares["a"].vfs_objects == ("acl_xattr",)
     (message,) = messages(configuration)
     assert "warning" in message and message.endswith("left out: fruit, recycle")
+
+
+@pytest.mark.parametrize("samba", [False, True])
+def test_interfaces_with_options(samba: bool) -> None:
+    """An item in quotes keeps its semicolon and its commas; behind it a comment is one."""
+    text = '[global]\ninterfaces = lo "eth0;speed=1000,capability=RSS" "10.0.0.0/8;if_index=4"' + (
+        "\n" if samba else " ; a comment\n"
+    )
+    configuration = parse(text, "x", samba=samba)
+    assert configuration.diagnostics == []
+    assert configuration.settings.interfaces == ("lo", "eth0;speed=1000,capability=RSS", "10.0.0.0/8;if_index=4")
+    single = parse('[global]\ninterfaces = "eth0;speed=1,capability=RSS"\n', "x", samba=samba)
+    assert single.settings.interfaces == ("eth0;speed=1,capability=RSS",)
+
+
+def test_a_word_that_is_no_interface_stops_the_start() -> None:
+    (error,) = read('[global]\ninterfaces = lo "eth0;speed=quick"\n').errors
+    assert error.line == 2 and "speed=" in error.message
+
+
+def test_quotes_protect_nothing_elsewhere() -> None:
+    assert read('[a]\npath = /a\ncomment = "x" ; y "z"\n').shares["a"].comment == '"x"'
+    assert read('[global]\ninterfaces = eth0" ; rest\n').settings.interfaces != ()

@@ -39,7 +39,10 @@ def test_loopback_only_for_who_came_in_there() -> None:
         (("192.0.2.7",), ["192.0.2.7"]),
         (("192.0.2.0/24",), ["192.0.2.7"]),
         (("192.0.2.1/24", "2001:db8::/32"), ["192.0.2.7", "2001:db8::7"]),
-        (("eth9", "eth*"), []),
+        (("eth9", "wlan*"), []),
+        (("eth*",), ["192.0.2.7", "198.51.100.7", "2001:db8::7"]),
+        (("192.0.2.7/24",), ["192.0.2.7"]),
+        (("eth1;speed=1", "not an interface at all"), ["198.51.100.7", "2001:db8::7"]),
     ],
 )
 def test_interfaces_parameter(wanted: tuple[str, ...], told: list[str]) -> None:
@@ -50,6 +53,13 @@ def test_speed_and_queues() -> None:
     fast, slow, _ = choose(FOUND, (), "192.0.2.7")
     assert (fast.link_speed, fast.capability, fast.index) == (10_000_000_000, RSS_CAPABLE, 2)
     assert (slow.link_speed, slow.capability, slow.index) == (DEFAULT_SPEED, 0, 3)
+
+
+def test_speed_capability_and_index_as_the_configuration_says() -> None:
+    (told,) = choose(FOUND, ("192.0.2.7;speed=2500000000,capability=RDMA,if_index=77",), "192.0.2.7")
+    assert (told.link_speed, told.capability, told.index) == (2_500_000_000, 2, 77)
+    (told,) = choose(FOUND, ("eth0;capability=NONE",), "192.0.2.7")
+    assert (told.link_speed, told.capability, told.index) == (10_000_000_000, 0, 2)
 
 
 class Answer(dict[str, Any]):

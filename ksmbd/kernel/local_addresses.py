@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The interfaces and addresses of this machine now (getifaddrs(3)), and a socket that tells of changes (rtnetlink)."""
+from __future__ import annotations
+
+import ctypes
+import ipaddress
+import os
+import socket
+from typing import Any, Final, NamedTuple
+
+from ksmbd.kernel.syscalls import check, function
+
+RTMGRP_LINK: Final = 0x1
+RTMGRP_IPV4_IFADDR: Final = 0x10
+RTMGRP_IPV6_IFADDR: Final = 0x100
+
+
+class _Entry(ctypes.Structure):
+    """struct ifaddrs, as far as it is read."""
+
+
+_Entry._fields_ = [
+    ("next", ctypes.POINTER(_Entry)), ("name", ctypes.c_char_p), ("flags", ctypes.c_uint),
+    ("address", ctypes.c_void_p),
+]  # fmt: skip
+
+_getifaddrs: Final = function("getifaddrs", ctypes.POINTER(ctypes.POINTER(_Entry)))
+_freeifaddrs: Final = function("freeifaddrs", ctypes.POINTER(_Entry), restype=None)
+
+
+class State(NamedTuple):
+    """What there is now."""
+
+    interfaces: dict[str, int]
+    """Name and index."""
+    addresses: tuple[tuple[str, str], ...]
+    """Interface and address; IPv6 link-local ones have their scope."""
+
+
+def _text(pointer: int) -> str:
+    """A struct sockaddr's address, or '' where it is of another family."""
+    family = int.from_bytes(ctypes.string_at(pointer, 2), "little")
+    if family == socket.AF_INET:
+        return str(ipaddress.IPv4Address(ctypes.string_at(pointer + 4, 4)))
+    if family == socket.AF_INET6:
+        return str(ipaddress.IPv6Address(ctypes.string_at(pointer + 8, 16)))
+    return ""
+
+
+def state() -> State:
+    """Interfaces and addresses now. Raises OSError."""
+    first = ctypes.POINTER(_Entry)()
+    check(_getifaddrs(ctypes.byref(first)))
+    addresses = []
+    try:
+        entry: Any = first
+        while entry:
+            name = os.fsdecode(entry.contents.name)
+            text = _text(entry.contents.address) if entry.contents.address else ""
+            if text:
+                scoped = ":" in text and ipaddress.ip_address(text).is_link_local
+                addresses.append((name, f"{text}%{name}" if scoped else text))
+            entry = entry.contents.next
+    finally:
+        _freeifaddrs(first)
+    return State({name: index for index, name in socket.if_nameindex()}, tuple(addresses))
+
+
+class Changes:
+    """A socket that is readable when links or addresses have changed."""
+
+    def __init__(self) -> None:
+        """Raises OSError."""
+        self._socket = socket.socket(
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE
+        )
+        self._socket.bind((0, RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR))
+
+    def fileno(self) -> int:
+        """To be watched for reading."""
+        return self._socket.fileno()
+
+    def drain(self) -> None:
+        """Forget what it has told so far."""
+        while True:
+            try:
+                self._socket.recv(1)
+            except BlockingIOError:
+                return
+            except OSError:
+                continue  # ENOBUFS: more than the socket holds
+
+    def close(self) -> None:
+        """Idempotent."""
+        self._socket.close()

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Where the server listens: the sockets of all workers, and what becomes of them when interfaces come and go.
+
+With `bind interfaces only` each word of `interfaces` means some of this machine's interfaces or addresses. What is not
+there is left out with a warning and taken up when the kernel tells that it has come; what is gone is let go of.
+"""
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from ksmbd import log
+from ksmbd.conn.options import ANY, BindTarget, listening_text, open_listener
+from ksmbd.ipc.settings import EngineSettings
+from ksmbd.kernel import interface_words, local_addresses
+from ksmbd.kernel.interface_words import Word
+from ksmbd.kernel.local_addresses import State
+
+_NO_IPV6: Final = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
+_NOT_THERE: Final = (errno.EADDRNOTAVAIL, errno.ENODEV, errno.ENXIO)
+"""The interface or address has gone meanwhile, or is not ready (IPv6 looks for duplicates first)."""
+
+
+class StartError(Exception):
+    """The engine cannot start; the text says why, for the administrator."""
+
+
+class NotThere(Exception):
+    """There is no such address now."""
+
+
+def words_of(settings: EngineSettings) -> list[Word]:
+    """The words that say where to listen; none: everywhere. Raises StartError."""
+    try:
+        return [interface_words.parse(item) for item in settings.interfaces] if settings.bind_interfaces_only else []
+    except ValueError as error:
+        raise StartError(f"interfaces: {error}") from None
+
+
+def targets_of(words: Iterable[Word], now: State) -> tuple[dict[BindTarget, int], list[str]]:
+    """Where to listen for these words: each target with its interface's index, 0 for an address; and the words that
+    mean nothing now. An address of an interface that is listened on as a whole is not listened on again."""
+    targets: dict[BindTarget, int] = {}
+    missing: list[str] = []
+    asked: list[tuple[Word, list[tuple[str, str]]]] = []
+    local = {address.partition("%")[0] for _, address in now.addresses}
+    for word in words:
+        named = [name for name in now.interfaces if word.names(name)]
+        for name in named:
+            for target in ANY:
+                targets[BindTarget(target.family, target.host, name)] = now.interfaces[name]
+        covered = [(name, address) for name, address in now.addresses if word.covers(address, local)]
+        asked.append((word, covered))
+        if not named and not covered:
+            missing.append(word.text)
+    whole = {target.device for target in targets}
+    for _, covered in asked:
+        for name, address in covered:
+            if name not in whole:
+                family = socket.AF_INET6 if ":" in address else socket.AF_INET
+                targets.setdefault(BindTarget(family, address), 0)
+    return targets, missing
+
+
+@dataclass
+class Group:
+    """One target's sockets, one a worker."""
+
+    target: BindTarget
+    index: int
+    sockets: list[socket.socket]
+
+    def close(self) -> None:
+        """Close them all."""
+        for sock in self.sockets:
+            sock.close()
+
+
+class Listening:
+    """All groups. `look` says what the machine has."""
+
+    def __init__(
+        self, settings: EngineSettings, workers: int, look: Callable[[], State] = local_addresses.state
+    ) -> None:
+        """Opens the sockets. Raises StartError; what is not there (yet) is warned of."""
+        self._port = settings.tcp_port
+        self._workers = workers
+        self._look = look
+        self._words = words_of(settings)
+        self._missing: set[str] = set()
+        self._refused: set[BindTarget] = set()
+        self.groups: list[Group] = []
+        try:
+            wanted = self._wanted()
+        except OSError as error:
+            raise StartError(f"network interfaces cannot be listed: {error.strerror}") from None
+        try:
+            there = [target for target in wanted if self._is_free(target)]
+            for target in there:
+                try:
+                    self.groups.append(self._open(target, wanted[target]))
+                except NotThere:
+                    pass
+        except BaseException:
+            self.close()
+            raise
+        if not self.groups and not self._words:
+            raise StartError("there is no address to listen on")
+        if not self.groups:
+            log.warning("nothing of `interfaces` is there: nobody can connect until it comes")
+
+    @property
+    def follows(self) -> bool:
+        """Whether it hangs on what interfaces there are."""
+        return bool(self._words)
+
+    def rows(self) -> list[list[socket.socket]]:
+        """The sockets, a list for each worker."""
+        return [[group.sockets[worker] for group in self.groups] for worker in range(self._workers)]
+
+    def addresses(self) -> list[str]:
+        """Where clients can connect."""
+        return [listening_text(group.sockets[0]) for group in self.groups]
+
+    def update(self) -> tuple[list[Group], list[Group]]:
+        """Look again: the groups that are new, and those that are gone, which the caller closes. Never raises."""
+        try:
+            wanted = self._wanted()
+        except OSError as error:
+            log.warning(f"network interfaces cannot be listed: {error.strerror}")
+            return [], []
+        gone = [group for group in self.groups if wanted.get(group.target) != group.index]
+        self.groups = [group for group in self.groups if group not in gone]
+        for group in gone:
+            log.info(f"no longer listening on {listening_text(group.sockets[0])}{_device(group.target)}")
+        have = {group.target for group in self.groups}
+        self._refused &= set(wanted)
+        new: list[Group] = []
+        for target in wanted:
+            if target in have:
+                continue
+            try:
+                # Our own sockets are in the way where some are of an interface and others of an address.
+                mixed = any(bool(group.target.device) != bool(target.device) for group in (*self.groups, *new))
+                if mixed or self._is_free(target):
+                    new.append(self._open(target, wanted[target]))
+                self._refused.discard(target)
+            except NotThere:
+                pass  # the kernel tells of it again
+            except StartError as error:
+                if target not in self._refused:
+                    self._refused.add(target)
+                    log.error(str(error))
+        self.groups += new
+        return new, gone
+
+    def close(self) -> None:
+        """Close all sockets."""
+        for group in self.groups:
+            group.close()
+        self.groups.clear()
+
+    def _wanted(self) -> dict[BindTarget, int]:
+        if not self._words:
+            return dict.fromkeys(ANY, 0)
+        targets, missing = targets_of(self._words, self._look())
+        for word in missing:
+            if word not in self._missing:
+                log.warning(f"interfaces: {word} is not there; it is served when it comes")
+        self._missing = set(missing)
+        return targets
+
+    def _open(self, target: BindTarget, index: int) -> Group:
+        """A target's sockets. Raises StartError, NotThere."""
+        sockets: list[socket.socket] = []
+        try:
+            for _ in range(self._workers):
+                # Beside a socket for one address one for a whole interface needs SO_REUSEPORT too.
+                sockets.append(self._listen(target, self._workers > 1 or self.follows))
+        except BaseException:
+            for sock in sockets:
+                sock.close()
+            raise
+        return Group(target, index, sockets)
+
+    def _is_free(self, target: BindTarget) -> bool:
+        """Whether the target is there, and nobody listens on it: with SO_REUSEPORT a second server of the same user
+        would share our port without a word. Raises StartError."""
+        try:
+            self._listen(target, False).close()
+        except NotThere:
+            return False
+        return True
+
+    def _listen(self, target: BindTarget, share_port: bool) -> socket.socket:
+        try:
+            return open_listener(target, self._port, share_port)
+        except PermissionError:
+            raise StartError(
+                f"not allowed to listen on port {self._port}: run as root, or choose another one with -p or `tcp port`"
+            ) from None
+        except OSError as error:
+            if target.family == socket.AF_INET6 and target.host == "::" and error.errno in _NO_IPV6:
+                raise NotThere from None
+            if self._words and error.errno in _NOT_THERE:
+                raise NotThere from None
+            where = target.host + _device(target)
+            raise StartError(f"cannot listen on {where} port {self._port}: {error.strerror}") from None
+
+
+def _device(target: BindTarget) -> str:
+    return f"%{target.device}" if target.device else ""
