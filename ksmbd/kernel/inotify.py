@@ -32,6 +32,10 @@ _add: Final = function("inotify_add_watch", ctypes.c_int, ctypes.c_char_p, ctype
 _remove: Final = function("inotify_rm_watch", ctypes.c_int, ctypes.c_int)
 
 
+_AT_ONCE: Final = 1024
+"""Bytes of events that are read at once: some twenty of them, one with the longest name at least."""
+
+
 class Event(NamedTuple):
     """One event; `name` is empty for the watched directory itself."""
 
@@ -59,17 +63,19 @@ class Inotify:
             _remove(self.fd, watch)
 
     def read(self) -> list[Event]:
-        """The events that are there now; none once it is closed."""
-        if self.fd < 0:
-            return []
-        data = read_now(self.fd, 65536)
-        events = []
-        place = 0
-        while place < len(data):
-            watch, mask, cookie, length = _EVENT.unpack_from(data, place)
-            place += _EVENT.size
-            events.append(Event(watch, mask, cookie, data[place : place + length].rstrip(b"\0")))
-            place += length
+        """Some of the events that are there now, the first ones: who hands them out to many has others to serve, too.
+        The two halves of a rename come together. None once it is closed."""
+        events: list[Event] = []
+        while self.fd >= 0:
+            data = read_now(self.fd, _AT_ONCE)
+            place = 0
+            while place < len(data):
+                watch, mask, cookie, length = _EVENT.unpack_from(data, place)
+                place += _EVENT.size
+                events.append(Event(watch, mask, cookie, data[place : place + length].rstrip(b"\0")))
+                place += length
+            if not data or not events[-1].mask & IN_MOVED_FROM:
+                break
         return events
 
     def close(self) -> None:

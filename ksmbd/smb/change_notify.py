@@ -22,6 +22,7 @@ from ksmbd.smb.status import (
     STATUS_NOTIFY_ENUM_DIR,
     NtStatusError,
 )
+from ksmbd.smb.waiting import Future
 
 _REQUEST: Final = Struct("<HHIQQII")  # StructureSize, Flags, OutputBufferLength, FileId, CompletionFilter, Reserved
 _RESPONSE: Final = Struct("<HHI")  # StructureSize, OutputBufferOffset, OutputBufferLength
@@ -48,12 +49,14 @@ def handle(request: Request) -> Coroutine[Any, Any, Reply]:
     if request.server.table.delete_pending(file.key):
         raise NtStatusError(STATUS_DELETE_PENDING)
     if open_.watch is None:
-        open_.watch = file.watch(completion_filter & FILTER_MASK, bool(flags & WATCH_TREE))
+        open_.watch = file.watch(completion_filter & FILTER_MASK, bool(flags & WATCH_TREE), later=True)
     return _wait(request, open_, open_.watch, length)
 
 
 async def _wait(request: Request, open_: Open, watch: Watch, length: int) -> Reply:
     future = watch.next(length)
+    if watch.go_on():
+        await _watch_all(request, open_, watch, future)
     if not future.done:
         request.go_async()
     changes = await wait_on_open(open_, future, STATUS_NOTIFY_CLEANUP)
@@ -62,6 +65,18 @@ async def _wait(request: Request, open_: Open, watch: Watch, length: int) -> Rep
         # 3.3.4.4: the client shall list the directory itself.
         return Reply(_RESPONSE.pack(9, 0, 0), STATUS_NOTIFY_ENUM_DIR)
     return Reply(_RESPONSE.pack(9, HEADER_SIZE + _RESPONSE.size, len(data)) + data)
+
+
+async def _watch_all(request: Request, open_: Open, watch: Watch, future: Future[Any]) -> None:
+    """A tree of many directories, in pieces between which others are served."""
+    pace = request.pace()
+    try:
+        while not open_.closed and watch.go_on():
+            if pace.over():
+                await pace.turn()
+    except BaseException:
+        future.cancel()
+        raise
 
 
 def encode_changes(changes: Sequence[tuple[int, str]]) -> bytes:

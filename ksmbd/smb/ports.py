@@ -523,8 +523,8 @@ class File(Protocol):
         ...
 
     def volume(self) -> Volume: ...
-    def watch(self, completion_filter: int, tree: bool) -> Watch:
-        """Follow the changes below this directory (MS-FSA 2.1.5.11)."""
+    def watch(self, completion_filter: int, tree: bool, later: bool = False) -> Watch:
+        """Follow the changes below this directory (MS-FSA 2.1.5.11). With `later` the caller has it `go_on`."""
         ...
 
 
@@ -549,6 +549,10 @@ class Watch(Protocol):
 
     def next(self, limit: int) -> Future[list[tuple[int, str]] | None]:
         """At least one (action, name); None: too many to fit `limit` bytes (STATUS_NOTIFY_ENUM_DIR)."""
+        ...
+
+    def go_on(self) -> bool:
+        """A step of what is left to be done until all of a tree is watched. False: all of it is."""
         ...
 
     def close(self) -> None: ...

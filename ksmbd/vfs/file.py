@@ -342,13 +342,13 @@ class LocalFile(LocalMetadata):
         """FileNormalizedNameInformation (MS-FSCC 2.4.30): the path as the disk spells it."""
         return self.path
 
-    def watch(self, completion_filter: int, tree: bool) -> Watch:
+    def watch(self, completion_filter: int, tree: bool, later: bool = False) -> Watch:
         """See the port."""
         if not self.is_directory:
             raise NtStatusError(STATUS_INVALID_PARAMETER, "only directories are watched")
         self._begin()
         with os_errors:
-            return self.local_volume.files.watches.watch(self, completion_filter, tree)
+            return self.local_volume.files.watches.watch(self, completion_filter, tree, later)
 
     # ------------------------------------------------------------------------------------------------ control codes
 

@@ -289,7 +289,7 @@ class LocalStream(LocalMetadata):
         """As `set_reparse_point`."""
         raise NtStatusError(STATUS_INVALID_PARAMETER, "a stream")
 
-    def watch(self, completion_filter: int, tree: bool) -> Watch:
+    def watch(self, completion_filter: int, tree: bool, later: bool = False) -> Watch:
         """A stream is no directory."""
         raise NtStatusError(STATUS_INVALID_PARAMETER, "a stream")
 

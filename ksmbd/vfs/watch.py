@@ -12,6 +12,7 @@ import errno
 import os
 import select
 from collections import deque
+from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -95,10 +96,12 @@ class Watches:
         """Readable when there are events."""
         return self._ready.fileno()
 
-    def watch(self, file: LocalFile, completion_filter: int, tree: bool) -> LocalWatch:
-        """Begin a watch of an open directory. Raises OSError."""
+    def watch(self, file: LocalFile, completion_filter: int, tree: bool, later: bool = False) -> LocalWatch:
+        """Begin a watch of an open directory; with `later`, what is below it is left to `go_on`. Raises OSError."""
         result = LocalWatch(self, file, completion_filter, tree)
         result.begin()
+        while not later and result.go_on():
+            pass
         return result
 
     def add(self, directory: int, watch: LocalWatch, below: str, mask: int) -> None:
@@ -171,7 +174,7 @@ class Watches:
 class LocalWatch:
     """Implements the port Watch."""
 
-    __slots__ = ("_buffer", "_created", "_described", "_filter", "_mask", "_moved", "_overflow", "_queue",
+    __slots__ = ("_buffer", "_created", "_described", "_filter", "_mask", "_moved", "_overflow", "_queue", "_rest",
                  "_too_many", "_tree", "_veto", "_waiters", "_watches", "_whole", "file", "numbers")  # fmt: skip
 
     def __init__(self, watches: Watches, file: LocalFile, completion_filter: int, tree: bool) -> None:
@@ -188,7 +191,7 @@ class LocalWatch:
         """fanotify tells of the whole tree."""
         self._moved: dict[int, str] = {}
         """Cookies of IN_MOVED_FROM in this batch: a second half makes a pair of the two."""
-        self._waiters: deque[tuple[Future[list[tuple[int, str]] | None], int]] = deque()
+        self._waiters: dict[Future[list[tuple[int, str]] | None], int] = {}
         """Requests that wait, in their order; a change answers the first."""
         self._veto: Patterns = file.local_volume.options.veto
         self._buffer: int | None = None
@@ -198,6 +201,8 @@ class LocalWatch:
         self._described: set[str] = set()
         """Those of them whose attributes came in this batch."""
         self.numbers: set[int] = set()
+        self._rest: Iterator[None] | None = None
+        """Directories below that are still to be watched."""
 
     def begin(self) -> None:
         """Add the kernel watches. Raises OSError."""
@@ -208,9 +213,27 @@ class LocalWatch:
         except OSError as error:
             raise NtStatusError(STATUS_INSUFFICIENT_RESOURCES, f"inotify: {error.strerror}") from error
         if self._tree:
-            self._add_below(self.file.fd, "", 0)
+            self._rest = self._add_below(self.file.fd, "", 0)
+
+    def go_on(self) -> bool:
+        """See the port: one more directory of the tree."""
+        if self._rest is None:
+            return False
+        self.file.local_volume.become()  # between two steps others may have run
+        try:
+            next(self._rest)
+        except StopIteration:
+            self._rest = None
             self._go_whole()
-            self._overflow = self._too_many and not self._whole
+            self._overflow = self._overflow or (self._too_many and not self._whole)
+            return False
+        return True
+
+    def _leave_out(self) -> None:
+        """There are too many directories. Where the watch has begun already, the client is to know."""
+        self._too_many = True
+        if self._rest is None:
+            self._overflow = True
 
     def _go_whole(self) -> None:
         """Where there are too many directories, and fanotify is allowed."""
@@ -221,8 +244,9 @@ class LocalWatch:
                 return
             self._whole = True
 
-    def _add_below(self, directory: int, below: str, depth: int) -> None:
-        """The directories below an open one, links not followed; what cannot be read or watched is left out."""
+    def _add_below(self, directory: int, below: str, depth: int) -> Iterator[None]:
+        """The directories below an open one, links not followed, a step each; what cannot be read or watched is left
+        out."""
         try:
             fd = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
         except OSError:
@@ -232,15 +256,15 @@ class LocalWatch:
                 for entry in scan:
                     try:
                         if entry.is_dir(follow_symlinks=False):
-                            self._add_entry(fd, os.fsencode(entry.name), below, depth)
+                            yield from self._add_entry(fd, os.fsencode(entry.name), below, depth)
                     except OSError:
                         continue
         finally:
             os.close(fd)
 
-    def _add_entry(self, directory: int, name: bytes, below: str, depth: int) -> None:
+    def _add_entry(self, directory: int, name: bytes, below: str, depth: int) -> Iterator[None]:
         if len(self.numbers) >= _DIRECTORIES or depth >= _DEPTH:
-            self._overflow = self._too_many = True
+            self._leave_out()
             return
         if len(below) > self.file.local_volume.resolver.longest:
             return  # beyond what clients can open
@@ -251,9 +275,11 @@ class LocalWatch:
                 self._watches.add(child, self, path, self._mask)
             except OSError as error:
                 if error.errno == errno.ENOSPC:  # as many as this user may have
-                    self._overflow = self._too_many = True
+                    self._leave_out()
                 raise
-            self._add_below(child, path, depth + 1)
+            yield
+            self.file.local_volume.become()
+            yield from self._add_below(child, path, depth + 1)
         finally:
             os.close(child)
 
@@ -329,7 +355,8 @@ class LocalWatch:
         except (NtStatusError, OSError):
             return
         try:
-            self._add_entry(directory, name, below, below.count("\\"))
+            for _ in self._add_entry(directory, name, below, below.count("\\")):
+                pass
             self._go_whole()
         except OSError:
             return
@@ -360,22 +387,21 @@ class LocalWatch:
         future: Future[list[tuple[int, str]] | None] = Future()
         # The first request's buffer is the one that changes are gathered in (MS-FSA 2.1.5.11).
         self._buffer = limit if self._buffer is None else self._buffer
-        waiter = (future, min(limit, self._buffer))
-        self._waiters.append(waiter)
-        future.on_cancel = partial(self._forget_waiter, waiter)
+        self._waiters[future] = min(limit, self._buffer)
+        future.on_cancel = partial(self._forget_waiter, future)
         self.deliver()
         return future
 
-    def _forget_waiter(self, waiter: tuple[Future[list[tuple[int, str]] | None], int]) -> None:
-        if waiter in self._waiters:
-            self._waiters.remove(waiter)
+    def _forget_waiter(self, future: Future[list[tuple[int, str]] | None]) -> None:
+        self._waiters.pop(future, None)
 
     def deliver(self) -> None:
         """Complete the waiter if there is something to tell."""
         self._moved.clear()
         if not self._waiters or not (self._queue or self._overflow):
             return
-        future, limit = self._waiters.popleft()
+        future = next(iter(self._waiters))
+        limit = self._waiters.pop(future)
         changes = list(self._queue)
         self._queue.clear()
         lost, self._overflow = self._overflow, False
@@ -386,7 +412,9 @@ class LocalWatch:
 
     def close(self) -> None:
         """The watch ends; who waits gets STATUS_NOTIFY_CLEANUP."""
+        self._rest = None
         self._watches.remove(self)
         while self._waiters:
-            future, _ = self._waiters.popleft()
+            future = next(iter(self._waiters))
+            del self._waiters[future]
             future.set_error(NtStatusError(STATUS_NOTIFY_CLEANUP))

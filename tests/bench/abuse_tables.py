@@ -376,6 +376,7 @@ def notify_trees(ground: Ground) -> None:
     watches: dict[Abuser, list[bytes]] = {}
     for client in clients:
         opened = [client.open(ground.path(), LIST_ACCESS, c.FILE_OPEN, 0x21) for _ in range(5)]
+        client.answered += len(opened)
         watches[client] = opened
         for file_id in opened:
             client.post(c.CHANGE_NOTIFY, client.notify_body(file_id, tree=True))

@@ -404,7 +404,7 @@ class FakeFile:
     def volume(self) -> FakeVolume:
         return self._volume
 
-    def watch(self, completion_filter: int, tree: bool) -> FakeWatch:
+    def watch(self, completion_filter: int, tree: bool, later: bool = False) -> FakeWatch:
         self._do("watch", completion_filter, tree)
         return FakeWatch()
 
@@ -416,6 +416,12 @@ class FakeWatch:
         self.queue: list[tuple[int, str]] = []
         self.waiter: Future[list[tuple[int, str]] | None] | None = None
         self.closed = False
+        self.steps = 0
+        """Directories that are still to be watched."""
+
+    def go_on(self) -> bool:
+        self.steps -= 1
+        return self.steps >= 0
 
     def change(self, action: int, name: str) -> None:
         """Something happened in the directory."""

@@ -18,6 +18,7 @@ from ksmbd.smb.model import Open
 from ksmbd.smb.open_life import close_open
 from ksmbd.smb.request import Reply
 from ksmbd.smb.status import NtStatusError
+from ksmbd.smb.turns import PIECE
 from ksmbd.smb.waiting import Cancelled, Task
 
 
@@ -181,3 +182,37 @@ def test_any_bytes(body: bytes) -> None:
     except NtStatusError:
         return
     Task(result).start().cancel()
+
+
+def test_a_tree_of_many_directories_is_watched_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, open_ = bench()
+    clock = made.server.clock
+    clock.tick = PIECE / 2  # type: ignore[attr-defined]
+    monkeypatch.setattr(FakeWatch, "go_on", lambda watch: steps.pop() if steps else False)
+    steps = [True] * 20
+    task = start(made, open_, completion=0x17, flags=1)
+    assert 0 < len(steps) < 20 and not task.done
+    other = start(made, made.open("dir", c.FILE_LIST_DIRECTORY))
+    assert not other.done
+    clock.advance(1)  # type: ignore[attr-defined]
+    assert not steps and not task.done
+    watch_of(open_).change(1, "new")
+    assert task.done and task.result().status == 0
+
+
+def test_an_open_that_ends_while_its_tree_is_gone_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, open_ = bench()
+    clock = made.server.clock
+    clock.tick = PIECE / 2  # type: ignore[attr-defined]
+    monkeypatch.setattr(FakeWatch, "go_on", lambda watch: steps.pop() if steps else False)
+    steps = [True] * 20
+    monkeypatch.setattr(FakeWatch, "close", lambda watch: watch.waiter and watch.waiter.set_error(
+        NtStatusError(s.STATUS_NOTIFY_CLEANUP)
+    ))  # fmt: skip
+    task = start(made, open_, completion=0x17, flags=1)
+    close_open(open_)
+    left = len(steps)
+    clock.tick = 0.0  # type: ignore[attr-defined]
+    clock.advance(1)  # type: ignore[attr-defined]
+    assert task.done and isinstance(task.error, NtStatusError) and task.error.status == s.STATUS_NOTIFY_CLEANUP
+    assert len(steps) == left
