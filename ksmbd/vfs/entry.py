@@ -231,7 +231,22 @@ class LocalEntry:
 
     def _gone(self, found: list[bytes] | None) -> bool:
         """Whether `found`, which /proc says, means that the name was removed; other names of the file may be left."""
-        return found is not None and found[-1:] == [self.disk_name + _DELETED]
+        if not found or not found[-1].endswith(_DELETED):
+            return False
+        if found[-1] == self.disk_name + _DELETED:
+            return True
+        resolver = self.local_volume.resolver  # moved before it was removed, or really called so
+        try:
+            parent = resolver.open_parent(found[:-1])
+        except OSError:
+            return True
+        try:
+            stat = stat_at(parent, found[-1])
+            return (stat.dev, stat.ino) != self.entry_key
+        except OSError:
+            return True
+        finally:
+            resolver.release(parent)
 
     def _left(self, directory: int, name: bytes) -> bool:
         """Whether the name that it was opened by is elsewhere now, although this one, too, is a name of the file."""

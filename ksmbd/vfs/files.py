@@ -45,11 +45,14 @@ class Registry:
     def __iter__(self) -> Iterator[LocalEntry]:
         return iter(self._files)
 
-    def renamed(self, root: FileKey, old: tuple[bytes, ...], new: tuple[bytes, ...]) -> None:
-        """The entry `old` below `root` is `new` now: it and all below it follow."""
+    def renamed(self, root: FileKey, key: FileKey, old: tuple[bytes, ...], new: tuple[bytes, ...]) -> None:
+        """The entry `old` below `root`, the file `key`, is `new` now: it and all below it follow; not what had the name
+        before it, and has none any longer."""
         depth = len(old)
         for file in self:
-            if file.names[:depth] == old and file.local_volume.root_key == root:
+            if file.names[:depth] == old and file.local_volume.root_key == root and (
+                len(file.names) > depth or file.entry_key == key
+            ):  # fmt: skip
                 file.moved(new + file.names[depth:])
 
 

@@ -89,7 +89,7 @@ def rename_entry(file: LocalEntry, target: str, replace: bool, posix: bool) -> N
         resolver.release(directory)
     old = file.names
     new = (*(parents if parents is not None else map(names.to_disk, spelled)), wanted)
-    volume.files.registry.renamed(volume.root_key, old, tuple(new))
+    volume.files.registry.renamed(volume.root_key, file.entry_key, old, tuple(new))
 
 
 def link_entry(file: LocalEntry, target: str, replace: bool) -> None:
