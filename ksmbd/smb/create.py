@@ -17,7 +17,16 @@ from ksmbd.smb.create_state import Creation
 from ksmbd.smb.header import HEADER_SIZE
 from ksmbd.smb.model import Open, TreeConnect
 from ksmbd.smb.open_life import parent_changed
-from ksmbd.smb.ports import CreateIntent, DurableRequest, File, LeaseRequest, OpenGrant, OpenRef, OpenRequest
+from ksmbd.smb.ports import (
+    CreateIntent,
+    DurableRequest,
+    File,
+    LeaseRequest,
+    OpenGrant,
+    OpenRef,
+    OpenRequest,
+    Unfinished,
+)
 from ksmbd.smb.reader import decode_utf16
 from ksmbd.smb.request import Reply, Request
 from ksmbd.smb.session_state import SessionState
@@ -57,6 +66,9 @@ SHARE_FLAG_OPLOCKS: Final = 1 << 7
 """KSMBD_SHARE_FLAG_OPLOCKS of ShareConfig.flags: `oplocks = yes`."""
 SHARE_FLAG_CONTINUOUS_AVAILABILITY: Final = 1 << 16
 
+_ATTEMPTS: Final = 8
+"""How often it is begun again; the last time it waits for nothing."""
+
 
 class CreateRequest:
     """The fields of a CREATE, decoded and inside their bounds."""
@@ -88,6 +100,39 @@ class CreateRequest:
 
 def handle(request: Request) -> Reply | Coroutine[Any, Any, Reply]:
     """Open or make a file, a directory, a stream or a pipe; reclaim a durable open; answer a replayed CREATE."""
+    try:
+        return _create(request, True)
+    except Unfinished as rest:
+        return _create_again(request, rest)
+
+
+async def _create_again(request: Request, rest: Unfinished | None) -> Reply:
+    """The same, once the large folder has been read that it has to look through."""
+    pace = request.pace()
+    for attempt in range(_ATTEMPTS):
+        while rest is not None and rest.go_on():
+            if pace.over():
+                await pace.turn()
+                _check_alive(request)
+        try:
+            result = _create(request, attempt + 1 < _ATTEMPTS)
+        except Unfinished as more:
+            rest = more
+            continue
+        return result if isinstance(result, Reply) else await result
+    raise AssertionError("the last attempt leaves nothing unfinished")
+
+
+def _check_alive(request: Request) -> None:
+    """The session or the tree connect may have ended while the request waited."""
+    if request.tree.closed:
+        raise NtStatusError(STATUS_NETWORK_NAME_DELETED)
+    if request.session.state is SessionState.DELETED:
+        raise NtStatusError(STATUS_USER_SESSION_DELETED)
+
+
+def _create(request: Request, later: bool) -> Reply | Coroutine[Any, Any, Reply]:
+    """`later`: Unfinished may come out."""
     # Should this fail, related elements behind it fail like it, not go on with an open from before (3.3.5.2.7.2).
     request.chain.file_id = None
     fields = CreateRequest(request)
@@ -106,6 +151,7 @@ def handle(request: Request) -> Reply | Coroutine[Any, Any, Reply]:
     _check(fields)
     name = parse_name(fields.raw_name, contexts.posix_mode is not None)
     intent = _intent(fields, name, tree)
+    intent.later = later
     server = request.server
     if contexts.durable_v2 is not None:
         replayed = durable.find_replay(request, contexts, fields.raw_name)
@@ -142,11 +188,7 @@ async def _wait(
         if creation.local is not None:
             grant = await admit(creation, grant)
         request.server.open_admission.check(request.session)
-        # The session or the tree connect may have ended while the open waited for somebody's cache.
-        if request.tree.closed:
-            raise NtStatusError(STATUS_NETWORK_NAME_DELETED)
-        if request.session.state is SessionState.DELETED:
-            raise NtStatusError(STATUS_USER_SESSION_DELETED)
+        _check_alive(request)  # it waited for somebody's cache
         if request.connection.closed:
             # Lost meanwhile; the client replays the CREATE on one of the session's other channels.
             request.connection = next(iter(request.session.channels))

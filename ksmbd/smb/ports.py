@@ -325,6 +325,16 @@ class CreateIntent:
     """Set for an open with the POSIX create context: case-sensitive name, this mode for a new file."""
     snapshot: int = 0
     """FILETIME of a previous version (timewarp), 0 = live."""
+    later: bool = False
+    """The caller can wait: Volume.create may raise Unfinished."""
+
+
+class Unfinished(Exception):
+    """What was asked for takes long, and a part of it is done: `go_on` does more. Once it is False, ask again."""
+
+    def __init__(self, go_on: Callable[[], bool]) -> None:
+        super().__init__("ask again")
+        self.go_on = go_on
 
 
 NO_POSIX_MODE: Final = 0xFFFFFFFF

@@ -7,19 +7,29 @@ Our own
 changes to it would end that, so `added` and `removed` carry them into a cache that was good just before the change.
 A change by somebody else in that same moment may be missed until the next one: then a name in other case counts as
 absent. Exact names are always tried on the disk first, so nothing that exists under the name asked for is ever missed.
+
+A large directory is read in pieces where the caller can wait for that (`leaves`): Unfinished then says that there is
+more to do, and once it is done the same question is answered by what was read.
 """
 from __future__ import annotations
 
 import os
 from collections import OrderedDict
+from functools import partial
+from itertools import islice
 from typing import Final
 
 from ksmbd.kernel.stat import Stat, stat_fd
+from ksmbd.smb.ports import Unfinished
 from ksmbd.vfs.names import fold, from_scandir, to_client
 
 _DIRECTORIES: Final = 256
 _NAMES: Final = 2_000_000
 """Names kept over all directories."""
+
+_AT_ONCE: Final = 1000
+"""Names of a directory that are read whatever the caller can wait for: about a millisecond."""
+_PIECE: Final = 200
 
 Stamp = tuple[int, int, int, int]
 
@@ -41,13 +51,17 @@ class _Directory:
 class DirectoryCache:
     """Folded names of directories to the names on disk, bounded."""
 
-    __slots__ = ("_directories", "_total", "found_current", "scans")
+    __slots__ = ("_directories", "_just_read", "_total", "found_current", "leaves", "scans")
 
     def __init__(self) -> None:
         self._directories: OrderedDict[tuple[int, int], _Directory] = OrderedDict()
         self._total = 0
         self.found_current: tuple[int, int] | None = None
         """What `prepare` would return just after the last `find`, without asking again."""
+        self.leaves = False
+        """Reading a large directory may be left unfinished."""
+        self._just_read: tuple[int, int] | None = None
+        """Read in pieces just now: good for the question that asked for it, whatever has changed meanwhile."""
         self.scans = 0
         """Directories read, for tests and statistics."""
 
@@ -58,12 +72,18 @@ class DirectoryCache:
         key = (stat.dev, stat.ino)
         stamp = _stamp(stat)
         known = self._directories.get(key)
-        if known is None or known.stamp != stamp:
+        if known is None or (known.stamp != stamp and self._just_read != key):
             known = self._scan(directory, key, stamp)
         else:
             self._directories.move_to_end(key)
-        self.found_current = key
+        if known.stamp == stamp:
+            self.found_current = key
         return known.names.get(fold(name))
+
+    def asked(self) -> None:
+        """The question that was asked with `leaves` is over."""
+        self.leaves = False
+        self._just_read = None
 
     def prepare(self, directory: int) -> tuple[int, int] | None:
         """Call before a change to `directory`: the token for `added` and `removed`, None where nothing good is kept."""
@@ -109,19 +129,63 @@ class DirectoryCache:
     def _scan(self, directory: int, key: tuple[int, int], stamp: Stamp) -> _Directory:
         self._forget(key)
         self.scans += 1
-        fd = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+        reading = _Reading(directory, stamp)
+        if reading.run(_AT_ONCE):
+            if self.leaves:
+                raise Unfinished(partial(self._go_on, key, reading))
+            while reading.run(_AT_ONCE):
+                pass
+        return self._keep(key, reading)
+
+    def _go_on(self, key: tuple[int, int], reading: _Reading) -> bool:
+        """See Unfinished."""
         try:
-            entries = os.listdir(fd)
-        finally:
-            os.close(fd)
-        names: dict[str, bytes] = {}
-        for entry in entries:
-            disk, client = from_scandir(entry)
-            names.setdefault(fold(client), disk)
-        known = _Directory(stamp, names, len(names) != len(entries))
-        self._directories[key] = known
-        self._total += len(names)
+            if reading.run(_PIECE):
+                return True
+        except OSError:
+            return False  # who asks again hears of it
+        self._keep(key, reading)
+        self._just_read = key
+        return False
+
+    def _keep(self, key: tuple[int, int], reading: _Reading) -> _Directory:
+        self._forget(key)
+        known = self._directories[key] = _Directory(reading.stamp, reading.names, reading.ambiguous)
+        self._total += len(known.names)
         while len(self._directories) > 1 and (len(self._directories) > _DIRECTORIES or self._total > _NAMES):
             _, dropped = self._directories.popitem(last=False)
             self._total -= len(dropped.names)
         return known
+
+
+class _Reading:
+    """A directory on its way into the cache."""
+
+    __slots__ = ("_scan", "ambiguous", "names", "stamp")
+
+    def __init__(self, directory: int, stamp: Stamp) -> None:
+        """Raises OSError."""
+        self.stamp = stamp
+        self.names: dict[str, bytes] = {}
+        self.ambiguous = False
+        fd = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+        try:
+            self._scan = os.scandir(fd)  # duplicates the descriptor
+        finally:
+            os.close(fd)
+
+    def run(self, most: int) -> bool:
+        """Read so many names. Whether there may be more; OSError."""
+        names = self.names
+        before = len(names)
+        count = 0
+        for entry in islice(self._scan, most):
+            disk, client = from_scandir(entry.name)
+            names.setdefault(fold(client), disk)
+            count += 1
+        if len(names) - before < count:
+            self.ambiguous = True
+        if count == most:
+            return True
+        self._scan.close()
+        return False

@@ -196,7 +196,12 @@ class LocalVolume:
 
     def create(self, intent: CreateIntent) -> CreateResult:
         """See the port."""
-        return self._traced(intent) if debug.mask[0] & debug.VFS else self._create(intent)
+        cache = self.files.cache
+        cache.leaves = intent.later
+        try:
+            return self._traced(intent) if debug.mask[0] & debug.VFS else self._create(intent)
+        finally:
+            cache.asked()
 
     def _traced(self, intent: CreateIntent) -> CreateResult:
         what = f"create {intent.name!r}{':' + intent.stream if intent.stream else ''} as {self.user}"

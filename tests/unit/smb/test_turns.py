@@ -6,10 +6,12 @@ from struct import pack
 from typing import Any
 
 import create_messages as m
+import pytest
 from fakes import FakeClock
 from script import ECHO_BODY, Client, split
 
 from ksmbd.smb import constants as c
+from ksmbd.smb.ports import Unfinished
 from ksmbd.smb.turns import PIECE, Turns
 from ksmbd.smb.waiting import Task
 
@@ -104,3 +106,45 @@ def test_a_connection_that_ends_between_two_elements_leaves_nothing() -> None:
     clock.advance(1)
     assert len(client.transport.frames) == sent
     assert not client.server.opens and len(client.server.turns) == 0
+
+
+def test_a_create_that_looks_through_a_large_folder_takes_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = Client().ready()
+    volume: Any = client.server.files.tree  # type: ignore[attr-defined]
+    volume.add("file", b"content")
+    clock: Any = client.server.clock
+    real, steps = volume.create, [True] * 12
+
+    def create(intent: Any) -> Any:
+        if steps and intent.later:
+            raise Unfinished(lambda: bool(steps) and steps.pop())
+        return real(intent)
+
+    monkeypatch.setattr(volume, "create", create)
+    clock.tick = PIECE / 2
+    assert client.feed(client.element(c.CREATE, m.create("file"))) == []
+    assert 0 < len(steps) < 12
+    assert client.ask(c.ECHO, ECHO_BODY).status == 0
+    clock.tick = 0.0
+    clock.advance(1)
+    (reply,) = split(client.transport.frames[-1])
+    assert (reply.header.command, reply.status) == (c.CREATE, 0)
+    assert len(client.server.opens) == 1
+
+
+def test_a_create_whose_folder_never_rests_is_answered_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = Client().ready()
+    volume: Any = client.server.files.tree  # type: ignore[attr-defined]
+    volume.add("file", b"content")
+    real = volume.create
+    asked: list[bool] = []
+
+    def create(intent: Any) -> Any:
+        asked.append(intent.later)
+        if intent.later:
+            raise Unfinished(lambda: False)
+        return real(intent)
+
+    monkeypatch.setattr(volume, "create", create)
+    assert client.ask(c.CREATE, m.create("file")).status == 0
+    assert asked[-1] is False and all(asked[:-1]) and len(asked) < 20
