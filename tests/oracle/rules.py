@@ -9,7 +9,9 @@ RULES: Final[dict[str, str]] = {
     "links are not followed": "With `follow symlinks = no` an open of a link is of the link alone, with "
     "FILE_OPEN_REPARSE_POINT.",
     "a link that the client follows": "A symbolic link that is kept in an attribute stops an open without "
-    "FILE_OPEN_REPARSE_POINT (MS-SMB2 2.2.2.2.1).",
+    "FILE_OPEN_REPARSE_POINT, and every link stops a POSIX open (MS-SMB2 2.2.2.2.1).",
+    "a link that has no place": "Without `follow symlinks`, and where the user may not delete the file that the link "
+    "is to replace, it is kept in an attribute.",
     "a link to nothing": "Without FILE_OPEN_REPARSE_POINT the target is opened, so it must be there; it is not made "
     "through the link, as open(O_CREAT) would.",
     "special files have no data": "A FIFO, socket or device would wait or act: it is opened for its attributes alone.",

@@ -124,10 +124,11 @@ def main() -> int:
     if options.part == "all":
         half = str(max(options.draws // 2, 1))
         parts = (
-            ("files", "--fs", "tmpfs", "--draws", half), ("files", "--fs", "ext4", "--draws", half),
-            ("access", "--draws", str(options.draws)),
+            ("files", "--fs", "tmpfs", "--draws", half, "--seed", str(seed)),
+            ("files", "--fs", "ext4", "--draws", half, "--seed", str(seed + 1)),
+            ("access", "--draws", str(options.draws), "--seed", str(seed)),
         )  # fmt: skip
-        calls = [[sys.executable, "-P", os.path.abspath(__file__), *part, "--seed", str(seed)] for part in parts]
+        calls = [[sys.executable, "-P", os.path.abspath(__file__), *part] for part in parts]
         results = [subprocess.run(call, check=False).returncode for call in calls]
         return 1 if any(result not in (0, CANNOT) for result in results) else max(results)
     try:

@@ -144,6 +144,8 @@ class Process:
             return self.existing(step, parent, name, info, False)
         if step.disposition == c.FILE_CREATE:
             refuse("it is there")
+        if step.posix is not None:
+            refuse("a link that the client follows")
         if not self.share["follow"]:
             refuse("links are not followed")
         try:
@@ -265,8 +267,6 @@ class Process:
             path = self.keep(os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=parent))
             fd = path if folder else self.fds[-2]
             handle = Handle(parent, name, fd, path, os.stat(path), False, True, c.FILE_ALL_ACCESS)
-            if share["dos"] and step.posix is None:
-                self.dos[handle.info.st_ino] = step.attributes
             if step.descriptor is not None:
                 self.permissions(handle, bytes.fromhex(step.descriptor), None)
             self.set_eas(handle, step.eas)
@@ -274,6 +274,8 @@ class Process:
                 fallocate(fd, 1, 0, step.allocation)
             if step.stream:
                 self.stream_open(step, handle)
+            if share["dos"] and step.posix is None:
+                self.dos[handle.info.st_ino] = step.attributes  # who makes it may write to it first
             return handle
         except (OSError, Refused):
             (os.rmdir if folder else os.unlink)(name, dir_fd=parent)
@@ -553,13 +555,16 @@ class Process:
     def do_symlink(self, step: Step, handle: Handle) -> None:
         if stat.S_ISLNK(handle.info.st_mode):
             refuse("it is there")
-        if not self.share["follow"]:
+        if self.share["follow"] and stat.S_ISREG(handle.info.st_mode) and os.stat(handle.path).st_size:
+            refuse("a link needs an empty file")
+        folder = os.stat(handle.parent)
+        sticky = folder.st_mode & stat.S_ISVTX and self.user.uid not in (folder.st_uid, handle.info.st_uid)
+        if not self.share["follow"] or not step.path or sticky or not self.may(handle.parent, os.W_OK | os.X_OK):
+            # rule: a link that has no place
             if stat.S_ISDIR(handle.info.st_mode) and not self.empty(handle):
                 refuse("a link needs an empty file")
             os.setxattr(self.target(handle), REPARSE, bytes.fromhex(step.text))
             return
-        if stat.S_ISREG(handle.info.st_mode) and os.stat(handle.path).st_size:
-            refuse("a link needs an empty file")
         temporary = f".theirs-{os.getpid()}"
         os.symlink(step.target, temporary, dir_fd=handle.parent)
         try:
