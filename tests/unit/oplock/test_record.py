@@ -2,7 +2,7 @@
 """What workers hand to each other survives its round trip."""
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ksmbd.oplock.open_map import OpenMap
@@ -20,6 +20,7 @@ ENTRIES = st.builds(
     st.booleans(), st.just(b"") | GUID, st.integers(0, 3), st.booleans(), st.just(b"") | GUID, st.just(b"") | GUID,
     st.none() | st.tuples(U64, U64), U32, st.booleans(), TIME, st.binary(max_size=8), st.integers(0, 2),
     st.binary(max_size=8), st.booleans(), st.booleans(),
+    dialect=st.integers(0, 0x311), protection=st.integers(0, 2),
 )  # fmt: skip
 HOLDERS = st.builds(
     Holder, TEXT, GUID, st.just(b"") | GUID, U64, st.integers(0, 7), st.booleans(), st.integers(0, 7),
@@ -31,6 +32,7 @@ WAITERS = st.builds(
 )  # fmt: skip
 
 
+@settings(deadline=None)
 @given(st.lists(ENTRIES, max_size=3), st.lists(HOLDERS, max_size=3), st.lists(WAITERS, max_size=2),
        st.frozensets(TEXT, max_size=2), st.frozensets(st.tuples(U64, U64, st.binary(max_size=8)), max_size=2), U64)
 def test_records(
