@@ -70,8 +70,10 @@ class Loop:
         while self._running:
             now = time.monotonic()
             wait = max(0.0, self._timers[0][0] - now) if self._timers else None
+            registered = self._selector.get_map()
             for key, _ in self._selector.select(wait):
-                if self._running:
+                # One call may have removed what another descriptor's was for.
+                if self._running and registered.get(key.fd) is key:
                     key.data()
             now = time.monotonic()
             while self._running and self._timers and self._timers[0][0] <= now:

@@ -116,6 +116,8 @@ class Channel:
     def receive(self, limit: int = 64) -> Iterator[Parcel]:
         """What has come, at most `limit` messages so that others get their turn. Bad ones are logged and left out."""
         for _ in range(limit):
+            if self._socket.fileno() < 0:
+                return  # what has just come made its reader close us
             try:
                 size, ancillary, flags, address = self._socket.recvmsg_into([self._buffer], _ANCILLARY_SIZE)
             except (BlockingIOError, InterruptedError):

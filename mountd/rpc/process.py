@@ -17,6 +17,7 @@ import signal
 import socket
 import sys
 import time
+import traceback
 from typing import Final
 
 import setproctitle
@@ -40,6 +41,7 @@ def load_all() -> None:
     """Have in memory what Python and libc would look for in files later, when none can be opened."""
     for name in _CODECS:
         codecs.lookup(name)
+    traceback.format_exception(Exception("what a defect's traceback needs"))
     time.localtime()  # the time zone
 
 

@@ -299,6 +299,21 @@ def test_malformed_message_is_dropped_and_the_next_one_taken() -> None:
         ours.close()
 
 
+def test_a_channel_that_is_closed_by_what_came_is_read_no_further() -> None:
+    ours, theirs = make_pair()
+    other = Channel(theirs)
+    try:
+        for _ in range(3):
+            ours.send(Parcel(Event.SHUTTING_DOWN))
+        seen = 0
+        for _ in other.receive():
+            seen += 1
+            other.close()
+        assert seen == 1
+    finally:
+        ours.close()
+
+
 def test_full_receiver_loses_nothing() -> None:
     ours, theirs = make_pair()
     peer = Channel(theirs)

@@ -337,3 +337,24 @@ def test_all_operations_work_without_rights(loop: Loop) -> None:
     assert any("BÄR".encode("utf-16-le") in answer.payload for answer in answers)
 
 
+
+
+def test_a_defect_is_told_of_without_files(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The traceback's source lines cannot be read any more; it is printed all the same, and the process lives."""
+    code = (
+        "import sys; from mountd.rpc import process, services; "
+        "services.Pipe.write = lambda self, data: 1 // 0; "
+        "status = process.main(sys.argv[1:]); sys.exit(status)"
+    )
+    lines: list[str] = []
+    monkeypatch.setattr(log, "peer", lambda text, *more: lines.append(text))
+    services = RpcProcess(loop, [sys.executable, "-P", "-c", code])
+    answers: list[Answer] = []
+    services.on_answer = answers.append
+    services.start()
+    for number in (1, 2):
+        services.send(Request(Kind.OPEN, 2, number, b"srvsvc"), False)
+        services.send(Request(Kind.WRITE, 0, number, b"x"), False)
+    run_until(loop, lambda: len(answers) == 2 and sum("ZeroDivisionError" in line for line in lines) >= 2)
+    services.stop()
+    assert {answer.status for answer in answers} == {Status.BROKEN}
