@@ -15,8 +15,9 @@ def test_what_one_call_removes_is_not_called_in_the_same_turn() -> None:
 
     def ready(which: int) -> None:
         called.append(which)
+        os.read(pipes[which][0], 1)
         loop.remove_reader(pipes[1 - which][0])
-        loop.stop()
+        loop.call_later(0, loop.stop)
 
     for which, (reader, writer) in enumerate(pipes):
         os.write(writer, b"x")
