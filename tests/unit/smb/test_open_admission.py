@@ -2,12 +2,15 @@
 """`max open files` and descriptors: one user, in however many sessions, leaves some to others."""
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
+from dataclasses import replace
 
 import pytest
+from fakes import Bench
 
+from ksmbd.smb.constants import DIALECT_311
+from ksmbd.smb.model import Open, Session
 from ksmbd.smb.open_admission import OpenAdmission
+from ksmbd.smb.ports import Identity
 from ksmbd.smb.status import STATUS_TOO_MANY_OPENED_FILES, NtStatusError
 
 
@@ -15,26 +18,30 @@ class House:
     """Sessions and their opens."""
 
     def __init__(self, maximum: int, descriptors: int = 0, others: int = 0) -> None:
-        self.opens: dict[int, Any] = {}
+        self.opens: dict[int, Open] = {}
+        self.server = Bench().server
         self.admission = OpenAdmission(self.opens, maximum)
         self.number = self.counted = 0
         if descriptors:
             self.admission.watch_descriptors(descriptors, lambda: others + len(self.opens))
 
-    def session(self, user: str) -> Any:
-        return SimpleNamespace(user=user, opens={})
+    def session(self, user: str) -> Session:
+        session = Session(self.number, self.server, DIALECT_311, bytes(16))
+        session.admitted = (user, "")
+        return session
 
-    def open(self, session: Any) -> bool:
+    def open(self, session: Session) -> bool:
         try:
             self.admission.check(session)
         except NtStatusError as error:
             assert error.status == STATUS_TOO_MANY_OPENED_FILES
             return False
         self.number += 1
-        self.opens[self.number] = session.opens[self.number] = SimpleNamespace(session=session, made_by=None)
+        open_ = Open(self.number, self.number, session, None, None, None, 0, 0)
+        self.opens[self.number] = session.opens[self.number] = open_
         return True
 
-    def fill(self, *sessions: Any) -> int:
+    def fill(self, *sessions: Session) -> int:
         """Open in turn until each is refused; how many."""
         before, left = len(self.opens), list(sessions)
         while left:
@@ -58,8 +65,9 @@ def test_disconnected_opens_are_their_users() -> None:
     house = House(1024)
     ann = house.session("ann")
     assert house.fill(ann) == 896
-    for open_ in house.opens.values():
-        open_.session, open_.made_by = None, SimpleNamespace(account="Ann")
+    who = Identity("Ann", "W", 1000, 1000, (), b"")
+    for number, open_ in house.opens.items():
+        house.opens[number] = replace(open_, session=None, made_by=who)
     assert house.fill(house.session("ann")) <= 16 + len(house.opens) // 64, "counted anew now and then"
     assert house.fill(house.session("bob")) >= 100
 
