@@ -108,13 +108,14 @@ class _Body(Generic[T]):
 class OpenMap(Generic[T]):
     """See the module."""
 
+    __slots__ = ("_body", "_changed", "_few", "_size")
+
     def __init__(self, opens: dict[int, T] | None = None) -> None:
-        self._few: dict[int, T] = opens if opens is not None else {}
+        self._few: dict[int, T] = {} if opens is None else opens
         self._body: _Body[T] | None = None
-        self._changed: dict[int, T | None] = {}
-        """What is different from the body; None: gone."""
-        self._size = 0
-        """How many there are, where there is a body."""
+        # Only where there is a body: what is different from it (None: gone), and how many there are.
+        self._changed: dict[int, T | None]
+        self._size: int
 
     # ------------------------------------------------------------------------------------------------------ as a dict
 
@@ -200,13 +201,13 @@ class OpenMap(Generic[T]):
 
     def copy(self) -> OpenMap[T]:
         """A map of its own; this one is changed no more."""
-        new: OpenMap[T] = OpenMap()
         if self._body is None:
             if len(self._few) <= FEW:
-                new._few = self._few.copy()
-                return new
+                return OpenMap(self._few.copy())
             self._body = _Body(self._few)
+            self._changed = {}
             self._size = len(self._few)
+        new: OpenMap[T] = OpenMap()
         new._body = self._body
         new._changed = self._changed.copy()
         new._size = self._size
@@ -215,7 +216,7 @@ class OpenMap(Generic[T]):
     def settle(self) -> None:
         """This copy is the one that is kept: its changes are made where the opens are."""
         body = self._body
-        if body is None:
+        if body is None or not self._changed:
             return
         for open_id, entry in self._changed.items():
             if entry is None:

@@ -110,7 +110,8 @@ def grows(old: Record, decision: Decision) -> bool:
     new = decision.record
     if len(new.opens) > len(old.opens) or len(new.waiters) > len(old.waiters):
         return True
-    return any(overlay.added for overlay in decision.locks.values())
+    locks = decision.locks
+    return bool(locks) and any(overlay.added for overlay in locks.values())
 
 
 def more_locks(decision: Decision) -> int:

@@ -75,19 +75,22 @@ def stream_digest(stream: str) -> bytes:
 DEFAULT_STREAM: Final = stream_digest("")
 
 
-class _Known:
-    """A record as this process has decoded it."""
+class _Journal:
+    """A record with a journal as this process has read it."""
 
-    __slots__ = ("data", "journal", "locks", "pieces", "record", "things")
+    __slots__ = ("locks", "number", "pieces", "record", "things")
 
-    def __init__(self, record: Record, data: bytes) -> None:
-        self.record = record
-        self.data = data
-        """Where there is no journal: what it was decoded from."""
-        self.journal = -1
+    def __init__(self, number: int, record: Record, locks: dict[str, LockSet]) -> None:
+        self.number = number
+        """Its own among all that its environment had."""
         self.pieces = 0
         self.things = 0
-        self.locks: dict[str, LockSet] = {}
+        self.record = record
+        self.locks = locks
+
+
+_NO_LOCKS: Final[dict[str, LockSet]] = {}
+"""Of a record without a journal."""
 
 
 class _Shard:
@@ -130,9 +133,11 @@ class LmdbStore:
             )
             for number in range(ENVIRONMENTS)
         ]  # fmt: skip
-        self._known: dict[FileKey, _Known] = {}
-        self._large: dict[FileKey, int] = {}
-        """Of the known records those with a journal: how many things they have."""
+        self._known: dict[FileKey, tuple[bytes, Record]] = {}
+        """Records without a journal, and what they were decoded from."""
+        self._journals: dict[FileKey, _Journal] = {}
+        self._held: dict[FileKey, int] = {}
+        """How many opens, locks and so on each of them has."""
         self._indexes = Environment(directory / "indexes", (b"index",), fresh)
         self._index = self._indexes.databases[0]
 
@@ -166,24 +171,41 @@ class LmdbStore:
         key = FILE.pack(*file)
         counted: list[tuple[int, int]] = []
         more = 0
+        data = b""
+        after: _Journal | None = None
         try:
             with shard.environment.begin(True) as txn:
                 before = txn.get(key, db=shard.records)
-                known = self._read(shard, txn, file, key, before)
-                decision = decide(known.record, self._locks_of(known))
-                if grows(known.record, decision) and not shard.environment.has_room(txn):
+                known = None
+                if before is None:
+                    old = Record()
+                elif before[:1] == HEAD_MARK:
+                    known = self._read(shard, txn, file, key, before)
+                    old = known.record
+                else:
+                    old = self._decode(file, before)
+                decision = decide(old, _locks_of(known))
+                new, locks = decision.record, decision.locks
+                if grows(old, decision) and not shard.environment.has_room(txn):
                     raise lmdb.MapFullError("kept for what ends things")
-                more = more_locks(decision) if decision.locks else 0
-                if more > 0 and sum(self._words[HELD::WORDS]) + more > LOCKS.value:
-                    raise StoreFull("too many locks")
-                after: _Known | None = None
-                if not decision.record.empty:
-                    after = self._write(shard, txn, key, before, known, decision, rewrite)
-                elif before is not None:
-                    txn.delete(key, db=shard.records)
-                    if known.journal >= 0:
-                        _clear(shard, txn, key)
-                if decision.locks:
+                if locks:
+                    more = more_locks(decision)
+                    if more > 0 and sum(self._words[HELD::WORDS]) + more > LOCKS.value:
+                        raise StoreFull("too many locks")
+                if new.empty:
+                    if before is not None:
+                        txn.delete(key, db=shard.records)
+                        if known is not None:
+                            _clear(shard, txn, key)
+                else:
+                    if known is None and not locks:
+                        data = new.encode()
+                    if data and len(data) <= journal.PIECE:
+                        if data != before:
+                            txn.put(key, data, db=shard.records)
+                    else:
+                        after, data = self._write(shard, txn, key, old, known, decision, rewrite)
+                if locks:
                     # Counted before it is seen, so that nobody finds no locks where there are some.
                     counted = self._count(shard, file, known, decision)
                     shard.words[HELD] += more
@@ -193,66 +215,61 @@ class LmdbStore:
                     shard.counters[counter] -= change
                 shard.words[HELD] -= more
             raise
-        if after is None:
-            self._known.pop(file, None)
-            self._large.pop(file, None)
+        new.opens.settle()
+        if after is not None:
+            journal.settle(locks, after.locks)
+            self._keep_journal(file, after)
+        elif data:
+            self._keep(file, data, new)
         else:
-            after.record.opens.settle()
-            if after.journal >= 0:
-                journal.settle(decision.locks, after.locks)
-            self._keep(file, after)
+            self._forget(file)
         return decision
 
     def _write(
-        self, shard: _Shard, txn: Any, key: bytes, before: bytes | None, known: _Known, decision: Decision,
+        self, shard: _Shard, txn: Any, key: bytes, old: Record, known: _Journal | None, decision: Decision,
         rewrite: bool,
-    ) -> _Known:  # fmt: skip
-        """Store what a decision made of a record; what is known of it when that is committed, but for its locks."""
+    ) -> tuple[_Journal | None, bytes]:  # fmt: skip
+        """Store what a decision made of a record in its journal: what is known of that when it is committed, but for
+        its locks; or its encoding, where it has no journal any more."""
         new = decision.record
-        if known.journal < 0 and not decision.locks:
-            data = new.encode()
-            if len(data) <= journal.PIECE:
-                if data != before:
-                    txn.put(key, data, db=shard.records)
-                return _Known(new, data)
-        after = _Known(new, b"")
-        after.locks = known.locks
-        if known.journal < 0:
+        if known is None:
             # From now on it has a journal, which begins with what there was.
-            after.journal = self._begin_journal(shard)
-            self._append(shard, txn, key, after, journal.everything(known.record, known.locks))
+            after = _Journal(self._begin_journal(shard), new, {})
+            self._append(shard, txn, key, after, journal.everything(old, _NO_LOCKS))
         else:
-            after.journal, after.pieces, after.things = known.journal, known.pieces, known.things
-        found = journal.changes(known.record, new)
+            after = _Journal(known.number, new, known.locks)
+            after.pieces, after.things = known.pieces, known.things
+        found = journal.changes(old, new)
         for stream, overlay in decision.locks.items():
             found += journal.lock_changes(stream, overlay)
         self._append(shard, txn, key, after, found)
         if rewrite and after.things > REWRITE:
-            left = journal.size(new, known.locks) + sum(
-                len(overlay.added) - len(overlay.removed) for overlay in decision.locks.values()
-            )
+            left = journal.size(new, after.locks) + more_locks(decision)
             if after.things > 2 * left + REWRITE:
                 return self._rewrite(shard, txn, key, after, decision)
-        head = HEAD.pack(HEAD_MARK, after.journal, after.pieces, after.things, new.serial)
+        head = HEAD.pack(HEAD_MARK, after.number, after.pieces, after.things, new.serial)
         txn.put(key, head, db=shard.records)
-        return after
+        return after, b""
 
-    def _rewrite(self, shard: _Shard, txn: Any, key: bytes, after: _Known, decision: Decision) -> _Known:
-        """Forget what has ended. The locks are settled by it."""
+    def _rewrite(
+        self, shard: _Shard, txn: Any, key: bytes, after: _Journal, decision: Decision
+    ) -> tuple[_Journal | None, bytes]:
+        """Forget what has ended."""
         new = decision.record
         _clear(shard, txn, key)
         locks = {stream: held for stream, held in after.locks.items() if stream not in decision.locks}
-        data = b"" if locks or any(overlay.count for overlay in decision.locks.values()) else new.encode()
-        if data and len(data) <= journal.PIECE:
-            txn.put(key, data, db=shard.records)
-            return _Known(new, data)
-        after.journal = self._begin_journal(shard)
+        if not locks and not any(overlay.count for overlay in decision.locks.values()):
+            data = new.encode()
+            if len(data) <= journal.PIECE:
+                txn.put(key, data, db=shard.records)
+                return None, data
+        after.number = self._begin_journal(shard)
         after.pieces = after.things = 0
         self._append(shard, txn, key, after, journal.everything(new, locks))
         for stream, overlay in decision.locks.items():
             self._append(shard, txn, key, after, journal.view_changes(stream, overlay, new.opens))
-        txn.put(key, HEAD.pack(HEAD_MARK, after.journal, after.pieces, after.things, new.serial), db=shard.records)
-        return after
+        txn.put(key, HEAD.pack(HEAD_MARK, after.number, after.pieces, after.things, new.serial), db=shard.records)
+        return after, b""
 
     @staticmethod
     def _begin_journal(shard: _Shard) -> int:
@@ -261,7 +278,7 @@ class LmdbStore:
         return int(shard.words[JOURNALS])
 
     @staticmethod
-    def _append(shard: _Shard, txn: Any, key: bytes, after: _Known, found: list[journal.Change]) -> None:
+    def _append(shard: _Shard, txn: Any, key: bytes, after: _Journal, found: list[journal.Change]) -> None:
         if not found:
             return
         for piece in journal.pieces(found):
@@ -270,11 +287,13 @@ class LmdbStore:
         for change in found:
             after.things += journal.weight(change)
 
-    def _count(self, shard: _Shard, file: FileKey, known: _Known, decision: Decision) -> list[tuple[int, int]]:
+    def _count(
+        self, shard: _Shard, file: FileKey, known: _Journal | None, decision: Decision
+    ) -> list[tuple[int, int]]:
         """Count the streams that have their first lock, or had their last: which counters that changed, and how."""
         counted: list[tuple[int, int]] = []
         for stream, overlay in decision.locks.items():
-            had, has = stream in known.locks, overlay.count > 0
+            had, has = known is not None and stream in known.locks, overlay.count > 0
             counter = self._counter(file, stream)
             change = int(has) - int(had)
             shard.counters[counter] += change
@@ -301,7 +320,7 @@ class LmdbStore:
                     raise StoreFull("no room for more opens") from None
             except lmdb.Error as error:
                 raise _failed(error) from error
-        self._keep(file, _Known(record, data))
+        self._keep(file, data, record)
         return True
 
     def end(self, file: FileKey, open_id: int) -> CloseResult | None:
@@ -313,7 +332,7 @@ class LmdbStore:
                 data = txn.get(key, db=shard.records)
                 if data is None or data[:1] == HEAD_MARK:
                     return None
-                closed = last_close(self._read(shard, txn, file, key, data).record, open_id)
+                closed = last_close(self._decode(file, data), open_id)
                 if closed is None:
                     return None
                 txn.delete(key, db=shard.records)
@@ -326,20 +345,21 @@ class LmdbStore:
 
     # ------------------------------------------------------------------------------------------------------- records
 
-    def _read(self, shard: _Shard, txn: Any, file: FileKey, key: bytes, data: bytes | None) -> _Known:
-        """What is stored of a file as `data`; who reads again what it wrote or read last decodes nothing."""
-        if data is None:
-            return _Known(Record(), b"")
+    def _decode(self, file: FileKey, data: bytes) -> Record:
+        """The record of these bytes, not to be changed; who reads again what it wrote or read last decodes nothing."""
         known = self._known.get(file)
-        if data[:1] != HEAD_MARK:
-            if known is None or known.journal >= 0 or known.data != data:
-                known = _Known(Record.decode(data), data)
-                self._keep(file, known)
-            return known
-        _, number, pieces, things, serial = HEAD.unpack(data)
-        if known is None or known.journal != number:
-            known = _Known(Record(), b"")
-            known.journal = number
+        if known is not None and known[0] == data:
+            return known[1]
+        record = Record.decode(data)
+        self._keep(file, data, record)
+        return record
+
+    def _read(self, shard: _Shard, txn: Any, file: FileKey, key: bytes, head: bytes) -> _Journal:
+        """The record with this head; as much of its journal as is not known is read."""
+        _, number, pieces, things, serial = HEAD.unpack(head)
+        known = self._journals.get(file)
+        if known is None or known.number != number:
+            known = _Journal(number, Record(), {})
         if known.pieces != pieces:
             with txn.cursor(db=shard.journal) as cursor:
                 found = cursor.set_key(key + PLACE.pack(known.pieces))
@@ -349,49 +369,58 @@ class LmdbStore:
                     found = cursor.next()
             known.record.opens.settle()
             known.things = things
-            self._keep(file, known)
+            self._keep_journal(file, known)
         known.record.serial = serial
         return known
 
-    def _keep(self, file: FileKey, known: _Known) -> None:
-        if known.journal < 0:
-            if self._large:
-                self._large.pop(file, None)
-            if len(self._known) >= KNOWN:  # what another worker changed or ended stays in here
-                self._known.clear()
-                self._large.clear()
-        else:
-            self._large.pop(file, None)
-            self._large[file] = journal.size(known.record, known.locks)
-            while len(self._large) > 1 and sum(self._large.values()) > KNOWN_THINGS:
-                oldest = next(iter(self._large))
-                del self._large[oldest]
-                self._known.pop(oldest, None)
-        self._known[file] = known
+    def _keep(self, file: FileKey, data: bytes, record: Record) -> None:
+        if self._journals:
+            self._journals.pop(file, None)
+            self._held.pop(file, None)
+        if len(self._known) >= KNOWN:  # what another worker changed or ended stays in here
+            self._known.clear()
+        self._known[file] = (data, record)
 
-    @staticmethod
-    def _locks_of(known: _Known) -> Callable[[str], LockView]:
-        return lambda stream: known.locks.get(stream, EMPTY)
+    def _keep_journal(self, file: FileKey, known: _Journal) -> None:
+        self._known.pop(file, None)
+        journals = self._journals
+        journals.pop(file, None)
+        journals[file] = known
+        self._held[file] = journal.size(known.record, known.locks)
+        while len(journals) > 1 and sum(self._held.values()) > KNOWN_THINGS:
+            oldest = next(iter(journals))
+            del journals[oldest], self._held[oldest]
 
-    def _peek(self, file: FileKey) -> _Known | None:
+    def _forget(self, file: FileKey) -> None:
+        self._known.pop(file, None)
+        self._journals.pop(file, None)
+        self._held.pop(file, None)
+
+    def _peek(self, file: FileKey) -> tuple[Record, dict[str, LockSet]] | None:
         shard = self._shard(file)
         key = FILE.pack(*file)
         try:
             with shard.environment.begin() as txn:
                 data = txn.get(key, db=shard.records)
-                return self._read(shard, txn, file, key, data) if data is not None else None
+                if data is None:
+                    return None
+                if data[:1] != HEAD_MARK:
+                    return self._decode(file, data), _NO_LOCKS
+                known = self._read(shard, txn, file, key, data)
+                return known.record, known.locks
         except lmdb.Error as error:
             raise _failed(error) from error
 
     def peek(self, file: FileKey) -> Record | None:
         """As Store.peek."""
         known = self._peek(file)
-        return known.record if known is not None else None
+        return known[0] if known is not None else None
 
     def locks_of(self, file: FileKey) -> Callable[[str], LockView]:
         """As Store.locks_of."""
         known = self._peek(file)
-        return self._locks_of(known) if known is not None else lambda stream: EMPTY
+        held = known[1] if known is not None else _NO_LOCKS
+        return lambda stream: held.get(stream, EMPTY)
 
     def files(self) -> list[FileKey]:
         """As Store.files."""
@@ -408,13 +437,13 @@ class LmdbStore:
         if not self._shard(file).counters[self._counter(file, stream)]:
             return False
         known = self._peek(file)
-        held = known.locks.get(stream) if known is not None else None
+        held = known[1].get(stream) if known is not None else None
         return held is not None and io_conflict(held, offset, length, write, open_id)
 
     def lock_count(self, file: FileKey, stream: str) -> int:
         """As Store.lock_count."""
         known = self._peek(file)
-        held = known.locks.get(stream) if known is not None else None
+        held = known[1].get(stream) if known is not None else None
         return held.count if held is not None else 0
 
     # ------------------------------------------------------------------------------------------------------- indexes
@@ -538,6 +567,17 @@ class LmdbStore:
         self._counters.release()
         self._words.release()
         self._shared.close()
+
+
+def _locks_of(known: _Journal | None) -> Callable[[str], LockView]:
+    if known is None:
+        return _no_locks
+    locks = known.locks
+    return lambda stream: locks.get(stream, EMPTY)
+
+
+def _no_locks(stream: str) -> LockView:
+    return EMPTY
 
 
 def _clear(shard: _Shard, txn: Any, key: bytes) -> None:

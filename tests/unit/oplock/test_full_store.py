@@ -108,7 +108,8 @@ def faults(tmp_path: Path) -> Iterator[tuple[Faults, LmdbStore]]:
 def picture(store: LmdbStore) -> list[Any]:
     """All that the store says, decoded by nobody before."""
     store._known.clear()
-    store._large.clear()
+    store._journals.clear()
+    store._held.clear()
     found: list[Any] = []
     for file in sorted(store.files()):
         record = store.peek(file)
