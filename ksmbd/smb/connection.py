@@ -46,7 +46,7 @@ from ksmbd.smb.preauth import INITIAL_HASH, preauth_update
 from ksmbd.smb.request import Chain, Request
 from ksmbd.smb.session_life import ExchangeTable
 from ksmbd.smb.status import STATUS_SUCCESS, ConnectionFatal, NtStatusError
-from ksmbd.smb.teardown import delete_session
+from ksmbd.smb.teardown import abort_all, delete_session
 from ksmbd.smb.waiting import Future
 from ksmbd.smb.waiting_room import WaitingRoom
 from ksmbd.smb.write import HEAD as WRITE_HEAD
@@ -404,13 +404,14 @@ class Connection:
         self.move(ConnectionInput.END)
         self.close_reason = self.close_reason or reason
         self.server.connections.discard(self)
-        for request in list(self.pending.values()):
-            session = request.session_
-            if not (request.replayable and session is not None and len(session.channels) > 1):
-                request.abort()
+        ending = [
+            request for request in self.pending.values()
+            if not request.replayable or request.session_ is None or len(request.session_.channels) <= 1
+        ]  # fmt: skip
         self.pending.clear()
         self.pending_async.clear()
         self.exchanges.clear()
+        abort_all(self.server, self, ending)
         for session in list(self.sessions.values()):
             if len(session.channels) <= 1:
                 session.channels.pop(self, None)  # nothing can be sent on it

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from ksmbd.smb import open_life
-from ksmbd.smb.model import Open, Session, TreeConnect
+from ksmbd.smb.model import Open, Server, Session, TreeConnect
 from ksmbd.smb.session_state import SessionInput, SessionState, next_state
 from ksmbd.smb.turns import Pace
 from ksmbd.smb.waiting import Future, Task
+
+if TYPE_CHECKING:
+    from ksmbd.smb.request import Request
 
 logger = logging.getLogger("ksmbd.smb")
 
@@ -44,6 +48,22 @@ def delete_session(session: Session, keep: bool = False) -> Future[None]:
     session.ended = Future()
     Task(_end_session(session, was_valid, keep, session.ended)).start()
     return session.ended
+
+
+def abort_all(server: Server, owner: object, requests: list[Request]) -> None:
+    """The connection of these requests is gone: cancel them, in pieces where they are many."""
+    if requests:
+        Task(_abort_all(server.turns.pace(owner), requests)).start()
+
+
+async def _abort_all(pace: Pace, requests: list[Request]) -> None:
+    for request in requests:
+        try:
+            request.abort()
+        except Exception:
+            logger.exception("a request could not be ended as it should")
+        if pace.over():
+            await pace.turn()
 
 
 async def wait_for(ended: Future[None]) -> None:

@@ -193,26 +193,28 @@ def eas(ground: Ground) -> None:
 
 
 def acls(ground: Ground) -> None:
-    """A DACL of 2,000 entries set and asked for: kept as it is, and made one of modes."""
+    """A DACL of 2,000 entries, and one of 1,000, set and asked for: kept as it is, and made one of modes."""
     work = []
     clients = []
     for share in ("bench", PLAIN_SHARE):
         client = ground.client(share)
         clients.append(client)
         file_id = client.open(ground.path("acl"), ALL_ACCESS)
-        entries = [(ALL_ACCESS, EVERYONE)]
-        entries += [
-            (READ_ACCESS, bytes.fromhex("010200000000001601000000") + pack("<I", 100_000 + number))
-            for number in range(ACES)
-        ]
-        body = client.set_info_body(file_id, 3, 0, security_descriptor(entries), 4)
-        requests = repeated(
-            (c.SET_INFO, body, charge_of(len(body)), b""),
-            (c.QUERY_INFO, client.query_body(file_id, 3, 0, 131072, 7), 2, b""),
-            (c.CREATE, client.create_body(ground.path("acl"), ALL_ACCESS, c.FILE_OPEN), 1, b""),
-        )
+        requests: list[Request] = []
+        for number_of in (ACES, ACES // 2):
+            entries = [(ALL_ACCESS, EVERYONE)]
+            entries += [
+                (READ_ACCESS, bytes.fromhex("010200000000001601000000") + pack("<I", 100_000 + number))
+                for number in range(number_of)
+            ]
+            body = client.set_info_body(file_id, 3, 0, security_descriptor(entries), 4)
+            requests += [
+                (c.SET_INFO, body, charge_of(len(body)), b""),
+                (c.QUERY_INFO, client.query_body(file_id, 3, 0, 131072, 7), 2, b""),
+                (c.CREATE, client.create_body(ground.path("acl"), ALL_ACCESS, c.FILE_OPEN), 1, b""),
+            ]
         client.want_credits(32)
-        work.append(_stepped(client, requests))
+        work.append(_stepped(client, repeated(*requests)))
     ground.together(work)
     _drain(clients)
 

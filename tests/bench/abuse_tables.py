@@ -352,6 +352,7 @@ def notify_flood(ground: Ground) -> None:
                     if client.waiting % 64 == 0:
                         for _ in range(64):
                             client.take(interim=True)
+                            client.answered += 1
         for _ in range(20):
             number += 1
             other.close(other.open(f"{folder}\\{number}"))

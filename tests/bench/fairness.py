@@ -42,6 +42,7 @@ OVERTIME: Final = 30.0
 AFTERWARDS: Final = 0.7
 """Seconds that the bystanders go on after it: what the abuser leaves is cleared away then."""
 BASELINE: Final = "nothing"
+LAG: Final = re.compile(r"(\S+) held the loop for ([\d.]+) ms, ([\d.]+) ms")
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,7 @@ class Stage:
         self._count = bystanders
         self._server: Server | None = None
         self._bystanders: list[Bystander] = []
+        self._seen = 0
 
     def measure(self, row: Row, seconds: float) -> Outcome:
         """One row. Never raises for what the server does."""
@@ -180,8 +182,25 @@ class Stage:
             self._bystanders.append(Bystander(KINDS[kind], self._server, number))
         return self._server
 
+    def lag(self) -> str:
+        """Where this server (of ours) tells of it, the calls of the last row that computed longest in its loop."""
+        server = self._server
+        if not isinstance(server, Ksmbd):
+            return ""
+        debug = server.folder / "run" / "class" / "ksmbd-control" / "debug"
+        if "[conn]" not in debug.read_text():
+            debug.write_text("conn")
+        output = server.folder / "output"
+        with open(output, errors="replace") as file:
+            file.seek(self._seen)
+            found = LAG.findall(file.read())
+            self._seen = file.tell()
+        longest = sorted(((float(busy), float(wall), name) for name, wall, busy in found), reverse=True)[:3]
+        return "".join(f"\n    {busy:.0f} ms computing, {wall:.0f} ms in all: {name}" for busy, wall, name in longest)
+
     def stop(self) -> None:
         """All of it, to be started again by the next row."""
+        self._seen = 0
         for one in self._bystanders:
             one.stop()
         self._bystanders.clear()
@@ -287,7 +306,7 @@ def bench(options: argparse.Namespace, rows: Sequence[Row]) -> dict[str, Any]:
                 outcomes[row.name] = {}
                 for name, stage in stages.items():
                     outcome = outcomes[row.name][name] = stage.measure(row, options.seconds)
-                    say(f"{row.name:20} {name:6} {_line(outcome)}")
+                    say(f"{row.name:20} {name:6} {_line(outcome)}{stage.lag() if options.lag else ''}")
             versions = [stage.version() for stage in stages.values()]
         finally:
             for stage in stages.values():
@@ -374,6 +393,7 @@ def main() -> int:
     parser.add_argument("--disk", default=tempfile.gettempdir(), help="a folder on a disk")
     parser.add_argument("--workers", type=int, default=int(os.environ.get("BENCH_WORKERS") or 1))
     parser.add_argument("--only", default=os.environ.get("BENCH_ONLY") or "", help="an expression for rows' names")
+    parser.add_argument("--lag", action="store_true", help="tell what held our server's loop longest (debug: conn)")
     parser.add_argument("--servers", type=lambda text: text.split(","), default=["ksmbd", "samba"])
     parser.add_argument("--output", type=Path, default=TOP / "bench-fairness.json", help="where the figures go")
     parser.add_argument("--markdown", type=Path, help="measure nothing: print such a file as docs/fairness.md has it")

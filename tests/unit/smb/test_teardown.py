@@ -132,3 +132,21 @@ def test_one_open_that_fails_leaves_no_other(monkeypatch: pytest.MonkeyPatch, wr
     turns(client)
     assert len(calls) == OPENS
     assert not client.server.opens and client.session_id not in client.server.sessions
+
+
+def test_many_waiting_requests_end_in_pieces() -> None:
+    client = ready()
+    client.server.files.tree.add("d", None)  # type: ignore[attr-defined]
+    body = client.ask(c.CREATE, m.create("d", access=0x100081)).body
+    file_id = int.from_bytes(body[64:72], "little"), int.from_bytes(body[72:80], "little")
+    for _ in range(OPENS):
+        client.feed(client.element(c.CHANGE_NOTIFY, m.notify(*file_id)))
+    waiting = list(client.connection.pending.values())
+    assert len(waiting) == OPENS
+    client.server.clock.tick = PIECE / 3  # type: ignore[attr-defined]
+    sent = len(client.transport.frames)
+    client.connection.disconnected("gone")
+    assert not client.connection.pending
+    turns(client)
+    assert all(request.task is not None and request.task.done for request in waiting)
+    assert not client.server.opens and len(client.transport.frames) == sent
