@@ -29,6 +29,14 @@ def to_private(component: str) -> str:
     return component[:-1].translate(TO_PRIVATE) + {" ": SPACE, ".": DOT}.get(last, last.translate(TO_PRIVATE))
 
 
+_FROM_PRIVATE: Final = {value: key for key, value in TO_PRIVATE.items()} | {ord(SPACE): 0x20, ord(DOT): 0x2E}
+
+
+def from_path(path: str) -> str:
+    """A path of the server's as a POSIX client writes it: the inverse of `posix_path`."""
+    return path.replace("\\", "/").translate(_FROM_PRIVATE)
+
+
 def posix_path(name: str) -> str:
     """A name with `/` between its components as a path of the server's; a leading or trailing `/` is kept as `\\`."""
     if _FOREIGN.search(name) is None:

@@ -18,7 +18,7 @@ from ksmbd.kernel.files import exchange, get_attribute
 from ksmbd.kernel.stat import S_IFLNK, S_IFMT, S_IFREG, stat_at, stat_fd
 from ksmbd.smb.constants import DELETE, FILE_ATTRIBUTE_REPARSE_POINT
 from ksmbd.smb.ports import FileInfo
-from ksmbd.smb.posix_names import posix_path
+from ksmbd.smb.posix_names import from_path, posix_path
 from ksmbd.smb.reader import Reader, decode_utf16, encode_utf16
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
@@ -114,8 +114,12 @@ def _kind(tag: int, data: bytes) -> int:
 
 def stop_at(directory: int, name: bytes) -> NtStatusError:
     """As `stop`, for a link of the disk that its client follows itself: what is to be raised. Raises OSError."""
-    data = encode_symlink(*_target(os.readlink(name, dir_fd=directory)))
-    return _stopped(data)
+    return _stopped(_encoded(*_target(os.readlink(name, dir_fd=directory))))
+
+
+def _encoded(target: str, relative: bool) -> bytes:
+    """A link's data for a POSIX client, which wants the target as it is."""
+    return encode_symlink(from_path(target), relative)
 
 
 def _target(target: bytes) -> tuple[str, bool]:
@@ -130,14 +134,14 @@ def _stopped(data: bytes) -> NtStatusError:
     return NtStatusError(STATUS_STOPPED_ON_SYMLINK, "a link that the client has to follow", answer)
 
 
-def stop(fd: int, path_only: bool) -> None:
+def stop(fd: int, path_only: bool, posix: bool) -> None:
     """An open that is not of the link itself: where a symbolic link is kept in the attribute, it is the client's to
     follow. STATUS_STOPPED_ON_SYMLINK with the Symbolic Link Error Response (MS-SMB2 2.2.2.2.1) tells it where to."""
     found = _stored(fd, path_only)
     if found is None or found[0] != IO_REPARSE_TAG_SYMLINK:
         return
-    decode_symlink(found[1])  # a local process may have written it
-    raise _stopped(found[1])
+    target = decode_symlink(found[1])  # a local process may have written it
+    raise _stopped(_encoded(*target) if posix else found[1])
 
 
 def get(file: LocalMetadata) -> tuple[int, bytes]:
@@ -145,9 +149,12 @@ def get(file: LocalMetadata) -> tuple[int, bytes]:
     if file.kind == S_IFLNK:
         with os_errors:
             target = os.readlink(b"", dir_fd=file.fd)
-        return IO_REPARSE_TAG_SYMLINK, encode_symlink(*_target(target))
+        text = _target(target)
+        return IO_REPARSE_TAG_SYMLINK, _encoded(*text) if file.posix else encode_symlink(*text)
     found = _stored(file.fd, file.path_only)
     if found is not None:
+        if file.posix and found[0] == IO_REPARSE_TAG_SYMLINK:
+            return found[0], _encoded(*decode_symlink(found[1]))
         return found
     tag = SPECIAL_TAGS.get(file.kind)
     if tag is not None:

@@ -17,7 +17,7 @@ from ksmbd import debug
 from ksmbd.kernel import credentials, descriptors
 from ksmbd.kernel.credentials import Credentials
 from ksmbd.kernel.filesystems import RAMFS_MAGIC, TMPFS_MAGIC, file_system_type
-from ksmbd.kernel.stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, Stat, key_fd, stat_fd
+from ksmbd.kernel.stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, Stat, key_fd, stat_at, stat_fd
 from ksmbd.kernel.syscalls import O_PATH
 from ksmbd.smb.constants import (
     DELETE,
@@ -334,7 +334,7 @@ class LocalVolume:
                 granted &= desired | ~(FILE_WRITE_DATA | DELETE)
             dos = read_dos(fd, path_only, self.options)
             if (dos.attributes or 0) & FILE_ATTRIBUTE_REPARSE_POINT and not options & FILE_OPEN_REPARSE_POINT:
-                reparse.stop(fd, path_only)
+                reparse.stop(fd, path_only, posix)
             if granted & _WRITES or destroys or options & FILE_DELETE_ON_CLOSE:
                 granted = self._check_attributes(dos.attributes or 0, intent, kind, granted, destroys)
             if desired & MAXIMUM_ALLOWED and kind not in (S_IFREG, S_IFDIR):
@@ -505,8 +505,8 @@ class LocalVolume:
             info = make_info(now, dos, path.rpartition("\\")[2], self.options, self.root_dev)
             return CreateResult(file, FILE_CREATED, granted, info, local)
         except BaseException:
+            self._take_back(parent, disk, is_directory, fd)
             os.close(fd)
-            self._take_back(parent, disk, is_directory)
             raise
 
     def _check_allocation(self, intent: CreateIntent, beside: int) -> None:
@@ -558,8 +558,11 @@ class LocalVolume:
             allocation.reserve(fd, intent.allocation_size, stat)
         return stat, dos
 
-    def _take_back(self, parent: int, disk: bytes, is_directory: bool) -> None:
+    def _take_back(self, parent: int, disk: bytes, is_directory: bool, fd: int) -> None:
         try:
+            there = stat_at(parent, disk)
+            if (there.dev, there.ino) != key_fd(fd):
+                return  # a local process moved it, and has another one there
             if is_directory:
                 os.rmdir(disk, dir_fd=parent)
             else:

@@ -15,8 +15,9 @@ from guest import COMMAND, IN_GUEST, NOWHERE, run_there
 @pytest.mark.skipif(IN_GUEST, reason="this is the machine")
 @pytest.mark.skipif(not COMMAND, reason=NOWHERE)
 @pytest.mark.timeout(1900)
-def test_nfs_and_smb_on_one_export() -> None:
-    result = run_there("test_nfs.py")
+@pytest.mark.parametrize("module", ["test_nfs.py", "test_cifs.py"])
+def test_with_the_kernels_clients(module: str) -> None:
+    result = run_there(module)
     print(result.stdout, result.stderr)
     assert result.returncode == 0
     assert " passed" in result.stdout, "all were skipped"

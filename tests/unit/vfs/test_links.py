@@ -98,3 +98,16 @@ def test_a_renamed_name_takes_no_other_along(share: Share) -> None:
     assert (a.path, b.path, share.on_disk()) == ("a", "c", ["a", "c"])
     a.unlink()
     assert share.on_disk() == ["c"]
+
+
+def test_a_create_that_fails_takes_back_its_own_file_alone(share: Share, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A local process has put another file in the place of what was made a moment ago."""
+
+    def fail(*arguments: Any) -> Any:
+        os.rename(share.path / "new", share.path / "moved")
+        (share.path / "new").write_text("not mine")
+        raise NtStatusError(s.STATUS_DISK_FULL)
+
+    monkeypatch.setattr(type(share.volume), "_furnish", fail)
+    assert status_of(lambda: share.open("new")) == s.STATUS_DISK_FULL
+    assert (share.path / "new").read_text() == "not mine"

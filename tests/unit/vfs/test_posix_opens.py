@@ -63,8 +63,12 @@ def test_links_that_posix_clients_make(make_share: Callable[..., Share]) -> None
         assert (os.readlink(path) if path.is_symlink() else None) == on_disk
         tag, data = file.reparse_point()
         text, shown_relative = decode_symlink(data)
-        expected = {"d\\in": "..\\a\\b\uf026c", "out": "..\\..\\x", "abs": "\\etc\\passwd"}[name]
+        expected = {"d\\in": "../a/b\\c", "out": "../../x", "abs": "/etc/passwd"}[name]
         assert (tag, text, shown_relative) == (SYMLINK, expected, relative)
+        plain = share.open(name, access=c.FILE_READ_ATTRIBUTES, options=c.FILE_OPEN_REPARSE_POINT)
+        assert decode_symlink(plain.reparse_point()[1])[0] == {
+            "d\\in": "..\\a\\b\uf026c", "out": "..\\..\\x", "abs": "\\etc\\passwd"
+        }[name]
     shown = listed(share)
     assert {name: posix_mode(shown[name]) >> 12 for name in ("out", "abs")} == {"out": 2, "abs": 2}
 
