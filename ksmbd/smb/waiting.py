@@ -7,12 +7,10 @@ break, a lock, mountd) awaits a Future; the Task is resumed by whoever completes
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
+from ksmbd.smb.clock import Clock
 from ksmbd.smb.status import STATUS_IO_TIMEOUT, NtStatusError
-
-if TYPE_CHECKING:
-    from ksmbd.smb.ports import Clock
 
 T = TypeVar("T")
 

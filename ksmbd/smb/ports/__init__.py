@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the protocol needs of the other rooms: Clock, Security (auth), Files (vfs), OpenTable (oplock), Daemon (ipc).
+
+`ksmbd/smb` imports nothing above it; the rooms implement these ports, `ksmbd/process/worker.py` puts them together.
+All calls come from one thread. What may take long returns a Future (ksmbd.smb.waiting), completed in that same thread.
+Failure towards the client is `NtStatusError`.
+
+Conventions: times are FILETIME integers (100 ns since 1601, MS-DTYP 2.3.3), 0 = not given; sizes, offsets are bytes;
+names are `str` decoded from UTF-16 (unpaired surrogates kept), without leading backslash, components joined by `\\`.
+"""
+from __future__ import annotations
+
+from ksmbd.smb.clock import (
+    Clock,
+    Timer,
+)
+from ksmbd.smb.ports.auth import (
+    Authenticator,
+    AuthStep,
+    Identity,
+    Sealer,
+    Security,
+    SessionKeys,
+    Signer,
+)
+from ksmbd.smb.ports.daemon import (
+    Daemon,
+    LoginResponse,
+    ShareConfig,
+    TreeConnectResult,
+)
+from ksmbd.smb.ports.files import (
+    NO_LEASE,
+    NO_POSIX_MODE,
+    READ_LEASE,
+    READ_LOCK,
+    UNLOCKED,
+    WRITE_LEASE,
+    WRITE_LOCK,
+    CreateIntent,
+    CreateResult,
+    DirectoryEntry,
+    File,
+    FileInfo,
+    FileKey,
+    Files,
+    LocalOpen,
+    StreamInfo,
+    Unfinished,
+    Volume,
+    VolumeInfo,
+    Watch,
+)
+from ksmbd.smb.ports.opens import (
+    ENCRYPTED,
+    SIGNED,
+    BreakKind,
+    BreakNotice,
+    CloseOutcome,
+    DurableReconnect,
+    DurableRequest,
+    LeaseGrant,
+    LeaseRequest,
+    LockElement,
+    OpenGrant,
+    OpenRef,
+    OpenRequest,
+    OpenTable,
+    PurgedOpen,
+    Reconnected,
+    Replaced,
+)
+from ksmbd.smb.ports.transport import (
+    FileSpan,
+    Frame,
+    Transport,
+)
+
+__all__ = [
+    "AuthStep",
+    "Authenticator",
+    "BreakKind",
+    "BreakNotice",
+    "Clock",
+    "CloseOutcome",
+    "CreateIntent",
+    "CreateResult",
+    "Daemon",
+    "DirectoryEntry",
+    "DurableReconnect",
+    "DurableRequest",
+    "ENCRYPTED",
+    "File",
+    "FileInfo",
+    "FileKey",
+    "FileSpan",
+    "Files",
+    "Frame",
+    "Identity",
+    "LeaseGrant",
+    "LeaseRequest",
+    "LocalOpen",
+    "LockElement",
+    "LoginResponse",
+    "NO_LEASE",
+    "NO_POSIX_MODE",
+    "OpenGrant",
+    "OpenRef",
+    "OpenRequest",
+    "OpenTable",
+    "PurgedOpen",
+    "READ_LEASE",
+    "READ_LOCK",
+    "Reconnected",
+    "Replaced",
+    "SIGNED",
+    "Sealer",
+    "Security",
+    "SessionKeys",
+    "ShareConfig",
+    "Signer",
+    "StreamInfo",
+    "Timer",
+    "Transport",
+    "TreeConnectResult",
+    "UNLOCKED",
+    "Unfinished",
+    "Volume",
+    "VolumeInfo",
+    "WRITE_LEASE",
+    "WRITE_LOCK",
+    "Watch",
+]
