@@ -379,14 +379,16 @@ class TcpTransport:
         core = self.core
         frames = 0
         stopped = False
-        monotonic = self._loop.monotonic
-        until = monotonic() + TURN_SECONDS
+        until = 0.0
         self._in_turn = True
         try:
             while self._reason is None:
-                if frames >= TURN_FRAMES or (frames and monotonic() >= until):
-                    stopped = True
-                    break
+                if frames:  # one alone asks for no time
+                    now = self._loop.monotonic()
+                    until = until or now + TURN_SECONDS
+                    if now >= until or frames >= TURN_FRAMES:
+                        stopped = True
+                        break
                 if (self._out_bytes or core.elsewhere) and self._is_crowded():
                     stopped = True
                     break
