@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The engine's side of the messages: NetlinkDaemon implements the port `Daemon` (ksmbd/smb/ports/daemon.py), never blocking.
+"""The engine's side of the messages: NetlinkDaemon implements the port `Daemon` (ksmbd/smb/ports/daemon.py), and
+never blocks.
 
 One object a process and socket. The event loop watches `fileno()` and calls `on_readable()`; time comes from a Clock.
 Requests carry a handle; the answer with the same handle completes the request's Future. Handles begin at a random

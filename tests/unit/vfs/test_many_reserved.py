@@ -75,7 +75,7 @@ def test_cutting_and_allocating_in_steps_ends_where_one_call_does(
     file.set_end_of_file(3)
     file.set_allocation(4 * MIB)
     file.set_allocation(3)
-    assert os.stat(share.path / "f").st_blocks << 9 <= 4096
+    assert os.stat(share.path / "f").st_blocks << 9 <= 16384  # with blocks of the file system's own
     assert (share.path / "f").read_bytes() == data[:3]
     file.set_allocation(0)
     assert os.stat(share.path / "f").st_blocks == 0
