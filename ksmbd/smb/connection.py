@@ -411,11 +411,11 @@ class Connection:
         self.pending.clear()
         self.pending_async.clear()
         self.exchanges.clear()
-        abort_all(self.server, self, ending)
+        aborted = abort_all(self.server, self, ending)
         for session in list(self.sessions.values()):
             if len(session.channels) <= 1:
                 session.channels.pop(self, None)  # nothing can be sent on it
-                delete_session(session, keep=True)
+                delete_session(session, keep=True, after=aborted)
             else:
                 session.channels.pop(self, None)
                 heir = next(iter(session.channels))

@@ -34,9 +34,9 @@ def close_tree(tree: TreeConnect) -> Future[None]:
     return ended
 
 
-def delete_session(session: Session, keep: bool = False) -> Future[None]:
+def delete_session(session: Session, keep: bool = False, after: Future[None] | None = None) -> Future[None]:
     """LOGOFF, a failed log-on, a previous session, the last channel's end: nothing of the session is left once it is
-    complete. `keep`: durable opens outlive it, as they outlive their connection."""
+    complete. `keep`: durable opens outlive it, as they outlive their connection. `after`: its opens end then."""
     if session.state is SessionState.DELETED:
         return session.ended or Future.of(None)
     was_valid = session.state is not SessionState.IN_PROGRESS
@@ -46,17 +46,18 @@ def delete_session(session: Session, keep: bool = False) -> Future[None]:
         connection.sessions.pop(session.session_id, None)
         connection.exchanges.remove(session.session_id)
     session.ended = Future()
-    Task(_end_session(session, was_valid, keep, session.ended)).start()
+    Task(_end_session(session, was_valid, keep, after, session.ended)).start()
     return session.ended
 
 
-def abort_all(server: Server, owner: object, requests: list[Request]) -> None:
-    """The connection of these requests is gone: cancel them, in pieces where they are many."""
-    if requests:
-        Task(_abort_all(server.turns.pace(owner), requests)).start()
+def abort_all(server: Server, owner: object, requests: list[Request]) -> Future[None]:
+    """The connection of these requests is gone: cancel them, in pieces where they are many. Complete when all are."""
+    ended: Future[None] = Future()
+    Task(_abort_all(server.turns.pace(owner), requests, ended)).start()
+    return ended
 
 
-async def _abort_all(pace: Pace, requests: list[Request]) -> None:
+async def _abort_all(pace: Pace, requests: list[Request], ended: Future[None]) -> None:
     for request in requests:
         try:
             request.abort()
@@ -64,6 +65,7 @@ async def _abort_all(pace: Pace, requests: list[Request]) -> None:
             logger.exception("a request could not be ended as it should")
         if pace.over():
             await pace.turn()
+    ended.set_result(None)
 
 
 async def wait_for(ended: Future[None]) -> None:
@@ -74,8 +76,12 @@ async def wait_for(ended: Future[None]) -> None:
         await own
 
 
-async def _end_session(session: Session, was_valid: bool, keep: bool, ended: Future[None]) -> None:
+async def _end_session(
+    session: Session, was_valid: bool, keep: bool, after: Future[None] | None, ended: Future[None]
+) -> None:
     server = session.server
+    if after is not None:
+        await wait_for(after)
     pace = server.turns.pace(session)
     trees = list(session.tree_connects.values())
     session.tree_connects.clear()
