@@ -45,4 +45,5 @@ def mount(kind: str, below: Path) -> Iterator[Path]:
         os.chmod(folder, 0o777)
         yield folder
     finally:
-        subprocess.run(["umount", str(folder)], check=True)
+        # Lazily: a server that is still to be stopped may have it open.
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
