@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ksmbd.ipc.codec import Parcel
 from ksmbd.ipc.constants import Attribute, Event, ShareFlag, TreeFlag, TreeStatus, UserFlag
+from ksmbd.ipc.options import FORCE_GROUP, GUEST_GID, GUEST_GROUPS, GUEST_UID, NO, OF_MEMBERS, YES
 from mountd.accounts import Accounts
 from mountd.config import Configuration, ShareSettings
 from mountd.hosts import Names, NoNames, admitted
@@ -25,7 +26,7 @@ NO_ID = 0xFFFF
 def text_value(parameter: Parameter, value: object) -> str:
     """A setting as text, the way ksmbd.conf writes it."""
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return YES if value else NO
     if isinstance(value, tuple):
         if parameter.kind is Kind.PATTERNS:
             return "/" + "/".join(value) + "/" if value else ""
@@ -40,21 +41,17 @@ def global_options(settings: GlobalSettings) -> dict[str, str]:
     return {p.name: text_value(p, getattr(settings, p.attribute)) for p in GLOBAL_PARAMETERS.values()}
 
 
-_IN_STRUCTURE = {
-    "admin users", "comment", "create mask", "directory mask", "force create mode", "force directory mode",
-    "force group", "force user", "guest account", "hosts allow", "hosts deny", "invalid users", "path", "read list",
-    "read only", "valid users", "veto files", "vfs objects", "writable", "write list", "writeable", "write ok",
-}  # fmt: skip
-"""Share parameters that KSMBD's structure carries whole, or that mountd decides on by itself."""
+SHARE_OPTIONS = (
+    "acl flag inherited canonicalization", "acl_xattr:security_acl_name", "change notify", "delete veto files",
+    "hide files", "kernel oplocks", "posix locking",
+)  # fmt: skip
+"""Share parameters that the engine acts on and that KSMBD's structure and flags have no room for."""
 
 
 def share_options(share: ShareSettings) -> dict[str, str]:
-    """The parameters of a share that KSMBD's structure and flags leave out, by name."""
-    return {
-        p.name: text_value(p, getattr(share, p.attribute))
-        for p in SHARE_PARAMETERS.values()
-        if p.name not in _IN_STRUCTURE
-    }
+    """SHARE_OPTIONS of a share, as text by name."""
+    parameters = (SHARE_PARAMETERS[name] for name in SHARE_OPTIONS)
+    return {p.name: text_value(p, getattr(share, p.attribute)) for p in parameters}
 
 
 def share_flags(share: ShareSettings) -> ShareFlag:
@@ -143,13 +140,13 @@ def share_response(name: str, configuration: Configuration, users: UnixUsers) ->
     if forced.gid is not None:
         parcel.numbers[Attribute.FORCE_GID] = forced.gid
     if share.force_group.startswith("+") and not share.force_user:
-        parcel.options["force group"] = "members"
+        parcel.options[FORCE_GROUP] = OF_MEMBERS
     parcel.numbers[Attribute.ENCRYPT] = int(share.smb3_encryption == "mandatory")
     parcel.texts[Attribute.COMMENT] = share.comment
     if share.guest_account:
         ids = guest(users, share.guest_account)
-        parcel.options["guest uid"], parcel.options["guest gid"] = str(ids.uid), str(ids.gid)
-        parcel.options["guest groups"] = " ".join(map(str, ids.groups[:GUEST_GROUPS_MAX]))
+        parcel.options[GUEST_UID], parcel.options[GUEST_GID] = str(ids.uid), str(ids.gid)
+        parcel.options[GUEST_GROUPS] = " ".join(map(str, ids.groups[:GUEST_GROUPS_MAX]))
     return parcel, ""
 
 

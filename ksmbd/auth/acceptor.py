@@ -17,7 +17,7 @@ from typing import Final
 
 from ksmbd import debug
 from ksmbd.auth import spnego
-from ksmbd.auth.ntlm import REFUSED, USER_GUEST, USER_OK, NtlmAcceptor, NtlmResult
+from ksmbd.auth.ntlm import NtlmAcceptor, NtlmResult
 from ksmbd.auth.ntlm_messages import SIGNATURE
 from ksmbd.auth.settings import AuthSettings
 from ksmbd.smb.ports import AuthStep, Daemon, Identity
@@ -167,9 +167,9 @@ class SpnegoAuthenticator:
         if answer is None:
             raise NtStatusError(STATUS_LOGON_FAILURE, "the Kerberos ticket is refused")
         account, session_key, reply = answer
-        if not account.status & USER_OK or account.status & REFUSED:
+        if not account.admitted:
             raise NtStatusError(STATUS_LOGON_FAILURE, "the Kerberos principal has no account")
         identity = Identity(account.account, self._settings.workgroup, account.uid, account.gid, account.groups)
-        identity.is_guest = bool(account.status & USER_GUEST)
+        identity.is_guest = account.is_guest
         identity.session_key = b"" if identity.is_guest else session_key
         return identity, reply

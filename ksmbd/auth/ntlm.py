@@ -26,18 +26,9 @@ from ksmbd.smb.status import (
     WireError,
 )
 
-# LoginResponse.status, KSMBD_USER_FLAG bits
-USER_OK: Final = 1
-USER_BAD_PASSWORD: Final = 2
-USER_BAD_UID: Final = 4
-USER_BAD_USER: Final = 8
-USER_GUEST: Final = 16
-USER_DELAY_SESSION: Final = 32
-REFUSED: Final = USER_BAD_PASSWORD | USER_BAD_UID | USER_BAD_USER
-
 MAX_ACCOUNT: Final = 47
 """Bytes of UTF-8 that an account name may have in mountd's messages."""
-NO_RESPONSE: Final = LoginResponse(USER_BAD_USER, "", b"", 0, 0)
+NO_RESPONSE: Final = LoginResponse("", b"", 0, 0)
 _WHAT_CLIENTS_MAY_CHOOSE: Final = (
     crypto.NEGOTIATE_SIGN
     | crypto.NEGOTIATE_SEAL
@@ -117,8 +108,8 @@ class NtlmAcceptor:
         announced = messages.av_flags(message.nt_response[16:]) if is_v2 else 0
         account = message.user
         response = await self._daemon.login(account) if _can_exist(account) else NO_RESPONSE
-        known = bool(response.status & USER_OK) and not response.status & REFUSED
-        if known and response.status & USER_GUEST:  # mountd's `map to guest`: nothing to check
+        known = response.admitted
+        if known and response.is_guest:  # mountd's `map to guest`: nothing to check
             return NtlmResult(self._guest(message, response), None)
         # An unknown user is checked against a key that nobody knows, so that it takes as long as a wrong password
         usable = known and len(response.nt_hash) == 16
@@ -182,7 +173,7 @@ class NtlmAcceptor:
 
     async def _anonymous(self, message: messages.Authenticate) -> NtlmResult:
         response = await self._daemon.login("")
-        if not response.status & USER_OK or response.status & REFUSED:
+        if not response.admitted:
             raise NtStatusError(STATUS_ACCESS_DENIED, "anonymous sessions are not allowed")
         identity = self._identity(message, response)
         identity.is_anonymous = True
@@ -200,11 +191,11 @@ class NtlmAcceptor:
         mapping = self._settings.map_to_guest
         if mapping == "bad password" or (mapping == "bad user" and not known):
             guest = await self._daemon.login(self._settings.guest_account)
-            if guest.status & USER_OK and not guest.status & REFUSED:
+            if guest.admitted:
                 return NtlmResult(self._guest(message, guest), None)
         if response is not NO_RESPONSE:
-            self._daemon.logout(message.user, USER_BAD_PASSWORD)
-        problem = LogonThrottled if response.status & USER_DELAY_SESSION else NtStatusError
+            self._daemon.logout(message.user, failed=True)
+        problem = LogonThrottled if response.throttled else NtStatusError
         raise problem(STATUS_LOGON_FAILURE, "unknown user or wrong password")
 
     def _identity(self, message: messages.Authenticate, response: LoginResponse) -> Identity:

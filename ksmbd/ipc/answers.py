@@ -1,17 +1,33 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""mountd's answers, as the port `Daemon` returns them. WireError: lengths that contradict each other."""
+"""mountd's answers, as the port `Daemon` returns them. KSMBD's flags and status words end here.
+
+WireError: lengths that contradict each other, or a text that is no value of its parameter."""
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from typing import Final
 
 from ksmbd.ipc.codec import Parcel
-from ksmbd.ipc.constants import Attribute, RpcStatus, ShareFlag
+from ksmbd.ipc.constants import Attribute, RpcStatus, ShareFlag, TreeFlag, TreeStatus, UserFlag
 from ksmbd.ipc.messages import text_of
-from ksmbd.smb.ports import LoginResponse, ShareConfig
+from ksmbd.ipc.options import (
+    FORCE_GROUP,
+    GUEST_GID,
+    GUEST_GROUPS,
+    GUEST_UID,
+    OF_MEMBERS,
+    number,
+    numbers,
+    patterns,
+    required,
+    switch,
+)
+from ksmbd.smb.ports import GuestIds, LoginResponse, ShareConfig, TreeConnectResult
 from ksmbd.smb.reader import Reader
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
+    STATUS_BAD_NETWORK_NAME,
     STATUS_INSUFFICIENT_RESOURCES,
     STATUS_INVALID_DEVICE_REQUEST,
     STATUS_INVALID_HANDLE,
@@ -19,6 +35,8 @@ from ksmbd.smb.status import (
     STATUS_NOT_IMPLEMENTED,
     STATUS_PIPE_BROKEN,
     STATUS_PIPE_NOT_AVAILABLE,
+    STATUS_REQUEST_NOT_ACCEPTED,
+    STATUS_SUCCESS,
     NtStatusError,
     WireError,
 )
@@ -34,6 +52,15 @@ RPC_ERRORS: Final = {
     RpcStatus.NOT_IMPLEMENTED: STATUS_NOT_IMPLEMENTED,
     RpcStatus.INVALID_PARAMETER: STATUS_INVALID_PARAMETER,
 }
+TREE_ERRORS: Final = {
+    TreeStatus.NOMEM: STATUS_INSUFFICIENT_RESOURCES,
+    TreeStatus.NO_SHARE: STATUS_BAD_NETWORK_NAME,
+    TreeStatus.CONN_EXIST: STATUS_REQUEST_NOT_ACCEPTED,
+    TreeStatus.TOO_MANY_CONNS: STATUS_REQUEST_NOT_ACCEPTED,
+    TreeStatus.TOO_MANY_SESSIONS: STATUS_REQUEST_NOT_ACCEPTED,
+}
+"""What TREE_CONNECT is refused with; STATUS_ACCESS_DENIED for all others."""
+_REFUSED: Final = UserFlag.BAD_PASSWORD | UserFlag.BAD_UID | UserFlag.BAD_USER
 
 
 def fits(text: str, size: int) -> bool:
@@ -50,7 +77,16 @@ def login_response(parcel: Parcel) -> LoginResponse:
     if fields["hash_sz"] > len(fields["hash"]):
         raise WireError(f"hash_sz {fields['hash_sz']}")
     digest = fields["hash"][: fields["hash_sz"]]
-    return LoginResponse(fields["status"], parcel.text("account"), digest, fields["uid"], fields["gid"])
+    status = fields["status"]
+    return LoginResponse(
+        parcel.text("account"),
+        digest,
+        fields["uid"],
+        fields["gid"],
+        admitted=bool(status & UserFlag.OK) and not status & _REFUSED,
+        is_guest=bool(status & UserFlag.GUEST_ACCOUNT),
+        throttled=bool(status & UserFlag.DELAY_SESSION),
+    )
 
 
 _GID: Final = struct.Struct("=I")
@@ -75,22 +111,62 @@ def share_config(parcel: Parcel) -> ShareConfig | None:
     if veto:
         reader.skip(1)  # the NUL between
     path = reader.bytes(reader.remaining).partition(b"\0")[0].decode("utf-8", "surrogateescape")
-    numbers = parcel.numbers
+    options = parcel.options
     return ShareConfig(
         name=text_of(fields["share_name"]),
         path=path,
-        flags=flags,
         create_mask=fields["create_mask"],
         directory_mask=fields["directory_mask"],
         force_create_mode=fields["force_create_mode"],
         force_directory_mode=fields["force_directory_mode"],
-        force_uid=numbers.get(Attribute.FORCE_UID),
-        force_gid=numbers.get(Attribute.FORCE_GID),
+        force_uid=parcel.numbers.get(Attribute.FORCE_UID),
+        force_gid=parcel.numbers.get(Attribute.FORCE_GID),
         veto_files=tuple(p.decode("utf-8", "surrogateescape") for p in veto.split(b"\0") if p),
         comment=parcel.texts.get(Attribute.COMMENT, ""),
         is_pipe=bool(flags & ShareFlag.PIPE),
-        encrypt=bool(numbers.get(Attribute.ENCRYPT, 0)),
-        options=dict(parcel.options),
+        encrypt=bool(parcel.numbers.get(Attribute.ENCRYPT, 0)),
+        acl_flag_inherited_canonicalization=switch(options, "acl flag inherited canonicalization"),
+        acl_xattr=bool(flags & ShareFlag.ACL_XATTR),
+        acl_xattr_security_acl_name=required(options, "acl_xattr:security_acl_name"),
+        change_notify=switch(options, "change notify"),
+        continuous_availability=bool(flags & ShareFlag.CONTINUOUS_AVAILABILITY),
+        crossmnt=bool(flags & ShareFlag.CROSSMNT),
+        delete_veto_files=switch(options, "delete veto files"),
+        follow_symlinks=bool(flags & ShareFlag.FOLLOW_SYMLINKS),
+        force_group_of_members=options.get(FORCE_GROUP) == OF_MEMBERS,
+        guest=_guest(options),
+        hide_dot_files=bool(flags & ShareFlag.HIDE_DOT_FILES),
+        hide_files=patterns(required(options, "hide files")),
+        hide_unreadable=bool(flags & ShareFlag.HIDE_UNREADABLE),
+        inherit_owner=bool(flags & ShareFlag.INHERIT_OWNER),
+        kernel_oplocks=switch(options, "kernel oplocks"),
+        oplocks=bool(flags & ShareFlag.OPLOCKS),
+        posix_locking=switch(options, "posix locking"),
+        store_dos_attributes=bool(flags & ShareFlag.STORE_DOS_ATTRS),
+        streams_xattr=bool(flags & ShareFlag.STREAMS),
+        wide_links=bool(flags & ShareFlag.WIDE_LINKS),
+    )
+
+
+def _guest(options: Mapping[str, str]) -> GuestIds | None:
+    """The share's own guest account, where it has one."""
+    if GUEST_UID not in options:
+        return None
+    uid, gid = number(options, GUEST_UID), number(options, GUEST_GID)
+    return GuestIds(uid, gid, numbers(options.get(GUEST_GROUPS, "")))
+
+
+def tree_result(parcel: Parcel) -> TreeConnectResult:
+    """TREE_CONNECT_RESPONSE."""
+    status, flags = parcel.fields["status"], parcel.fields["connection_flags"]
+    if status != TreeStatus.OK:
+        return TreeConnectResult(TREE_ERRORS.get(status, STATUS_ACCESS_DENIED))
+    return TreeConnectResult(
+        STATUS_SUCCESS,
+        writable=bool(flags & TreeFlag.WRITABLE),
+        is_admin=bool(flags & TreeFlag.ADMIN_ACCOUNT),
+        is_guest=bool(flags & TreeFlag.GUEST_ACCOUNT),
+        keeps_group=bool(flags & TreeFlag.KEEP_GROUP),
     )
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
 from ksmbd import debug, limits, log
-from ksmbd.ipc.answers import RPC_ERRORS, fits, groups, login_response, pipe_data, share_config
+from ksmbd.ipc.answers import RPC_ERRORS, fits, groups, login_response, pipe_data, share_config, tree_result
 from ksmbd.ipc.channel import Channel, Congested, PeerGone
 from ksmbd.ipc.codec import Parcel
 from ksmbd.ipc.constants import (
@@ -28,13 +28,14 @@ from ksmbd.ipc.constants import (
     RpcFlag,
     RpcStatus,
     TreeRequestFlag,
-    TreeStatus,
     UserFlag,
 )
 from ksmbd.ipc.messages import RPC_CHUNK
 from ksmbd.smb.ports import Clock, LoginResponse, ShareConfig, Timer, TreeConnectResult
 from ksmbd.smb.reader import Reader
 from ksmbd.smb.status import (
+    STATUS_ACCESS_DENIED,
+    STATUS_BAD_NETWORK_NAME,
     STATUS_INSUFF_SERVER_RESOURCES,
     STATUS_INSUFFICIENT_RESOURCES,
     STATUS_INVALID_HANDLE,
@@ -147,7 +148,7 @@ class NetlinkDaemon:
 
         def answered(parcel: Parcel) -> None:
             response = login_response(parcel)
-            if not response.status & UserFlag.EXTENSION:
+            if not parcel.fields["status"] & UserFlag.EXTENSION:
                 future.set_result(response)
                 return
 
@@ -157,14 +158,15 @@ class NetlinkDaemon:
             self._request(Parcel(Event.LOGIN_REQUEST_EXT, fields={"account": account}), complete, future)
 
         if not fits(account, 47):
-            return Future.of(LoginResponse(UserFlag.BAD_USER, account, b"", 0, 0))
+            return Future.of(LoginResponse(account, b"", 0, 0))
         self._request(Parcel(Event.LOGIN_REQUEST, fields={"account": account}), answered, future)
         return future
 
-    def logout(self, account: str, account_flags: int) -> None:
-        """A session of the account has ended."""
+    def logout(self, account: str, failed: bool) -> None:
+        """A session of the account has ended, or a log-on with its name has failed."""
         if fits(account, 47):
-            self._post(Parcel(Event.LOGOUT_REQUEST, fields={"account": account, "account_flags": account_flags}))
+            flags = UserFlag.BAD_PASSWORD if failed else UserFlag(0)
+            self._post(Parcel(Event.LOGOUT_REQUEST, fields={"account": account, "account_flags": int(flags)}))
 
     def share_config(self, name: str) -> Future[ShareConfig | None]:
         """A share by its name in any case; None: there is no such share. Kept until mountd says RELOAD."""
@@ -187,22 +189,23 @@ class NetlinkDaemon:
         return future
 
     def tree_connect(
-        self, session_id: int, connect_id: int, account: str, account_flags: int, share: str, peer: str
+        self, session_id: int, connect_id: int, account: str, is_guest: bool, share: str, peer: str
     ) -> Future[TreeConnectResult]:
         """May this session use the share."""
         if not fits(share, 63):
-            return Future.of(TreeConnectResult(TreeStatus.NO_SHARE, 0))
+            return Future.of(TreeConnectResult(STATUS_BAD_NETWORK_NAME))
         if not fits(account, 47) or not fits(peer, 63):
-            return Future.of(TreeConnectResult(TreeStatus.ERROR, 0))
+            return Future.of(TreeConnectResult(STATUS_ACCESS_DENIED))
         future: Future[TreeConnectResult] = Future()
         flags = TreeRequestFlag.SMB2 | (TreeRequestFlag.IPV6 if ":" in peer else TreeRequestFlag(0))
+        account_flags = UserFlag.GUEST_ACCOUNT if is_guest else UserFlag(0)
         fields = {
             "session_id": session_id, "connect_id": connect_id, "account": account,
-            "account_flags": account_flags & 0xFFFF, "share": share, "peer_addr": peer, "flags": int(flags),
+            "account_flags": int(account_flags), "share": share, "peer_addr": peer, "flags": int(flags),
         }  # fmt: skip
 
         def answered(parcel: Parcel) -> None:
-            future.set_result(TreeConnectResult(parcel.fields["status"], parcel.fields["connection_flags"]))
+            future.set_result(tree_result(parcel))
 
         self._request(Parcel(Event.TREE_CONNECT_REQUEST, fields=fields), answered, future)
         return future
@@ -224,7 +227,7 @@ class NetlinkDaemon:
             key = reader.bytes(fields["session_key_len"])
             token = reader.bytes(fields["spnego_blob_len"])
             response = login_response(parcel)
-            future.set_result((response, key, token) if response.status & UserFlag.OK else None)
+            future.set_result((response, key, token) if fields["status"] & UserFlag.OK else None)
 
         parcel = Parcel(Event.SPNEGO_AUTHEN_REQUEST, fields={"blob_len": len(blob), "payload": blob})
         self._request(parcel, answered, future)

@@ -30,7 +30,6 @@ _ENTRY: Final = Struct("<III")  # NextEntryOffset, Action, FileNameLength
 FILTER_MASK: Final = 0x00000FFF
 """Every CompletionFilter (MS-SMB2 2.2.35): names, directory names, attributes, size, times, EA, security, streams.
 Other bits are let through and never match, as on Windows."""
-_NO: Final = frozenset(("no", "false", "off", "0"))
 
 
 def handle(request: Request) -> Coroutine[Any, Any, Reply]:
@@ -44,7 +43,7 @@ def handle(request: Request) -> Coroutine[Any, Any, Reply]:
         raise NtStatusError(STATUS_INVALID_PARAMETER, "no directory")
     if not open_.granted_access & FILE_LIST_DIRECTORY:
         raise NtStatusError(STATUS_ACCESS_DENIED)
-    if request.tree.share.options.get("change notify", "yes").lower() in _NO:
+    if not request.tree.share.change_notify:
         raise NtStatusError(STATUS_NOT_IMPLEMENTED, "change notify = no")
     if request.server.table.delete_pending(file.key):
         raise NtStatusError(STATUS_DELETE_PENDING)

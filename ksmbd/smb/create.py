@@ -62,9 +62,6 @@ _SHARE_ACCESS: Final = c.FILE_SHARE_READ | c.FILE_SHARE_WRITE | c.FILE_SHARE_DEL
 _OPLOCK_LEVELS: Final = frozenset(
     (c.OPLOCK_LEVEL_II, c.OPLOCK_LEVEL_EXCLUSIVE, c.OPLOCK_LEVEL_BATCH, c.OPLOCK_LEVEL_LEASE)
 )
-SHARE_FLAG_OPLOCKS: Final = 1 << 7
-"""KSMBD_SHARE_FLAG_OPLOCKS of ShareConfig.flags: `oplocks = yes`."""
-SHARE_FLAG_CONTINUOUS_AVAILABILITY: Final = 1 << 16
 
 _ATTEMPTS: Final = 8
 """How often it is begun again; the last time it waits for nothing."""
@@ -291,7 +288,7 @@ def _durable(contexts: ctx.CreateContexts, tree: TreeConnect, request: Request) 
     if not request.server.settings.durable_handles:
         return None
     if v2 is not None:
-        persistent = v2.persistent and bool(tree.share.flags & SHARE_FLAG_CONTINUOUS_AVAILABILITY)
+        persistent = v2.persistent and tree.share.continuous_availability
         return DurableRequest(
             2, v2.create_guid, min(v2.timeout, durable.MAX_TIMEOUT), persistent, contexts.app_instance_id,
             contexts.app_instance_version,
@@ -304,7 +301,7 @@ def _open_request(request: Request, fields: CreateRequest, creation: Creation, f
     contexts = fields.contexts
     level = fields.oplock_level if fields.oplock_level in _OPLOCK_LEVELS else c.OPLOCK_LEVEL_NONE
     lease = None
-    if not tree.share.flags & SHARE_FLAG_OPLOCKS:
+    if not tree.share.oplocks:
         level = c.OPLOCK_LEVEL_NONE
     elif level == c.OPLOCK_LEVEL_LEASE:
         lease = _lease(request, fields)

@@ -303,7 +303,7 @@ def _reauthenticate(request: Request, session: Session, identity: Identity) -> N
         # mountd was asked about the user before: `admin users` and `force group = +GROUP` are about that one alone.
         same = old is not None and old.account.lower() == identity.account.lower()
         tree.is_admin, tree.is_guest = tree.is_admin and same, tree.is_guest and same
-        if not same and tree.share.options.get("force group") == "members":
+        if not same and tree.share.force_group_of_members:
             tree.share = replace(tree.share, force_gid=None)
         if tree.volume is not None:
             rights = rights_on_share(identity, tree.share, tree.is_admin, tree.is_guest)

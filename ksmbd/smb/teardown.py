@@ -100,7 +100,7 @@ async def _end_session(
         server.admission.give(session.admitted)
         session.admitted = None
     if was_valid and session.identity is not None:
-        server.daemon.logout(session.identity.account, 0)
+        server.daemon.logout(session.identity.account, failed=False)
     ended.set_result(None)
 
 

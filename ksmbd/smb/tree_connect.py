@@ -9,14 +9,13 @@ from typing import Final
 from ksmbd import limits
 from ksmbd.smb import constants as c
 from ksmbd.smb.header import HEADER_SIZE
-from ksmbd.smb.model import Session, TreeConnect
-from ksmbd.smb.ports import Identity, ShareConfig
+from ksmbd.smb.model import TreeConnect
+from ksmbd.smb.ports import Identity, ShareConfig, TreeConnectResult
 from ksmbd.smb.request import Reply, Request
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
     STATUS_BAD_NETWORK_NAME,
     STATUS_INSUFFICIENT_RESOURCES,
-    STATUS_REQUEST_NOT_ACCEPTED,
     STATUS_USER_SESSION_DELETED,
     ConnectionFatal,
     NtStatusError,
@@ -27,23 +26,6 @@ _REQUEST: Final = Struct("<HHHH")
 _RESPONSE: Final = Struct("<HBBIII")
 FLAG_EXTENSION_PRESENT: Final = 0x0004
 
-# KSMBD_TREE_CONN_STATUS of mountd -> NTSTATUS
-_REFUSALS: Final[dict[int, int]] = {
-    1: STATUS_INSUFFICIENT_RESOURCES,
-    2: STATUS_BAD_NETWORK_NAME,
-    3: STATUS_ACCESS_DENIED,
-    4: STATUS_ACCESS_DENIED,
-    5: STATUS_ACCESS_DENIED,
-    6: STATUS_REQUEST_NOT_ACCEPTED,
-    7: STATUS_REQUEST_NOT_ACCEPTED,
-    8: STATUS_REQUEST_NOT_ACCEPTED,
-    9: STATUS_ACCESS_DENIED,
-}
-TREE_CONN_GUEST: Final = 1
-TREE_CONN_READ_ONLY: Final = 2
-TREE_CONN_WRITABLE: Final = 4
-TREE_CONN_ADMIN: Final = 8
-TREE_CONN_KEEP_GROUP: Final = 0x100
 _PIPE_ACCESS: Final = c.FILE_GENERIC_READ | c.FILE_GENERIC_WRITE | c.FILE_EXECUTE
 _MAX_PATH: Final = limits.TREE_CONNECT_PATH.value
 """Bytes of the path name: a server of 15 and a share of 80 characters are far below it."""
@@ -55,12 +37,6 @@ def share_name(path: str) -> str:
     if not path.startswith("\\") or len(parts) != 2 or not parts[1]:
         raise NtStatusError(STATUS_BAD_NETWORK_NAME, path)
     return parts[1]
-
-
-def _account_flags(session: Session) -> int:
-    identity = session.identity
-    assert identity is not None
-    return 16 if identity.is_guest or identity.is_anonymous else 0  # KSMBD_USER_FLAG_GUEST_ACCOUNT
 
 
 def must_be_protected(request: Request) -> bool:
@@ -77,9 +53,8 @@ def must_be_protected(request: Request) -> bool:
 def rights_on_share(identity: Identity, share: ShareConfig, is_admin: bool, is_guest: bool) -> Identity:
     """Who works on a share: the session's user, an administrator where the share's `admin users` name it, and the
     share's own `guest account` for its guests."""
-    if is_guest and "guest uid" in share.options:
-        groups = tuple(int(word) for word in share.options.get("guest groups", "").split())
-        uid, gid = int(share.options["guest uid"]), int(share.options["guest gid"])
+    if is_guest and share.guest is not None:
+        uid, gid, groups = share.guest
         return replace(identity, uid=uid, gid=gid, groups=groups, is_admin=False)
     return replace(identity, is_admin=True) if is_admin and not identity.is_admin else identity
 
@@ -138,24 +113,24 @@ async def _ask(request: Request, share: ShareConfig) -> TreeConnect:
     assert identity is not None
     peer = request.connection.transport.peer
     answer = await server.daemon.tree_connect(
-        session.session_id, tree_id, identity.account, _account_flags(session), share.name, peer
+        session.session_id, tree_id, identity.account, identity.is_guest or identity.is_anonymous, share.name, peer
     )
     if answer.status:
-        raise NtStatusError(_REFUSALS.get(answer.status, STATUS_ACCESS_DENIED), share.name)
+        raise NtStatusError(answer.status, share.name)
     tree: TreeConnect | None = None
     try:
         if server.sessions.get(session.session_id) is not session:
             raise NtStatusError(STATUS_USER_SESSION_DELETED)
         if session.identity is None or session.identity.account != identity.account:
             raise NtStatusError(STATUS_ACCESS_DENIED, "another user than mountd was asked about")
-        tree = _connect(request, share, tree_id, answer.flags)
+        tree = _connect(request, share, tree_id, answer)
     finally:
         if tree is None:
             server.daemon.tree_disconnect(session.session_id, tree_id)
     return tree
 
 
-def _connect(request: Request, share: ShareConfig, tree_id: int, flags: int) -> TreeConnect:
+def _connect(request: Request, share: ShareConfig, tree_id: int, answer: TreeConnectResult) -> TreeConnect:
     session = request.session
     server = request.server
     identity = session.identity
@@ -164,12 +139,11 @@ def _connect(request: Request, share: ShareConfig, tree_id: int, flags: int) -> 
     encrypt = share.encrypt and session.sealer is not None
     if share.is_pipe:
         return TreeConnect(tree_id, session, share, None, _PIPE_ACCESS, encrypt_data=encrypt, creation_time=now)
-    read_only = not flags & TREE_CONN_WRITABLE
-    is_admin = bool(flags & TREE_CONN_ADMIN)
-    is_guest = bool(flags & TREE_CONN_GUEST)
-    if flags & TREE_CONN_KEEP_GROUP:
+    read_only = not answer.writable
+    if answer.keeps_group:
         share = replace(share, force_gid=None)
-    volume = server.files.volume(share, rights_on_share(identity, share, is_admin, is_guest), read_only)
+    user = rights_on_share(identity, share, answer.is_admin, answer.is_guest)
+    volume = server.files.volume(share, user, read_only)
     try:
         access = volume.maximal_access()
     except BaseException:
@@ -181,8 +155,8 @@ def _connect(request: Request, share: ShareConfig, tree_id: int, flags: int) -> 
             | c.DELETE | c.WRITE_DAC | c.WRITE_OWNER
         )  # fmt: skip
     return TreeConnect(
-        tree_id, session, share, volume, access, read_only=read_only, is_admin=is_admin, is_guest=is_guest,
-        encrypt_data=encrypt, creation_time=now,
+        tree_id, session, share, volume, access, read_only=read_only, is_admin=answer.is_admin,
+        is_guest=answer.is_guest, encrypt_data=encrypt, creation_time=now,
     )  # fmt: skip
 
 
@@ -192,10 +166,10 @@ def _response(tree: TreeConnect) -> bytes:
     share_flags = c.SHAREFLAG_NO_CACHING if share.is_pipe else c.SHAREFLAG_MANUAL_CACHING
     if tree.encrypt_data:
         share_flags |= c.SHAREFLAG_ENCRYPT_DATA
-    if share.options.get("hide unreadable", "no") in ("yes", "true", "1", "enable"):
+    if share.hide_unreadable:
         share_flags |= c.SHAREFLAG_ACCESS_BASED_DIRECTORY_ENUM
     capabilities = 0
-    if share.flags >> 16 & 1 and tree.session.dialect >= c.DIALECT_300:  # KSMBD_SHARE_FLAG_CONTINUOUS_AVAILABILITY
+    if share.continuous_availability and tree.session.dialect >= c.DIALECT_300:
         capabilities |= c.SHARE_CAP_CONTINUOUS_AVAILABILITY
     kind = c.SHARE_TYPE_PIPE if share.is_pipe else c.SHARE_TYPE_DISK
     return _RESPONSE.pack(16, kind, 0, share_flags, capabilities, tree.maximal_access)

@@ -50,7 +50,6 @@ from ksmbd.smb.sid import (
 )
 from ksmbd.smb.status import NtStatusError
 from ksmbd.vfs import ntacl, posix_acl
-from ksmbd.vfs import options as o
 from ksmbd.vfs.files import LocalFiles
 from ksmbd.vfs.idmap import IdMap
 from ksmbd.vfs.options import VfsSettings
@@ -313,8 +312,8 @@ class AclServer:
     def opens(self, one: AclDraw) -> list[int | str]:
         """What each of the draw's opens is granted, or the status that refuses it."""
         identity = Identity("user", "", one.user.uid, one.user.gid, tuple(one.user.groups), is_admin=one.admin)
-        flags = o.FLAG_ACL_XATTR | o.FLAG_CROSSMNT | o.FLAG_STORE_DOS_ATTRS
-        volume = self.files.volume(ShareConfig("share", f"{self.folder}/acl", flags), identity, False)
+        share = ShareConfig("share", f"{self.folder}/acl", acl_xattr=True, hide_dot_files=False)
+        volume = self.files.volume(share, identity, False)
         granted: list[int | str] = []
         try:
             for desired in one.desired:
@@ -333,8 +332,8 @@ class AclServer:
         """Set the draw's descriptor through a handle with all that the user has; whether that went, and what is stored
         then."""
         identity = Identity("user", "", one.user.uid, one.user.gid, tuple(one.user.groups), is_admin=one.admin)
-        flags = o.FLAG_ACL_XATTR | o.FLAG_CROSSMNT | o.FLAG_STORE_DOS_ATTRS
-        volume = self.files.volume(ShareConfig("share", f"{self.folder}/acl", flags), identity, False)
+        share = ShareConfig("share", f"{self.folder}/acl", acl_xattr=True, hide_dot_files=False)
+        volume = self.files.volume(share, identity, False)
         good = False
         try:
             file = volume.create(CreateIntent("d\\f", "", c.MAXIMUM_ALLOWED, c.FILE_OPEN, 0, 0)).file

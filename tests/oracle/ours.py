@@ -15,7 +15,6 @@ from ksmbd.process import privileges
 from ksmbd.smb import constants as c
 from ksmbd.smb.ports import CreateIntent, Identity, ShareConfig
 from ksmbd.smb.status import STATUS_DIRECTORY_NOT_EMPTY, NtStatusError
-from ksmbd.vfs import options as o
 from ksmbd.vfs.files import LocalFiles
 from ksmbd.vfs.options import VfsSettings
 from ksmbd.vfs.reparse import encode_symlink
@@ -47,13 +46,11 @@ class Session:
     """One user's tree connect."""
 
     def __init__(self, files: LocalFiles, root: str, user: User, share: dict[str, Any]) -> None:
-        flags = o.FLAG_STREAMS | o.FLAG_CROSSMNT
-        flags |= o.FLAG_ACL_XATTR if share["acl"] else 0
-        flags |= o.FLAG_STORE_DOS_ATTRS if share["dos"] else 0
-        flags |= o.FLAG_FOLLOW_SYMLINKS if share["follow"] else 0
-        config = ShareConfig("share", root, flags, share["file mode"], share["directory mode"])
-        if share["kernel"]:
-            config.options = {"kernel oplocks": "yes", "posix locking": "yes"}
+        config = ShareConfig(
+            "share", root, share["file mode"], share["directory mode"], acl_xattr=share["acl"],
+            follow_symlinks=share["follow"], hide_dot_files=False, kernel_oplocks=share["kernel"],
+            posix_locking=share["kernel"], store_dos_attributes=share["dos"], streams_xattr=True,
+        )  # fmt: skip
         self.follow = share["follow"]
         identity = Identity("user", "", user.uid, user.gid, tuple(user.groups))
         self.volume = files.volume(config, identity, False)

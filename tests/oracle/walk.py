@@ -40,7 +40,6 @@ from ksmbd.smb.ports import CloseOutcome, CreateIntent, Identity, OpenRef, Purge
 from ksmbd.smb.security_descriptor import SE_DACL_PRESENT, SE_SELF_RELATIVE, SecurityDescriptor
 from ksmbd.smb.sid import EVERYONE, UNIX_GROUPS, UNIX_USERS
 from ksmbd.smb.status import NtStatusError
-from ksmbd.vfs import options as o
 from ksmbd.vfs.files import LocalFiles
 from ksmbd.vfs.options import VfsSettings
 from ksmbd.vfs.reparse import encode_symlink
@@ -69,7 +68,6 @@ class Walk:
         self.calls = self.seen = 0
         self.switched = False
         self.lent: set[str] = set()
-        self.flags = o.FLAG_STREAMS | o.FLAG_CROSSMNT | o.FLAG_STORE_DOS_ATTRS | o.FLAG_FOLLOW_SYMLINKS
         self.watch_gate()
 
     def watch_gate(self) -> None:
@@ -95,6 +93,12 @@ class Walk:
 
     # ------------------------------------------------------------------------------------------------ the ground
 
+    def share(self, **more: Any) -> ShareConfig:
+        """The share's configuration."""
+        return ShareConfig(
+            "share", f"{self.folder}/share", follow_symlinks=True, hide_dot_files=False, streams_xattr=True, **more
+        )
+
     def fresh(self, acl: bool = False, **more: Any) -> ports.Volume:
         """An empty share with a few entries, opened by the user."""
         credentials.as_server()
@@ -114,9 +118,8 @@ class Walk:
             for entry in (path, *(f"{path}/{name}" for name in (*folders, *names))):
                 os.chown(entry, USER.uid, USER.gid, follow_symlinks=False)
         os.chmod(f"{root}/g", 0o400)  # what the gate is for: attributes of what may not be written
-        flags = self.flags | (o.FLAG_ACL_XATTR if acl else 0)
         identity = Identity("user", "", USER.uid, USER.gid, USER.groups)
-        return self.files.volume(ShareConfig("share", root, flags, options=more), identity, False)
+        return self.files.volume(self.share(acl_xattr=acl, **more), identity, False)
 
     def open(self, volume: ports.Volume, kind: str, access: int = c.FILE_ALL_ACCESS) -> Any:
         """One of KINDS, opened."""
@@ -197,7 +200,7 @@ class Walk:
 
     def again(self) -> None:
         identity = Identity("user", "", USER.uid, USER.gid, USER.groups)
-        self.files.volume(ShareConfig("share", f"{self.folder}/share", self.flags), identity, False).close()
+        self.files.volume(self.share(), identity, False).close()
 
     def volume_port(self, state: str, acl: bool) -> None:
         def create(**fields: Any) -> Callable[[Any], Any]:
@@ -386,7 +389,7 @@ class Walk:
         }
         self.complete(ports.LocalOpen, recipes)
         for name, recipe in recipes.items():
-            volume = self.fresh(**{"kernel oplocks": "yes", "posix locking": "yes"})
+            volume = self.fresh(kernel_oplocks=True, posix_locking=True)
             intent = CreateIntent("f", "", c.FILE_READ_DATA | c.FILE_WRITE_DATA, c.FILE_OPEN, 0, 0)
             one, other = volume.create(intent), volume.create(intent)
             assert one.local is not None and other.local is not None

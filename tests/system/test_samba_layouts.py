@@ -25,12 +25,10 @@ from ksmbd.smb.security_descriptor import (
     parse_security_descriptor,
 )
 from ksmbd.smb.sid import EVERYONE
-from ksmbd.vfs import options as o
 from ksmbd.vfs.files import LocalFiles
 from ksmbd.vfs.options import VfsSettings
 
 USER = "nobody"
-FLAGS = o.FLAG_STORE_DOS_ATTRS | o.FLAG_STREAMS | o.FLAG_ACL_XATTR | o.FLAG_CROSSMNT
 _MODULES = [Path("/usr/lib") / f"{os.uname().machine}-linux-gnu" / "samba" / "vfs" / f"{name}.so"
             for name in ("acl_xattr", "streams_xattr")]  # fmt: skip
 
@@ -102,7 +100,9 @@ class Both:
             start_new_session=True,  # on SIGTERM it signals its whole group
         )  # fmt: skip
         self.files = LocalFiles(VfsSettings((7, 8, 9)), _Clock())
-        config = ShareConfig("s", str(self.share), FLAGS, 0o777, 0o777)
+        config = ShareConfig(
+            "s", str(self.share), 0o777, 0o777, acl_xattr=True, hide_dot_files=False, streams_xattr=True
+        )
         self.volume = self.files.volume(config, Identity(USER, "", account.pw_uid, account.pw_gid), False)
         credentials.as_server()
 

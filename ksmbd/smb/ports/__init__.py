@@ -25,6 +25,7 @@ from ksmbd.smb.ports.auth import (
 )
 from ksmbd.smb.ports.daemon import (
     Daemon,
+    GuestIds,
     LoginResponse,
     ShareConfig,
     TreeConnectResult,
@@ -96,6 +97,7 @@ __all__ = [
     "FileSpan",
     "Files",
     "Frame",
+    "GuestIds",
     "Identity",
     "LeaseGrant",
     "LeaseRequest",

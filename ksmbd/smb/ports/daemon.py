@@ -2,8 +2,8 @@
 """Daemon, the port of the ipc room: what mountd knows of accounts and shares, and its RPC pipes."""
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 from ksmbd.smb.waiting import Future
 
@@ -12,10 +12,22 @@ from ksmbd.smb.waiting import Future
 class LoginResponse:
     """What mountd says of an account (LOGIN_RESPONSE and LOGIN_RESPONSE_EXT)."""
 
-    status: int
-    """KSMBD_USER_FLAG bits: OK 1, BAD_PASSWORD 2, BAD_UID 4, BAD_USER 8, GUEST_ACCOUNT 16, DELAY_SESSION 32."""
     account: str
     nt_hash: bytes
+    uid: int
+    gid: int
+    groups: tuple[int, ...] = ()
+    admitted: bool = False
+    """The account exists and may log on; its password is not checked yet."""
+    is_guest: bool = False
+    """It is the guest account, which has no password."""
+    throttled: bool = False
+    """Log-ons of this name failed too often: the next failure is answered late."""
+
+
+class GuestIds(NamedTuple):
+    """The Unix account that the guests of a share work as."""
+
     uid: int
     gid: int
     groups: tuple[int, ...] = ()
@@ -23,12 +35,12 @@ class LoginResponse:
 
 @dataclass(slots=True)
 class ShareConfig:
-    """One share as mountd describes it (SHARE_CONFIG_RESPONSE and our own attributes)."""
+    """One share as mountd describes it (SHARE_CONFIG_RESPONSE and our own attributes).
+
+    Fields named as a parameter of ksmbd.conf have its default (mountd/parameters.py; a test compares them)."""
 
     name: str
     path: str
-    flags: int
-    """KSMBD_SHARE_FLAG bits, see ksmbd.ipc.messages."""
     create_mask: int = 0o744
     directory_mask: int = 0o755
     force_create_mode: int = 0
@@ -40,29 +52,56 @@ class ShareConfig:
     is_pipe: bool = False
     encrypt: bool = False
     """`smb3 encryption = mandatory` on the share: TREE_CONNECT answers SHAREFLAG_ENCRYPT_DATA."""
-    options: dict[str, str] = field(default_factory=dict)
-    """Further share parameters by their name in ksmbd.conf: `change notify`, `kernel oplocks`, ..."""
+    acl_flag_inherited_canonicalization: bool = True
+    acl_xattr: bool = False
+    """`vfs objects = acl_xattr`."""
+    acl_xattr_security_acl_name: str = "security.NTACL"
+    change_notify: bool = True
+    continuous_availability: bool = False
+    crossmnt: bool = True
+    delete_veto_files: bool = False
+    follow_symlinks: bool = False
+    force_group_of_members: bool = False
+    """`force group = +GROUP` without `force user`: `force_gid` is for the group's members alone."""
+    guest: GuestIds | None = None
+    """The share's own `guest account`; None: that of [global]."""
+    hide_dot_files: bool = True
+    hide_files: tuple[str, ...] = ()
+    hide_unreadable: bool = False
+    inherit_owner: bool = False
+    kernel_oplocks: bool = False
+    oplocks: bool = True
+    posix_locking: bool = False
+    store_dos_attributes: bool = True
+    streams_xattr: bool = False
+    """`vfs objects = streams_xattr`."""
+    wide_links: bool = False
 
 
 @dataclass(slots=True)
 class TreeConnectResult:
     """Mountd's answer to TREE_CONNECT."""
 
-    status: int
-    """KSMBD_TREE_CONN_STATUS: 0 OK, 1 NOMEM, 2 NO_SHARE, 3 NO_USER, 4 INVALID_USER, 5 HOST_DENIED, 6 CONN_EXIST,
-    7 TOO_MANY_CONNS, 8 TOO_MANY_SESSIONS, 9 ERROR."""
-    flags: int
-    """KSMBD_TREE_CONN_FLAG bits: GUEST 1, READ_ONLY 2, WRITABLE 4, ADMIN 8, UPDATE 16."""
+    status: int = 0
+    """STATUS_SUCCESS, or the NTSTATUS that TREE_CONNECT is refused with."""
+    writable: bool = False
+    is_admin: bool = False
+    is_guest: bool = False
+    keeps_group: bool = False
+    """The share's `force_gid` does not count for this user."""
 
 
 class Daemon(Protocol):
     """Mountd, over netlink. Every Future fails with NtStatusError(STATUS_IO_TIMEOUT) after `ipc timeout`."""
 
     def login(self, account: str) -> Future[LoginResponse]: ...
-    def logout(self, account: str, account_flags: int) -> None: ...
+    def logout(self, account: str, failed: bool) -> None:
+        """A session of the account has ended, or a log-on with its name has failed."""
+        ...
+
     def share_config(self, name: str) -> Future[ShareConfig | None]: ...
     def tree_connect(
-        self, session_id: int, connect_id: int, account: str, account_flags: int, share: str, peer: str
+        self, session_id: int, connect_id: int, account: str, is_guest: bool, share: str, peer: str
     ) -> Future[TreeConnectResult]: ...
     def tree_disconnect(self, session_id: int, connect_id: int) -> None: ...
     def spnego_authen(self, blob: bytes) -> Future[tuple[LoginResponse, bytes, bytes] | None]:

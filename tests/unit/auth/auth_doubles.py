@@ -8,8 +8,6 @@ from ksmbd.auth.ntlm_crypto import ntowf_v1
 from ksmbd.smb.ports import LoginResponse
 from ksmbd.smb.waiting import Future
 
-OK, BAD_USER, GUEST = 1, 8, 16
-
 
 class Accounts:
     """The Daemon port's log-on half: alice with a password, the guest account, what mountd does for ''."""
@@ -17,18 +15,18 @@ class Accounts:
     def __init__(self, anonymous: bool = True, mapped: bool = False, guest_account: bool = True) -> None:
         self.anonymous, self.mapped, self.guest_account = anonymous, mapped, guest_account
         self.asked: list[str] = []
-        self.ended: list[tuple[str, int]] = []
+        self.ended: list[tuple[str, bool]] = []
         self.pending: Future[LoginResponse] | None = None
         self.kerberos: tuple[LoginResponse, bytes, bytes] | None = None
         self.kerberos_tokens: list[bytes] = []
 
     def answer(self, account: str) -> LoginResponse:
-        guest = LoginResponse(OK | GUEST, "nobody", b"", 65534, 65534)
+        guest = LoginResponse("nobody", b"", 65534, 65534, admitted=True, is_guest=True)
         if account.lower() == "alice":
-            return LoginResponse(OK, "alice", ntowf_v1("Pa55wörd"), 1000, 1000, (1000, 27))
+            return LoginResponse("alice", ntowf_v1("Pa55wörd"), 1000, 1000, (1000, 27), admitted=True)
         if (account == "nobody" and self.guest_account) or (account == "" and self.anonymous) or self.mapped:
             return guest
-        return LoginResponse(BAD_USER, account, b"", 0, 0)
+        return LoginResponse(account, b"", 0, 0)
 
     def login(self, account: str) -> Future[LoginResponse]:
         self.asked.append(account)
@@ -36,8 +34,8 @@ class Accounts:
             return self.pending
         return Future.of(self.answer(account))
 
-    def logout(self, account: str, account_flags: int) -> None:
-        self.ended.append((account, account_flags))
+    def logout(self, account: str, failed: bool) -> None:
+        self.ended.append((account, failed))
 
     def spnego_authen(self, blob: bytes) -> Future[tuple[LoginResponse, bytes, bytes] | None]:
         self.kerberos_tokens.append(blob)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from auth_doubles import GUEST, OK, Accounts
+from auth_doubles import Accounts
 from hypothesis import given
 from hypothesis import strategies as st
 from ntlm_client import DEFAULT_FLAGS, Client
@@ -184,9 +184,10 @@ def test_who_rejects_or_offers_nothing_known_is_refused() -> None:
 # -- Kerberos -------------------------------------------------------------------------------------------------------
 
 
-def kerberos_accounts(status: int = OK) -> Accounts:
+def kerberos_accounts(admitted: bool = True, is_guest: bool = False) -> Accounts:
     accounts = Accounts()
-    accounts.kerberos = (LoginResponse(status, "bob", b"", 1001, 1001), b"K" * 32, b"AP-REP")
+    account = LoginResponse("bob", b"", 1001, 1001, admitted=admitted, is_guest=is_guest)
+    accounts.kerberos = (account, b"K" * 32, b"AP-REP")
     return accounts
 
 
@@ -210,10 +211,10 @@ def test_kerberos_without_spnego() -> None:
 
 def test_kerberos_refused_guest_and_tokenless() -> None:
     assert refused(acceptor(KERBEROS_SETTINGS, Accounts()).step(init(MIXED, AP_REQ))) == STATUS_LOGON_FAILURE
-    unknown = acceptor(KERBEROS_SETTINGS, kerberos_accounts(8))
+    unknown = acceptor(KERBEROS_SETTINGS, kerberos_accounts(admitted=False))
     assert refused(unknown.step(init(MIXED, AP_REQ))) == STATUS_LOGON_FAILURE
     assert refused(acceptor(KERBEROS_SETTINGS, kerberos_accounts()).step(init(MIXED))) == STATUS_INVALID_PARAMETER
-    step = acceptor(KERBEROS_SETTINGS, kerberos_accounts(OK | GUEST)).step(init(MIXED, AP_REQ)).result()
+    step = acceptor(KERBEROS_SETTINGS, kerberos_accounts(is_guest=True)).step(init(MIXED, AP_REQ)).result()
     assert step.identity is not None and step.identity.is_guest and step.identity.session_key == b""
 
 

@@ -12,9 +12,10 @@ from ksmbd import limits
 from ksmbd.ipc.channel import Congested, PeerGone
 from ksmbd.ipc.client import HEARTBEAT_IDLE, NetlinkDaemon
 from ksmbd.ipc.codec import Parcel, decode, encode
-from ksmbd.ipc.constants import Attribute, Event, RpcFlag, RpcStatus, ShareFlag, TreeStatus, UserFlag
+from ksmbd.ipc.constants import Attribute, Event, RpcFlag, RpcStatus, ShareFlag, TreeFlag, TreeStatus, UserFlag
 from ksmbd.ipc.messages import RPC_CHUNK
 from ksmbd.smb import status
+from ksmbd.smb.ports import TreeConnectResult
 from ksmbd.smb.status import NtStatusError
 from ksmbd.smb.waiting import Future
 
@@ -131,7 +132,7 @@ def test_login_with_groups() -> None:
 def test_login_that_cannot_be_a_user_asks_nobody() -> None:
     bench = Bench()
     for account in ("x" * 48, "a\0b", "\ud800"):
-        assert bench.daemon.login(account).result().status == UserFlag.BAD_USER
+        assert bench.daemon.login(account).result().admitted is False
     assert bench.channel.sent == []
 
 
@@ -145,9 +146,16 @@ def test_contradicting_answer_fails_its_own_request_only() -> None:
     assert second.result().account == "b"
 
 
+SHARE_OPTIONS = {
+    "acl flag inherited canonicalization": "yes", "acl_xattr:security_acl_name": "security.NTACL",
+    "change notify": "no", "delete veto files": "no", "hide files": "/x/*.bak/", "kernel oplocks": "no",
+    "posix locking": "yes",
+}  # fmt: skip
+
+
 def share_reply(bench: Bench, **fields: Any) -> None:
     payload = b"*.tmp\0b*\0" + b"\0" + b"/srv/x"
-    extra = {"numbers": {Attribute.FORCE_UID: 70000, Attribute.ENCRYPT: 1}, "options": {"change notify": "no"}}
+    extra = {"numbers": {Attribute.FORCE_UID: 70000, Attribute.ENCRYPT: 1}, "options": SHARE_OPTIONS}
     values: dict[str, Any] = {
         "flags": int(ShareFlag.AVAILABLE | ShareFlag.WRITEABLE), "share_name": "Docs", "payload": payload,
         "payload_sz": len(payload), "veto_list_sz": 9, "create_mask": 0o644, **fields,
@@ -163,7 +171,7 @@ def test_share_config_is_kept_until_reload() -> None:
     assert share is not None
     assert (share.name, share.path, share.veto_files) == ("Docs", "/srv/x", ("*.tmp", "b*"))
     assert (share.force_uid, share.force_gid, share.encrypt) == (70000, None, True)
-    assert share.options == {"change notify": "no"}
+    assert (share.change_notify, share.posix_locking, share.hide_files) == (False, True, ("x", "*.bak"))
     sent = len(bench.channel.sent)
     assert bench.daemon.share_config("DOCS").result() is share
     assert len(bench.channel.sent) == sent
@@ -197,12 +205,81 @@ def test_no_such_share() -> None:
 
 def test_tree_connect() -> None:
     bench = Bench()
-    future = bench.daemon.tree_connect(1 << 63, 5, "u", 17, "docs", "fe80::1")
+    future = bench.daemon.tree_connect(1 << 63, 5, "u", True, "docs", "fe80::1")
     request = bench.last(Event.TREE_CONNECT_REQUEST)
     assert (request.fields["session_id"], request.fields["connect_id"], request.fields["flags"]) == (1 << 63, 5, 3)
-    assert (request.text("peer_addr"), request.fields["account_flags"]) == ("fe80::1", 17)
+    assert (request.text("peer_addr"), request.fields["account_flags"]) == ("fe80::1", UserFlag.GUEST_ACCOUNT)
     bench.reply(Event.TREE_CONNECT_RESPONSE, status=int(TreeStatus.OK), connection_flags=4)
-    assert (future.result().status, future.result().flags) == (0, 4)
+    assert future.result() == TreeConnectResult(status.STATUS_SUCCESS, writable=True)
+
+
+@pytest.mark.parametrize(("answer", "refusal"), [
+    (TreeStatus.NOMEM, status.STATUS_INSUFFICIENT_RESOURCES), (TreeStatus.NO_SHARE, status.STATUS_BAD_NETWORK_NAME),
+    (TreeStatus.NO_USER, status.STATUS_ACCESS_DENIED), (TreeStatus.INVALID_USER, status.STATUS_ACCESS_DENIED),
+    (TreeStatus.HOST_DENIED, status.STATUS_ACCESS_DENIED), (TreeStatus.CONN_EXIST, status.STATUS_REQUEST_NOT_ACCEPTED),
+    (TreeStatus.TOO_MANY_CONNS, status.STATUS_REQUEST_NOT_ACCEPTED),
+    (TreeStatus.TOO_MANY_SESSIONS, status.STATUS_REQUEST_NOT_ACCEPTED), (TreeStatus.ERROR, status.STATUS_ACCESS_DENIED),
+    (99, status.STATUS_ACCESS_DENIED),
+])  # fmt: skip
+def test_tree_connect_refused(answer: int, refusal: int) -> None:
+    bench = Bench()
+    future = bench.daemon.tree_connect(1, 5, "u", False, "docs", "::1")
+    assert bench.last(Event.TREE_CONNECT_REQUEST).fields["account_flags"] == 0
+    bench.reply(Event.TREE_CONNECT_RESPONSE, status=int(answer), connection_flags=4)
+    assert future.result() == TreeConnectResult(refusal)
+
+
+@pytest.mark.parametrize(("flag", "names"), [
+    (TreeFlag.GUEST_ACCOUNT, ("is_guest",)), (TreeFlag.READ_ONLY, ()), (TreeFlag.WRITABLE, ("writable",)),
+    (TreeFlag.ADMIN_ACCOUNT, ("is_admin",)), (TreeFlag.KEEP_GROUP, ("keeps_group",)),
+])  # fmt: skip
+def test_what_the_flags_of_a_tree_connect_become(flag: TreeFlag, names: tuple[str, ...]) -> None:
+    bench = Bench()
+    future = bench.daemon.tree_connect(1, 5, "u", False, "docs", "::1")
+    bench.reply(Event.TREE_CONNECT_RESPONSE, status=0, connection_flags=int(flag))
+    assert future.result() == TreeConnectResult(**dict.fromkeys(names, True))
+
+
+@pytest.mark.parametrize(("flags", "admitted", "is_guest", "throttled"), [
+    (UserFlag.INVALID, False, False, False), (UserFlag.OK, True, False, False),
+    (UserFlag.BAD_USER, False, False, False),
+    (UserFlag.OK | UserFlag.BAD_PASSWORD, False, False, False), (UserFlag.OK | UserFlag.BAD_UID, False, False, False),
+    (UserFlag.OK | UserFlag.BAD_USER, False, False, False), (UserFlag.OK | UserFlag.GUEST_ACCOUNT, True, True, False),
+    (UserFlag.OK | UserFlag.DELAY_SESSION, True, False, True),
+    (UserFlag.BAD_USER | UserFlag.DELAY_SESSION, False, False, True),
+])  # fmt: skip
+def test_what_the_status_of_a_log_on_becomes(
+    flags: UserFlag, admitted: bool, is_guest: bool, throttled: bool
+) -> None:
+    bench = Bench()
+    future = bench.daemon.login("u")
+    bench.reply(Event.LOGIN_RESPONSE, account="u", status=int(flags))
+    got = future.result()
+    assert (got.admitted, got.is_guest, got.throttled) == (admitted, is_guest, throttled)
+
+
+@pytest.mark.parametrize("failed", [False, True])
+def test_logout(failed: bool) -> None:
+    bench = Bench()
+    bench.daemon.logout("u", failed)
+    request = bench.last(Event.LOGOUT_REQUEST)
+    assert (request.text("account"), request.fields["account_flags"]) == ("u", 2 if failed else 0)
+
+
+@pytest.mark.parametrize(("name", "text"), [
+    ("change notify", "maybe"), ("change notify", None), ("guest gid", "x"), ("guest uid", "-1"), ("hide files", None),
+])  # fmt: skip
+def test_a_share_with_an_option_that_is_missing_or_malformed(name: str, text: str | None) -> None:
+    bench = Bench()
+    future = bench.daemon.share_config("docs")
+    options = {**SHARE_OPTIONS, "guest uid": "1", "guest gid": "2"}
+    if text is None:
+        del options[name]
+    else:
+        options[name] = text
+    fields = {"flags": int(ShareFlag.AVAILABLE), "share_name": "Docs"}
+    bench.reply(Event.SHARE_CONFIG_RESPONSE, extra={"options": options}, **fields)
+    assert failure(future) == status.STATUS_INSUFF_SERVER_RESOURCES
 
 
 def test_time_out_is_one_requests() -> None:

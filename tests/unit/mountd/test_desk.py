@@ -66,8 +66,7 @@ def test_login(office: Office) -> None:
 @pytest.mark.parametrize("account", ["ann", "stranger"])
 def test_failures_are_counted_until_a_log_off(office: Office, account: str) -> None:
     def delayed() -> bool:
-        status = login_response(office.ask(Event.LOGIN_REQUEST, handle=9, account=account.upper())).status
-        return bool(status & UserFlag.DELAY_SESSION)
+        return login_response(office.ask(Event.LOGIN_REQUEST, handle=9, account=account.upper())).throttled
 
     for _ in range(FAILURES_MAX):
         assert not delayed()
@@ -85,10 +84,10 @@ def test_the_latest_names_that_fail_are_remembered(office: Office, monkeypatch: 
     for account in ("a", "b", "c", "a", "d"):
         office.tell(Event.LOGOUT_REQUEST, account=account, account_flags=int(UserFlag.BAD_PASSWORD))
     status = {
-        account: login_response(office.ask(Event.LOGIN_REQUEST, handle=9, account=account)).status
+        account: login_response(office.ask(Event.LOGIN_REQUEST, handle=9, account=account))
         for account in ("a", "b", "c", "d")
     }
-    delayed = [account for account, each in status.items() if each & UserFlag.DELAY_SESSION]
+    delayed = [account for account, each in status.items() if each.throttled]
     assert delayed == ["a", "c", "d"]
 
 

@@ -2,6 +2,8 @@
 """What the engine is told of a share, and who may connect: decisions as tables."""
 from __future__ import annotations
 
+from dataclasses import MISSING, fields
+
 import pytest
 from mountd_doubles import FakeUsers, accounts, configuration
 
@@ -10,7 +12,8 @@ from ksmbd.ipc.codec import decode, encode
 from ksmbd.ipc.constants import ShareFlag, TreeFlag, TreeStatus, UserFlag
 from ksmbd.smb.ports import ShareConfig
 from mountd.hosts import admitted
-from mountd.sharing import TreeRequest, decide_tree_connect, share_response
+from mountd.parameters import SHARE_PARAMETERS
+from mountd.sharing import SHARE_OPTIONS, TreeRequest, decide_tree_connect, share_flags, share_response
 
 OK, NO = TreeStatus.OK, TreeStatus.INVALID_USER
 RO, RW, ADMIN, GUEST = TreeFlag.READ_ONLY, TreeFlag.WRITABLE, TreeFlag.ADMIN_ACCOUNT, TreeFlag.GUEST_ACCOUNT
@@ -185,11 +188,21 @@ def test_share_as_the_engine_sees_it() -> None:
     wanted = ShareFlag.AVAILABLE | ShareFlag.READONLY | ShareFlag.BROWSEABLE | ShareFlag.STORE_DOS_ATTRS
     wanted |= ShareFlag.OPLOCKS | ShareFlag.HIDE_DOT_FILES | ShareFlag.CROSSMNT
     wanted |= ShareFlag.STREAMS | ShareFlag.ACL_XATTR
-    assert share.flags == wanted
-    assert share.options["change notify"] == "no"
-    assert share.options["hide files"] == "/hide me/"
-    assert share.options["kernel oplocks"] == "yes"
-    assert share.options["acl_xattr:security_acl_name"] == "security.NTACL"
+    assert share_flags(configuration(s("vfs objects = acl_xattr streams_xattr")).shares["s"]) == wanted
+    on = {name for name in SWITCHES if getattr(share, name)}
+    assert on == {
+        "store_dos_attributes", "oplocks", "hide_dot_files", "crossmnt", "streams_xattr", "acl_xattr",
+        "acl_flag_inherited_canonicalization", "kernel_oplocks",
+    }  # fmt: skip
+    assert share.change_notify is False
+    assert share.hide_files == ("hide me",)
+    assert share.kernel_oplocks is True
+    assert share.acl_xattr_security_acl_name == "security.NTACL"
+
+
+def flags_of(text: str) -> ShareFlag:
+    """The flags of the share's answer."""
+    return ShareFlag(share_response("s", configuration(text), FakeUsers())[0].fields["flags"])
 
 
 @pytest.mark.parametrize("line, flag", [
@@ -202,9 +215,8 @@ def test_share_as_the_engine_sees_it() -> None:
     ("wide links = yes", ShareFlag.WIDE_LINKS),
 ])  # fmt: skip
 def test_flag_that_a_line_sets(line: str, flag: ShareFlag) -> None:
-    without, with_it = told(s())[0], told(s(line))[0]
-    assert without is not None and with_it is not None
-    assert not without.flags & flag and with_it.flags & flag
+    without, with_it = flags_of(s()), flags_of(s(line))
+    assert not without & flag and with_it & flag
 
 
 @pytest.mark.parametrize("line, flag", [
@@ -215,9 +227,45 @@ def test_flag_that_a_line_sets(line: str, flag: ShareFlag) -> None:
     ("crossmnt = no", ShareFlag.CROSSMNT),
 ])  # fmt: skip
 def test_flag_that_a_line_clears(line: str, flag: ShareFlag) -> None:
-    without, with_it = told(s())[0], told(s(line))[0]
-    assert without is not None and with_it is not None
-    assert without.flags & flag and not with_it.flags & flag
+    without, with_it = flags_of(s()), flags_of(s(line))
+    assert without & flag and not with_it & flag
+
+
+SWITCHES = [f.name for f in fields(ShareConfig) if f.type == "bool" and f.name not in ("is_pipe", "encrypt")]
+
+
+@pytest.mark.parametrize("name", [
+    "acl flag inherited canonicalization", "change notify", "continuous availability", "crossmnt", "delete veto files",
+    "follow symlinks", "hide dot files", "hide unreadable", "inherit owner", "kernel oplocks", "oplocks",
+    "posix locking", "store dos attributes", "wide links",
+])  # fmt: skip
+def test_a_switch_reaches_the_engine_as_a_boolean_of_its_own(name: str) -> None:
+    attribute = SHARE_PARAMETERS[name].attribute
+    off, on = told(s(f"{name} = no"))[0], told(s(f"{name} = yes"))[0]
+    assert off is not None and on is not None
+    assert [field for field in SWITCHES if getattr(on, field) != getattr(off, field)] == [attribute]
+    assert (getattr(off, attribute), getattr(on, attribute)) == (False, True)
+
+
+def test_a_share_that_says_nothing_has_the_tables_defaults() -> None:
+    """The defaults of ShareConfig's fields are those of the table of parameters."""
+    named = {parameter.attribute: parameter for parameter in SHARE_PARAMETERS.values()}
+    compared = {f.name: f.default for f in fields(ShareConfig) if f.name in named and f.default is not MISSING}
+    for attribute, default in compared.items():
+        assert default == named[attribute].parse(named[attribute].default)[0], attribute
+    share = told(s())[0]
+    assert share is not None
+    assert {name: getattr(share, name) for name in compared} == compared
+    assert set(SWITCHES) - set(named) == {"acl_xattr", "streams_xattr", "force_group_of_members"}
+
+
+def test_no_parameter_of_a_share_crosses_twice() -> None:
+    """What has a flag of KSMBD's or a field of its structure is no option as well."""
+    parcel, _ = share_response("s", configuration(s()), FakeUsers())
+    assert set(parcel.options) == set(SHARE_OPTIONS)
+    for line in ("crossmnt = no", "oplocks = no", "wide links = yes", "hide unreadable = yes", "create mask = 0700"):
+        other, _ = share_response("s", configuration(s(line)), FakeUsers())
+        assert other.options == parcel.options and other.fields != parcel.fields
 
 
 @pytest.mark.parametrize("lines, uid, gid", [

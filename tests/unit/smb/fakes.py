@@ -664,7 +664,7 @@ class FakeDaemon:
     def __init__(self) -> None:
         self.accounts: dict[str, LoginResponse] = {}
         self.shares: dict[str, ShareConfig] = {}
-        self.tree_result = TreeConnectResult(0, 4)
+        self.tree_result = TreeConnectResult(writable=True)
         self.pipe_reply = b""
         """What an RPC request is answered with; empty: the request itself."""
         self.calls: list[tuple[Any, ...]] = []
@@ -678,18 +678,18 @@ class FakeDaemon:
         return Future.of(result)
 
     def login(self, account: str) -> Future[LoginResponse]:
-        return self._do("login", self.accounts.get(account) or LoginResponse(8, account, bytes(16), 0, 0), account)
+        return self._do("login", self.accounts.get(account) or LoginResponse(account, bytes(16), 0, 0), account)
 
-    def logout(self, account: str, account_flags: int) -> None:
-        self.calls.append(("logout", account, account_flags))
+    def logout(self, account: str, failed: bool) -> None:
+        self.calls.append(("logout", account, failed))
 
     def share_config(self, name: str) -> Future[ShareConfig | None]:
         return self._do("share_config", self.shares.get(name.upper()), name)
 
     def tree_connect(
-        self, session_id: int, connect_id: int, account: str, account_flags: int, share: str, peer: str
+        self, session_id: int, connect_id: int, account: str, is_guest: bool, share: str, peer: str
     ) -> Future[TreeConnectResult]:
-        return self._do("tree_connect", self.tree_result, session_id, connect_id, account, account_flags, share, peer)
+        return self._do("tree_connect", self.tree_result, session_id, connect_id, account, is_guest, share, peer)
 
     def tree_disconnect(self, session_id: int, connect_id: int) -> None:
         self.calls.append(("tree_disconnect", session_id, connect_id))
@@ -831,8 +831,10 @@ class Bench:
         connection.supports_multi_credit = dialect != c.DIALECT_202
         connection.posix = dialect == c.DIALECT_311
         self.session = Session(1, self.server, dialect, b"G" * 16, SessionState.VALID, self.security.identity)
-        self.tree = TreeConnect(1, self.session, ShareConfig("share", "/srv", 0), self.volume, c.FILE_ALL_ACCESS)
-        self.ipc = TreeConnect(2, self.session, ShareConfig("IPC$", "", 0, is_pipe=True), None, c.FILE_ALL_ACCESS)
+        share = ShareConfig("share", "/srv", oplocks=False)
+        pipes = ShareConfig("IPC$", "", is_pipe=True, oplocks=False)
+        self.tree = TreeConnect(1, self.session, share, self.volume, c.FILE_ALL_ACCESS)
+        self.ipc = TreeConnect(2, self.session, pipes, None, c.FILE_ALL_ACCESS)
         self.session.tree_connects = {1: self.tree, 2: self.ipc}
         self._message_id = 0
 

@@ -72,9 +72,9 @@ class Client:
     def __init__(self, server: Server | None = None, settings: ServerSettings | None = None) -> None:
         if server is None:
             daemon = FakeDaemon()
-            daemon.shares["SHARE"] = ShareConfig("share", "/srv", 0)
-            daemon.shares["SECRET"] = ShareConfig("secret", "/srv", 0, encrypt=True)
-            daemon.shares["IPC$"] = ShareConfig("IPC$", "", 0, is_pipe=True)
+            daemon.shares["SHARE"] = ShareConfig("share", "/srv", oplocks=False)
+            daemon.shares["SECRET"] = ShareConfig("secret", "/srv", encrypt=True, oplocks=False)
+            daemon.shares["IPC$"] = ShareConfig("IPC$", "", is_pipe=True, oplocks=False)
             server = Server(
                 settings or ServerSettings(min_dialect=c.DIALECT_202, multichannel=True), FakeSecurity(),
                 FakeFiles(FakeVolume()), FakeTable(), daemon, FakeClock(),

@@ -315,7 +315,7 @@ def test_logoff_and_what_comes_after() -> None:
     client = Client().ready()
     reply = client.ask(c.LOGOFF, ECHO_BODY, sign=True)
     assert reply.status == 0 and FakeSigner(CLIENT_KEY).verify(memoryview(reply.message))
-    assert ("logout", "alice", 0) in client.daemon.calls
+    assert ("logout", "alice", False) in client.daemon.calls
     assert client.ask(c.LOGOFF, ECHO_BODY, sign=True).status == s.STATUS_USER_SESSION_DELETED
 
 
@@ -523,22 +523,23 @@ def test_a_tree_path_out_of_bounds(offset: int, length: int) -> None:
     assert client.ask(c.TREE_CONNECT, body).status == s.STATUS_INVALID_PARAMETER
 
 
-@pytest.mark.parametrize(("answer", "status"), [(2, s.STATUS_BAD_NETWORK_NAME), (5, s.STATUS_ACCESS_DENIED),
-                                                (7, s.STATUS_REQUEST_NOT_ACCEPTED)])  # fmt: skip
-def test_mountd_refuses(answer: int, status: int) -> None:
+@pytest.mark.parametrize(
+    "status", [s.STATUS_BAD_NETWORK_NAME, s.STATUS_ACCESS_DENIED, s.STATUS_REQUEST_NOT_ACCEPTED]
+)
+def test_mountd_refuses(status: int) -> None:
     client = Client()
     client.negotiate(0x0300)
     client.log_on()
-    client.daemon.tree_result.status = answer
+    client.daemon.tree_result.status = status
     assert client.tree().status == status
     assert not client.server.sessions[client.session_id].tree_connects
 
 
-@pytest.mark.parametrize("flags", [4, 4 | 8])
+@pytest.mark.parametrize("is_admin", [False, True])
 def test_admin_users_work_as_administrators_on_that_share_alone(
-    monkeypatch: pytest.MonkeyPatch, flags: int
+    monkeypatch: pytest.MonkeyPatch, is_admin: bool
 ) -> None:
-    """TREE_CONN_FLAG ADMIN (8) goes to the volume, and stays through a re-authentication that changes the groups."""
+    """mountd's `is_admin` goes to the volume, and stays through a re-authentication that changes the groups."""
     client = Client()
     client.negotiate(0x0311)
     client.log_on()
@@ -549,13 +550,13 @@ def test_admin_users_work_as_administrators_on_that_share_alone(
         lambda self, share, identity, read_only: (seen.append((identity.is_admin, identity.groups)),
                                                   volume(share, identity, read_only))[1],
     )  # fmt: skip
-    client.daemon.tree_result.flags = flags
+    client.daemon.tree_result.is_admin = is_admin
     assert client.tree().status == 0
     session = client.server.sessions[client.session_id]
     assert session.identity is not None and not session.identity.is_admin
     client.server.security.identity = replace(session.identity, groups=(7,))  # type: ignore[attr-defined]
     assert [client.setup(token, sign=True).status for token in (b"hello", b"proof")][-1] == 0
-    assert seen == [(bool(flags & 8), ()), (bool(flags & 8), (7,))]
+    assert seen == [(is_admin, ()), (is_admin, (7,))]
 
 
 def test_an_encrypted_share_wants_encryption() -> None:

@@ -42,7 +42,7 @@ GUID = bytes(range(100, 116))
 def bench(dialect: int = c.DIALECT_311, **changes: Any) -> Bench:
     """With oplocks, leases and durable handles on."""
     made = Bench(dialect, ServerSettings(**{"leases": True, "durable_handles": True, **changes}))
-    made.tree.share = ShareConfig("share", "/srv", create.SHARE_FLAG_OPLOCKS)
+    made.tree.share = ShareConfig("share", "/srv")
     made.volume.add("file", b"content")
     made.volume.add("dir", None)
     return made
@@ -369,7 +369,7 @@ def test_what_the_open_table_is_asked(dialect: int, name: str, contexts: bytes, 
 
 def test_a_share_without_oplocks() -> None:
     made = bench()
-    made.tree.share = ShareConfig("share", "/srv", 0)
+    made.tree.share = ShareConfig("share", "/srv", oplocks=False)
     run(made, m.create("file", oplock=c.OPLOCK_LEVEL_LEASE, contexts=LEASE_V1))
     assert asked(made).oplock_level == 0 and asked(made).lease is None
 
@@ -475,7 +475,7 @@ def test_a_persistent_open_needs_the_share() -> None:
     persistent = m.context(ctx.DH2Q, pack("<II8s16s", 0, 2, bytes(8), GUID))
     durable_open(made, persistent, OpenGrant(0))
     assert asked(made).durable is not None and not asked(made).durable.persistent  # type: ignore[union-attr]
-    made.tree.share.flags |= create.SHARE_FLAG_CONTINUOUS_AVAILABILITY
+    made.tree.share.continuous_availability = True
     open_, reply = durable_open(made, persistent, OpenGrant(0, None, True, True, 60_000))
     assert asked(made).durable.persistent and open_.is_persistent  # type: ignore[union-attr]
     assert answers(reply)[ctx.DH2Q] == pack("<II", 60_000, 2)
@@ -639,7 +639,7 @@ def test_a_replay_through_another_tree_connect_is_another_create() -> None:
     open_, _ = durable_open(made, DH2Q, BATCH, disposition=c.FILE_OPEN_IF)
     assert open_.ref is not None
     made.table.replays[b"G" * 16, GUID] = open_.ref
-    other = TreeConnect(3, made.session, ShareConfig("other", "/srv", 0), made.volume, c.FILE_ALL_ACCESS)
+    other = TreeConnect(3, made.session, ShareConfig("other", "/srv", oplocks=False), made.volume, c.FILE_ALL_ACCESS)
     body = m.create("file", contexts=DH2Q, oplock=c.OPLOCK_LEVEL_BATCH, disposition=c.FILE_OPEN_IF)
     assert refused(made, body, c.FLAGS_REPLAY_OPERATION, tree=other) == s.STATUS_DUPLICATE_OBJECTID
 
@@ -685,8 +685,7 @@ PERSISTENT_DH2Q = m.context(ctx.DH2Q, pack("<II8x16s", 0, 2, GUID))
 
 def persistent_and_lost(made: Bench) -> Open:
     """A persistent open whose connection has ended; its client may have it back."""
-    flags = create.SHARE_FLAG_OPLOCKS | create.SHARE_FLAG_CONTINUOUS_AVAILABILITY
-    made.tree.share = ShareConfig("share", "/srv", flags)
+    made.tree.share = ShareConfig("share", "/srv", continuous_availability=True)
     kept = disconnected(made, PERSISTENT_DH2Q)
     assert kept.ref is not None
     kept.is_persistent = True

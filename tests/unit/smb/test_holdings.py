@@ -162,7 +162,7 @@ def test_tree_connects_that_mountd_is_asked_about_count(monkeypatch: pytest.Monk
         reply.status for _ in range(5) for reply in client.feed(client.element(c.TREE_CONNECT, body, sign=True))
     ]
     assert statuses == [s.STATUS_INSUFFICIENT_RESOURCES] * 2 and len(asked) == 3
-    client.daemon.tree_result.status = 5
+    client.daemon.tree_result.status = s.STATUS_ACCESS_DENIED
     asked[0].set_result(client.daemon.tree_result)
     asked[1].set_error(s.NtStatusError(s.STATUS_IO_TIMEOUT))
     assert server.tree_admission.users.used == 2

@@ -97,7 +97,7 @@ def test_another_user_is_no_administrator_for_the_one_before() -> None:
     client = Client()
     client.negotiate(c.DIALECT_311)
     client.log_on()
-    client.daemon.tree_result.flags = 4 | 8
+    client.daemon.tree_result.is_admin = True
     assert client.tree().status == 0
     tree = client.server.sessions[client.session_id].tree_connects[client.tree_id]
     client.server.security.identity = replace(MALLORY)  # type: ignore[attr-defined]

@@ -27,7 +27,6 @@ from ksmbd.smb.security_descriptor import (
 from ksmbd.smb.sid import EVERYONE, UNIX_GROUPS, UNIX_USERS, sid_from_text
 from ksmbd.smb.status import NtStatusError
 from ksmbd.vfs import ntacl, posix_acl
-from ksmbd.vfs import options as o
 from ksmbd.vfs.idmap import IdMap
 
 root = [
@@ -35,7 +34,7 @@ root = [
     pytest.mark.skipif(not credentials.POSSIBLE, reason="needs root: acts as two Unix users"),
 ]
 ALICE, BOB = (2001, 2001), (2002, 2002)
-ACL_FLAGS = FLAGS | o.FLAG_ACL_XATTR
+ACL_FLAGS = FLAGS | {"acl_xattr"}
 
 
 def status_of(call: Callable[[], Any]) -> int:
@@ -178,7 +177,7 @@ class TestAsTwoUsers:
         alice = make_share(user=BOB, force_uid=ALICE[0], force_gid=ALICE[1])
         assert (alice.open("f").info().uid, alice.open("f").info().gid) == ALICE
         os.chmod(alice.path, 0o777)
-        bob = make_share(user=BOB, flags=FLAGS | o.FLAG_INHERIT_OWNER)
+        bob = make_share(user=BOB, flags=FLAGS | {"inherit_owner"})
         assert bob.open("mine").info().uid == ALICE[0]
         assert bob.mkdir("dir").info().uid == ALICE[0]
         administrator = make_share(user=BOB, admin=True)
@@ -223,7 +222,7 @@ class TestAsTwoUsers:
         for name, mode in (("open", 0o644), ("closed", 0o600)):
             alice.open(name).close()
             os.chmod(alice.path / name, mode)
-        bob = make_share(user=BOB, flags=FLAGS | o.FLAG_HIDE_UNREADABLE)
+        bob = make_share(user=BOB, flags=FLAGS | {"hide_unreadable"})
         assert bob.names() == ["open"]
         assert alice.names() == ["closed", "open"]
 
@@ -341,7 +340,7 @@ class TestStoredAcls:
         assert os.stat(alice.path / "f").st_uid == BOB[0]
 
     def test_an_attribute_of_another_name(self, make_share: Callable[..., Share]) -> None:
-        alice = make_share(user=ALICE, flags=ACL_FLAGS, options={"acl_xattr:security_acl_name": "user.hackme"})
+        alice = make_share(user=ALICE, flags=ACL_FLAGS, acl_xattr_security_acl_name="user.hackme")
         file = alice.open("f")
         new = descriptor(self.allow(alice, ALICE[0], c.FILE_GENERIC_READ | c.WRITE_DAC))
         file.set_security_descriptor(4, new.encode())

@@ -12,7 +12,6 @@ from ksmbd.kernel import credentials
 from ksmbd.smb import constants as c
 from ksmbd.smb import status as s
 from ksmbd.smb.status import NtStatusError
-from ksmbd.vfs import options as o
 
 
 def status_of(call: Callable[[], Any]) -> int:
@@ -212,7 +211,7 @@ def test_veto(make_share: Callable[..., Share]) -> None:
 
 def test_links(make_share: Callable[..., Share]) -> None:
     share = make_share()
-    follower = make_share(flags=FLAGS | o.FLAG_FOLLOW_SYMLINKS)
+    follower = make_share(flags=FLAGS | {"follow_symlinks"})
     (share.path / "real").write_text("data")
     os.chmod(share.path / "real", 0o666)
     (share.path / "in").symlink_to("real")

@@ -337,7 +337,7 @@ def test_writing_archives(share: Share) -> None:
 
 
 def test_without_stored_attributes(make_share: Callable[..., Share]) -> None:
-    share = make_share(flags=0)
+    share = make_share(flags=frozenset())
     file = share.open(".f", attributes=c.FILE_ATTRIBUTE_HIDDEN)
     assert "user.DOSATTRIB" not in os.listxattr(share.path / ".f")
     assert file.info().attributes == c.FILE_ATTRIBUTE_ARCHIVE
@@ -345,7 +345,7 @@ def test_without_stored_attributes(make_share: Callable[..., Share]) -> None:
 
 
 def test_listing(make_share: Callable[..., Share]) -> None:
-    share = make_share(options={"hide files": "/*.bak/"})
+    share = make_share(hide_files=("*.bak",))
     for name in ("b", ".dot", "x.bak"):
         share.open(name).write(0, b"12")
     share.mkdir("dir")
@@ -445,10 +445,9 @@ def test_reparse_points(share: Share) -> None:
 
 
 def test_symbolic_links_stay_inside(make_share: Callable[..., Share]) -> None:
-    from ksmbd.vfs import options as o
     from ksmbd.vfs.reparse import decode_symlink, encode_symlink
 
-    share = make_share(flags=FLAGS | o.FLAG_FOLLOW_SYMLINKS)
+    share = make_share(flags=FLAGS | {"follow_symlinks"})
     share.mkdir("dir")
     share.open("target").write(0, b"t")
     link = share.open("dir\\link")

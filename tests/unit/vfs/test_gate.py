@@ -27,13 +27,12 @@ from ksmbd.smb.security_descriptor import SE_DACL_PRESENT, SE_SELF_RELATIVE, Sec
 from ksmbd.smb.sid import EVERYONE, Sid, sid_from_text
 from ksmbd.smb.status import NtStatusError
 from ksmbd.vfs import gate
-from ksmbd.vfs import options as o
 from ksmbd.vfs.idmap import IdMap
 from ksmbd.vfs.reparse import encode_symlink
 
 as_root = pytest.mark.skipif(not credentials.POSSIBLE, reason="needs root: acts as two Unix users")
 ALICE, BOB = (2001, 2001, 3001), (2002, 2002)
-ACL_FLAGS = FLAGS | o.FLAG_ACL_XATTR
+ACL_FLAGS = FLAGS | {"acl_xattr"}
 BOTH = pytest.mark.parametrize("flags", [FLAGS, ACL_FLAGS], ids=["modes", "ACLs"])
 OWNER, GROUP, DACL = c.OWNER_SECURITY_INFORMATION, c.GROUP_SECURITY_INFORMATION, c.DACL_SECURITY_INFORMATION
 
@@ -112,7 +111,7 @@ def test_owners_and_groups(owner: Sid | None, group: Sid | None, expected: Any) 
 @as_root
 @BOTH
 class TestOnDisk:
-    def test_a_new_file_is_its_makers(self, make_share: Callable[..., Share], flags: int) -> None:
+    def test_a_new_file_is_its_makers(self, make_share: Callable[..., Share], flags: frozenset[str]) -> None:
         share = make_share(user=ALICE, flags=flags)
         idmap = share.files.idmap
         for number, (owner, group) in enumerate(
@@ -128,7 +127,7 @@ class TestOnDisk:
 
     @pytest.mark.parametrize("directory", [False, True])
     def test_set_id_bits_never_come_from_a_client(
-        self, make_share: Callable[..., Share], flags: int, directory: bool
+        self, make_share: Callable[..., Share], flags: frozenset[str], directory: bool
     ) -> None:
         share = make_share(user=ALICE, flags=flags)
         options = c.FILE_DIRECTORY_FILE if directory else 0
@@ -137,7 +136,7 @@ class TestOnDisk:
 
     @pytest.mark.parametrize("information", [GROUP, DACL, GROUP | DACL])
     def test_they_go_with_a_change_of_group_or_permissions(
-        self, make_share: Callable[..., Share], flags: int, information: int
+        self, make_share: Callable[..., Share], flags: frozenset[str], information: int
     ) -> None:
         share = make_share(user=ALICE, flags=flags)
         file = share.open("f")
@@ -149,7 +148,7 @@ class TestOnDisk:
         assert (uid, gid) == (2001, 3001 if information & GROUP else 2001) and not mode & 0o6000
 
     def test_they_go_where_the_kernel_leaves_one_to_root_s_group(
-        self, make_share: Callable[..., Share], flags: int
+        self, make_share: Callable[..., Share], flags: frozenset[str]
     ) -> None:
         """set-group-ID without g+x, which chown(2) takes from all but members of the file's group."""
         share = make_share(user=ALICE, flags=flags)
@@ -161,7 +160,9 @@ class TestOnDisk:
         uid, gid, mode = on_disk(share, "f")
         assert (uid, gid) == (2001, 3001) and not mode & 0o6000
 
-    def test_a_folder_keeps_what_its_entries_inherit(self, make_share: Callable[..., Share], flags: int) -> None:
+    def test_a_folder_keeps_what_its_entries_inherit(
+        self, make_share: Callable[..., Share], flags: frozenset[str]
+    ) -> None:
         share = make_share(user=ALICE, flags=flags)
         folder = share.mkdir("d")
         with credentials.privileged():
@@ -172,7 +173,7 @@ class TestOnDisk:
 
     @pytest.mark.parametrize("way", ["write", "truncate", "allocate", "zero", "copy", "helper"])
     def test_a_write_takes_them_whoever_acted_before(
-        self, make_share: Callable[..., Share], flags: int, way: str, monkeypatch: pytest.MonkeyPatch
+        self, make_share: Callable[..., Share], flags: frozenset[str], way: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         share = make_share(user=ALICE, flags=flags)
         source = share.open("source")
@@ -206,7 +207,7 @@ class TestOnDisk:
         assert not on_disk(share, "f")[2] & 0o6000
 
     def test_what_fails_half_way_is_put_back(
-        self, make_share: Callable[..., Share], flags: int, monkeypatch: pytest.MonkeyPatch
+        self, make_share: Callable[..., Share], flags: frozenset[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         share = make_share(user=ALICE, flags=flags)
         file = share.open("f")
@@ -326,7 +327,7 @@ def test_only_the_gate_raises_rights() -> None:
 
 @pytest.fixture
 def wide(make_share: Callable[..., Share]) -> Share:
-    flags = FLAGS | o.FLAG_FOLLOW_SYMLINKS | o.FLAG_WIDE_LINKS
+    flags = FLAGS | {"follow_symlinks", "wide_links"}
     return make_share(flags=flags)
 
 
@@ -365,7 +366,7 @@ def test_wide_links_lead_anywhere_else(wide: Share, tmp_path: Path) -> None:
 
 def test_clients_make_no_links_beside_wide_links(wide: Share, make_share: Callable[..., Share]) -> None:
     data = encode_symlink("target", True)
-    for name, share in (("wide", wide), ("follow", make_share(flags=FLAGS | o.FLAG_FOLLOW_SYMLINKS))):
+    for name, share in (("wide", wide), ("follow", make_share(flags=FLAGS | {"follow_symlinks"}))):
         file = share.open(name)
         file.set_reparse_point(0xA000000C, data)
         with credentials.privileged():

@@ -11,7 +11,6 @@ from vfs_share import FLAGS, Share
 
 from ksmbd.smb import constants as c
 from ksmbd.vfs import dosattrib
-from ksmbd.vfs import options as o
 
 OLD = 116_444_736_000_000_000 - 10_000_000
 """A second before 1970."""
@@ -48,10 +47,12 @@ def furnish(share: Share) -> list[str]:
     return sorted(os.listdir(share.path))
 
 
-@pytest.mark.parametrize("flags", [FLAGS, FLAGS & ~o.FLAG_STORE_DOS_ATTRS, FLAGS & ~o.FLAG_HIDE_DOT_FILES])
-@pytest.mark.parametrize("options", [{}, {"hide files": "/plain*/folder/"}])
-def test_a_listing(make_share: Callable[..., Share], flags: int, options: dict[str, str]) -> None:
-    share = make_share(flags=flags, options=options)
+@pytest.mark.parametrize("flags", [FLAGS, FLAGS - {"store_dos_attributes"}, FLAGS - {"hide_dot_files"}])
+@pytest.mark.parametrize("options", [{}, {"hide_files": ("plain*", "folder")}])
+def test_a_listing(
+    make_share: Callable[..., Share], flags: frozenset[str], options: dict[str, tuple[str, ...]]
+) -> None:
+    share = make_share(flags=flags, **options)
     names = furnish(share)
     listed = {entry.name: entry.info for entry in share.open("").list_directory()}
     assert len(listed) == len(names) + 2
@@ -87,8 +88,8 @@ def test_an_open(share: Share) -> None:
 
 
 @pytest.mark.parametrize("attributes", [0, c.FILE_ATTRIBUTE_HIDDEN, c.FILE_ATTRIBUTE_READONLY])
-@pytest.mark.parametrize("flags", [FLAGS, FLAGS & ~o.FLAG_STORE_DOS_ATTRS])
-def test_a_creation(make_share: Callable[..., Share], attributes: int, flags: int) -> None:
+@pytest.mark.parametrize("flags", [FLAGS, FLAGS - {"store_dos_attributes"}])
+def test_a_creation(make_share: Callable[..., Share], attributes: int, flags: frozenset[str]) -> None:
     share = make_share(flags=flags)
     for name, options in (("new", 0), (".new", 0), ("folder", c.FILE_DIRECTORY_FILE)):
         result = share.create(name, disposition=c.FILE_CREATE, options=options, attributes=attributes)

@@ -26,8 +26,8 @@ from ksmbd.smb.status import NtStatusError
 from ksmbd.vfs.files import LocalFiles
 
 Make = Callable[..., Share]
-OPLOCKS = {"kernel oplocks": "yes"}
-LOCKING = {"posix locking": "yes"}
+OPLOCKS = {"kernel_oplocks": True}
+LOCKING = {"posix_locking": True}
 READS, WRITES = c.FILE_GENERIC_READ, c.FILE_GENERIC_WRITE
 
 pytestmark = pytest.mark.skipif(bool(leases.probe() or ofd_locks.probe()), reason="no leases or locks here")
@@ -69,12 +69,12 @@ def test_without_the_parameters_there_is_nothing(make_share: Make) -> None:
     share = make_share()
     assert share.create("file").local is None
     assert share.create("file").local is None
-    share = make_share(options={"kernel oplocks": "no", "posix locking": "no"})
+    share = make_share(kernel_oplocks=False, posix_locking=False)
     assert share.create("file").local is None
 
 
 def test_data_is_opened_by_enter(make_share: Make) -> None:
-    share = make_share(options=OPLOCKS)
+    share = make_share(**OPLOCKS)
     make_file(share)
     result = share.create("file", access=READS | WRITES)
     assert result.file.fileno() == -1
@@ -90,7 +90,7 @@ def test_data_is_opened_by_enter(make_share: Make) -> None:
 
 @pytest.mark.parametrize("access", [c.FILE_READ_ATTRIBUTES, c.DELETE])
 def test_what_touches_no_data_opens_none(make_share: Make, access: int) -> None:
-    share = make_share(options=OPLOCKS)
+    share = make_share(**OPLOCKS)
     make_file(share)
     local = entered(share.create("file", access=access))
     assert (local.fileno(), local.writable) == (-1, False)
@@ -101,7 +101,7 @@ def test_what_touches_no_data_opens_none(make_share: Make, access: int) -> None:
 
 
 def test_all_that_may_be_granted_is_opened(make_share: Make) -> None:
-    share = make_share(options=OPLOCKS)
+    share = make_share(**OPLOCKS)
     make_file(share)
     result = share.create("file", access=c.MAXIMUM_ALLOWED)
     assert entered(result).writable
@@ -109,7 +109,7 @@ def test_all_that_may_be_granted_is_opened(make_share: Make) -> None:
 
 
 def test_an_overwriting_open_can_empty_the_file(make_share: Make) -> None:
-    share = make_share(options=OPLOCKS)
+    share = make_share(**OPLOCKS)
     share.open("file").write(0, b"data")
     for file in share.opened:
         file.close()
@@ -121,8 +121,8 @@ def test_an_overwriting_open_can_empty_the_file(make_share: Make) -> None:
 
 @pytest.mark.parametrize("options", [{}, OPLOCKS, LOCKING])
 @pytest.mark.parametrize("access", [READS | WRITES, c.MAXIMUM_ALLOWED])
-def test_a_lease_of_a_local_process_is_waited_for(make_share: Make, options: dict[str, str], access: int) -> None:
-    share = make_share(options=options)
+def test_a_lease_of_a_local_process_is_waited_for(make_share: Make, options: dict[str, bool], access: int) -> None:
+    share = make_share(**options)
     make_file(share)
     fd = somebody(share)
     leases.set_lease(fd, leases.WRITE)
@@ -135,7 +135,7 @@ def test_a_lease_of_a_local_process_is_waited_for(make_share: Make, options: dic
 
 
 def test_leases_are_the_kernels(make_share: Make, signals: leases.LeaseSignals) -> None:
-    share = make_share(options=OPLOCKS)
+    share = make_share(**OPLOCKS)
     result = share.create("file")
     local = entered(result)
     assert local.lease(WRITE_LEASE) and local.lease_left() == WRITE_LEASE
@@ -152,11 +152,11 @@ def test_leases_are_the_kernels(make_share: Make, signals: leases.LeaseSignals) 
 
 def test_leases_that_nobody_listens_for_are_not_taken(make_share: Make, files: LocalFiles) -> None:
     files.leases = False
-    assert not entered(make_share(options=OPLOCKS).create("file")).lease(WRITE_LEASE)
+    assert not entered(make_share(**OPLOCKS).create("file")).lease(WRITE_LEASE)
 
 
 def test_a_stream_needs_no_lease(make_share: Make) -> None:
-    share = make_share(options=OPLOCKS)
+    share = make_share(**OPLOCKS)
     local = entered(share.create("file", stream="stream"))
     assert local.writable and local.lease(WRITE_LEASE)
     assert local.lease_left() == WRITE_LEASE
@@ -169,7 +169,7 @@ def test_a_stream_needs_no_lease(make_share: Make) -> None:
 def test_opens_share_one_file_that_is_enough_for_both(
     make_share: Make, first: int, second: int, joins: bool
 ) -> None:
-    share = make_share(options=OPLOCKS)
+    share = make_share(**OPLOCKS)
     make_file(share)
     one, two = share.create("file", access=first), share.create("file", access=second)
     assert local_of(one).enter() and local_of(one).lease(WRITE_LEASE)
@@ -181,7 +181,7 @@ def test_opens_share_one_file_that_is_enough_for_both(
 
 
 def test_a_wider_open_takes_the_place_of_a_narrow_one(make_share: Make) -> None:
-    share = make_share(options=OPLOCKS)
+    share = make_share(**OPLOCKS)
     make_file(share)
     one, two = share.create("file", access=READS), share.create("file", access=WRITES)
     assert local_of(one).enter()
@@ -194,7 +194,7 @@ def test_a_wider_open_takes_the_place_of_a_narrow_one(make_share: Make) -> None:
 
 
 def test_locks_are_seen_by_others_and_theirs_here(make_share: Make) -> None:
-    share = make_share(options=LOCKING)
+    share = make_share(**LOCKING)
     make_file(share)
     local = local_of(share.create("file"))
     fd = somebody(share)
@@ -211,7 +211,7 @@ def test_locks_are_seen_by_others_and_theirs_here(make_share: Make) -> None:
 
 @pytest.mark.parametrize("access", [READS, WRITES])
 def test_a_lock_is_what_the_descriptor_can_have(make_share: Make, access: int) -> None:
-    share = make_share(options=LOCKING)
+    share = make_share(**LOCKING)
     make_file(share)
     local = local_of(share.create("file", access=access))
     fd = somebody(share)

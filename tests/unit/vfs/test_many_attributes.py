@@ -14,7 +14,6 @@ from ksmbd.smb.security_descriptor import SE_DACL_PRESENT, SE_SELF_RELATIVE, Sec
 from ksmbd.smb.sid import EVERYONE, Sid
 from ksmbd.smb.status import STATUS_EA_TOO_LARGE, NtStatusError
 from ksmbd.vfs import access as access_module
-from ksmbd.vfs import options as o
 
 MOST = limits.EXTENDED_ATTRIBUTES.value
 
@@ -51,7 +50,7 @@ def test_sizes_of_streams_are_told_without_reading_them(share: Share) -> None:
 def test_known_descriptors_take_a_bounded_room(
     make_share: Callable[..., Share], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    share = make_share(flags=FLAGS | o.FLAG_ACL_XATTR)
+    share = make_share(flags=FLAGS | {"acl_xattr"})
     monkeypatch.setattr(access_module, "_CACHED_BYTES", 1000)
     everyone = Ace(0, 0, 0x1F01FF, EVERYONE)
     known = share.volume.access._rights

@@ -19,11 +19,10 @@ from ksmbd.smb.security_descriptor import SE_DACL_PRESENT, SE_SELF_RELATIVE, Sec
 from ksmbd.smb.sid import UNIX_USERS
 from ksmbd.smb.status import NtStatusError
 from ksmbd.vfs import moving
-from ksmbd.vfs import options as o
 
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs two users")
 OTHER = 2002
-SHARED = {"flags": FLAGS | o.FLAG_ACL_XATTR, "directory_mask": 0o777, "create_mask": 0o666}
+SHARED = {"flags": FLAGS | {"acl_xattr"}, "directory_mask": 0o777, "create_mask": 0o666}
 LOOK = c.FILE_GENERIC_READ
 ADD = c.FILE_ADD_FILE | c.FILE_ADD_SUBDIRECTORY | c.FILE_LIST_DIRECTORY | c.FILE_TRAVERSE | LOOK
 

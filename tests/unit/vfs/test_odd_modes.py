@@ -100,7 +100,7 @@ def test_a_new_folder_that_its_owner_may_not_read(share: Share, mode: int) -> No
 @pytest.mark.root
 @pytest.mark.skipif(not credentials.POSSIBLE, reason="needs root: acts as two Unix users")
 def test_a_link_in_a_sticky_folder_is_its_owners(make_share: Callable[..., Share]) -> None:
-    share = make_share(flags=0x1 << 12)
+    share = make_share(flags=frozenset(("follow_symlinks",)))
     with credentials.privileged():
         os.chown(share.path, OTHER, OTHER)
         os.chmod(share.path, 0o1777)
@@ -122,7 +122,7 @@ def test_a_link_in_a_sticky_folder_is_its_owners(make_share: Callable[..., Share
 
 
 def test_listing_a_folder_that_an_absolute_link_leads_to(make_share: Callable[..., Share]) -> None:
-    share = make_share(flags=0x1 << 12)
+    share = make_share(flags=frozenset(("follow_symlinks",)))
     share.mkdir("d").close()
     share.mkdir("d\\e").close()
     with credentials.privileged():

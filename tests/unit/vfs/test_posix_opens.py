@@ -19,11 +19,10 @@ from ksmbd.smb.posix import posix_mode
 from ksmbd.smb.security_descriptor import SE_DACL_PRESENT, SE_SELF_RELATIVE, SecurityDescriptor
 from ksmbd.smb.sid import NFS_MODE
 from ksmbd.smb.status import NtStatusError
-from ksmbd.vfs import options as o
 from ksmbd.vfs.reparse import IO_REPARSE_TAG_NFS, decode_symlink, encode_symlink
 
 SYMLINK = 0xA000000C
-FOLLOWING = {"flags": FLAGS | o.FLAG_FOLLOW_SYMLINKS}
+FOLLOWING = {"flags": FLAGS | {"follow_symlinks"}}
 
 
 def listed(share: Share, posix: bool = True) -> dict[str, Any]:
@@ -111,7 +110,7 @@ def test_a_client_without_a_mode_gets_the_shares(make_share: Callable[..., Share
 
 def test_chmod_shuts_nobody_out(make_share: Callable[..., Share]) -> None:
     """cifs.ko sends a mode as the one entry of a list; kept as a list it would let nobody in."""
-    share = make_share(flags=FLAGS | o.FLAG_ACL_XATTR)
+    share = make_share(flags=FLAGS | {"acl_xattr"})
     file = share.open("file", posix_mode=0o644)
     for mode in (0o755, 0o600):
         mode_alone = Acl((Ace(0, 0, 0, NFS_MODE.child(mode)),))

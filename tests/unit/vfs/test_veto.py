@@ -18,7 +18,7 @@ VETO = ("._*", ".DS_Store", "Thumbs.db")
 
 @pytest.fixture
 def vetoing(make_share: Callable[..., Share]) -> Share:
-    share = make_share(veto_files=VETO, options={"delete veto files": "yes"})
+    share = make_share(veto_files=VETO, delete_veto_files=True)
     share.mkdir("sub").close()
     return share
 

@@ -12,15 +12,15 @@ from ksmbd.kernel.filesystems import BTRFS_SUPER_MAGIC, XFS_SUPER_MAGIC, Abiliti
 from ksmbd.vfs import gate
 from ksmbd.vfs import volume_info as v
 from ksmbd.vfs.files import LocalFiles
-from ksmbd.vfs.options import FLAG_STORE_DOS_ATTRS, VfsSettings
+from ksmbd.vfs.options import VfsSettings
 
 SHARED = v.FILE_SUPPORTS_BLOCK_REFCOUNTING
 
 
 def test_sparse_files_where_the_attribute_is_kept(make_share: Callable[..., Any], files: LocalFiles) -> None:
     files.settings = VfsSettings((1, 2, 3), share_fake_fscaps=0)
-    kept = make_share(flags=FLAG_STORE_DOS_ATTRS).volume.volume_info().attributes
-    lost = make_share(flags=0).volume.volume_info().attributes
+    kept = make_share(flags=frozenset(("store_dos_attributes",))).volume.volume_info().attributes
+    lost = make_share(flags=frozenset()).volume.volume_info().attributes
     assert kept & v.FILE_SUPPORTS_SPARSE_FILES and not lost & v.FILE_SUPPORTS_SPARSE_FILES
 
 

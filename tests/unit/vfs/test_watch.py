@@ -149,7 +149,7 @@ def test_two_watches_of_one_directory(share: Share) -> None:
 
 
 def test_no_change_notify(make_share: Callable[..., Share]) -> None:
-    share = make_share(options={"change notify": "no"})
+    share = make_share(change_notify=False)
     watching = Watching(share)
     share.open("f").close()
     assert watching.changes() == []

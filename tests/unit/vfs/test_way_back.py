@@ -21,7 +21,6 @@ from ksmbd.smb.status import (
     NtStatusError,
 )
 from ksmbd.vfs import metadata
-from ksmbd.vfs.options import FLAG_FOLLOW_SYMLINKS
 from ksmbd.vfs.reparse import encode_symlink
 
 
@@ -179,7 +178,7 @@ def test_a_stream_that_cannot_be_renamed_stays_what_it_was(
 def test_a_link_that_cannot_take_a_files_place_leaves_it(
     make_share: Callable[..., Share], monkeypatch: pytest.MonkeyPatch, folder: bool
 ) -> None:
-    share = make_share(flags=FLAGS | FLAG_FOLLOW_SYMLINKS)
+    share = make_share(flags=FLAGS | {"follow_symlinks"})
     target = share.mkdir("x") if folder else share.open("x")
     before = os.stat(share.path / "x").st_ino
     _failing(monkeypatch, "rmdir" if folder else "unlink", 0)
@@ -193,7 +192,7 @@ def test_a_link_that_cannot_take_a_files_place_leaves_it(
 def test_data_that_comes_while_a_link_takes_the_place_stays(
     make_share: Callable[..., Share], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    share = make_share(flags=FLAGS | FLAG_FOLLOW_SYMLINKS)
+    share = make_share(flags=FLAGS | {"follow_symlinks"})
     file = share.open("x")
     real = os.symlink
 

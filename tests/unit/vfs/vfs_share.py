@@ -15,12 +15,13 @@ from ksmbd.smb.constants import (
     FILETIME_UNIX_EPOCH,
 )
 from ksmbd.smb.ports import CreateIntent, CreateResult, Identity, ShareConfig, Timer
-from ksmbd.vfs import options as o
 from ksmbd.vfs.files import LocalFiles
 
 USER = 2001 if os.geteuid() == 0 else os.geteuid()
 GROUP = 2001 if os.geteuid() == 0 else os.getegid()
-FLAGS = o.FLAG_STORE_DOS_ATTRS | o.FLAG_HIDE_DOT_FILES | o.FLAG_STREAMS | o.FLAG_CROSSMNT
+FLAGS = frozenset(("store_dos_attributes", "hide_dot_files", "streams_xattr", "crossmnt"))
+"""What is switched on in a share unless `flags` says otherwise."""
+_SWITCHES = FLAGS | {"inherit_owner", "follow_symlinks", "acl_xattr", "hide_unreadable", "wide_links"}
 
 
 class StillClock:
@@ -48,7 +49,8 @@ class Share:
         user = config.pop("user", (USER, GROUP))
         read_only = config.pop("read_only", False)
         admin = config.pop("admin", False)
-        config.setdefault("flags", FLAGS)
+        flags = config.pop("flags", FLAGS)
+        config.update({name: name in flags for name in _SWITCHES})
         config.setdefault("create_mask", 0o744)
         config.setdefault("directory_mask", 0o755)
         share = ShareConfig("share", str(root), **config)
