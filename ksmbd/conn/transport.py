@@ -90,7 +90,7 @@ class Incoming(Protocol):
 
 
 class Core(Protocol):
-    """What a transport needs of the protocol's connection (ksmbd.smb.connection.Connection)."""
+    """What a transport needs of the protocol's connection (ksmbd.smb.connection.ServerConnection)."""
 
     max_frame: int
     """The longest frame accepted now: small before there is a session, then as negotiated."""
@@ -105,8 +105,10 @@ class Core(Protocol):
         """Opens of those sessions."""
         ...
 
-    elsewhere: int
-    """Bytes of replies that are being signed or encrypted by other threads, and will be sent."""
+    @property
+    def elsewhere(self) -> int:
+        """Bytes of replies that are being signed or encrypted by other threads, and will be sent."""
+        ...
 
     def receive(self, frame: bytearray) -> None:
         """One whole frame, without its length. The buffer is the core's to keep and to change."""

@@ -2,11 +2,11 @@
 """The protocol's connection as a worker's transports have it."""
 from __future__ import annotations
 
-from ksmbd.smb.connection import Connection
+from ksmbd.smb.connection import ServerConnection
 from ksmbd.smb.session_state import SessionState
 
 
-class WorkerConnection(Connection):
+class WorkerConnection(ServerConnection):
     """The protocol's connection with what a transport asks of it."""
 
     @property

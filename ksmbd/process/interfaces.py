@@ -11,7 +11,7 @@ from ksmbd import log
 from ksmbd.kernel import interface_words
 from ksmbd.kernel.interface_words import Word
 from ksmbd.kernel.interfaces import InterfaceAddress, Interfaces
-from ksmbd.smb.model import NetworkInterface
+from ksmbd.smb.settings import NetworkInterface
 
 RSS_CAPABLE: Final = 0x1
 """MS-SMB2 2.2.32.5: the client may open several connections to this address."""

@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from ksmbd.smb.connection import Connection
-from ksmbd.smb.model import Server
+from ksmbd.smb.model import Connection, Server
 
 
 def rows(server: Server, what: str) -> list[dict[str, str]]:

@@ -40,9 +40,10 @@ from ksmbd.process.previous_sessions import PreviousSessions
 from ksmbd.smb.constants import DIALECT_202, DIALECT_210, DIALECT_300, DIALECT_302, DIALECT_311
 from ksmbd.smb.data_paths import DataPaths
 from ksmbd.smb.data_paths import parse as parse_data_paths
-from ksmbd.smb.model import Server, ServerSettings
+from ksmbd.smb.model import Server
 from ksmbd.smb.open_life import end_notify, purge_open
 from ksmbd.smb.oplock_break import send_break
+from ksmbd.smb.settings import ServerSettings
 from ksmbd.vfs.files import LocalFiles
 from ksmbd.vfs.options import VfsSettings
 
@@ -188,7 +189,7 @@ class Worker:
         table.on_purge = partial(purge_open, self.server)
         table.on_doomed = partial(end_notify, self.server)
         self.helpers = Helpers(loop)
-        self.server.offload = files.offload = self.helpers.submit
+        self.server.helper_threads.submit = files.offload = self.helpers.submit
         # Others than those who sign and read ahead: a disk that hangs has all of these, and none of those.
         self.long_helpers = Helpers(loop)
         self.server.long_calls.offload = files.offload_long = self.long_helpers.submit

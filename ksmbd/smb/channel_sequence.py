@@ -8,24 +8,21 @@ that carry another sequence number than the open.
 """
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from ksmbd.smb.constants import DIALECT_300, FLAGS_REPLAY_OPERATION, IOCTL, SET_INFO, WRITE
+from ksmbd.smb.model import Connection, Open, PendingRequest
 from ksmbd.smb.status import STATUS_FILE_NOT_AVAILABLE, NtStatusError
-
-if TYPE_CHECKING:
-    from ksmbd.smb.model import Open
-    from ksmbd.smb.request import Request
 
 _REFUSED: Final = frozenset((WRITE, SET_INFO, IOCTL))
 """What changes files; everything else goes on whatever its number."""
 _HALF: Final = 0x7FFF
 
 
-def verify(request: Request, open_: Open) -> None:
+def verify(connection: Connection, request: PendingRequest, open_: Open) -> None:
     """For a request whose number is not the open's, or that is a replay. STATUS_FILE_NOT_AVAILABLE where it comes too
     late, or too early."""
-    if request.connection.dialect < DIALECT_300:
+    if connection.dialect < DIALECT_300:
         return
     number = request.header.channel_sequence
     ahead = (number - open_.channel_sequence) & 0xFFFF

@@ -7,7 +7,7 @@ answer STATUS_PENDING (what came before it is then sent at once); one in the mid
 """
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from ksmbd import limits
 from ksmbd.smb import dispatch
@@ -22,10 +22,11 @@ from ksmbd.smb.constants import (
     SESSION_SETUP,
 )
 from ksmbd.smb.header import HEADER_SIZE, HEADROOM, Header, error_body, write_header
-from ksmbd.smb.model import Session
+from ksmbd.smb.model import Connection, Session
 from ksmbd.smb.ports import FileSpan
 from ksmbd.smb.reply import hash_preauth, hashes_preauth, signing_session, start_frame, write_reply_header
 from ksmbd.smb.request import Body, Chain, Reply, Request
+from ksmbd.smb.sending import sign_in_place
 from ksmbd.smb.status import (
     STATUS_INSUFFICIENT_RESOURCES,
     STATUS_INTERNAL_ERROR,
@@ -34,10 +35,6 @@ from ksmbd.smb.status import (
     ConnectionFatal,
 )
 from ksmbd.smb.waiting import Future, Task
-
-if TYPE_CHECKING:
-    from ksmbd.smb.connection import Connection
-
 
 OFFLOAD_FROM: Final = 128 << 10
 """Bytes from which on a slow signature or cipher is another thread's work: handing it over and back takes some 20 us,
@@ -226,9 +223,9 @@ class CompoundRun:
         )  # fmt: skip
         frame += error_body()
         if request.sealed and request.session_ is not None:
-            connection.send_sealed(frame, request.session_)
+            connection.sender.send_sealed(frame, request.session_.sealer, request.session_.session_id)
         else:
-            connection.send_clear(frame)
+            connection.sender.send_clear(frame)
 
     # --------------------------------------------------------------------------------------------------- replies
 
@@ -259,7 +256,7 @@ class CompoundRun:
 
     def _sign_last(self, end: int) -> None:
         if self.sign_last is not None and self.frame is not None:
-            self.connection.sign_in_place(self.frame, self.last_start, end, self.sign_last)
+            sign_in_place(self.frame, self.last_start, end, self.connection.signer_of(self.sign_last))
         self.sign_last = None
 
     def _flush(self) -> None:
@@ -271,11 +268,11 @@ class CompoundRun:
             # 3.3.4.1.3: in a compound the last element is padded as the others are, before it is signed
             frame += bytes(-(len(frame) - HEADROOM) % 8)
         if self.sealed_by is not None:
-            connection.send_sealed(frame, self.sealed_by)
+            connection.sender.send_sealed(frame, self.sealed_by.sealer, self.sealed_by.session_id)
         else:
             if self.sign_last is not None:
-                connection.sign_in_place(frame, self.last_start, len(frame), self.sign_last)
-            connection.send_clear(frame, self.span)
+                sign_in_place(frame, self.last_start, len(frame), connection.signer_of(self.sign_last))
+            connection.sender.send_clear(frame, self.span)
         self.sign_last = None
         self.span = None
         self.last_start = HEADROOM
@@ -310,18 +307,20 @@ def finish_single(connection: Connection, request: Request, outcome: Reply, seal
     frame = start_frame(outcome)
     write_reply_header(frame, HEADROOM, request, outcome.status)
     if sealed_by is not None:
-        if len(frame) < OFFLOAD_FROM or not connection.seal_elsewhere(frame, sealed_by):
-            connection.send_sealed(frame, sealed_by)
+        sealer, session_id = sealed_by.sealer, sealed_by.session_id
+        if len(frame) < OFFLOAD_FROM or not connection.sender.seal_elsewhere(frame, sealer, session_id):
+            connection.sender.send_sealed(frame, sealer, session_id)
         return
     signs = signing_session(request)
     if signs is not None:
-        if len(frame) >= OFFLOAD_FROM and connection.sign_elsewhere(frame, signs):
+        signer = connection.signer_of(signs)
+        if len(frame) >= OFFLOAD_FROM and signer is not None and connection.sender.sign_elsewhere(frame, signer):
             return
-        connection.sign_in_place(frame, HEADROOM, len(frame), signs)
+        sign_in_place(frame, HEADROOM, len(frame), signer)
     if header.command <= SESSION_SETUP and hashes_preauth(request, outcome.status):
         with memoryview(frame)[HEADROOM:] as reply:
             hash_preauth(request, reply)
-    connection.send_clear(frame, outcome.span)
+    connection.sender.send_clear(frame, outcome.span)
 
 
 def cancel(connection: Connection, header: Header, message: memoryview, sealed_by: Session | None) -> None:

@@ -13,8 +13,9 @@ Rules:
 """
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from ksmbd.smb.constants import (
     FILE_CREATED,
@@ -30,9 +31,6 @@ from ksmbd.smb.model import Open, Server
 from ksmbd.smb.ports import CreateIntent, File, FileInfo, LocalOpen, OpenGrant, OpenRef, OpenRequest, Volume
 from ksmbd.smb.status import NtStatusError
 from ksmbd.smb.waiting import Future
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 class CreateState(Enum):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 from ksmbd import debug
 from ksmbd.smb import (
@@ -33,7 +33,7 @@ from ksmbd.smb import (
 from ksmbd.smb import constants as c
 from ksmbd.smb.credits import PAYLOAD_FIELDS, charge_is_enough, payload_size
 from ksmbd.smb.header import HEADER_SIZE, error_body
-from ksmbd.smb.model import Session
+from ksmbd.smb.model import Connection, Session
 from ksmbd.smb.request import Handler, Reply, Request
 from ksmbd.smb.session_state import SessionInput, SessionState, next_state
 from ksmbd.smb.signature_check import verify_signature
@@ -49,9 +49,6 @@ from ksmbd.smb.status import (
     NtStatusError,
 )
 from ksmbd.smb.waiting import Cancelled, Task
-
-if TYPE_CHECKING:
-    from ksmbd.smb.connection import Connection
 
 logger = logging.getLogger("ksmbd.smb")
 

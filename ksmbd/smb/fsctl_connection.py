@@ -8,7 +8,7 @@ from typing import Final
 
 from ksmbd.smb.constants import DIALECT_300, DIALECT_311
 from ksmbd.smb.fsctl import Control, Output
-from ksmbd.smb.model import NetworkInterface
+from ksmbd.smb.settings import NetworkInterface
 from ksmbd.smb.status import (
     STATUS_FS_DRIVER_REQUIRED,
     STATUS_INVALID_DEVICE_REQUEST,

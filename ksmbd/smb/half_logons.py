@@ -8,16 +8,12 @@ log-ons, and who goes on with his own within a moment is not touched. MS-SMB2 3.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from ksmbd import limits
 from ksmbd.limits import Limit, Meter, address_group
 from ksmbd.smb.ports import Clock, Timer
 from ksmbd.smb.waiting import Future
-
-if TYPE_CHECKING:
-    from ksmbd.smb.connection import Connection
-    from ksmbd.smb.session_life import Exchange
 
 SECONDS: Final = limits.HALF_LOGON_SECONDS.value
 
@@ -27,7 +23,7 @@ class _Half:
 
     __slots__ = ("address", "connection", "drop", "since")
 
-    def __init__(self, connection: Connection, address: str, since: float, drop: Callable[[], None]) -> None:
+    def __init__(self, connection: object, address: str, since: float, drop: Callable[[], None]) -> None:
         self.connection = connection
         self.address = address
         self.since = since
@@ -39,17 +35,18 @@ class HalfLogons:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._halves: dict[Exchange, _Half] = {}
-        self._by_address: dict[str, dict[Exchange, None]] = {}
-        self._by_connection: dict[Connection, dict[Exchange, None]] = {}
+        self._halves: dict[object, _Half] = {}
+        self._by_address: dict[str, dict[object, None]] = {}
+        self._by_connection: dict[object, dict[object, None]] = {}
         self._timer: Timer | None = None
 
     def __len__(self) -> int:
         return len(self._halves)
 
-    def begin(self, exchange: Exchange, connection: Connection, drop: Callable[[], None]) -> None:
-        """Count an exchange. `drop` ends it, and calls `end`: at once that of another one, where there are too many."""
-        address = address_group(connection.transport.peer)
+    def begin(self, exchange: object, connection: object, peer: str, drop: Callable[[], None]) -> None:
+        """Count an exchange of a connection from the address `peer`. `drop` ends it, and calls `end`: at once that of
+        another one, where there are too many."""
+        address = address_group(peer)
         own, others = self._by_connection.get(connection, {}), self._by_address.get(address, {})
         if len(own) >= limits.HALF_LOGONS_PER_CONNECTION.value:
             self._drop_oldest(own)
@@ -63,7 +60,7 @@ class HalfLogons:
         if self._timer is None:
             self._timer = self._clock.call_later(SECONDS, self._expire)
 
-    def end(self, exchange: Exchange) -> None:
+    def end(self, exchange: object) -> None:
         """The exchange is over, well or not. One that is over already may be told again."""
         half = self._halves.pop(exchange, None)
         if half is None:
@@ -78,7 +75,7 @@ class HalfLogons:
             self._timer.cancel()
             self._timer = None
 
-    def _drop_oldest(self, group: dict[Exchange, None]) -> None:
+    def _drop_oldest(self, group: dict[object, None]) -> None:
         exchange = next(iter(group))
         self._halves[exchange].drop()
         self.end(exchange)

@@ -6,16 +6,15 @@ That is where a session lives to which it is to be bound (MS-SMB2 3.3.5.5.2): al
 from __future__ import annotations
 
 from struct import Struct
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from ksmbd.smb.connection_state import ConnectionInput, ConnectionState
 from ksmbd.smb.constants import SESSION_FLAG_BINDING, SESSION_SETUP
 from ksmbd.smb.header import HEADER_SIZE, SMB2_PROTOCOL_ID
+from ksmbd.smb.model import Connection
+from ksmbd.smb.negotiate import agree
 from ksmbd.smb.reader import Buffer, Reader
 from ksmbd.smb.status import WireError
-
-if TYPE_CHECKING:
-    from ksmbd.smb.connection import Connection
 
 _STATE: Final = Struct("<HHHIIH?QQ16s64sH")
 """Dialect, the client's SecurityMode, signing algorithm, Capabilities of client and server, cipher, POSIX,
@@ -70,7 +69,7 @@ def resume(connection: Connection, state: bytes) -> None:
         preauth_hash, count,
     ) = reader.unpack(_STATE)  # fmt: skip
     connection.move(ConnectionInput.NEGOTIATE)
-    connection.agree(dialect, capabilities)
+    agree(connection, dialect, capabilities)
     connection.client_security_mode = client_mode
     connection.signing_algorithm = signing
     connection.client_capabilities = client_capabilities

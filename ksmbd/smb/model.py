@@ -1,22 +1,28 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The abstract data model of MS-SMB2 3.3.1: Server, Session, Channel, TreeConnect and Open, under its names.
+"""The abstract data model of MS-SMB2 3.3.1 under its names: Server, Connection, Session, Channel, TreeConnect, Open.
 
-Connection is in ksmbd.smb.connection; these are plain records that the command modules read and change.
+These are records that the command modules read and change. How a connection receives and ends is in
+ksmbd.smb.connection, how its replies leave in ksmbd.smb.sending.
 """
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, Final
 
 from ksmbd import limits
-from ksmbd.smb.constants import DIALECT_210, DIALECT_311
-from ksmbd.smb.data_paths import DataPaths
+from ksmbd.smb.connection_state import ConnectionInput, ConnectionState, next_state
+from ksmbd.smb.constants import DIALECT_311
+from ksmbd.smb.credits import SequenceWindow
 from ksmbd.smb.half_logons import HalfLogons
 from ksmbd.smb.half_logons import Turns as LogonTurns
+from ksmbd.smb.header import Header
+from ksmbd.smb.helper_threads import HelperThreads
 from ksmbd.smb.long_calls import LongCalls
 from ksmbd.smb.open_admission import OpenAdmission
 from ksmbd.smb.ports import (
+    Authenticator,
+    BreakNotice,
     Clock,
     Daemon,
     DirectoryEntry,
@@ -30,67 +36,27 @@ from ksmbd.smb.ports import (
     Security,
     ShareConfig,
     Signer,
+    Timer,
+    Transport,
     Volume,
     Watch,
 )
+from ksmbd.smb.preauth import INITIAL_HASH, preauth_update
+from ksmbd.smb.reader import Buffer
+from ksmbd.smb.sending import Sender
 from ksmbd.smb.session_admission import SessionAdmission
 from ksmbd.smb.session_state import SessionState
+from ksmbd.smb.settings import ServerSettings
 from ksmbd.smb.tree_admission import TreeAdmission
 from ksmbd.smb.turns import Turns
 from ksmbd.smb.waiting import Future
+from ksmbd.smb.waiting_room import WaitingRoom
 
-if TYPE_CHECKING:
-    from ksmbd.smb.connection import Connection
-    from ksmbd.smb.oplock_break import Delivery
-    from ksmbd.smb.request import Request
+PREAUTH_FRAME_MAX: Final = limits.FRAME_BEFORE_LOGON.value
+"""Longest frame before a session exists: a log-on token and a list of contexts are far below it."""
 
 DeliveryKey = tuple[bytes, bytes] | int
 """Of a break notification: ClientGuid and lease key, or the open's id."""
-
-
-@dataclass(slots=True)
-class ServerSettings:
-    """What ksmbd.conf's [global] says about the protocol."""
-
-    min_dialect: int = DIALECT_210
-    max_dialect: int = DIALECT_311
-    signing_required: bool = False
-    encryption: str = "auto"
-    """`smb3 encryption`: disabled, auto (offered) or mandatory."""
-    max_read: int = 4 << 20
-    max_write: int = 4 << 20
-    max_transact: int = 4 << 20
-    max_credits: int = 8192
-    leases: bool = False
-    durable_handles: bool = False
-    multichannel: bool = False
-    posix_extensions: bool = True
-    max_sessions: int = limits.SESSIONS.value
-    max_open_files: int = limits.OPENS.value
-    server_name: str = "KSMBD SERVER"
-    netbios_name: str = "KSMBD SERVER"
-    workgroup: str = "WORKGROUP"
-    worker: int = 1
-    """Index of this worker; ids that must be unique among the workers carry it."""
-    first_id: int = 0
-    """Where the counter of ids begins: above those of persistent opens that an earlier server left."""
-    server_guid: bytes = bytes(16)
-    data_paths: DataPaths = field(default_factory=DataPaths)
-    """`data paths`: how the data of plain READs and WRITEs goes."""
-    interfaces: Callable[[str], list[NetworkInterface]] = lambda local: []
-    """Asks for the addresses of FSCTL_QUERY_NETWORK_INTERFACE_INFO, for a client that came in at this one."""
-
-
-@dataclass(slots=True)
-class NetworkInterface:
-    """One NETWORK_INTERFACE_INFO (MS-SMB2 2.2.32.5)."""
-
-    index: int
-    capability: int
-    """RSS_CAPABLE 1, RDMA_CAPABLE 2."""
-    link_speed: int
-    """Bits per second."""
-    address: str
 
 
 class Server:
@@ -111,7 +77,6 @@ class Server:
         self.table = table
         self.daemon = daemon
         self.clock = clock
-        self.start_time = clock.filetime()
         self.sessions: dict[int, Session] = {}
         """GlobalSessionTable, by SessionId."""
         self.half_logons = HalfLogons(clock)
@@ -122,8 +87,8 @@ class Server:
         """GlobalOpenTable, by the persistent half of the FileId."""
         self.open_admission = OpenAdmission(self.opens, settings.max_open_files)
         self.connections: set[Connection] = set()
-        self.offload: Callable[[Callable[[], None]], Future[None]] | None = None
-        """Runs a long calculation in another thread; None: there is none (set by who puts the rooms together)."""
+        self.helper_threads = HelperThreads()
+        """For long calculations."""
         self.turns = Turns(clock)
         """Whose long work goes on next."""
         self.long_calls = LongCalls()
@@ -157,12 +122,104 @@ class Server:
                 return session_id
 
 
+class PendingRequest:
+    """MS-SMB2 3.3.1.13: what others read and end of a request that has no final reply yet."""
+
+    header: Header
+    open: Open | None = None
+    """Request.Open: set when the command has found it."""
+    session_: Session | None = None
+    tree_: TreeConnect | None = None
+    replayable: bool = False
+    """A CREATE with a CreateGuid: it goes on without its connection while its session has another channel, where the
+    client replays it and gets the answer (MS-SMB2 3.3.5.9.10)."""
+
+    def cancel(self) -> None:
+        """CANCEL, or the end of the session or tree connect: the request is answered with STATUS_CANCELLED."""
+        raise NotImplementedError
+
+    def abort(self) -> None:
+        """The connection is gone: the request ends and nothing is answered."""
+        raise NotImplementedError
+
+
+class Connection:
+    """MS-SMB2 3.3.1.7: what is known of one transport connection of one client."""
+
+    def __init__(self, server: Server, transport: Transport) -> None:
+        self.server = server
+        self.sender = Sender(transport, server.helper_threads, self.fail)
+        self.state = ConnectionState.NEW
+        self.dialect = 0
+        self.supports_multi_credit = False
+        """Connection.SupportsMultiCredit."""
+        self.max_transact = server.settings.max_transact
+        """Connection.MaxTransactSize."""
+        self.client_guid = bytes(16)
+        self.client_capabilities = 0
+        self.client_security_mode = 0
+        self.client_dialects: tuple[int, ...] = ()
+        self.server_capabilities = 0
+        self.server_security_mode = 0
+        self.signing_algorithm = 0
+        self.cipher = 0
+        self.posix = False
+        self.preauth_hash = INITIAL_HASH
+        self.window = SequenceWindow(server.settings.max_credits)
+        self.sessions: dict[int, Session] = {}
+        """SessionTable: sessions with a channel here, and those being set up here."""
+        self.exchanges = ExchangeTable(self)
+        """Log-on exchanges under way, with their preauth hashes."""
+        self.max_frame = PREAUTH_FRAME_MAX
+        """Longest frame that conn may receive; a longer one ends the connection."""
+        self.pending: dict[int, PendingRequest] = {}
+        """Requests without a final reply, by MessageId (MS-SMB2 3.3.1.7, Connection.AsyncCommandList)."""
+        self.pending_async: dict[int, PendingRequest] = {}
+        self.waiting = WaitingRoom()
+        """What those hold."""
+        self.creation_time = server.clock.monotonic()
+        self.close_reason = ""
+
+    @property
+    def transport(self) -> Transport:
+        """The other side of the connection's sender."""
+        return self.sender.transport
+
+    @transport.setter
+    def transport(self, transport: Transport) -> None:
+        self.sender.transport = transport
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing is received or sent any more."""
+        return self.state is ConnectionState.CLOSED
+
+    def move(self, event: ConnectionInput) -> None:
+        """Step the connection's state machine; raises ConnectionFatal where the table has no such step."""
+        self.state = next_state(self.state, event)
+
+    def signer_of(self, session: Session) -> Signer | None:
+        """The key that signs on this connection: the channel's, else (a binding under way) the session's."""
+        channel: Channel | None = session.channels.get(self)
+        if channel is not None and channel.signer is not None:
+            return channel.signer
+        return session.signer
+
+    def hash_preauth(self, message: memoryview | bytes) -> None:
+        """Fold a NEGOTIATE message into Connection.PreauthIntegrityHashValue (3.1.1)."""
+        if self.dialect == DIALECT_311:
+            self.preauth_hash = preauth_update(self.preauth_hash, message)
+
+    def fail(self, reason: str) -> None:
+        """The peer broke the protocol, or the server gives up on it: end this connection alone."""
+        raise NotImplementedError
+
+
 class Channel:
     """MS-SMB2 3.3.1.14: a session on one connection, with the channel's signing key."""
 
     __slots__ = ("connection", "signer")
 
-    # No dataclass: compiled, its annotation would be looked up in a module that imports this one.
     def __init__(self, connection: Connection, signer: Signer | None = None) -> None:
         self.connection = connection
         self.signer = signer
@@ -255,7 +312,6 @@ class Enumeration:
     pending: DirectoryEntry | None = None
     """Read from the iterator but not sent: it did not fit."""
     returned_any: bool = False
-    resume_index: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -305,10 +361,85 @@ class Open:
     lock_sequences: dict[int, int] = field(default_factory=dict)
     """LockSequenceArray (MS-SMB2 3.3.5.14): index -> sequence number."""
     channel_sequence: int = 0
-    pending: set[Request] = field(default_factory=set)
-    """Requests that wait on this open (notify, locks); CLOSE ends them."""
     closed: bool = False
     wrote: bool = False
     """Its directory's entry has another size or time when it is closed (MS-SMB2 3.3.1.4 for directory leases)."""
     waits: dict[Future[Any], int] = field(default_factory=dict)
     """What requests on this open wait for (notify, locks), and the NTSTATUS that CLOSE ends each with."""
+
+
+@dataclass(slots=True, eq=False)
+class Exchange:
+    """One GSS exchange on one connection, with its PreauthSession hash (MS-SMB2 3.3.1.15)."""
+
+    session: Session
+    authenticator: Authenticator
+    preauth_hash: bytes
+    binding: bool = False
+    protected: bool = False
+    """Its first round was signed or sealed, and so are the others."""
+    busy: bool = False
+    """A round waits for mountd: a further SESSION_SETUP of the session meanwhile is refused."""
+
+    def hash_message(self, message: Buffer) -> None:
+        """Take one SESSION_SETUP message into the hash (3.1.1)."""
+        self.preauth_hash = preauth_update(self.preauth_hash, message)
+
+
+class ExchangeTable:
+    """Connection.PreauthSessionTable: the exchanges of one connection, by SessionId."""
+
+    __slots__ = ("_connection", "_exchanges", "_half_logons")
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._half_logons = connection.server.half_logons
+        self._exchanges: dict[int, Exchange] = {}
+
+    def get(self, session_id: int) -> Exchange | None:
+        """The exchange of a session on this connection."""
+        return self._exchanges.get(session_id)
+
+    def add(self, exchange: Exchange, drop: Callable[[], None]) -> None:
+        """A first round has come. Another exchange, the oldest half done, may have to go for it; `drop` is called where
+        this one has to, or has waited for too long, and removes it."""
+        self.remove(exchange.session.session_id)
+        self._half_logons.begin(exchange, self._connection, self._connection.transport.peer, drop)
+        self._exchanges[exchange.session.session_id] = exchange
+
+    def remove(self, session_id: int) -> None:
+        """The exchange is over, well or not."""
+        exchange = self._exchanges.pop(session_id, None)
+        if exchange is not None:
+            self._half_logons.end(exchange)
+
+    def binding_session(self, session_id: int) -> Session | None:
+        """The session to which a binding is under way here, whose key its messages are signed and sealed with."""
+        exchange = self._exchanges.get(session_id)
+        return exchange.session if exchange is not None and exchange.binding else None
+
+    def __len__(self) -> int:
+        return len(self._exchanges)
+
+    def clear(self) -> None:
+        """The connection is gone."""
+        for session_id in list(self._exchanges):
+            self.remove(session_id)
+
+
+@dataclass(slots=True, eq=False)
+class Delivery:
+    """A notification that a client may not have got yet."""
+
+    notice: BreakNotice
+    since: float
+    tried: dict[Connection, int] = field(default_factory=dict)
+    """The channels that it was sent on, with the mark behind it in each one's stream."""
+    confirmed: int = 0
+    """What all of those had confirmed when this was last looked at."""
+    timer: Timer | None = None
+
+    def end(self) -> None:
+        """No further tries."""
+        if self.timer is not None:
+            self.timer.cancel()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from struct import Struct
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from ksmbd.smb import negotiate_contexts
 from ksmbd.smb.connection_state import ConnectionInput
@@ -27,13 +27,11 @@ from ksmbd.smb.constants import (
     SIGNING_HMAC_SHA256,
 )
 from ksmbd.smb.header import BLANK_HEADER, HEADER_SIZE, Header
-from ksmbd.smb.model import ServerSettings
+from ksmbd.smb.model import Connection
 from ksmbd.smb.reader import Buffer, Reader
 from ksmbd.smb.request import Reply, Request
+from ksmbd.smb.settings import ServerSettings
 from ksmbd.smb.status import STATUS_NOT_SUPPORTED, ConnectionFatal, NtStatusError, WireError
-
-if TYPE_CHECKING:
-    from ksmbd.smb.connection import Connection
 
 _REQUEST: Final = Struct("<HHHHI16sIHH")
 _REQUEST_TIME: Final = Struct("<HHHHI16sQ")
@@ -113,8 +111,17 @@ def handle(request: Request) -> Reply:
     elif dialect >= DIALECT_300 and settings.encryption != "disabled" and capabilities & GLOBAL_CAP_ENCRYPTION:
         cipher = CIPHER_AES128_CCM
     connection.cipher = cipher
-    connection.agree(dialect, server_capabilities(dialect, capabilities, settings, cipher))
+    agree(connection, dialect, server_capabilities(dialect, capabilities, settings, cipher))
     return Reply(_response(connection, dialect, contexts, context_total))
+
+
+def agree(connection: Connection, dialect: int, capabilities: int) -> None:
+    """The dialect and the server's capabilities are settled."""
+    connection.dialect = dialect
+    connection.supports_multi_credit = dialect >= DIALECT_210
+    connection.server_capabilities = capabilities
+    connection.max_transact = max_transact(connection)
+    connection.server_security_mode = security_mode(connection.server.settings)
 
 
 def max_transact(connection: Connection) -> int:
@@ -179,7 +186,7 @@ def smb1_negotiate(connection: Connection, message: Buffer) -> bytes:
         connection.client_dialects = (DIALECT_202,)
         connection.client_security_mode = NEGOTIATE_SIGNING_ENABLED
         connection.signing_algorithm = SIGNING_HMAC_SHA256
-        connection.agree(DIALECT_202, 0)
+        agree(connection, DIALECT_202, 0)
         return _response(connection, DIALECT_202)
     raise ConnectionFatal("an SMB1 client that offers no dialect of SMB2")
 

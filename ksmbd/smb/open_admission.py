@@ -7,24 +7,41 @@ taken, who has more than his share of them stops. The last eighth is for connect
 """
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Mapping, Sized
+from typing import Final, Protocol
 
 from ksmbd import limits
+from ksmbd.smb.ports import Identity
 from ksmbd.smb.status import STATUS_TOO_MANY_OPENED_FILES, NtStatusError
-
-if TYPE_CHECKING:
-    from ksmbd.smb.model import Open, Session
-
 
 KEPT: Final = limits.DESCRIPTORS_KEPT.value
 OF_USER: Final = limits.DESCRIPTORS_OF_USER.value
 
 
+class Holder(Protocol):
+    """What is asked of a Session."""
+
+    @property
+    def opens(self) -> Sized: ...
+
+    @property
+    def user(self) -> str: ...
+
+
+class Held(Protocol):
+    """What is asked of an Open."""
+
+    @property
+    def session(self) -> Holder | None: ...
+
+    @property
+    def made_by(self) -> Identity | None: ...
+
+
 class OpenAdmission:
     """The opens of a worker. `opens` is its GlobalOpenTable."""
 
-    def __init__(self, opens: dict[int, Open], maximum: int) -> None:
+    def __init__(self, opens: Mapping[int, Held], maximum: int) -> None:
         self._opens = opens
         self._maximum = maximum
         self._counts: dict[str, int] = {}
@@ -38,7 +55,7 @@ class OpenAdmission:
         self._descriptors = limit
         self._used = used
 
-    def check(self, session: Session) -> None:
+    def check(self, session: Holder) -> None:
         """Raise STATUS_TOO_MANY_OPENED_FILES where this session's user may not open one more."""
         total, maximum = len(self._opens), self._maximum
         if total >= maximum or len(session.opens) >= maximum - maximum // 8:
@@ -51,7 +68,7 @@ class OpenAdmission:
             if left <= limit * KEPT // 100 or (left <= limit // 4 and self._of_user(session) > limit * OF_USER // 100):
                 raise NtStatusError(STATUS_TOO_MANY_OPENED_FILES, "descriptors")
 
-    def _of_user(self, session: Session) -> int:
+    def _of_user(self, session: Holder) -> int:
         """The opens of the session's user, more or less."""
         if self._fresh <= 0:
             self._counts.clear()
@@ -65,7 +82,7 @@ class OpenAdmission:
         return count - 1
 
 
-def _user(open_: Open) -> str:
+def _user(open_: Held) -> str:
     if open_.session is not None:
         return open_.session.user
     return open_.made_by.account.lower() if open_.made_by is not None else ""

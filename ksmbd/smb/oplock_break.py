@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Container
-from dataclasses import dataclass, field
 from struct import Struct
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from ksmbd.smb.constants import (
     NOTIFY_BREAK_LEASE_FLAG_ACK_REQUIRED,
@@ -15,13 +14,10 @@ from ksmbd.smb.constants import (
     OPLOCK_LEVEL_NONE,
 )
 from ksmbd.smb.header import HEADER_SIZE
-from ksmbd.smb.model import DeliveryKey, Open, Server, Session
-from ksmbd.smb.ports import BreakNotice, Timer
+from ksmbd.smb.model import Connection, Delivery, DeliveryKey, Open, Server, Session
+from ksmbd.smb.ports import BreakNotice
 from ksmbd.smb.request import Reply, Request
 from ksmbd.smb.status import STATUS_INVALID_OPLOCK_PROTOCOL, STATUS_INVALID_PARAMETER, NtStatusError
-
-if TYPE_CHECKING:
-    from ksmbd.smb.connection import Connection
 
 _OPLOCK: Final = Struct("<HBBIQQ")  # StructureSize, OplockLevel, Reserved, Reserved2, FileId
 _LEASE: Final = Struct("<HHI16sIQ")  # StructureSize, Reserved, Flags, LeaseKey, LeaseState, LeaseDuration
@@ -73,24 +69,6 @@ def _acknowledge_lease(request: Request) -> Reply:
 # ---------------------------------------------------------------------------------------------------- notifications
 
 
-@dataclass(slots=True, eq=False)
-class Delivery:
-    """A notification that a client may not have got yet."""
-
-    notice: BreakNotice
-    since: float
-    tried: dict[Connection, int] = field(default_factory=dict)
-    """The channels that it was sent on, with the mark behind it in each one's stream."""
-    confirmed: int = 0
-    """What all of those had confirmed when this was last looked at."""
-    timer: Timer | None = None
-
-    def end(self) -> None:
-        """No further tries."""
-        if self.timer is not None:
-            self.timer.cancel()
-
-
 def send_break(server: Server, notice: BreakNotice) -> bool:
     """Send a notification on a channel of its client: an oplock's on the open's own connection first, then on another
     of its session; a lease's on the client's oldest connection first.
@@ -127,7 +105,8 @@ def _send(server: Server, delivery: Delivery) -> bool:
         connection = connection or _channel(open_, session, delivery.tried)
         if connection is None:
             continue
-        connection.send_unsolicited(session, OPLOCK_BREAK, _notice_body(open_, notice), encrypt=encrypt)
+        sealer = session.sealer if encrypt else None
+        connection.sender.send_notification(OPLOCK_BREAK, _notice_body(open_, notice), sealer, session.session_id)
         if not delivery.tried:
             _remember(opens, notice)
         delivery.tried[connection] = connection.transport.delivery_mark()

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import Any, ClassVar, Final
 
+from ksmbd.overriding import override
 from ksmbd.smb import channel_sequence, frames
 from ksmbd.smb.constants import FLAGS_RELATED_OPERATIONS, FLAGS_REPLAY_OPERATION, SESSION_SETUP, TREE_CONNECT
 from ksmbd.smb.header import HEADER_SIZE, HEADROOM, Header
-from ksmbd.smb.model import Open, Server, Session, TreeConnect
+from ksmbd.smb.model import Connection, Exchange, Open, PendingRequest, Server, Session, TreeConnect
 from ksmbd.smb.ports import FileSpan
 from ksmbd.smb.reader import Reader
 from ksmbd.smb.status import (
@@ -26,10 +27,6 @@ from ksmbd.smb.status import (
 )
 from ksmbd.smb.turns import Pace
 from ksmbd.smb.waiting import Task
-
-if TYPE_CHECKING:
-    from ksmbd.smb.connection import Connection
-    from ksmbd.smb.session_life import Exchange
 
 _MAKERS: Final = frozenset((SESSION_SETUP, TREE_CONNECT))
 """Commands that give the elements behind them a SessionId or a TreeId."""
@@ -94,12 +91,10 @@ class Chain:
             self.broken = True
 
 
-class Request:
+class Request(PendingRequest):
     """One request. `message` is its bytes, header first: offsets on the wire count from message[0]."""
 
     # Defaults in the class: most requests set few of them, and a request is made for every message.
-    session_: Session | None = None
-    tree_: TreeConnect | None = None
     sealed: bool = False
     """It came encrypted, so the reply goes encrypted."""
     signed: bool = False
@@ -110,14 +105,9 @@ class Request:
     """As one of the connection's requests that wait."""
     on_cancel: Callable[[], None] | None = None
     """CANCEL calls this when set (else the waiting Future is cancelled): notify answers STATUS_CANCELLED itself."""
-    open: Open | None = None
-    """Set by find_open, for the bookkeeping of outstanding requests."""
     task: Task[Reply] | None = None
     """Set while the request waits."""
     on_done: Callable[[Request, Task[Any]], None] | None = None
-    replayable: bool = False
-    """A CREATE with a CreateGuid: it goes on without its connection while its session has another channel, where the
-    client replays it and gets the answer (MS-SMB2 3.3.5.9.10)."""
     sign_reply: bool = False
     """SESSION_SETUP decides for itself whether its reply is signed."""
     exchange: Exchange | None = None
@@ -169,7 +159,7 @@ class Request:
         chain.file_id = (persistent, volatile)
         header = self.header
         if header.status & 0xFFFF != open_.channel_sequence or header.flags & FLAGS_REPLAY_OPERATION:
-            channel_sequence.verify(self, open_)
+            channel_sequence.verify(self.connection, self, open_)
         open_.is_replay_eligible = open_.is_persistent
         self.open = open_
         return open_
@@ -204,6 +194,7 @@ class Request:
             on_done, self.on_done = self.on_done, None
             on_done(self, task)
 
+    @override
     def cancel(self) -> None:
         """CANCEL: the command's own hook, else the waiting Task is cancelled and answers STATUS_CANCELLED."""
         if self.on_cancel is not None:
@@ -211,6 +202,7 @@ class Request:
         elif self.task is not None:
             self.task.cancel()
 
+    @override
     def abort(self) -> None:
         """The connection is gone: nothing is answered, the Task is cancelled so that it gives back what it holds."""
         if self.task is not None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from struct import Struct
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from ksmbd import limits
 from ksmbd.limits import address_group
 from ksmbd.smb import constants as c
+from ksmbd.smb.credits import CREDIT_UNIT
 from ksmbd.smb.header import HEADER_SIZE
-from ksmbd.smb.model import Channel, Session
+from ksmbd.smb.model import Channel, Connection, Exchange, Session
 from ksmbd.smb.ports import AuthStep, Identity
 from ksmbd.smb.previous_session import end_previous_session
 from ksmbd.smb.request import Reply, Request
-from ksmbd.smb.session_life import Exchange
 from ksmbd.smb.session_state import SessionInput, SessionState, next_state
 from ksmbd.smb.signature_check import verify_signature
 from ksmbd.smb.status import (
@@ -36,9 +37,8 @@ from ksmbd.smb.teardown import delete_session
 from ksmbd.smb.tree_connect import rights_on_share
 from ksmbd.smb.waiting import Future, within
 
-if TYPE_CHECKING:
-    from ksmbd.smb.connection import Connection
-
+FRAME_OVERHEAD: Final = 0x11000
+"""What a frame may hold beside the largest payload: headers, contexts, other elements of its compound."""
 _REQUEST: Final = Struct("<HBBIIHHQ")
 _RESPONSE: Final = Struct("<HHHH")
 CHANNELS_MAX: Final = limits.CHANNELS_PER_SESSION.value
@@ -185,8 +185,16 @@ def _begin(request: Request, session: Session, binding: bool = False) -> Exchang
     exchange = Exchange(
         session, server.security.authenticator(server.daemon), connection.preauth_hash, binding=binding
     )
-    connection.exchanges.add(exchange)
+    connection.exchanges.add(exchange, partial(_drop, connection, exchange))
     return exchange
+
+
+def _drop(connection: Connection, exchange: Exchange) -> None:
+    """The exchange has waited for too long, or for others: a session that was to be made is none; one that is there
+    stays as it was."""
+    connection.exchanges.remove(exchange.session.session_id)
+    if exchange.session.state is SessionState.IN_PROGRESS:
+        delete_session(exchange.session)
 
 
 def _new_session(request: Request) -> Exchange:
@@ -287,7 +295,14 @@ def _establish(request: Request, exchange: Exchange, identity: Identity, securit
     session.state = next_state(session.state, SessionInput.AUTHENTICATED)
     # 3.3.4.1.1: the final reply of a log-on with a key is signed, whatever was agreed
     request.sign_reply = not guest
-    connection.raise_frame_limit()
+    _raise_frame_limit(connection)
+
+
+def _raise_frame_limit(connection: Connection) -> None:
+    """A session is valid: frames may now be as large as the negotiated sizes."""
+    settings = connection.server.settings
+    most = max(settings.max_read, settings.max_write, settings.max_transact)
+    connection.max_frame = (CREDIT_UNIT if connection.dialect == c.DIALECT_202 else most) + FRAME_OVERHEAD
 
 
 def _reauthenticate(request: Request, session: Session, identity: Identity) -> None:
@@ -335,5 +350,5 @@ def _bind(request: Request, exchange: Exchange, identity: Identity) -> None:
     channel = Channel(connection, request.server.security.signer(connection.signing_algorithm, keys.signing))
     session.channels[connection] = channel
     connection.sessions[session.session_id] = session
-    connection.raise_frame_limit()
+    _raise_frame_limit(connection)
     request.sign_reply = True

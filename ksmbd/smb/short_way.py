@@ -9,8 +9,9 @@ tells of requests.
 """
 from __future__ import annotations
 
+from collections.abc import Callable
 from struct import Struct
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from ksmbd import debug
 from ksmbd.smb import dispatch
@@ -28,19 +29,14 @@ from ksmbd.smb.constants import (
 )
 from ksmbd.smb.credits import max_charge
 from ksmbd.smb.header import HEADER_SIZE, NBSS_HEADER_SIZE, REPLY_HEADER, SMB2_PROTOCOL_ID, Header
+from ksmbd.smb.model import Connection, Session
 from ksmbd.smb.request import Body, Chain, Request
 from ksmbd.smb.waiting import Task
-
-if TYPE_CHECKING:
-    from ksmbd.smb.connection import Connection
-    from ksmbd.smb.model import Session
 
 LEAST: Final = NBSS_HEADER_SIZE + HEADER_SIZE + 4
 """The shortest request: ECHO (MS-SMB2 2.2.28)."""
 RUN_SECONDS: Final = 0.002
 """After this no further request is begun: the transport looks whose turn it is."""
-JOINED_MAX: Final = 256 << 10
-"""Bytes of joined replies after which a run ends."""
 _COMMAND: Final = NBSS_HEADER_SIZE + 12
 _FLAGS: Final = 16
 _BODY: Final = NBSS_HEADER_SIZE + HEADER_SIZE
@@ -53,21 +49,24 @@ _ECHO_BODY: Final = 4
 _NO_SIGNATURE: Final = bytes(16)
 
 
-def run(connection: Connection, view: memoryview, position: int, end: int, limit: int) -> tuple[int, int]:
+def run(
+    connection: Connection, receive: Callable[[bytearray], None], view: memoryview, position: int, end: int, limit: int
+) -> tuple[int, int]:
     """Answer whole frames of view[position:end] from the front on, at most `limit`: (where the rest begins, how many).
+    `receive` takes a whole frame that cannot go the short way.
 
     Raises ConnectionFatal. The view's memory is the caller's again afterwards."""
     if connection.state is not ConnectionState.NEGOTIATED or debug.mask[0] & debug.SMB:
         return position, 0
     window = connection.window
-    joined = connection.joined
     sessions = connection.sessions
     served: Session | None = None
     count = 0
-    connection.joining = True
+    sender = connection.sender
+    joined = sender.begin_run()
     monotonic = connection.server.clock.monotonic
     until = 0.0
-    while connection.joining and count < limit and end - position >= LEAST and connection.joined_size <= JOINED_MAX:
+    while sender.run_open and count < limit and end - position >= LEAST:
         command = view[position + _COMMAND]
         if command == ECHO:
             (
@@ -106,7 +105,7 @@ def run(connection: Connection, view: memoryview, position: int, end: int, limit
         served = None  # whatever the command does
         header = _short(connection, view, start, command)
         if header is None:
-            connection.receive(bytearray(view[start:after]))
+            receive(bytearray(view[start:after]))
             if connection.closed:
                 break
             continue
@@ -139,9 +138,9 @@ def run(connection: Connection, view: memoryview, position: int, end: int, limit
             header.message_id, 0xFEFF, header.tree_id, header.session_id, _NO_SIGNATURE,
         ))  # fmt: skip
         joined.append(body)
-        connection.joined_size += len(body)
-    connection.joining = False
-    connection.send_joined()
+        sender.count(len(body))
+    sender.end_run()
+    sender.flush()
     return position, count
 
 

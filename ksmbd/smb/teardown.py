@@ -9,16 +9,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
 
 from ksmbd.smb import open_life
-from ksmbd.smb.model import Open, Server, Session, TreeConnect
+from ksmbd.smb.model import Open, PendingRequest, Server, Session, TreeConnect
 from ksmbd.smb.session_state import SessionInput, SessionState, next_state
 from ksmbd.smb.turns import Pace
 from ksmbd.smb.waiting import Future, Task
-
-if TYPE_CHECKING:
-    from ksmbd.smb.request import Request
 
 logger = logging.getLogger("ksmbd.smb")
 
@@ -50,14 +46,14 @@ def delete_session(session: Session, keep: bool = False, after: Future[None] | N
     return session.ended
 
 
-def abort_all(server: Server, owner: object, requests: list[Request]) -> Future[None]:
+def abort_all(server: Server, owner: object, requests: list[PendingRequest]) -> Future[None]:
     """The connection of these requests is gone: cancel them, in pieces where they are many. Complete when all are."""
     ended: Future[None] = Future()
     Task(_abort_all(server.turns.pace(owner), requests, ended)).start()
     return ended
 
 
-async def _abort_all(pace: Pace, requests: list[Request], ended: Future[None]) -> None:
+async def _abort_all(pace: Pace, requests: list[PendingRequest], ended: Future[None]) -> None:
     for request in requests:
         try:
             request.abort()

@@ -193,7 +193,7 @@ class IncomingWrite:
             reply = _reply(self._length)
         frame = start_frame(reply)
         write_reply_header(frame, HEADROOM, request, reply.status)
-        request.connection.send_clear(frame)
+        request.connection.sender.send_clear(frame)
 
 
 def begin(request: Request, size: int, have: int) -> IncomingWrite | None:

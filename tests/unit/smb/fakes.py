@@ -13,10 +13,10 @@ from typing import Any
 
 from ksmbd.smb import constants as c
 from ksmbd.smb import status as s
-from ksmbd.smb.connection import Connection
+from ksmbd.smb.connection import ServerConnection
 from ksmbd.smb.connection_state import ConnectionState
 from ksmbd.smb.header import HEADER_SIZE, SYNC_HEADER, Header
-from ksmbd.smb.model import Open, Server, ServerSettings, Session, TreeConnect
+from ksmbd.smb.model import Open, Server, Session, TreeConnect
 from ksmbd.smb.ports import (
     AuthStep,
     BreakKind,
@@ -46,6 +46,7 @@ from ksmbd.smb.ports import (
 )
 from ksmbd.smb.request import Body, Chain, Reply, Request
 from ksmbd.smb.session_state import SessionState
+from ksmbd.smb.settings import ServerSettings
 from ksmbd.smb.status import NtStatusError
 from ksmbd.smb.waiting import Future, Task
 
@@ -819,7 +820,7 @@ class Bench:
         )
         self.frames: list[bytes] = []
         """What was sent outside of replies."""
-        self.connection = connection = Connection(self.server, transport)
+        self.connection = connection = ServerConnection(self.server, transport)
         connection.state = ConnectionState.NEGOTIATED
         connection.client_guid = b"G" * 16
         connection.client_capabilities = 0x7F

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A scripted client for ksmbd.smb.connection.Connection, without sockets: build frames, feed them, read the replies."""
+"""A scripted client for the protocol's ServerConnection, without sockets: build frames, feed them, read the replies."""
 from __future__ import annotations
 
 from struct import Struct, pack
@@ -8,10 +8,11 @@ from typing import Any
 from fakes import FakeClock, FakeDaemon, FakeFiles, FakeSecurity, FakeSigner, FakeTable, FakeVolume
 
 from ksmbd.smb import constants as c
-from ksmbd.smb.connection import Connection
+from ksmbd.smb.connection import ServerConnection
 from ksmbd.smb.header import HEADER_SIZE, SYNC_HEADER, Header
-from ksmbd.smb.model import Server, ServerSettings
+from ksmbd.smb.model import Server
 from ksmbd.smb.ports import Frame, ShareConfig
+from ksmbd.smb.settings import ServerSettings
 from ksmbd.smb.waiting import Future
 
 CLIENT_KEY = b"\x01" * 16
@@ -82,7 +83,7 @@ class Client:
         self.server = server
         self.daemon: Any = server.daemon
         self.transport = FakeTransport()
-        self.connection = Connection(server, self.transport)
+        self.connection = ServerConnection(server, self.transport)
         self.message_id = 0
         self.session_id = 0
         self.tree_id = 0

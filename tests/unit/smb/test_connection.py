@@ -17,9 +17,9 @@ from ksmbd.smb import constants as c
 from ksmbd.smb import create_contexts as ctx
 from ksmbd.smb import status as s
 from ksmbd.smb.header import HEADER_SIZE
-from ksmbd.smb.model import ServerSettings
 from ksmbd.smb.ports import OpenGrant
 from ksmbd.smb.session_setup import THROTTLE_SECONDS
+from ksmbd.smb.settings import ServerSettings
 from ksmbd.smb.waiting import Future
 
 RELATED = {"flags": c.FLAGS_RELATED_OPERATIONS}

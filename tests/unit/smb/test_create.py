@@ -16,7 +16,7 @@ from ksmbd.smb import constants as c
 from ksmbd.smb import create, create_pipe, durable
 from ksmbd.smb import create_contexts as ctx
 from ksmbd.smb import status as s
-from ksmbd.smb.model import Open, ServerSettings, TreeConnect
+from ksmbd.smb.model import Open, TreeConnect
 from ksmbd.smb.open_life import close_open, disconnect_open, purge_open
 from ksmbd.smb.ports import (
     ENCRYPTED,
@@ -32,6 +32,7 @@ from ksmbd.smb.ports import (
     ShareConfig,
 )
 from ksmbd.smb.request import Reply
+from ksmbd.smb.settings import ServerSettings
 from ksmbd.smb.status import NtStatusError
 from ksmbd.smb.waiting import Cancelled, Future, Task
 

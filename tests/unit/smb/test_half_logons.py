@@ -14,9 +14,10 @@ from ksmbd.limits import address_group
 from ksmbd.smb import constants as c
 from ksmbd.smb import status as s
 from ksmbd.smb.half_logons import Turns
-from ksmbd.smb.model import Server, ServerSettings
+from ksmbd.smb.model import Server
 from ksmbd.smb.ports import AuthStep, Identity
 from ksmbd.smb.session_state import SessionState
+from ksmbd.smb.settings import ServerSettings
 from ksmbd.smb.waiting import Cancelled, Future, Task
 
 OWN = limits.HALF_LOGONS_PER_CONNECTION.value

@@ -18,9 +18,10 @@ from ksmbd import limits
 from ksmbd.smb import constants as c
 from ksmbd.smb import create_contexts as ctx
 from ksmbd.smb import status as s
-from ksmbd.smb.model import Server, ServerSettings
+from ksmbd.smb.model import Server
 from ksmbd.smb.open_life import purge_open
 from ksmbd.smb.ports import CloseOutcome, Identity, OpenGrant, PurgedOpen
+from ksmbd.smb.settings import ServerSettings
 from ksmbd.smb.waiting import Future
 
 ALICE = Identity("alice", "WORKGROUP", 1000, 1000, (), b"K" * 16)

@@ -15,9 +15,10 @@ from ksmbd.smb import constants as c
 from ksmbd.smb import status as s
 from ksmbd.smb.fsctl import Target
 from ksmbd.smb.ioctl import RULES, handle
-from ksmbd.smb.model import NetworkInterface, Open
+from ksmbd.smb.model import Open
 from ksmbd.smb.ports import BreakKind, LockElement
 from ksmbd.smb.request import Reply
+from ksmbd.smb.settings import NetworkInterface
 from ksmbd.smb.status import ConnectionFatal, NtStatusError
 from ksmbd.smb.waiting import Future, Task
 from tests.unit.smb import wire

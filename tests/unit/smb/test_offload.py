@@ -10,8 +10,8 @@ import pytest
 from fakes import FakeSealer, FakeSigner
 from script import CLIENT_KEY, ECHO_BODY, Client, split
 
-from ksmbd.smb import connection
 from ksmbd.smb import constants as c
+from ksmbd.smb import sending
 from ksmbd.smb.compound import OFFLOAD_FROM
 from ksmbd.smb.waiting import Future
 
@@ -40,7 +40,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> tuple[Client, Helpers, Callable[...
     monkeypatch.setattr(FakeSealer, "slow", True)
     client = Client().ready()
     helpers = Helpers()
-    client.server.offload = helpers.submit
+    client.server.helper_threads.submit = helpers.submit
     client.server.files.tree.add("big", bytes(range(256)) * (SIZE // 256 + 1))  # type: ignore[attr-defined]
     opened = client.ask(c.CREATE, m.create("big"), sign=True)
     assert opened.status == 0
@@ -74,7 +74,7 @@ def test_small_plain_and_quick_replies_are_sent_at_once(slow: Any, monkeypatch: 
 
 def test_no_more_than_a_bound_is_handed_over(slow: Any) -> None:
     client, helpers, read = slow
-    client.connection.elsewhere = connection.ELSEWHERE_MAX - SIZE - 1000  # as if that much were under way
+    client.connection.sender.elsewhere = sending.ELSEWHERE_MAX - SIZE - 1000  # as if that much were under way
     assert client.feed(read(sign=True)) == []
     assert len(client.feed(read(sign=True))) == 1
     helpers.work()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ksmbd.smb import constants as c
 from ksmbd.smb import oplock_break
 from ksmbd.smb import status as s
-from ksmbd.smb.connection import Connection
+from ksmbd.smb.connection import ServerConnection
 from ksmbd.smb.connection_state import ConnectionState
 from ksmbd.smb.model import Channel, Open
 from ksmbd.smb.open_life import disconnect_open
@@ -36,7 +36,7 @@ class Line:
         self.confirms = True
         self.progress = 1000
         self.reason = ""
-        self.connection = Connection(made.server, self)  # type: ignore[arg-type]
+        self.connection = ServerConnection(made.server, self)  # type: ignore[arg-type]
         self.connection.state = ConnectionState.NEGOTIATED
         made.session.channels[self.connection] = Channel(self.connection)
 

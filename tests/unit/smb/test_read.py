@@ -15,9 +15,10 @@ from ksmbd.smb import constants as c
 from ksmbd.smb import read
 from ksmbd.smb import status as s
 from ksmbd.smb.data_paths import DataPaths, Rule, Way
-from ksmbd.smb.model import Open, ServerSettings
+from ksmbd.smb.model import Open
 from ksmbd.smb.ports import FileSpan, LockElement, OpenRef
 from ksmbd.smb.request import Body, Reply
+from ksmbd.smb.settings import ServerSettings
 from ksmbd.smb.status import NtStatusError
 from ksmbd.smb.waiting import Future, Task
 

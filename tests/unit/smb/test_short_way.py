@@ -15,7 +15,7 @@ from script import ECHO_BODY, Client
 
 from ksmbd import debug, limits
 from ksmbd.smb import constants as c
-from ksmbd.smb import short_way
+from ksmbd.smb import sending, short_way
 from ksmbd.smb import status as s
 from ksmbd.smb.header import HEADER_SIZE
 from ksmbd.smb.ports import Frame
@@ -109,7 +109,8 @@ class Pair:
         short, long = self.first.connection, self.second.connection
         assert self.wires[0].stream == self.wires[1].stream
         assert self.wires[0].closed == self.wires[1].closed
-        assert not short.joined and not short.joining and not short.joined_size
+        sender = short.sender
+        assert not sender._joined and not sender._joining and not sender._joined_size
         assert short.state == long.state and short.pending.keys() == long.pending.keys()
         windows = [(one.window.low, one.window.high, one.window.used) for one in (short, long)]
         assert windows[0] == windows[1]
@@ -325,7 +326,7 @@ def test_the_limit() -> None:
 
 @pytest.mark.skipif(COMPILED, reason="a compiled constant is not to be changed")
 def test_much_data_ends_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(short_way, "JOINED_MAX", 5000)
+    monkeypatch.setattr(sending, "JOINED_MAX", 5000)
     pair, *ids = opened()
     for number in range(6):
         pair.add(c.READ, m.read(*ids, number, 4096), credits=2)
@@ -345,7 +346,7 @@ def test_a_long_reply_ends_a_run(sign: bool) -> None:
     at, count = pair.first.connection.receive_run(buffer, 0, len(buffer), 128)
     assert count == 2 and at < len(buffer) and pair.wires[0].sends == 2
     assert pair.first.connection.receive_run(buffer, at, len(buffer), 128)[1] == 1
-    assert not pair.first.connection.joining
+    assert not pair.first.connection.sender._joining
 
 
 def test_a_write_that_waits() -> None:
@@ -410,7 +411,7 @@ def test_what_is_sent_meanwhile_keeps_its_place() -> None:
         connection = client.connection
 
         def break_caching(ref: Any, kind: Any, connection: Any = connection) -> Future[None]:
-            connection.send_unsolicited(None, c.OPLOCK_BREAK, bytes(24))
+            connection.sender.send_notification(c.OPLOCK_BREAK, bytes(24))
             return Future.of(None)
 
         table.break_caching = break_caching
@@ -435,12 +436,12 @@ def test_what_asks_for_its_delivery_has_left_before() -> None:
     """delivery_mark counts what the transport was given; a notification waits for nothing."""
     pair, _, _ = opened()
     connection = pair.first.connection
-    connection.joining = True
-    connection.send_clear(bytearray(100))
+    connection.sender.begin_run()
+    connection.sender.send_clear(bytearray(100))
     assert not pair.wires[0].sends
-    connection.send_unsolicited(None, c.OPLOCK_BREAK, bytes(24))
-    assert pair.wires[0].sends == 1 and not connection.joined
-    connection.send_clear(bytearray(100_000))
+    connection.sender.send_notification(c.OPLOCK_BREAK, bytes(24))
+    assert pair.wires[0].sends == 1 and not connection.sender._joined
+    connection.sender.send_clear(bytearray(100_000))
     assert pair.wires[0].sends == 2, "long ones do not wait"
 
 

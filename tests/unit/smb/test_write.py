@@ -15,10 +15,11 @@ from ksmbd.smb import constants as c
 from ksmbd.smb import status as s
 from ksmbd.smb import write
 from ksmbd.smb.credits import SequenceWindow
-from ksmbd.smb.model import Open, ServerSettings
+from ksmbd.smb.model import Open
 from ksmbd.smb.open_life import close_open
 from ksmbd.smb.ports import BreakKind, LockElement, OpenRef
 from ksmbd.smb.request import Reply
+from ksmbd.smb.settings import ServerSettings
 from ksmbd.smb.status import NtStatusError
 from ksmbd.smb.waiting import Future, Task
 

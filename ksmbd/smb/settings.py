@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What ksmbd.conf says about the protocol, and the machine about its network interfaces."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ksmbd import limits
+from ksmbd.smb.constants import DIALECT_210, DIALECT_311
+from ksmbd.smb.data_paths import DataPaths
+
+
+@dataclass(slots=True)
+class NetworkInterface:
+    """One NETWORK_INTERFACE_INFO (MS-SMB2 2.2.32.5)."""
+
+    index: int
+    capability: int
+    """RSS_CAPABLE 1, RDMA_CAPABLE 2."""
+    link_speed: int
+    """Bits per second."""
+    address: str
+
+
+@dataclass(slots=True)
+class ServerSettings:
+    """What ksmbd.conf's [global] says about the protocol."""
+
+    min_dialect: int = DIALECT_210
+    max_dialect: int = DIALECT_311
+    signing_required: bool = False
+    encryption: str = "auto"
+    """`smb3 encryption`: disabled, auto (offered) or mandatory."""
+    max_read: int = 4 << 20
+    max_write: int = 4 << 20
+    max_transact: int = 4 << 20
+    max_credits: int = 8192
+    leases: bool = False
+    durable_handles: bool = False
+    multichannel: bool = False
+    posix_extensions: bool = True
+    max_sessions: int = limits.SESSIONS.value
+    max_open_files: int = limits.OPENS.value
+    server_name: str = "KSMBD SERVER"
+    netbios_name: str = "KSMBD SERVER"
+    workgroup: str = "WORKGROUP"
+    worker: int = 1
+    """Index of this worker; ids that must be unique among the workers carry it."""
+    first_id: int = 0
+    """Where the counter of ids begins: above those of persistent opens that an earlier server left."""
+    server_guid: bytes = bytes(16)
+    data_paths: DataPaths = field(default_factory=DataPaths)
+    """`data paths`: how the data of plain READs and WRITEs goes."""
+    interfaces: Callable[[str], list[NetworkInterface]] = lambda local: []
+    """Asks for the addresses of FSCTL_QUERY_NETWORK_INTERFACE_INFO, for a client that came in at this one."""
