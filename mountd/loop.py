@@ -34,7 +34,7 @@ class Loop:
         self._selector = selectors.DefaultSelector()
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
-        self._running = False
+        self._stopped = False
         self._signals: dict[int, Call] = {}
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.add_reader(self._wake_read, self._signalled)
@@ -65,26 +65,26 @@ class Loop:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, calls)
 
     def run(self) -> None:
-        """Until `stop`."""
-        self._running = True
-        while self._running:
+        """Until `stop`; at once where that was called before."""
+        while not self._stopped:
             now = time.monotonic()
             wait = max(0.0, self._timers[0][0] - now) if self._timers else None
             registered = self._selector.get_map()
             for key, _ in self._selector.select(wait):
                 # One call may have removed what another descriptor's was for.
-                if self._running and registered.get(key.fd) is key:
+                if not self._stopped and registered.get(key.fd) is key:
                     key.data()
             now = time.monotonic()
-            while self._running and self._timers and self._timers[0][0] <= now:
+            while not self._stopped and self._timers and self._timers[0][0] <= now:
                 timer = heapq.heappop(self._timers)[2]
                 call, timer.call = timer.call, None
                 if call is not None:
                     call()
+        self._stopped = False
 
     def stop(self) -> None:
-        """`run` returns."""
-        self._running = False
+        """`run` returns, also one that has not begun yet."""
+        self._stopped = True
 
     def close(self) -> None:
         """Give the descriptors back; signals are as they were left."""
@@ -101,5 +101,5 @@ class Loop:
             return
         for number in dict.fromkeys(numbers):
             call = self._signals.get(number)
-            if call is not None and self._running:
+            if call is not None and not self._stopped:
                 call()

@@ -168,7 +168,8 @@ class Server:
             log.info(f"users {self.options.pwddb}, {len(self.desk.accounts)} of them")
             log.info(f"run directory {self.options.rundir.path}, state directory {self.options.statedir}")
         self._start_engine()
-        self.services.start()
+        if self.engine.running:
+            self.services.start()
         self.loop.run()
         self.services.stop()
         self.names.close()

@@ -28,3 +28,16 @@ def test_what_one_call_removes_is_not_called_in_the_same_turn() -> None:
     for pair in pipes:
         for descriptor in pair:
             os.close(descriptor)
+
+
+def test_a_stop_before_the_run_counts_once() -> None:
+    loop = Loop()
+    called: list[str] = []
+    loop.call_later(0, lambda: called.append("early"))
+    loop.stop()
+    loop.run()
+    assert called == []
+    loop.call_later(0, loop.stop)
+    loop.run()
+    assert called == ["early"]
+    loop.close()
