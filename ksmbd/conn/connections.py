@@ -5,16 +5,14 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from ksmbd import debug, limits, log
-from ksmbd.conn.framing import Scratch
+from ksmbd.conn.contract import Arrival, Connected, Core, Counters, Listener, NotCounted
 from ksmbd.conn.loop import Loop, TimerHandle
-from ksmbd.conn.options import address_text
-from ksmbd.conn.transport import Core, Counters, TcpTransport
+from ksmbd.conn.scratch import Scratch
 from ksmbd.conn.waiting_room import Guest, WaitingRoom
 from ksmbd.kernel import credentials
 
@@ -88,7 +86,7 @@ class Connections:
     def __init__(
         self,
         loop: Loop,
-        make_core: Callable[[TcpTransport], Core],
+        make_core: Callable[[Connected], Core],
         limits: Limits,
         admission: Admission | None = None,
         counters: Counters | None = None,
@@ -99,11 +97,11 @@ class Connections:
         self._make_core = make_core
         self._limits = limits
         self._admission = LocalAdmission(limits) if admission is None else admission
-        self._counters = counters
+        self._counters: Counters = NotCounted() if counters is None else counters
         self._scratch = Scratch()
         self._scratch.budget = budget
-        self._listeners: list[socket.socket] = []
-        self._transports: set[TcpTransport] = set()
+        self._listeners: list[Listener] = []
+        self._transports: set[Connected] = set()
         self._room = WaitingRoom()
         self._sweep_timer: TimerHandle | None = None
         self._spare = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
@@ -112,21 +110,20 @@ class Connections:
     def __len__(self) -> int:
         return len(self._transports)
 
-    def listen(self, listeners: Iterable[socket.socket]) -> None:
-        """Accept from these sockets."""
+    def listen(self, listeners: Iterable[Listener]) -> None:
+        """Accept from these."""
         for listener in listeners:
-            listener.setblocking(False)
             self._listeners.append(listener)
             self._loop.add_reader(listener.fileno(), self._accepter(listener))
 
-    def ignore(self, listener: socket.socket) -> None:
+    def ignore(self, listener: Listener) -> None:
         """Accept no more from this one, which its owner closes."""
         if listener in self._listeners:
             self._listeners.remove(listener)
             self._loop.remove(listener.fileno())
 
     def stop_listening(self) -> None:
-        """Accept no more. The sockets stay open, they are their owner's."""
+        """Accept no more. The listeners stay open, they are their owner's."""
         for listener in self._listeners:
             self._loop.remove(listener.fileno())
         self._listeners.clear()
@@ -145,37 +142,34 @@ class Connections:
         for transport in list(self._transports):
             transport.abort(reason)
 
-    def adopt(self, sock: socket.socket, received: bytes = b"") -> TcpTransport | None:
-        """Serve a connected socket: just accepted, or handed over by another worker with what it had received.
+    def adopt(self, arrival: Arrival, received: bytes = b"") -> Connected | None:
+        """Serve a connection: just accepted, or handed over by another worker with what it had received.
 
-        None: refused by the limits, the socket is closed. One that nobody has logged on with may have to go for it."""
-        address = address_text(sock, peer=True)
+        None: refused by the limits, and closed. One that nobody has logged on with may have to go for it."""
+        address = arrival.peer
         refused = self._admission.admit(address)
         if refused is not None:
             of_address = refused.startswith(OF_ADDRESS)
             if self._make_room(self._room.oldest_of(address) if of_address else self._room.oldest_of_most()):
                 refused = self._admission.admit(address)
         if refused is not None:
-            # Closed at once: the client learns it now, instead of waiting in a backlog.
-            sock.close()
-            if self._counters is not None:
-                self._counters.refused()
+            arrival.refuse()
+            self._counters.refused()
             log.peer(f"connection from {address} refused: {refused}", "refused", address)
             return None
         try:
-            transport = TcpTransport(
-                self._loop, sock, self._scratch, self._make_core, self._counters, self._closed, received, address
+            transport = arrival.serve(
+                self._loop, self._scratch, self._make_core, self._counters, self._closed, received
             )
         except BaseException:
             self._admission.release(address)
-            sock.close()
+            arrival.refuse()
             raise
         self._transports.add(transport)
         self._room.enter(transport)
         if self._room.count(address) > BEFORE_LOGON_MAX:
             self._make_room(self._room.oldest_of(address))
-        if self._counters is not None:
-            self._counters.connected()
+        self._counters.connected()
         if self._sweep_timer is None:
             self._sweep_timer = self._loop.call_later(SWEEP, self._sweep)
         if debug.mask[0] & debug.CONN:
@@ -190,16 +184,15 @@ class Connections:
         guest.end("others need the place")
         return True
 
-    def _accepter(self, listener: socket.socket) -> Callable[[], None]:
+    def _accepter(self, listener: Listener) -> Callable[[], None]:
         return lambda: self._accept(listener)
 
-    def _accept(self, listener: socket.socket) -> None:
+    def _accept(self, listener: Listener) -> None:
         for _ in range(ACCEPTS_PER_TURN):
             try:
-                sock, _ = listener.accept()
+                arrival = listener.accept()
             except (BlockingIOError, InterruptedError):
-                if self._counters is not None:
-                    self._counters.queue_empty()
+                self._counters.queue_empty()
                 return
             except OSError as error:
                 if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
@@ -209,14 +202,14 @@ class Connections:
                     return
                 # accept(2): errors of the new connection itself (ECONNABORTED, EPROTO, ENETDOWN, ...): the next one.
                 continue
-            self.adopt(sock)
+            self.adopt(arrival)
 
-    def _out_of_descriptors(self, listener: socket.socket, error: OSError) -> None:
+    def _out_of_descriptors(self, listener: Listener, error: OSError) -> None:
         """Refuse one client with the spare descriptor, then leave the others in the backlog for a moment."""
         log.peer(f"cannot accept connections: {error.strerror}", "descriptors")
         os.close(self._spare)
         try:
-            listener.accept()[0].close()
+            listener.accept().refuse()
         except OSError:
             pass
         with credentials.privileged():  # nobody may not have the right to open it
@@ -225,16 +218,15 @@ class Connections:
         self._loop.remove(fd)
         self._loop.call_later(ACCEPT_PAUSE, lambda: self._resume(listener))
 
-    def _resume(self, listener: socket.socket) -> None:
+    def _resume(self, listener: Listener) -> None:
         if listener in self._listeners:
             self._loop.add_reader(listener.fileno(), self._accepter(listener))
 
-    def _closed(self, transport: TcpTransport) -> None:
+    def _closed(self, transport: Connected) -> None:
         self._transports.discard(transport)
         self._room.leave(transport)
         self._admission.release(transport.peer)
-        if self._counters is not None:
-            self._counters.disconnected()
+        self._counters.disconnected()
         if debug.mask[0] & debug.CONN:
             log.debug(debug.CONN, f"{transport.peer}: connection closed")
         if not self._transports:
@@ -258,7 +250,7 @@ class Connections:
                 log.peer(f"{transport.peer}: {reason}; connection closed", "overdue", transport.peer)
                 transport.abort(reason)
 
-    def _overdue(self, transport: TcpTransport, now: float) -> str | None:
+    def _overdue(self, transport: Connected, now: float) -> str | None:
         limits = self._limits
         core = transport.core
         if core.session_count:

@@ -44,10 +44,9 @@ def _nothing() -> None:
 class TimerHandle:
     """A call that is to come."""
 
-    __slots__ = ("call", "when")
+    __slots__ = ("call",)
 
-    def __init__(self, when: float, call: Call) -> None:
-        self.when = when
+    def __init__(self, call: Call) -> None:
         self.call: Call | None = call
 
     def cancel(self) -> None:
@@ -66,7 +65,7 @@ class Timers:
 
     def add(self, when: float, call: Call) -> TimerHandle:
         """Call it at `when`; those with the same time in the order in which they were added."""
-        timer = TimerHandle(when, call)
+        timer = TimerHandle(call)
         self._next += 1
         heapq.heappush(self._heap, (when, self._next, timer))
         return timer

@@ -42,8 +42,3 @@ class Pipe:
         with contextlib.suppress(BlockingIOError):
             while os.read(self.reader, self.size):
                 pass
-
-    def close(self) -> None:
-        """Close both ends."""
-        os.close(self.reader)
-        os.close(self.writer)

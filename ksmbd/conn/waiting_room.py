@@ -12,7 +12,7 @@ from ksmbd.limits import address_group
 
 
 class Guest(Protocol):
-    """A connection (ksmbd.conn.transport.TcpTransport)."""
+    """A connection (ksmbd.conn.contract.Connected)."""
 
     @property
     def peer(self) -> str:

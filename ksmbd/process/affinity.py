@@ -12,14 +12,13 @@ client used another GUID, or the GUID had no place), `Undecided` has the connect
 from __future__ import annotations
 
 import os
-import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from ksmbd import debug, log
 from ksmbd.conn.connections import Connections
-from ksmbd.conn.transport import Core, TcpTransport
+from ksmbd.conn.contract import Connected, Core, Provider
 from ksmbd.process.bpf_programs import BpfPrograms
 from ksmbd.process.core import WorkerConnection
 from ksmbd.process.peers import MESSAGE_MAX, Kind, Peers
@@ -31,6 +30,8 @@ from ksmbd.smb.header import HEADER_SIZE, SMB2_PROTOCOL_ID
 from ksmbd.smb.reader import Reader
 from ksmbd.smb.status import WireError
 
+_PROVIDER: Final = struct.Struct("8s")
+"""Which transport a connection that is handed over has."""
 _LENGTH: Final = struct.Struct("<I")
 _COMMAND: Final = 12
 _CLIENT_GUID: Final = HEADER_SIZE + 12
@@ -60,13 +61,16 @@ class Affinity:
         counters: WorkerCounters,
         peers: Peers,
         bpf: BpfPrograms,
-        make_core: Callable[[TcpTransport], WorkerConnection],
+        make_core: Callable[[Connected], WorkerConnection],
+        providers: Sequence[Provider],
     ) -> None:
+        """`providers`: the transports whose connections may be handed over."""
         self._bpf = bpf
         self._table = table
         self._counters = counters
         self._peers = peers
         self._make_core = make_core
+        self._providers = {provider.name.encode(): provider for provider in providers}
         self.connections: Connections | None = None
         """Set by the worker: serves what others hand over."""
         self._arriving = False
@@ -75,7 +79,7 @@ class Affinity:
         peers.on(Kind.SOCKET, self._arrived)
         peers.on(Kind.CHANNEL, self._channel_arrived)
 
-    def greet(self, transport: TcpTransport) -> Core:
+    def greet(self, transport: Connected) -> Core:
         """What a new connection begins with."""
         if self._negotiated:
             core = self._make_core(transport)
@@ -83,7 +87,7 @@ class Affinity:
             return core
         return Greeter(self, transport, self._arriving)
 
-    def place(self, transport: TcpTransport, frame: bytearray, arrived: bool) -> bytes | None:
+    def place(self, transport: Connected, frame: bytearray, arrived: bool) -> bytes | None:
         """Where a connection belongs: None, it is handed over; else it stays, with the GUID that was claimed for it."""
         guid = client_guid(frame)
         if guid == NO_GUID:
@@ -97,7 +101,7 @@ class Affinity:
             return None
         return NO_GUID
 
-    def bind_elsewhere(self, transport: TcpTransport, core: WorkerConnection, frame: bytearray) -> bool:
+    def bind_elsewhere(self, transport: Connected, core: WorkerConnection, frame: bytearray) -> bool:
         """Hand over a connection whose SESSION_SETUP binds it to another worker's session. False: it stays."""
         owner = core.server.worker_of_session(handover.session_to_bind(frame))
         if not owner or owner == self._counters.index or transport.waiting_bytes or not handover.can_move(core):
@@ -105,7 +109,7 @@ class Affinity:
         state = handover.encode(core)
         return self._send(transport, frame, owner, Kind.CHANNEL, _LENGTH.pack(len(state)) + state)
 
-    def core_for(self, transport: TcpTransport) -> WorkerConnection:
+    def core_for(self, transport: Connected) -> WorkerConnection:
         """The protocol's connection."""
         return self._make_core(transport)
 
@@ -123,38 +127,42 @@ class Affinity:
         elif lesson:
             self._bpf.pin(address, lesson)
 
-    def _hand_over(self, transport: TcpTransport, frame: bytearray, owner: int) -> bool:
+    def _hand_over(self, transport: Connected, frame: bytearray, owner: int) -> bool:
         return self._send(transport, frame, owner, Kind.SOCKET, b"")
 
-    def _send(self, transport: TcpTransport, frame: bytearray, owner: int, kind: Kind, head: bytes) -> bool:
-        data = head + transport.unread(frame)
-        if len(data) > MESSAGE_MAX:
-            return False
-        if not self._peers.deliver(owner, data, kind, [transport.fileno()]):
+    def _send(self, transport: Connected, frame: bytearray, owner: int, kind: Kind, head: bytes) -> bool:
+        fds = transport.descriptors()
+        data = _PROVIDER.pack(transport.provider.encode()) + head + transport.unread(frame)
+        if not fds or len(data) > MESSAGE_MAX or not self._peers.deliver(owner, data, kind, fds):
             return False
         if debug.mask[0] & debug.CONN:
             log.debug(debug.CONN, f"{transport.peer}: handed over to ksmbd/{owner}")
-        transport.detach().close()
+        transport.give_away()
         return True
 
     def _arrived(self, sender: int, data: bytes, fds: list[int]) -> None:
-        if len(fds) != 1 or self.connections is None:
+        self._take_over(data, _PROVIDER.size, fds)
+
+    def _take_over(self, data: bytes, start: int, fds: list[int]) -> None:
+        """Serve a connection that another worker had; what it had received begins at `start`."""
+        provider = self._providers.get(_PROVIDER.unpack_from(data)[0].rstrip(b"\0"))
+        if not fds or provider is None or self.connections is None:
             for fd in fds:
                 os.close(fd)
             return
-        # Not handed on again, wherever its GUID lives by now: two workers must not play ball with it.
+        # It is not handed on again, even if its GUID has another owner by now: it could go to and fro for ever.
         self._arriving = True
         try:
-            self.connections.adopt(socket.socket(fileno=fds[0]), data)
+            self.connections.adopt(provider.arrival(fds), data[start:])
         finally:
             self._arriving = False
 
-
     def _channel_arrived(self, sender: int, data: bytes, fds: list[int]) -> None:
-        end = _LENGTH.size + _LENGTH.unpack_from(data)[0]
-        self._negotiated = data[_LENGTH.size : end]
+        start = _PROVIDER.size + _LENGTH.size
+        end = start + _LENGTH.unpack_from(data, _PROVIDER.size)[0]
+        self._negotiated = data[start:end]
         try:
-            self._arrived(sender, data[end:], fds)
+            self._take_over(data, end, fds)
         finally:
             self._negotiated = b""
 
@@ -171,7 +179,7 @@ class Greeter:
     elsewhere = 0
     write_from = NOTHING
 
-    def __init__(self, affinity: Affinity, transport: TcpTransport, arrived: bool) -> None:
+    def __init__(self, affinity: Affinity, transport: Connected, arrived: bool) -> None:
         self._affinity = affinity
         self._transport = transport
         self._arrived = arrived
@@ -211,7 +219,7 @@ class Undecided:
     elsewhere = 0
     write_from = NOTHING
 
-    def __init__(self, affinity: Affinity, transport: TcpTransport, core: WorkerConnection) -> None:
+    def __init__(self, affinity: Affinity, transport: Connected, core: WorkerConnection) -> None:
         self._affinity = affinity
         self._transport = transport
         self._core = core

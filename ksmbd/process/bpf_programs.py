@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from ksmbd.conn.transport import Counters
+from ksmbd.conn.contract import Counters
 from ksmbd.ipc.settings import EngineSettings
 from ksmbd.kernel import bpf
 from ksmbd.kernel.bpf_cache import BpfUnavailable

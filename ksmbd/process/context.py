@@ -6,12 +6,13 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from ksmbd import log
 from ksmbd.conn.connections import Connections
+from ksmbd.conn.contract import Listener, Provider
 from ksmbd.conn.loop import Loop
 from ksmbd.ipc.settings import EngineSettings
 from ksmbd.kernel import credentials
@@ -35,7 +36,9 @@ class WorkerContext:
     settings: EngineSettings
     rundir: str
     statedir: str
-    listeners: list[socket.socket]
+    providers: Sequence[Provider]
+    """The transports."""
+    listeners: list[Listener]
     netlink_fd: int
     """The worker's end of its pair with mountd; -1 where there is none (tests)."""
     shared: SharedState
@@ -60,7 +63,7 @@ class WorkerLife:
         self.peers = Peers(self.loop, context.inboxes, context.index, lambda worker: counters[worker].epoch)
         self.peers.on(Kind.STOP, lambda sender, data, fds: self.stop("the server stops"))
         self.peers.on(Kind.WORKER_DIED, self._worker_died)
-        self.peers.on(Kind.LISTEN, lambda sender, data, fds: self._listen(fds))
+        self.peers.on(Kind.LISTEN, lambda sender, data, fds: self._listen(data.decode(), fds))
         self.peers.on(Kind.UNLISTEN, lambda sender, data, fds: self._unlisten(INODE.unpack(data)[0]))
         self.peers.on(Kind.LEAVE_TERMINAL, lambda sender, data, fds: self._leave_terminal())
         self.on_worker_died: Callable[[int, int], None] = lambda worker, epoch: None
@@ -100,9 +103,11 @@ class WorkerLife:
         call()
         self.loop.stop()
 
-    def _listen(self, fds: list[int]) -> None:
-        """Accept from one more socket: an interface has come."""
-        listeners = [socket.socket(fileno=fd) for fd in fds]
+    def _listen(self, name: str, fds: list[int]) -> None:
+        """Accept from one more listener of the transport `name`: an interface has come."""
+        listeners = [
+            provider.listener(fd) for provider in self.context.providers if provider.name == name for fd in fds
+        ]
         if self._stopping or self.connections is None:
             for listener in listeners:
                 listener.close()
@@ -111,7 +116,7 @@ class WorkerLife:
         self.connections.listen(listeners)
 
     def _unlisten(self, inode: int) -> None:
-        """Close a listening socket: its interface has gone."""
+        """Close a listener: its interface has gone."""
         for listener in [one for one in self.context.listeners if os.fstat(one.fileno()).st_ino == inode]:
             self.context.listeners.remove(listener)
             if self.connections is not None:

@@ -20,16 +20,15 @@ import contextlib
 import gc
 import os
 import signal
-import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import lmdb
 
 from ksmbd import debug, log
+from ksmbd.conn.contract import Group, Listener, Provider, StartError
 from ksmbd.conn.loop import Loop
-from ksmbd.conn.options import BindTarget, listening_text, open_listener
 from ksmbd.ipc.channel import Channel, PeerGone
 from ksmbd.ipc.client import NetlinkDaemon
 from ksmbd.ipc.settings import EngineSettings, NoSettings, announce_listening, receive_settings
@@ -40,7 +39,7 @@ from ksmbd.process.compiled import compiled_feature
 from ksmbd.process.context import EXIT_STORE, STOP_SECONDS, WorkerContext, watch_signals
 from ksmbd.process.control import ControlFiles
 from ksmbd.process.features import collect_features
-from ksmbd.process.listening import Group, Listening, StartError
+from ksmbd.process.listeners import Listeners
 from ksmbd.process.peers import DIED, INODE, Inboxes, Kind, Peers
 from ksmbd.process.shared import SharedState, WorkerStats
 
@@ -69,13 +68,7 @@ class _Worker:
         self.started = 0.0
         self.failures = 0
         self.ready = False
-        self.listeners: list[socket.socket] = []
-
-
-def open_another(sock: socket.socket) -> socket.socket:
-    """One more listening socket on the address of `sock`, in its SO_REUSEPORT group. Raises OSError."""
-    host, port = sock.getsockname()[:2]
-    return open_listener(BindTarget(sock.family, host), port, True)
+        self.listeners: list[Listener] = []
 
 
 class Forker:
@@ -87,15 +80,17 @@ class Forker:
         rundir: str,
         statedir: str,
         netlink: list[int],
+        providers: Sequence[Provider],
         serve: Serve,
         on_listening: Callable[[list[str]], None],
     ) -> None:
-        """Binds the sockets and writes the control files. Raises StartError, OSError."""
+        """Has all transports listen and writes the control files. Raises StartError, OSError."""
         count = max(1, settings.workers)
         self.settings = settings
         self._rundir = rundir
         self._statedir = statedir
         self._netlink = netlink
+        self._providers = providers
         self._serve = serve
         self._on_listening = on_listening
         self._announced = False
@@ -105,8 +100,7 @@ class Forker:
         self.on_more_listening: Callable[[list[str]], None] = lambda addresses: None
         """Clients can connect to these as well now."""
         self._changes = _follow_interfaces(settings)
-        self.listening = Listening(settings, count)
-        listeners = self.listening.rows()
+        self.listening = Listeners([provider.listen(count) for provider in providers], count)
         self._looks_again = False
         self.shared = SharedState.create(rundir, count, settings.max_connections)
         self.shared.counters[0].begin(os.getpid())
@@ -118,10 +112,10 @@ class Forker:
         self._deaths: dict[tuple[int, int], int] = {}
         """Dead workers (index, epoch) that nobody has cleaned up after yet, and who was told to; 0: nobody."""
         self._workers = [_Worker(index) for index in range(1, count + 1)]
-        for worker, row in zip(self._workers, listeners, strict=True):
+        for worker, row in zip(self._workers, self.listening.rows(), strict=True):
             worker.listeners = row
         self.addresses = self.listening.addresses()
-        self.bpf = BpfPrograms(settings, listeners, open_another)
+        self.bpf = BpfPrograms(settings, self.listening.steered_rows(), self.listening.open_another)
         features = [*collect_features(), compiled_feature(), *self.bpf.features]
         self.control = ControlFiles(rundir, self.loop, self.stats, features, self._killed, self.bpf.set_debug_mask)
         missing = [f"{feature.name} ({feature.why})" for feature in features if not feature.on]
@@ -188,16 +182,17 @@ class Forker:
         for worker, row in zip(self._workers, self.listening.rows(), strict=True):
             worker.listeners = row
         for group in new:
-            self.bpf.listened(group.sockets)
+            self.bpf.listened(group.steered)
         for worker in self._workers:
             if worker.pid:
                 for group in gone:
-                    inode = os.fstat(group.sockets[worker.index - 1].fileno()).st_ino
+                    inode = os.fstat(group.listeners[worker.index - 1].fileno()).st_ino
                     self.peers.deliver(worker.index, INODE.pack(inode), Kind.UNLISTEN)
                 for group in new:
-                    self.peers.deliver(worker.index, b"", Kind.LISTEN, [group.sockets[worker.index - 1].fileno()])
+                    listener = group.listeners[worker.index - 1]
+                    self.peers.deliver(worker.index, listener.provider.encode(), Kind.LISTEN, [listener.fileno()])
         for group in gone:
-            self.bpf.unlistened(group.sockets)
+            self.bpf.unlistened(group.steered)
             group.close()
         if new:
             self._tell_more(new)
@@ -205,7 +200,7 @@ class Forker:
     def _tell_more(self, new: list[Group]) -> None:
         self.addresses = self.listening.addresses()
         if self._announced:
-            self.on_more_listening([listening_text(group.sockets[0]) for group in new])
+            self.on_more_listening([group.text() for group in new])
 
     # ----------------------------------------------------------------------------------------------------- workers
 
@@ -219,6 +214,7 @@ class Forker:
             settings=self.settings,
             rundir=self._rundir,
             statedir=self._statedir,
+            providers=self._providers,
             listeners=worker.listeners,
             netlink_fd=self._netlink[worker.index] if worker.index < len(self._netlink) else -1,
             shared=self.shared,
@@ -249,7 +245,7 @@ class Forker:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             privileges.signal_when_parent_dies(signal.SIGTERM)
-            kept = {0, 1, 2, self.shared.lock_fd, context.netlink_fd, *(sock.fileno() for sock in context.listeners)}
+            kept = {0, 1, 2, self.shared.lock_fd, context.netlink_fd, *(one.fileno() for one in context.listeners)}
             close_others(kept | self._inboxes.descriptors(context.index) | self.bpf.worker_descriptors)
             title = f"ksmbd/{context.index}"
             privileges.set_title(title)
@@ -400,14 +396,14 @@ def main(argv: list[str] | None = None) -> int:
         settings = receive_settings(channel)
         privileges.raise_descriptor_limit(descriptors_needed(settings))
         from ksmbd.process import opens, reservations
-        from ksmbd.process.worker import serve  # all rooms: loaded once, before the fork
+        from ksmbd.process.worker import providers, serve  # all rooms: loaded once, before the fork
 
         def listening(addresses: list[str]) -> None:
             _announce(channel, options.ready, addresses)
             if options.detach:
                 forker.leave_terminal()
 
-        forker = Forker(settings, options.rundir, options.statedir, netlink, serve, listening)
+        forker = Forker(settings, options.rundir, options.statedir, netlink, providers(settings), serve, listening)
         reservations.gather(options.rundir)
         opens.prepare(settings, options.rundir, options.statedir)
     except (NoSettings, StartError) as error:

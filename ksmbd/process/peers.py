@@ -49,7 +49,7 @@ class Kind(IntEnum):
     ROOMS = 4
     """Between the rooms of two workers: data is theirs."""
     SOCKET = 5
-    """A connection is handed over: its socket, and the bytes received."""
+    """A connection is handed over: its descriptors; data is its transport's name and the bytes received."""
     CLEANED = 6
     """Worker to forker: it has cleaned up after a dead worker (`DIED`, as received)."""
     LEAVE_TERMINAL = 7
@@ -59,16 +59,16 @@ class Kind(IntEnum):
     SESSION_ENDED = 9
     """The answer to it."""
     LISTEN = 11
-    """Forker to worker: one more listening socket."""
+    """Forker to worker: one more listener; data is its transport's name."""
     UNLISTEN = 12
-    """Forker to worker: close a listening socket (`INODE`)."""
+    """Forker to worker: close a listener (`INODE`)."""
     CHANNEL = 10
-    """A connection is handed over that is to be bound to a session of the receiver: what was negotiated on it (its
-    length first), and the bytes received."""
+    """A connection is handed over that is to be bound to a session of the receiver: its transport's name, what was
+    negotiated on it (its length first), and the bytes received."""
 
 
 INODE: Final = struct.Struct("<Q")
-"""A socket's inode, the same in all processes that have it."""
+"""A listener's inode, the same in all processes that have it."""
 DIED: Final = struct.Struct("<HQ?")
 """Index and epoch of the worker that died, and whether to clean up."""
 

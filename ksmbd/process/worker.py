@@ -17,8 +17,9 @@ from ksmbd import log
 from ksmbd.auth.security import CryptoSecurity
 from ksmbd.auth.settings import AuthSettings
 from ksmbd.conn.connections import Connections, Limits
+from ksmbd.conn.contract import Connected, Provider
 from ksmbd.conn.offload import Helpers
-from ksmbd.conn.transport import TcpTransport
+from ksmbd.conn.tcp.provider import Tcp
 from ksmbd.ipc.channel import Channel
 from ksmbd.ipc.client import NetlinkDaemon
 from ksmbd.ipc.constants import GlobalFlag
@@ -58,6 +59,11 @@ DIALECTS: Final = {
     "SMB3_11": DIALECT_311,
 }
 """`server min protocol` and `server max protocol`."""
+
+
+def providers(settings: EngineSettings) -> list[Provider]:
+    """The transports."""
+    return [Tcp(settings)]
 
 
 def server_settings(settings: EngineSettings, worker: int) -> ServerSettings:
@@ -202,7 +208,7 @@ class Worker:
         counted = context.bpf.counted(context.index, counters)
         if settings.workers > 1:
             shared = context.shared
-            affinity = Affinity(shared.table, counters, life.peers, context.bpf, self._make_core)
+            affinity = Affinity(shared.table, counters, life.peers, context.bpf, self._make_core, context.providers)
             admission = SharedAdmission(shared, context.index, bounds)
             self.connections = Connections(loop, affinity.greet, bounds, admission, counted, replies)
             affinity.connections = self.connections
@@ -249,7 +255,7 @@ class Worker:
         # False: that worker is dead, and what the message was about dies with it (worker_died).
         self.life.peers.deliver(worker, message)
 
-    def _make_core(self, transport: TcpTransport) -> WorkerConnection:
+    def _make_core(self, transport: Connected) -> WorkerConnection:
         return WorkerConnection(self.server, transport)
 
     def publish(self) -> None:

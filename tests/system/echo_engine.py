@@ -14,7 +14,8 @@ import sys
 
 from ksmbd import log
 from ksmbd.conn.connections import Connections, Limits
-from ksmbd.conn.transport import TcpTransport
+from ksmbd.conn.contract import Connected
+from ksmbd.conn.tcp.provider import Tcp
 from ksmbd.ipc.settings import EngineSettings
 from ksmbd.process import privileges
 from ksmbd.process.admission import SharedAdmission
@@ -31,7 +32,7 @@ class EchoCore:
     open_count = 0
     elsewhere = 0
 
-    def __init__(self, transport: TcpTransport, context: WorkerContext) -> None:
+    def __init__(self, transport: Connected, context: WorkerContext) -> None:
         self.max_frame = 1 << 20
         self.write_from = 1 << 20
         self.transport = transport
@@ -70,13 +71,14 @@ class EchoCore:
 
 def serve(context: WorkerContext) -> int:
     if os.path.exists(os.path.join(context.rundir, "crash")):
-        return 3
+        return 9
     privileges.drop_worker_privileges()
     life = WorkerLife(context)
     limits = Limits(max_connections=100, max_ip_connections=int(os.environ.get("MAX_IP", "100")))
     counters = context.counters
     affinity = Affinity(
-        context.shared.table, counters, life.peers, context.bpf, lambda transport: EchoCore(transport, context)
+        context.shared.table, counters, life.peers, context.bpf, lambda transport: EchoCore(transport, context),
+        context.providers,
     )
     admission = SharedAdmission(context.shared, context.index, limits)
     connections = Connections(life.loop, affinity.greet, limits, admission, counters)
@@ -96,7 +98,7 @@ def main() -> int:
             forker.leave_terminal()
 
     try:
-        forker = Forker(settings, rundir, rundir, [], serve, listening)
+        forker = Forker(settings, rundir, rundir, [], [Tcp(settings)], serve, listening)
         return forker.run()
     except StartError as error:
         log.error(str(error))

@@ -9,9 +9,12 @@ from collections.abc import Iterator
 import pytest
 from conn_fakes import FakeCore, TurnedClock, message, reply
 
+from ksmbd.conn.back_pressure import HIGH_WATER
 from ksmbd.conn.connections import BEFORE_LOGON_MAX, SWEEP, Connections, Limits, LocalAdmission
+from ksmbd.conn.contract import Connected
 from ksmbd.conn.loop import Loop
-from ksmbd.conn.transport import HIGH_WATER, LINGER, TcpTransport
+from ksmbd.conn.tcp.accepting import TcpArrival
+from ksmbd.conn.tcp.transport import LINGER
 from ksmbd.smb.ports import Frame
 
 
@@ -25,19 +28,19 @@ class Hall:
         self.connections = Connections(self.loop, FakeCore, limits, self.admission)  # type: ignore[arg-type]
         self.peers: list[socket.socket] = []
 
-    def connect(self) -> TcpTransport | None:
+    def connect(self) -> Connected | None:
         peer, own = socket.socketpair()
         peer.setblocking(False)
         self.peers.append(peer)
-        return self.connections.adopt(own)
+        return self.connections.adopt(TcpArrival(own))
 
-    def log_on(self, transport: TcpTransport | None) -> TcpTransport | None:
+    def log_on(self, transport: Connected | None) -> Connected | None:
         """A session begins on it; None stays None."""
         if transport is not None:
             self.core(transport).session_count = 1
         return transport
 
-    def core(self, transport: TcpTransport | None) -> FakeCore:
+    def core(self, transport: Connected | None) -> FakeCore:
         assert transport is not None
         return transport.core  # type: ignore[return-value]
 
@@ -225,8 +228,8 @@ def test_an_address_that_the_socket_forgets_is_released_all_the_same(
     """A client that resets the connection right after the accept: getpeername() fails from then on."""
     hall = make_hall(Limits())
     told = iter(["192.0.2.7"])
-    for module in ("connections", "transport"):
-        monkeypatch.setattr(f"ksmbd.conn.{module}.address_text", lambda sock, peer: next(told, "unknown"))
+    for module in ("accepting", "transport"):
+        monkeypatch.setattr(f"ksmbd.conn.tcp.{module}.address_text", lambda sock, peer: next(told, "unknown"))
     transport = hall.connect()
     assert transport is not None and transport.peer == "192.0.2.7"
     assert hall.admission.by_address == {"192.0.2.7": 1}

@@ -8,7 +8,8 @@ from conn_fakes import message, nbss
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ksmbd.conn.framing import BEFORE_LOGON, HEADER, KEEP, FramingError, Receiver, Scratch
+from ksmbd.conn.scratch import Scratch
+from ksmbd.conn.tcp.framing import BEFORE_LOGON, HEADER, KEEP, FramingError, Receiver
 from ksmbd.smb import frames
 
 LIMIT = 1 << 20

@@ -10,7 +10,7 @@ import pytest
 from conn_fakes import STREAM_FROM, message
 from test_transport import Rig
 
-from ksmbd.conn.transport import AT_HAND
+from ksmbd.conn.tcp.streamed_write import AT_HAND
 from ksmbd.smb.data_paths import Way
 
 HEAD = 100
@@ -151,7 +151,7 @@ def test_what_has_come_is_spliced_and_the_rest_copied(fd: int, monkeypatch: pyte
     left = len(frame) - 200_000
     assert left < AT_HAND, "all that is left is what has to be there"
     there = [left - 1]
-    monkeypatch.setattr("ksmbd.conn.transport.bytes_at_hand", lambda sock: there[0])
+    monkeypatch.setattr("ksmbd.conn.tcp.streamed_write.bytes_at_hand", lambda sock: there[0])
     rig = StreamRig(fd, way=Way.EITHER)
     rig.feed(frame[:200_000])
     (incoming,) = rig.taken

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import socket
 
-from ksmbd.conn.options import (
+from ksmbd.conn.tcp.options import (
     BindTarget,
     acknowledged_bytes,
     listening_text,

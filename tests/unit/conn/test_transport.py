@@ -12,17 +12,12 @@ from typing import Any
 import pytest
 from conn_fakes import FakeCore, TurnedClock, message, nbss, reply
 
-from ksmbd.conn.framing import Scratch
+from ksmbd.conn.back_pressure import HIGH_WATER, HIGH_WATER_IN_ALL, LOW_WATER
+from ksmbd.conn.contract import Connected
 from ksmbd.conn.loop import Loop
-from ksmbd.conn.transport import (
-    HIGH_WATER,
-    HIGH_WATER_IN_ALL,
-    LINGER,
-    LOW_WATER,
-    TURN_FRAMES,
-    TURN_SECONDS,
-    TcpTransport,
-)
+from ksmbd.conn.scratch import Scratch
+from ksmbd.conn.tcp.input import TURN_FRAMES, TURN_SECONDS
+from ksmbd.conn.tcp.transport import LINGER, TcpTransport
 from ksmbd.smb.ports import FileSpan, Frame
 from ksmbd.smb.waiting import Task
 
@@ -61,7 +56,7 @@ class Rig:
         self.own = CountingSocket(own.family, own.type, own.proto, own.detach())
         self.peer.setblocking(False)
         self.counted = Counted()
-        self.closed: list[TcpTransport] = []
+        self.closed: list[Connected] = []
         self.scratch = Scratch()
         self.transport = TcpTransport(
             self.loop, self.own, self.scratch, FakeCore, self.counted, self.closed.append, received  # type: ignore[arg-type]
@@ -346,7 +341,7 @@ def test_a_connection_that_ends_holds_nothing(rig: Rig, promise: bytes) -> None:
     rig.turn(2)
     rig.transport.abort("the test's end")
     rig.turn(2)
-    assert rig.transport.closed and rig.transport._receiver.buffered == 0
+    assert rig.transport.closed and rig.transport._input.receiver.buffered == 0
 
 
 def test_the_limit_grows_with_the_session(rig: Rig) -> None:

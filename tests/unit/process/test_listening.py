@@ -9,13 +9,15 @@ from collections.abc import Iterator
 import pytest
 
 from ksmbd import log
-from ksmbd.conn.options import ANY, BindTarget
+from ksmbd.conn.contract import StartError
+from ksmbd.conn.tcp import listening
+from ksmbd.conn.tcp.listening import Listening, targets_of
+from ksmbd.conn.tcp.options import ANY, BindTarget
 from ksmbd.ipc.settings import EngineSettings
 from ksmbd.kernel import interface_words, local_addresses
 from ksmbd.kernel.interface_words import Word, parse
 from ksmbd.kernel.local_addresses import State
-from ksmbd.process import listening
-from ksmbd.process.listening import Listening, StartError, targets_of
+from ksmbd.process.listeners import Listeners
 
 NOW = State(
     {"lo": 1, "eth0": 2, "eth1": 3, "wlan0": 4},
@@ -116,7 +118,7 @@ def test_without_bind_interfaces_only_it_is_everywhere(site: Site) -> None:
 
 def test_one_socket_a_worker(site: Site) -> None:
     made = site.listen("127.0.0.1", workers=3)
-    assert [len(row) for row in made.rows()] == [1, 1, 1] and len(made.groups[0].sockets) == 3
+    assert [len(row) for row in Listeners([made], 3).rows()] == [1, 1, 1] and len(made.groups[0].sockets) == 3
 
 
 def test_a_missing_interface_is_warned_of_once_and_taken_up_when_it_comes(site: Site) -> None:
@@ -149,7 +151,8 @@ def test_an_interface_that_was_made_anew_is_listened_on_anew(site: Site) -> None
 
 def test_nothing_there_is_no_reason_to_end(site: Site) -> None:
     made = site.listen("ppp9")
-    assert made.groups == [] and made.rows() == [[]] and any("nobody can connect" in line for line in site.lines)
+    assert made.groups == [] and Listeners([made], 1).rows() == [[]]
+    assert any("nobody can connect" in line for line in site.lines)
 
 
 @pytest.mark.parametrize("number", [errno.EADDRNOTAVAIL, errno.ENODEV])

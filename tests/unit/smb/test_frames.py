@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from ksmbd.auth.encryption import TAG_SIZE, AeadSealer
-from ksmbd.conn.framing import Receiver, Scratch
+from ksmbd.conn.scratch import Scratch
+from ksmbd.conn.tcp.framing import Receiver
 from ksmbd.smb import constants as c
 from ksmbd.smb import frames
 from ksmbd.smb.header import HEADROOM

@@ -11,19 +11,14 @@ pieces in which it comes.
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Callable
 from typing import Final
 
 from ksmbd import limits
-from ksmbd.conn.pipe import Pipe
+from ksmbd.conn.scratch import Scratch
 from ksmbd.smb import frames
 
 HEADER: Final = 4
-SCRATCH_SIZE: Final = 128 << 10
-PIECES: Final = 128 << 10
-"""Bytes received at once of data that is copied into a file: so many stay in the CPU's cache from one copy to the
-next (measured: 64 to 256 KiB are alike, 1 MiB costs a fifth more)."""
 
 # RFC 1002 4.3.1; over port 445 only SESSION MESSAGE has a meaning (MS-SMB2 2.1).
 SESSION_MESSAGE: Final = 0x00
@@ -43,7 +38,6 @@ MIN_SMB2: Final = 64
 KEEP: Final = 4096
 """An incomplete frame up to this long is moved to the front of the scratch buffer each time something comes."""
 
-
 BEFORE_LOGON: Final = limits.FRAME_BEFORE_LOGON.value
 
 
@@ -54,41 +48,6 @@ def first_size(length: int, have: int, limit: int) -> int:
 
 class FramingError(Exception):
     """The stream has no meaning from here on: the connection ends."""
-
-
-class Scratch:
-    """The receive buffer that the connections of one loop share, and their pipe; nothing stays in them between two
-    turns."""
-
-    __slots__ = ("_pipe", "_pieces", "budget", "buffer", "view", "waiting")
-
-    def __init__(self, size: int = SCRATCH_SIZE) -> None:
-        self.waiting = 0
-        """Bytes of replies of all the loop's connections that the clients have not taken yet."""
-        self.budget = limits.REPLIES_UNREAD_ALL.value
-        """How much that may be before only those are read from who have taken all of theirs."""
-        self.buffer = bytearray(size)
-        self.view = memoryview(self.buffer)
-        self._pipe: Pipe | None = None
-        self._pieces: memoryview | None = None
-
-    def pieces(self) -> memoryview:
-        """Memory for data on its way to a file, whole pages of it, made when it is first wanted."""
-        if self._pieces is None:
-            self._pieces = memoryview(mmap.mmap(-1, PIECES))
-        return self._pieces
-
-    def pipe(self) -> Pipe:
-        """The pipe, made when it is first wanted. Raises OSError."""
-        if self._pipe is None:
-            self._pipe = Pipe()
-        return self._pipe
-
-    def close(self) -> None:
-        """The loop's connections are gone."""
-        if self._pipe is not None:
-            self._pipe.close()
-            self._pipe = None
 
 
 class Receiver:

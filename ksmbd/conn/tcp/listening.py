@@ -10,11 +10,12 @@ import errno
 import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from ksmbd import log
-from ksmbd.conn.options import ANY, BindTarget, listening_text, open_listener
-from ksmbd.ipc.settings import EngineSettings
+from ksmbd.conn.contract import StartError
+from ksmbd.conn.tcp.accepting import TcpListener
+from ksmbd.conn.tcp.options import ANY, BindTarget, listening_text, open_listener
 from ksmbd.kernel import interface_words, local_addresses
 from ksmbd.kernel.interface_words import Word
 from ksmbd.kernel.local_addresses import State
@@ -24,15 +25,30 @@ _NOT_THERE: Final = (errno.EADDRNOTAVAIL, errno.ENODEV, errno.ENXIO)
 """The interface or address has gone meanwhile, or is not ready (IPv6 looks for duplicates first)."""
 
 
-class StartError(Exception):
-    """The engine cannot start; the text says why, for the administrator."""
+class Settings(Protocol):
+    """The part of [global] that says where to listen (ksmbd.ipc.settings.EngineSettings)."""
+
+    @property
+    def tcp_port(self) -> int:
+        """`tcp port`"""
+        ...
+
+    @property
+    def interfaces(self) -> tuple[str, ...]:
+        """`interfaces`"""
+        ...
+
+    @property
+    def bind_interfaces_only(self) -> bool:
+        """`bind interfaces only`"""
+        ...
 
 
 class NotThere(Exception):
     """There is no such address now."""
 
 
-def words_of(settings: EngineSettings) -> list[Word]:
+def words_of(settings: Settings) -> list[Word]:
     """The words that say where to listen; none: everywhere. Raises StartError."""
     try:
         return [interface_words.parse(item) for item in settings.interfaces] if settings.bind_interfaces_only else []
@@ -73,6 +89,26 @@ class Group:
     index: int
     sockets: list[socket.socket]
 
+    @property
+    def listeners(self) -> list[TcpListener]:
+        """In the workers' order."""
+        return [TcpListener(sock) for sock in self.sockets]
+
+    @property
+    def steered(self) -> list[socket.socket]:
+        """All of them."""
+        return self.sockets
+
+    def open_another(self) -> socket.socket:
+        """See the contract: in the SO_REUSEPORT group of these."""
+        one = self.sockets[0]
+        host, port = one.getsockname()[:2]
+        return open_listener(BindTarget(one.family, host), port, True)
+
+    def text(self) -> str:
+        """`ADDRESS:PORT`."""
+        return listening_text(self.sockets[0])
+
     def close(self) -> None:
         """Close them all."""
         for sock in self.sockets:
@@ -83,7 +119,7 @@ class Listening:
     """All groups. `look` says what the machine has."""
 
     def __init__(
-        self, settings: EngineSettings, workers: int, look: Callable[[], State] = local_addresses.state
+        self, settings: Settings, workers: int, look: Callable[[], State] = local_addresses.state
     ) -> None:
         """Opens the sockets. Raises StartError; what is not there (yet) is warned of."""
         self._port = settings.tcp_port
@@ -117,14 +153,6 @@ class Listening:
         """Whether it hangs on what interfaces there are."""
         return bool(self._words)
 
-    def rows(self) -> list[list[socket.socket]]:
-        """The sockets, a list for each worker."""
-        return [[group.sockets[worker] for group in self.groups] for worker in range(self._workers)]
-
-    def addresses(self) -> list[str]:
-        """Where clients can connect."""
-        return [listening_text(group.sockets[0]) for group in self.groups]
-
     def update(self) -> tuple[list[Group], list[Group]]:
         """Look again: the groups that are new, and those that are gone, which the caller closes. Never raises."""
         try:
@@ -135,7 +163,7 @@ class Listening:
         gone = [group for group in self.groups if wanted.get(group.target) != group.index]
         self.groups = [group for group in self.groups if group not in gone]
         for group in gone:
-            log.info(f"no longer listening on {listening_text(group.sockets[0])}{_device(group.target)}")
+            log.info(f"no longer listening on {group.text()}{_device(group.target)}")
         have = {group.target for group in self.groups}
         self._refused &= set(wanted)
         new: list[Group] = []

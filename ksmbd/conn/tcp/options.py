@@ -18,6 +18,9 @@ from typing import Final
 
 from ksmbd.overriding import override
 
+NAME: Final = "tcp"
+"""The transport's, among the providers."""
+
 KEEP_IDLE: Final = 60
 KEEP_INTERVAL: Final = 10
 KEEP_COUNT: Final = 6

@@ -1,0 +1,317 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The input of one connection: turns in which frames are received and handed to the protocol's core.
+
+One `recv` a turn, all whole frames of it go to the core, then everything that it answered leaves in one `sendmsg`. A
+large frame is received straight into its own buffer, for at most `TURN_BYTES` a turn, so that other connections get
+theirs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from typing import Final, Protocol
+
+from ksmbd.conn.back_pressure import LOW_WATER, BackPressure
+from ksmbd.conn.contract import Core, Counters
+from ksmbd.conn.loop import Loop
+from ksmbd.conn.scratch import Scratch
+from ksmbd.conn.tcp.framing import MIN_SMB2, POSITIVE_SESSION_RESPONSE, Receiver
+from ksmbd.conn.tcp.output import Output
+from ksmbd.conn.tcp.streamed_write import StreamedWrite
+from ksmbd.smb.ports import Frame
+from ksmbd.smb.waiting import Cancelled
+
+TURN_BYTES: Final = 2 << 20
+TURN_FRAMES: Final = 128
+TURN_SECONDS: Final = 0.003
+"""After this no further request of one connection is begun before others had their turn."""
+_RUN_FRAMES: Final = 32
+"""Small requests between two looks at the time."""
+LOWAT_FROM: Final = 2 << 20
+"""Bytes still to come of a frame from which on SO_RCVLOWAT is set: measured on loopback, a third less CPU for frames of
+4 MiB and above; below it the wait costs more than the turns saved."""
+SHORTEST: Final = 4 + MIN_SMB2
+"""Bytes of a frame and its length, at least."""
+
+
+class Owner(Protocol):
+    """The connection whose input this is (ksmbd.conn.tcp.transport.TcpTransport)."""
+
+    core: Core
+    reason: str | None
+    """Why the connection ends; None as long as it does not."""
+
+    def send(self, frame: Frame) -> None:
+        """Queue a frame."""
+        ...
+
+    def flush(self) -> None:
+        """Send what is queued, as far as the socket takes it."""
+        ...
+
+    def count_waiting(self) -> None:
+        """What waits for the client has changed."""
+        ...
+
+    def close(self, reason: str) -> None:
+        """End the connection in order."""
+        ...
+
+    def abort(self, reason: str) -> None:
+        """End the connection now."""
+        ...
+
+    def failed(self, error: BaseException) -> None:
+        """End the connection for an error that handing over what was received raised."""
+        ...
+
+
+class Input:
+    """What has come and what is done with it, and the loop's watch for more."""
+
+    __slots__ = (
+        "_continue_due", "_counters", "_fd", "_loop", "_lowat", "_output", "_owner", "_pressure", "_sock", "_write",
+        "in_turn", "last_received", "reading", "receiver",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        loop: Loop,
+        sock: socket.socket,
+        scratch: Scratch,
+        counters: Counters,
+        output: Output,
+        pressure: BackPressure,
+        owner: Owner,
+    ) -> None:
+        self._loop = loop
+        self._sock = sock
+        self._fd = sock.fileno()
+        self._counters = counters
+        self._output = output
+        self._pressure = pressure
+        self._owner = owner
+        self.receiver = Receiver(scratch, self._session_request)
+        self._write = StreamedWrite(sock, scratch)
+        self._lowat = 1
+        self._continue_due = False
+        self.in_turn = False
+        """Whether the core is being given something: what it sends now is flushed at the end of the turn."""
+        self.reading = False
+        """Whether the loop tells of what comes; not while the client has too much to read itself."""
+        self.last_received = loop.monotonic()
+
+    # --------------------------------------------------------------------------------------------------- the watch
+
+    def begin(self, received: bytes) -> None:
+        """The core is there. `received`: what another worker received before."""
+        if received:
+            self.receiver.preload(received)
+        self._go_on(bool(received))
+
+    def end(self) -> None:
+        """Nothing is received any more, and nothing kept of what was."""
+        self.receiver.clear()
+        self.reading = False
+
+    def read(self, wanted: bool) -> None:
+        """Have the loop tell of what comes, or no longer."""
+        if wanted == self.reading:
+            return
+        self.reading = wanted
+        if wanted:
+            self._loop.add_reader(self._fd, self._readable)
+        else:
+            self._loop.remove_reader(self._fd)
+
+    def resume(self) -> None:
+        """The client has read something: go on unless it still has too much to read."""
+        if not self.reading and not self._continue_due and self._output.size <= LOW_WATER:
+            self._go_on(True)
+
+    def _go_on(self, more: bool) -> None:
+        """After a turn: more frames are at hand (others first), or the socket is next."""
+        output = self._output
+        elsewhere = self._owner.core.elsewhere
+        if (output.size or elsewhere) and self._pressure.is_crowded(output.size, elsewhere):
+            self.read(False)  # until `resume`
+            return
+        if more and self.receiver.parked:
+            self.read(False)
+            if not self._continue_due:
+                self._continue_due = True
+                self._loop.call_soon(self._continue)
+        else:
+            self.read(True)
+
+    def _continue(self) -> None:
+        self._continue_due = False
+        owner = self._owner
+        if owner.reason is not None:
+            return
+        if self._pressure.is_crowded(self._output.size, owner.core.elsewhere):
+            self.read(False)
+        else:
+            self._handle(0)
+
+    def _wake_at(self, count: int) -> None:
+        """Be woken once so many bytes are there: one turn for the rest of a large frame instead of many."""
+        if count != self._lowat:
+            self._lowat = count
+            with contextlib.suppress(OSError):  # a kind of socket that has no such option
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
+
+    # ---------------------------------------------------------------------------------------------------- the turn
+
+    def _readable(self) -> None:
+        if self._write.incoming is not None:
+            self._stream()
+            return
+        receiver = self.receiver
+        received = 0
+        try:
+            while True:
+                try:
+                    count = self._sock.recv_into(receiver.target())
+                except (BlockingIOError, InterruptedError):
+                    break
+                if count == 0:
+                    self._client_closed()  # a half-closed one still gets its replies
+                    break
+                received += count
+                receiver.advance(count)
+                if self._handle(count):
+                    break
+                if not receiver.missing or received >= TURN_BYTES or not self.reading:
+                    break
+        except OSError as error:
+            self._lost(error)
+        if received:
+            self.last_received = self._loop.now
+
+    def _handle(self, received: int) -> bool:
+        """Hand whole frames to the core, then send what is ready. `received`: bytes that have just come. True: the
+        stream goes on with data that goes to a file."""
+        owner = self._owner
+        receiver = self.receiver
+        core = owner.core
+        pressure = self._pressure
+        output = self._output
+        frames = 0
+        stopped = False
+        until = 0.0
+        self.in_turn = True
+        try:
+            while owner.reason is None:
+                if frames:  # one alone asks for no time
+                    now = self._loop.monotonic()
+                    until = until or now + TURN_SECONDS
+                    if now >= until or frames >= TURN_FRAMES:
+                        stopped = True
+                        break
+                if (output.size or core.elsewhere) and pressure.is_crowded(output.size, core.elsewhere):
+                    stopped = True
+                    break
+                view, position, end = receiver.ready()
+                if end - position >= SHORTEST:
+                    at, taken = core.receive_run(view, position, end, min(_RUN_FRAMES, TURN_FRAMES - frames))
+                    if taken:
+                        receiver.taken(at)
+                        frames += taken
+                        if at == end:
+                            break  # nothing is left, whole or begun
+                        continue
+                frame = receiver.next(core.max_frame)
+                if frame is None:
+                    self._offer(core)
+                    break
+                frames += 1
+                core.receive(frame)
+                core = owner.core  # it may have put another in its place
+        except (Exception, Cancelled) as error:  # noqa: BLE001 - the core answers for its errors; what comes out is a defect of ours
+            owner.failed(error)
+        finally:
+            self.in_turn = False
+            if owner.reason is None:
+                receiver.park()
+            else:
+                receiver.clear()
+        self._counters.count(frames, received, 0)
+        if output.queue:
+            owner.flush()
+        if core.elsewhere:
+            owner.count_waiting()
+        return self._after_frames(stopped)
+
+    def _after_frames(self, stopped: bool) -> bool:
+        """What is next on the stream. `stopped`: whole frames were left for later. True: data that goes to a file."""
+        if self._write.incoming is not None:
+            self._stream()
+            return True
+        if self._owner.reason is None:
+            missing = self.receiver.missing
+            if missing >= LOWAT_FROM:
+                self._wake_at(missing)
+            elif self._lowat != 1:
+                self._wake_at(1)
+            if stopped or not self.reading:
+                self._go_on(stopped)
+        return False
+
+    def _offer(self, core: Core) -> None:
+        """Ask the core whether the data of a frame that has begun may go past it, from the socket to a file."""
+        partial = self.receiver.partial(core.write_from)
+        if partial is None:
+            return
+        head, length = partial
+        incoming = core.begin_write(head, length)
+        if incoming is not None:
+            incoming.take(head[length - incoming.left :])
+            self._write.incoming = incoming
+            self.receiver.divert()
+
+    def _stream(self) -> None:
+        """Data of a WRITE: from the socket into its file, for a turn."""
+        write = self._write
+        incoming = write.incoming
+        assert incoming is not None
+        try:
+            write.receive(incoming, TURN_BYTES)
+        except OSError as error:
+            self._lost(error)
+            return
+        except (Exception, Cancelled) as error:  # noqa: BLE001 - as in _handle
+            self._owner.failed(error)
+            return
+        finally:
+            if write.received:
+                self.last_received = self._loop.now
+                self._counters.count(0, write.received, 0)
+        if write.ended:
+            self._client_closed()
+            return
+        if incoming.left:
+            self._wake_at(incoming.left if incoming.left >= LOWAT_FROM else 1)
+            return
+        write.incoming = None
+        self._wake_at(1)
+        self._counters.count(1, 0, 0)
+        self.in_turn = True
+        try:
+            incoming.finish()
+        except (Exception, Cancelled) as error:  # noqa: BLE001 - as in _handle
+            self._owner.failed(error)
+        finally:
+            self.in_turn = False
+        self._owner.flush()
+
+    def _client_closed(self) -> None:
+        self._owner.close("the client closed the connection")
+
+    def _lost(self, error: OSError) -> None:
+        self._owner.abort(f"receiving failed: {error.strerror}")
+
+    def _session_request(self) -> None:
+        # RFC 1002 4.3.2, 4.3.3: whatever name was called, it is us.
+        self._owner.send(Frame(POSITIVE_SESSION_RESPONSE))

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The data of a large WRITE, from the socket into its file: through a pipe or through a small buffer."""
+
+from __future__ import annotations
+
+import socket
+from typing import Final
+
+from ksmbd.conn.contract import Incoming
+from ksmbd.conn.scratch import Scratch
+from ksmbd.conn.tcp.options import bytes_at_hand
+from ksmbd.smb.data_paths import Way
+
+AT_HAND: Final = 1 << 20
+"""Bytes of a WRITE's data from which on it counts as come, and is spliced with Way.EITHER: all that is left of the
+usual request, as waits in the socket when the client has several under way. With half of it, one request after the
+other was spliced now and then, for 0.72 s/GiB instead of 0.57 (medians of paired runs of write-plain)."""
+
+
+class StreamedWrite:
+    """One connection's; at most one WRITE at a time is `incoming`."""
+
+    __slots__ = ("_fd", "_scratch", "_sock", "ended", "incoming", "received")
+
+    def __init__(self, sock: socket.socket, scratch: Scratch) -> None:
+        self._sock = sock
+        self._fd = sock.fileno()
+        self._scratch = scratch
+        self.incoming: Incoming | None = None
+        """The request whose data is next on the stream."""
+        self.received = 0
+        """Bytes that the last `receive` took from the socket, however it ended."""
+        self.ended = False
+        """Whether the client has closed its side."""
+
+    def receive(self, incoming: Incoming, limit: int) -> None:
+        """Move what has come of the data, until about `limit` bytes. Raises OSError where receiving failed."""
+        self.received = 0
+        way = incoming.way
+        if way is Way.EITHER:
+            whole = min(incoming.left, AT_HAND)
+            way = Way.SPLICE if bytes_at_hand(self._sock) >= whole else Way.COPY
+        piece = self._spliced if way is Way.SPLICE else self._copied
+        while incoming.left and self.received < limit:
+            try:
+                count = piece(incoming)
+            except (BlockingIOError, InterruptedError):
+                return
+            if count == 0:
+                self.ended = True
+                return
+            self.received += count
+
+    def _spliced(self, incoming: Incoming) -> int:
+        pipe = self._scratch.pipe()
+        count = pipe.fill(self._fd, min(incoming.left, pipe.size))
+        taken = not count
+        try:
+            if count:
+                taken = incoming.take_pipe(pipe.reader, count)
+        finally:
+            if not taken:
+                pipe.drain()  # it is another connection's next
+        return count
+
+    def _copied(self, incoming: Incoming) -> int:
+        memory = self._scratch.pieces()
+        left = incoming.left
+        count = self._sock.recv_into(memory if left >= len(memory) else memory[:left])
+        if count:
+            incoming.take(memory[:count])
+        return count
