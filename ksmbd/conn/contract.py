@@ -16,7 +16,7 @@ from typing import Protocol
 from ksmbd.conn.loop import Loop
 from ksmbd.conn.scratch import Scratch
 from ksmbd.smb.data_paths import Way
-from ksmbd.smb.ports import Transport
+from ksmbd.smb.ports.transport import Transport
 
 
 class StartError(Exception):

@@ -19,7 +19,7 @@ from ksmbd.conn.scratch import Scratch
 from ksmbd.conn.tcp.framing import MIN_SMB2, POSITIVE_SESSION_RESPONSE, Receiver
 from ksmbd.conn.tcp.output import Output
 from ksmbd.conn.tcp.streamed_write import StreamedWrite
-from ksmbd.smb.ports import Frame
+from ksmbd.smb.ports.transport import Frame
 from ksmbd.smb.waiting import Cancelled
 
 TURN_BYTES: Final = 2 << 20

@@ -18,7 +18,7 @@ from ksmbd.conn.back_pressure import HIGH_WATER, LOW_WATER
 from ksmbd.conn.contract import Counters
 from ksmbd.conn.loop import Loop
 from ksmbd.conn.scratch import Scratch
-from ksmbd.smb.ports import FileSpan
+from ksmbd.smb.ports.transport import FileSpan
 from ksmbd.smb.waiting import Future
 
 _MAX_VECTORS: Final = 64  # below IOV_MAX (1024); more buffers than this in one call gain nothing

@@ -26,7 +26,7 @@ from ksmbd.conn.tcp.options import (
     unacknowledged_bytes,
 )
 from ksmbd.conn.tcp.output import Output
-from ksmbd.smb.ports import Frame
+from ksmbd.smb.ports.transport import Frame
 from ksmbd.smb.waiting import Cancelled, Future
 
 LINGER: Final = 5.0
