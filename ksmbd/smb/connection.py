@@ -66,6 +66,7 @@ class ServerConnection(Connection):
         """Length from which on a frame that has not come whole may be a WRITE for `begin_write`."""
         return self.server.settings.data_paths.write_from
 
+    @override
     def receive(self, frame: memoryview | bytearray | bytes) -> None:
         """Handle one frame (without its NBSS length). Never raises for what the peer sent."""
         if self.state is ConnectionState.CLOSED:
@@ -79,12 +80,13 @@ class ServerConnection(Connection):
         """Handle whole frames of view[position:end], each with its NBSS length, from the front on, as far as they go
         the short way and at most `limit`: (where the rest begins, how many). Never raises for what the peer sent."""
         try:
-            return short_way.run(self, self.receive, view, position, end, limit)
+            return short_way.run(self, view, position, end, limit)
         except ConnectionFatal as error:
             self.fail(str(error))
             return end, 1
-        finally:
+        except BaseException:
             self.sender.end_run()
+            raise
 
     def _receive(self, frame: memoryview) -> None:
         protocol_id = bytes(frame[:4])

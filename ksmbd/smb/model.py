@@ -144,7 +144,8 @@ class PendingRequest:
 
 
 class Connection:
-    """MS-SMB2 3.3.1.7: what is known of one transport connection of one client."""
+    """MS-SMB2 3.3.1.7: what is known of one transport connection of one client. How it receives and ends is in
+    ksmbd.smb.connection."""
 
     def __init__(self, server: Server, transport: Transport) -> None:
         self.server = server
@@ -209,6 +210,10 @@ class Connection:
         """Fold a NEGOTIATE message into Connection.PreauthIntegrityHashValue (3.1.1)."""
         if self.dialect == DIALECT_311:
             self.preauth_hash = preauth_update(self.preauth_hash, message)
+
+    def receive(self, frame: memoryview | bytearray | bytes) -> None:
+        """Handle one frame (without its NBSS length). Never raises for what the peer sent."""
+        raise NotImplementedError
 
     def fail(self, reason: str) -> None:
         """The peer broke the protocol, or the server gives up on it: end this connection alone."""

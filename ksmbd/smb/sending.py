@@ -57,8 +57,9 @@ class Sender:
         """More of them may come at once."""
 
     def close(self) -> None:
-        """The connection has ended: nothing is sent any more."""
+        """The connection has ended: nothing is sent or joined any more."""
         self._closed = True
+        self._joining = self.run_open = False
 
     # ------------------------------------------------------------------------------------------------------ a message
 
@@ -126,8 +127,13 @@ class Sender:
             self.run_open = False
 
     def end_run(self) -> None:
-        """No more messages are joined; the next one takes those along that are."""
+        """Send what has been joined; no more is."""
         self._joining = self.run_open = False
+        joined = self._joined
+        if joined:  # as in `flush`, a call less for every request
+            self.transport.send(Frame(joined[0] if len(joined) == 1 else b"".join(joined)))
+            joined.clear()
+            self._joined_size = 0
 
     def flush(self) -> None:
         """Send what has been joined so far."""

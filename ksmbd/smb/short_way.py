@@ -9,7 +9,6 @@ tells of requests.
 """
 from __future__ import annotations
 
-from collections.abc import Callable
 from struct import Struct
 from typing import Final
 
@@ -49,11 +48,8 @@ _ECHO_BODY: Final = 4
 _NO_SIGNATURE: Final = bytes(16)
 
 
-def run(
-    connection: Connection, receive: Callable[[bytearray], None], view: memoryview, position: int, end: int, limit: int
-) -> tuple[int, int]:
+def run(connection: Connection, view: memoryview, position: int, end: int, limit: int) -> tuple[int, int]:
     """Answer whole frames of view[position:end] from the front on, at most `limit`: (where the rest begins, how many).
-    `receive` takes a whole frame that cannot go the short way.
 
     Raises ConnectionFatal. The view's memory is the caller's again afterwards."""
     if connection.state is not ConnectionState.NEGOTIATED or debug.mask[0] & debug.SMB:
@@ -105,43 +101,48 @@ def run(
         served = None  # whatever the command does
         header = _short(connection, view, start, command)
         if header is None:
-            receive(bytearray(view[start:after]))
-            if connection.closed:
-                break
-            continue
-        session = sessions[header.session_id]
-        charge = max_charge(header.credit_charge, connection.supports_multi_credit)
-        window.consume(header.message_id, charge)
-        message = view[start:after]
-        if command != READ and command != WRITE:
-            message = memoryview(bytearray(message))  # these two keep nothing of it, others may
-        request = Request(connection, header, message, Chain(1))
-        outcome = dispatch.execute(request, None, session)
-        if isinstance(outcome, Task):
-            if outcome.done:
-                outcome = dispatch.outcome(request, outcome)
-            else:
-                refusal = CompoundRun(connection, [(header, message)], None).park(request, outcome)
-                if refusal is None:
-                    continue
-                outcome = refusal
+            connection.receive(bytearray(view[start:after]))
+        else:
+            _serve(connection, header, view[start:after], joined)
         if connection.closed:
             break
-        body = outcome.body
-        if isinstance(body, Body) or outcome.span is not None:
-            finish_single(connection, request, outcome, None)
-            continue
-        joined.append(REPLY_HEADER.pack(
-            (HEADER_SIZE + len(body)).to_bytes(NBSS_HEADER_SIZE, "big"), SMB2_PROTOCOL_ID, HEADER_SIZE,
-            header.credit_charge, outcome.status, command,
-            window.grant(command, outcome.status, header.credits, charge), header.flags | FLAGS_SERVER_TO_REDIR, 0,
-            header.message_id, 0xFEFF, header.tree_id, header.session_id, _NO_SIGNATURE,
-        ))  # fmt: skip
-        joined.append(body)
-        sender.count(len(body))
     sender.end_run()
-    sender.flush()
     return position, count
+
+
+def _serve(
+    connection: Connection, header: Header, message: memoryview, joined: list[bytes | bytearray | memoryview]
+) -> None:
+    """Answer one message, of which `_short` gave the header. Raises ConnectionFatal."""
+    command = header.command
+    charge = max_charge(header.credit_charge, connection.supports_multi_credit)
+    connection.window.consume(header.message_id, charge)
+    if command != READ and command != WRITE:
+        message = memoryview(bytearray(message))  # these two keep nothing of it, others may
+    request = Request(connection, header, message, Chain(1))
+    outcome = dispatch.execute(request, None, connection.sessions[header.session_id])
+    if isinstance(outcome, Task):
+        if outcome.done:
+            outcome = dispatch.outcome(request, outcome)
+        else:
+            refusal = CompoundRun(connection, [(header, message)], None).park(request, outcome)
+            if refusal is None:
+                return
+            outcome = refusal
+    if connection.state is ConnectionState.CLOSED:
+        return
+    body = outcome.body
+    if isinstance(body, Body) or outcome.span is not None:
+        finish_single(connection, request, outcome, None)
+        return
+    joined.append(REPLY_HEADER.pack(
+        (HEADER_SIZE + len(body)).to_bytes(NBSS_HEADER_SIZE, "big"), SMB2_PROTOCOL_ID, HEADER_SIZE,
+        header.credit_charge, outcome.status, command,
+        connection.window.grant(command, outcome.status, header.credits, charge), header.flags | FLAGS_SERVER_TO_REDIR,
+        0, header.message_id, 0xFEFF, header.tree_id, header.session_id, _NO_SIGNATURE,
+    ))  # fmt: skip
+    joined.append(body)
+    connection.sender.count(len(body))
 
 
 def _short(connection: Connection, view: memoryview, start: int, command: int) -> Header | None:
