@@ -13,7 +13,7 @@ from ksmbd.smb.waiting import Future
 
 FIRST_PAUSE: Final = 0.002
 LAST_PAUSE: Final = 0.25
-"""Seconds between two tries, twice as long each time: nobody tells when a lease is given back."""
+"""Seconds between two tries, twice as long each time: the kernel does not say when a lease is given back."""
 PATIENCE: Final = 90.0
 """Seconds after which a lease that its holder takes again and again refuses the open. The kernel gives a holder
 /proc/sys/fs/lease-break-time, 45 s, to give one back."""

@@ -92,8 +92,9 @@ class SequenceWindow:
     def grant(self, command: int, status: int, requested: int, charge: int) -> int:
         """Credits for a reply: what the request cost, and as many more as it asks for within the maximum.
 
-        NEGOTIATE and an unfinished SESSION_SETUP get no more than they cost: who is not logged on holds one credit.
-        The window's span is bounded, so ids that a client skips for ever stop further grants, never a client's last."""
+        NEGOTIATE and an unfinished SESSION_SETUP get no more than they cost: before its log-on a client holds one
+        credit. The window's span is bounded, so ids that a client skips for ever stop further grants, never a client's
+        last."""
         more = requested - 1 if requested > 1 else 0
         if command <= SESSION_SETUP and (command == NEGOTIATE or status != STATUS_SUCCESS):
             more = 0

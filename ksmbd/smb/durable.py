@@ -86,7 +86,7 @@ def protection_of(request: Request) -> int:
 
 
 def rights_of(request: Request) -> Identity | None:
-    """With whose rights an open that is made now works."""
+    """The identity whose rights an open that is made now works with."""
     identity, tree = request.session.identity, request.tree
     return None if identity is None else rights_on_share(identity, tree.share, tree.is_admin, tree.is_guest)
 
@@ -165,7 +165,8 @@ def _reclaim(request: Request, wanted: ctx.Reconnect, contexts: ctx.CreateContex
         raise
     kept: Open | None = outcome.handle
     if kept is not None:
-        # The kept record stays behind closed, so that who has it finds nothing to do; its file goes on in a new one.
+        # The kept record stays behind closed, so that a request that still holds it does nothing; its file goes on in a
+        # new one.
         open_ = replace(
             kept, volatile_id=server.new_id(), session=session, tree=request.tree, connection=request.connection,
             waits={},

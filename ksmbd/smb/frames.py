@@ -21,7 +21,7 @@ KEPT: Final = 3
 _kept: Final[list[bytearray]] = []
 _PROBE: Final = [bytearray()]
 _ONE_OWNER: Final = getrefcount(_PROBE[0])
-"""What is counted of a frame that nobody has but `_kept`."""
+"""The reference count of a frame that only `_kept` holds."""
 
 
 def make(size: int) -> bytearray:
@@ -29,7 +29,7 @@ def make(size: int) -> bytearray:
     if size < LEAST or size > MOST:
         return _new(size)
     for index in range(len(_kept)):
-        # Views of it count too: as long as it waits to be sent, it is somebody's.
+        # Views of it count too: a frame that waits to be sent is in use.
         if getrefcount(_kept[index]) == _ONE_OWNER:
             if len(_kept[index]) != size:
                 _kept[index] = _new(size)
@@ -41,7 +41,7 @@ def make(size: int) -> bytearray:
 
 
 def begin(size: int) -> bytearray:
-    """The first `size` bytes of a frame that is to grow: nobody else's later."""
+    """The first `size` bytes of a frame that is to grow; it is not used again afterwards."""
     return _new(size)
 
 

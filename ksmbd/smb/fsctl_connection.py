@@ -29,7 +29,7 @@ _AF_INET6: Final = 0x0017
 def validate_negotiate_info(control: Control) -> Output:
     """FSCTL_VALIDATE_NEGOTIATE_INFO (MS-SMB2 3.3.5.15.12): what the client says it negotiated is what arrived here.
 
-    Any difference means that somebody changed the NEGOTIATE on its way: the connection ends, without an answer."""
+    Any difference means that the NEGOTIATE was changed on its way: the connection ends, without an answer."""
     connection = control.request.connection
     settings = control.request.server.settings
     if connection.dialect == DIALECT_311:

@@ -2,8 +2,8 @@
 """Log-ons under way: how many a connection, an address and all may leave half done, and for how long.
 
 A log-on that begins always finds room: where there is none, the oldest that is half done goes, of the same connection
-first, then of the same address, then of the address that has most of them. So nobody keeps others out by beginning
-log-ons, and who goes on with his own within a moment is not touched. MS-SMB2 3.3.5.5, 3.3.6.3.
+first, then of the same address, then of the address that has most of them. So no client keeps others out by beginning
+log-ons, and a log-on that goes on within a moment is not touched. MS-SMB2 3.3.5.5, 3.3.6.3.
 """
 from __future__ import annotations
 
@@ -101,11 +101,11 @@ class Turns:
         self._serving: set[str] = set()
 
     def __len__(self) -> int:
-        """Keys with somebody inside or waiting."""
+        """Keys for which a caller is inside or waiting."""
         return len(self._inside)
 
     def enter(self, key: str) -> Future[None]:
-        """Complete when it is the caller's turn, who calls `leave` then."""
+        """Complete when it is the caller's turn. The caller calls `leave` when it is done."""
         if key not in self._waiting and self._inside.take(key):
             return Future.of(None)
         future: Future[None] = Future()
@@ -124,7 +124,7 @@ class Turns:
         """The caller's turn is over."""
         self._inside.give(key)
         if key in self._serving:
-            return  # whoever has just got his turn is through: the loop below goes on
+            return  # called by a caller that the loop below has just let in: that loop goes on
         self._serving.add(key)
         try:
             while key in self._waiting and self._inside.take(key):

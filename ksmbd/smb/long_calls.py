@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Calls in helper threads that may take long, one of each client at a time: its further ones wait, so that nobody has
-all threads for himself."""
+"""Calls in helper threads that may take long, one of each client at a time: its further ones wait, so that no client
+occupies all threads."""
 from __future__ import annotations
 
 from collections import deque
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class LongCalls:
-    """Who has a call in a helper thread, by client."""
+    """The clients that have a call in a helper thread."""
 
     def __init__(self) -> None:
         self.offload: Callable[[Callable[[], Any]], Future[Any]] | None = None
@@ -21,8 +21,8 @@ class LongCalls:
         self._waiting: dict[object, deque[Callable[[], None]]] = {}
 
     def run(self, owner: object, work: Callable[[], T], ended: Callable[[], None]) -> Future[T]:
-        """Run `work` in a thread when it is `owner`'s turn, then `ended` in the core's. Who stops waiting for the
-        Future does not stop the work; what has not begun then never does."""
+        """Run `work` in a thread when it is `owner`'s turn, then `ended` in the core's. Cancelling the
+        Future does not stop work that has begun; work that has not never does."""
         outer: Future[T] = Future()
 
         def begin() -> None:

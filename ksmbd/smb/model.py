@@ -90,7 +90,7 @@ class Server:
         self.helper_threads = HelperThreads()
         """For long calculations."""
         self.turns = Turns(clock)
-        """Whose long work goes on next."""
+        """Long work in pieces, and which client's goes on next."""
         self.long_calls = LongCalls()
         """Operations on files in helper threads."""
         self.deliveries: dict[DeliveryKey, Delivery] = {}
@@ -272,7 +272,7 @@ class Session:
 
     @property
     def user(self) -> str:
-        """Whose it is in budgets; "" for all guests and anonymous callers."""
+        """The account that budgets count it for; "" for all guests and anonymous callers."""
         return self.admitted[0] if self.admitted is not None else ""
 
     @property
@@ -351,7 +351,7 @@ class Open:
     is_replay_eligible: bool = True
     """No operation has come on it yet, so a replayed CREATE may be answered with it (MS-SMB2 3.3.5.9.10)."""
     made_by: Identity | None = None
-    """With whose rights a durable open's file works; None where it is not durable."""
+    """The identity whose rights a durable open's file works with; None where it is not durable."""
     is_posix: bool = False
     enumeration: Enumeration | None = None
     listing: Future[None] | None = None

@@ -24,10 +24,10 @@ from ksmbd.smb.reader import Reader
 from ksmbd.smb.status import STATUS_SMB_NO_PREAUTH_INTEGRITY_HASH_OVERLAP, NtStatusError, WireError
 
 CIPHER_PREFERENCE: Final = (CIPHER_AES128_GCM, CIPHER_AES256_GCM, CIPHER_AES128_CCM, CIPHER_AES256_CCM)
-"""GCM costs a tenth of CCM; 256-bit keys only for who offers nothing shorter first."""
+"""GCM costs a tenth of CCM; 256-bit keys only where the client offers no shorter ones first."""
 SIGNING_PREFERENCE: Final = (SIGNING_AES_GMAC, SIGNING_AES_CMAC, SIGNING_HMAC_SHA256)
 POSIX_EXTENSIONS_ID: Final = bytes.fromhex("93ad25509cb411e7b42383de968bcd7c")
-"""Data of the POSIX context: who sends another value speaks another version of the extensions."""
+"""Data of the POSIX context: a client that sends another value speaks another version of the extensions."""
 
 _CONTEXT: Final = Struct("<HHI")
 _PREAUTH: Final = Struct("<HH")

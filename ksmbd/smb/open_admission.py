@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Who may open one file more: `max open files`, and the process's descriptors, of which a user leaves some to others.
+"""Whether a user may open one file more: `max open files`, and the process's descriptors, of which each user leaves
+some to others.
 
-While less than half is taken nobody is counted. Beyond it a user's opens count together, whatever sessions they are of,
-the disconnected ones too: one user stops at seven eighths of the opens, and where three quarters of the descriptors are
-taken, who has more than his share of them stops. The last eighth is for connections, log-ons and the server itself.
+While less than half is taken no user is counted. Beyond it a user's opens count together, whatever sessions they are
+of, the disconnected ones too: one user stops at seven eighths of the opens, and where three quarters of the descriptors
+are taken, a user that has more than the share of one stops. The last eighth is for connections, log-ons and the server
+itself.
 """
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def end_waits(open_: Open) -> None:
 
 
 def end_notify(server: Server, directory: FileKey) -> None:
-    """A directory is to be deleted: who waits for changes in it hears STATUS_DELETE_PENDING."""
+    """A directory is to be deleted: CHANGE_NOTIFY requests on it end with STATUS_DELETE_PENDING."""
     for open_ in list(server.opens.values()):
         if open_.watch is not None and open_.file is not None and open_.file.key == directory:
             for waiter in list(open_.waits):
@@ -85,8 +85,8 @@ def close_open(open_: Open) -> None:
 
 
 def purge_open(server: Server, purged: PurgedOpen) -> None:
-    """The open table ended an open by itself: a durable one nobody came back for, one that an application's failover
-    displaced. What `OpenTable.on_purge` is set to. Never raises."""
+    """The open table ended an open by itself: a durable one that its client did not reclaim, one that an application's
+    failover displaced. What `OpenTable.on_purge` is set to. Never raises."""
     open_ = purged.handle if purged.handle is not None else server.opens.get(purged.ref.open_id)
     if open_ is None or open_.closed:
         return

@@ -73,7 +73,7 @@ def send_break(server: Server, notice: BreakNotice) -> bool:
     """Send a notification on a channel of its client: an oplock's on the open's own connection first, then on another
     of its session; a lease's on the client's oldest connection first.
 
-    False where none is left: the open table then purges the opens that nobody is there to answer for (3.3.4.6,
+    False where none is left: the open table then purges the opens, since no client is left to answer (3.3.4.6,
     3.3.4.7). Where there are several channels, the next one is tried if the client's TCP did not confirm the bytes in
     time, and so on until the acknowledgement comes; where none confirms anything, see SILENCE_SECONDS."""
     _settle(server, _delivery_key(notice))

@@ -14,7 +14,7 @@ from ksmbd.smb.waiting import Future
 def end_previous_session(server: Server, session_id: int, identity: Identity) -> Future[None]:
     """End the session `session_id`, wherever it lives, if it is this user's. Complete once it is gone."""
     if server.worker_of_session(session_id) == server.settings.worker & 0xFF:
-        ended: Future[None] = Future()  # the waiter's own: who stops waiting stops nothing else
+        ended: Future[None] = Future()  # the waiter's own: cancelling it stops nothing else
         end_session_of(server, session_id, identity.account, identity.uid).add_callback(
             lambda _: ended.set_result(None)
         )
@@ -23,8 +23,8 @@ def end_previous_session(server: Server, session_id: int, identity: Identity) ->
 
 
 def end_session_of(server: Server, session_id: int, account: str, uid: int) -> Future[None]:
-    """End a session of this worker, if it is this user's; another's is left alone, and nobody learns that it exists.
-    Complete once it is gone."""
+    """End a session of this worker, if it is this user's; another's is left alone, and the caller does not learn that
+    it exists. Complete once it is gone."""
     old = server.sessions.get(session_id)
     if old is None or old.identity is None:
         return Future.of(None)

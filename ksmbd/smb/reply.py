@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""From a Reply to bytes: the header, who signs it, and the preauth hash (MS-SMB2 3.3.4.1)."""
+"""From a Reply to bytes: the header, the key that signs it, and the preauth hash (MS-SMB2 3.3.4.1)."""
 from __future__ import annotations
 
 import logging
@@ -77,7 +77,7 @@ def describe(request: Request, status: int) -> str:
 
 
 def signing_session(request: Request) -> Session | None:
-    """Whose key signs the reply, if it is to be signed (MS-SMB2 3.3.4.1.1): an encrypted one never is."""
+    """The session whose key signs the reply, if it is to be signed (MS-SMB2 3.3.4.1.1): an encrypted one never is."""
     session = request.session_
     if session is None or request.sealed:
         return None

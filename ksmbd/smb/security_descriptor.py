@@ -205,7 +205,8 @@ _TRANSIENT: Final = (
 
 
 def _settled(control: int, request: int, done: int) -> int:
-    # MS-DTYP 2.4.6: AUTO_INHERITED is set only for who asks for it with AUTO_INHERIT_REQ, which is not stored.
+    # MS-DTYP 2.4.6: AUTO_INHERITED is set only for a caller that asks for it with AUTO_INHERIT_REQ, which is not
+    # stored.
     if not control & request:
         control &= ~done
     return control & ~request
@@ -297,7 +298,8 @@ class Privilege(IntFlag):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """Who asks (MS-DTYP 2.5.2): the user's SID, those of the groups (Everyone, Authenticated Users... among them)."""
+    """The caller's token (MS-DTYP 2.5.2): the user's SID, those of the groups (Everyone, Authenticated Users... among
+    them)."""
 
     user: Sid
     groups: frozenset[Sid] = frozenset()

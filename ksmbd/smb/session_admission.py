@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`max active sessions`, and how much of it one user, or who needs no password, may have. MS-SMB2 3.3.5.5.3."""
+"""`max active sessions`, and how many of them one user, or all guests together, may have. MS-SMB2 3.3.5.5.3."""
 from __future__ import annotations
 
 from ksmbd import limits
@@ -8,12 +8,12 @@ from ksmbd.smb.ports import Identity
 from ksmbd.smb.status import STATUS_TOO_MANY_SESSIONS, NtStatusError
 
 _GUESTS = ""
-"""In place of an account: all who gave no password."""
+"""In place of an account: all guests and anonymous callers."""
 
 
 class SessionAdmission:
     """Counts the established sessions of a worker. One user stops at seven eighths, and so do all guests and anonymous
-    callers together; those of one address stop at half. So nobody leaves the others with nothing."""
+    callers together; those of one address stop at half. So each leaves some to the others."""
 
     def __init__(self, maximum: int) -> None:
         self._maximum = maximum

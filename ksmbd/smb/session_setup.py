@@ -169,8 +169,8 @@ def _exchange(request: Request, binding: bool) -> Exchange:
     if not protected and (
         session.signing_required or session.encrypt_data or (exchange is not None and exchange.protected)
     ):
-        # Each round of a re-authentication (3.3.5.2.4; dispatch has verified what is signed). Who can only put messages
-        # into the stream moves nothing by it: the session and the exchange stay as they are.
+        # Each round of a re-authentication (3.3.5.2.4; dispatch has verified what is signed). An attacker that can
+        # only insert messages into the stream changes neither the session nor the exchange.
         raise NtStatusError(STATUS_ACCESS_DENIED, "a round of a re-authentication that is not signed")
     if exchange is not None:
         return exchange
@@ -306,7 +306,7 @@ def _raise_frame_limit(connection: Connection) -> None:
 
 
 def _reauthenticate(request: Request, session: Session, identity: Identity) -> None:
-    """The keys stay (3.3.5.5.3). What is opened from now on is opened with the rights of who logged on now."""
+    """The keys stay (3.3.5.5.3). What is opened from now on is opened with the rights of the new identity."""
     old = session.identity
     session.expires = identity.expires
     session.identity = identity

@@ -57,7 +57,8 @@ class Change:
         return result
 
     def directory_changed(self, directory: FileKey | None) -> None:
-        """An entry of `directory` is not what others may have cached; who holds this open's ParentLeaseKey knows."""
+        """An entry of `directory` is not what others may have cached; the holder of this open's ParentLeaseKey
+        knows."""
         if directory is not None:
             lease = self.open.lease
             parent_key = lease.parent_key if lease is not None else b""

@@ -65,7 +65,7 @@ async def _abort_all(pace: Pace, requests: list[PendingRequest], ended: Future[N
 
 
 async def wait_for(ended: Future[None]) -> None:
-    """Await what `close_tree` or `delete_session` gave. Who stops waiting stops nothing else."""
+    """Await what `close_tree` or `delete_session` gave. A caller that stops waiting stops nothing else."""
     if not ended.done:
         own: Future[None] = Future()
         ended.add_callback(lambda _: own.set_result(None))

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How many tree connects a worker has, and how many of them one user may have: he leaves some to others, however many
-sessions he has, and so do all guests and anonymous callers together (MS-SMB2 3.3.1.9, 3.3.5.7)."""
+"""How many tree connects a worker has, and how many of them one user may have: each leaves some to others, however many
+sessions it has, and so do all guests and anonymous callers together (MS-SMB2 3.3.1.9, 3.3.5.7)."""
 from __future__ import annotations
 
 from ksmbd import limits

@@ -51,8 +51,8 @@ def must_be_protected(request: Request) -> bool:
 
 
 def rights_on_share(identity: Identity, share: ShareConfig, is_admin: bool, is_guest: bool) -> Identity:
-    """Who works on a share: the session's user, an administrator where the share's `admin users` name it, and the
-    share's own `guest account` for its guests."""
+    """The identity that works on a share: the session's user, an administrator where the share's `admin users` name it,
+    and the share's own `guest account` for its guests."""
     if is_guest and share.guest is not None:
         uid, gid, groups = share.guest
         return replace(identity, uid=uid, gid=gid, groups=groups, is_admin=False)

@@ -26,7 +26,7 @@ class Future(Generic[T]):
 
     def __init__(self) -> None:
         self.done = False
-        """Whether it is complete; who has the Future only reads it."""
+        """Whether it is complete; read only for others."""
         self._result: T | None = None
         self._error: BaseException | None = None
         self._callbacks: list[Callable[[Future[T]], None]] = []
@@ -50,7 +50,7 @@ class Future(Generic[T]):
         return future
 
     def set_result(self, result: T) -> None:
-        """Complete it and resume who waits; a second completion is ignored (a late answer after a time-out)."""
+        """Complete it and resume the waiting Tasks; a second completion is ignored (a late answer after a time-out)."""
         if not self.done:
             self.done = True
             self._result = result

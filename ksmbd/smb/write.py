@@ -187,8 +187,8 @@ class IncomingWrite:
             open_.current_byte_offset = self._offset + self._length
             open_.wrote = True
             if open_.ref is not None and not open_.closed:
-                # Who began to read from a cache while the data came reads it anew. Nobody can have got more than that
-                # beside this open, so there is nothing to wait for.
+                # A client that began to read from a cache while the data came reads it anew. None can have got more
+                # than that beside this open, so there is nothing to wait for.
                 request.server.table.break_caching(open_.ref, _BREAK_READERS)
             reply = _reply(self._length)
         frame = start_frame(reply)

@@ -123,7 +123,7 @@ UNLOCKED, READ_LOCK, WRITE_LOCK = 0, 1, 2
 
 class LocalOpen(Protocol):
     """An open's descriptor beside those of local processes: the share has `kernel oplocks` or `posix locking`, or
-    somebody's lease keeps the file from being opened at once."""
+    a local process's lease keeps the file from being opened at once."""
 
     kernel_oplocks: bool
     posix_locking: bool
@@ -136,7 +136,7 @@ class LocalOpen(Protocol):
 
     def enter(self, both: bool = False) -> bool:
         """Open the file's data, where that is still to be done; for reading and writing with `both`, if the user may.
-        False: somebody has a lease, who has been told now. Try again. Raises NtStatusError."""
+        False: a local process has a lease and has been told now. Try again. Raises NtStatusError."""
         ...
 
     def join(self, other: LocalOpen) -> bool:

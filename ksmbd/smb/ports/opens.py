@@ -22,7 +22,7 @@ class Replaced(NamedTuple):
     """A name that another file is to have."""
 
     file: FileKey
-    """Whose it is now."""
+    """The file that has the name now."""
     parent: FileKey | None
     name: bytes
     """In `parent`, as on disk."""
@@ -187,8 +187,8 @@ class OpenTable(Protocol):
     """Set by the protocol: the open is gone from the table; close its file, and unlink it where the outcome says so."""
 
     on_doomed: Callable[[FileKey], None]
-    """Set by the protocol: another worker's open left this directory to be deleted; who waits for changes in it is to
-    hear of that."""
+    """Set by the protocol: another worker's open left this directory to be deleted; requests that wait for changes in
+    it are to hear of that."""
 
     def open(self, request: OpenRequest) -> Future[OpenGrant]:
         """Breaks what must break, waits for it, then checks sharing. SHARING_VIOLATION, DELETE_PENDING, ..."""
@@ -196,7 +196,7 @@ class OpenTable(Protocol):
 
     def admit(self, ref: OpenRef, local: LocalOpen, grant: OpenGrant) -> OpenGrant | None:
         """After `open` was granted with a LocalOpen: enter the file, and have the kernel stand behind what was granted.
-        What is granted then; None: somebody's lease is in the way, try again. Raises NtStatusError."""
+        What is granted then; None: a local process's lease is in the way, try again. Raises NtStatusError."""
         ...
 
     def readmit(self, ref: OpenRef, local: LocalOpen) -> None:

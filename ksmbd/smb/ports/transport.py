@@ -37,7 +37,7 @@ class Transport(Protocol):
 
     def room(self) -> Future[None] | None:
         """None: the client has read what was sent to it, but for some MiB. Else complete once it has, for one reply:
-        who waited asks again."""
+        the waiter asks again."""
         ...
 
     def delivery_mark(self) -> int:
