@@ -22,7 +22,7 @@ ACCEPT_PAUSE: Final = 1.0
 """Seconds without accepting after the system was out of descriptors or memory."""
 BEFORE_LOGON_MAX: Final = limits.CONNECTIONS_BEFORE_LOGON.value
 OF_ADDRESS: Final = "`max ip connections`"
-"""How `Admission.admit` begins where an address has too many, and not the server."""
+"""How the refusal of `Admission.admit` begins where one address has too many connections, and not the server."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ class Connections:
     def adopt(self, arrival: Arrival, received: bytes = b"") -> Connected | None:
         """Serve a connection: just accepted, or handed over by another worker with what it had received.
 
-        None: refused by the limits, and closed. One that nobody has logged on with may have to go for it."""
+        None: refused by the limits, and closed. A connection without a session may be ended to make room for it."""
         address = arrival.peer
         refused = self._admission.admit(address)
         if refused is not None:
@@ -212,7 +212,7 @@ class Connections:
             listener.accept().refuse()
         except OSError:
             pass
-        with credentials.privileged():  # nobody may not have the right to open it
+        with credentials.privileged():  # the thread may have no right to open it
             self._spare = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         fd = listener.fileno()
         self._loop.remove(fd)

@@ -118,12 +118,15 @@ class Counters(Protocol):
 
 
 class Connected(Transport, Protocol):
-    """A connection as the worker has it. The protocol itself needs only the `Transport` of ksmbd.smb.ports."""
+    """A connection as the worker has it. The protocol itself needs only the `Transport` of ksmbd.smb.ports.
+
+    A frame that is to be sent has one message or several, each behind its 4-byte length (MS-SMB2 2.1): a transport
+    that keeps the bounds of messages itself cuts it there."""
 
     provider: str
     """The name of its `Provider`."""
     core: Core
-    """Who is given what comes; may be replaced while it is given a frame."""
+    """Receives what comes; may be replaced while it is given a frame."""
     sessionless_since: float
     """When it was last seen with a session, or began; monotonic seconds, as the next two."""
 
@@ -168,7 +171,7 @@ class Connected(Transport, Protocol):
         ...
 
     def give_away(self) -> None:
-        """Another worker has the descriptors: let go of the connection without ending it. The core is not told."""
+        """Another worker has the descriptors: release the connection without ending it. The core is not told."""
         ...
 
 

@@ -25,20 +25,20 @@ _READ: Final = select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR
 _WRITE: Final = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
 _MAX_EVENTS: Final = 256
 _LOOKS: Final = 16
-"""How often it is looked for events before it sleeps, where they came that soon before: about 15 µs."""
+"""Polls for events before the loop sleeps, while its sleeps have been that short: about 15 µs."""
 _SOON: Final = 50e-6
-"""Seconds asleep, being woken included, that would have been spent better awake."""
+"""Seconds; a sleep that is shorter, wake-up included, costs more than polling would have."""
 _TRIES: Final = 4
-"""Times in a row that it is looked in vain until it is slept at once again."""
+"""Times in a row that polling may find nothing until the loop sleeps at once again."""
 
 _LONG: Final = 10e-3
-"""Seconds from which on a callback is told of with the debug component conn: nobody else is served meanwhile."""
+"""Seconds from which on a callback is logged with the debug component conn: no other client is served meanwhile."""
 
 Call = Callable[[], None]
 
 
 def _nothing() -> None:
-    """What is done before a sleep unless somebody says otherwise."""
+    """The default of `Loop.before_sleep`."""
 
 
 class TimerHandle:
@@ -51,7 +51,7 @@ class TimerHandle:
 
     def cancel(self) -> None:
         """It will not be called. No effect afterwards."""
-        self.call = None  # lets go of what the call holds at once; the heap entry goes when it is due
+        self.call = None  # releases what the call holds at once; the heap entry goes when it is due
 
 
 class Timers:

@@ -68,7 +68,7 @@ class Helpers:
             call, future = item
             try:
                 result = call()
-            except BaseException as error:  # noqa: BLE001 - it is the waiter's
+            except BaseException as error:  # noqa: BLE001 - the waiter gets it
                 self._loop.call_from_thread(_failure(future, error))
             else:
                 self._loop.call_from_thread(_success(future, result))

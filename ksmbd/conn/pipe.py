@@ -17,7 +17,7 @@ _GET_SIZE: Final = 1032  # F_GETPIPE_SZ
 
 
 class Pipe:
-    """Both ends, non-blocking. Whoever fills it empties it in the same turn."""
+    """Both ends, non-blocking. The connection that fills it empties it in the same turn."""
 
     __slots__ = ("reader", "size", "writer")
 

@@ -17,7 +17,7 @@ next (measured: 64 to 256 KiB are alike, 1 MiB costs a fifth more)."""
 
 
 class Scratch:
-    """The memory and the pipe hold nothing between two turns: whoever fills them empties them in the same turn."""
+    """The memory and the pipe hold nothing between two turns: a connection that fills them empties them in its turn."""
 
     __slots__ = ("_pipe", "_pieces", "budget", "buffer", "view", "waiting")
 
@@ -25,7 +25,7 @@ class Scratch:
         self.waiting = 0
         """Bytes of replies of all the loop's connections that the clients have not taken yet."""
         self.budget = limits.REPLIES_UNREAD_ALL.value
-        """How much that may be before only those are read from who have taken all of theirs."""
+        """Bytes of them beyond which only clients that have read all their replies are served."""
         self.buffer = bytearray(size)
         self.view = memoryview(self.buffer)
         self._pipe: Pipe | None = None

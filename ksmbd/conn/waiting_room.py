@@ -30,7 +30,7 @@ class Guest(Protocol):
 
 
 class WaitingRoom:
-    """By address, oldest first. Who has logged on meanwhile is taken out when he is met."""
+    """By address, oldest first. A connection that has logged on meanwhile is removed when it is met."""
 
     def __init__(self) -> None:
         self._groups: dict[str, dict[Guest, None]] = {}
@@ -39,11 +39,11 @@ class WaitingRoom:
         return sum(map(len, self._groups.values()))
 
     def enter(self, guest: Guest) -> None:
-        """A connection has come, or its last session has gone."""
+        """A connection has begun, or its last session has ended."""
         self._groups.setdefault(address_group(guest.peer), {})[guest] = None
 
     def leave(self, guest: Guest) -> None:
-        """It is gone, or has a session."""
+        """The connection is closed, or has a session."""
         key = address_group(guest.peer)
         group = self._groups.get(key)
         if group is not None:

@@ -36,7 +36,7 @@ _LENGTH: Final = struct.Struct("<I")
 _COMMAND: Final = 12
 _CLIENT_GUID: Final = HEADER_SIZE + 12
 NO_GUID: Final = bytes(16)
-"""SMB 2.0.2 sends zeros (MS-SMB2 2.2.3): that is nobody."""
+"""SMB 2.0.2 sends zeros (MS-SMB2 2.2.3), which name no client."""
 
 
 def client_guid(frame: bytes | bytearray | memoryview) -> bytes:
@@ -190,7 +190,7 @@ class Greeter:
         """The first frame is wanted whole."""
 
     def receive_run(self, view: memoryview, position: int, end: int, limit: int) -> tuple[int, int]:
-        """And alone."""
+        """The first frame is handled alone."""
         return position, 0
 
     def receive(self, frame: bytearray) -> None:
@@ -207,7 +207,7 @@ class Greeter:
         core.receive(frame)
 
     def disconnected(self, reason: str) -> None:
-        """It ended before it said anything."""
+        """The connection ended before its first frame."""
         self._core.disconnected(reason)
 
 
@@ -243,5 +243,5 @@ class Undecided:
         core.receive(frame)
 
     def disconnected(self, reason: str) -> None:
-        """It ended without a session."""
+        """The connection ended without a session."""
         self._core.disconnected(reason)

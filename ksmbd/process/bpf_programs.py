@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The BPF programs of one server: which are on, which are not and why, and what the processes do with them.
 
-The forker makes them after it has bound the sockets and before it forks. Each stands alone: what one of them cannot
-have leaves the others on, and the server works without all of them.
+The forker makes them after it has bound the sockets and before it forks. Each is independent: where one cannot be
+loaded the others stay on, and the server works without all of them.
 """
 from __future__ import annotations
 

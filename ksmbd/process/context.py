@@ -124,7 +124,7 @@ class WorkerLife:
             listener.close()
 
     def _leave_terminal(self) -> None:
-        with credentials.privileged():  # nobody may not have the right to open /dev/null
+        with credentials.privileged():  # the thread may have no right to open /dev/null
             log.leave_terminal()
 
     def _worker_died(self, sender: int, data: bytes, fds: list[int]) -> None:

@@ -6,7 +6,7 @@
 mountd starts it. The first netlink descriptor is the forker's, one for each worker follows (a worker's successor uses
 its predecessor's). On it come the settings (STARTING_UP and SETTINGS); when all workers serve, LISTENING goes back, and
 the addresses, one a line, to `--ready`. With `--detach` the engine then leaves the terminal: its lines go to syslog and
-its standard descriptors to /dev/null, so that whoever started the server does not wait for them.
+its standard descriptors to /dev/null, so that the process that started the server does not wait for them.
 
 The forker ends in order on SIGTERM, on SHUTTING_DOWN, when `hard` is written to kill_server and when mountd is gone.
 Exit status: 0 after an orderly stop, EXIT_CONFIG where a start again would fail the same way (a port taken, no such
@@ -174,7 +174,7 @@ class Forker:
             self.loop.call_later(SETTLE, self._look_at_interfaces)
 
     def _look_at_interfaces(self) -> None:
-        """Take up what has come and let go of what has gone, in all workers."""
+        """Listen on what has come and no longer on what has gone, in all workers."""
         self._looks_again = False
         if self._stopping:
             return
@@ -300,7 +300,7 @@ class Forker:
                 self.peers.deliver(other.index, DIED.pack(worker.index, epoch, False), Kind.WORKER_DIED)
         for death, cleaner in self._deaths.items():
             if cleaner == worker.index:
-                self._deaths[death] = 0  # it died over it
+                self._deaths[death] = 0  # the one that cleaned up died, too
         self._deaths[worker.index, epoch] = 0
         self._assign_deaths()
         self._again(worker)

@@ -20,7 +20,7 @@ DEFAULT_SPEED: Final = 1_000_000_000
 
 
 def _words(items: Iterable[str]) -> list[Word]:
-    """The words of `interfaces`; what is none was told of where the configuration was read."""
+    """The words of `interfaces`; those that are invalid were reported when the configuration was read."""
     words = []
     for item in items:
         with contextlib.suppress(ValueError):
@@ -32,7 +32,7 @@ def choose(found: Iterable[InterfaceAddress], wanted: tuple[str, ...], local: st
     """What to tell a client that came in at the address `local`: what `interfaces` names, or all of them; speed,
     capability and index as it says.
 
-    The loopback's addresses are told only to who came in there, since they mean another machine everywhere else."""
+    The loopback's addresses are told only to clients that came in there: elsewhere they mean another machine."""
     try:
         from_here = ipaddress.ip_address(local.partition("%")[0]).is_loopback
     except ValueError:

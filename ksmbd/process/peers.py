@@ -115,7 +115,7 @@ class Peers:
     def deliver(self, worker: int, data: bytes, kind: Kind = Kind.ROOMS, fds: Sequence[int] = ()) -> bool:
         """Send to a worker. The descriptors stay the caller's. False: it does not run, or too much waits for it.
 
-        Nothing says that it was read: a worker that dies takes its inbox along."""
+        There is no confirmation that it was read: a worker that dies takes its inbox along."""
         if len(data) > MESSAGE_MAX:
             raise ValueError(f"a message of {len(data)} bytes")
         epoch = self._epoch_of(worker)
@@ -172,7 +172,7 @@ class Peers:
         while waiting:
             record, fds = waiting[0]
             if not self._send(worker, record, fds):
-                # Writable, and yet not: not enough room for this one, or no memory. Asking at once again would spin.
+                # Reported writable, but without room for this message, or memory: trying again at once would spin.
                 self._loop.remove_writer(writer)
                 self._loop.call_later(RETRY, lambda: self._retry(worker))
                 return

@@ -2,7 +2,7 @@
 """A small table that the workers share: the connections of an address in each worker, and who owns a ClientGuid.
 
 It lies in the shared mapping: 32-byte entries, open addressing. Every operation holds a POSIX lock on the state file,
-which the kernel lets go of if its holder dies. What a dead worker left is taken out by the forker, which writes the
+which the kernel releases if its holder dies. What a dead worker left is taken out by the forker, which writes the
 table anew; that repairs a half-made change as well. The table is bounded, since clients fill it before they log on:
 full, it counts and claims nothing more, and says so.
 """
@@ -89,7 +89,7 @@ class SharedTable:
                 return found[2]
             count = found[4] if found is not None else 0
             if found is None and self._head[0] >= self._limit:
-                return worker  # full: everybody keeps what he has
+                return worker  # full: each worker keeps its own clients
             self._head[0] += found is None
             self._write(index, guid, _GUID, worker, epoch, count + 1)
             return worker

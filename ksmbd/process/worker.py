@@ -67,7 +67,7 @@ def providers(settings: EngineSettings) -> list[Provider]:
 
 
 def server_settings(settings: EngineSettings, worker: int) -> ServerSettings:
-    """[global] as the protocol wants it."""
+    """The protocol's settings, from [global]."""
     flags = settings.flags
     encryption = settings.options.get("smb3 encryption", "auto")
     if flags & GlobalFlag.SMB2_ENCRYPTION_OFF:
@@ -98,7 +98,7 @@ def server_settings(settings: EngineSettings, worker: int) -> ServerSettings:
 
 
 def data_paths(words: str) -> DataPaths:
-    """`data paths`; where it makes no sense, the server's own table."""
+    """`data paths`; where it cannot be parsed, the built-in table."""
     try:
         return parse_data_paths(words)
     except ValueError as error:
@@ -112,7 +112,7 @@ def id_space(index: int, epoch: int) -> int:
 
 
 def auth_settings(settings: EngineSettings) -> AuthSettings:
-    """[global] as auth wants it."""
+    """The settings of auth, from [global]."""
     options = settings.options
     name = socket.getfqdn().lower()
     return AuthSettings(
@@ -128,7 +128,7 @@ def auth_settings(settings: EngineSettings) -> AuthSettings:
 
 
 def vfs_settings(settings: EngineSettings) -> VfsSettings:
-    """[global] as vfs wants it."""
+    """The settings of vfs, from [global]."""
     return VfsSettings(sub_authorities=settings.sub_auth, share_fake_fscaps=settings.share_fake_fscaps)
 
 
@@ -148,7 +148,7 @@ def replies_budget(settings: EngineSettings) -> int:
 
 
 def limits(settings: EngineSettings) -> Limits:
-    """What conn watches over. Connections have at most half of the descriptors."""
+    """The limits of connections, which have at most half of the descriptors."""
     half = descriptor_limit() // 2
     return Limits(
         max_connections=min(settings.max_connections or half, half),
@@ -196,32 +196,36 @@ class Worker:
         table.on_doomed = partial(end_notify, self.server)
         self.helpers = Helpers(loop)
         self.server.helper_threads.submit = files.offload = self.helpers.submit
-        # Others than those who sign and read ahead: a disk that hangs has all of these, and none of those.
+        # Apart from the threads that sign and read ahead: a disk that hangs holds all of these, and none of those.
         self.long_helpers = Helpers(loop)
         self.server.long_calls.offload = files.offload_long = self.long_helpers.submit
         if settings.workers < 2:
             table.adopt_persistent()
         elif me == FIRST_WORKER:
             table.watch_deadlines()
-        bounds = limits(settings)
-        replies = replies_budget(settings)
-        counted = context.bpf.counted(context.index, counters)
-        if settings.workers > 1:
-            shared = context.shared
-            affinity = Affinity(shared.table, counters, life.peers, context.bpf, self._make_core, context.providers)
-            admission = SharedAdmission(shared, context.index, bounds)
-            self.connections = Connections(loop, affinity.greet, bounds, admission, counted, replies)
-            affinity.connections = self.connections
-            # A client comes back to the worker that has its durable opens, with their descriptors and what they know.
-            guids, index = shared.table, context.index
-            table.on_keep = lambda guid: guid != NO_GUID and guids.claim(guid, index, counters.epoch) == index
-            table.on_let_go = lambda guid: guids.release(guid, index)
-        else:
-            self.connections = Connections(loop, self._make_core, bounds, None, counted, replies)
+        self.connections = self._make_connections()
         if me == FIRST_WORKER:
             loop.call_soon(lambda: reservations.after_death(context.rundir, *reservations.BEFORE))
         self.daemon.on_list = lambda what: rows(self.server, what)
         life.on_stop = self._ended
+
+    def _make_connections(self) -> Connections:
+        """What accepts clients; with several workers, what keeps each client's connections in one of them, too."""
+        context, table, loop = self.life.context, self.table, self.life.loop
+        bounds = limits(context.settings)
+        replies = replies_budget(context.settings)
+        counters = context.counters
+        counted = context.bpf.counted(context.index, counters)
+        if context.settings.workers < 2:
+            return Connections(loop, self._make_core, bounds, None, counted, replies)
+        guids, index = context.shared.table, context.index
+        affinity = Affinity(guids, counters, self.life.peers, context.bpf, self._make_core, context.providers)
+        admission = SharedAdmission(context.shared, index, bounds)
+        affinity.connections = connections = Connections(loop, affinity.greet, bounds, admission, counted, replies)
+        # A client comes back to the worker that has its durable opens, with their descriptors and what they know.
+        table.on_keep = lambda guid: guid != NO_GUID and guids.claim(guid, index, counters.epoch) == index
+        table.on_let_go = lambda guid: guids.release(guid, index)
+        return connections
 
     def _worker_died(self, index: int, epoch: int) -> None:
         """Clean up after a worker."""
@@ -269,7 +273,7 @@ def serve(context: WorkerContext) -> int:
     privileges.drop_worker_privileges()
     privileges.set_oom_score(0)
     descriptors.enter()
-    # A helper thread that computes lets the loop's go on sooner than after Python's 5 ms.
+    # The loop's thread goes on sooner beside a helper thread that computes than after Python's 5 ms.
     sys.setswitchinterval(SWITCH_SECONDS)
     try:
         worker = Worker(context)
@@ -283,7 +287,7 @@ def serve(context: WorkerContext) -> int:
         (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGUSR1, signal.SIGUSR2),
     )
     life.loop.after_iteration(worker.publish)
-    # Six system calls a request would be too many: what acts for a user acts as him anyway, whoever was before.
+    # Not with every request, six system calls: what acts for a user takes that user's rights first, whatever they were.
     life.loop.after_iteration(credentials.rest_from_root)
     life.loop.before_sleep = credentials.rest
     life.serve(worker.connections)

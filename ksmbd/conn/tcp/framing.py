@@ -4,9 +4,9 @@
 `Receiver` owns no socket: it says where the next bytes go (`target`), is told how many came (`advance`), and gives
 whole frames (`next`), each in a buffer of its own. Small ones are copied out of one scratch buffer that all connections
 of a loop share; one that did not come whole and is longer than `KEEP` gets its own buffer, and the rest is received
-straight into it. That buffer is no promise of the peer's: before there is a session, and for the longest frames, it
-grows with what comes, to at most twice of that (`first_size`). So no byte is copied more than a few times, whatever the
-pieces in which it comes.
+straight into it. The length that a peer announces sets nothing aside: before there is a session, and for the longest
+frames, the buffer grows with what comes, to at most twice of that (`first_size`). So no byte is copied more than a few
+times, whatever the pieces in which it comes.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def first_size(length: int, have: int, limit: int) -> int:
 
 
 class FramingError(Exception):
-    """The stream has no meaning from here on: the connection ends."""
+    """What comes is no frame, so nothing behind it can be understood: the connection ends."""
 
 
 class Receiver:
@@ -169,8 +169,8 @@ class Receiver:
                 self._on_session_request()
 
     def ready(self) -> tuple[memoryview, int, int]:
-        """What has come and is not part of a large frame: (memory, from, to). For who takes frames where they lie and
-        then calls `taken`."""
+        """What has come and is not part of a large frame: (memory, from, to). The caller takes frames where they
+        lie and then calls `taken`."""
         if self._large is not None:
             return self._view, 0, 0
         if self._parked:
@@ -200,7 +200,7 @@ class Receiver:
         return (self._view[position + HEADER : self._end], length) if length >= least else None
 
     def divert(self) -> None:
-        """What `partial` gave is another's; so is the rest of that frame, which does not come here."""
+        """The caller takes what `partial` gave, and receives the rest of that frame itself."""
         self._position = self._end = 0
         self._first = False
 
@@ -229,7 +229,7 @@ class Receiver:
         self._parked = bytearray(view[position:end])
 
     def clear(self) -> None:
-        """Nothing more is received: let go of all that is held."""
+        """Nothing more is received: free all that is held."""
         self._position = self._end = 0
         self._view = self._scratch.view
         self._parked = bytearray()

@@ -16,7 +16,7 @@ from ksmbd.conn.back_pressure import LOW_WATER, BackPressure
 from ksmbd.conn.contract import Core, Counters
 from ksmbd.conn.loop import Loop
 from ksmbd.conn.scratch import Scratch
-from ksmbd.conn.tcp.framing import MIN_SMB2, POSITIVE_SESSION_RESPONSE, Receiver
+from ksmbd.conn.tcp.framing import HEADER, MIN_SMB2, POSITIVE_SESSION_RESPONSE, Receiver
 from ksmbd.conn.tcp.output import Output
 from ksmbd.conn.tcp.streamed_write import StreamedWrite
 from ksmbd.smb.ports.transport import Frame
@@ -31,7 +31,7 @@ _RUN_FRAMES: Final = 32
 LOWAT_FROM: Final = 2 << 20
 """Bytes still to come of a frame from which on SO_RCVLOWAT is set: measured on loopback, a third less CPU for frames of
 4 MiB and above; below it the wait costs more than the turns saved."""
-SHORTEST: Final = 4 + MIN_SMB2
+SHORTEST: Final = HEADER + MIN_SMB2
 """Bytes of a frame and its length, at least."""
 
 
@@ -313,5 +313,5 @@ class Input:
         self._owner.abort(f"receiving failed: {error.strerror}")
 
     def _session_request(self) -> None:
-        # RFC 1002 4.3.2, 4.3.3: whatever name was called, it is us.
+        # RFC 1002 4.3.2, 4.3.3: every called name is accepted.
         self._owner.send(Frame(POSITIVE_SESSION_RESPONSE))

@@ -2,7 +2,8 @@
 """Where the server listens: the sockets of all workers, and what becomes of them when interfaces come and go.
 
 With `bind interfaces only` each word of `interfaces` means some of this machine's interfaces or addresses. What is not
-there is left out with a warning and taken up when the kernel tells that it has come; what is gone is let go of.
+there is left out with a warning and listened on when the kernel tells that it has come; the listeners of what is gone
+are closed.
 """
 from __future__ import annotations
 
@@ -49,7 +50,7 @@ class NotThere(Exception):
 
 
 def words_of(settings: Settings) -> list[Word]:
-    """The words that say where to listen; none: everywhere. Raises StartError."""
+    """The words that say where to listen; an empty list means everywhere. Raises StartError."""
     try:
         return [interface_words.parse(item) for item in settings.interfaces] if settings.bind_interfaces_only else []
     except ValueError as error:
@@ -150,7 +151,7 @@ class Listening:
 
     @property
     def follows(self) -> bool:
-        """Whether it hangs on what interfaces there are."""
+        """Whether the targets depend on the interfaces that the machine has."""
         return bool(self._words)
 
     def update(self) -> tuple[list[Group], list[Group]]:
@@ -171,7 +172,8 @@ class Listening:
             if target in have:
                 continue
             try:
-                # Our own sockets are in the way where some are of an interface and others of an address.
+                # A trial would fail because of our own sockets where some are bound to an interface and others to an
+                # address.
                 mixed = any(bool(group.target.device) != bool(target.device) for group in (*self.groups, *new))
                 if mixed or self._is_free(target):
                     new.append(self._open(target, wanted[target]))
@@ -215,8 +217,8 @@ class Listening:
         return Group(target, index, sockets)
 
     def _is_free(self, target: BindTarget) -> bool:
-        """Whether the target is there, and nobody listens on it: with SO_REUSEPORT a second server of the same user
-        would share our port without a word. Raises StartError."""
+        """Whether the target is there. Raises StartError where another server listens on it: with SO_REUSEPORT one of
+        the same user would silently share our port."""
         try:
             self._listen(target, False).close()
         except NotThere:

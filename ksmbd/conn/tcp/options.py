@@ -2,8 +2,8 @@
 """Socket options and addresses.
 
 The options are set on the listening socket; Linux passes them on to what it accepts, so a connection costs none of
-these calls. A client that is gone without a word (sleep, cable, NAT) is noticed after KEEP_IDLE plus KEEP_COUNT times
-KEEP_INTERVAL seconds when idle, and after USER_TIMEOUT when something was sent to it; otherwise dead connections
+these calls. A client that disappears without closing (sleep, cable, NAT) is noticed after KEEP_IDLE plus KEEP_COUNT
+times KEEP_INTERVAL seconds when idle, and after USER_TIMEOUT when something was sent to it; otherwise dead connections
 would count against `max ip connections`.
 """
 
@@ -81,7 +81,7 @@ def bytes_at_hand(sock: socket.socket) -> int:
 
 
 def plain_address(host: str) -> str:
-    """An address without zone, an IPv4 address in IPv6's clothes undressed."""
+    """An address without its zone; an IPv4-mapped IPv6 address (::ffff:192.0.2.7) as IPv4."""
     host = host.partition("%")[0]
     return host[7:] if host.startswith("::ffff:") and "." in host else host
 
@@ -91,7 +91,7 @@ def address_text(sock: socket.socket, peer: bool) -> str:
     try:
         name = sock.getpeername() if peer else sock.getsockname()
     except OSError:
-        return "unknown"  # reset before we came to it
+        return "unknown"  # the client has reset the connection
     return plain_address(name[0]) if isinstance(name, tuple) else "local"
 
 

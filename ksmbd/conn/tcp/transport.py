@@ -166,7 +166,7 @@ class TcpTransport:
         if self._closed:
             return
         self.flush()
-        # What another thread signed or encrypted has left, and all was taken at once: nobody else would go on
+        # Replies that another thread signed or encrypted have left at once: the loop reports no room, so go on here
         if self.reason is None:
             self._input.resume()
 
@@ -223,8 +223,8 @@ class TcpTransport:
         self._finish()
 
     def failed(self, error: BaseException) -> None:
-        """End the connection for an error that handing over what was received raised: the stream has lost its
-        meaning, or a defect of ours."""
+        """End the connection for an error that handing over what was received raised: a
+        FramingError of the peer's, or a defect of ours."""
         if isinstance(error, FramingError):
             log.peer(f"{self._peer}: {error}; connection closed", "framing", self._peer)
             self.abort(str(error))
@@ -233,7 +233,7 @@ class TcpTransport:
         self.abort("internal error")
 
     def _finish(self) -> None:
-        """End of the iteration in which `close` was called: the core lets go of everything, the last replies go out."""
+        """End of the iteration in which `close` was called: the core releases everything, the last replies go out."""
         if not self._core_told:
             self._core_told = True
             try:
