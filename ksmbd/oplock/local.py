@@ -50,9 +50,12 @@ def backed(record: Record, state: int, kernel: int = 0) -> int:
     """What of a state the kernel can watch over beside the opens of the record and one more with `kernel`."""
     if state & W or not state:
         return state
-    if kernel & WRITER or any(entry.kernel & WRITER for entry in record.opens.values()):
-        return 0
-    return state
+    return 0 if writes(record, kernel) else state
+
+
+def writes(record: Record, kernel: int = 0) -> bool:
+    """Whether one of the record's opens can write, or one more with `kernel`."""
+    return bool(kernel & WRITER) or any(entry.kernel & WRITER for entry in record.opens.values())
 
 
 def break_for_descriptor(holder: Holder, entry: OpenEntry, left: int, wait: bool) -> tuple[int, bool]:

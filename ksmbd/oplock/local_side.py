@@ -47,9 +47,9 @@ class Table(Protocol):
     """What the open table does for this side."""
 
     def local_process(self, file: FileKey, open_id: int, left: int) -> None: ...
-    def curb(self, file: FileKey, open_id: int, left: int, known: int) -> tuple[int, bool]: ...
+    def limit_grant(self, file: FileKey, open_id: int, left: int, known: int) -> tuple[int, bool]: ...
     def locks_of(self, file: FileKey, open_id: int) -> list[Lock]: ...
-    def drop_locks(self, ref: OpenRef, plain: tuple[tuple[int, int, bool], ...]) -> None: ...
+    def drop_locks(self, ref: OpenRef, asked: tuple[tuple[int, int, bool], ...]) -> None: ...
 
 
 def kernel_flags(side: LocalOpen) -> int:
@@ -59,7 +59,7 @@ def kernel_flags(side: LocalOpen) -> int:
     return local.WATCHED | local.WRITER if side.writable else local.WATCHED
 
 
-class Mine:
+class WorkerOpen:
     """One open of this worker."""
 
     __slots__ = ("admitted", "group", "known", "lease", "locks", "number", "ref", "side")
@@ -72,7 +72,7 @@ class Mine:
         self.lease = NO_LEASE
         self.known = NO_LEASE
         """The lease behind what its client had when this open came, through other opens."""
-        self.group: list[Mine] = [self]
+        self.group: list[WorkerOpen] = [self]
         """All that share its open file."""
         self.locks = LockSet()
         """Its byte-range locks, with `posix locking`."""
@@ -86,8 +86,8 @@ class LocalSide:
         self.table = table
         self.clock = clock
         self._store = store
-        self.opens: dict[int, Mine] = {}
-        self._files: dict[FileKey, list[Mine]] = {}
+        self.opens: dict[int, WorkerOpen] = {}
+        self._files: dict[FileKey, list[WorkerOpen]] = {}
 
     # ------------------------------------------------------------------------------------------------------ opens
 
@@ -127,17 +127,17 @@ class LocalSide:
             if left != state:
                 self.table.local_process(ref.file, ref.open_id, left)
 
-    def _register(self, ref: OpenRef, side: LocalOpen) -> Mine:
+    def _register(self, ref: OpenRef, side: LocalOpen) -> WorkerOpen:
         mine = self.opens.get(ref.open_id)
         if mine is None:
-            mine = self.opens[ref.open_id] = Mine(ref, side)
+            mine = self.opens[ref.open_id] = WorkerOpen(ref, side)
             here = self._files.setdefault(ref.file, [])
             here.append(mine)
             if side.kernel_oplocks:
                 mine.known = self._known(mine)
         return mine
 
-    def _known(self, mine: Mine) -> int:
+    def _known(self, mine: WorkerOpen) -> int:
         record, entry = self._entry(mine)
         holder = record.holder_of(entry) if record is not None and entry is not None else None
         if record is None or holder is None:
@@ -170,17 +170,17 @@ class LocalSide:
             for heir in here:
                 self._inherit(heir)
 
-    def _inherit(self, heir: Mine) -> None:
+    def _inherit(self, heir: WorkerOpen) -> None:
         """Another open has closed, whose lease of the kernel stood behind what this one shares with it."""
         wanted = local.lease_for(self._held(heir))
         if heir.admitted and heir.side.kernel_oplocks and heir.lease < wanted and self._take(heir, wanted) < wanted:
             self.clock.call_later(0.0, partial(self._lost, heir.ref))
 
-    def _entry(self, mine: Mine) -> tuple[Record | None, OpenEntry | None]:
+    def _entry(self, mine: WorkerOpen) -> tuple[Record | None, OpenEntry | None]:
         record = self._store.peek(mine.ref.file)
         return record, record.opens.get(mine.ref.open_id) if record is not None else None
 
-    def _held(self, mine: Mine) -> int:
+    def _held(self, mine: WorkerOpen) -> int:
         """What is cached through an open, as long as its holder has not given it up."""
         record, entry = self._entry(mine)
         if record is None or entry is None:
@@ -190,7 +190,7 @@ class LocalSide:
 
     # ----------------------------------------------------------------------------------------------------- leases
 
-    def _unite(self, mine: Mine) -> bool:
+    def _unite(self, mine: WorkerOpen) -> bool:
         """Have one open file for all opens that share this one's lease. False: try again."""
         record, entry = self._entry(mine)
         if record is None or entry is None or not entry.lease_key:
@@ -221,20 +221,20 @@ class LocalSide:
         return True
 
     @staticmethod
-    def _merge(group: list[Mine], mine: Mine) -> None:
+    def _merge(group: list[WorkerOpen], mine: WorkerOpen) -> None:
         for member in mine.group:
             if member not in group:
                 group.append(member)
             member.group = group
 
-    def _set_lease(self, mine: Mine, kind: int) -> bool:
+    def _set_lease(self, mine: WorkerOpen, kind: int) -> bool:
         if not mine.side.lease(kind):
             return False
         for member in mine.group:
             member.lease = kind
         return True
 
-    def _take(self, mine: Mine, kind: int) -> int:
+    def _take(self, mine: WorkerOpen, kind: int) -> int:
         """The lease, or as much of it as the kernel gives."""
         if self._set_lease(mine, kind):
             return kind
@@ -243,11 +243,11 @@ class LocalSide:
         self._set_lease(mine, NO_LEASE)
         return NO_LEASE
 
-    def _less(self, mine: Mine, grant: OpenGrant, left: int) -> OpenGrant:
+    def _less(self, mine: WorkerOpen, grant: OpenGrant, left: int) -> OpenGrant:
         """The grant without what the kernel does not stand behind."""
         ref = mine.ref
         known = local.state_for(_state_of(grant), mine.known)
-        left, breaking = self.table.curb(ref.file, ref.open_id, left, known)
+        left, breaking = self.table.limit_grant(ref.file, ref.open_id, left, known)
         self.settle(ref.file)
         if grant.durable and not grant.persistent and not left & H:
             self._store.index_remove(DURABLES, ref.open_id.to_bytes(8, "big"))
@@ -281,7 +281,7 @@ class LocalSide:
                 if mine not in named:
                     self._breaks(mine)
 
-    def _breaks(self, mine: Mine) -> bool:
+    def _breaks(self, mine: WorkerOpen) -> bool:
         """Carry out what the kernel asks for. Whether it asks for anything."""
         ref = mine.ref
         if ref.open_id not in self.opens:
@@ -295,7 +295,7 @@ class LocalSide:
 
     # ------------------------------------------------------------------------------------------------------ locks
 
-    def locking(self, open_id: int) -> Mine | None:
+    def locking(self, open_id: int) -> WorkerOpen | None:
         """The open, where it has `posix locking`."""
         mine = self.opens.get(open_id)
         return mine if mine is not None and mine.side.posix_locking else None
@@ -307,7 +307,7 @@ class LocalSide:
             return False
         return mine.side.locked(offset, min(offset + length - 1, local.LARGEST), write)
 
-    def locked(self, mine: Mine, elements: Sequence[tuple[int, int, bool]]) -> bool:
+    def locked(self, mine: WorkerOpen, elements: Sequence[tuple[int, int, bool]]) -> bool:
         """The table has granted (offset, length, exclusive): have them for local processes, too. False: they have a
         lock in one of them, and none is taken."""
         taken = []
@@ -322,7 +322,7 @@ class LocalSide:
         self._apply_locks(mine, ranges)
         return False
 
-    def unlocked(self, mine: Mine, ranges: Sequence[tuple[int, int]]) -> None:
+    def unlocked(self, mine: WorkerOpen, ranges: Sequence[tuple[int, int]]) -> None:
         """The table has unlocked (offset, length), as many as there were before one that was not locked."""
         pending = LockOverlay(mine.locks)
         done = 0
@@ -333,7 +333,7 @@ class LocalSide:
         mine.locks.remove_all(pending.removed)
         self._apply_locks(mine, span(ranges[:done]))
 
-    def _apply_locks(self, mine: Mine, ranges: Sequence[tuple[int, int]]) -> bool:
+    def _apply_locks(self, mine: WorkerOpen, ranges: Sequence[tuple[int, int]]) -> bool:
         """Tell the kernel what is locked in (first, last). False: refused, what comes after was not told."""
         for first, last in ranges:
             for kind, start, end in segments([member.locks for member in mine.group], first, last):
@@ -347,7 +347,7 @@ class LocalLock:
     table has it back, and one that may wait tries again."""
 
     def __init__(
-        self, side: LocalSide, mine: Mine, elements: tuple[tuple[int, int, bool], ...], wait: bool,
+        self, side: LocalSide, mine: WorkerOpen, elements: tuple[tuple[int, int, bool], ...], wait: bool,
         ask: Callable[[], Future[None]],
     ) -> None:
         self.future: Future[None] = Future()

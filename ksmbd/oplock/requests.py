@@ -2,7 +2,7 @@
 """What can be asked of one file's record, and what a decision answers. Plain data."""
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from ksmbd.oplock.locks import LockOverlay
 from ksmbd.oplock.record import Holder, HolderKey, Link, OpenEntry, Record, WorkerTag
@@ -63,7 +63,7 @@ class Rename(NamedTuple):
     open_id: int
 
 
-class Vacate(NamedTuple):
+class MoveWithFolder(NamedTuple):
     """The file is about to move with its folder: handles that are only cached must be closed, others forbid it."""
 
     waiter_id: int
@@ -149,7 +149,7 @@ class LocalProcess(NamedTuple):
     left: int
 
 
-class Curb(NamedTuple):
+class LimitGrant(NamedTuple):
     """The kernel does not stand behind what this open was granted just now: no more than `left`. The answer: the state
     that is left, and whether it is being broken."""
 
@@ -231,6 +231,17 @@ class TakeOutbox(NamedTuple):
     """Hand over what is in the outbox for the worker that asks."""
 
 
+WaitingRequest = Open | Break | SetDelete | Rename | MoveWithFolder | Replace | TakeLocks
+"""Operations that may have to wait; each has a waiter_id."""
+
+Request = (
+    WaitingRequest | Close | Acknowledge | Unreachable | DirectoryChanged | DropLocks | Forget | Moved | Rebase
+    | Disconnect | MakeResilient | Reconnect | Expire | LocalProcess | LimitGrant | LocksOf | Adopt | WorkerDied
+    | TakeOutbox
+)  # fmt: skip
+"""All that may be asked of a record."""
+
+
 class Notify(NamedTuple):
     """Action: send a break notification."""
 
@@ -288,7 +299,10 @@ class Doomed(NamedTuple):
     """Action: the directory goes with its last open, and this worker has one: nobody waits for changes in it longer."""
 
 
-ACTIONS = (Notify, Done, Failed, Purged, Taken, Doomed)
+Action = Notify | Done | Failed | Purged | Taken | Doomed
+"""What a worker is to carry out."""
+
+ACTIONS: Final[tuple[type[Action], ...]] = (Notify, Done, Failed, Purged, Taken, Doomed)
 
 
 class OpenResult(NamedTuple):
@@ -321,7 +335,7 @@ class Decision(NamedTuple):
     """None: it waits (where the operation can)."""
     status: int
     """Not 0: the operation failed with this NTSTATUS."""
-    actions: list[Any]
+    actions: list[Action]
     """For the worker that asked."""
     doorbells: set[WorkerTag]
     """Workers that have something in the record's outbox now."""

@@ -73,12 +73,19 @@ class StateDirectory:
     """The persistent opens of one server; several of its workers may have it open."""
 
     def __init__(self, directory: Path) -> None:
+        """Raises StoreError."""
+        try:
+            self._open(directory)
+        except (OSError, lmdb.Error) as error:
+            raise StoreError(str(error)) from error
+        self._allocated = 0
+
+    def _open(self, directory: Path) -> None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._env = lmdb.open(os.fspath(directory), map_size=MAP_SIZE, max_dbs=2, max_readers=512, mode=0o600)
         self._records = self._env.open_db(b"records")
         self._locks = self._env.open_db(b"locks")
         self._data = os.open(directory / "data.mdb", os.O_RDWR | os.O_CLOEXEC)
-        self._allocated = 0
 
     def make_room(self) -> None:
         """To be called before a decision that `keeps_more`: what it makes of the record can be written then, and what
@@ -132,7 +139,13 @@ class StateDirectory:
                 txn.put(LOCK.pack(*file, lock.open_id, lock.number), value, db=self._locks)
 
     def load(self) -> list[tuple[FileKey, Adopt]]:
-        """All that is kept, as requests for the table of a server that starts."""
+        """All that is kept, as requests for the table of a server that starts. Raises StoreError."""
+        try:
+            return self._load()
+        except lmdb.Error as error:
+            raise StoreError(str(error)) from error
+
+    def _load(self) -> list[tuple[FileKey, Adopt]]:
         found: list[tuple[FileKey, Adopt]] = []
         with self._env.begin() as txn, txn.cursor(db=self._records) as cursor:
             for key, value in cursor:

@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the open table needs of a store: atomic changes of one file's record, its locks, and indexes over all files."""
+"""What the open table needs of a store: atomic changes of one file's record, its locks, and indexes over all files.
+
+`Store` is the contract. tests/unit/oplock/test_store_contract.py holds every store to it: a new one is added to the
+fixture `store` of tests/unit/oplock/conftest.py, and to ksmbd/process/opens.py, which chooses one.
+"""
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from ksmbd.oplock.locks import LockView
 from ksmbd.oplock.record import Record
@@ -14,12 +18,21 @@ from ksmbd.smb.status import STATUS_INSUFFICIENT_RESOURCES, NtStatusError
 Decide = Callable[[Record, Callable[[str], LockView]], Decision]
 """decide() with everything bound but the record and the locks of its streams."""
 
-LEASES = b"L"
-"""Index: client guid + lease key -> (device, inode, stream). A key names one stream only (MS-SMB2 3.3.5.9.8)."""
-CREATE_GUIDS = b"C"
-"""Index: client guid + create guid -> (device, inode, stream, open id), for replays (MS-SMB2 3.3.5.9.10)."""
-DURABLES = b"D"
-"""Index: open id, 8 bytes -> (device, inode, stream), for reconnects."""
+LEASES: Final = b"L"
+"""Index: client guid + lease key -> Place without an open. A key names one stream only (MS-SMB2 3.3.5.9.8)."""
+CREATE_GUIDS: Final = b"C"
+"""Index: client guid + create guid -> Place, for replays (MS-SMB2 3.3.5.9.10)."""
+DURABLES: Final = b"D"
+"""Index: open id, 8 bytes -> Place, for reconnects."""
+
+
+class Place(NamedTuple):
+    """What an index leads to."""
+
+    file: FileKey
+    stream: str
+    open_id: int = 0
+    """0: a lease, which several opens may share."""
 
 
 class StoreError(NtStatusError):
@@ -27,6 +40,7 @@ class StoreError(NtStatusError):
 
     def __init__(self, detail: str, status: int = STATUS_INSUFFICIENT_RESOURCES) -> None:
         super().__init__(status, detail)
+        self.detail = detail
 
 
 class StoreFull(StoreError):
@@ -34,10 +48,29 @@ class StoreFull(StoreError):
 
 
 class Store(Protocol):
-    """Keeps the records. Several tables, in several processes, may share one.
+    """Keeps the records. Several tables, in several processes, may share one. What every store promises:
 
-    What makes more of them raises StoreFull where there is no room. Anything may raise StoreError, and has changed
-    nothing then."""
+    Atomic: `update`, `begin` and `end` change a file's record with its locks as a whole or not at all, and one after
+    the other, whoever calls them. Where `decide` or the store raises, all is as it was. `decide` may be run more than
+    once for one update; the last run counts. An index entry is changed alone: it is a hint, which the table checks
+    against the record.
+
+    Ownership: each open, waiter and message in a record names its worker by a WorkerTag (worker, epoch), unique among
+    all that share the store. The store keeps the tags and never acts on them. `recover` puts right what a dead process
+    had of the store itself; the table then ends the dead worker's opens, in one of the workers that live.
+
+    Deadlines: kept exactly, in the seconds of the Clock that the tables have. They must mean the same in all processes
+    that share the store. Today that is CLOCK_MONOTONIC, one for all processes of a machine, and the store is emptied
+    before a boot could change it. A store of several machines has to come with a clock that these share.
+
+    FileKey: two numbers of 64 bits that a store compares, hashes and stores, and reads nothing from. Today they are
+    st_dev and st_ino. The kernel of one machine chose the device number when it mounted the file system, so another
+    node has another number for the same file. A store of several machines must be given keys that are the same on all
+    of them, such as the file system's identifier and the inode number; the vfs room makes the keys. The same is true
+    of Link and of OpenEntry.parent.
+
+    Errors: StoreError, and no error of what the store is made of, from its constructor on. What makes more of the
+    records, the locks or the indexes raises StoreFull where there is no room."""
 
     def update(self, file: FileKey, decide: Decide) -> Decision:
         """Run `decide` on the file's record and keep what it made of it; nobody else sees or changes it meanwhile."""
@@ -71,20 +104,20 @@ class Store(Protocol):
         """How many byte-range locks a stream has."""
         ...
 
-    def index_get(self, index: bytes, key: bytes) -> tuple[Any, ...] | None:
-        """An index's value."""
+    def index_get(self, index: bytes, key: bytes) -> Place | None:
+        """What an index has for a key of at most 64 bytes."""
         ...
 
-    def index_put(self, index: bytes, key: bytes, value: tuple[Any, ...]) -> None:
-        """Set an index's value."""
+    def index_put(self, index: bytes, key: bytes, place: Place) -> None:
+        """Have an index lead to this, whatever it had for the key."""
         ...
 
     def index_remove(self, index: bytes, key: bytes) -> None:
         """Take a key out, if it is in."""
         ...
 
-    def index_items(self, index: bytes) -> list[tuple[bytes, tuple[Any, ...]]]:
-        """Everything that is in an index: for who clears up, not for a request's way."""
+    def index_items(self, index: bytes) -> list[tuple[bytes, Place]]:
+        """Everything that is in an index. Too slow for requests: for clearing up after a dead worker."""
         ...
 
     def files_below(self, share: str, path: str) -> list[FileKey]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from ksmbd.limits import LOCKS
 from ksmbd.oplock.locks import EMPTY, LockSet, LockView, io_conflict
 from ksmbd.oplock.record import Record
 from ksmbd.oplock.requests import CloseResult, Decision
 from ksmbd.oplock.short import last_close
-from ksmbd.oplock.store import Decide, StoreFull, more_locks, path_key, path_prefix
+from ksmbd.oplock.store import Decide, Place, StoreFull, more_locks, path_key, path_prefix
 from ksmbd.smb.ports import FileKey
 
 
@@ -20,7 +19,7 @@ class DictStore:
     def __init__(self) -> None:
         self._records: dict[FileKey, Record] = {}
         self._locks: dict[tuple[FileKey, str], LockSet] = {}
-        self._indexes: dict[tuple[bytes, bytes], tuple[Any, ...]] = {}
+        self._indexes: dict[tuple[bytes, bytes], Place] = {}
         self._held = 0
         """Locks of all files."""
 
@@ -83,21 +82,21 @@ class DictStore:
         """As Store.lock_count."""
         return self._locks.get((file, stream), EMPTY).count
 
-    def index_get(self, index: bytes, key: bytes) -> tuple[Any, ...] | None:
+    def index_get(self, index: bytes, key: bytes) -> Place | None:
         """As Store.index_get."""
         return self._indexes.get((index, key))
 
-    def index_put(self, index: bytes, key: bytes, value: tuple[Any, ...]) -> None:
+    def index_put(self, index: bytes, key: bytes, place: Place) -> None:
         """As Store.index_put."""
-        self._indexes[index, key] = value
+        self._indexes[index, key] = place
 
     def index_remove(self, index: bytes, key: bytes) -> None:
         """As Store.index_remove."""
         self._indexes.pop((index, key), None)
 
-    def index_items(self, index: bytes) -> list[tuple[bytes, tuple[Any, ...]]]:
+    def index_items(self, index: bytes) -> list[tuple[bytes, Place]]:
         """As Store.index_items."""
-        return [(key, value) for (of, key), value in self._indexes.items() if of == index]
+        return [(key, place) for (of, key), place in self._indexes.items() if of == index]
 
     def files_below(self, share: str, path: str) -> list[FileKey]:
         """As Store.files_below. Folders are renamed seldom, files opened all the time: so it looks at all of them."""

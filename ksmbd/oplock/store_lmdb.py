@@ -39,7 +39,7 @@ from ksmbd.oplock.locks import EMPTY, LockSet, LockView, io_conflict
 from ksmbd.oplock.record import OpenEntry, Record
 from ksmbd.oplock.requests import CloseResult, Decision
 from ksmbd.oplock.short import last_close
-from ksmbd.oplock.store import Decide, StoreError, StoreFull, grows, more_locks, path_key, path_prefix
+from ksmbd.oplock.store import Decide, Place, StoreError, StoreFull, grows, more_locks, path_key, path_prefix
 from ksmbd.smb.ports import FileKey
 
 ENVIRONMENTS: Final = 4
@@ -109,7 +109,18 @@ class LmdbStore:
     def __init__(self, directory: Path, fresh: bool = False) -> None:
         """Open the store in `directory`. `fresh`: begin with an empty one; only while nobody else has it open.
 
-        Raises OSError where there is no room for it, or where it is not there; lmdb.Error."""
+        Raises StoreError where there is no room for it, or where it is not there."""
+        try:
+            self._open(directory, fresh)
+        except (OSError, lmdb.Error) as error:
+            raise StoreError(str(error)) from error
+        self._known: dict[FileKey, tuple[bytes, Record]] = {}
+        """Records without a journal, and what they were decoded from."""
+        self._journals: dict[FileKey, _Journal] = {}
+        self._held: dict[FileKey, int] = {}
+        """How many opens, locks and so on each of them has."""
+
+    def _open(self, directory: Path, fresh: bool) -> None:
         if fresh:
             shutil.rmtree(directory, ignore_errors=True)
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -133,11 +144,6 @@ class LmdbStore:
             )
             for number in range(ENVIRONMENTS)
         ]  # fmt: skip
-        self._known: dict[FileKey, tuple[bytes, Record]] = {}
-        """Records without a journal, and what they were decoded from."""
-        self._journals: dict[FileKey, _Journal] = {}
-        self._held: dict[FileKey, int] = {}
-        """How many opens, locks and so on each of them has."""
         self._indexes = Environment(directory / "indexes", (b"index",), fresh)
         self._index = self._indexes.databases[0]
 
@@ -425,11 +431,14 @@ class LmdbStore:
     def files(self) -> list[FileKey]:
         """As Store.files."""
         found: list[FileKey] = []
-        for shard in self._shards:
-            with shard.environment.begin() as txn, txn.cursor(db=shard.records) as cursor:
-                for key in cursor.iternext(values=False):
-                    device, inode = FILE.unpack(key)
-                    found.append((device, inode))
+        try:
+            for shard in self._shards:
+                with shard.environment.begin() as txn, txn.cursor(db=shard.records) as cursor:
+                    for key in cursor.iternext(values=False):
+                        device, inode = FILE.unpack(key)
+                        found.append((device, inode))
+        except lmdb.Error as error:
+            raise _failed(error) from error
         return found
 
     def io_conflict(self, file: FileKey, stream: str, offset: int, length: int, write: bool, open_id: int) -> bool:
@@ -448,18 +457,18 @@ class LmdbStore:
 
     # ------------------------------------------------------------------------------------------------------- indexes
 
-    def index_get(self, index: bytes, key: bytes) -> tuple[Any, ...] | None:
+    def index_get(self, index: bytes, key: bytes) -> Place | None:
         """As Store.index_get."""
         try:
             with self._indexes.begin() as txn:
                 value = txn.get(index + key, db=self._index)
         except lmdb.Error as error:
             raise _failed(error) from error
-        return tuple(marshal.loads(value)) if value is not None else None  # noqa: S302 - our own bytes
+        return Place._make(marshal.loads(value)) if value is not None else None  # noqa: S302 - our own bytes
 
-    def index_put(self, index: bytes, key: bytes, value: tuple[Any, ...]) -> None:
+    def index_put(self, index: bytes, key: bytes, place: Place) -> None:
         """As Store.index_put."""
-        data = marshal.dumps(value)
+        data = marshal.dumps(tuple(place))
         while True:
             try:
                 with self._indexes.begin(True) as txn:
@@ -486,39 +495,48 @@ class LmdbStore:
             except lmdb.Error as error:
                 raise _failed(error) from error
 
-    def index_items(self, index: bytes) -> list[tuple[bytes, tuple[Any, ...]]]:
+    def index_items(self, index: bytes) -> list[tuple[bytes, Place]]:
         """As Store.index_items."""
-        found = []
-        with self._indexes.begin() as txn, txn.cursor(db=self._index) as cursor:
-            there = cursor.set_range(index)
-            while there and cursor.key().startswith(index):
-                value = tuple(marshal.loads(cursor.value()))  # noqa: S302 - our own bytes
-                found.append((bytes(cursor.key()[len(index) :]), value))
-                there = cursor.next()
+        found: list[tuple[bytes, Place]] = []
+        try:
+            with self._indexes.begin() as txn, txn.cursor(db=self._index) as cursor:
+                there = cursor.set_range(index)
+                while there and cursor.key().startswith(index):
+                    place = Place._make(marshal.loads(cursor.value()))  # noqa: S302 - our own bytes
+                    found.append((bytes(cursor.key()[len(index) :]), place))
+                    there = cursor.next()
+        except lmdb.Error as error:
+            raise _failed(error) from error
         return found
 
     def files_below(self, share: str, path: str) -> list[FileKey]:
         """As Store.files_below. Folders are renamed seldom, files opened all the time: so it looks at all of them."""
         prefix = path_prefix(share, path)
-        found = []
-        for shard in self._shards:
-            with shard.environment.begin() as txn, txn.cursor(db=shard.records) as cursor:
-                for key, data in cursor:
-                    device, inode = FILE.unpack(key)
-                    file = (device, inode)
-                    if data[:1] == HEAD_MARK:
-                        record = self._read(shard, txn, file, key, data).record
-                        opens = [(entry.share, entry.path, entry.open_id) for entry in record.opens.values()]
-                    else:
-                        opens = [
-                            (fields[SHARE], fields[PATH], fields[0])
-                            for fields in marshal.loads(data)[0]  # noqa: S302 - our own bytes
-                        ]
-                    for of, where, open_id in opens:
-                        name = path_key(of, where)
-                        if name.startswith(prefix) and name != prefix:
-                            found.append((name, open_id, file))
-        return list(dict.fromkeys(file for _, _, file in sorted(found)))
+        found: list[tuple[str, int, FileKey]] = []
+        try:
+            for shard in self._shards:
+                for file, of, where, open_id in self._paths(shard):
+                    name = path_key(of, where)
+                    if name.startswith(prefix) and name != prefix:
+                        found.append((name, open_id, file))
+        except lmdb.Error as error:
+            raise _failed(error) from error
+        return list(dict.fromkeys([file for _, _, file in sorted(found)]))
+
+    def _paths(self, shard: _Shard) -> list[tuple[FileKey, str, str, int]]:
+        """File, share, path and id of all opens."""
+        found: list[tuple[FileKey, str, str, int]] = []
+        with shard.environment.begin() as txn, txn.cursor(db=shard.records) as cursor:
+            for key, data in cursor:
+                device, inode = FILE.unpack(key)
+                file = (device, inode)
+                if data[:1] == HEAD_MARK:
+                    record = self._read(shard, txn, file, key, data).record
+                    found += [(file, entry.share, entry.path, entry.open_id) for entry in record.opens.values()]
+                else:
+                    opens = marshal.loads(data)[0]  # noqa: S302 - our own bytes
+                    found += [(file, fields[SHARE], fields[PATH], fields[0]) for fields in opens]
+        return found
 
     # -------------------------------------------------------------------------------------------------------- upkeep
 
@@ -550,11 +568,14 @@ class LmdbStore:
     @property
     def empty(self) -> bool:
         """Nothing is left anywhere; for tests of clean-up."""
-        with self._indexes.begin() as txn:
-            left = txn.stat(self._index)["entries"]
-        for shard in self._shards:
-            with shard.environment.begin() as txn:
-                left += sum(txn.stat(db)["entries"] for db in (shard.records, shard.journal))
+        try:
+            with self._indexes.begin() as txn:
+                left = txn.stat(self._index)["entries"]
+            for shard in self._shards:
+                with shard.environment.begin() as txn:
+                    left += sum(txn.stat(db)["entries"] for db in (shard.records, shard.journal))
+        except lmdb.Error as error:
+            raise _failed(error) from error
         return not left and not any(self._counters) and not any(self._words[HELD::WORDS])
 
     def close(self) -> None:

@@ -27,7 +27,7 @@ from ksmbd.oplock.settings import OplockSettings
 from ksmbd.oplock.share import sharing_violation
 from ksmbd.oplock.short import first_open
 from ksmbd.oplock.state import StateDirectory, keeps_more
-from ksmbd.oplock.store import CREATE_GUIDS, DURABLES, LEASES, Store, StoreError
+from ksmbd.oplock.store import CREATE_GUIDS, DURABLES, LEASES, Place, Store, StoreError
 from ksmbd.smb.constants import (
     FILE_ADD_FILE,
     FILE_DELETE_ON_CLOSE,
@@ -282,10 +282,10 @@ class LocalOpenTable:
             self.again.do(partial(self._run, file, request))
         # It died before it took out the CreateGuids of opens that were refused, or that waited for ever from now on.
         # What is in this index is in its record first: an open that is in neither part of it has ended.
-        for key, (device, inode, _, open_id) in self._store.index_items(CREATE_GUIDS):
-            record = self._store.peek((device, inode))
-            if record is None or (open_id not in record.opens and not record.waits_to_open(open_id)):
-                self.again.do(partial(self._forget_create_guid, key, open_id))
+        for key, place in self._store.index_items(CREATE_GUIDS):
+            record = self._store.peek(place.file)
+            if record is None or (place.open_id not in record.opens and not record.waits_to_open(place.open_id)):
+                self.again.do(partial(self._forget_create_guid, key, place.open_id))
 
     def adopt_persistent(self) -> int:
         """Take in the persistent opens of the server that was here before; how many files have some. Done once, by one
@@ -339,9 +339,9 @@ class LocalOpenTable:
         if not future.done and ask.entry.create_guid:
             # A replay finds it while it waits, too (MS-SMB2 3.3.5.9.10).
             key = request.client_guid + ask.entry.create_guid
-            value = (*request.ref.file, request.ref.stream, request.ref.open_id)
+            place = Place(request.ref.file, request.ref.stream, request.ref.open_id)
             try:
-                self._store.index_put(CREATE_GUIDS, key, value)
+                self._store.index_put(CREATE_GUIDS, key, place)
             except StoreError:
                 future.cancel()
                 raise
@@ -389,13 +389,13 @@ class LocalOpenTable:
         if lease is None or not (self._settings.oplocks and self._settings.leases):
             return None
         bound = self._store.index_get(LEASES, request.client_guid + lease.key)
-        if bound is None or bound == (*request.ref.file, request.ref.stream):
+        if bound is None or (bound.file == request.ref.file and bound.stream == request.ref.stream):
             return None
-        record = self._store.peek((bound[0], bound[1]))
+        record = self._store.peek(bound.file)
         holder = record.holders.get((request.client_guid, lease.key)) if record is not None else None
         if record is None or holder is None:
             return None
-        return [] if (bound[0], bound[1]) == request.ref.file else record.opens_of(holder)
+        return [] if bound.file == request.ref.file else record.opens_of(holder)
 
     def _entry_of(self, request: OpenRequest, lease: LeaseAsk | None) -> OpenEntry:
         durable = request.durable
@@ -418,12 +418,12 @@ class LocalOpenTable:
         """Enter an open into the indexes over all files."""
         store = self._store
         if leased:
-            store.index_put(LEASES, entry.client_guid + entry.lease_key, (*file, entry.stream))
+            store.index_put(LEASES, entry.client_guid + entry.lease_key, Place(file, entry.stream))
         if durable:
-            store.index_put(DURABLES, entry.open_id.to_bytes(8, "big"), (*file, entry.stream))
+            store.index_put(DURABLES, entry.open_id.to_bytes(8, "big"), Place(file, entry.stream, entry.open_id))
         if entry.create_guid:
             key = entry.client_guid + entry.create_guid
-            store.index_put(CREATE_GUIDS, key, (*file, entry.stream, entry.open_id))
+            store.index_put(CREATE_GUIDS, key, Place(file, entry.stream, entry.open_id))
 
     def _forget_open(
         self, file: FileKey, open_id: int, lease: tuple[bytes, bytes] | None, create_guid: bytes, client_guid: bytes,
@@ -434,7 +434,7 @@ class LocalOpenTable:
         if lease is not None:
             bound = store.index_get(LEASES, lease[0] + lease[1])
             record = store.peek(file)
-            if bound is not None and (bound[0], bound[1]) == file and (record is None or lease not in record.holders):
+            if bound is not None and bound.file == file and (record is None or lease not in record.holders):
                 store.index_remove(LEASES, lease[0] + lease[1])
         if durable:
             store.index_remove(DURABLES, open_id.to_bytes(8, "big"))
@@ -443,7 +443,7 @@ class LocalOpenTable:
 
     def _forget_create_guid(self, key: bytes, open_id: int) -> None:
         bound = self._store.index_get(CREATE_GUIDS, key)
-        if bound is not None and bound[3] == open_id:
+        if bound is not None and bound.open_id == open_id:
             self._store.index_remove(CREATE_GUIDS, key)
 
     def close(self, ref: OpenRef) -> CloseOutcome:
@@ -511,7 +511,7 @@ class LocalOpenTable:
             return Future.failed(error)
         steps: list[tuple[FileKey, Callable[[int], Any]]] = []
         if entry.is_directory and not entry.stream and not posix:
-            steps += [(file, requests.Vacate) for file in self._store.files_below(entry.share, entry.path)]
+            steps += [(file, requests.MoveWithFolder) for file in self._store.files_below(entry.share, entry.path)]
         steps.append((ref.file, partial(_rename_of, ref.open_id)))
         if target is not None and target.file != ref.file:
             steps.append(_replacing(target, posix))
@@ -612,7 +612,7 @@ class LocalOpenTable:
         bound = self._store.index_get(LEASES, client_guid + key)
         if bound is None:
             raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "no such lease")
-        return self._acknowledge((bound[0], bound[1]), (client_guid, key), state)
+        return self._acknowledge(bound.file, (client_guid, key), state)
 
     def _acknowledge(self, file: FileKey, holder: HolderKey, state: int) -> int:
         decision = self._decide(file, requests.Acknowledge(holder, state))
@@ -635,10 +635,10 @@ class LocalOpenTable:
             raise NtStatusError(STATUS_INSUFFICIENT_RESOURCES, "the session has too many locks")
         number = self._number()
         self._next += len(elements)
-        plain = tuple((element.offset, element.length, element.exclusive) for element in elements)
+        asked = tuple((element.offset, element.length, element.exclusive) for element in elements)
         if self._locals and (mine := self.local.locking(ref.open_id)) is not None:
-            return LocalLock(self.local, mine, plain, wait, partial(self._lock, ref, plain, wait)).future
-        ask = requests.TakeLocks(number, ref.open_id, plain, wait, number)
+            return LocalLock(self.local, mine, asked, wait, partial(self._lock, ref, asked, wait)).future
+        ask = requests.TakeLocks(number, ref.open_id, asked, wait, number)
         return self._start(
             ref.file, number, ask, _none, lambda: self.unlock(ref, elements), lambda _: self._locked_late(ref)
         )
@@ -651,16 +651,16 @@ class LocalOpenTable:
             held = self._store.locks_of(ref.file)(ref.stream).count_of(ref.open_id)
             self.lock_meter.set(ref.open_id, entry.session_id, held)
 
-    def _lock(self, ref: OpenRef, plain: tuple[tuple[int, int, bool], ...], wait: bool) -> Future[None]:
+    def _lock(self, ref: OpenRef, asked: tuple[tuple[int, int, bool], ...], wait: bool) -> Future[None]:
         """The table's own part of `lock`, where local processes have a part too."""
         number = self._number()
-        self._next += len(plain)
-        ask = requests.TakeLocks(number, ref.open_id, plain, wait, number)
-        return self._start(ref.file, number, ask, _none, lambda: self.drop_locks(ref, plain))
+        self._next += len(asked)
+        ask = requests.TakeLocks(number, ref.open_id, asked, wait, number)
+        return self._start(ref.file, number, ask, _none, lambda: self.drop_locks(ref, asked))
 
-    def drop_locks(self, ref: OpenRef, plain: tuple[tuple[int, int, bool], ...]) -> None:
+    def drop_locks(self, ref: OpenRef, asked: tuple[tuple[int, int, bool], ...]) -> None:
         """Take locks back that the kernel has none for."""
-        ranges = tuple((offset, length) for offset, length, _ in plain)
+        ranges = tuple((offset, length) for offset, length, _ in asked)
         self.again.do(partial(self._run, ref.file, requests.DropLocks(ref.open_id, ranges)))
 
     def unlock(self, ref: OpenRef, elements: Sequence[LockElement]) -> None:
@@ -694,9 +694,9 @@ class LocalOpenTable:
         """A local process opens the file: who caches it through this open keeps no more than `left`."""
         self._apply(file, self._decide(file, requests.LocalProcess(open_id, left)))
 
-    def curb(self, file: FileKey, open_id: int, left: int, known: int) -> tuple[int, bool]:
-        """The kernel stands behind no more than `left` of what an open was granted; see requests.Curb."""
-        state, breaking = self._run(file, requests.Curb(open_id, left, known))
+    def limit_grant(self, file: FileKey, open_id: int, left: int, known: int) -> tuple[int, bool]:
+        """The kernel stands behind no more than `left` of what an open was granted; see requests.LimitGrant."""
+        state, breaking = self._run(file, requests.LimitGrant(open_id, left, known))
         return int(state), bool(breaking)
 
     def locks_of(self, file: FileKey, open_id: int) -> list[Lock]:
@@ -710,7 +710,7 @@ class LocalOpenTable:
         file, stream, open_id = ref
         key = open_id.to_bytes(8, "big")
         before = self._store.index_get(DURABLES, key)
-        self._store.index_put(DURABLES, key, (*file, stream))
+        self._store.index_put(DURABLES, key, Place(file, stream, open_id))
         try:
             self._run(file, requests.MakeResilient(open_id, timeout))
         except NtStatusError:
@@ -751,7 +751,7 @@ class LocalOpenTable:
         bound = self._store.index_get(DURABLES, request.persistent_id.to_bytes(8, "big"))
         if bound is None:
             raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "no such durable open")
-        return bound[0], bound[1]
+        return bound.file
 
     def reconnect(self, request: DurableReconnect) -> Reconnected:
         """See OpenTable.reconnect."""
@@ -764,11 +764,10 @@ class LocalOpenTable:
         bound = self._store.index_get(CREATE_GUIDS, client_guid + create_guid)
         if bound is None:
             return None
-        device, inode, stream, open_id = bound
-        record = self._store.peek((device, inode))
-        if record is None or not (open_id in record.opens or record.waits_to_open(open_id)):
+        record = self._store.peek(bound.file)
+        if record is None or not (bound.open_id in record.opens or record.waits_to_open(bound.open_id)):
             return None  # its worker died before it could clean up
-        return OpenRef((device, inode), stream, open_id)
+        return OpenRef(bound.file, bound.stream, bound.open_id)
 
 
 def _future_of(finish: Callable[[Any], Any], result: Any) -> Future[Any]:

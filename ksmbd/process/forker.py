@@ -24,8 +24,6 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Final
 
-import lmdb
-
 from ksmbd import debug, log
 from ksmbd.conn.contract import Group, Listener, Provider, StartError
 from ksmbd.conn.loop import Loop
@@ -33,6 +31,7 @@ from ksmbd.ipc.channel import Channel, PeerGone
 from ksmbd.ipc.client import NetlinkDaemon
 from ksmbd.ipc.settings import EngineSettings, NoSettings, announce_listening, receive_settings
 from ksmbd.kernel.local_addresses import Changes
+from ksmbd.oplock.store import StoreError
 from ksmbd.process import privileges
 from ksmbd.process.bpf_programs import BpfPrograms
 from ksmbd.process.compiled import compiled_feature
@@ -409,7 +408,10 @@ def main(argv: list[str] | None = None) -> int:
     except (NoSettings, StartError) as error:
         log.error(str(error))
         return EXIT_CONFIG
-    except (OSError, lmdb.Error) as error:
+    except StoreError as error:
+        log.error(f"the engine cannot start: {error.detail}")
+        return 1
+    except OSError as error:
         log.error(f"the engine cannot start: {error}")
         return 1
     daemon = NetlinkDaemon(channel, forker.loop, settings.ipc_timeout)

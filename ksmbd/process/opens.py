@@ -14,14 +14,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-import lmdb
-
 from ksmbd.ipc.constants import GlobalFlag
 from ksmbd.ipc.settings import EngineSettings
 from ksmbd.kernel.leases import break_time
 from ksmbd.oplock.settings import OplockSettings
 from ksmbd.oplock.state import StateDirectory
-from ksmbd.oplock.store import Store
+from ksmbd.oplock.store import Store, StoreError
 from ksmbd.oplock.store_dict import DictStore
 from ksmbd.oplock.store_lmdb import LmdbStore
 from ksmbd.oplock.table import LocalOpenTable
@@ -47,7 +45,7 @@ def oplock_settings(settings: EngineSettings) -> OplockSettings:
 
 
 def open_state(settings: EngineSettings, statedir: str) -> StateDirectory | None:
-    """The persistent opens' directory, None where no share has any. Raises OSError, lmdb.Error."""
+    """The persistent opens' directory, None where no share has any. Raises StoreError."""
     if settings.options.get(OPTION, "no") != "yes":
         return None
     return StateDirectory(Path(statedir) / FOLDER)
@@ -63,14 +61,14 @@ def open_store(settings: EngineSettings, rundir: str) -> Store:
         return DictStore()
     try:
         return LmdbStore(Path(rundir) / FOLDER)
-    except (OSError, lmdb.Error) as error:
-        raise StoreGone(f"the table of open files in {rundir} cannot be shared: {error}") from error
+    except StoreError as error:
+        raise StoreGone(f"the table of open files in {rundir} cannot be shared: {error.detail}") from error
 
 
 def prepare(settings: EngineSettings, rundir: str, statedir: str) -> None:
     """Empty the store of several workers and take in the persistent opens; nothing stays open. Before the first fork.
 
-    A single worker does that itself, since its store is in its memory. Raises OSError, lmdb.Error."""
+    A single worker does that itself, since its store is in its memory. Raises StoreError."""
     if settings.workers < 2:
         return
     store = LmdbStore(Path(rundir) / FOLDER, fresh=True)

@@ -10,7 +10,8 @@ import pytest
 
 from ksmbd import limits
 from ksmbd.oplock import requests
-from ksmbd.oplock.decide import BY_NAME, Context, decide
+from ksmbd.oplock.context import Context
+from ksmbd.oplock.decide import BY_NAME, decide
 from ksmbd.oplock.locks import EMPTY
 from ksmbd.oplock.record import Record, Waiter
 from ksmbd.oplock.settings import OplockSettings

@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Breaking what others cache (MS-FSA 2.1.4.12, MS-SMB2 3.3.4.6, 3.3.4.7, 3.3.5.22), and the end of an open.
+
+Both are one idea: a break that reaches nobody ends an open, and an open that ends with a deletion breaks others.
+"""
+from __future__ import annotations
+
+from typing import Final
+
+from ksmbd.oplock import caching, local
+from ksmbd.oplock.caching import Input, holders_of_others, step
+from ksmbd.oplock.context import GRANTED, WAIT, Context
+from ksmbd.oplock.record import RESILIENT, H, Holder, OpenEntry, R, Record, W, holder_key
+from ksmbd.oplock.requests import (
+    Acknowledge,
+    Break,
+    CloseResult,
+    DirectoryChanged,
+    Doomed,
+    Failed,
+    Notify,
+    Purged,
+    Refused,
+    Unreachable,
+)
+from ksmbd.smb.constants import OPLOCK_LEVEL_NONE
+from ksmbd.smb.status import (
+    STATUS_FILE_CLOSED,
+    STATUS_FILE_NOT_AVAILABLE,
+    STATUS_INVALID_OPLOCK_PROTOCOL,
+    STATUS_OBJECT_NAME_NOT_FOUND,
+    STATUS_RANGE_NOT_LOCKED,
+)
+
+CLOSED_STATUS: Final = {
+    "open": STATUS_FILE_CLOSED,
+    "break": STATUS_FILE_CLOSED,
+    "delete": STATUS_FILE_CLOSED,
+    "rename": STATUS_FILE_CLOSED,
+    "move with folder": STATUS_FILE_CLOSED,
+    "replace": STATUS_FILE_CLOSED,
+    "lock": STATUS_RANGE_NOT_LOCKED,
+}
+"""How a waiting operation ends when the open it acts through is closed."""
+
+
+def set_holder(context: Context, holder: Holder) -> None:
+    """Store a holder's new state. An oplock that is gone leaves no trace; a lease without state is still a lease."""
+    record = context.record
+    key = holder_key(holder)
+    old = record.holders.get(key)
+    if old is None or old.state & ~holder.state or (old.breaking and not holder.breaking):
+        context.gave_way = True
+    if holder.is_lease or holder.state or holder.breaking:
+        record.holders[key] = holder
+    else:
+        record.holders.pop(key, None)
+
+
+def notify(context: Context, holder: Holder, notice: caching.Notice) -> None:
+    """Have the break notification sent by the worker that has the client."""
+    connected = [entry for entry in context.record.opens_of(holder) if entry.connected]
+    last = connected[-1]
+    context.emit(
+        (last.worker, last.epoch),
+        Notify(
+            holder_key(holder), last.client_guid, last.session_id, tuple(entry.open_id for entry in connected),
+            caching.STATE_LEVELS.get(notice.new, OPLOCK_LEVEL_NONE), holder.key, notice.current, notice.new,
+            notice.epoch if holder.version > 1 else 0, notice.acknowledge,
+        ),
+    )  # fmt: skip
+
+
+def take_away(context: Context, holder: Holder, left: int, opening: bool = False) -> bool:
+    """Break a holder to `left`. False: nobody is there to be told, so nobody has to wait either: durable opens are
+    given up then; a persistent or resilient one refuses who opens the file, and learns what it lost when its client is
+    back."""
+    opens = context.record.opens_of(holder)
+    if not any(entry.connected for entry in opens):
+        if any(entry.persistent or entry.durable == RESILIENT for entry in opens):
+            if opening:
+                raise Refused(STATUS_FILE_NOT_AVAILABLE)
+            set_holder(context, holder._replace(state=holder.state & left))
+            return False
+        for entry in opens:
+            purge(context, entry)
+        return False
+    seconds = context.settings.break_timeout
+    if opens[0].kernel:
+        left = local.backed(context.record, left)
+        seconds = min(seconds, context.settings.lease_break_time)
+    made = step(holder, Input.BREAK, left, context.now + seconds)
+    if made.holder != holder:
+        set_holder(context, made.holder)
+        context.wake_at(made.holder.deadline)
+    if made.notice is not None:
+        notify(context, made.holder, made.notice)
+    return True
+
+
+def break_others(context: Context, stream: str, entry: OpenEntry | None, lose: int) -> bool:
+    """Take `lose` from all other holders of a stream. Whether one of them has still to give up H or W that is asked."""
+    wait = False
+    for holder in holders_of_others(context.record, stream, entry):
+        left = holder.state & ~lose
+        if lose & R:
+            left = 0
+        if left != holder.state and holder_key(holder) in context.record.holders and not take_away(
+            context, holder, left
+        ):
+            continue
+        wait |= bool(holder.state & lose & (H | W))
+    return wait
+
+
+def purge(context: Context, entry: OpenEntry) -> None:
+    """The table itself ends an open: its owner is told to let the file go."""
+    closed = remove_open(context, entry)
+    tag = (entry.worker, entry.epoch)
+    context.emit(tag, Purged(entry.open_id, entry.stream, entry.share, entry.path, closed.delete, closed.whole_file,
+                             closed.lease, entry.create_guid, entry.client_guid))  # fmt: skip
+
+
+def remove_open(context: Context, entry: OpenEntry) -> CloseResult:
+    """Take an open out with its locks, its oplock and its share of a lease (MS-FSA 2.1.5.4)."""
+    record = context.record
+    context.gave_way = True
+    holder = record.holder_of(entry)
+    del record.opens[entry.open_id]
+    ended: tuple[bytes, bytes] | None = None
+    if holder is not None and not record.opens_of(holder):
+        del record.holders[holder_key(holder)]
+        if holder.is_lease:
+            ended = (holder.client_guid, holder.key)
+    locks = context.locks(entry.stream)
+    if locks.count:
+        locks.drop_open(entry.open_id)
+    if record.waiters:
+        for waiter in [waiter for waiter in record.waiters if waiter.open_id == entry.open_id]:
+            record.waiters.remove(waiter)
+            context.emit((waiter.worker, waiter.epoch), Failed(waiter.waiter_id, CLOSED_STATUS[waiter.operation]))
+    if entry.delete_on_close:
+        record.mark_deleted(entry)
+        if record.opens:
+            break_others(context, entry.stream, entry, H)
+    if record.deleted_links and entry.is_directory:
+        for worker in {(other.worker, other.epoch) for other in record.opens.values()} - {context.me}:
+            context.emit(worker, Doomed())
+    delete = whole = False
+    if record.deleted_links or record.delete_pending:
+        delete, whole = delete_at_end(record, entry)
+    kept = bool(entry.durable or entry.persistent)
+    return CloseResult(delete, whole, ended, entry.create_guid, entry.client_guid, kept)
+
+
+def delete_at_end(record: Record, entry: OpenEntry) -> tuple[bool, bool]:
+    """What goes with an open that has just been taken out (MS-FSA 2.1.5.5): anything, and then whether it is the name
+    that it came by. That is of no concern to opens that came by other names."""
+    others = record.opens.values()
+    link = entry.link
+    whole = link in record.deleted_links and (
+        entry.unlinks or (entry.posix and entry.delete_on_close and not entry.stream)
+        or all(other.link != link for other in others)
+    )  # fmt: skip
+    if whole:
+        record.deleted_links -= {link}
+    delete = entry.stream in record.delete_pending and all(other.stream != entry.stream for other in others)
+    if delete:
+        record.delete_pending -= {entry.stream}
+    if not others:
+        record.deleted_links, record.delete_pending = frozenset(), frozenset()
+    return whole or delete, whole
+
+
+def break_caching(context: Context, request: Break, retried: bool) -> bool | None:
+    """Before a change through an open. Losing R alone holds nobody up; losing W or H does, until acknowledged."""
+    entry = context.entry(request.open_id)
+    wait = break_others(context, entry.stream, entry, request.lose)
+    own = context.record.holders.get(entry.open_id)
+    if own is not None and own.state == R and request.lose & R:
+        # A level II oplock, unlike a lease, goes with its own open's writes and locks too (MS-FSA 2.1.4.12).
+        take_away(context, own, 0)
+    return WAIT if wait and request.lose & (H | W) else GRANTED
+
+
+def acknowledge(context: Context, request: Acknowledge) -> int:
+    """The state that holds now (MS-SMB2 3.3.5.22)."""
+    holder = context.record.holders.get(request.holder)
+    if holder is None:
+        is_lease = isinstance(request.holder, tuple)
+        raise Refused(STATUS_OBJECT_NAME_NOT_FOUND if is_lease else STATUS_INVALID_OPLOCK_PROTOCOL)
+    deadline = context.now + context.settings.break_timeout
+    made = step(holder, Input.ACKNOWLEDGE, request.state, deadline)
+    set_holder(context, made.holder)
+    context.wake_at(made.holder.deadline)
+    if made.notice is not None:
+        notify(context, holder, made.notice)
+    if made.status:
+        raise Refused(made.status)
+    return request.state
+
+
+def unreachable(context: Context, request: Unreachable) -> bool:
+    """No channel of the client is left: it caches nothing any longer, and what it left behind is given up."""
+    holder = context.record.holders.get(request.holder)
+    if holder is not None:
+        opens = context.record.opens_of(holder)
+        set_holder(context, step(holder, Input.EXPIRE).holder)
+        for entry in opens:
+            if not entry.connected and not entry.persistent:
+                purge(context, entry)
+    return GRANTED
+
+
+def directory_changed(context: Context, request: DirectoryChanged) -> bool:
+    """All directory leases go but the one through which the change was made; nobody waits for that."""
+    for holder in list(context.record.holders.values()):
+        own = holder.key == request.parent_key and holder.client_guid == request.client_guid
+        if holder.is_lease and holder.state and not (own and request.parent_key):
+            take_away(context, holder, 0)
+    return GRANTED

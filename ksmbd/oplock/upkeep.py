@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What no client asks for: time that runs out, dead workers, messages between workers, waits that were cancelled."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from ksmbd.oplock.breaks import purge, set_holder
+from ksmbd.oplock.caching import Input, step
+from ksmbd.oplock.context import GRANTED, Context
+from ksmbd.oplock.requests import ACTIONS, Action, Expire, Forget, Purged, TakeOutbox, WorkerDied
+
+ACTION_TYPES: Final[dict[str, Callable[..., Action]]] = {kind.__name__: kind for kind in ACTIONS}
+
+
+def forget(context: Context, request: Forget) -> bool:
+    """A waiter was cancelled. False: it is done already, its answer is on the way."""
+    waiters = context.record.waiters
+    for waiter in waiters:
+        if waiter.waiter_id == request.waiter_id and (waiter.worker, waiter.epoch) == context.me:
+            waiters.remove(waiter)
+            context.gave_way = True
+            return True
+    return False
+
+
+def expire(context: Context, request: Expire) -> bool:
+    """Take what was not acknowledged in time, and the durable opens nobody came back for."""
+    record = context.record
+    context.gave_way = bool(record.waiters)
+    for holder in list(record.holders.values()):
+        if holder.deadline:
+            if holder.deadline <= context.now:
+                set_holder(context, step(holder, Input.EXPIRE).holder)
+            else:
+                context.wake_at(holder.deadline)
+    for entry in list(record.opens.values()):
+        if entry.deadline:
+            if entry.deadline <= context.now:
+                purge(context, entry)
+            else:
+                context.wake_at(entry.deadline)
+    return GRANTED
+
+
+def worker_died(context: Context, request: WorkerDied) -> None:
+    """Remove what a dead worker had; a persistent open waits for its client, the others are gone with their files."""
+    record = context.record
+    tag = (request.worker, request.epoch)
+    record.waiters[:] = [waiter for waiter in record.waiters if (waiter.worker, waiter.epoch) != tag]
+    orphans = [entry for entry in record.opens.values() if (entry.worker, entry.epoch) == tag]
+    # Nothing may be sent to who is dead, so all opens change hands before the first one goes.
+    for number, entry in enumerate(orphans):
+        deadline = entry.deadline or context.now + entry.timeout / 1000
+        orphans[number] = record.opens[entry.open_id] = entry._replace(
+            worker=context.me[0], epoch=context.me[1], connected=False,
+            deadline=deadline if entry.persistent else entry.deadline,
+        )  # fmt: skip
+        if entry.persistent:
+            context.wake_at(deadline)
+    for entry in orphans:
+        context.gave_way = True
+        if not entry.persistent and entry.open_id in record.opens:
+            purge(context, entry)
+    # The dead one's timers went with it.
+    for deadline in [holder.deadline for holder in record.holders.values()]:
+        context.wake_at(deadline)
+    for deadline in [entry.deadline for entry in record.opens.values()]:
+        context.wake_at(deadline)
+    # What it was still to be told is gone with it, but for opens that were ended: they are in indexes over all files,
+    # which somebody has to clear.
+    record.outbox[:] = [
+        item if (item[0], item[1]) != tag else (*context.me, *item[2:])
+        for item in record.outbox if (item[0], item[1]) != tag or item[2] == Purged.__name__
+    ]  # fmt: skip
+    # What it decided and could not say any more.
+    context.doorbells.update((item[0], item[1]) for item in record.outbox if (item[0], item[1]) != context.me)
+    if any((item[0], item[1]) == context.me for item in record.outbox):
+        own = context.actions
+        context.actions = []
+        take_outbox(context, TakeOutbox())
+        context.actions += own
+
+
+def take_outbox(context: Context, request: TakeOutbox) -> bool:
+    """What others decided for the worker that asks."""
+    rest = []
+    for item in context.record.outbox:
+        if (item[0], item[1]) == context.me:
+            context.actions.append(ACTION_TYPES[item[2]](*item[3:]))
+        else:
+            rest.append(item)
+    context.record.outbox = rest
+    return GRANTED
