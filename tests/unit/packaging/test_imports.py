@@ -156,3 +156,9 @@ def test_circles_are_found() -> None:
 
 def test_the_picture_is_the_floors() -> None:
     assert picture() in (TOP / "ARCHITECTURE.md").read_text(encoding="utf-8"), f"it is to say:\n{picture()}"
+
+
+def test_only_the_assembler_knows_a_transport() -> None:
+    """A transport is a folder and a line in worker.py."""
+    inside = {name for name in FILES if f"{name}.".startswith("ksmbd.conn.tcp.")}
+    assert {name for name, others in GRAPH.items() if others & inside} - inside == {"ksmbd.process.worker"}
