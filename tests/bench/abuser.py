@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -255,8 +255,8 @@ def charge_of(size: int) -> int:
 
 
 def remove(folder: Path) -> None:
-    """All of it, whatever rights it has."""
-    shutil.rmtree(folder, ignore_errors=True)
+    """All of it, however deep it is."""
+    subprocess.run(["rm", "-rf", "--", str(folder)], capture_output=True, check=False)
 
 
 def quiet_reset(sock: socket.socket) -> None:

@@ -69,6 +69,20 @@ def test_a_row_is_judged(fairness: ModuleType, worst: float, answered: int, prob
     assert fairness.unfair({"row": {"ksmbd": outcome, "samba": samba}}) == ([] if fair else ["row"])
 
 
+def test_what_a_row_leaves_goes_however_deep_it_is(fairness: ModuleType, tmp_path: Path) -> None:
+    top = tmp_path / "row"
+    top.mkdir()
+    fd = os.open(top, os.O_RDONLY)
+    for _ in range(3000):
+        os.mkdir("d", dir_fd=fd)
+        below = os.open("d", os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = below
+    os.close(fd)
+    fairness.remove(top)
+    assert not top.exists()
+
+
 def test_a_lost_bystander_is_unfair(fairness: ModuleType) -> None:
     assert fairness.unfair({"row": {"ksmbd": fairness.Outcome({}, 7, "")}}) == ["row"]
 
