@@ -37,7 +37,7 @@ _FLAGS: Final = 16
 class Sender:
     """Sends one connection's messages. All of them pass here, so what was joined before leaves before."""
 
-    __slots__ = ("elsewhere", "run_open", "_closed", "_fail", "_helper_threads", "_joined", "_joined_size", "_joining",
+    __slots__ = ("elsewhere", "run_open", "_closed", "_fail", "_helper_threads", "_joined", "_joined_size",
                  "transport")  # fmt: skip
 
     def __init__(self, transport: Transport, helper_threads: HelperThreads, fail: Callable[[str], None]) -> None:
@@ -48,18 +48,16 @@ class Sender:
         self.elsewhere = 0
         """Bytes of replies that helper threads sign or encrypt now."""
         self.run_open = False
-        """Whether the run of requests that are answered together may go on."""
+        """Whether small replies are joined now, and not too much of them: the run of requests may go on."""
         self._joined: list[bytes | bytearray | memoryview] = []
         """Small replies that leave together, before whatever else is sent."""
         self._joined_size = 0
         """Bytes of them, long ones at least."""
-        self._joining = False
-        """More of them may come at once."""
 
     def close(self) -> None:
         """The connection has ended: nothing is sent or joined any more."""
         self._closed = True
-        self._joining = self.run_open = False
+        self.run_open = False
 
     # ------------------------------------------------------------------------------------------------------ a message
 
@@ -102,12 +100,12 @@ class Sender:
 
     def _send(self, frame: Frame) -> None:
         data = frame.data
-        if self._joining:
+        if self.run_open:
             if frame.span is None and len(data) <= JOINED_EACH:
                 self._joined.append(data)
                 self.count(len(data))
                 return
-            self._joining = self.run_open = False  # much data: the transport is to see how much waits
+            self.run_open = False  # much data: the transport is to see how much waits
         if self._joined:
             self.flush()
         self.transport.send(frame)
@@ -117,7 +115,7 @@ class Sender:
     def begin_run(self) -> list[bytes | bytearray | memoryview]:
         """From here on small messages are joined, until `end_run`. The caller appends its own whole messages, 4-byte
         length included, to the list that it gets, and tells `count` of the long ones."""
-        self._joining = self.run_open = True
+        self.run_open = True
         return self._joined
 
     def count(self, size: int) -> None:
@@ -128,7 +126,7 @@ class Sender:
 
     def end_run(self) -> None:
         """Send what has been joined; no more is."""
-        self._joining = self.run_open = False
+        self.run_open = False
         joined = self._joined
         if joined:  # as in `flush`, a call less for every request
             self.transport.send(Frame(joined[0] if len(joined) == 1 else b"".join(joined)))
@@ -142,7 +140,6 @@ class Sender:
             self.transport.send(Frame(joined[0] if len(joined) == 1 else b"".join(joined)))
             joined.clear()
             self._joined_size = 0
-            self.run_open = self._joining
 
     # -------------------------------------------------------------------------------------------- in a helper thread
 

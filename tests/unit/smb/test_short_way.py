@@ -110,7 +110,7 @@ class Pair:
         assert self.wires[0].stream == self.wires[1].stream
         assert self.wires[0].closed == self.wires[1].closed
         sender = short.sender
-        assert not sender._joined and not sender._joining and not sender._joined_size
+        assert not sender._joined and not sender.run_open and not sender._joined_size
         assert short.state == long.state and short.pending.keys() == long.pending.keys()
         windows = [(one.window.low, one.window.high, one.window.used) for one in (short, long)]
         assert windows[0] == windows[1]
@@ -346,7 +346,7 @@ def test_a_long_reply_ends_a_run(sign: bool) -> None:
     at, count = pair.first.connection.receive_run(buffer, 0, len(buffer), 128)
     assert count == 2 and at < len(buffer) and pair.wires[0].sends == 2
     assert pair.first.connection.receive_run(buffer, at, len(buffer), 128)[1] == 1
-    assert not pair.first.connection.sender._joining
+    assert not pair.first.connection.sender.run_open
 
 
 def test_a_write_that_waits() -> None:
