@@ -64,7 +64,7 @@ setup-conformance:
 
 lint: setup-test
 	$(VENV)/bin/ruff check .
-	$(VENV)/bin/mypy
+	$(VENV)/bin/python scripts/typecheck.py
 
 # Draws that no test has drawn: what users may do beside what the kernel and Samba say; root
 ORACLE_DRAWS ?= 10000

@@ -16,6 +16,7 @@ from typing import Any, Final
 from client import BenchClient
 from servers import ADDRESS, PASSWORD
 
+from ksmbd.overriding import override
 from ksmbd.smb import constants as c
 from ksmbd.smb.header import HEADER_SIZE, HEADROOM
 
@@ -61,7 +62,7 @@ class Abuser(BenchClient):
         """The next final reply, with `interim` the next of any kind; of a sealed one only its transform header."""
         while True:
             reply = memoryview(self._receive(int.from_bytes(self._receive(4), "big")))
-            if reply[:4] == b"\xfdSMB":
+            if bytes(reply[:4]) == b"\xfdSMB":
                 self.waiting -= 1
                 self.answered += 1
                 self.credits += 128
@@ -161,6 +162,7 @@ class Abuser(BenchClient):
 class HalfClient(Abuser):
     """A connection that has negotiated and not logged on."""
 
+    @override
     def _log_on(self, user: str, password: str, channel_of: BenchClient | None) -> None:
         self.session_id = 0
 

@@ -51,6 +51,10 @@ class ClientSigner:
 class BenchClient:
     """One connection with its session and tree connect, or one more channel of another one's session."""
 
+    signing: int | None
+    encrypt: bool
+    guid: bytes
+
     def __init__(
         self, address: str, port: int, user: str, password: str, *,
         signing: int | None = None, encrypt: bool = False, guid: bytes = b"", source: str = "",
@@ -142,7 +146,7 @@ class BenchClient:
         self.credits -= charge
         while True:
             reply = memoryview(self._receive(int.from_bytes(self._receive(4), "big")))
-            if reply[:4] == b"\xfdSMB":
+            if bytes(reply[:4]) == b"\xfdSMB":
                 assert self.sealer is not None
                 reply = self.sealer.open(reply)
             status, granted = unpack_from("<I", reply, 8)[0], unpack_from("<H", reply, 14)[0]

@@ -22,6 +22,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from ksmbd.overriding import override
+
 ADDRESS = "127.0.0.1"
 PASSWORD = "bench-Passw0rd"
 SHARE = "bench"
@@ -218,9 +220,11 @@ class Ksmbd(Server):
         for user in (self.user, *users):
             _check([str(self.bin / "ksmbd.adduser"), "-a", "-p", PASSWORD, *self._files, user])
 
+    @override
     def command(self) -> list[str]:
         return [str(self.bin / "ksmbd.mountd"), "-n", "-p", str(self.port), *self._files]
 
+    @override
     def ready(self, log: Path) -> bool:
         if b"ksmbd: listening on" not in log.read_bytes():
             return False
@@ -228,6 +232,7 @@ class Ksmbd(Server):
         self.compiled = any(line.startswith("compiled on") for line in features.read_text().split("\n"))
         return True
 
+    @override
     def version(self) -> str:
         from importlib.metadata import version
 
@@ -294,12 +299,14 @@ class Samba(Server):
                 f"{PASSWORD}\n{PASSWORD}\n",
             )
 
+    @override
     def command(self) -> list[str]:
         return [
             self._program, "--foreground", "--no-process-group", f"--configfile={self._config}",
             f"--log-basename={self.folder}",
         ]
 
+    @override
     def version(self) -> str:
         said = subprocess.run([self._program, "-V"], capture_output=True, text=True, check=True).stdout
         return "Samba " + said.split()[-1]
@@ -315,9 +322,11 @@ class Limit(Server):
         super().__init__(folder, share)
         self._line = [str(program), mode, str(file), str(self.port)]
 
+    @override
     def command(self) -> list[str]:
         return self._line
 
+    @override
     def version(self) -> str:
         return "bare loop"
 

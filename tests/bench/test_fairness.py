@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -90,7 +91,7 @@ def test_a_lost_bystander_is_unfair(fairness: ModuleType) -> None:
 def test_the_table_and_the_status_name_what_is_over(fairness: ModuleType) -> None:
     from dataclasses import asdict
 
-    rows = {
+    rows: dict[str, dict[str, Any]] = {
         "good": {"ksmbd": _outcome(fairness, 20.0), "samba": _outcome(fairness, 30.0)},
         "bad": {"ksmbd": _outcome(fairness, 201.0), "samba": _outcome(fairness, 30.0)},
     }

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import Any
 
 import samba.security
 from samba.dcerpc import security, xattr
@@ -30,16 +31,16 @@ def _token(sids: list[str], privileges: list[str]) -> security.token:
     return token
 
 
-def _check(question: dict) -> int | str:
+def _check(question: dict[str, Any]) -> int | str:
     try:
         descriptor = ndr_unpack(security.descriptor, bytes.fromhex(question["descriptor"]))
         token = _token(question["sids"], question["privileges"])
-        return samba.security.access_check(descriptor, token, question["desired"])
+        return int(samba.security.access_check(descriptor, token, question["desired"]))
     except Exception as error:  # noqa: BLE001  (whatever Samba says, the other side looks at it)
         return str(error)
 
 
-def _pack(question: dict) -> str:
+def _pack(question: dict[str, Any]) -> str:
     stored = xattr.NTACL()
     stored.version = question["version"]
     descriptor = ndr_unpack(security.descriptor, bytes.fromhex(question["pack"]))
@@ -56,18 +57,18 @@ def _pack(question: dict) -> str:
             inner.time = question["time"]
             inner.sys_acl_hash = list(bytes.fromhex(question["hash"]).ljust(64, b"\0"))
         stored.info = inner
-    return ndr_pack(stored).hex()
+    return bytes(ndr_pack(stored)).hex()
 
 
-def _unpack(question: dict) -> str:
+def _unpack(question: dict[str, Any]) -> str:
     try:
         stored = ndr_unpack(xattr.NTACL, bytes.fromhex(question["unpack"]))
-        return ndr_pack(stored.info if stored.version == 1 else stored.info.sd).hex()
+        return bytes(ndr_pack(stored.info if stored.version == 1 else stored.info.sd)).hex()
     except Exception as error:  # noqa: BLE001
         return str(error)
 
 
-def _answer(question: dict) -> int | str:
+def _answer(question: dict[str, Any]) -> int | str:
     if "pack" in question:
         return _pack(question)
     return _unpack(question) if "unpack" in question else _check(question)

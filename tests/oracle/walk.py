@@ -89,7 +89,7 @@ class Walk:
                 finally:
                     self.marks.lend(thread, before)
 
-        credentials.privileged = privileged  # type: ignore[assignment]
+        credentials.privileged = privileged
 
     # ------------------------------------------------------------------------------------------------ the ground
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from hashlib import md5
 
 from ksmbd.auth import ntlm_crypto as crypto
+from ksmbd.auth.md4 import md4
 
 DEFAULT_FLAGS = (
     crypto.NEGOTIATE_UNICODE | crypto.REQUEST_TARGET | crypto.NEGOTIATE_SIGN | crypto.NEGOTIATE_NTLM
@@ -55,11 +56,11 @@ class Client:
             return b"\0", b"", bytes(16)
         if self.kind == "v1":
             answer = crypto.desl(nt_hash, self.server_challenge)
-            return answer, answer, crypto.md4(nt_hash)
+            return answer, answer, md4(nt_hash)
         if self.kind == "ntlm2":
             both = self.server_challenge + mine
             answer = crypto.desl(nt_hash, md5(both).digest()[:8])
-            return mine + bytes(16), answer, hmac_md5(crypto.md4(nt_hash), both)
+            return mine + bytes(16), answer, hmac_md5(md4(nt_hash), both)
         key = hmac_md5(nt_hash, (self.user.upper() + self.domain).encode("utf-16-le", "surrogatepass"))
         if self.kind == "lmv2":
             proof = hmac_md5(key, self.server_challenge + mine)

@@ -17,6 +17,7 @@ from ksmbd.auth import ntlm_messages as messages
 from ksmbd.auth.acceptor import SpnegoAuthenticator
 from ksmbd.auth.md4 import md4
 from ksmbd.auth.settings import AuthSettings
+from ksmbd.overriding import override
 from ksmbd.smb.ports import Identity, LoginResponse
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
@@ -158,6 +159,7 @@ def test_unknown_user_and_wrong_password_look_alike() -> None:
 @pytest.mark.parametrize("admitted", [True, False], ids=["known", "unknown"])
 def test_what_fails_too_often_is_answered_late(admitted: bool) -> None:
     class Tired(Accounts):
+        @override
         def answer(self, account: str) -> LoginResponse:
             nt_hash = crypto.ntowf_v1("Pa55wörd")
             return LoginResponse("alice", nt_hash, 1000, 1000, admitted=admitted, throttled=True)
@@ -171,6 +173,7 @@ def test_what_fails_too_often_is_answered_late(admitted: bool) -> None:
 
 def test_an_account_that_mountd_refuses_stays_out_with_the_right_password() -> None:
     class Refusing(Accounts):
+        @override
         def answer(self, account: str) -> LoginResponse:
             return LoginResponse("alice", crypto.ntowf_v1("Pa55wörd"), 1000, 1000)
 
@@ -180,6 +183,7 @@ def test_an_account_that_mountd_refuses_stays_out_with_the_right_password() -> N
 @pytest.mark.parametrize("hash_", [b"", b"short", bytes(18)], ids=len)
 def test_an_account_without_a_usable_hash_stays_out(hash_: bytes) -> None:
     class Broken(Accounts):
+        @override
         def answer(self, account: str) -> LoginResponse:
             return LoginResponse("alice", hash_, 1000, 1000, admitted=True)
 

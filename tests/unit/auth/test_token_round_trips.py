@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ksmbd.auth import ntlm_messages, spnego
+from ksmbd.auth.ntlm_crypto import NEGOTIATE_UNICODE
 from ksmbd.smb.status import WireError
 
 MECHANISMS = st.lists(
@@ -49,7 +50,7 @@ def test_authenticate_messages(
     lm: bytes, nt: bytes, domain: str, user: str, workstation: str, key: bytes, order: list[int]
 ) -> None:
     """AUTHENTICATE_MESSAGE (MS-NLMP 2.2.1.3): the payloads in any order behind the header."""
-    flags = ntlm_messages.NEGOTIATE_UNICODE
+    flags = NEGOTIATE_UNICODE
     values = [lm, nt, *(text.encode("utf-16-le") for text in (domain, user, workstation)), key]
     offsets, payload = [0] * 6, b""
     for index in order:

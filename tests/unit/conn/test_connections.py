@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from conn_fakes import FakeCore, TurnedClock, message, reply
@@ -25,7 +26,7 @@ class Hall:
         self.clock = TurnedClock()
         self.loop = Loop(self.clock)
         self.admission = LocalAdmission(limits)
-        self.connections = Connections(self.loop, FakeCore, limits, self.admission)  # type: ignore[arg-type]
+        self.connections = Connections(self.loop, FakeCore, limits, self.admission)
         self.peers: list[socket.socket] = []
 
     def connect(self) -> Connected | None:
@@ -119,12 +120,21 @@ def test_an_address_holds_so_many_places_without_a_session(make_hall: type[Hall]
 
 def test_counts_return_to_zero_after_every_kind_of_end(make_hall: type[Hall]) -> None:
     hall = make_hall(Limits())
-    ends = {
+
+    def half_a_frame(transport: TcpTransport, peer: socket.socket) -> None:
+        peer.send(b"\0\0\1\0xx")
+        peer.close()
+
+    def twice(transport: TcpTransport, peer: socket.socket) -> None:
+        transport.close("one")
+        transport.abort("two")
+
+    ends: dict[str, Callable[[Any, socket.socket], object]] = {
         "bad frame": lambda transport, peer: peer.send(b"\0\0\0\0"),
         "vanished": lambda transport, peer: peer.close(),
-        "half a frame": lambda transport, peer: (peer.send(b"\0\0\1\0xx"), peer.close()),
+        "half a frame": half_a_frame,
         "core closes": lambda transport, peer: transport.close("enough"),
-        "twice": lambda transport, peer: (transport.close("one"), transport.abort("two")),
+        "twice": twice,
     }
     for end in ends.values():
         transport = hall.connect()

@@ -202,7 +202,7 @@ def test_parked_frames_come_again_and_are_handed_over_whole() -> None:
     target[: len(STREAM)] = STREAM
     feed.receiver.advance(len(STREAM))
     first = feed.receiver.next(LIMIT)
-    assert first == STREAM_FRAMES[0]
+    assert first is not None and bytes(first) == STREAM_FRAMES[0]
     handed_over = feed.receiver.unread(first)
     assert handed_over == STREAM
     feed.receiver.park()

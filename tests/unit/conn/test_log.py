@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -20,7 +21,7 @@ def quiet() -> Iterator[None]:
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Time that the test turns, and throttles that have seen nothing."""
     now = [1000.0]
-    monkeypatch.setattr(log.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     lines, tracebacks = limits.LOG_LINES, limits.TRACEBACKS
     each = limits.LOG_LINES_OF_A_KIND.value, limits.TRACEBACKS_OF_A_PLACE.value
     monkeypatch.setattr(log, "_lines", log.Throttle(each[0], lines.value, 5))

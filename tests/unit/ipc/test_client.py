@@ -315,7 +315,7 @@ def test_silent_mountd_is_lost_after_ipc_timeout() -> None:
 
 def test_dead_mountd_fails_all_waiters() -> None:
     bench = Bench()
-    futures = [bench.daemon.login("u"), bench.daemon.share_config("s")]
+    futures: list[Future[Any]] = [bench.daemon.login("u"), bench.daemon.share_config("s")]
     bench.channel.error = PeerGone()
     bench.clock.turn(HEARTBEAT_IDLE)
     assert [failure(future) for future in futures] == [status.STATUS_INSUFF_SERVER_RESOURCES] * 2

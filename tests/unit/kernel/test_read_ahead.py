@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 from __future__ import annotations
 
+import mmap
 import os
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from ksmbd.kernel.files import cached_pages
 def test_pages_of_a_range(monkeypatch: pytest.MonkeyPatch, offset: int, count: int, pages: int) -> None:
     for cached, whole in ((pages, True), (pages + 3, True), (pages - 1, False), (None, True)):
         monkeypatch.setattr(read_ahead, "cached_pages", lambda *_, cached=cached: cached)
-        monkeypatch.setattr(read_ahead.mmap, "PAGESIZE", 4096)
+        monkeypatch.setattr(mmap, "PAGESIZE", 4096)
         assert read_ahead.is_cached(3, offset, count) is whole
 
 

@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from mountd_doubles import FakeUsers, LocalServices, accounts, configuration
@@ -130,8 +131,13 @@ def test_clients_addresses_are_remembered_in_a_bounded_number(site: Site, monkey
 def test_a_query_goes_out_once(site: Site) -> None:
     site.resolver.go.clear()
     done: list[int] = []
+
+    def resolved(number: int) -> None:
+        done.append(number)
+        site.loop.stop()
+
     for number in range(3):
-        site.names.resolve([("name", "a")], lambda number=number: done.append(number) or site.loop.stop())  # type: ignore[misc]
+        site.names.resolve([("name", "a")], partial(resolved, number))
     site.resolver.go.set()
     while len(done) < 3:
         site.loop.run()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import struct
+import time
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -148,7 +150,8 @@ def test_what_guests_see(level: int, error: int) -> None:
 def test_share_enum_in_pages() -> None:
     many = "[global]\n" + "".join(f"[share{i:03}]\npath = /s\n" for i in range(100))
     dce = client(pipe(view=View(many)))
-    names, resume, pages = [], 0, 0
+    names: list[str] = []
+    resume, pages = 0, 0
     while True:
         answer = share_enum(dce, 1, preferred=600, resume=resume)
         rows = answer["InfoStruct"]["ShareInfo"]["Level1"]["Buffer"]
@@ -196,7 +199,7 @@ def test_share_get_info_errors(name: str, level: int, error: int) -> None:
     stub.pointer(None)
     stub.string(name)
     stub.u32(level)
-    status = struct.unpack("<I", call(bound(), 16, stub.data)[-4:])[0]
+    status = struct.unpack("<I", call(bound(), 16, bytes(stub.data))[-4:])[0]
     assert status == error
 
 
@@ -212,7 +215,7 @@ def test_server_get_info(level: int) -> None:
 
 
 def test_remote_tod(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(srvsvc.time, "time_ns", lambda: 1_700_000_000 * 10**9 + 370_000_000)
+    monkeypatch.setattr(time, "time_ns", lambda: 1_700_000_000 * 10**9 + 370_000_000)
     info = srvs.hNetrRemoteTOD(client(pipe()))["BufferPtr"]
     assert (info["tod_elapsedt"], info["tod_hunds"]) == (1_700_000_000, 37)
     names = ("year", "month", "day", "hours", "mins", "secs", "weekday")
@@ -256,11 +259,12 @@ def test_connection_enum() -> None:
 @pytest.mark.parametrize("account, restricted", [("bob", False), ("ann", True), ("", True)])
 def test_enumerations_for_administrators(account: str, restricted: bool) -> None:
     dce = client(pipe(account, restricted))
-    for attempt in (
+    attempts: tuple[Callable[[], object], ...] = (
         lambda: srvs.hNetrSessionEnum(dce, NULL, NULL, 10),
         lambda: srvs.hNetrFileEnum(dce, NULL, NULL, 3),
         lambda: srvs.hNetrConnectionEnum(dce, "docs\0", 1),
-    ):
+    )
+    for attempt in attempts:
         with pytest.raises(rpcrt.DCERPCException) as caught:
             attempt()
         assert caught.value.get_error_code() == 5

@@ -149,11 +149,11 @@ def test_what_is_kept_is_written_in_the_end(tmp_path: Path, monkeypatch: pytest.
         def info(self) -> dict[str, int]:
             return {"last_pgno": 1}
 
-    state._env = Broken()
+    monkeypatch.setattr(state, "_env", Broken())
     ref: OpenRef
     ref, _ = client.open(durable=PERSISTENT)
     assert len(client.table.again) == 1
-    state._env = real
+    monkeypatch.setattr(state, "_env", real)
     assert state.load() == []
     world.settle(1.0)
     assert len(client.table.again) == 0

@@ -10,7 +10,7 @@ import pytest
 from ksmbd.smb import constants
 from ksmbd.smb.ports import BreakKind
 
-from .world import STAT, World, answer
+from .world import STAT, World, answer, lease_of
 
 ALL_RIGHTS = constants.FILE_ALL_ACCESS
 LEASES = ("", "R", "RH", "RW", "RWH")
@@ -226,7 +226,7 @@ def test_a_sharing_violation_takes_handles_and_leaves_data() -> None:
     client.acknowledge("k1", "R")
     world.settle()
     assert answer(third) == "RH"
-    assert third.result().lease.epoch == 0x23
+    assert lease_of(third).epoch == 0x23
 
 
 def test_a_close_answers_who_waits() -> None:
@@ -329,14 +329,14 @@ def test_epochs_and_versions() -> None:
     world = World()
     client = world.client("a")
     v2, future = client.ask(lease="R", key="k", version=2, epoch=0x4711)
-    grant = future.result().lease
+    grant = lease_of(future)
     assert (grant.version, grant.epoch) == (2, 0x4712)
     v1, future = client.ask(lease="RH", key="k", version=1)
-    grant = future.result().lease
+    grant = lease_of(future)
     assert (grant.version, grant.epoch) == (2, 0x4713)
     client.table.close(v2)
     _, future = client.ask(lease="RWH", key="k", version=2, epoch=0x11)
-    assert future.result().lease.epoch == 0x4714
+    assert lease_of(future).epoch == 0x4714
     client.ask()
     assert world.notices[0].epoch == 0x4715
     client.table.close(v1)
@@ -344,7 +344,7 @@ def test_epochs_and_versions() -> None:
 
 def test_the_parent_key_is_echoed_when_its_flag_is_set() -> None:
     _, future = World().client("a").ask(lease="RWH", key="k", version=2, epoch=1, parent_key="p")
-    grant = future.result().lease
+    grant = lease_of(future)
     assert grant.flags == constants.LEASE_FLAG_PARENT_LEASE_KEY_SET
     assert grant.parent_key.rstrip(b"\0") == b"p"
 

@@ -282,7 +282,7 @@ def test_a_writer_of_ours_breaks_the_readers_and_opens_then() -> None:
     assert place.open(reader, lease="RH", key="k", access=READS)[1] == "RH"
     ref, side, future = place.ask(writer, oplock="b")
     place.world.settle()
-    assert not future.done
+    assert answer(future) == "wait"
     assert place.world.breaks() == ["k:RH>!"]
     assert reader.acknowledge("k", "") == ""
     place.world.settle()

@@ -23,6 +23,7 @@ from ksmbd.oplock.record import R, W
 from ksmbd.oplock.share import LEASE_STAT_ACCESS, conflict, is_stat_open
 from ksmbd.oplock.store_dict import DictStore
 from ksmbd.oplock.store_lmdb import LmdbStore
+from ksmbd.overriding import override
 from ksmbd.smb import constants
 from ksmbd.smb.ports import BreakKind, DurableRequest, OpenRef, Reconnected, Replaced
 from ksmbd.smb.status import NtStatusError, status_name
@@ -361,6 +362,7 @@ class OpenTableMachine(RuleBasedStateMachine):
             for stream in STREAMS:
                 assert first.lock_count(file, stream) == second.lock_count(file, stream)
 
+    @override
     def teardown(self) -> None:
         """Everybody goes home: whoever waits is answered, and nothing is left."""
         for _ in range(3):

@@ -15,6 +15,7 @@ from ksmbd.oplock.record import Holder, OpenEntry, Record, holder_key
 from ksmbd.oplock.share import conflict, delete_conflict, is_stat_open, sharing_violation
 from ksmbd.oplock.store import Store
 from ksmbd.smb import constants as c
+from ksmbd.smb.ports import OpenRef
 
 from .test_short import entry
 from .world import World
@@ -163,7 +164,7 @@ def calls_of(do: Callable[[], object]) -> int:
 def test_an_open_costs_the_same_beside_thousands(store: Store) -> None:
     world = World(store, workers=2)
     clients = [world.client("a", 0), world.client("b", 1)]
-    refs = []
+    refs: list[OpenRef] = []
     costs = []
     for wanted in (100, 3000):
         while len(refs) < wanted:

@@ -17,6 +17,7 @@ from ksmbd.smb.ports import (
     DurableReconnect,
     DurableRequest,
     FileKey,
+    LeaseGrant,
     LeaseRequest,
     LocalOpen,
     LockElement,
@@ -274,6 +275,13 @@ class Client:
             "lease": None if lease is None else LeaseRequest(lease.encode().ljust(16, b"\0"), 0, version),
         }  # fmt: skip
         return DurableReconnect(**(fields | more))
+
+
+def lease_of(future: Future[OpenGrant]) -> LeaseGrant:
+    """The lease that an open was granted."""
+    lease = future.result().lease
+    assert lease is not None
+    return lease
 
 
 def answer(future: Future[Any]) -> str:

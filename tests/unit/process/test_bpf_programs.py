@@ -4,6 +4,7 @@ from __future__ import annotations
 import pytest
 
 from ksmbd.ipc.settings import EngineSettings
+from ksmbd.kernel import bpf
 from ksmbd.kernel.steering import TuneRule
 from ksmbd.process import bpf_programs
 from ksmbd.process.bpf_programs import EVERYWHERE, BpfPrograms, tune_rules
@@ -37,7 +38,7 @@ def test_bpf_no_turns_all_off_and_says_what_that_costs() -> None:
 
 
 def test_what_the_kernel_refuses_is_a_reason_not_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bpf_programs.bpf, "probe", lambda: "")
+    monkeypatch.setattr(bpf, "probe", lambda: "")
 
     def refused(*arguments: object) -> None:
         raise PermissionError(1, "Operation not permitted")
@@ -51,7 +52,7 @@ def test_what_the_kernel_refuses_is_a_reason_not_an_error(monkeypatch: pytest.Mo
 
 
 def test_a_bad_rule_leaves_the_other_programs_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bpf_programs.bpf, "probe", lambda: "")
+    monkeypatch.setattr(bpf, "probe", lambda: "")
     monkeypatch.setattr(bpf_programs, "Steer", lambda workers: None)
     programs = BpfPrograms(EngineSettings(options={"tune networks": "10.0.0.0/8=much"}), [[]], lambda sock: sock)
     assert [(feature.name, feature.on) for feature in programs.features] == [("steer", True), ("tune", False)]

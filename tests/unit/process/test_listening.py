@@ -10,7 +10,7 @@ import pytest
 
 from ksmbd import log
 from ksmbd.conn.contract import StartError
-from ksmbd.conn.tcp import listening
+from ksmbd.conn.tcp import listening, options
 from ksmbd.conn.tcp.listening import Listening, targets_of
 from ksmbd.conn.tcp.options import ANY, BindTarget
 from ksmbd.ipc.settings import EngineSettings
@@ -83,7 +83,7 @@ class Site:
             monkeypatch.setattr(log, kind, self.lines.append)
         self.opened: list[Listening] = []
         self.broken: dict[str, int] = {}
-        real = listening.open_listener
+        real = options.open_listener
 
         def open_listener(target: BindTarget, port: int, share_port: bool = True) -> socket.socket:
             if target.host in self.broken:

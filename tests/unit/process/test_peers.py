@@ -4,6 +4,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -22,7 +23,10 @@ class Office:
         self.got: list[tuple[int, int, bytes, list[int]]] = []
         for index, peers in enumerate(self.peers):
             for kind in (Kind.ROOMS, Kind.SOCKET):
-                peers.on(kind, lambda sender, data, fds, index=index: self.got.append((index, sender, data, fds)))
+                peers.on(kind, partial(self._take, index))
+
+    def _take(self, index: int, sender: int, data: bytes, fds: list[int]) -> None:
+        self.got.append((index, sender, data, fds))
 
     def turn(self, count: int = 1) -> None:
         for _ in range(count):
@@ -113,7 +117,10 @@ def test_too_long_is_an_error_of_the_caller(office: Office) -> None:
 
 
 def test_a_handler_that_raises_does_not_stop_the_others(office: Office, capfd: pytest.CaptureFixture[str]) -> None:
-    office.peers[2].on(Kind.ROOMS, lambda sender, data, fds: 1 // 0)
+    def bad(sender: int, data: bytes, fds: list[int]) -> None:
+        raise ZeroDivisionError("division by zero")
+
+    office.peers[2].on(Kind.ROOMS, bad)
     office.peers[1].deliver(2, b"bad")
     office.peers[1].deliver(2, b"good", Kind.SOCKET)
     office.turn()

@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import wire
+from fakes import Bench, FakeFile, body_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -21,8 +23,6 @@ from ksmbd.smb.request import Reply
 from ksmbd.smb.settings import NetworkInterface
 from ksmbd.smb.status import ConnectionFatal, NtStatusError
 from ksmbd.smb.waiting import Future, Task
-from tests.unit.smb import wire
-from tests.unit.smb.fakes import Bench, FakeFile, body_of
 
 MIB = 1 << 20
 

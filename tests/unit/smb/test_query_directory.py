@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 
 import pytest
+import wire
+from fakes import NOW, Bench, FakeFile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -16,8 +18,6 @@ from ksmbd.smb.ports import DirectoryEntry
 from ksmbd.smb.query_directory import handle
 from ksmbd.smb.request import Reply
 from ksmbd.smb.status import ConnectionFatal, NtStatusError
-from tests.unit.smb import wire
-from tests.unit.smb.fakes import NOW, Bench, FakeFile
 
 TIMES = struct.pack("<QQQQ", NOW + 1, NOW + 2, NOW + 3, NOW + 4)
 RESTART, SINGLE, REOPEN = 0x01, 0x02, 0x10

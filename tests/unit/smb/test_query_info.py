@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 
 import pytest
+import wire
+from fakes import NOW, Bench, body_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -18,8 +20,6 @@ from ksmbd.smb.posix import posix_mode
 from ksmbd.smb.query_info import handle
 from ksmbd.smb.request import Reply
 from ksmbd.smb.status import ConnectionFatal, NtStatusError
-from tests.unit.smb import wire
-from tests.unit.smb.fakes import NOW, Bench, body_of
 
 TIMES = struct.pack("<QQQQ", NOW + 1, NOW + 2, NOW + 3, NOW + 4)
 

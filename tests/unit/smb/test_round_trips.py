@@ -7,9 +7,11 @@ import struct
 from typing import Any
 
 import pytest
-from fakes import Bench
+import wire
+from fakes import Bench, FakeClock
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from script import Client
 
 from ksmbd import limits
 from ksmbd.smb import change_notify, create_contexts, directory_classes, dispatch, ea, full_ea, negotiate_contexts
@@ -27,9 +29,6 @@ from ksmbd.smb.sid import parse_sid
 from ksmbd.smb.status import STATUS_INVALID_PARAMETER, ConnectionFatal, NtStatusError
 from ksmbd.smb.turns import Turns
 from ksmbd.smb.waiting import Task
-from tests.unit.smb import wire
-from tests.unit.smb.fakes import FakeClock
-from tests.unit.smb.script import Client
 
 U16, U32, U64 = (st.integers(0, (1 << bits) - 1) for bits in (16, 32, 64))
 GUID = st.binary(min_size=16, max_size=16)

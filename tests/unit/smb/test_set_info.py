@@ -6,6 +6,8 @@ import struct
 from typing import Any
 
 import pytest
+import wire
+from fakes import Bench, FakeFile, body_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -18,8 +20,6 @@ from ksmbd.smb.set_file import SET_CLASSES
 from ksmbd.smb.set_info import handle
 from ksmbd.smb.status import ConnectionFatal, NtStatusError
 from ksmbd.smb.waiting import Future, Task
-from tests.unit.smb import wire
-from tests.unit.smb.fakes import Bench, FakeFile, body_of
 
 ROOT_KEY = (1, 101)
 DIRECTORY_KEY = (1, 102)

@@ -73,7 +73,7 @@ def test_as_root_a_user_without_an_account_gets_one_that_can_write(tmp_path: Pat
         for step in (tmp_path, *tmp_path.parents):
             if step.owner() == "root" and "pytest" in str(step):
                 step.chmod(parent)
-        return serve.plan({"SHARE_PATH": str(folder), "SMB_USER": user}).unix_user
+        return str(serve.plan({"SHARE_PATH": str(folder), "SMB_USER": user}).unix_user)
 
     # in a root that only root may enter, nobody else can reach anything
     assert unix_user(0o1777, 0, 0o755) == ("nobody" if os.stat("/").st_mode & 0o001 else "root")

@@ -152,7 +152,7 @@ class TestAsTwoUsers:
         alice.open("f").close()
         alice.mkdir("d").close()
         os.chmod(alice.path / "f", 0o777)
-        asked = {"access": c.DELETE, "disposition": c.FILE_OPEN, "options": c.FILE_DELETE_ON_CLOSE}
+        asked: dict[str, Any] = {"access": c.DELETE, "disposition": c.FILE_OPEN, "options": c.FILE_DELETE_ON_CLOSE}
         assert bob.create("f", access=c.DELETE, disposition=c.FILE_OPEN).deletable is False
         assert status_of(lambda: bob.create("f", **asked)) == s.STATUS_ACCESS_DENIED
         opened = alice.create("f", **asked)

@@ -11,6 +11,7 @@ import pytest
 from vfs_share import Share, StillClock
 
 from ksmbd.kernel import files as kernel
+from ksmbd.overriding import override
 from ksmbd.smb.constants import (
     FILE_GENERIC_READ,
     FILE_OPEN,
@@ -33,6 +34,7 @@ class TurnedClock(StillClock):
         self.calls: list[Callable[[], None]] = []
         self.waits: list[float] = []
 
+    @override
     def call_later(self, seconds: float, call: Callable[[], None]) -> Any:
         self.calls.append(call)
         self.waits.append(seconds)

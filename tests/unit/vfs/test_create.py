@@ -120,9 +120,9 @@ def test_names_that_windows_cannot_write_are_reachable(share: Share) -> None:
         (share.path / os.fsdecode(name)).touch()
     shown = share.names()
     assert sorted(shown) == sorted(["a\uf022b", "end\uf029", "caf\uf0e9"])
-    for name in shown:
-        share.open(name, access=c.FILE_READ_ATTRIBUTES, disposition=c.FILE_OPEN)
-        assert share.open(name.upper(), access=c.READ_CONTROL, disposition=c.FILE_OPEN).path == name
+    for each in shown:
+        share.open(each, access=c.FILE_READ_ATTRIBUTES, disposition=c.FILE_OPEN)
+        assert share.open(each.upper(), access=c.READ_CONTROL, disposition=c.FILE_OPEN).path == each
 
 
 def test_no_read_permission_is_needed_for_attributes(share: Share) -> None:
@@ -217,7 +217,7 @@ def test_links(make_share: Callable[..., Share]) -> None:
     (share.path / "in").symlink_to("real")
     (share.path / "out").symlink_to("/etc/passwd")
     (share.path / "nothing").symlink_to("missing")
-    read = {"access": c.FILE_GENERIC_READ, "disposition": c.FILE_OPEN}
+    read: dict[str, Any] = {"access": c.FILE_GENERIC_READ, "disposition": c.FILE_OPEN}
     assert follower.open("in", **read).read(0, 9) == b"data"
     assert follower.open("in", **read).key == share.open("real", **read).key
     assert status_of(lambda: follower.create("out", **read)) == s.STATUS_ACCESS_DENIED

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 import pytest
-from vfs_share import FILE_ALL_ACCESS, Share
+from vfs_share import Share
 
-from ksmbd.smb.constants import FILE_OPEN
+from ksmbd.smb.constants import FILE_ALL_ACCESS, FILE_OPEN
 from ksmbd.smb.ports import Unfinished
 from ksmbd.smb.status import STATUS_OBJECT_NAME_NOT_FOUND, NtStatusError
 from ksmbd.vfs import directory_cache

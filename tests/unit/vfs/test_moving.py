@@ -12,6 +12,7 @@ import pytest
 from vfs_share import FLAGS, USER, Share
 
 from ksmbd.kernel import credentials
+from ksmbd.kernel.files import rename
 from ksmbd.smb import constants as c
 from ksmbd.smb import status as s
 from ksmbd.smb.acl import Ace, Acl
@@ -104,7 +105,7 @@ def test_what_fails_half_way_is_taken_back(
     mine = share.open("mine")
     mine.write(0, b"other")
     calls = []
-    really = moving.rename
+    really = rename
 
     def fail(*arguments: Any) -> None:
         calls.append(arguments)

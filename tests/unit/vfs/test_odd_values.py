@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from vfs_share import Share
 
-from ksmbd.kernel.stat import STATX_BTIME, Stat
+from ksmbd.kernel.files import attribute_size, get_attribute
+from ksmbd.kernel.stat import STATX_BTIME, Stat, fields_at, stat_at, stat_fd
 from ksmbd.smb import info_file, posix
 from ksmbd.smb.constants import (
     FILE_DIRECTORY_FILE,
@@ -63,7 +64,6 @@ def odd(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         def told(stat: Stat) -> Stat:
             return stat._replace(**{"mask": stat.mask | STATX_BTIME, **_WHOLE, **fields})
 
-        stat_fd, stat_at, fields_at = entry.stat_fd, listing.stat_at, attributes.fields_at
         monkeypatch.setattr(entry, "stat_fd", lambda fd: told(stat_fd(fd)))
         monkeypatch.setattr(listing, "stat_at", lambda directory, name: told(stat_at(directory, name)))
 
@@ -148,7 +148,7 @@ def test_streams_that_no_client_can_name_or_read_are_left_out(share: Share, monk
     share.open("f", stream="good")
     for name in ("", "a/b", "a:b", "a\\b", "closed", "\udcff\udcfe"):
         os.setxattr(share.path / "f", f"user.DosStream.{name}:$DATA".encode("utf-8", "surrogateescape"), b"x\0")
-    real = stream_store.attribute_size
+    real = attribute_size
 
     def perhaps(fd: int, name: bytes, *more: Any) -> Any:
         if b"closed" in name:
@@ -161,7 +161,7 @@ def test_streams_that_no_client_can_name_or_read_are_left_out(share: Share, monk
 
 def test_an_ea_longer_than_the_wire_can_say_is_left_out(share: Share, monkeypatch: pytest.MonkeyPatch) -> None:
     file = share.open("f", extended_attributes=[("good", 0, b"1"), ("long", 0, b"2")])
-    real = attributes.get_attribute
+    real = get_attribute
 
     def longer(fd: int, name: bytes, *more: Any) -> Any:
         return b"x" * 65536 if name == b"user.long" else real(fd, name, *more)
@@ -215,14 +215,15 @@ def test_what_can_be_made_can_be_listed_renamed_and_deleted(share: Share, deep: 
 def test_a_path_beyond_is_refused_by_all_who_make_names(share: Share, deep: str) -> None:
     beyond = f"{deep}\\{'n' * (share.volume.resolver.longest - len(deep))}"
     file = share.open(f"{deep}\\f")
-    for call in (
+    calls: tuple[Callable[[], object], ...] = (
         lambda: share.open(beyond),
         lambda: share.mkdir(beyond),
         lambda: share.open(beyond, stream="s"),
         lambda: share.open(f"{beyond}\\f"),
         lambda: file.rename(beyond, False),
         lambda: file.link(beyond, False),
-    ):
+    )
+    for call in calls:
         with pytest.raises(NtStatusError) as caught:
             call()
         assert caught.value.status == STATUS_OBJECT_PATH_NOT_FOUND

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -168,7 +169,7 @@ def test_a_stream_that_cannot_be_renamed_stays_what_it_was(
     assert _fails(lambda: stream.rename(":t", False)) == STATUS_OBJECT_NAME_COLLISION
     for target, replace in ((":u", False), (":t", True)):
         _failing(monkeypatch, "removexattr", 0)
-        _fails(lambda target=target, replace=replace: stream.rename(target, replace))
+        _fails(partial(stream.rename, target, replace))
         monkeypatch.undo()
         assert _state(share, file) == before
         assert stream.stream_name == "s" and stream.read(0, 100) == b"in the stream"

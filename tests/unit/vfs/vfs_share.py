@@ -16,6 +16,7 @@ from ksmbd.smb.constants import (
 )
 from ksmbd.smb.ports import CreateIntent, CreateResult, Identity, ShareConfig, Timer
 from ksmbd.vfs.files import LocalFiles
+from ksmbd.vfs.volume import LocalVolume
 
 USER = 2001 if os.geteuid() == 0 else os.geteuid()
 GROUP = 2001 if os.geteuid() == 0 else os.getegid()
@@ -55,7 +56,9 @@ class Share:
         config.setdefault("directory_mask", 0o755)
         share = ShareConfig("share", str(root), **config)
         identity = Identity("user", "", user[0], user[1], tuple(user[2:]), is_admin=admin)
-        self.volume = files.volume(share, identity, read_only)
+        volume = files.volume(share, identity, read_only)
+        assert isinstance(volume, LocalVolume)
+        self.volume = volume
         self.opened: list[Any] = []
 
     def create(self, name: str = "", access: int = FILE_ALL_ACCESS, disposition: int = FILE_OPEN_IF, options: int = 0,
