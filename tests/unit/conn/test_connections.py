@@ -121,11 +121,11 @@ def test_an_address_holds_so_many_places_without_a_session(make_hall: type[Hall]
 def test_counts_return_to_zero_after_every_kind_of_end(make_hall: type[Hall]) -> None:
     hall = make_hall(Limits())
 
-    def half_a_frame(transport: TcpTransport, peer: socket.socket) -> None:
+    def half_a_frame(transport: Connected, peer: socket.socket) -> None:
         peer.send(b"\0\0\1\0xx")
         peer.close()
 
-    def twice(transport: TcpTransport, peer: socket.socket) -> None:
+    def twice(transport: Connected, peer: socket.socket) -> None:
         transport.close("one")
         transport.abort("two")
 

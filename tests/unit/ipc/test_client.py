@@ -277,7 +277,7 @@ def test_a_share_with_an_option_that_is_missing_or_malformed(name: str, text: st
         del options[name]
     else:
         options[name] = text
-    fields = {"flags": int(ShareFlag.AVAILABLE), "share_name": "Docs"}
+    fields: dict[str, Any] = {"flags": int(ShareFlag.AVAILABLE), "share_name": "Docs"}
     bench.reply(Event.SHARE_CONFIG_RESPONSE, extra={"options": options}, **fields)
     assert failure(future) == status.STATUS_INSUFF_SERVER_RESOURCES
 
