@@ -64,6 +64,7 @@ setup-conformance:
 
 lint: setup-test
 	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff check --preview --select PLR1702 ksmbd mountd tools
 	$(VENV)/bin/python scripts/typecheck.py
 
 # Draws that no test has drawn: what users may do beside what the kernel and Samba say; root
