@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Sockets: the listener, the event loop, framing, back-pressure."""
+"""Connections: the event loop, limits, back-pressure, and what a transport provides (contract.py)."""

@@ -33,13 +33,13 @@ OPTION: Final = "continuous availability"
 
 
 def oplock_settings(settings: EngineSettings) -> OplockSettings:
-    """[global] as oplock wants it; `oplocks` is a share's."""
+    """The settings of oplock, from [global]; `oplocks` is a parameter of shares."""
     flags = settings.flags
     return OplockSettings(
         leases=bool(flags & GlobalFlag.SMB2_LEASES),
         directory_leases=bool(flags & GlobalFlag.SMB2_LEASES),
         durable=bool(flags & GlobalFlag.DURABLE_HANDLE),
-        # What is left of the kernel's time is for the way there and back.
+        # The rest of the time that the kernel waits is for the messages to the client and back.
         lease_break_time=max(1.0, break_time() - 2.0),
     )
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which files have blocks reserved beyond their end, kept for a worker's death: who cleans up after it gives them back.
+"""Which files have blocks reserved beyond their end, kept for a worker's death: the one that cleans up
+after it gives them back.
 
 Each worker has a file of its own in the run directory, a line a file, which is empty while nothing is reserved. Where
 it cannot be written (a full run directory) or is long, nothing is kept: blocks stay allocated then, no request fails.

@@ -125,7 +125,6 @@ class SharedState:
     """The mapping. Made by the forker before it forks; workers inherit it, others open the file."""
 
     def __init__(self, mapping: mmap.mmap, workers: int, lock_fd: int) -> None:
-        self._mapping = mapping
         self.lock_fd = lock_fd
         """The state file: workers lock the table with it."""
         self.memory = memoryview(mapping)
