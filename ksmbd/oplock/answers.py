@@ -2,9 +2,10 @@
 """Between the words of the protocol's OpenTable port and those of decisions."""
 from __future__ import annotations
 
-from ksmbd.oplock.record import RESILIENT, OpenEntry
+from ksmbd.oplock.local_side import kernel_flags
+from ksmbd.oplock.record import RESILIENT, OpenEntry, WorkerTag
 from ksmbd.oplock.requests import LeaseAsk, OpenResult, Reconnect
-from ksmbd.smb.constants import OPLOCK_LEVEL_NONE
+from ksmbd.smb.constants import FILE_DELETE_ON_CLOSE, OPLOCK_LEVEL_NONE
 from ksmbd.smb.ports import DurableReconnect, DurableRequest, FileKey, LeaseGrant, OpenGrant, OpenRef, OpenRequest
 
 
@@ -49,4 +50,23 @@ def reconnect_of(request: DurableReconnect) -> Reconnect:
         request.persistent_id, request.version, request.create_guid, request.client_guid, request.owner,
         lease.key if lease else b"", lease.version if lease else 0, request.persistent, request.path,
         request.session_id, request.share, request.read_only, request.dialect, request.protection,
+    )  # fmt: skip
+
+
+def entry_of(request: OpenRequest, lease: LeaseAsk | None, me: WorkerTag) -> OpenEntry:
+    """The open of a request as its file's record keeps it. `lease`: what of its lease request counts."""
+    durable = request.durable
+    ref = request.ref
+    options = request.options
+    worker, epoch = me
+    # By position, in the order of the fields: keywords cost four times as much, with each open.
+    return OpenEntry(
+        ref.open_id, ref.stream, worker, epoch, request.client_guid, request.session_id, request.owner,
+        request.share, request.path, request.is_directory, request.granted_access, request.share_access, options,
+        request.parent, options & FILE_DELETE_ON_CLOSE != 0, lease.key if lease is not None else b"",
+        0, False, durable.create_guid if durable is not None else b"",
+        durable.app_instance_id if durable is not None else b"",
+        durable.app_instance_version if durable is not None else None, 0, True, 0.0, request.persistent_state,
+        0 if request.local is None else kernel_flags(request.local), request.name, request.posix, False,
+        request.dialect, request.protection,
     )  # fmt: skip

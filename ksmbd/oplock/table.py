@@ -1,36 +1,29 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""LocalOpenTable: the protocol's OpenTable port over a store. It carries out what decide() decided: completes Futures,
-sends notices through `on_break`, arms timers, rings other workers' doorbells. All rules are in decide and below it.
+"""LocalOpenTable: the protocol's OpenTable port over a store. It turns the port's calls into requests of decide() and
+keeps the indexes over all files; carry_out does what was decided. All rules are in decide and below it.
 """
 from __future__ import annotations
 
 import logging
-import struct
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from ksmbd import debug
 from ksmbd.oplock import caching, requests
-from ksmbd.oplock.again import Again
-from ksmbd.oplock.answers import durable_of, grant_of, reconnect_of, request_of
-from ksmbd.oplock.decide import decide
+from ksmbd.oplock.answers import durable_of, entry_of, grant_of, reconnect_of, request_of
+from ksmbd.oplock.carry_out import Decisions
 from ksmbd.oplock.durable import check_reconnect
-from ksmbd.oplock.local_side import LocalLock, LocalSide, kernel_flags
-from ksmbd.oplock.lock_meter import LockMeter
-from ksmbd.oplock.locks import Lock
+from ksmbd.oplock.in_turn import Make, in_turn
+from ksmbd.oplock.local_side import LocalLock
 from ksmbd.oplock.record import NO_LINK, H, HolderKey, Link, OpenEntry, R, Record, W
-from ksmbd.oplock.requests import Decision, LeaseAsk, OpenResult
-from ksmbd.oplock.settings import OplockSettings
+from ksmbd.oplock.requests import LeaseAsk, OpenResult
 from ksmbd.oplock.share import sharing_violation
 from ksmbd.oplock.short import first_open
-from ksmbd.oplock.state import StateDirectory, keeps_more
-from ksmbd.oplock.store import CREATE_GUIDS, DURABLES, LEASES, Place, Store, StoreError
+from ksmbd.oplock.store import CREATE_GUIDS, DURABLES, LEASES, Place, StoreError
 from ksmbd.smb.constants import (
     FILE_ADD_FILE,
-    FILE_DELETE_ON_CLOSE,
     FILE_SHARE_READ,
     FILE_SHARE_WRITE,
     LEASE_FLAG_PARENT_LEASE_KEY_SET,
@@ -39,8 +32,6 @@ from ksmbd.smb.constants import (
 )
 from ksmbd.smb.ports import (
     BreakKind,
-    BreakNotice,
-    Clock,
     CloseOutcome,
     DurableReconnect,
     FileKey,
@@ -49,10 +40,8 @@ from ksmbd.smb.ports import (
     OpenGrant,
     OpenRef,
     OpenRequest,
-    PurgedOpen,
     Reconnected,
     Replaced,
-    Timer,
 )
 from ksmbd.smb.status import (
     STATUS_FILE_LOCK_CONFLICT,
@@ -68,211 +57,8 @@ from ksmbd.smb.waiting import Cancelled, Future
 
 logger = logging.getLogger("ksmbd.oplock")
 
-DOORBELL = struct.Struct("<QQ")
-"""The message to another worker: something is in this file's outbox (device, inode)."""
-
-
-@dataclass(slots=True)
-class _Waiting:
-    """Somebody in this process waits for an answer."""
-
-    file: FileKey
-    future: Future[Any]
-    finish: Callable[[Any], Any]
-    """Makes the Future's result of the decision's."""
-    undo: Callable[[], object]
-    """Takes the success back, when nobody wants it any longer."""
-
-
-def _nothing() -> None:
-    return None
-
-
-class LocalOpenTable:
+class LocalOpenTable(Decisions):
     """The open table as one worker sees it."""
-
-    def __init__(
-        self, store: Store, clock: Clock, settings: OplockSettings | None = None, worker: int = 0, epoch: int = 0,
-        state: StateDirectory | None = None,
-    ) -> None:
-        """`state`: where persistent opens are kept; without it they are granted as durable ones only."""
-        self._store = store
-        self._state = state
-        self._clock = clock
-        self._settings = settings or OplockSettings()
-        self._me = (worker, epoch)
-        self._waiting: dict[int, _Waiting] = {}
-        # Adopted locks have numbers of the server before this one, so ours begin with the time.
-        self._next = (clock.filetime() // 10_000_000 & 0xFFFFFFFF) << 16
-        self._timers: dict[FileKey, tuple[float, Timer]] = {}
-        self._handles: dict[int, tuple[Any, bytes, bool]] = {}
-        """What is kept with an open, its client, and whether `on_keep` took note of it."""
-        self.local = LocalSide(self, store, clock)
-        """The opens here that local processes count for; empty without `kernel oplocks` and `posix locking`."""
-        self._locals = self.local.opens
-        self.lock_meter = LockMeter(self._me)
-        self.again = Again(clock)
-        """What the store could not do yet, and is to do."""
-        self.on_break: Callable[[BreakNotice], bool] = lambda notice: False
-        """Set by the protocol; see OpenTable."""
-        self.on_purge: Callable[[PurgedOpen], None] = lambda purged: None
-        """Set by the protocol; see OpenTable."""
-        self.on_doomed: Callable[[FileKey], None] = lambda directory: None
-        """Set by the protocol; see OpenTable."""
-        self.deliver: Callable[[int, bytes], None] = lambda worker, message: None
-        """Set by the process room: pass a message to another worker's on_message."""
-        self.on_keep: Callable[[bytes], bool] = lambda client_guid: False
-        """Set by the process room: something of this client is kept here, so it had better come back to this worker.
-        Whether `on_let_go` is to be called for it."""
-        self.on_let_go: Callable[[bytes], None] = lambda client_guid: None
-        """The opposite."""
-
-    # ------------------------------------------------------------------------------------------------ the machinery
-
-    def _number(self) -> int:
-        # Unique among all workers of this server, and growing within one.
-        self._next += 1
-        return self._me[0] << 56 | (self._me[1] & 0xFF) << 48 | self._next
-
-    def _decide(self, file: FileKey, request: Any) -> Decision:
-        now = self._clock.monotonic()
-        settings, me, state = self._settings, self._me, self._state
-
-        def run(record: Record, locks_of: Any) -> Decision:
-            if state is not None and keeps_more(record, request):
-                state.make_room()
-            return decide(record, request, locks_of, now, settings, me)
-
-        decision = self._store.update(file, run)
-        if decision.locks:
-            self.lock_meter.follow(decision)
-        if state is not None:
-            self.again.do(partial(state.note, file, decision))
-        return decision
-
-    def _run(self, file: FileKey, request: Any) -> Any:
-        """Decide, carry out, and give the result or raise."""
-        decision = self._decide(file, request)
-        self._apply(file, decision)
-        if decision.status:
-            raise NtStatusError(decision.status)
-        return decision.result
-
-    def _start(
-        self, file: FileKey, waiter_id: int, request: Any, finish: Callable[[Any], Any],
-        undo: Callable[[], object] = _nothing, finish_late: Callable[[Any], Any] | None = None,
-    ) -> Future[Any]:
-        """Decide on an operation that may wait. `finish_late`: instead of `finish`, where it had to."""
-        decision = self._decide(file, request)
-        future: Future[Any]
-        if decision.status:
-            future = Future.failed(NtStatusError(decision.status))
-        elif decision.result is not None:
-            future = _future_of(finish, decision.result)
-        else:
-            future = Future()
-            # The answer may be among this very decision's actions, so be ready for it first.
-            self._waiting[waiter_id] = _Waiting(file, future, finish_late or finish, undo)
-            future.on_cancel = partial(self._forget, waiter_id)
-        self._apply(file, decision)
-        return future
-
-    def _forget(self, waiter_id: int) -> None:
-        self.again.do(partial(self._forget_now, waiter_id))
-
-    def _forget_now(self, waiter_id: int) -> None:
-        waiting = self._waiting.get(waiter_id)
-        if waiting is None:
-            return
-        decision = self._decide(waiting.file, requests.Forget(waiter_id))
-        if decision.result:
-            del self._waiting[waiter_id]
-        # Otherwise the answer is in an outbox: _waiting stays, and a success is undone when it comes.
-        self._apply(waiting.file, decision)
-
-    def _apply(self, file: FileKey, decision: Decision) -> None:
-        if self._locals:
-            self.local.settle(file)
-        if decision.deadline:
-            self._arm(file, decision.deadline)
-        for worker, _ in decision.doorbells:
-            self.deliver(worker, DOORBELL.pack(*file))
-        for action in decision.actions:
-            self._carry_out(file, action)
-
-    def _carry_out(self, file: FileKey, action: Any) -> None:
-        if isinstance(action, requests.Notify):
-            self._notify(file, action)
-        elif isinstance(action, requests.Purged):
-            self._purged(file, action)
-        elif isinstance(action, requests.Doomed):
-            self.on_doomed(file)
-        elif isinstance(action, requests.Taken):
-            self.local.closed(action.open_id)
-            handle = self._take_handle(action.open_id)
-            if handle is not None:
-                ref = OpenRef(file, action.stream, action.open_id)
-                self.on_purge(PurgedOpen(ref, action.share, action.path, CloseOutcome(False), handle))
-        else:
-            waiting = self._waiting.pop(action.waiter_id, None)
-            if waiting is None:
-                return
-            if isinstance(action, requests.Failed):
-                waiting.future.set_error(NtStatusError(action.status))
-            elif waiting.future.done:
-                # Cancelled while the answer was on its way.
-                with suppress(NtStatusError):
-                    self.again.do(waiting.undo)
-            else:
-                try:
-                    result = waiting.finish(action.result)
-                except NtStatusError as error:
-                    waiting.future.set_error(error)
-                else:
-                    waiting.future.set_result(result)
-
-    def _notify(self, file: FileKey, action: requests.Notify) -> None:
-        notice = BreakNotice(
-            client_guid=action.client_guid, session_id=action.session_id, open_ids=action.open_ids,
-            oplock_level=action.oplock_level, lease_key=action.lease_key, current_state=action.current,
-            new_state=action.new, epoch=action.epoch, ack_required=action.acknowledge,
-        )  # fmt: skip
-        if debug.mask[0] & debug.OPLOCK:
-            logger.debug("break of %s: %s", file, notice)
-        if not self.on_break(notice):
-            self.again.do(partial(self._run, file, requests.Unreachable(action.holder)))
-
-    def _purged(self, file: FileKey, action: requests.Purged) -> None:
-        self.again.do(
-            partial(self._forget_open, file, action.open_id, action.lease, action.create_guid, action.client_guid)
-        )
-        self.local.closed(action.open_id)
-        self.on_purge(PurgedOpen(
-            OpenRef(file, action.stream, action.open_id), action.share, action.path,
-            CloseOutcome(action.delete, action.whole_file), self._take_handle(action.open_id),
-        ))  # fmt: skip
-
-    def _arm(self, file: FileKey, deadline: float) -> None:
-        armed = self._timers.get(file)
-        if armed is not None:
-            if armed[0] <= deadline:
-                return
-            armed[1].cancel()
-        delay = max(0.0, deadline - self._clock.monotonic())
-        self._timers[file] = (deadline, self._clock.call_later(delay, partial(self._expire, file)))
-
-    def _expire(self, file: FileKey) -> None:
-        self._timers.pop(file, None)
-        if self._store.peek(file) is not None:
-            self.again.do(partial(self._run, file, requests.Expire()))
-
-    # ------------------------------------------------------------------------------------------------ other workers
-
-    def on_message(self, message: bytes) -> None:
-        """Another worker decided something that this one has to carry out."""
-        device, inode = DOORBELL.unpack(message)
-        file = (device, inode)
-        self.again.do(partial(self._run, file, requests.TakeOutbox()))
 
     def worker_died(self, worker: int, epoch: int) -> None:
         """Remove a dead worker's opens, locks and leases; who waited for it goes on. One surviving worker does this."""
@@ -285,7 +71,7 @@ class LocalOpenTable:
         for key, place in self._store.index_items(CREATE_GUIDS):
             record = self._store.peek(place.file)
             if record is None or (place.open_id not in record.opens and not record.waits_to_open(place.open_id)):
-                self.again.do(partial(self._forget_create_guid, key, place.open_id))
+                self.again.do(partial(self.indexes.forget_create_guid, key, place.open_id))
 
     def adopt_persistent(self) -> int:
         """Take in the persistent opens of the server that was here before; how many files have some. Done once, by one
@@ -296,7 +82,7 @@ class LocalOpenTable:
         for file, request in kept:
             self._apply(file, self._decide(file, request))
             for entry in request.opens:
-                self._index_open(file, entry, bool(entry.lease_key), True)
+                self.indexes.enter(file, entry, bool(entry.lease_key), True)
         return len(kept)
 
     def watch_deadlines(self) -> None:
@@ -316,7 +102,7 @@ class LocalOpenTable:
                 return Future.failed(NtStatusError(STATUS_INVALID_PARAMETER, "the lease key names another file"))
             request = replace(request, lease=None, oplock_level=OPLOCK_LEVEL_NONE)
         lease = self._lease_of(request)
-        entry = self._entry_of(request, lease)
+        entry = entry_of(request, lease, self._me)
         durable = durable_of(request)
         level = OPLOCK_LEVEL_NONE if request.oplock_level == OPLOCK_LEVEL_LEASE else request.oplock_level
         first = first_open(entry, level, lease, durable, self._settings)
@@ -357,7 +143,7 @@ class LocalOpenTable:
         if entry is not None:
             durable = bool(granted.durable or granted.persistent)
             try:
-                self._index_open(request.ref.file, entry, granted.lease is not None, durable)
+                self.indexes.enter(request.ref.file, entry, granted.lease is not None, durable)
             except StoreError:
                 self.close(request.ref)
                 raise
@@ -367,7 +153,7 @@ class LocalOpenTable:
         try:
             future.result()
         except (NtStatusError, Cancelled):
-            self.again.do(partial(self._forget_create_guid, key, open_id))
+            self.again.do(partial(self.indexes.forget_create_guid, key, open_id))
 
     def _lease_of(self, request: OpenRequest) -> LeaseAsk | None:
         lease = request.lease
@@ -397,55 +183,6 @@ class LocalOpenTable:
             return None
         return [] if bound.file == request.ref.file else record.opens_of(holder)
 
-    def _entry_of(self, request: OpenRequest, lease: LeaseAsk | None) -> OpenEntry:
-        durable = request.durable
-        ref = request.ref
-        options = request.options
-        worker, epoch = self._me
-        # In the order of OpenEntry's fields.
-        return OpenEntry(
-            ref.open_id, ref.stream, worker, epoch, request.client_guid, request.session_id, request.owner,
-            request.share, request.path, request.is_directory, request.granted_access, request.share_access, options,
-            request.parent, options & FILE_DELETE_ON_CLOSE != 0, lease.key if lease is not None else b"",
-            0, False, durable.create_guid if durable is not None else b"",
-            durable.app_instance_id if durable is not None else b"",
-            durable.app_instance_version if durable is not None else None, 0, True, 0.0, request.persistent_state,
-            0 if request.local is None else kernel_flags(request.local), request.name, request.posix, False,
-            request.dialect, request.protection,
-        )  # fmt: skip
-
-    def _index_open(self, file: FileKey, entry: OpenEntry, leased: bool, durable: bool) -> None:
-        """Enter an open into the indexes over all files."""
-        store = self._store
-        if leased:
-            store.index_put(LEASES, entry.client_guid + entry.lease_key, Place(file, entry.stream))
-        if durable:
-            store.index_put(DURABLES, entry.open_id.to_bytes(8, "big"), Place(file, entry.stream, entry.open_id))
-        if entry.create_guid:
-            key = entry.client_guid + entry.create_guid
-            store.index_put(CREATE_GUIDS, key, Place(file, entry.stream, entry.open_id))
-
-    def _forget_open(
-        self, file: FileKey, open_id: int, lease: tuple[bytes, bytes] | None, create_guid: bytes, client_guid: bytes,
-        durable: bool = True,
-    ) -> None:
-        """Take an open out of the indexes over all files."""
-        store = self._store
-        if lease is not None:
-            bound = store.index_get(LEASES, lease[0] + lease[1])
-            record = store.peek(file)
-            if bound is not None and bound.file == file and (record is None or lease not in record.holders):
-                store.index_remove(LEASES, lease[0] + lease[1])
-        if durable:
-            store.index_remove(DURABLES, open_id.to_bytes(8, "big"))
-        if create_guid:
-            self._forget_create_guid(client_guid + create_guid, open_id)
-
-    def _forget_create_guid(self, key: bytes, open_id: int) -> None:
-        bound = self._store.index_get(CREATE_GUIDS, key)
-        if bound is not None and bound.open_id == open_id:
-            self._store.index_remove(CREATE_GUIDS, key)
-
     def close(self, ref: OpenRef) -> CloseOutcome:
         """See OpenTable.close."""
         if self._locals:
@@ -466,7 +203,7 @@ class LocalOpenTable:
         delete, whole, lease, create_guid, client_guid, durable = closed
         if durable or create_guid or lease is not None:
             self.again.do(
-                partial(self._forget_open, file, open_id, lease, create_guid, client_guid, durable)
+                partial(self.indexes.leave, file, open_id, lease, create_guid, client_guid, durable)
             )
         return CloseOutcome(delete, whole)
 
@@ -509,17 +246,21 @@ class LocalOpenTable:
                 self._check_parent(entry)
         except NtStatusError as error:
             return Future.failed(error)
-        steps: list[tuple[FileKey, Callable[[int], Any]]] = []
+        steps: list[tuple[FileKey, Make]] = []
         if entry.is_directory and not entry.stream and not posix:
             steps += [(file, requests.MoveWithFolder) for file in self._store.files_below(entry.share, entry.path)]
         steps.append((ref.file, partial(_rename_of, ref.open_id)))
         if target is not None and target.file != ref.file:
             steps.append(_replacing(target, posix))
-        return self._in_turn(steps)
+        return in_turn(steps, self._start_step)
 
     def check_replace(self, target: Replaced, posix: bool = False) -> Future[None]:
         """See OpenTable.check_replace."""
-        return self._in_turn([_replacing(target, posix)])
+        return in_turn([_replacing(target, posix)], self._start_step)
+
+    def _start_step(self, file: FileKey, make: Make) -> Future[None]:
+        waiter_id = self._number()
+        return self._start(file, waiter_id, make(waiter_id), _none)
 
     def _check_parent(self, entry: OpenEntry) -> None:
         """Renaming opens the parent directory to add an entry, and shares no deletion (MS-FSA 2.1.5.15.12).
@@ -529,39 +270,6 @@ class LocalOpenTable:
         record = self._store.peek(entry.parent)
         if record is not None and sharing_violation(record, "", FILE_ADD_FILE, FILE_SHARE_READ | FILE_SHARE_WRITE):
             raise NtStatusError(STATUS_SHARING_VIOLATION, "the folder is open, and not to be changed")
-
-    def _in_turn(self, steps: list[tuple[FileKey, Callable[[int], Any]]]) -> Future[None]:
-        """One waiting operation after the other; the first failure ends it."""
-        whole: Future[None] = Future()
-        current: list[Future[Any]] = []
-
-        def go_on(done: Future[Any] | None = None) -> None:
-            while not whole.done:
-                if done is not None:
-                    try:
-                        done.result()
-                    except (NtStatusError, Cancelled) as error:
-                        whole.set_error(error)
-                        return
-                if not steps:
-                    whole.set_result(None)
-                    return
-                file, make = steps.pop(0)
-                waiter_id = self._number()
-                done = self._start(file, waiter_id, make(waiter_id), _none)
-                if not done.done:
-                    current[:] = [done]
-                    done.add_callback(go_on)
-                    return
-
-        def cancel() -> None:
-            steps.clear()
-            for future in current:
-                future.cancel()
-
-        whole.on_cancel = cancel
-        go_on()
-        return whole
 
     def renamed(self, ref: OpenRef, path: str, parent: FileKey | None, name: bytes) -> None:
         """See OpenTable.renamed."""
@@ -658,11 +366,6 @@ class LocalOpenTable:
         ask = requests.TakeLocks(number, ref.open_id, asked, wait, number)
         return self._start(ref.file, number, ask, _none, lambda: self.drop_locks(ref, asked))
 
-    def drop_locks(self, ref: OpenRef, asked: tuple[tuple[int, int, bool], ...]) -> None:
-        """Take locks back that the kernel has none for."""
-        ranges = tuple((offset, length) for offset, length, _ in asked)
-        self.again.do(partial(self._run, ref.file, requests.DropLocks(ref.open_id, ranges)))
-
     def unlock(self, ref: OpenRef, elements: Sequence[LockElement]) -> None:
         """See OpenTable.unlock."""
         ranges = tuple((element.offset, element.length) for element in elements)
@@ -690,19 +393,6 @@ class LocalOpenTable:
         """See OpenTable.readmit."""
         self.local.readmit(ref, local)
 
-    def local_process(self, file: FileKey, open_id: int, left: int) -> None:
-        """A local process opens the file: who caches it through this open keeps no more than `left`."""
-        self._apply(file, self._decide(file, requests.LocalProcess(open_id, left)))
-
-    def limit_grant(self, file: FileKey, open_id: int, left: int, known: int) -> tuple[int, bool]:
-        """The kernel stands behind no more than `left` of what an open was granted; see requests.LimitGrant."""
-        state, breaking = self._run(file, requests.LimitGrant(open_id, left, known))
-        return int(state), bool(breaking)
-
-    def locks_of(self, file: FileKey, open_id: int) -> list[Lock]:
-        """An open's byte-range locks."""
-        return [Lock._make(lock) for lock in self._run(file, requests.LocksOf(open_id))]
-
     # ------------------------------------------------------------------------------------------------ durable opens
 
     def make_resilient(self, ref: OpenRef, timeout: int) -> None:
@@ -722,15 +412,6 @@ class LocalOpenTable:
         """See OpenTable.keep."""
         entry = self._entry(ref)
         self._handles[ref.open_id] = (handle, entry.client_guid, self.on_keep(entry.client_guid))
-
-    def _take_handle(self, open_id: int) -> Any:
-        kept = self._handles.pop(open_id, None)
-        if kept is None:
-            return None
-        handle, client_guid, told = kept
-        if told:
-            self.on_let_go(client_guid)
-        return handle
 
     def disconnect(self, ref: OpenRef) -> bool:
         """See OpenTable.disconnect."""
@@ -770,13 +451,6 @@ class LocalOpenTable:
         return OpenRef(bound.file, bound.stream, bound.open_id)
 
 
-def _future_of(finish: Callable[[Any], Any], result: Any) -> Future[Any]:
-    try:
-        return Future.of(finish(result))
-    except NtStatusError as error:
-        return Future.failed(error)
-
-
 def _none(result: Any) -> None:
     return None
 
@@ -787,7 +461,7 @@ def _was_named(opens: list[OpenEntry], request: OpenRequest) -> bool:
     return any(entry.share == request.share and entry.path == request.path for entry in opens)
 
 
-def _replacing(target: Replaced, posix: bool) -> tuple[FileKey, Callable[[int], Any]]:
+def _replacing(target: Replaced, posix: bool) -> tuple[FileKey, Make]:
     parent = target.parent
     link = (parent[0], parent[1], target.name) if parent is not None else NO_LINK
     return target.file, partial(_replace_of, link, posix)
