@@ -69,7 +69,7 @@ class NoNames:
         return None
 
 
-def plain(address: Address) -> Address:
+def unmapped(address: Address) -> Address:
     """IPv4 where it was mapped into IPv6."""
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         return address.ipv4_mapped
@@ -79,7 +79,7 @@ def plain(address: Address) -> Address:
 def parse_address(text: str) -> Address | None:
     """An address without scope, IPv4 where it was mapped into IPv6; None: not an address."""
     try:
-        return plain(ipaddress.ip_address(text.strip("[]").partition("%")[0]))
+        return unmapped(ipaddress.ip_address(text.strip("[]").partition("%")[0]))
     except ValueError:
         return None
 

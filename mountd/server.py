@@ -11,21 +11,22 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from ksmbd import log
-from ksmbd.ipc.constants import Event, GlobalFlag
+from ksmbd.ipc.constants import Event
 from ksmbd.ipc.settings import EngineSettings
 from mountd import accounts as accounts_file
 from mountd import config as config_file
 from mountd import listing, subauth
 from mountd.accounts import Accounts
 from mountd.config import Configuration
-from mountd.desk import Desk
 from mountd.engine import COMMAND, EXIT_CONFIG, FIRST_DELAY, LAST_DELAY, STEADY_SECONDS, Engine
 from mountd.files import FileProblem
 from mountd.hostnames import HostNames
 from mountd.loop import Loop
+from mountd.parameters import GLOBAL_PARAMETERS
+from mountd.requests import Requests
 from mountd.rpc.child import RpcProcess
 from mountd.rundir import RunDirectory
-from mountd.sharing import global_options
+from mountd.sharing import text_value
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 """What `Server.run` handles."""
@@ -76,27 +77,14 @@ def read_accounts(options: Options) -> Accounts:
 def engine_settings(configuration: Configuration, options: Options, sub_auth: tuple[int, int, int]) -> EngineSettings:
     """What the engine is started with."""
     settings = configuration.settings
-    shares = configuration.shares.values()
-    flags = GlobalFlag(0)
-    for holds, flag in (
-        (settings.smb2_leases, GlobalFlag.SMB2_LEASES),
-        (settings.smb3_encryption in ("enabled", "mandatory"), GlobalFlag.SMB2_ENCRYPTION),
-        (settings.smb3_encryption == "disabled", GlobalFlag.SMB2_ENCRYPTION_OFF),
-        (settings.server_multi_channel_support, GlobalFlag.SMB3_MULTICHANNEL),
-        (settings.durable_handles, GlobalFlag.DURABLE_HANDLE),
-    ):
-        if holds:
-            flags |= flag
-    port = settings.tcp_port if options.port is None else options.port
     return EngineSettings(
-        flags=int(flags),
         signing=settings.server_signing,
         min_prot=settings.server_min_protocol,
         max_prot=settings.server_max_protocol,
         netbios_name=settings.netbios_name,
         work_group=settings.workgroup,
         server_string=settings.server_string,
-        tcp_port=port,
+        tcp_port=settings.tcp_port if options.port is None else options.port,
         ipc_timeout=settings.ipc_timeout,
         deadtime=settings.deadtime,
         file_max=settings.max_open_files,
@@ -113,13 +101,19 @@ def engine_settings(configuration: Configuration, options: Options, sub_auth: tu
         interfaces=settings.interfaces,
         workers=settings.workers or len(os.sched_getaffinity(0)),
         bpf=settings.bpf,
-        options={
-            **global_options(settings),
-            "tcp port": str(port),
-            "state directory": options.statedir,
-            # Opens of such a share may be persistent, which needs the state directory.
-            "continuous availability": "yes" if any(s.continuous_availability for s in shares) else "no",
-        },
+        continuous_availability=any(share.continuous_availability for share in configuration.shares.values()),
+        data_paths=text_value(GLOBAL_PARAMETERS["data paths"], settings.data_paths),
+        durable_handles=settings.durable_handles,
+        guest_account=settings.guest_account,
+        kerberos_support=settings.kerberos_support,
+        lookup_port=settings.lookup_port,
+        map_to_guest=settings.map_to_guest,
+        max_active_sessions=settings.max_active_sessions,
+        ntlm_auth=settings.ntlm_auth,
+        server_multi_channel_support=settings.server_multi_channel_support,
+        smb2_leases=settings.smb2_leases,
+        smb3_encryption=settings.smb3_encryption,
+        tune_networks=text_value(GLOBAL_PARAMETERS["tune networks"], settings.tune_networks),
     )
 
 
@@ -145,14 +139,14 @@ class Server:
         self.loop = Loop()
         self.services = RpcProcess(self.loop)
         self.names = HostNames(self.loop)
-        self.desk = Desk(configuration, users, self.services, on_listening=self._listening, names=self.names)
+        self.requests = Requests(configuration, users, self.services, on_listening=self._listening, names=self.names)
         settings = engine_settings(configuration, options, self._sub_auth)
         directories = options.rundir.path, options.statedir
         self.engine = Engine(
-            self.loop, settings, *directories, self.desk.answer, self.desk.refused, command, on_line
+            self.loop, settings, *directories, self.requests.answer, self.requests.refused, command, on_line
         )
         self.engine.on_exit = self._engine_ended
-        self.desk.reply = self.engine.reply
+        self.requests.reply = self.engine.reply
         self._listened = False
         self._failures = 0
         self._started = 0.0
@@ -164,8 +158,8 @@ class Server:
         calls = (self.stop, self.stop, self.reload, self._list)
         self.loop.on_signals(dict(zip(SIGNALS, calls, strict=True)), ignored=(signal.SIGPIPE, signal.SIGUSR2))
         if self.options.verbose:
-            log.info(f"configuration {self.options.config}, {len(self.desk.configuration.shares)} shares")
-            log.info(f"users {self.options.pwddb}, {len(self.desk.accounts)} of them")
+            log.info(f"configuration {self.options.config}, {len(self.requests.configuration.shares)} shares")
+            log.info(f"users {self.options.pwddb}, {len(self.requests.accounts)} of them")
             log.info(f"run directory {self.options.rundir.path}, state directory {self.options.statedir}")
         self._start_engine()
         if self.engine.running:
@@ -196,7 +190,7 @@ class Server:
 
     def _engine_ended(self, status: int) -> None:
         for slot in range(1 + self.engine.settings.workers):
-            self.desk.forget(slot)
+            self.requests.forget(slot)
         if self._stopping:
             self.loop.stop()
             return
@@ -249,7 +243,7 @@ class Server:
             return
         before = self.engine.settings
         self.engine.settings = engine_settings(configuration, self.options, self._sub_auth)
-        self.desk.reload(configuration, users)
+        self.requests.reload(configuration, users)
         self.engine.broadcast(Event.RELOAD)
         log.info("configuration and users reloaded")
         if self.engine.settings != before:
@@ -258,7 +252,7 @@ class Server:
                 self.engine.settings = _keep_workers(self.engine.settings, before)
 
     def _list(self) -> None:
-        listing.answer(self.options.rundir, self.desk.configuration)
+        listing.answer(self.options.rundir, self.requests.configuration)
 
 
 def _keep_workers(settings: EngineSettings, running: EngineSettings) -> EngineSettings:

@@ -13,8 +13,7 @@ from mountd.accounts import Accounts
 from mountd.config import Configuration, ShareSettings
 from mountd.hosts import Names, NoNames, admitted
 from mountd.login import maps_users
-from mountd.parameters import GLOBAL_PARAMETERS, SHARE_PARAMETERS, Kind, Parameter
-from mountd.settings import GlobalSettings
+from mountd.parameters import SHARE_PARAMETERS, Kind, Parameter
 from mountd.unixusers import UnixUser, UnixUsers, guest
 
 GUEST_GROUPS_MAX = 1000
@@ -34,11 +33,6 @@ def text_value(parameter: Parameter, value: object) -> str:
     if parameter.kind is Kind.MODE and isinstance(value, int):
         return f"{value:04o}"
     return str(value)
-
-
-def global_options(settings: GlobalSettings) -> dict[str, str]:
-    """All of [global] by name."""
-    return {p.name: text_value(p, getattr(settings, p.attribute)) for p in GLOBAL_PARAMETERS.values()}
 
 
 SHARE_OPTIONS = (

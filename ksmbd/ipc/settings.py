@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What mountd tells the engine when it starts: STARTING_UP, KSMBD's 744 bytes, and SETTINGS, what has no room there."""
+"""What mountd tells the engine when it starts: STARTING_UP, KSMBD's 744 bytes, and SETTINGS, what has no room there.
+
+Each value is in one of the two alone."""
 from __future__ import annotations
 
 import select
 import time
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final
 
 from ksmbd import limits
 from ksmbd.ipc.channel import Channel
 from ksmbd.ipc.codec import Parcel
-from ksmbd.ipc.constants import Attribute, Event
+from ksmbd.ipc.constants import Attribute, Event, GlobalFlag
 from ksmbd.ipc.messages import text_of
+from ksmbd.ipc.options import NO, YES, number, required, switch
 from ksmbd.smb.status import WireError
 
 SIGNING_WORDS: Final = ("disabled", "enabled", "auto", "mandatory")
@@ -23,18 +26,39 @@ _NUMBERS: Final = (
 )  # fmt: skip
 
 
+_FLAGS: Final = {
+    "durable_handles": GlobalFlag.DURABLE_HANDLE,
+    "server_multi_channel_support": GlobalFlag.SMB3_MULTICHANNEL,
+    "smb2_leases": GlobalFlag.SMB2_LEASES,
+}
+"""Fields that are flags of STARTING_UP. Its flags of `smb3 encryption` stay clear: they have no `mandatory`."""
+_TEXT_OPTIONS: Final = {
+    "data_paths": "data paths",
+    "guest_account": "guest account",
+    "map_to_guest": "map to guest",
+    "ntlm_auth": "ntlm auth",
+    "smb3_encryption": "smb3 encryption",
+    "tune_networks": "tune networks",
+}
+_NUMBER_OPTIONS: Final = {"lookup_port": "lookup port", "max_active_sessions": "max active sessions"}
+_SWITCH_OPTIONS: Final = {
+    "continuous_availability": "continuous availability",
+    "kerberos_support": "kerberos support",
+}
+
+
 class NoSettings(Exception):
     """mountd did not say what to start with."""
 
 
 @dataclass(frozen=True)
 class EngineSettings:
-    """The engine's settings. Sizes in bytes, `deadtime` in minutes, `ipc_timeout` in seconds (0: for ever)."""
+    """The engine's settings. Sizes in bytes, `deadtime` in minutes, `ipc_timeout` in seconds (0: for ever).
 
-    flags: int = 0
-    """GlobalFlag bits."""
+    The defaults are those of the table of parameters (mountd/parameters.py; a test compares them)."""
+
     signing: str = "auto"
-    min_prot: str = "SMB2_10"
+    min_prot: str = "SMB2_02"
     max_prot: str = "SMB3_11"
     netbios_name: str = "KSMBD SERVER"
     work_group: str = "WORKGROUP"
@@ -45,7 +69,7 @@ class EngineSettings:
     file_max: int = limits.OPENS.value
     smb2_max_write: int = 4 << 20
     smb2_max_read: int = 4 << 20
-    smb2_max_trans: int = 1 << 20
+    smb2_max_trans: int = 8 << 20
     share_fake_fscaps: int = 64
     sub_auth: tuple[int, int, int] = (0, 0, 0)
     smb2_max_credits: int = limits.CREDITS.value
@@ -56,17 +80,27 @@ class EngineSettings:
     interfaces: tuple[str, ...] = ()
     workers: int = 1
     bpf: bool = True
-    options: dict[str, str] = field(default_factory=dict)
-    """Further parameters of [global] by their name in ksmbd.conf (`max active sessions`, `ntlm auth`, `lookup port`,
-    `map to guest`, `guest account`, `kerberos support`, `smb3 encryption`), booleans as yes and no, and `state
-    directory`."""
+    continuous_availability: bool = False
+    """Whether any share has it: its opens may be persistent, which needs the state directory."""
+    data_paths: str = ""
+    durable_handles: bool = False
+    guest_account: str = "nobody"
+    kerberos_support: bool = False
+    lookup_port: int = 0
+    map_to_guest: str = "never"
+    max_active_sessions: int = 1024
+    ntlm_auth: str = "ntlmv2-only"
+    server_multi_channel_support: bool = False
+    smb2_leases: bool = False
+    smb3_encryption: str = "auto"
+    tune_networks: str = ""
 
     def parcels(self) -> tuple[Parcel, Parcel]:
         """STARTING_UP and SETTINGS. ValueError from encoding them: a text that does not fit."""
         interfaces = b"".join(name.encode() + b"\0" for name in self.interfaces)
         fields = {name: getattr(self, name) for name in _NUMBERS}
         fields.update(
-            flags=self.flags,
+            flags=sum(int(flag) for name, flag in _FLAGS.items() if getattr(self, name)),
             signing=SIGNING_WORDS.index(self.signing),
             min_prot=self.min_prot,
             max_prot=self.max_prot,
@@ -79,22 +113,29 @@ class EngineSettings:
             payload=interfaces,
         )
         numbers = {Attribute.WORKERS: self.workers, Attribute.BPF: int(self.bpf)}
+        options = {option: getattr(self, name) for name, option in _TEXT_OPTIONS.items()}
+        options |= {option: str(getattr(self, name)) for name, option in _NUMBER_OPTIONS.items()}
+        options |= {option: YES if getattr(self, name) else NO for name, option in _SWITCH_OPTIONS.items()}
         return (
             Parcel(Event.STARTING_UP, fields=fields),
-            Parcel(Event.SETTINGS, numbers=numbers, options=dict(self.options)),
+            Parcel(Event.SETTINGS, numbers=numbers, options=options),
         )
 
     @classmethod
     def from_parcels(cls, start: Parcel, more: Parcel) -> EngineSettings:
-        """The settings in the two messages. WireError: an index or length that cannot be."""
+        """The settings in the two messages. WireError: an index or length that cannot be, or an option missing."""
         fields = start.fields
         if not 0 <= fields["signing"] < len(SIGNING_WORDS):
             raise WireError(f"signing {fields['signing']}")
         if fields["ifc_list_sz"] != len(fields["payload"]):
             raise WireError(f"ifc_list_sz {fields['ifc_list_sz']}")
         interfaces = tuple(text_of(name) for name in fields["payload"].split(b"\0") if name)
+        values: dict[str, Any] = {name: fields[name] for name in _NUMBERS}
+        values |= {name: bool(fields["flags"] & flag) for name, flag in _FLAGS.items()}
+        values |= {name: required(more.options, option) for name, option in _TEXT_OPTIONS.items()}
+        values |= {name: number(more.options, option) for name, option in _NUMBER_OPTIONS.items()}
+        values |= {name: switch(more.options, option) for name, option in _SWITCH_OPTIONS.items()}
         return cls(
-            flags=fields["flags"],
             signing=SIGNING_WORDS[fields["signing"]],
             min_prot=start.text("min_prot"),
             max_prot=start.text("max_prot"),
@@ -106,8 +147,7 @@ class EngineSettings:
             interfaces=interfaces,
             workers=max(1, more.numbers.get(Attribute.WORKERS, 1)),
             bpf=bool(more.numbers.get(Attribute.BPF, 1)),
-            options=dict(more.options),
-            **{name: fields[name] for name in _NUMBERS},
+            **values,
         )
 
 

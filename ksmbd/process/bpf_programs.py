@@ -59,7 +59,7 @@ class BpfPrograms:
         self.features: list[Feature] = []
         self._anchors: list[socket.socket] = []
         self._port = settings.tcp_port
-        lookup_port = int(settings.options.get("lookup port", "0") or "0")
+        lookup_port = settings.lookup_port
         why = "`bpf = no`" if not settings.bpf else bpf.probe()
         self._try("steer", why, lambda: self._steer(rows))
         self._try("tune", why, lambda: self._tune(settings, lookup_port))
@@ -88,7 +88,7 @@ class BpfPrograms:
         return f"new connections go to their client's worker, else to the least loaded of {len(rows)}"
 
     def _tune(self, settings: EngineSettings, lookup_port: int) -> str:
-        rules = tune_rules(settings.options.get("tune networks", ""))
+        rules = tune_rules(settings.tune_networks)
         ports = {settings.tcp_port, lookup_port} - {0}
         self.tune = Tune(ports, rules)
         return f"socket options by client network ({len(rules)} rules), TCP's figures of each connection"

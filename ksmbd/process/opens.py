@@ -14,7 +14,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from ksmbd.ipc.constants import GlobalFlag
 from ksmbd.ipc.settings import EngineSettings
 from ksmbd.kernel.leases import break_time
 from ksmbd.oplock.settings import OplockSettings
@@ -28,17 +27,14 @@ FOLDER: Final = "opens"
 """In the run directory: the store. In the state directory: the persistent opens."""
 FIRST_WORKER: Final = (1, 1)
 """(index, epoch) of the worker that the adopted opens belong to until their clients come back."""
-OPTION: Final = "continuous availability"
-"""Of EngineSettings.options: `yes` where a share has it, so that opens may be persistent."""
 
 
 def oplock_settings(settings: EngineSettings) -> OplockSettings:
     """The settings of oplock, from [global]; `oplocks` is a parameter of shares."""
-    flags = settings.flags
     return OplockSettings(
-        leases=bool(flags & GlobalFlag.SMB2_LEASES),
-        directory_leases=bool(flags & GlobalFlag.SMB2_LEASES),
-        durable=bool(flags & GlobalFlag.DURABLE_HANDLE),
+        leases=settings.smb2_leases,
+        directory_leases=settings.smb2_leases,
+        durable=settings.durable_handles,
         # The rest of the time that the kernel waits is for the messages to the client and back.
         lease_break_time=max(1.0, break_time() - 2.0),
     )
@@ -46,7 +42,7 @@ def oplock_settings(settings: EngineSettings) -> OplockSettings:
 
 def open_state(settings: EngineSettings, statedir: str) -> StateDirectory | None:
     """The persistent opens' directory, None where no share has any. Raises StoreError."""
-    if settings.options.get(OPTION, "no") != "yes":
+    if not settings.continuous_availability:
         return None
     return StateDirectory(Path(statedir) / FOLDER)
 

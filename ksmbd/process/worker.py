@@ -22,7 +22,6 @@ from ksmbd.conn.offload import Helpers
 from ksmbd.conn.tcp.provider import Tcp
 from ksmbd.ipc.channel import Channel
 from ksmbd.ipc.client import NetlinkDaemon
-from ksmbd.ipc.constants import GlobalFlag
 from ksmbd.ipc.settings import EngineSettings
 from ksmbd.kernel import credentials, descriptors, leases, memory
 from ksmbd.kernel.leases import LeaseSignals
@@ -68,23 +67,19 @@ def providers(settings: EngineSettings) -> list[Provider]:
 
 def server_settings(settings: EngineSettings, worker: int) -> ServerSettings:
     """The protocol's settings, from [global]."""
-    flags = settings.flags
-    encryption = settings.options.get("smb3 encryption", "auto")
-    if flags & GlobalFlag.SMB2_ENCRYPTION_OFF:
-        encryption = "disabled"
     return ServerSettings(
         min_dialect=DIALECTS[settings.min_prot],
         max_dialect=DIALECTS[settings.max_prot],
         signing_required=settings.signing == "mandatory",
-        encryption=encryption,
+        encryption=settings.smb3_encryption,
         max_read=settings.smb2_max_read,
         max_write=settings.smb2_max_write,
         max_transact=settings.smb2_max_trans,
         max_credits=settings.smb2_max_credits,
-        leases=bool(flags & GlobalFlag.SMB2_LEASES),
-        durable_handles=bool(flags & GlobalFlag.DURABLE_HANDLE),
-        multichannel=bool(flags & GlobalFlag.SMB3_MULTICHANNEL),
-        max_sessions=int(settings.options.get("max active sessions", "1024")),
+        leases=settings.smb2_leases,
+        durable_handles=settings.durable_handles,
+        multichannel=settings.server_multi_channel_support,
+        max_sessions=settings.max_active_sessions,
         max_open_files=settings.file_max,
         server_name=settings.netbios_name,
         netbios_name=settings.netbios_name,
@@ -92,7 +87,7 @@ def server_settings(settings: EngineSettings, worker: int) -> ServerSettings:
         worker=worker,
         first_id=(int(time.time()) & 0xFFFFFFFF) << 16,
         server_guid=server_guid(settings.sub_auth),
-        data_paths=data_paths(settings.options.get("data paths", "")),
+        data_paths=data_paths(settings.data_paths),
         interfaces=network_interfaces(settings.interfaces),
     )
 
@@ -113,17 +108,16 @@ def id_space(index: int, epoch: int) -> int:
 
 def auth_settings(settings: EngineSettings) -> AuthSettings:
     """The settings of auth, from [global]."""
-    options = settings.options
     name = socket.getfqdn().lower()
     return AuthSettings(
         netbios_name=settings.netbios_name,
         workgroup=settings.work_group,
         dns_name=name,
         dns_domain=name.partition(".")[2],
-        ntlm_auth=options.get("ntlm auth", "ntlmv2-only"),
-        map_to_guest=options.get("map to guest", "never"),
-        guest_account=options.get("guest account", "nobody"),
-        kerberos=options.get("kerberos support", "no") == "yes",
+        ntlm_auth=settings.ntlm_auth,
+        map_to_guest=settings.map_to_guest,
+        guest_account=settings.guest_account,
+        kerberos=settings.kerberos_support,
     )
 
 

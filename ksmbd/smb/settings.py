@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ksmbd import limits
-from ksmbd.smb.constants import DIALECT_210, DIALECT_311
+from ksmbd.smb.constants import DIALECT_202, DIALECT_311
 from ksmbd.smb.data_paths import DataPaths
 
 
@@ -24,16 +24,18 @@ class NetworkInterface:
 
 @dataclass(slots=True)
 class ServerSettings:
-    """What ksmbd.conf's [global] says about the protocol."""
+    """What ksmbd.conf's [global] says about the protocol.
 
-    min_dialect: int = DIALECT_210
+    The defaults are those of the table of parameters (mountd/parameters.py; a test compares them)."""
+
+    min_dialect: int = DIALECT_202
     max_dialect: int = DIALECT_311
     signing_required: bool = False
     encryption: str = "auto"
     """`smb3 encryption`: disabled, auto (offered) or mandatory."""
     max_read: int = 4 << 20
     max_write: int = 4 << 20
-    max_transact: int = 4 << 20
+    max_transact: int = 8 << 20
     max_credits: int = 8192
     leases: bool = False
     durable_handles: bool = False

@@ -95,11 +95,11 @@ def main() -> int:
     report: dict[str, Any] = {"port": settings.tcp_port, "workers": settings.workers, "pid": os.getpid()}
     worker = daemons[1]
     login = ask(daemons, clock, worker.login("root"))
-    report["login"] = [login.status, login.account, login.uid, list(login.groups), login.nt_hash.hex()]
+    report["login"] = [login.admitted, login.account, login.uid, list(login.groups), login.nt_hash.hex()]
     share = ask(daemons, clock, worker.share_config("docs"))
-    report["share"] = [share.name, share.path, share.comment, share.options["change notify"]]
-    tree = ask(daemons, clock, worker.tree_connect(7, 1, "root", 1, "docs", "127.0.0.1"))
-    report["tree"] = [tree.status, tree.flags]
+    report["share"] = [share.name, share.path, share.comment, share.change_notify]
+    tree = ask(daemons, clock, worker.tree_connect(7, 1, "root", False, "docs", "127.0.0.1"))
+    report["tree"] = [tree.status, tree.writable]
     handle = ask(daemons, clock, worker.rpc_open("srvsvc", "root", False))
     ask(daemons, clock, worker.rpc_write(handle, b"\5\0\0\3\x10\0\0\0\xff\xff"))
     ask(daemons, clock, worker.rpc_write(handle, bytes(60_000)))

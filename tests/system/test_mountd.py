@@ -23,9 +23,9 @@ from ksmbd.ipc.settings import EngineSettings
 from mountd import config
 from mountd import engine as engine_module
 from mountd.accounts import Account, Accounts, load, nt_hash, save
-from mountd.desk import Desk
 from mountd.engine import Engine
 from mountd.loop import Loop
+from mountd.requests import Requests
 from mountd.rpc.child import RpcProcess
 
 COMMAND = [sys.executable, os.path.join(os.path.dirname(__file__), "mountd_with_fake_engine.py")]
@@ -81,11 +81,11 @@ def test_engine_asks_and_is_answered(site: Site) -> None:
         assert site.lock.read_text() == f"{daemon.pid}\n"
         report = site.report()
         assert report["port"] == 4445 and report["workers"] == 2
-        status, account, uid, groups, digest = report["login"]  # type: ignore[misc]
-        assert (status, account, uid, digest) == (65, "root", 0, nt_hash("pw").hex())
+        admitted, account, uid, groups, digest = report["login"]  # type: ignore[misc]
+        assert (admitted, account, uid, digest) == (True, "root", 0, nt_hash("pw").hex())
         assert 0 in groups
-        assert report["share"] == ["docs", str(site.folder), "before", "no"]
-        assert report["tree"] == [0, 2]
+        assert report["share"] == ["docs", str(site.folder), "before", False]
+        assert report["tree"] == [0, False]
         assert report["many"] == 500, "no message is lost however many are sent"
         engine = int(report["pid"])  # type: ignore[call-overload]
         assert daemon.stop() == 0
@@ -346,9 +346,9 @@ def test_engine_that_does_not_stop_is_killed(site: Site, monkeypatch: pytest.Mon
     loop = Loop()
     services = RpcProcess(loop)
     users = load(str(site.pwddb))
-    desk = Desk(config.load(site.config), users, services, on_listening=lambda addresses: engine.stop())
+    requests = Requests(config.load(site.config), users, services, on_listening=lambda addresses: engine.stop())
     settings = EngineSettings(workers=1)
-    engine = Engine(loop, settings, str(site.rundir), str(site.folder), desk.answer, desk.refused, fake)
+    engine = Engine(loop, settings, str(site.rundir), str(site.folder), requests.answer, requests.refused, fake)
     ended: list[int] = []
 
     def end(status: int) -> None:
@@ -356,7 +356,7 @@ def test_engine_that_does_not_stop_is_killed(site: Site, monkeypatch: pytest.Mon
         loop.stop()
 
     engine.on_exit = end
-    desk.reply = engine.reply
+    requests.reply = engine.reply
     engine.start()
     services.start()
     loop.run()

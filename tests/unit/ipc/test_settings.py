@@ -12,9 +12,8 @@ from ksmbd.ipc.settings import EngineSettings
 from ksmbd.smb.status import WireError
 
 SETTINGS = EngineSettings(
-    flags=int(GlobalFlag.SMB2_LEASES | GlobalFlag.DURABLE_HANDLE),
     signing="mandatory",
-    min_prot="SMB2_02",
+    min_prot="SMB2_10",
     max_prot="SMB3_02",
     netbios_name="BÄR",
     work_group="GROUP",
@@ -36,7 +35,19 @@ SETTINGS = EngineSettings(
     interfaces=("lo", "eth0"),
     workers=4,
     bpf=False,
-    options={"ntlm auth": "ntlmv2-only"},
+    continuous_availability=True,
+    data_paths="read/ext4=copy",
+    durable_handles=True,
+    guest_account="guest",
+    kerberos_support=True,
+    lookup_port=139,
+    map_to_guest="bad user",
+    max_active_sessions=13,
+    ntlm_auth="disabled",
+    server_multi_channel_support=True,
+    smb2_leases=True,
+    smb3_encryption="mandatory",
+    tune_networks="10.0.0.0/8=4M",
 )
 
 
@@ -63,6 +74,30 @@ def test_contradictions(field: str, value: int) -> None:
     start.fields[field] = value
     with pytest.raises(WireError):
         EngineSettings.from_parcels(decode(encode(start)), decode(encode(more)))
+
+
+@pytest.mark.parametrize(("name", "text"), [
+    ("ntlm auth", None), ("lookup port", None), ("lookup port", "-1"), ("kerberos support", None),
+    ("kerberos support", "on"),
+])  # fmt: skip
+def test_an_option_that_is_missing_or_malformed(name: str, text: str | None) -> None:
+    start, more = SETTINGS.parcels()
+    if text is None:
+        del more.options[name]
+    else:
+        more.options[name] = text
+    with pytest.raises(WireError):
+        EngineSettings.from_parcels(decode(encode(start)), decode(encode(more)))
+
+
+@pytest.mark.parametrize(("name", "flag"), [
+    ("smb2_leases", GlobalFlag.SMB2_LEASES), ("durable_handles", GlobalFlag.DURABLE_HANDLE),
+    ("server_multi_channel_support", GlobalFlag.SMB3_MULTICHANNEL),
+])  # fmt: skip
+def test_what_is_a_flag_is_no_option(name: str, flag: GlobalFlag) -> None:
+    start, more = dataclasses.replace(EngineSettings(), **{name: True}).parcels()
+    assert start.fields["flags"] == flag
+    assert more.options == EngineSettings().parcels()[1].options
 
 
 def test_event_order() -> None:

@@ -16,10 +16,10 @@ from ksmbd import limits, log
 from ksmbd.ipc.codec import Parcel, decode, encode
 from ksmbd.ipc.constants import Event, TreeStatus
 from mountd import hostnames
-from mountd.desk import Desk
 from mountd.hostnames import FAILED_SECONDS, KEPT_SECONDS, HostNames, Query, forward, reverse
 from mountd.hosts import Address, PeerNames
 from mountd.loop import Loop
+from mountd.requests import Requests
 
 A = ipaddress.ip_address("192.0.2.1")
 
@@ -144,7 +144,7 @@ def test_a_query_goes_out_once(site: Site) -> None:
     assert site.resolver.asked == [("name", "a")]
 
 
-# ------------------------------------------------------------------------------------------------------- the desk
+# ------------------------------------------------------------------------------------------------------ the requests
 
 
 TEXT = "[s]\npath = /s\n{}\n[open]\npath = /o\n"
@@ -155,10 +155,10 @@ class Office:
         self.advice: list[str] = []
         monkeypatch.setattr(log, "warning", self.advice.append)
         self.site, self.later = site, []  # type: tuple[Site, list[tuple[int, Parcel]]]
-        self.desk = Desk(
+        self.requests = Requests(
             configuration(TEXT.format(line)), accounts("ann"), LocalServices(), FakeUsers(), names=site.names
         )
-        self.desk.reply = self.answered
+        self.requests.reply = self.answered
 
     def answered(self, slot: int, parcel: Parcel) -> None:
         self.later.append((slot, parcel))
@@ -169,7 +169,7 @@ class Office:
             "handle": 7, "session_id": 1, "connect_id": tree, "account": "ann", "account_flags": 1, "share": share,
             "peer_addr": peer, "flags": 0,
         }  # fmt: skip
-        reply = self.desk.answer(slot, decode(encode(Parcel(Event.TREE_CONNECT_REQUEST, fields))))
+        reply = self.requests.answer(slot, decode(encode(Parcel(Event.TREE_CONNECT_REQUEST, fields))))
         return None if reply is None else int(reply.fields["status"])
 
     def wait(self) -> int:
@@ -197,12 +197,12 @@ def test_a_name_is_looked_up_while_others_are_served(
     assert office.connect("open", 2) == TreeStatus.OK, "a share without names waits for nothing"
     site.resolver.go.set()
     assert office.wait() == status
-    assert office.desk.sessions.connections("s") == (status is TreeStatus.OK)
+    assert office.requests.sessions.connections("s") == (status is TreeStatus.OK)
     assert office.connect(tree=3) == status, "known now"
 
 
 @pytest.mark.parametrize("change", [
-    lambda office: office.desk.forget(1), lambda office: office.desk.answer(1, Parcel(Event.HELLO))
+    lambda office: office.requests.forget(1), lambda office: office.requests.answer(1, Parcel(Event.HELLO))
 ])  # fmt: skip
 def test_who_asked_from_a_dead_process_is_not_connected(
     site: Site, monkeypatch: pytest.MonkeyPatch, change: Callable[[Office], object]
@@ -213,7 +213,7 @@ def test_who_asked_from_a_dead_process_is_not_connected(
     change(office)
     site.resolver.go.set()
     site.ask(("name", "evil.example"))
-    assert office.later == [] and office.desk.sessions.connections("s") == 0
+    assert office.later == [] and office.requests.sessions.connections("s") == 0
 
 
 def test_a_name_that_is_nobodys_is_told_of_at_the_start(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ def test_rules(words: str, rules: list[TuneRule]) -> None:
 
 
 def test_bpf_no_turns_all_off_and_says_what_that_costs() -> None:
-    programs = BpfPrograms(EngineSettings(bpf=False, options={"lookup port": "445"}), [[]], lambda sock: sock)
+    programs = BpfPrograms(EngineSettings(bpf=False, lookup_port=445), [[]], lambda sock: sock)
     assert [(feature.name, feature.on) for feature in programs.features] == [
         ("steer", False), ("tune", False), ("lookup", False),
     ]  # fmt: skip
@@ -54,5 +54,5 @@ def test_what_the_kernel_refuses_is_a_reason_not_an_error(monkeypatch: pytest.Mo
 def test_a_bad_rule_leaves_the_other_programs_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bpf, "probe", lambda: "")
     monkeypatch.setattr(bpf_programs, "Steer", lambda workers: None)
-    programs = BpfPrograms(EngineSettings(options={"tune networks": "10.0.0.0/8=much"}), [[]], lambda sock: sock)
+    programs = BpfPrograms(EngineSettings(tune_networks="10.0.0.0/8=much"), [[]], lambda sock: sock)
     assert [(feature.name, feature.on) for feature in programs.features] == [("steer", True), ("tune", False)]

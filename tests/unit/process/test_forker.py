@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 from __future__ import annotations
 
-from ksmbd.ipc.constants import GlobalFlag
+import pytest
+
 from ksmbd.ipc.settings import EngineSettings
 from ksmbd.process.forker import descriptors_needed
 from ksmbd.process.opens import oplock_settings
@@ -10,7 +11,8 @@ from ksmbd.process.worker import auth_settings, id_space, limits, server_guid, s
 
 def test_settings_reach_the_rooms() -> None:
     settings = EngineSettings(
-        flags=GlobalFlag.SMB2_LEASES | GlobalFlag.SMB3_MULTICHANNEL,
+        smb2_leases=True,
+        server_multi_channel_support=True,
         signing="mandatory",
         min_prot="SMB2_02",
         max_prot="SMB3_02",
@@ -19,11 +21,9 @@ def test_settings_reach_the_rooms() -> None:
         max_connections=7,
         max_ip_connections=3,
         smb2_max_read=1 << 20,
-        options={
-            "ntlm auth": "disabled",
-            "smb3 encryption": "mandatory",
-            "kerberos support": "yes",
-        },
+        ntlm_auth="disabled",
+        smb3_encryption="mandatory",
+        kerberos_support=True,
     )
     server = server_settings(settings, 3)
     assert (server.min_dialect, server.max_dialect) == (0x0202, 0x0302)
@@ -37,9 +37,9 @@ def test_settings_reach_the_rooms() -> None:
     assert descriptors_needed(settings) > settings.file_max + settings.max_connections
 
 
-def test_encryption_off_goes_before_the_option() -> None:
-    settings = EngineSettings(flags=GlobalFlag.SMB2_ENCRYPTION_OFF, options={"smb3 encryption": "enabled"})
-    assert server_settings(settings, 1).encryption == "disabled"
+@pytest.mark.parametrize("word", ["disabled", "auto", "enabled", "mandatory"])
+def test_encryption_is_one_word(word: str) -> None:
+    assert server_settings(EngineSettings(smb3_encryption=word), 1).encryption == word
 
 
 def test_server_guid_is_the_machines() -> None:

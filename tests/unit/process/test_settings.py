@@ -10,11 +10,11 @@ from ksmbd.smb.data_paths import READ, Way
 
 
 def test_data_paths() -> None:
-    settings = server_settings(EngineSettings(options={"data paths": "read/ext4=copy"}), 1)
+    settings = server_settings(EngineSettings(data_paths="read/ext4=copy"), 1)
     assert settings.data_paths.way(READ, "ext4", 1 << 20) is Way.COPY
 
 
 def test_data_paths_that_make_no_sense(capfd: pytest.CaptureFixture[str]) -> None:
-    settings = server_settings(EngineSettings(options={"data paths": "read/ext4=teleport"}), 1)
+    settings = server_settings(EngineSettings(data_paths="read/ext4=teleport"), 1)
     assert settings.data_paths.way(READ, "ext4", 1 << 20) is Way.SENDFILE
     assert "data paths: read/ext4=teleport" in capfd.readouterr().err

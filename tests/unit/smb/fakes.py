@@ -812,8 +812,9 @@ class Bench:
     def __init__(self, dialect: int = c.DIALECT_311, settings: ServerSettings | None = None) -> None:
         self.clock, self.volume, self.table, self.daemon = FakeClock(), FakeVolume(), FakeTable(), FakeDaemon()
         self.security = FakeSecurity()
+        settings = settings or ServerSettings(max_transact=4 << 20)
         self.server = Server(
-            settings or ServerSettings(), self.security, FakeFiles(self.volume), self.table, self.daemon, self.clock
+            settings, self.security, FakeFiles(self.volume), self.table, self.daemon, self.clock
         )
         transport: Any = SimpleNamespace(
             local="192.0.2.7", peer="192.0.2.9", send=self._sent, room=lambda: None

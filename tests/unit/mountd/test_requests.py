@@ -11,16 +11,16 @@ from ksmbd import log
 from ksmbd.ipc.answers import groups, login_response, pipe_data
 from ksmbd.ipc.codec import Parcel, decode, encode
 from ksmbd.ipc.constants import Attribute, Event, RpcFlag, RpcStatus, TreeStatus, UserFlag
-from mountd import desk as desk_module
+from mountd import requests as requests_module
 from mountd.accounts import nt_hash
-from mountd.desk import FAILURES_MAX, Desk
+from mountd.requests import FAILURES_MAX, Requests
 from mountd.unixusers import UnixUser
 
 TEXT = "[global]\nmax active sessions = 2\n[s]\npath = /s\nread only = no\nmax connections = 3\n"
 
 
 class Office:
-    """A desk, and what it advises."""
+    """The requests' handler, and what it advises."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, text: str = TEXT) -> None:
         self.advice: list[str] = []
@@ -29,11 +29,13 @@ class Office:
         known = accounts("ann", "bob", "smbonly")
         self.services = LocalServices()
         self.later: list[Parcel] = []
-        self.desk = Desk(configuration(text), known, self.services, FakeUsers(), on_listening=self.addresses.extend)
-        self.desk.reply = lambda slot, parcel: self.later.append(parcel)
+        self.requests = Requests(
+            configuration(text), known, self.services, FakeUsers(), on_listening=self.addresses.extend
+        )
+        self.requests.reply = lambda slot, parcel: self.later.append(parcel)
 
     def ask(self, event: Event, slot: int = 1, extra: dict[str, Any] | None = None, **fields: Any) -> Parcel:
-        reply = self.desk.answer(slot, decode(encode(Parcel(event, fields=fields, **(extra or {})))))
+        reply = self.requests.answer(slot, decode(encode(Parcel(event, fields=fields, **(extra or {})))))
         if reply is None:
             (reply,) = self.later
             self.later.clear()
@@ -42,7 +44,7 @@ class Office:
         return got
 
     def tell(self, event: Event, slot: int = 1, **fields: Any) -> None:
-        assert self.desk.answer(slot, decode(encode(Parcel(event, fields=fields)))) is None
+        assert self.requests.answer(slot, decode(encode(Parcel(event, fields=fields)))) is None
 
     def connect(self, session: int, tree: int, share: str = "s", account: str = "ann", slot: int = 1) -> int:
         reply = self.ask(
@@ -79,8 +81,8 @@ def test_failures_are_counted_until_a_log_off(office: Office, account: str) -> N
 
 
 def test_the_latest_names_that_fail_are_remembered(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(desk_module, "NAMES_MAX", 3)
-    monkeypatch.setattr(desk_module, "FAILURES_MAX", 1)
+    monkeypatch.setattr(requests_module, "NAMES_MAX", 3)
+    monkeypatch.setattr(requests_module, "FAILURES_MAX", 1)
     for account in ("a", "b", "c", "a", "d"):
         office.tell(Event.LOGOUT_REQUEST, account=account, account_flags=int(UserFlag.BAD_PASSWORD))
     status = {
@@ -92,7 +94,7 @@ def test_the_latest_names_that_fail_are_remembered(office: Office, monkeypatch: 
 
 
 def test_thousands_of_groups(office: Office) -> None:
-    office.desk.users.users["ann"] = UnixUser("ann", 1, 1, tuple(range(20000)))  # type: ignore[attr-defined]
+    office.requests.users.users["ann"] = UnixUser("ann", 1, 1, tuple(range(20000)))  # type: ignore[attr-defined]
     assert groups(office.ask(Event.LOGIN_REQUEST_EXT, account="ann")) == tuple(range(16000))
     assert len(office.advice) == 1
 
@@ -101,7 +103,7 @@ def test_advice_is_given_once_until_a_reload(office: Office) -> None:
     for _ in range(3):
         office.ask(Event.LOGIN_REQUEST, account="smbonly")
     assert len(office.advice) == 1 and "smbonly" in office.advice[0]
-    office.desk.reload(office.desk.configuration, office.desk.accounts)
+    office.requests.reload(office.requests.configuration, office.requests.accounts)
     office.ask(Event.LOGIN_REQUEST, account="smbonly")
     assert len(office.advice) == 2
 
@@ -114,11 +116,11 @@ def test_trees_are_counted(office: Office) -> None:
     assert office.connect(2, 2) == TreeStatus.OK
     assert office.connect(3, 1, "ipc$") == TreeStatus.TOO_MANY_SESSIONS
     office.tell(Event.TREE_DISCONNECT_REQUEST, session_id=1, connect_id=1)
-    assert office.desk.sessions.connections("s") == 2
+    assert office.requests.sessions.connections("s") == 2
     for session, tree in ((1, 2), (2, 1), (2, 2)):
         office.tell(Event.TREE_DISCONNECT_REQUEST, session_id=session, connect_id=tree)
-    assert len(office.desk.sessions) == 0
-    assert office.desk.sessions.connections("s") == 0
+    assert len(office.requests.sessions) == 0
+    assert office.requests.sessions.connections("s") == 0
 
 
 def test_a_session_is_one_user_of_a_share_however_often_it_connects(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,29 +134,29 @@ def test_a_session_is_one_user_of_a_share_however_often_it_connects(monkeypatch:
     assert office.connect(3, 1) == TreeStatus.TOO_MANY_CONNS
     office.tell(Event.TREE_DISCONNECT_REQUEST, session_id=1, connect_id=6)
     assert office.connect(3, 1) == TreeStatus.OK
-    office.desk.sessions.forget(1)
-    assert office.desk.sessions.connections("s") == 0
+    office.requests.sessions.forget(1)
+    assert office.requests.sessions.connections("s") == 0
 
 
 def test_refused_tree_is_not_counted(office: Office) -> None:
     assert office.connect(1, 1, "nowhere") == TreeStatus.NO_SHARE
     assert office.connect(1, 1, account="smbonly") == TreeStatus.INVALID_USER
-    assert len(office.desk.sessions) == 0
+    assert len(office.requests.sessions) == 0
 
 
 def test_hello_voids_what_the_predecessor_left(office: Office) -> None:
     office.connect(1, 1)
     office.connect(1, 1, slot=2)
     rpc(office, 77, RpcFlag.OPEN | RpcFlag.SRVSVC)
-    assert office.desk.answer(1, decode(encode(Parcel(Event.HELLO, numbers={Attribute.PID: 4242})))) is None
-    assert office.desk.pids == {1: 4242}
-    assert office.desk.sessions.connections("s") == 1
+    assert office.requests.answer(1, decode(encode(Parcel(Event.HELLO, numbers={Attribute.PID: 4242})))) is None
+    assert office.requests.pids == {1: 4242}
+    assert office.requests.sessions.connections("s") == 1
     assert rpc(office, 77, RpcFlag.READ | RpcFlag.SRVSVC) == RpcStatus.BROKEN_PIPE
 
 
 def test_heartbeat_and_listening(office: Office) -> None:
     assert office.ask(Event.HEARTBEAT_REQUEST, handle=5).event is Event.HEARTBEAT_REQUEST
-    office.desk.answer(0, decode(encode(Parcel(Event.LISTENING, addresses=["a:1", "[::]:1"]))))
+    office.requests.answer(0, decode(encode(Parcel(Event.LISTENING, addresses=["a:1", "[::]:1"]))))
     assert office.addresses == ["a:1", "[::]:1"]
 
 

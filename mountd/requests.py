@@ -31,7 +31,7 @@ NOTE_INTERVAL: Final = 1000
 """Different lines of advice that are remembered as said."""
 
 
-class Desk:
+class Requests:
     """`slot` is the engine's process by its socket: 0 the forker, then the workers."""
 
     def __init__(
