@@ -92,7 +92,7 @@ class HalfLogons:
             self.end(exchange)
 
 
-class Turns:
+class LogonTurns:
     """At most so many at once for a key, as `limit` says; the others wait, in the order in which they came."""
 
     def __init__(self, limit: Limit) -> None:

@@ -14,8 +14,7 @@ from ksmbd import limits
 from ksmbd.smb.connection_state import ConnectionInput, ConnectionState, next_state
 from ksmbd.smb.constants import DIALECT_311
 from ksmbd.smb.credits import SequenceWindow
-from ksmbd.smb.half_logons import HalfLogons
-from ksmbd.smb.half_logons import Turns as LogonTurns
+from ksmbd.smb.half_logons import HalfLogons, LogonTurns
 from ksmbd.smb.header import Header
 from ksmbd.smb.helper_threads import HelperThreads
 from ksmbd.smb.long_calls import LongCalls

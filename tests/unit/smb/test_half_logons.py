@@ -13,7 +13,7 @@ from ksmbd import limits
 from ksmbd.limits import address_group
 from ksmbd.smb import constants as c
 from ksmbd.smb import status as s
-from ksmbd.smb.half_logons import Turns
+from ksmbd.smb.half_logons import LogonTurns
 from ksmbd.smb.model import Server
 from ksmbd.smb.ports import AuthStep, Identity
 from ksmbd.smb.session_state import SessionState
@@ -308,7 +308,7 @@ def test_what_counts_as_one_address(address: str, group: str) -> None:
 
 def test_turns_come_in_order_and_a_cancelled_one_is_left_out() -> None:
     most = limits.LOGONS_AT_ONCE.value
-    turns, order = Turns(limits.LOGONS_AT_ONCE), []
+    turns, order = LogonTurns(limits.LOGONS_AT_ONCE), []
     gates: list[Future[None]] = [Future() for _ in range(most)] + [Future.of(None) for _ in range(5000)]
 
     async def run(number: int) -> None:
