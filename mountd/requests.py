@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Answers the engine's messages: one method a message, from the configuration, the accounts and the books."""
+"""Answers the engine's requests: one method for each message, from the configuration, the accounts and the sessions."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NOTE_INTERVAL: Final = 1000
 
 
 class Requests:
-    """`slot` is the engine's process by its socket: 0 the forker, then the workers."""
+    """The handler of all messages. `slot` is a process of the engine, by its socket: 0 the forker, then the workers."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Requests:
         self.pipes.reply = self._reply_later
         self._names = names
         self._lives: dict[int, int] = {}
-        """How often a slot's process has changed: who asked under another one is not answered."""
+        """How often the process of a slot has changed: a process that is gone gets no late answers."""
         self._on_listening = on_listening
         self._said: set[str] = set()
         self._failures: dict[str, int] = {}

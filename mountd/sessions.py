@@ -27,7 +27,7 @@ class Session:
 
 
 class Sessions:
-    """The books. A session without tree connects is forgotten."""
+    """All sessions that have tree connects; a session without any is removed."""
 
     def __init__(self) -> None:
         self._sessions: dict[tuple[int, int], Session] = {}

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The NTLMSSP acceptor (MS-NLMP 3.2.5): NEGOTIATE, CHALLENGE, AUTHENTICATE.
 
-Who fails learns nothing: an unknown user and a wrong password run through the same computations and end in
+A client cannot tell an unknown user from a wrong password: both run through the same computations and end in
 STATUS_LOGON_FAILURE. The account's NT hash comes from mountd, which also says who is a guest.
 """
 from __future__ import annotations

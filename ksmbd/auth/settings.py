@@ -17,7 +17,7 @@ class AuthSettings:
     ntlm_auth: str = "ntlmv2-only"
     """`ntlm auth`: ntlmv2-only, ntlmv1-permitted, disabled."""
     map_to_guest: str = "never"
-    """`map to guest`: never; bad user: an unknown user becomes a guest; bad password: so does who fails."""
+    """`map to guest`: never; bad user: an unknown user becomes a guest; bad password: a wrong password does too."""
     guest_account: str = "nobody"
     kerberos: bool = False
     """`kerberos support`: offer Kerberos and hand its tokens to mountd."""

@@ -171,9 +171,9 @@ def make_pair() -> tuple[Channel, socket.socket]:
 
 
 def _enlarge(sock: socket.socket) -> None:
-    for force, plain in ((SO_SNDBUFFORCE, socket.SO_SNDBUF), (SO_RCVBUFFORCE, socket.SO_RCVBUF)):
+    for forced, limited in ((SO_SNDBUFFORCE, socket.SO_SNDBUF), (SO_RCVBUFFORCE, socket.SO_RCVBUF)):
         try:
-            sock.setsockopt(socket.SOL_SOCKET, force, BUFFER_SIZE)
+            sock.setsockopt(socket.SOL_SOCKET, forced, BUFFER_SIZE)
         except PermissionError:
             with contextlib.suppress(OSError):
-                sock.setsockopt(socket.SOL_SOCKET, plain, BUFFER_SIZE)
+                sock.setsockopt(socket.SOL_SOCKET, limited, BUFFER_SIZE)
