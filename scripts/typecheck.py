@@ -25,7 +25,7 @@ NEIGHBOURS = {
     "tests/vm": ["tests/system", "tests/bench"],
 }
 
-LATER = {"tests/bpf", "tests/conformance", "tests/system", "tests/unit/process", "tests/unit/smb", "tests/vm"}
+LATER = {"tests/system", "tests/unit/process", "tests/unit/smb"}
 
 
 def folders() -> list[str]:

@@ -10,8 +10,9 @@ import struct
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,19 +22,21 @@ from server import KsmbdServer
 
 pytestmark = pytest.mark.root
 
+Start = Callable[..., KsmbdServer]
+
 
 @pytest.fixture
-def start(namespace: None, tmp_path: Path) -> Iterator[type[KsmbdServer]]:
+def start(namespace: None, tmp_path: Path) -> Iterator[Start]:
     """KsmbdServer with a folder of its own; what was started is stopped and judged."""
     started: list[KsmbdServer] = []
 
-    def make(**options: object) -> KsmbdServer:
-        server = KsmbdServer(tmp_path / f"server{len(started)}", **options)  # type: ignore[arg-type]
+    def make(**options: Any) -> KsmbdServer:
+        server = KsmbdServer(tmp_path / f"server{len(started)}", **options)
         started.append(server)
         server.wait_until_listening()
         return server
 
-    yield make  # type: ignore[misc]
+    yield make
     problems = [problem for server in started if (problem := server.finish())]
     assert not problems, problems
 
@@ -65,7 +68,7 @@ def features(server: KsmbdServer) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("sources", [[f"127.0.1.{n}" for n in range(2, 18)], ["127.0.0.1"] * 16])
-def test_sixteen_clients_spread_evenly(start: type[KsmbdServer], sources: list[str]) -> None:
+def test_sixteen_clients_spread_evenly(start: Start, sources: list[str]) -> None:
     server = start(workers=4)
     assert features(server) | {"steer": "on", "tune": "on"} == features(server)
     clients = [negotiate(server.port, os.urandom(16), source) for source in sources]
@@ -76,7 +79,7 @@ def test_sixteen_clients_spread_evenly(start: type[KsmbdServer], sources: list[s
 
 
 @pytest.mark.parametrize("bpf", [True, False])
-def test_one_guid_lives_in_one_worker(start: type[KsmbdServer], bpf: bool) -> None:
+def test_one_guid_lives_in_one_worker(start: Start, bpf: bool) -> None:
     server = start(workers=4, bpf=bpf)
     assert features(server)["steer"] == ("on" if bpf else "off")
     guid = os.urandom(16)
@@ -86,7 +89,7 @@ def test_one_guid_lives_in_one_worker(start: type[KsmbdServer], bpf: bool) -> No
         client.close()
 
 
-def test_a_client_s_address_is_pinned_where_it_lives(start: type[KsmbdServer]) -> None:
+def test_a_client_s_address_is_pinned_where_it_lives(start: Start) -> None:
     """The second connection comes to its worker by itself: nothing is handed over."""
     server = start(workers=4)
     server.command_output("ksmbd.control", "-R", str(server.rundir), "-d", "conn")
@@ -99,7 +102,7 @@ def test_a_client_s_address_is_pinned_where_it_lives(start: type[KsmbdServer]) -
         client.close()
 
 
-def test_lookup_port_serves_445_as_well(start: type[KsmbdServer]) -> None:
+def test_lookup_port_serves_445_as_well(start: Start) -> None:
     server = start(workers=2, options={"lookup port": "445"})
     assert features(server)["lookup"] == "on"
     (server.share_path / "f").write_text("through 445")
@@ -109,7 +112,7 @@ def test_lookup_port_serves_445_as_well(start: type[KsmbdServer]) -> None:
     assert (server.folder / "got").read_text() == "through 445"
 
 
-def test_everything_is_gone_after_a_kill_and_the_next_start_has_it_again(start: type[KsmbdServer]) -> None:
+def test_everything_is_gone_after_a_kill_and_the_next_start_has_it_again(start: Start) -> None:
     server = start(workers=2, options={"lookup port": "445"})
     negotiate(445, os.urandom(16)).close()
     forker = int(Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()[0])

@@ -11,17 +11,18 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
 from ksmbd import log
 from ksmbd.conn.connections import Connections, Limits
-from ksmbd.conn.contract import Connected
+from ksmbd.conn.contract import Connected, StartError
 from ksmbd.conn.tcp.provider import Tcp
 from ksmbd.ipc.settings import EngineSettings
 from ksmbd.process import privileges
 from ksmbd.process.admission import SharedAdmission
 from ksmbd.process.affinity import Affinity
 from ksmbd.process.context import WorkerContext, WorkerLife
-from ksmbd.process.forker import Forker, StartError
+from ksmbd.process.forker import Forker
 from ksmbd.smb.ports import Frame
 
 
@@ -76,8 +77,13 @@ def serve(context: WorkerContext) -> int:
     life = WorkerLife(context)
     limits = Limits(max_connections=100, max_ip_connections=int(os.environ.get("MAX_IP", "100")))
     counters = context.counters
+
+    def core(transport: Connected) -> Any:
+        """An EchoCore: it has what Affinity asks of a WorkerConnection."""
+        return EchoCore(transport, context)
+
     affinity = Affinity(
-        context.shared.table, counters, life.peers, context.bpf, lambda transport: EchoCore(transport, context),
+        context.shared.table, counters, life.peers, context.bpf, core,
         context.providers,
     )
     admission = SharedAdmission(context.shared, context.index, limits)

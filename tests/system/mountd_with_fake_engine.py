@@ -18,5 +18,5 @@ class Server(server.Server):
         super().__init__(options, on_ready, FAKE, on_line)  # type: ignore[arg-type]
 
 
-command.Server = Server  # type: ignore[misc,assignment]
+vars(command)["Server"] = Server
 sys.exit(command.main())

@@ -97,6 +97,7 @@ class Process:
 
     def drain(self) -> str:
         """Everything printed so far."""
+        assert self._child.stderr is not None
         while select.select([self._child.stderr], [], [], 0)[0] and self._read(0):
             pass
         return self.stderr

@@ -55,7 +55,7 @@ class RawClient(BenchClient):
         self.post_bytes(self.wire(frame))
         return int(header.get("message_id", message_id))
 
-    def post_bytes(self, data: bytes) -> None:
+    def post_bytes(self, data: bytes | memoryview) -> None:
         """Send bytes as they are. Raises ConnectionEnded."""
         try:
             self.socket.sendall(data)

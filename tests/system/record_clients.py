@@ -23,12 +23,13 @@ from typing import Any, Protocol
 from bodies import EXCLUSIVE, LEASE, UNLOCK, create, lease, lock, opened
 from cryptography.hazmat.primitives.ciphers.aead import AESCCM
 from impacket.smbconnection import SMBConnection
-from rawclient import BenchClient, BenchError, ConnectionEnded, RawClient, status_of
+from rawclient import BenchError, ConnectionEnded, RawClient, status_of
 from server import KsmbdServer
 from smbprotocol.exceptions import SMBException, SMBResponseException
 from smbprotocol.structure import BytesField, IntField, Structure
 from smbprotocol_client import Client as SmbprotocolClient
 
+from ksmbd.overriding import override
 from ksmbd.smb import constants as c
 from ksmbd.smb import status as s
 
@@ -77,16 +78,10 @@ class Channel(Protocol):
     def close(self) -> None: ...
 
 
-class RawChannel(RawClient):
-    """The project's own client."""
+class _Acknowledging(RawClient):
+    """The project's own client; it acknowledges lease breaks."""
 
-    def __init__(self, server: KsmbdServer) -> None:
-        super().__init__(server, guid=os.urandom(16))
-
-    def ask(self, command: int, body: bytes) -> bytes:
-        """See Channel."""
-        return self.reply(self.post(command, body))
-
+    @override
     def frame(self) -> bytes:
         """See RawClient.frame."""
         message = super().frame()
@@ -97,9 +92,19 @@ class RawChannel(RawClient):
             message = super().frame()
         return message
 
-    def close(self) -> None:  # type: ignore[override]
+class RawChannel:
+    """See Channel."""
+
+    def __init__(self, server: KsmbdServer) -> None:
+        self._client = _Acknowledging(server, guid=os.urandom(16))
+
+    def ask(self, command: int, body: bytes) -> bytes:
         """See Channel."""
-        self.close_socket()
+        return self._client.reply(self._client.post(command, body))
+
+    def close(self) -> None:
+        """See Channel."""
+        self._client.close_socket()
 
 
 class _Body(Structure):
@@ -221,6 +226,7 @@ class Appender(threading.Thread):
         self.reconnects = 0
         self.error: BaseException | None = None
 
+    @override
     def run(self) -> None:
         """Until it is to stop."""
         try:
@@ -239,6 +245,7 @@ class LeaseAppender(Appender):
 
     channel: type[Any]
 
+    @override
     def append_all(self) -> None:
         """See Appender."""
         sent = 0
@@ -271,21 +278,21 @@ class LeaseAppender(Appender):
             return
         file = opened(reply)
         assert status_of(channel.ask(c.LOCK, lock(file, APPEND_LOCK, 1, EXCLUSIVE))) == 0
-        info = channel.ask(c.QUERY_INFO, BenchClient.query_info_body(file, 5))  # FileStandardInformation
+        info = channel.ask(c.QUERY_INFO, RawClient.query_info_body(file, 5))  # FileStandardInformation
         assert status_of(info) == 0
         size = struct.unpack_from("<Q", info, 64 + 8 + 8)[0]
         # A worker that died may have left the beginning of a record that nobody was told of.
         at = size - size % RECORD.size
         if number % 8 == 0 and size:
-            read = channel.ask(c.READ, BenchClient.read_body(file, 0, min(at, 65536)))
+            read = channel.ask(c.READ, RawClient.read_body(file, 0, min(at, 65536)))
             assert status_of(read) in (0, s.STATUS_END_OF_FILE)
             records(read[80 : 80 + struct.unpack_from("<I", read, 68)[0]])
-        body = BenchClient.write_body(file, at, RECORD.size)
+        body = RawClient.write_body(file, at, RECORD.size)
         body = body[:4] + struct.pack("<I", RECORD.size) + body[8:] + record(self.number, number)
         if status_of(channel.ask(c.WRITE, body)) == 0:
             self.acknowledged.append((name, number))
         assert status_of(channel.ask(c.LOCK, lock(file, APPEND_LOCK, 1, UNLOCK))) == 0
-        assert status_of(channel.ask(c.CLOSE, BenchClient.close_body(file))) == 0
+        assert status_of(channel.ask(c.CLOSE, RawClient.close_body(file))) == 0
 
 
 class RawAppender(LeaseAppender):
@@ -310,6 +317,7 @@ class SmbclientAppender(Appender):
     """smbclient takes no locks: it replaces a file of its own each time by one that has more records, and reads the
     common ones."""
 
+    @override
     def append_all(self) -> None:
         """See Appender."""
         own = f"smbclient-{self.number}"
@@ -359,6 +367,7 @@ class GuestAppender(Appender):
         self.mounted = threading.Event()
         self.lines: queue.Queue[str] = queue.Queue()
 
+    @override
     def append_all(self) -> None:
         """See Appender."""
         arguments = [self.address, str(self.server.port), next(iter(self.server.shares)), self.server.user,

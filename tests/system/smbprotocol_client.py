@@ -57,7 +57,8 @@ class Client:
                 auth_protocol="ntlm",
             )  # fmt: skip
             self.session.connect()
-            self.tree = self.connect_tree(share) if tree else None
+            # Any: None without a tree, which those who ask for none do not look at
+            self.tree: Any = self.connect_tree(share) if tree else None
         except BaseException:
             self.connection.disconnect(False)
             raise

@@ -10,6 +10,7 @@ import os
 import socket
 import struct
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from rawclient import ConnectionEnded, RawClient, status_of
@@ -572,7 +573,7 @@ def test_each_field_of_each_request_at_its_extremes(victim: Victim, command: int
     assert ended <= 4, "these requests are malformed, but none of them is a reason to throw a client out"
 
 
-HEADERS = {
+HEADERS: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
     "unknown session": ({"session_id": 0x1234567}, (s.STATUS_USER_SESSION_DELETED,)),
     "no session": ({"session_id": 0}, (s.STATUS_USER_SESSION_DELETED,)),
     "unknown tree": ({"tree_id": 0xFFFFFF}, (s.STATUS_NETWORK_NAME_DELETED,)),

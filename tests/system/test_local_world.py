@@ -9,25 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from bodies import BATCH, EXCLUSIVE, EXCLUSIVE_NOW, LEASE, UNLOCK, context, create, lease, lock, opened
 from local_process import LocalProcess
 from rawclient import ConnectionEnded, RawClient, status_of
 from server import KsmbdServer, StartKsmbd
-from test_opens_across_workers import (
-    BATCH,
-    EXCLUSIVE,
-    EXCLUSIVE_NOW,
-    LEASE,
-    UNLOCK,
-    context,
-    create,
-    durable,
-    lease,
-    lock,
-    opened,
-    pids,
-    reclaim,
-    wait_for_workers,
-)
+from test_opens_across_workers import durable, pids, reclaim, wait_for_workers
 
 from ksmbd.kernel import leases, ofd_locks
 from ksmbd.smb import constants as c

@@ -27,6 +27,7 @@ from ksmbd.smb.security_descriptor import (
 from ksmbd.smb.sid import EVERYONE
 from ksmbd.vfs.files import LocalFiles
 from ksmbd.vfs.options import VfsSettings
+from ksmbd.vfs.volume import LocalVolume
 
 USER = "nobody"
 _MODULES = [Path("/usr/lib") / f"{os.uname().machine}-linux-gnu" / "samba" / "vfs" / f"{name}.so"
@@ -103,7 +104,9 @@ class Both:
         config = ShareConfig(
             "s", str(self.share), 0o777, 0o777, acl_xattr=True, hide_dot_files=False, streams_xattr=True
         )
-        self.volume = self.files.volume(config, Identity(USER, "", account.pw_uid, account.pw_gid), False)
+        volume = self.files.volume(config, Identity(USER, "", account.pw_uid, account.pw_gid), False)
+        assert isinstance(volume, LocalVolume)
+        self.volume = volume
         credentials.as_server()
 
     def wait(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import struct
+from typing import Any
 
 import pytest
 import spnego
@@ -27,7 +28,7 @@ def server(start_shared: StartKsmbd) -> KsmbdServer:
     return start_shared(options={"server signing": "mandatory"}, users={"user": "secret", "other": "secret too"})
 
 
-def signing(server: KsmbdServer, **more: object) -> RawClient:
+def signing(server: KsmbdServer, **more: Any) -> RawClient:
     return RawClient(server, signing=c.SIGNING_AES_GMAC, **more)
 
 

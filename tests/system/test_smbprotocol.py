@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -425,7 +426,8 @@ def test_a_lock_waits_until_the_other_client_lets_go(server: KsmbdServer) -> Non
         with pytest.raises(smb.SMBResponseException) as refused:
             theirs.lock([element(exclusive | at_once)])
         assert refused.value.status == 0xC0000055  # STATUS_LOCK_NOT_GRANTED
-        for forbidden in (lambda: theirs.write(b"y", 50), lambda: theirs.read(0, 10)):
+        both: tuple[Callable[[], object], ...] = (lambda: theirs.write(b"y", 50), lambda: theirs.read(0, 10))
+        for forbidden in both:
             with pytest.raises(smb.SMBResponseException) as refused:
                 forbidden()
             assert refused.value.status == 0xC0000054  # STATUS_FILE_LOCK_CONFLICT

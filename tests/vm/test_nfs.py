@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from bodies import EXCLUSIVE, EXCLUSIVE_NOW, UNLOCK, create, lock, opened
 
 sys.path.insert(0, os.path.dirname(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "system"))
@@ -23,17 +24,7 @@ from guest import IN_GUEST, NOWHERE
 from local_process import LocalProcess
 from rawclient import RawClient
 from server import KsmbdServer
-from test_local_world import (
-    EXCLUSIVE,
-    EXCLUSIVE_NOW,
-    UNLOCK,
-    acknowledge_lease,
-    create,
-    lease_notice,
-    lock,
-    open_with,
-    opened,
-)
+from test_local_world import acknowledge_lease, lease_notice, open_with
 
 from ksmbd.smb import constants as c
 from ksmbd.smb import status as s
