@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What has to be done in the end, whatever the store says now: the ends of opens, locks, waits and index entries.
+"""Calls that must succeed in the end although the store refuses them now: the ends of opens, locks, waits and index
+entries.
 
-A store keeps room for these, so they fail seldom. Where one does, what it belongs to has gone on: it is tried again
-until it is done, and what comes after it is done meanwhile.
+A store keeps room for these, so they seldom fail. A call that fails is tried again until it succeeds. The client is
+answered meanwhile, and later calls do not wait for it.
 """
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ PAUSE: Final = 0.25
 
 
 class Again:
-    """Calls that may raise StoreError, until they do not; what else they raise is the caller's at the first try."""
+    """Repeats calls that raise StoreError. Any other error of the first try reaches the caller."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -29,7 +30,7 @@ class Again:
         self._timer: Timer | None = None
 
     def do(self, call: Callable[[], object]) -> bool:
-        """Call it, now or later. Whether it is done."""
+        """Call it, now or later. Returns whether it has succeeded already."""
         try:
             call()
         except StoreError as error:
@@ -59,5 +60,5 @@ class Again:
                 logger.debug("there is nothing left to end: %s", error)
 
     def __len__(self) -> int:
-        """How many are left."""
+        """The number of calls that are still to succeed."""
         return len(self._left)

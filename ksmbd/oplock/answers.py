@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ksmbd.oplock.local_side import kernel_flags
 from ksmbd.oplock.record import RESILIENT, OpenEntry, WorkerTag
-from ksmbd.oplock.requests import LeaseAsk, OpenResult, Reconnect
+from ksmbd.oplock.requests import LeaseContext, OpenResult, Reconnect
 from ksmbd.smb.constants import FILE_DELETE_ON_CLOSE, OPLOCK_LEVEL_NONE
 from ksmbd.smb.ports import DurableReconnect, DurableRequest, FileKey, LeaseGrant, OpenGrant, OpenRef, OpenRequest
 
@@ -17,7 +17,7 @@ def durable_of(request: OpenRequest) -> tuple[int, int, bool] | None:
 
 def grant_of(granted: OpenResult) -> OpenGrant:
     """What the protocol hears of what was granted."""
-    lease = LeaseAsk._make(granted.lease) if granted.lease is not None else None
+    lease = LeaseContext._make(granted.lease) if granted.lease is not None else None
     return OpenGrant(
         oplock_level=granted.oplock_level,
         lease=None if lease is None else LeaseGrant(
@@ -53,7 +53,7 @@ def reconnect_of(request: DurableReconnect) -> Reconnect:
     )  # fmt: skip
 
 
-def entry_of(request: OpenRequest, lease: LeaseAsk | None, me: WorkerTag) -> OpenEntry:
+def entry_of(request: OpenRequest, lease: LeaseContext | None, me: WorkerTag) -> OpenEntry:
     """The open of a request as its file's record keeps it. `lease`: what of its lease request counts."""
     durable = request.durable
     ref = request.ref

@@ -72,9 +72,9 @@ def notify(context: Context, holder: Holder, notice: caching.Notice) -> None:
 
 
 def take_away(context: Context, holder: Holder, left: int, opening: bool = False) -> bool:
-    """Break a holder to `left`. False: nobody is there to be told, so nobody has to wait either: durable opens are
-    given up then; a persistent or resilient one refuses who opens the file, and learns what it lost when its client is
-    back."""
+    """Break a holder to `left`. False: its client is not connected, so there is no acknowledgment to wait for. Then
+    durable opens end. A persistent or resilient open stays: with `opening` the new open is refused, otherwise the
+    client finds less caching when it reconnects."""
     opens = context.record.opens_of(holder)
     if not any(entry.connected for entry in opens):
         if any(entry.persistent or entry.durable == RESILIENT for entry in opens):
@@ -114,7 +114,7 @@ def break_others(context: Context, stream: str, entry: OpenEntry | None, lose: i
 
 
 def purge(context: Context, entry: OpenEntry) -> None:
-    """The table itself ends an open: its owner is told to let the file go."""
+    """The table itself ends an open: the worker that has it closes the file."""
     closed = remove_open(context, entry)
     tag = (entry.worker, entry.epoch)
     context.emit(tag, Purged(entry.open_id, entry.stream, entry.share, entry.path, closed.delete, closed.whole_file,
@@ -154,8 +154,8 @@ def remove_open(context: Context, entry: OpenEntry) -> CloseResult:
 
 
 def delete_at_end(record: Record, entry: OpenEntry) -> tuple[bool, bool]:
-    """What goes with an open that has just been taken out (MS-FSA 2.1.5.5): anything, and then whether it is the name
-    that it came by. That is of no concern to opens that came by other names."""
+    """What is deleted after an open was taken out (MS-FSA 2.1.5.5): (anything, the name that it was opened by). Opens
+    by other names of the file do not keep that name."""
     others = record.opens.values()
     link = entry.link
     whole = link in record.deleted_links and (
@@ -201,7 +201,7 @@ def acknowledge(context: Context, request: Acknowledge) -> int:
 
 
 def unreachable(context: Context, request: Unreachable) -> bool:
-    """No channel of the client is left: it caches nothing any longer, and what it left behind is given up."""
+    """No channel of the client is left: it caches nothing any longer, and its disconnected opens end."""
     holder = context.record.holders.get(request.holder)
     if holder is not None:
         opens = context.record.opens_of(holder)

@@ -31,7 +31,7 @@ class Context:
     overlays: dict[str, LockOverlay] = field(default_factory=dict)
     deadline: float = 0.0
     gave_way: bool = False
-    """Something others may wait for has happened."""
+    """Something has happened that waiters may have waited for: they are tried again."""
 
     def locks(self, stream: str) -> LockOverlay:
         """The stream's locks, to be read and changed."""

@@ -38,7 +38,7 @@ from ksmbd.oplock.requests import (
     Expire,
     Failed,
     Forget,
-    LeaseAsk,
+    LeaseContext,
     LimitGrant,
     LocalProcess,
     LocksOf,
@@ -118,7 +118,7 @@ def restore(kind: Callable[..., WaitingRequest], arguments: tuple[Any, ...]) -> 
     if isinstance(request, Open):
         lease = request.lease
         return request._replace(
-            entry=OpenEntry._make(request.entry), lease=LeaseAsk._make(lease) if lease is not None else None
+            entry=OpenEntry._make(request.entry), lease=LeaseContext._make(lease) if lease is not None else None
         )
     return request
 

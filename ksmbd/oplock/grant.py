@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ksmbd.oplock import durable
 from ksmbd.oplock.caching import DIRECTORY_LEASES, LEVEL_STATES, STATE_LEVELS, Survey, grantable, upgrade
 from ksmbd.oplock.record import Holder, OpenEntry, W
-from ksmbd.oplock.requests import LeaseAsk, OpenResult
+from ksmbd.oplock.requests import LeaseContext, OpenResult
 from ksmbd.oplock.settings import OplockSettings
 from ksmbd.smb.constants import (
     LEASE_FLAG_BREAK_IN_PROGRESS,
@@ -30,14 +30,14 @@ class Grant(NamedTuple):
 
 
 def grant(
-    entry: OpenEntry, oplock_level: int, lease: LeaseAsk | None, wanted: tuple[int, int, bool] | None,
+    entry: OpenEntry, oplock_level: int, lease: LeaseContext | None, wanted: tuple[int, int, bool] | None,
     settings: OplockSettings, seen: Survey, own: Holder | None, locked: bool, unwatched: bool,
 ) -> Grant:  # fmt: skip
     """`wanted` is the durable request, `own` the lease that the open shares, `locked` whether its stream has byte-range
     locks, `unwatched` whether the kernel could give no read lease for it (see ksmbd.oplock.local)."""
     level = OPLOCK_LEVEL_NONE
     state = 0
-    answer: LeaseAsk | None = None
+    answer: LeaseContext | None = None
     holder: Holder | None = None
     if lease is not None and entry.lease_key:
         state = grantable(seen, lease.state, True, entry.is_directory, locked)
@@ -53,7 +53,7 @@ def grant(
             flags |= LEASE_FLAG_BREAK_IN_PROGRESS
         level = OPLOCK_LEVEL_LEASE
         state = 0 if holder.breaking else holder.state
-        answer = LeaseAsk(holder.key, holder.state, holder.version, flags, lease.parent_key, holder.epoch)
+        answer = LeaseContext(holder.key, holder.state, holder.version, flags, lease.parent_key, holder.epoch)
     elif oplock_level and settings.oplocks:
         state = grantable(seen, LEVEL_STATES.get(oplock_level, 0), False, entry.is_directory, locked)
         if unwatched and not state & W:
@@ -67,7 +67,7 @@ def grant(
     return Grant(OpenResult(level, answer, kept.version, kept.persistent, kept.timeout), entry, holder)
 
 
-def new_lease(entry: OpenEntry, lease: LeaseAsk, state: int) -> Holder:
+def new_lease(entry: OpenEntry, lease: LeaseContext, state: int) -> Holder:
     """A lease that the client did not have (MS-SMB2 3.3.5.9.8, 3.3.5.9.11)."""
     epoch = lease.epoch + (1 if state else 0) & 0xFFFF
     # By position, in the order of the fields: keywords cost four times as much, with each open that caches.

@@ -60,7 +60,7 @@ def kernel_flags(side: LocalOpen) -> int:
 
 
 class WorkerOpen:
-    """One open of this worker."""
+    """One open of this worker on a share with `kernel oplocks` or `posix locking`."""
 
     __slots__ = ("admitted", "group", "known", "lease", "locks", "number", "ref", "side")
 
@@ -93,23 +93,23 @@ class LocalSide:
 
     def admit(self, ref: OpenRef, side: LocalOpen, grant: OpenGrant) -> OpenGrant | None:
         """See OpenTable.admit."""
-        mine = self._register(ref, side)
+        own = self._register(ref, side)
         state = _state_of(grant)
-        if side.kernel_oplocks and state & W and not self._unite(mine):
+        if side.kernel_oplocks and state & W and not self._unite(own):
             return None
         if not side.enter():
             return None
-        mine.admitted = True
+        own.admitted = True
         if not side.kernel_oplocks or not state:
             return grant
-        left = local.state_for(state, self._take(mine, local.lease_for(state)))
+        left = local.state_for(state, self._take(own, local.lease_for(state)))
         if left == state:
             return grant
-        return self._less(mine, grant, left)
+        return self._less(own, grant, left)
 
     def readmit(self, ref: OpenRef, side: LocalOpen) -> None:
         """See OpenTable.readmit."""
-        mine = self._register(ref, side)
+        own = self._register(ref, side)
         try:
             if not side.enter():
                 raise NtStatusError(STATUS_FILE_NOT_AVAILABLE, "somebody has a lease on the file")
@@ -118,55 +118,55 @@ class LocalSide:
             raise
         if side.posix_locking:
             kept = self.table.locks_of(ref.file, ref.open_id)
-            mine.locks.add_all(kept)
-            self._apply_locks(mine, _ranges(kept))
-        mine.admitted = True
-        state = self._held(mine)
+            own.locks.add_all(kept)
+            self._apply_locks(own, _ranges(kept))
+        own.admitted = True
+        state = self._held(own)
         if side.kernel_oplocks and state:
-            left = local.state_for(state, self._take(mine, local.lease_for(state)))
+            left = local.state_for(state, self._take(own, local.lease_for(state)))
             if left != state:
                 self.table.local_process(ref.file, ref.open_id, left)
 
     def _register(self, ref: OpenRef, side: LocalOpen) -> WorkerOpen:
-        mine = self.opens.get(ref.open_id)
-        if mine is None:
-            mine = self.opens[ref.open_id] = WorkerOpen(ref, side)
+        own = self.opens.get(ref.open_id)
+        if own is None:
+            own = self.opens[ref.open_id] = WorkerOpen(ref, side)
             here = self._files.setdefault(ref.file, [])
-            here.append(mine)
+            here.append(own)
             if side.kernel_oplocks:
-                mine.known = self._known(mine)
-        return mine
+                own.known = self._known(own)
+        return own
 
-    def _known(self, mine: WorkerOpen) -> int:
-        record, entry = self._entry(mine)
+    def _known(self, own: WorkerOpen) -> int:
+        record, entry = self._entry(own)
         holder = record.holder_of(entry) if record is not None and entry is not None else None
         if record is None or holder is None:
             return NO_LEASE
-        others = [entry.open_id for entry in record.opens_of(holder) if entry.open_id != mine.ref.open_id]
+        others = [entry.open_id for entry in record.opens_of(holder) if entry.open_id != own.ref.open_id]
         if not all(open_id in self.opens for open_id in others):
             return WRITE_LEASE  # another worker's
         return max((self.opens[open_id].lease for open_id in others), default=NO_LEASE)
 
     def closed(self, open_id: int) -> None:
         """The open ends; its descriptor is closed after this. What is unknown here is no error."""
-        mine = self.opens.pop(open_id, None)
-        if mine is None:
+        own = self.opens.pop(open_id, None)
+        if own is None:
             return
-        here = self._files[mine.ref.file]
-        here.remove(mine)
+        here = self._files[own.ref.file]
+        here.remove(own)
         if not here:
-            del self._files[mine.ref.file]
-        mine.group.remove(mine)
-        owned = mine.locks.of_open(open_id) if mine.locks.count else []
-        if mine.group:
+            del self._files[own.ref.file]
+        own.group.remove(own)
+        owned = own.locks.of_open(open_id) if own.locks.count else []
+        if own.group:
             # The open file stays with the others, and its locks with it.
-            self._apply_locks(mine.group[0], _ranges(owned))
+            self._apply_locks(own.group[0], _ranges(owned))
             return
         # Said, not left to the descriptor's end: a helper thread may have a copy of it for a moment.
         if owned:
-            mine.side.lock(UNLOCKED, 0, local.LARGEST)
-        if mine.lease:
-            mine.side.lease(NO_LEASE)
+            own.side.lock(UNLOCKED, 0, local.LARGEST)
+        if own.lease:
+            own.side.lease(NO_LEASE)
             for heir in here:
                 self._inherit(heir)
 
@@ -176,13 +176,13 @@ class LocalSide:
         if heir.admitted and heir.side.kernel_oplocks and heir.lease < wanted and self._take(heir, wanted) < wanted:
             self.clock.call_later(0.0, partial(self._lost, heir.ref))
 
-    def _entry(self, mine: WorkerOpen) -> tuple[Record | None, OpenEntry | None]:
-        record = self._store.peek(mine.ref.file)
-        return record, record.opens.get(mine.ref.open_id) if record is not None else None
+    def _entry(self, own: WorkerOpen) -> tuple[Record | None, OpenEntry | None]:
+        record = self._store.peek(own.ref.file)
+        return record, record.opens.get(own.ref.open_id) if record is not None else None
 
-    def _held(self, mine: WorkerOpen) -> int:
+    def _held(self, own: WorkerOpen) -> int:
         """What is cached through an open, as long as its holder has not given it up."""
-        record, entry = self._entry(mine)
+        record, entry = self._entry(own)
         if record is None or entry is None:
             return 0
         holder = record.holder_of(entry)
@@ -190,63 +190,63 @@ class LocalSide:
 
     # ----------------------------------------------------------------------------------------------------- leases
 
-    def _unite(self, mine: WorkerOpen) -> bool:
+    def _unite(self, own: WorkerOpen) -> bool:
         """Have one open file for all opens that share this one's lease. False: try again."""
-        record, entry = self._entry(mine)
+        record, entry = self._entry(own)
         if record is None or entry is None or not entry.lease_key:
             return True
-        for other in self._files[mine.ref.file].copy():
-            if other in mine.group:
+        for other in self._files[own.ref.file].copy():
+            if other in own.group:
                 continue
             theirs = record.opens.get(other.ref.open_id)
             if theirs is None or (theirs.lease_key, theirs.client_guid) != (entry.lease_key, entry.client_guid):
                 continue
-            if mine.side.join(other.side):
-                mine.lease = other.lease
-                self._merge(other.group, mine)
+            if own.side.join(other.side):
+                own.lease = other.lease
+                self._merge(other.group, own)
                 continue
             # Neither reads nor writes enough for both: a new open file takes the place of theirs.
             self._set_lease(other, NO_LEASE)
-            if not mine.side.enter(True):
+            if not own.side.enter(True):
                 wanted = local.lease_for(self._held(other))
                 if self._take(other, wanted) < wanted:
                     self.clock.call_later(0.0, partial(self._lost, other.ref))
                 return False
             for member in other.group.copy():
-                if member.side.join(mine.side):
+                if member.side.join(own.side):
                     member.group.remove(member)
                     member.group = [member]
-                    self._merge(mine.group, member)
+                    self._merge(own.group, member)
                     self._apply_locks(member, _ranges(member.locks.of_open(member.ref.open_id)))
         return True
 
     @staticmethod
-    def _merge(group: list[WorkerOpen], mine: WorkerOpen) -> None:
-        for member in mine.group:
+    def _merge(group: list[WorkerOpen], own: WorkerOpen) -> None:
+        for member in own.group:
             if member not in group:
                 group.append(member)
             member.group = group
 
-    def _set_lease(self, mine: WorkerOpen, kind: int) -> bool:
-        if not mine.side.lease(kind):
+    def _set_lease(self, own: WorkerOpen, kind: int) -> bool:
+        if not own.side.lease(kind):
             return False
-        for member in mine.group:
+        for member in own.group:
             member.lease = kind
         return True
 
-    def _take(self, mine: WorkerOpen, kind: int) -> int:
+    def _take(self, own: WorkerOpen, kind: int) -> int:
         """The lease, or as much of it as the kernel gives."""
-        if self._set_lease(mine, kind):
+        if self._set_lease(own, kind):
             return kind
-        if kind == WRITE_LEASE and self._set_lease(mine, READ_LEASE):
+        if kind == WRITE_LEASE and self._set_lease(own, READ_LEASE):
             return READ_LEASE
-        self._set_lease(mine, NO_LEASE)
+        self._set_lease(own, NO_LEASE)
         return NO_LEASE
 
-    def _less(self, mine: WorkerOpen, grant: OpenGrant, left: int) -> OpenGrant:
+    def _less(self, own: WorkerOpen, grant: OpenGrant, left: int) -> OpenGrant:
         """The grant without what the kernel does not stand behind."""
-        ref = mine.ref
-        known = local.state_for(_state_of(grant), mine.known)
+        ref = own.ref
+        known = local.state_for(_state_of(grant), own.known)
         left, breaking = self.table.limit_grant(ref.file, ref.open_id, left, known)
         self.settle(ref.file)
         if grant.durable and not grant.persistent and not left & H:
@@ -259,13 +259,13 @@ class LocalSide:
 
     def settle(self, file: FileKey) -> None:
         """The kernel's leases on a file are no more than what its holders have by now."""
-        for mine in self._files.get(file, ()):
-            if mine.lease:
-                wanted = local.lease_for(self._held(mine))
-                if wanted < mine.lease and not self._set_lease(mine, wanted):
-                    self._set_lease(mine, NO_LEASE)
+        for own in self._files.get(file, ()):
+            if own.lease:
+                wanted = local.lease_for(self._held(own))
+                if wanted < own.lease and not self._set_lease(own, wanted):
+                    self._set_lease(own, NO_LEASE)
                     # Not from here: what is being decided is to be carried out first.
-                    self.clock.call_later(0.0, partial(self._lost, mine.ref))
+                    self.clock.call_later(0.0, partial(self._lost, own.ref))
 
     def _lost(self, ref: OpenRef) -> None:
         if ref.open_id in self.opens:
@@ -273,21 +273,21 @@ class LocalSide:
 
     def on_signals(self, descriptors: set[int] | None) -> None:
         """The kernel is to break the leases of these descriptors; None: it could not say which."""
-        leased = [mine for mine in self.opens.values() if mine.lease]
-        named = [mine for mine in leased if descriptors is not None and mine.side.fileno() in descriptors]
+        leased = [own for own in self.opens.values() if own.lease]
+        named = [own for own in leased if descriptors is not None and own.side.fileno() in descriptors]
         # A lease that several descriptors share is known to the kernel by one that may be closed by now.
-        if not [True for mine in named if self._breaks(mine)]:
-            for mine in leased:
-                if mine not in named:
-                    self._breaks(mine)
+        if not [True for own in named if self._breaks(own)]:
+            for own in leased:
+                if own not in named:
+                    self._breaks(own)
 
-    def _breaks(self, mine: WorkerOpen) -> bool:
+    def _breaks(self, own: WorkerOpen) -> bool:
         """Carry out what the kernel asks for. Whether it asks for anything."""
-        ref = mine.ref
+        ref = own.ref
         if ref.open_id not in self.opens:
             return False
-        left = mine.side.lease_left()
-        if left >= mine.lease:
+        left = own.side.lease_left()
+        if left >= own.lease:
             return False
         self.table.local_process(ref.file, ref.open_id, R | H if left == READ_LEASE else 0)
         self.settle(ref.file)
@@ -297,47 +297,47 @@ class LocalSide:
 
     def locking(self, open_id: int) -> WorkerOpen | None:
         """The open, where it has `posix locking`."""
-        mine = self.opens.get(open_id)
-        return mine if mine is not None and mine.side.posix_locking else None
+        own = self.opens.get(open_id)
+        return own if own is not None and own.side.posix_locking else None
 
     def io_conflict(self, open_id: int, offset: int, length: int, write: bool) -> bool:
         """Whether a local process has a lock that forbids reading or writing through an open."""
-        mine = self.locking(open_id)
-        if mine is None or not length or offset > local.LARGEST:
+        own = self.locking(open_id)
+        if own is None or not length or offset > local.LARGEST:
             return False
-        return mine.side.locked(offset, min(offset + length - 1, local.LARGEST), write)
+        return own.side.locked(offset, min(offset + length - 1, local.LARGEST), write)
 
-    def locked(self, mine: WorkerOpen, elements: Sequence[tuple[int, int, bool]]) -> bool:
+    def locked(self, own: WorkerOpen, elements: Sequence[tuple[int, int, bool]]) -> bool:
         """The table has granted (offset, length, exclusive): have them for local processes, too. False: they have a
         lock in one of them, and none is taken."""
         taken = []
         for offset, length, exclusive in elements:
-            mine.number += 1
-            taken.append(make_lock(offset, length, exclusive, mine.ref.open_id, mine.number))
-        mine.locks.add_all(taken)
+            own.number += 1
+            taken.append(make_lock(offset, length, exclusive, own.ref.open_id, own.number))
+        own.locks.add_all(taken)
         ranges = span([(offset, length) for offset, length, _ in elements])
-        if self._apply_locks(mine, ranges):
+        if self._apply_locks(own, ranges):
             return True
-        mine.locks.remove_all(taken[::-1])
-        self._apply_locks(mine, ranges)
+        own.locks.remove_all(taken[::-1])
+        self._apply_locks(own, ranges)
         return False
 
-    def unlocked(self, mine: WorkerOpen, ranges: Sequence[tuple[int, int]]) -> None:
+    def unlocked(self, own: WorkerOpen, ranges: Sequence[tuple[int, int]]) -> None:
         """The table has unlocked (offset, length), as many as there were before one that was not locked."""
-        pending = LockOverlay(mine.locks)
+        pending = LockOverlay(own.locks)
         done = 0
         for offset, length in ranges:
-            if not pending.take_out(offset, offset + length - 1, mine.ref.open_id):
+            if not pending.take_out(offset, offset + length - 1, own.ref.open_id):
                 break
             done += 1
-        mine.locks.remove_all(pending.removed)
-        self._apply_locks(mine, span(ranges[:done]))
+        own.locks.remove_all(pending.removed)
+        self._apply_locks(own, span(ranges[:done]))
 
-    def _apply_locks(self, mine: WorkerOpen, ranges: Sequence[tuple[int, int]]) -> bool:
+    def _apply_locks(self, own: WorkerOpen, ranges: Sequence[tuple[int, int]]) -> bool:
         """Tell the kernel what is locked in (first, last). False: refused, what comes after was not told."""
         for first, last in ranges:
-            for kind, start, end in segments([member.locks for member in mine.group], first, last):
-                if not mine.side.lock(kind, start, end):
+            for kind, start, end in segments([member.locks for member in own.group], first, last):
+                if not own.side.lock(kind, start, end):
                     return False
         return True
 
@@ -347,13 +347,13 @@ class LocalLock:
     table has it back, and one that may wait tries again."""
 
     def __init__(
-        self, side: LocalSide, mine: WorkerOpen, elements: tuple[tuple[int, int, bool], ...], wait: bool,
+        self, side: LocalSide, own: WorkerOpen, elements: tuple[tuple[int, int, bool], ...], wait: bool,
         ask: Callable[[], Future[None]],
     ) -> None:
         self.future: Future[None] = Future()
         self.future.on_cancel = self._cancel
         self._side = side
-        self._mine = mine
+        self._own = own
         self._elements = elements
         self._wait = wait
         self._ask = ask
@@ -379,11 +379,11 @@ class LocalLock:
         except (NtStatusError, Cancelled) as error:
             self.future.set_error(error)
             return
-        side, mine = self._side, self._mine
-        if side.locked(mine, self._elements):
+        side, own = self._side, self._own
+        if side.locked(own, self._elements):
             self.future.set_result(None)
             return
-        side.table.drop_locks(mine.ref, self._elements)
+        side.table.drop_locks(own.ref, self._elements)
         if not self._wait:
             self.future.set_error(NtStatusError(STATUS_LOCK_NOT_GRANTED, "a local process has a lock"))
             return
@@ -391,7 +391,7 @@ class LocalLock:
         self._pause = min(self._pause * 2, LAST_RETRY)
 
     def _again(self) -> None:
-        if self._mine.ref.open_id in self._side.opens:
+        if self._own.ref.open_id in self._side.opens:
             self._begin()
         # Otherwise the open has ended, and its end has answered who waits.
 

@@ -236,7 +236,7 @@ def _exclusive_by_open(locks: Iterable[Lock]) -> list[tuple[int, list[tuple[int,
 
 
 EMPTY: Final = LockSet()
-"""The view of a stream without locks. Never added to."""
+"""The view of a stream without locks. Never changed."""
 
 
 class LockOverlay:

@@ -56,7 +56,7 @@ def open_file(context: Context, request: Open, retried: bool) -> OpenResult | No
 
 
 def check_available(record: Record, stream: str, access: int, share_access: int) -> None:
-    """Where only a persistent open without a client stands in the way, the file is not available for now."""
+    """Refuses with FILE_NOT_AVAILABLE where a persistent open whose client is not connected causes the violation."""
     if any(entry.persistent and not entry.connected and entry.stream == stream for entry in record.opens.values()):
         raise Refused(STATUS_FILE_NOT_AVAILABLE)
 

@@ -9,7 +9,7 @@ from ksmbd.oplock.record import RESILIENT, OpenEntry, holder_key
 from ksmbd.oplock.requests import (
     Adopt,
     Disconnect,
-    LeaseAsk,
+    LeaseContext,
     MakeResilient,
     OpenResult,
     Reconnect,
@@ -54,10 +54,10 @@ def reconnect(context: Context, request: Reconnect) -> tuple[OpenEntry, OpenResu
     )  # fmt: skip
     context.record.opens[entry.open_id] = entry
     level = OPLOCK_LEVEL_NONE
-    lease: LeaseAsk | None = None
+    lease: LeaseContext | None = None
     if holder is not None and holder.is_lease:
         level = OPLOCK_LEVEL_LEASE
-        lease = LeaseAsk(holder.key, holder.state, holder.version, holder.flags & LEASE_FLAG_PARENT_LEASE_KEY_SET,
+        lease = LeaseContext(holder.key, holder.state, holder.version, holder.flags & LEASE_FLAG_PARENT_LEASE_KEY_SET,
                          holder.parent_key, holder.epoch)  # fmt: skip
     elif holder is not None:
         level = caching.STATE_LEVELS[holder.state]

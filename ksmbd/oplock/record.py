@@ -73,9 +73,10 @@ class OpenEntry(NamedTuple):
     name: bytes = b""
     """The name on disk, in `parent`, that it was opened by; follows renames of that name."""
     posix: bool = False
-    """It deletes as POSIX does: the name goes when this open is closed, whoever else has the file open."""
+    """It has the POSIX create context: what it deletes loses its name when this open is closed, whoever else has the
+    file open."""
     unlinks: bool = False
-    """It is to do so: its FileDispositionInformation was a POSIX one."""
+    """It is to remove its name when it is closed: FileDispositionInformationEx with POSIX semantics."""
     dialect: int = 0
     """Of the session that made it; 0: noted by a server that did not keep it."""
     protection: int = 0
@@ -150,9 +151,9 @@ class Record:
         self.deleted_links: frozenset[Link] = frozenset()
         """Names that go when the last open that came by them is closed (MS-FSA 2.1.1.5, Link.IsDeleted)."""
         self.outbox: list[tuple[Any, ...]] = []
-        """(worker, epoch, action ...) that this worker may not carry out itself; taken out by the one named."""
+        """(worker, epoch, action ...): actions that another worker decided; the named worker takes them out."""
         self.serial = 0
-        """Counts the decisions, so that who notes them elsewhere knows the later one."""
+        """Counts the decisions, so that the state directory knows which of two is later."""
 
     def copy(self) -> Record:
         """A record of its own; the entries are shared, they never change."""

@@ -48,7 +48,7 @@ def rename(context: Context, request: Rename, retried: bool) -> bool | None:
 
 
 def move_with_folder(context: Context, request: MoveWithFolder, retried: bool) -> bool | None:
-    """A file that moves with its folder must not be open; cached handles are called back first."""
+    """A file that moves with its folder must not be open; handle caching is broken first."""
     if break_handles(context):
         return WAIT
     if context.record.opens:
@@ -57,7 +57,7 @@ def move_with_folder(context: Context, request: MoveWithFolder, retried: bool) -
 
 
 def break_handles(context: Context) -> bool:
-    """Call back all handles that are only cached. Whether one of them is still to be given up."""
+    """Break the handle caching of all streams. Returns whether an acknowledgment is still to come."""
     wait = False
     for stream in {entry.stream for entry in context.record.opens.values()}:
         wait |= break_others(context, stream, None, H)

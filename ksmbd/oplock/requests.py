@@ -16,8 +16,8 @@ class Refused(Exception):
         self.status = status
 
 
-class LeaseAsk(NamedTuple):
-    """A lease create context (MS-SMB2 2.2.13.2.8, 2.2.13.2.10)."""
+class LeaseContext(NamedTuple):
+    """A lease create context, of a request or of its response (MS-SMB2 2.2.13.2.8, 2.2.13.2.10)."""
 
     key: bytes
     state: int
@@ -35,7 +35,7 @@ class Open(NamedTuple):
     disposition: int
     created: bool
     oplock_level: int
-    lease: LeaseAsk | None
+    lease: LeaseContext | None
     durable: tuple[int, int, bool] | None
     """(version, milliseconds, persistent)."""
 
@@ -150,8 +150,8 @@ class LocalProcess(NamedTuple):
 
 
 class LimitGrant(NamedTuple):
-    """The kernel does not stand behind what this open was granted just now: no more than `left`. The answer: the state
-    that is left, and whether it is being broken."""
+    """The kernel gave a weaker lease than the caching of this new open needs: it is limited to `left`. The answer: the
+    state that is left, and whether it is being broken."""
 
     open_id: int
     left: int
@@ -166,7 +166,7 @@ class LocksOf(NamedTuple):
 
 
 class Forget(NamedTuple):
-    """Nobody waits for this any longer."""
+    """The operation was cancelled."""
 
     waiter_id: int
 
@@ -205,7 +205,7 @@ class Reconnect(NamedTuple):
 
 
 class Expire(NamedTuple):
-    """Time went by."""
+    """A deadline has come."""
 
 
 class WorkerDied(NamedTuple):
@@ -287,7 +287,7 @@ class Purged(NamedTuple):
 
 
 class Taken(NamedTuple):
-    """Action: the open was reclaimed through another worker; what is kept of it here is of no use any more."""
+    """Action: the open was reclaimed through another worker; this worker gives up its descriptor."""
 
     open_id: int
     stream: str
@@ -296,7 +296,8 @@ class Taken(NamedTuple):
 
 
 class Doomed(NamedTuple):
-    """Action: the directory goes with its last open, and this worker has one: nobody waits for changes in it longer."""
+    """Action: the directory is deleted with its last open, and this worker has one of its opens: their CHANGE_NOTIFY
+    requests end."""
 
 
 Action = Notify | Done | Failed | Purged | Taken | Doomed
@@ -309,7 +310,7 @@ class OpenResult(NamedTuple):
     """The answer to Open."""
 
     oplock_level: int
-    lease: LeaseAsk | None
+    lease: LeaseContext | None
     durable: int
     persistent: bool
     timeout: int

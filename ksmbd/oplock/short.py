@@ -3,8 +3,7 @@
 while it is the only one.
 
 Nobody is there to be asked, told or made to wait, so neither copy nor context nor actions are needed. The rules are
-those of `decide`: where the short way applies its answer is the same, which
-tests/unit/oplock/test_short.py holds both against each other for.
+those of `decide`; tests/unit/oplock/test_short.py compares the answers of both.
 """
 from __future__ import annotations
 
@@ -13,7 +12,7 @@ from typing import Final
 from ksmbd.oplock.caching import Survey
 from ksmbd.oplock.grant import grant
 from ksmbd.oplock.record import OpenEntry, Record, holder_key
-from ksmbd.oplock.requests import CloseResult, LeaseAsk, OpenResult
+from ksmbd.oplock.requests import CloseResult, LeaseContext, OpenResult
 from ksmbd.oplock.settings import OplockSettings
 from ksmbd.smb.constants import OPLOCK_LEVEL_NONE
 
@@ -22,7 +21,7 @@ _NOTHING: Final = OpenResult(OPLOCK_LEVEL_NONE, None, 0, False, 0)
 
 
 def first_open(
-    entry: OpenEntry, oplock_level: int, lease: LeaseAsk | None, wanted: tuple[int, int, bool] | None,
+    entry: OpenEntry, oplock_level: int, lease: LeaseContext | None, wanted: tuple[int, int, bool] | None,
     settings: OplockSettings,
 ) -> tuple[Record, OpenResult] | None:  # fmt: skip
     """The record of a file that had none, once `entry` is open, and what that is answered: what `decide` makes of

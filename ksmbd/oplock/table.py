@@ -18,7 +18,7 @@ from ksmbd.oplock.durable import check_reconnect
 from ksmbd.oplock.in_turn import Make, in_turn
 from ksmbd.oplock.local_side import LocalLock
 from ksmbd.oplock.record import NO_LINK, H, HolderKey, Link, OpenEntry, R, Record, W
-from ksmbd.oplock.requests import LeaseAsk, OpenResult
+from ksmbd.oplock.requests import LeaseContext, OpenResult
 from ksmbd.oplock.share import sharing_violation
 from ksmbd.oplock.short import first_open
 from ksmbd.oplock.store import CREATE_GUIDS, DURABLES, LEASES, Place, StoreError
@@ -155,7 +155,7 @@ class LocalOpenTable(Decisions):
         except (NtStatusError, Cancelled):
             self.again.do(partial(self.indexes.forget_create_guid, key, open_id))
 
-    def _lease_of(self, request: OpenRequest) -> LeaseAsk | None:
+    def _lease_of(self, request: OpenRequest) -> LeaseContext | None:
         lease = request.lease
         settings = self._settings
         if lease is None or not (settings.oplocks and settings.leases):
@@ -163,7 +163,7 @@ class LocalOpenTable(Decisions):
         if request.is_directory and not (settings.directory_leases and lease.version > 1):
             return None
         has_parent = lease.flags & LEASE_FLAG_PARENT_LEASE_KEY_SET
-        return LeaseAsk(
+        return LeaseContext(
             lease.key, lease.state & (R | W | H), lease.version, has_parent, lease.parent_key if has_parent else b"",
             lease.epoch,
         )  # fmt: skip
@@ -344,8 +344,8 @@ class LocalOpenTable(Decisions):
         number = self._number()
         self._next += len(elements)
         asked = tuple((element.offset, element.length, element.exclusive) for element in elements)
-        if self._locals and (mine := self.local.locking(ref.open_id)) is not None:
-            return LocalLock(self.local, mine, asked, wait, partial(self._lock, ref, asked, wait)).future
+        if self._locals and (own := self.local.locking(ref.open_id)) is not None:
+            return LocalLock(self.local, own, asked, wait, partial(self._lock, ref, asked, wait)).future
         ask = requests.TakeLocks(number, ref.open_id, asked, wait, number)
         return self._start(
             ref.file, number, ask, _none, lambda: self.unlock(ref, elements), lambda _: self._locked_late(ref)
@@ -369,12 +369,12 @@ class LocalOpenTable(Decisions):
     def unlock(self, ref: OpenRef, elements: Sequence[LockElement]) -> None:
         """See OpenTable.unlock."""
         ranges = tuple((element.offset, element.length) for element in elements)
-        mine = self.local.locking(ref.open_id) if self._locals else None
+        own = self.local.locking(ref.open_id) if self._locals else None
         try:
             self._run(ref.file, requests.DropLocks(ref.open_id, ranges))
         finally:
-            if mine is not None:
-                self.local.unlocked(mine, ranges)
+            if own is not None:
+                self.local.unlocked(own, ranges)
 
     def check_io(self, ref: OpenRef, offset: int, length: int, write: bool) -> None:
         """See OpenTable.check_io."""

@@ -85,7 +85,7 @@ def remove(rundir: str) -> None:
 
 
 class _NoTimers:
-    """A clock for who decides and then leaves: the worker that begins asks for the times again."""
+    """A clock without timers, for the forker: the first worker sets the timers of all deadlines."""
 
     def monotonic(self) -> float:
         return time.monotonic()
@@ -97,4 +97,4 @@ class _NoTimers:
         return self
 
     def cancel(self) -> None:
-        """Nothing was to come."""
+        """There is no timer."""

@@ -6,7 +6,7 @@ from ksmbd.oplock.answers import entry_of
 from ksmbd.oplock.grant import new_lease, new_oplock
 from ksmbd.oplock.local import WATCHED, WRITER
 from ksmbd.oplock.record import RWH, Holder, OpenEntry
-from ksmbd.oplock.requests import LeaseAsk
+from ksmbd.oplock.requests import LeaseContext
 from ksmbd.smb import constants as c
 from ksmbd.smb.ports import ENCRYPTED, DurableRequest, LeaseRequest, OpenRef, OpenRequest
 
@@ -30,7 +30,7 @@ def request(**changes: object) -> OpenRequest:
 
 
 def test_an_open_becomes_the_entry_of_its_record() -> None:
-    assert entry_of(request(), LeaseAsk(KEY, 1, 2, 0, b"", 10), (17, 18)) == OpenEntry(
+    assert entry_of(request(), LeaseContext(KEY, 1, 2, 0, b"", 10), (17, 18)) == OpenEntry(
         open_id=3, stream="stream", worker=17, epoch=18, client_guid=b"g" * 16, session_id=4, owner="owner",
         share="share", path="d\\path", is_directory=True, access=5, share_access=6,
         options=c.FILE_DELETE_ON_CLOSE | 8, parent=(14, 15), delete_on_close=True, lease_key=KEY, durable=0,
@@ -47,8 +47,8 @@ def test_what_a_request_leaves_out() -> None:
 
 
 def test_a_lease_and_an_oplock_become_holders() -> None:
-    made = entry_of(request(), LeaseAsk(KEY, 1, 2, 0, b"", 10), (17, 18))
-    lease = LeaseAsk(KEY, RWH, 2, 4, b"p" * 16, 0xFFFF)
+    made = entry_of(request(), LeaseContext(KEY, 1, 2, 0, b"", 10), (17, 18))
+    lease = LeaseContext(KEY, RWH, 2, 4, b"p" * 16, 0xFFFF)
     assert new_lease(made, lease, RWH) == Holder(
         stream="stream", client_guid=b"g" * 16, key=KEY, open_id=0, state=RWH, breaking=False, requested=0, required=0,
         epoch=0, version=2, flags=4, parent_key=b"p" * 16, deadline=0.0,

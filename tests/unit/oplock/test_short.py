@@ -88,7 +88,7 @@ def test_the_first_open_with_a_lease_or_a_durable_request(durable: bool, version
     ):  # fmt: skip
         lease = None
         if state is not None:
-            lease = requests.LeaseAsk(b"k" * 16, state, version, flags, b"p" * 16 if flags else b"", epoch)
+            lease = requests.LeaseContext(b"k" * 16, state, version, flags, b"p" * 16 if flags else b"", epoch)
         opened = entry(
             lease_key=lease.key if lease else b"", is_directory=is_directory, app_instance_id=instance,
             create_guid=b"c" if wanted else b"",
