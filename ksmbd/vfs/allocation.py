@@ -17,7 +17,7 @@ import os
 import signal
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from ksmbd import limits
 from ksmbd.kernel import credentials, leases, ofd_locks
@@ -26,14 +26,10 @@ from ksmbd.kernel.credentials import Credentials
 from ksmbd.kernel.files import set_times
 from ksmbd.kernel.openat import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, openat2
 from ksmbd.kernel.stat import Stat, stat_fd
-from ksmbd.smb.ports import FileKey
+from ksmbd.smb.ports import Clock, FileKey, Timer
 from ksmbd.smb.status import STATUS_DISK_FULL, NtStatusError
 from ksmbd.smb.waiting import Future
 from ksmbd.vfs import gate, ranges
-
-if TYPE_CHECKING:
-    from ksmbd.smb.ports import Clock, Timer
-    from ksmbd.vfs.file import LocalFile
 
 logger = logging.getLogger("ksmbd.vfs")
 
@@ -158,16 +154,29 @@ def give_back(fd: int, set_write_time: Callable[[int, tuple[int, int]], None]) -
     return True
 
 
-def end(file: LocalFile, fd: int) -> None:
+class Holder(Protocol):
+    """An open that has reserved blocks (ksmbd/vfs/reserving.py)."""
+
+    key: FileKey
+
+    def give_back(self, fd: int) -> bool:
+        """Free the blocks by a descriptor that outlives the open; False: others have the file open."""
+        ...
+
+
+def end(
+    file: Holder, fd: int, offload: Callable[[Callable[[], Any]], Future[Any]] | None, unused: Unused | None
+) -> None:
     """An open that has reserved blocks is about to be closed: give them back, in a helper thread where they are many
-    (tmpfs needs half a second for some gigabytes), or keep the file open until others let go of it."""
-    volume = file.local_volume
-    offload = volume.files.offload_long
+    (tmpfs needs half a second for some gigabytes), or keep the file open until others close it.
+
+    `offload`: runs a call in a helper thread; None: there is none. `unused`: what keeps the file open; None: the blocks
+    stay where others have the file open."""
     if offload is not None and stat_fd(fd).blocks << 9 >= _MANY:
         spare = _spare(fd)
-        offload(partial(file.give_back, spare)).add_callback(partial(_ended, file, spare))
-    elif not file.give_back(fd) and not volume.options.kernel_oplocks:
-        volume.files.unused.keep(file, _spare(fd))
+        offload(partial(file.give_back, spare)).add_callback(partial(_ended, file, spare, unused))
+    elif not file.give_back(fd) and unused is not None:
+        unused.keep(file, _spare(fd))
 
 
 def _spare(fd: int) -> int:
@@ -180,12 +189,11 @@ def _spare(fd: int) -> int:
     return spare
 
 
-def _ended(file: LocalFile, spare: int, given_back: Future[bool]) -> None:
-    volume = file.local_volume
-    if given_back.result() or volume.options.kernel_oplocks:
+def _ended(file: Holder, spare: int, unused: Unused | None, given_back: Future[bool]) -> None:
+    if given_back.result() or unused is None:
         os.close(spare)
     else:
-        volume.files.unused.keep(file, spare)
+        unused.keep(file, spare)
 
 
 class Unused:
@@ -197,10 +205,10 @@ class Unused:
         self._clock = clock
         self._timer: Timer | None = None
         self._tries = 0
-        self.waiting: dict[FileKey, tuple[int, LocalFile]] = {}
+        self.waiting: dict[FileKey, tuple[int, Holder]] = {}
         """Descriptor and open, which is closed, of each file."""
 
-    def keep(self, file: LocalFile, fd: int) -> None:
+    def keep(self, file: Holder, fd: int) -> None:
         """`fd` is a duplicate of the descriptor of `file`, which is about to be closed; it is closed here."""
         if file.key in self.waiting or len(self.waiting) >= limits.UNUSED_ALLOCATIONS.value:
             os.close(fd)

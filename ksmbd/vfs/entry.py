@@ -13,11 +13,10 @@ from __future__ import annotations
 import errno
 import logging
 import os
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from ksmbd import debug
 from ksmbd.kernel import credentials
-from ksmbd.kernel.files import UTIME_OMIT
 from ksmbd.kernel.stat import S_IFDIR, S_IFMT, S_IFREG, Stat, key_fd, stat_at, stat_fd
 from ksmbd.smb.constants import (
     DELETE,
@@ -32,7 +31,7 @@ from ksmbd.smb.status import (
     STATUS_OBJECT_NAME_NOT_FOUND,
     NtStatusError,
 )
-from ksmbd.vfs import gate, moving, names, reparse, veto
+from ksmbd.vfs import gate, names, reparse, veto
 from ksmbd.vfs.attributes import (
     attributes_of,
     ea_size,
@@ -41,18 +40,14 @@ from ksmbd.vfs.attributes import (
 )
 from ksmbd.vfs.dosattrib import NOTHING
 from ksmbd.vfs.errors import os_errors, to_status
+from ksmbd.vfs.place import Place
 from ksmbd.vfs.times import to_filetime
 from ksmbd.vfs.write_times import WriteTime
 
-if TYPE_CHECKING:
-    from ksmbd.vfs.volume import LocalVolume
-
 logger = logging.getLogger("ksmbd.vfs")
 
-_UNCHANGED: Final = (0, UTIME_OMIT)
 _DELETED: Final = b" (deleted)"
 """What the kernel shows behind a name that was removed."""
-_LARGEST: Final = (1 << 63) - 1
 
 
 class LocalEntry:
@@ -60,13 +55,13 @@ class LocalEntry:
 
     __slots__ = (
         "__weakref__", "_archived", "entry_key", "_fd", "_parent_key", "_sticky_access", "_sticky_write", "created",
-        "granted_access", "is_directory", "is_twin", "key", "kind", "local_volume", "names", "path", "path_only",
-        "posix", "reserved", "stream", "twins", "wasteful", "write_time",
+        "granted_access", "is_directory", "is_twin", "key", "kind", "names", "path", "path_only", "place", "posix",
+        "reserved", "stream", "twins", "wasteful", "write_time",
     )  # fmt: skip
 
     def __init__(
         self,
-        volume: LocalVolume,
+        place: Place,
         fd: int,
         path_only: bool,
         stat: Stat,
@@ -77,7 +72,7 @@ class LocalEntry:
         posix: bool,
         created: bool,
     ) -> None:
-        self.local_volume = volume
+        self.place = place
         self._fd = fd
         self.path_only = path_only
         self.key: FileKey = (stat.dev, stat.ino)
@@ -107,7 +102,7 @@ class LocalEntry:
         """Of a twin: it took blocks for what then failed."""
         self.reserved = False
         """It took blocks beyond the end of the file (ksmbd/vfs/allocation.py)."""
-        volume.files.registry.add(self)
+        place.enter(self)
 
     # --------------------------------------------------------------------------------------------------- basics
 
@@ -130,8 +125,13 @@ class LocalEntry:
     def fd(self) -> int:
         """The open descriptor, -1 once it is closed. Who asks for it acts as the session's user from then on, in any
         thread: so nothing reaches the file as somebody else."""
-        credentials.assume(self.local_volume.user)
+        credentials.assume(self.place.user)
         return self._fd
+
+    @property
+    def root_key(self) -> FileKey:
+        """(device, inode) of the root of its share."""
+        return self.place.root_key
 
     @property
     def closed(self) -> bool:
@@ -151,7 +151,7 @@ class LocalEntry:
 
     def volume(self) -> Volume:
         """The share's tree that it was opened in."""
-        return self.local_volume
+        return self.place.volume
 
     def fileno(self) -> int:
         """See the port; -1 where no data can be read or written."""
@@ -159,7 +159,7 @@ class LocalEntry:
 
     def _begin(self) -> int:
         # What every operation on the closed file answers is decided by the protocol; here it must not hit another's fd.
-        credentials.assume(self.local_volume.user)
+        credentials.assume(self.place.user)
         if self._fd < 0:
             raise NtStatusError(STATUS_INVALID_PARAMETER, "closed")
         return self._fd
@@ -172,12 +172,12 @@ class LocalEntry:
     def info(self) -> FileInfo:
         """See the port."""
         fd = self._begin()
-        volume = self.local_volume
-        options, path_only = volume.options, self.path_only
+        place = self.place
+        options, path_only = place.options, self.path_only
         try:
             stat = stat_fd(fd)
             dos = read_dos(fd, path_only, options)
-            info = make_info(stat, dos, self.name, options, volume.root_dev)
+            info = make_info(stat, dos, self.name, options, place.root_dev)
             if self.kind == S_IFREG or self.kind == S_IFDIR:
                 info.ea_size = ea_size(fd, path_only, options, dos is not NOTHING)
                 if info.attributes & FILE_ATTRIBUTE_REPARSE_POINT:
@@ -185,7 +185,7 @@ class LocalEntry:
         except OSError as error:
             raise to_status(error) from error
         if self.write_time is not None:
-            held = self.write_time.shown(stat, volume.files.clock.monotonic())
+            held = self.write_time.shown(stat, place.common.clock.monotonic())
             if held is not None:
                 info.last_write_time = to_filetime(*held)
         return info
@@ -194,7 +194,7 @@ class LocalEntry:
         """Idempotent."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
-            self.local_volume.files.registry.discard(self)
+            self.place.leave(self)
             os.close(fd)
 
     # ---------------------------------------------------------------------------------------------------- entries
@@ -203,7 +203,7 @@ class LocalEntry:
         """(directory, name on disk) where this file is now; the directory goes to `resolver.release`.
 
         STATUS_OBJECT_NAME_NOT_FOUND where it is no longer in the share."""
-        resolver = self.local_volume.resolver
+        resolver = self.place.resolver
         for attempt in range(3):
             if self.names:
                 try:
@@ -235,7 +235,7 @@ class LocalEntry:
             return False
         if found[-1] == self.disk_name + _DELETED:
             return True
-        resolver = self.local_volume.resolver  # moved before it was removed, or really called so
+        resolver = self.place.resolver  # moved before it was removed, or really called so
         try:
             parent = resolver.open_parent(found[:-1])
         except OSError:
@@ -252,7 +252,7 @@ class LocalEntry:
         """Whether the name that it was opened by is elsewhere now, although this one, too, is a name of the file."""
         if self.is_directory or self.entry_key != self.key:
             return False
-        resolver = self.local_volume.resolver
+        resolver = self.place.resolver
         found = resolver.path_of(self.fd)
         if not found or tuple(found) == self.names:
             return False
@@ -284,6 +284,14 @@ class LocalEntry:
         self.names = disk_names
         self.path = "\\".join(map(names.to_client, disk_names))
 
+    def become_link(self, fd: int, stat: Stat) -> None:
+        """The entry was replaced by a symbolic link. `key`, by which the open table knows this open, stays."""
+        self.replace_fd(fd)
+        self.path_only = True
+        self.kind = stat.mode & S_IFMT
+        self.is_directory = False
+        self.entry_key = (stat.dev, stat.ino)
+
     def opened_in(self, directory: FileKey) -> None:
         """The directory that this open was made in."""
         self._parent_key = directory
@@ -302,7 +310,7 @@ class LocalEntry:
             stat = stat_fd(directory)
             return stat.dev, stat.ino
         finally:
-            self.local_volume.resolver.release(directory)
+            self.place.resolver.release(directory)
 
     def unlink(self) -> None:
         """See the port; a file that is gone already is no error."""
@@ -315,16 +323,16 @@ class LocalEntry:
             logger.debug("unlink %r, file %s", self.path, self.key)
         if not self.names:
             raise NtStatusError(STATUS_ACCESS_DENIED, "the share's root")
-        volume = self.local_volume
+        place = self.place
         try:
             directory, name = self.entry()
         except NtStatusError:
-            if self.stat().nlink == 0 or self._gone(volume.resolver.path_of(self.fd)):
+            if self.stat().nlink == 0 or self._gone(place.resolver.path_of(self.fd)):
                 return
             raise
         try:
             with os_errors:
-                token = volume.cache.prepare(directory)
+                token = place.cache.prepare(directory)
                 self.still(directory, name)
                 try:
                     if self.is_directory and self.entry_key == self.key:
@@ -335,11 +343,11 @@ class LocalEntry:
                     # rmdir of a directory that has entries: EEXIST on some file systems.
                     if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                         raise
-                    veto.empty(volume, self.fd)
+                    veto.empty(place, self.fd)
                     os.rmdir(name, dir_fd=directory)
-                volume.cache.removed(token, directory, name)
+                place.cache.removed(token, directory, name)
         finally:
-            volume.resolver.release(directory)
+            place.resolver.release(directory)
 
     def undo_create(self) -> None:
         """See the port."""
@@ -355,40 +363,24 @@ class LocalEntry:
         if not self.names:
             raise NtStatusError(STATUS_ACCESS_DENIED, "the share's root")
         with os_errors:
-            options = self.local_volume.options
+            options = self.place.options
             stat = stat_fd(fd)
             attributes = attributes_of(stat, read_dos(fd, self.path_only, options), self.name, options)
             if attributes & FILE_ATTRIBUTE_READONLY and not self.posix:
                 raise NtStatusError(STATUS_CANNOT_DELETE, "read-only")
             if self.is_directory and self.entry_key == self.key and not self.is_empty():
-                veto.check(self.local_volume, fd)
-            if not self.local_volume.access.root:
+                veto.check(self.place, fd)
+            if not self.place.access.root:
                 directory, name = self.entry()
                 try:
                     if self.entry_key != self.key:
                         stat = stat_at(directory, name)  # the link goes, whoever's what it leads to is
                     granted = bool(self.granted_access & DELETE)
-                    if not self.local_volume.access.may_unlink(directory, stat, granted):
+                    if not self.place.access.may_unlink(directory, stat, granted):
                         raise NtStatusError(STATUS_ACCESS_DENIED, "the directory does not let it go")
                 finally:
-                    self.local_volume.resolver.release(directory)
+                    self.place.resolver.release(directory)
 
     def is_empty(self) -> bool:
         """Whether a directory has no entries. Raises OSError."""
         return gate.is_empty(self.granted_access, self.fd)
-
-    def rename(self, target: str, replace: bool, posix: bool = False) -> None:
-        """See the port (MS-FSA 2.1.5.15.11)."""
-        self._begin()
-        if debug.mask[0] & debug.VFS:
-            logger.debug("rename %r to %r, file %s", self.path, target, self.key)
-        if not self.names:
-            raise NtStatusError(STATUS_ACCESS_DENIED, "the share's root")
-        moving.rename_entry(self, target, replace, posix)
-
-    def link(self, target: str, replace: bool) -> None:
-        """See the port (MS-FSA 2.1.5.15.6)."""
-        self._begin()
-        if debug.mask[0] & debug.VFS:
-            logger.debug("link %r as %r, file %s", self.path, target, self.key)
-        moving.link_entry(self, target, replace)

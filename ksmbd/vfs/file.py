@@ -8,13 +8,10 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from math import inf
-from typing import Final
 
-from ksmbd.kernel import credentials
-from ksmbd.kernel.files import set_times
+from ksmbd import debug
 from ksmbd.kernel.read_ahead import is_cached, read_ahead
-from ksmbd.kernel.stat import S_IFMT, S_IFREG, Stat, stat_fd
-from ksmbd.overriding import override
+from ksmbd.kernel.stat import stat_fd
 from ksmbd.smb.constants import (
     FILE_ATTRIBUTE_ARCHIVE,
     FILE_ATTRIBUTE_SPARSE_FILE,
@@ -29,7 +26,7 @@ from ksmbd.smb.status import (
     NtStatusError,
 )
 from ksmbd.smb.waiting import Future
-from ksmbd.vfs import allocation, gate, listing, names, ranges, reparse, stream_store
+from ksmbd.vfs import allocation, listing, moving, names, ranges, reparse_points, stream_store, watch
 from ksmbd.vfs import twin as twins
 from ksmbd.vfs.attributes import (
     SETTABLE,
@@ -42,15 +39,14 @@ from ksmbd.vfs.attributes import (
     write_eas,
 )
 from ksmbd.vfs.errors import os_errors
-from ksmbd.vfs.metadata import UNCHANGED, LocalMetadata
+from ksmbd.vfs.metadata import UNCHANGED
+from ksmbd.vfs.reserving import ReservingFile
 from ksmbd.vfs.write_times import WriteTime
 
 logger = logging.getLogger("ksmbd.vfs")
 
-_LARGEST: Final = (1 << 63) - 1
 
-
-class LocalFile(LocalMetadata):
+class LocalFile(ReservingFile):
     """Implements the port File for files and directories; ksmbd/vfs/streams.py has the one for named streams."""
 
     __slots__ = ()
@@ -92,10 +88,10 @@ class LocalFile(LocalMetadata):
 
     def prefetch(self, offset: int, length: int) -> Future[None] | None:
         """See the port."""
-        offload = self.local_volume.files.offload
+        place = self.place
+        offload = place.common.offload
         fd = self.fileno()
-        volume = self.local_volume
-        if offload is None or fd < 0 or (volume.in_memory and self.key[0] == volume.root_dev):
+        if offload is None or fd < 0 or (place.in_memory and self.key[0] == place.root_dev):
             return None
         count = min(length, os.fstat(fd).st_size - offset)
         if count <= 0 or is_cached(fd, offset, count):
@@ -145,7 +141,7 @@ class LocalFile(LocalMetadata):
         with os_errors:
             stat = stat_fd(fd)
         if self.write_time is None:
-            self.write_time = WriteTime(stat, self.local_volume.files.clock.monotonic())
+            self.write_time = WriteTime(stat, self.place.common.clock.monotonic())
         elif self.write_time.until != -inf:
             self.write_time.hold(stat)
 
@@ -154,7 +150,7 @@ class LocalFile(LocalMetadata):
         fd = self._begin()
         if not self._archived:
             self._archived = True
-            options = self.local_volume.options
+            options = self.place.options
             if options.store_dos_attributes:
                 with os_errors:
                     stat = stat_fd(fd)
@@ -204,74 +200,6 @@ class LocalFile(LocalMetadata):
         self._modified()
         self._show_write_time()
 
-    def _allocate(self, fd: int, size: int) -> None:
-        stat = stat_fd(fd)
-        if size <= stat.size:
-            if size < stat.size or self.reserved or allocation.is_surplus(fd, stat):
-                ranges.cut(fd, size)
-            return
-        if self.reserved and size < stat.blocks << 9 and not self.is_twin:
-            self.give_back(fd)
-        self.reserves()
-        try:
-            allocation.reserve(fd, size, stat)
-        except OSError:
-            self.wasteful = True
-            if not self.is_twin:  # else others may be writing by the same descriptor: `rejoin` does it
-                self.give_back(fd)
-            raise
-
-    def reserves(self) -> None:
-        """This open takes blocks beyond the file's end."""
-        volume = self.local_volume
-        reservations = volume.files.reservations
-        if not self.reserved and not self.is_twin and reservations is not None:
-            reservations.add(allocation.Reserved(volume.share.path, self.names, self.key, volume.user))
-        self.reserved = True
-
-    def give_back(self, fd: int) -> bool:
-        """Free the blocks beyond the file's end, by a descriptor of it that outlives the open; see
-        allocation.give_back. Never raises: what cannot be freed stays."""
-        credentials.assume(self.local_volume.user)
-        try:
-            return allocation.give_back(fd, self._keep_write_time)
-        except (OSError, NtStatusError) as error:
-            logger.debug("%s: blocks beyond the end stay: %s", self.path, error)
-            return True
-
-    def _keep_write_time(self, fd: int, write: tuple[int, int]) -> None:
-        try:
-            set_times(fd, UNCHANGED, write)
-        except PermissionError:
-            # CREATE asked for FILE_WRITE_DATA where it reserved, though the open need not keep it.
-            gate.write_times(self.granted_access | FILE_WRITE_DATA, fd, UNCHANGED, write)
-
-    @override
-    def close(self) -> None:
-        """Idempotent. Blocks that were reserved and not used are given back at the last close (MS-FSA 2.1.5.5)."""
-        if self.reserved:
-            self._end_reservation()
-        super().close()
-        unused = self.local_volume.files.unused
-        if unused.waiting:
-            unused.closed(self.key)
-
-    def _end_reservation(self) -> None:
-        if self.twins:
-            return  # the last of them does it
-        fd = self.fd
-        self.reserved = False
-        files = self.local_volume.files
-        if files.reservations is not None:
-            files.reservations.remove(self.key)
-        if fd < 0 or self.path_only:
-            return
-        try:
-            self.finish_writes()
-        except NtStatusError:
-            pass  # close says so
-        allocation.end(self, fd)
-
     def overwrite(
         self, attributes: int, supersede: bool, extended_attributes: Sequence[tuple[str, int, bytes]],
         allocation_size: int = 0,
@@ -280,7 +208,7 @@ class LocalFile(LocalMetadata):
 
         What can be refused is, and what can fail is undone, before the data goes."""
         fd = self._begin()
-        options, path_only = self.local_volume.options, self.path_only
+        options, path_only = self.place.options, self.path_only
         check_eas(extended_attributes, options)
         with os_errors:
             data = self._data()
@@ -316,6 +244,24 @@ class LocalFile(LocalMetadata):
                 # There was room a moment ago. The old data is gone, so the open goes on without what it reserved.
                 logger.debug("%s: nothing reserved: %s", self.path, error)
 
+    # ----------------------------------------------------------------------------------------------------- other names
+
+    def rename(self, target: str, replace: bool, posix: bool = False) -> None:
+        """See the port (MS-FSA 2.1.5.15.11)."""
+        self._begin()
+        if debug.mask[0] & debug.VFS:
+            logger.debug("rename %r to %r, file %s", self.path, target, self.key)
+        if not self.names:
+            raise NtStatusError(STATUS_ACCESS_DENIED, "the share's root")
+        moving.rename_entry(self, target, replace, posix)
+
+    def link(self, target: str, replace: bool) -> None:
+        """See the port (MS-FSA 2.1.5.15.6)."""
+        self._begin()
+        if debug.mask[0] & debug.VFS:
+            logger.debug("link %r as %r, file %s", self.path, target, self.key)
+        moving.link_entry(self, target, replace)
+
     # --------------------------------------------------------------------------------------------------- directories
 
     def list_directory(self, matches: Callable[[str], bool] | None = None) -> Iterator[DirectoryEntry | None]:
@@ -348,44 +294,24 @@ class LocalFile(LocalMetadata):
             raise NtStatusError(STATUS_INVALID_PARAMETER, "only directories are watched")
         self._begin()
         with os_errors:
-            return self.local_volume.files.watches.watch(self, completion_filter, tree, later)
+            return watch.begin(self, completion_filter, tree, later)
 
     # ------------------------------------------------------------------------------------------------ control codes
 
     def reparse_point(self) -> tuple[int, bytes]:
         """See the port."""
         self._begin()
-        return reparse.get(self)
+        return reparse_points.get(self)
 
     def set_reparse_point(self, tag: int, data: bytes) -> None:
         """See the port (MS-FSA 2.1.5.10.37)."""
         self._begin()
-        reparse.set_(self, tag, data)
+        reparse_points.set_(self, tag, data)
 
     def delete_reparse_point(self, tag: int) -> None:
         """See the port."""
         self._begin()
-        reparse.delete(self, tag)
-
-    def become_link(self, fd: int, stat: Stat) -> None:
-        """The entry was replaced by a symbolic link. `key`, by which the open table knows this open, stays."""
-        self.replace_fd(fd)
-        self.path_only = True
-        self.kind = stat.mode & S_IFMT
-        self.is_directory = False
-        self.entry_key = (stat.dev, stat.ino)
-
-    def mark(self, add: int, remove: int) -> None:
-        """Change attributes that clients cannot set by SET_INFO."""
-        options = self.local_volume.options
-        with os_errors:
-            stat = stat_fd(self.fd)
-            dos = read_dos(self.fd, self.path_only, options)
-        kept = dos.attributes
-        if kept is None:
-            kept = FILE_ATTRIBUTE_ARCHIVE if self.kind == S_IFREG else 0
-        new = (kept | add) & ~remove
-        write_dos(self.fd, self.path_only, options, self.granted_access, new, creation_time(stat, dos))
+        reparse_points.delete(self, tag)
 
     def set_sparse(self, sparse: bool) -> None:
         """FSCTL_SET_SPARSE: the attribute; holes are the file system's business."""
@@ -395,7 +321,7 @@ class LocalFile(LocalMetadata):
         self.mark(FILE_ATTRIBUTE_SPARSE_FILE if sparse else 0, 0 if sparse else FILE_ATTRIBUTE_SPARSE_FILE)
 
     def _is_sparse(self, fd: int) -> bool:
-        dos = read_dos(fd, self.path_only, self.local_volume.options)
+        dos = read_dos(fd, self.path_only, self.place.options)
         return bool((dos.attributes or 0) & FILE_ATTRIBUTE_SPARSE_FILE)
 
     def zero_data(self, offset: int, beyond: int) -> None:

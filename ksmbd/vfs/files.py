@@ -4,83 +4,26 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Callable, Iterator
-from typing import Any
 
 from ksmbd.kernel.credentials import Credentials
-from ksmbd.smb.ports import Clock, FileKey, Identity, ShareConfig, Volume
+from ksmbd.smb.ports import Clock, Identity, ShareConfig, Volume
 from ksmbd.smb.status import STATUS_BAD_NETWORK_NAME, NtStatusError
-from ksmbd.smb.waiting import Future
 from ksmbd.vfs import gate
 from ksmbd.vfs.access import Access
-from ksmbd.vfs.allocation import Reservations, Unused
-from ksmbd.vfs.directory_cache import DirectoryCache
-from ksmbd.vfs.entry import LocalEntry
-from ksmbd.vfs.idmap import IdMap
+from ksmbd.vfs.common import Common
 from ksmbd.vfs.options import ShareOptions, VfsSettings
+from ksmbd.vfs.place import Place
 from ksmbd.vfs.resolve import Resolver
 from ksmbd.vfs.volume import LocalVolume
-from ksmbd.vfs.watch import Watches
 
 
-class Registry:
-    """The open files of this process, so that a rename reaches all that carry the path."""
-
-    __slots__ = ("_files",)
-
-    def __init__(self) -> None:
-        self._files: set[LocalEntry] = set()
-
-    def add(self, file: LocalEntry) -> None:
-        """`file` is open."""
-        self._files.add(file)
-        file.local_volume.used += 1
-
-    def discard(self, file: LocalEntry) -> None:
-        """`file` is closed."""
-        if file in self._files:
-            self._files.remove(file)
-            file.local_volume.release()
-
-    def __iter__(self) -> Iterator[LocalEntry]:
-        return iter(self._files)
-
-    def renamed(self, root: FileKey, key: FileKey, old: tuple[bytes, ...], new: tuple[bytes, ...]) -> None:
-        """The entry `old` below `root`, the file `key`, is `new` now: it and all below it follow; not what had the name
-        before it, and has none any longer."""
-        depth = len(old)
-        for file in self:
-            if file.names[:depth] == old and file.local_volume.root_key == root and (
-                len(file.names) > depth or file.entry_key == key
-            ):  # fmt: skip
-                file.moved(new + file.names[depth:])
-
-
-class LocalFiles:
+class LocalFiles(Common):
     """Makes volumes. One in a process; it sets the process's umask to 0, as shares have masks of their own."""
 
-    __slots__ = (
-        "cache", "clock", "idmap", "leases", "offload", "offload_long", "registry", "reservations", "settings",
-        "unused", "watches",
-    )  # fmt: skip
+    __slots__ = ()
 
     def __init__(self, settings: VfsSettings, clock: Clock) -> None:
-        self.settings = settings
-        self.clock = clock
-        self.offload: Callable[[Callable[[], None]], Future[None]] | None = None
-        """Runs a call that waits for a disk in another thread; None: there is none (who puts the rooms together sets
-        it)."""
-        self.offload_long: Callable[[Callable[[], Any]], Future[Any]] | None = None
-        """The same for what may take long, in threads that nobody waits for who only reads."""
-        self.leases = False
-        """The kernel's leases can be used, and who put the rooms together listens for their breaks."""
-        self.idmap = IdMap(settings.sub_authorities)
-        self.cache = DirectoryCache()
-        self.registry = Registry()
-        self.unused = Unused(clock)
-        self.reservations: Reservations | None = None
-        """Who puts the rooms together sets it."""
-        self.watches = Watches()
+        super().__init__(settings, clock)
         os.umask(0)
 
     def volume(self, share: ShareConfig, identity: Identity, read_only: bool) -> Volume:
@@ -97,7 +40,7 @@ class LocalFiles:
             )
             token = self.idmap.token(identity, user.uid, user.gid, user.groups)
             access = Access(options, self.idmap, token, user, self.clock)
-            return LocalVolume(self, share, options, resolver, access, user, read_only)
+            return LocalVolume(Place(self, share, options, resolver, access, user, read_only))
         except BaseException:
             os.close(root)
             raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from ksmbd import debug
 from ksmbd.kernel import credentials, descriptors
@@ -23,6 +23,7 @@ from ksmbd.smb.status import NtStatusError
 from ksmbd.vfs import dosattrib, reparse
 from ksmbd.vfs.attributes import listed_info, make_info
 from ksmbd.vfs.dosattrib import NOTHING
+from ksmbd.vfs.entry import LocalEntry
 from ksmbd.vfs.names import from_scandir, to_client
 
 logger = logging.getLogger("ksmbd.vfs")
@@ -32,19 +33,16 @@ _READ: Final = FILE_READ_DATA | FILE_READ_EA | FILE_READ_ATTRIBUTES | READ_CONTR
 _LOOKS: Final = 32
 """Names after which others may be served, whether or not there was something to show."""
 
-if TYPE_CHECKING:
-    from ksmbd.vfs.file import LocalFile
 
-
-def entries(file: LocalFile, matches: Callable[[str], bool] | None = None) -> Iterator[DirectoryEntry | None]:
+def entries(file: LocalEntry, matches: Callable[[str], bool] | None = None) -> Iterator[DirectoryEntry | None]:
     """All entries of an open directory, `.` and `..` first; veto and `hide unreadable` are left out, and what the user
     may not look at, because he may list the directory and not search it. With `matches` only names that it is true of,
     and now and then None where none was, so that others may be served. Raises OSError.
 
     A descriptor of its own has its own position, so that two listings of one handle do not disturb each other."""
-    volume = file.local_volume
-    options = volume.options
-    volume.become()
+    place = file.place
+    options = place.options
+    place.become()
     # By its descriptor's name: "." would ask for the right to search it.
     fd = os.open(descriptors.path(file.fd), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -63,7 +61,7 @@ def entries(file: LocalFile, matches: Callable[[str], bool] | None = None) -> It
         quick = not (veto or options.hide_unreadable)
         posix = file.posix
         hides = options if options.hide_dot_files or options.hide else None
-        assume, user, root_dev = credentials.assume, volume.user, volume.root_dev
+        assume, user, root_dev = credentials.assume, place.user, place.root_dev
         looked = 0
         for entry in scan:
             disk, name = from_scandir(entry.name)
@@ -96,50 +94,50 @@ def entries(file: LocalFile, matches: Callable[[str], bool] | None = None) -> It
                 yield found
 
 
-def _left_out(file: LocalFile, name: str, error: Exception) -> None:
+def _left_out(file: LocalEntry, name: str, error: Exception) -> None:
     """One bad entry (no right to look at it, a damaged disk, a server of the network that is away) hides no other."""
     if debug.mask[0] & debug.VFS:
         logger.debug("%s: %r is not listed: %s", file.path, name, error)
 
 
-def lookup(file: LocalFile, name: str) -> DirectoryEntry | None:
+def lookup(file: LocalEntry, name: str) -> DirectoryEntry | None:
     """One entry by its name in any case."""
-    volume = file.local_volume
-    volume.become()
-    disk, stat = volume.resolver.find(file.fd, name, file.posix)
+    place = file.place
+    place.become()
+    disk, stat = place.resolver.find(file.fd, name, file.posix)
     if stat is None:
         return None
     return _entry(file, disk, to_client(disk, file.posix), AttributeReader(file.fd, dosattrib.NAME))
 
 
-def _entry(file: LocalFile, disk: bytes, name: str, reader: AttributeReader) -> DirectoryEntry | None:
-    volume = file.local_volume
-    options = volume.options
-    volume.become()  # between two entries others may have run
+def _entry(file: LocalEntry, disk: bytes, name: str, reader: AttributeReader) -> DirectoryEntry | None:
+    place = file.place
+    options = place.options
+    place.become()  # between two entries others may have run
     directory = file.fd
     try:
         stat = stat_at(directory, disk)
     except (FileNotFoundError, PermissionError):
         return None
     if stat.mode & S_IFMT == S_IFLNK and not file.posix:
-        target = volume.resolver.follow(directory, disk)
+        target = place.resolver.follow(directory, disk)
         if target is not None:
             parent, last, followed = target
             try:
                 if followed is not None:
                     data = AttributeReader(parent, dosattrib.NAME).read(last) if options.store_dos_attributes else None
                     dos = NOTHING if data is None else dosattrib.decode(data)
-                    return DirectoryEntry(name, make_info(followed, dos, name, options, volume.root_dev))
+                    return DirectoryEntry(name, make_info(followed, dos, name, options, place.root_dev))
             finally:
-                volume.resolver.release(parent)
+                place.resolver.release(parent)
     if options.hide_unreadable and not _readable(file, disk):
         return None
     data = reader.read(disk) if options.store_dos_attributes else None
     dos = NOTHING if data is None else dosattrib.decode(data)
-    return _described(file, disk, DirectoryEntry(name, make_info(stat, dos, name, options, volume.root_dev)))
+    return _described(file, disk, DirectoryEntry(name, make_info(stat, dos, name, options, place.root_dev)))
 
 
-def _described(file: LocalFile, disk: bytes, entry: DirectoryEntry) -> DirectoryEntry:
+def _described(file: LocalEntry, disk: bytes, entry: DirectoryEntry) -> DirectoryEntry:
     """The entry with its reparse point's tag, which is not looked for in files that have none."""
     info = entry.info
     if info.attributes & FILE_ATTRIBUTE_REPARSE_POINT and not info.reparse_tag:
@@ -147,10 +145,10 @@ def _described(file: LocalFile, disk: bytes, entry: DirectoryEntry) -> Directory
     return entry
 
 
-def _readable(file: LocalFile, disk: bytes) -> bool:
+def _readable(file: LocalEntry, disk: bytes) -> bool:
     """Access-based enumeration (MS-SMB2 2.2.10, SHAREFLAG_ACCESS_BASED_DIRECTORY_ENUM)."""
-    access = file.local_volume.access
-    if not file.local_volume.options.acl_xattr:
+    access = file.place.access
+    if not file.place.options.acl_xattr:
         return access.root or access_at(file.fd, disk, R_OK)
     try:
         fd = os.open(disk, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=file.fd)
@@ -162,16 +160,16 @@ def _readable(file: LocalFile, disk: bytes) -> bool:
         os.close(fd)
 
 
-def _parent_info(file: LocalFile) -> FileInfo | None:
+def _parent_info(file: LocalEntry) -> FileInfo | None:
     """None for the root, and where its name leads to it no more, or only through an absolute link."""
-    volume = file.local_volume
+    place = file.place
     if not file.names:
         return None
     try:
-        parent = volume.resolver.open_parent(file.names[:-1])
+        parent = place.resolver.open_parent(file.names[:-1])
     except OSError:
         return None
     try:
-        return make_info(stat_fd(parent), NOTHING, "..", volume.options, volume.root_dev)
+        return make_info(stat_fd(parent), NOTHING, "..", place.options, place.root_dev)
     finally:
-        volume.resolver.release(parent)
+        place.resolver.release(parent)

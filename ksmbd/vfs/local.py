@@ -9,14 +9,12 @@ from __future__ import annotations
 import errno
 import logging
 import os
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from ksmbd.kernel import descriptors, leases, ofd_locks
 from ksmbd.smb.ports import NO_LEASE, READ_LEASE, READ_LOCK, UNLOCKED, WRITE_LEASE, WRITE_LOCK, LocalOpen
+from ksmbd.vfs.entry import LocalEntry
 from ksmbd.vfs.errors import to_status
-
-if TYPE_CHECKING:
-    from ksmbd.vfs.entry import LocalEntry
 
 logger = logging.getLogger("ksmbd.vfs")
 
@@ -96,7 +94,7 @@ class LocalDescriptor:
                     logger.debug("no lease to give back of %s: %s", file.path, error.strerror)
             return True
         fd = file.fileno()
-        if fd < 0 or not file.local_volume.files.leases:
+        if fd < 0 or not file.place.common.leases:
             return False
         try:
             leases.signal_for(fd)
@@ -142,7 +140,7 @@ class LocalDescriptor:
 
 def local_open(file: LocalEntry, flags: int, later: bool) -> LocalDescriptor:
     """The LocalOpen of an open whose data needs `flags`; `later`: it is opened once the open table has agreed."""
-    options = file.local_volume.options
+    options = file.place.options
     mode = -1 if flags & os.O_PATH else flags & os.O_ACCMODE
     return LocalDescriptor(
         file, flags if later and mode >= 0 else None, mode, options.kernel_oplocks, options.posix_locking

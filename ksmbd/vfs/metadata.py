@@ -10,6 +10,7 @@ import errno
 import logging
 import os
 from collections.abc import Sequence
+from hashlib import sha256
 from math import inf
 from typing import Final
 
@@ -24,7 +25,7 @@ from ksmbd.smb.constants import (
     FILE_ATTRIBUTE_SPARSE_FILE,
     FILE_ATTRIBUTE_TEMPORARY,
 )
-from ksmbd.smb.ports import StreamInfo
+from ksmbd.smb.ports import FileKey, StreamInfo
 from ksmbd.smb.status import STATUS_INVALID_PARAMETER, NtStatusError
 from ksmbd.vfs import change_times, gate, stream_store
 from ksmbd.vfs.access import parse_given
@@ -66,7 +67,7 @@ class LocalMetadata(LocalEntry):
             with os_errors:
                 stat = stat_fd(self._begin())
             if self.write_time.flush(stat):
-                self._set_times(UNCHANGED, from_filetime(self.local_volume.files.clock.filetime()))
+                self._set_times(UNCHANGED, from_filetime(self.place.common.clock.filetime()))
 
     def finish_writes(self) -> None:
         """See the port."""
@@ -74,7 +75,7 @@ class LocalMetadata(LocalEntry):
             with os_errors:
                 stat = stat_fd(self._begin())
             if self.write_time.end(stat):
-                self._set_times(UNCHANGED, from_filetime(self.local_volume.files.clock.filetime()))
+                self._set_times(UNCHANGED, from_filetime(self.place.common.clock.filetime()))
 
     @override
     def close(self) -> None:
@@ -89,7 +90,7 @@ class LocalMetadata(LocalEntry):
     def set_basic(self, creation: int, access: int, write: int, change: int, attributes: int) -> None:
         """See the port. The change time follows the next change again, whatever was set."""
         fd = self._begin()
-        options = self.local_volume.options
+        options = self.place.options
         if attributes:
             if self.is_directory and attributes & FILE_ATTRIBUTE_TEMPORARY:
                 raise NtStatusError(STATUS_INVALID_PARAMETER, "a temporary directory")
@@ -125,7 +126,7 @@ class LocalMetadata(LocalEntry):
                 change_times.remember(stat_fd(fd), change)
 
     def _set_stored(self, fd: int, stat: Stat, dos: DosAttributes, creation: int, attributes: int) -> None:
-        options = self.local_volume.options
+        options = self.place.options
         if attributes or creation > 0:
             kept = dos.attributes
             if kept is None:
@@ -139,6 +140,18 @@ class LocalMetadata(LocalEntry):
             if attributes:
                 self._archived = True  # the client's word on ARCHIVE stays until the next open
 
+    def mark(self, add: int, remove: int) -> None:
+        """Change attributes that clients cannot set by SET_INFO."""
+        options = self.place.options
+        with os_errors:
+            stat = stat_fd(self.fd)
+            dos = read_dos(self.fd, self.path_only, options)
+        kept = dos.attributes
+        if kept is None:
+            kept = FILE_ATTRIBUTE_ARCHIVE if self.kind == S_IFREG else 0
+        new = (kept | add) & ~remove
+        write_dos(self.fd, self.path_only, options, self.granted_access, new, creation_time(stat, dos))
+
     def _set_times(self, access: tuple[int, int], write: tuple[int, int]) -> None:
         with os_errors:
             try:
@@ -150,19 +163,19 @@ class LocalMetadata(LocalEntry):
         """See the port."""
         fd = self._begin()
         with os_errors:
-            return self.local_volume.access.descriptor(fd, self.path_only, stat_fd(fd)).encode(information)
+            return self.place.access.descriptor(fd, self.path_only, stat_fd(fd)).encode(information)
 
     def set_security_descriptor(self, information: int, descriptor: bytes) -> None:
         """See the port."""
         fd = self._begin()
         new = parse_given(descriptor)
         with os_errors:
-            self.local_volume.access.store(fd, self.path_only, self.granted_access, information, new)
+            self.place.access.store(fd, self.path_only, self.granted_access, information, new)
 
     def maximal_access(self) -> int:
         """See the port; what a read-only share takes away is left out."""
         fd = self._begin()
-        volume = self.local_volume
+        place = self.place
         with os_errors:
             parent = None
             if self.names:
@@ -171,18 +184,18 @@ class LocalMetadata(LocalEntry):
                 except NtStatusError:
                     parent = None
             try:
-                return volume.restrict(volume.access.maximal(fd, self.path_only, stat_fd(fd), parent))
+                return place.restrict(place.access.maximal(fd, self.path_only, stat_fd(fd), parent))
             finally:
                 if parent is not None:
-                    volume.resolver.release(parent)
+                    place.resolver.release(parent)
 
     def extended_attributes(self) -> list[tuple[str, int, bytes]]:
         """See the port."""
-        return read_eas(self._begin(), self.path_only, self.local_volume.options)
+        return read_eas(self._begin(), self.path_only, self.place.options)
 
     def set_extended_attributes(self, attributes: Sequence[tuple[str, int, bytes]]) -> None:
         """See the port; an empty value removes."""
-        write_eas(self._begin(), self.path_only, self.local_volume.options, attributes)
+        write_eas(self._begin(), self.path_only, self.place.options, attributes)
 
     def streams(self) -> list[StreamInfo]:
         """All streams, the default one ('') first; a directory has none of that."""
@@ -191,7 +204,7 @@ class LocalMetadata(LocalEntry):
         if not self.is_directory:
             stat = self.stat()
             found.append(StreamInfo("", clamp(stat.size), clamp(stat.blocks << 9)))
-        if self.local_volume.options.streams:
+        if self.place.options.streams:
             found += stream_store.listed(fd, self.path_only)
         return found
 
@@ -210,5 +223,10 @@ class LocalMetadata(LocalEntry):
                 except OSError as error:
                     if error.errno not in (errno.EOPNOTSUPP, errno.EPERM, errno.EACCES, errno.EROFS):
                         raise
-                    return self.local_volume.object_id(self.key)
+                    return _computed_object_id(self.key)
         return value
+
+
+def _computed_object_id(key: FileKey) -> bytes:
+    """An object id for what cannot hold one: always the same for the same file."""
+    return sha256(b"%d:%d" % key).digest()[:16]

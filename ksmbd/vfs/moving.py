@@ -12,7 +12,7 @@ import logging
 import os
 import secrets
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import Final, TypeVar
 
 from ksmbd.kernel.files import W_OK, X_OK, access_fd, link_fd, rename
 from ksmbd.kernel.stat import S_IFDIR, S_IFMT, Stat, key_fd, stat_fd
@@ -32,10 +32,8 @@ from ksmbd.smb.status import (
 )
 from ksmbd.vfs import gate, names
 from ksmbd.vfs.attributes import read_dos
+from ksmbd.vfs.entry import LocalEntry
 from ksmbd.vfs.errors import os_errors
-
-if TYPE_CHECKING:
-    from ksmbd.vfs.entry import LocalEntry
 
 logger = logging.getLogger("ksmbd.vfs")
 
@@ -43,14 +41,14 @@ T = TypeVar("T")
 
 _TRIES: Final = 8
 _TEMPORARY: Final = b".ksmbd-link-"
-"""How the name begins that a new link has for the moment before it takes another file's place."""
+"""How the name begins that a new link has for the moment before it takes another file's target."""
 
 
 class _Raced(Exception):
     """What has the name is another one than a moment ago."""
 
 
-class _Place:
+class _Target:
     """Where a file is to be: an open directory, the name wanted there, and what has that name now."""
 
     __slots__ = ("directory", "existing", "stat", "wanted")
@@ -68,9 +66,9 @@ def rename_entry(file: LocalEntry, target: str, replace: bool, posix: bool) -> N
     """See the port File; `posix`: as rename(2) does it, so that an empty directory, and what is read-only, may be
     replaced. Raises NtStatusError."""
     components = _components(file, target)
-    volume = file.local_volume
-    resolver = volume.resolver
-    if volume.options.veto.match(components[-1]):
+    place = file.place
+    resolver = place.resolver
+    if place.options.veto.match(components[-1]):
         raise NtStatusError(STATUS_ACCESS_DENIED, "veto files")
     directory, source = file.entry()
     try:
@@ -89,7 +87,18 @@ def rename_entry(file: LocalEntry, target: str, replace: bool, posix: bool) -> N
         resolver.release(directory)
     old = file.names
     new = (*(parents if parents is not None else map(names.to_disk, spelled)), wanted)
-    volume.files.registry.renamed(volume.root_key, file.entry_key, old, tuple(new))
+    _follow(file, old, tuple(new))
+
+
+def _follow(file: LocalEntry, old: tuple[bytes, ...], new: tuple[bytes, ...]) -> None:
+    """The entry `old` is `new` now: all open files that are it, or below it, have the new names. A file that had the
+    new name before has none any longer, and is left as it is."""
+    root, key, depth = file.root_key, file.entry_key, len(old)
+    for other in file.place.common.registry:
+        if other.names[:depth] == old and other.root_key == root and (
+            len(other.names) > depth or other.entry_key == key
+        ):  # fmt: skip
+            other.moved(new + other.names[depth:])
 
 
 def link_entry(file: LocalEntry, target: str, replace: bool) -> None:
@@ -97,20 +106,20 @@ def link_entry(file: LocalEntry, target: str, replace: bool) -> None:
     if file.is_directory:
         raise NtStatusError(STATUS_FILE_IS_A_DIRECTORY)
     components = _components(file, target)
-    volume = file.local_volume
-    if volume.options.veto.match(components[-1]):
+    place = file.place
+    if place.options.veto.match(components[-1]):
         raise NtStatusError(STATUS_ACCESS_DENIED, "veto files")
-    directory, _ = volume.resolver.parent(components[:-1], file.posix)
+    directory, _ = place.resolver.parent(components[:-1], file.posix)
     try:
         with os_errors:
             _try(lambda: _link(file, _look(file, directory, components[-1]), replace))
     finally:
-        volume.resolver.release(directory)
+        place.resolver.release(directory)
 
 
 def _try(change: Callable[[], T]) -> T:
     """Look and change again where somebody else was quicker: another one's new file is no collision for who asked to
-    replace."""
+    retarget."""
     for _ in range(_TRIES):
         try:
             return change()
@@ -123,48 +132,48 @@ def _components(file: LocalEntry, target: str) -> Sequence[str]:
     components = names.split(target.lstrip("\\"), file.posix)
     if not components:
         raise NtStatusError(STATUS_OBJECT_NAME_INVALID, "no name")
-    file.local_volume.resolver.check_length([names.to_disk(component) for component in components])
+    file.place.resolver.check_length([names.to_disk(component) for component in components])
     return components
 
 
-def _look(file: LocalEntry, directory: int, name: str) -> _Place:
-    existing, stat = file.local_volume.resolver.find(directory, name, file.posix)
+def _look(file: LocalEntry, directory: int, name: str) -> _Target:
+    existing, stat = file.place.resolver.find(directory, name, file.posix)
     # Of a POSIX open the name that was found is the one that is meant.
     wanted = existing if file.posix and stat is not None else names.to_disk(name, file.posix)
-    return _Place(directory, wanted, existing, stat)
+    return _Target(directory, wanted, existing, stat)
 
 
 # ------------------------------------------------------------------------------------------------------- the checks
 
 
-def _check_room(file: LocalEntry, place: _Place, right: int, replace: bool, posix: bool) -> None:
-    """Whether the directory takes the new entry (`right` of its stored list), and lets go what is in its place.
+def _check_room(file: LocalEntry, target: _Target, right: int, replace: bool, posix: bool) -> None:
+    """Whether the directory takes the new entry (`right` of its stored list), and lets go what is in its target.
 
     STATUS_ACCESS_DENIED, STATUS_OBJECT_NAME_COLLISION. Raises OSError."""
-    access = file.local_volume.access
-    if place.stat is not None and not replace:
+    access = file.place.access
+    if target.stat is not None and not replace:
         raise NtStatusError(STATUS_OBJECT_NAME_COLLISION)
-    access.check_parent(place.directory, right)
-    if not access.root and not access_fd(place.directory, W_OK | X_OK):
+    access.check_parent(target.directory, right)
+    if not access.root and not access_fd(target.directory, W_OK | X_OK):
         raise NtStatusError(STATUS_ACCESS_DENIED, "nothing may be added to the directory")
-    if place.stat is not None:
-        _check_replaceable(file, place, place.stat, posix)
+    if target.stat is not None:
+        _check_replaceable(file, target, target.stat, posix)
 
 
-def _check_replaceable(file: LocalEntry, place: _Place, stat: Stat, posix: bool) -> None:
+def _check_replaceable(file: LocalEntry, target: _Target, stat: Stat, posix: bool) -> None:
     """MS-FSA 2.1.5.15.11, 2.1.5.15.6: it is no directory and not read-only, and grants DELETE, or its directory
     FILE_DELETE_CHILD. A directory with entries is said to be one: of ACCESS_DENIED the Linux client makes that it had
     better delete the target first."""
     refused = stat.mode & S_IFMT == S_IFDIR and not posix
-    volume = file.local_volume
+    place = file.place
     try:
-        fd = os.open(place.existing, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=place.directory)
+        fd = os.open(target.existing, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=target.directory)
     except FileNotFoundError as error:
         raise _Raced from error
     try:
-        dos = read_dos(fd, True, volume.options)
-        by_itself = bool(volume.access.maximal(fd, True, stat, None) & DELETE)
-        deletable = volume.access.may_unlink(place.directory, stat, by_itself)
+        dos = read_dos(fd, True, place.options)
+        by_itself = bool(place.access.maximal(fd, True, stat, None) & DELETE)
+        deletable = place.access.may_unlink(target.directory, stat, by_itself)
         if refused and deletable and file.is_directory and not gate.is_empty(DELETE, fd):
             raise NtStatusError(STATUS_DIRECTORY_NOT_EMPTY)
     finally:
@@ -180,23 +189,23 @@ def _check_replaceable(file: LocalEntry, place: _Place, stat: Stat, posix: bool)
 # ------------------------------------------------------------------------------------------------------ the changes
 
 
-def _move(file: LocalEntry, directory: int, source: bytes, place: _Place, replace: bool, posix: bool) -> bytes | None:
+def _move(file: LocalEntry, directory: int, source: bytes, target: _Target, replace: bool, posix: bool) -> bytes | None:
     """Rename on the disk; the name that the file has now, None where it keeps its own. Raises OSError, NtStatusError,
     _Raced."""
-    new_directory, wanted, existing = place.directory, place.wanted, place.existing
-    twin = place.stat is not None and (place.stat.dev, place.stat.ino) == file.entry_key
+    new_directory, wanted, existing = target.directory, target.wanted, target.existing
+    twin = target.stat is not None and (target.stat.dev, target.stat.ino) == file.entry_key
     if twin and existing == source and key_fd(directory) == key_fd(new_directory):
         if existing == wanted:
             return None
-        twin, place.stat = False, None  # another spelling of its own name
-    _check_room(file, place, FILE_ADD_SUBDIRECTORY if file.is_directory else FILE_ADD_FILE, replace, posix)
-    cache = file.local_volume.cache
+        twin, target.stat = False, None  # another spelling of its own name
+    _check_room(file, target, FILE_ADD_SUBDIRECTORY if file.is_directory else FILE_ADD_FILE, replace, posix)
+    cache = file.place.cache
     from_token = cache.prepare(directory)
     to_token = cache.prepare(new_directory)
     file.still(directory, source)
     if twin and posix:
         return None  # rename(2) of one name of a file to another one does nothing
-    if place.stat is None:
+    if target.stat is None:
         try:
             rename(directory, source, new_directory, wanted, False)
         except FileExistsError as error:
@@ -211,7 +220,7 @@ def _move(file: LocalEntry, directory: int, source: bytes, place: _Place, replac
             if twin:
                 os.unlink(source, dir_fd=directory)  # the other name stays, with the new spelling
             else:
-                _replace(directory, source, new_directory, wanted, place.stat)
+                _replace(directory, source, new_directory, wanted, target.stat)
         except BaseException:
             if respelled:
                 _put_back(new_directory, wanted, existing)
@@ -233,44 +242,44 @@ def _replace(directory: int, source: bytes, new_directory: int, wanted: bytes, s
         raise NtStatusError(STATUS_DIRECTORY_NOT_EMPTY) from error
 
 
-def _link(file: LocalEntry, place: _Place, replace: bool) -> None:
+def _link(file: LocalEntry, target: _Target, replace: bool) -> None:
     """Link on the disk. Raises OSError, NtStatusError, _Raced."""
-    _check_room(file, place, FILE_ADD_FILE, replace, False)
-    directory = place.directory
-    if place.stat is not None and (place.stat.dev, place.stat.ino) == file.key:
+    _check_room(file, target, FILE_ADD_FILE, replace, False)
+    directory = target.directory
+    if target.stat is not None and (target.stat.dev, target.stat.ino) == file.key:
         return
-    cache = file.local_volume.cache
+    cache = file.place.cache
     token = cache.prepare(directory)
-    if place.stat is not None:
-        if not file.local_volume.access.may_unlink(directory, stat_fd(file.fd), True):
+    if target.stat is not None:
+        if not file.place.access.may_unlink(directory, stat_fd(file.fd), True):
             # A sticky folder would keep another one's file under the temporary name.
             raise NtStatusError(STATUS_ACCESS_DENIED, "the directory moves no file of somebody else")
-        _link_over(file.fd, place)
-        cache.removed(token, directory, place.existing)
+        _link_over(file.fd, target)
+        cache.removed(token, directory, target.existing)
     else:
         try:
-            link_fd(file.fd, directory, place.wanted)
+            link_fd(file.fd, directory, target.wanted)
         except FileExistsError as error:
             if replace:
                 raise _Raced from error
             raise
-    cache.added(token, directory, place.wanted)
+    cache.added(token, directory, target.wanted)
 
 
-def _link_over(fd: int, place: _Place) -> None:
+def _link_over(fd: int, target: _Target) -> None:
     """A new link in the place of another file: under a name of its own first, then renamed over that file."""
-    directory = place.directory
+    directory = target.directory
     temporary = _TEMPORARY + secrets.token_hex(8).encode()
     link_fd(fd, directory, temporary)
     respelled = False
     try:
-        if place.existing != place.wanted:
-            rename(directory, place.existing, directory, place.wanted, False)
+        if target.existing != target.wanted:
+            rename(directory, target.existing, directory, target.wanted, False)
             respelled = True
-        rename(directory, temporary, directory, place.wanted, True)
+        rename(directory, temporary, directory, target.wanted, True)
     except BaseException:
         if respelled:
-            _put_back(directory, place.wanted, place.existing)
+            _put_back(directory, target.wanted, target.existing)
         _remove(directory, temporary)
         raise
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from ksmbd.kernel import descriptors
 from ksmbd.kernel.files import W_OK, access_fd, get_attribute
@@ -29,15 +28,13 @@ from ksmbd.smb.status import (
     NtStatusError,
 )
 from ksmbd.smb.waiting import Future
-from ksmbd.vfs import ranges, reparse
+from ksmbd.vfs import ranges, reparse_points
 from ksmbd.vfs.attributes import attributes_of, read_dos, target_of
 from ksmbd.vfs.errors import os_errors, to_status
 from ksmbd.vfs.metadata import LocalMetadata
 from ksmbd.vfs.names import fold
+from ksmbd.vfs.place import Place
 from ksmbd.vfs.stream_store import MAXIMUM_SIZE, allocation, attribute, check_name, find
-
-if TYPE_CHECKING:
-    from ksmbd.vfs.volume import LocalVolume
 
 
 class LocalStream(LocalMetadata):
@@ -48,7 +45,7 @@ class LocalStream(LocalMetadata):
 
     def __init__(
         self,
-        volume: LocalVolume,
+        place: Place,
         fd: int,
         path_only: bool,
         stat: Stat,
@@ -61,7 +58,7 @@ class LocalStream(LocalMetadata):
         name: str,
         attribute_name: bytes,
     ) -> None:
-        super().__init__(volume, fd, path_only, stat, disk_names, path, granted, entry_key, posix, created)
+        super().__init__(place, fd, path_only, stat, disk_names, path, granted, entry_key, posix, created)
         self.is_directory = False  # the stream of one is none
         self._name = name
         self.stream = fold(name)
@@ -209,11 +206,11 @@ class LocalStream(LocalMetadata):
         """A stream can go whatever the file holds and wherever it is; a read-only file keeps it (MS-FSA 2.1.5.15.3)."""
         fd = self._begin()
         with os_errors:
-            options = self.local_volume.options
+            options = self.place.options
             attributes = attributes_of(stat_fd(fd), read_dos(fd, self.path_only, options), self.name, options)
             if attributes & FILE_ATTRIBUTE_READONLY and not self.posix:
                 raise NtStatusError(STATUS_CANNOT_DELETE, "read-only")
-            if not self.local_volume.access.root and not access_fd(fd, W_OK):
+            if not self.place.access.root and not access_fd(fd, W_OK):
                 raise NtStatusError(STATUS_ACCESS_DENIED, "the file may not be written")
 
     @override
@@ -225,7 +222,6 @@ class LocalStream(LocalMetadata):
             if error.errno != errno.ENODATA:
                 raise to_status(error) from error
 
-    @override
     def rename(self, target: str, replace: bool, posix: bool = False) -> None:
         """To `:name` or `:name:$DATA` (MS-FSA 2.1.5.15.11: a stream stays with its file)."""
         if not target.startswith(":"):
@@ -263,7 +259,6 @@ class LocalStream(LocalMetadata):
         self._name = name
         self.stream = fold(name)
 
-    @override
     def link(self, target: str, replace: bool) -> None:
         """A stream has no links."""
         raise NtStatusError(STATUS_INVALID_PARAMETER, "a stream")
@@ -279,7 +274,7 @@ class LocalStream(LocalMetadata):
     def reparse_point(self) -> tuple[int, bytes]:
         """The file's, as `info` shows its tag."""
         self._begin()
-        return reparse.get(self)
+        return reparse_points.get(self)
 
     def set_reparse_point(self, tag: int, data: bytes) -> None:
         """A reparse point is set by an open of the file or directory itself (MS-FSCC 2.3.81)."""

@@ -6,16 +6,16 @@ may be closed, and its number be another file's, while the thread is at work."""
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
 from ksmbd.kernel.stat import stat_fd
 from ksmbd.vfs.errors import os_errors
+from ksmbd.vfs.reserving import ReservingFile
 
-if TYPE_CHECKING:
-    from ksmbd.vfs.file import LocalFile
+F = TypeVar("F", bound=ReservingFile)
 
 
-def make(file: LocalFile, kind: type[LocalFile]) -> LocalFile:
+def make(file: ReservingFile, kind: type[F]) -> F:
     """The twin; `rejoin` ends it."""
     with os_errors:
         fd = os.dup(file.fd)
@@ -23,7 +23,7 @@ def make(file: LocalFile, kind: type[LocalFile]) -> LocalFile:
         with os_errors:
             stat = stat_fd(fd)
         twin = kind(
-            file.local_volume, fd, file.path_only, stat, file.names, file.path, file.granted_access, file.entry_key,
+            file.place, fd, file.path_only, stat, file.names, file.path, file.granted_access, file.entry_key,
             file.posix, file.created,
         )  # fmt: skip
     except BaseException:
@@ -35,7 +35,7 @@ def make(file: LocalFile, kind: type[LocalFile]) -> LocalFile:
     return twin
 
 
-def rejoin(file: LocalFile, twin: LocalFile) -> None:
+def rejoin(file: ReservingFile, twin: ReservingFile) -> None:
     """The operation has ended: what the twin came to know is the open's. Where that was closed meanwhile, the last twin
     ends as the open would have: no block goes while another thread may be writing by the same descriptor."""
     file.twins -= 1

@@ -9,48 +9,46 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from ksmbd import limits
 from ksmbd.kernel import descriptors
 from ksmbd.kernel.stat import S_IFDIR, S_IFMT, Stat, stat_at, stat_fd
 from ksmbd.smb.status import STATUS_ACCESS_DENIED, STATUS_DIRECTORY_NOT_EMPTY, NtStatusError
 from ksmbd.vfs.names import from_scandir
-
-if TYPE_CHECKING:
-    from ksmbd.vfs.volume import LocalVolume
+from ksmbd.vfs.place import Place
 
 _DEPTH: Final = 64
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
-def check(volume: LocalVolume, folder: int) -> None:
+def check(place: Place, folder: int) -> None:
     """Whether an open folder that is not empty can be removed with what is in it. STATUS_DIRECTORY_NOT_EMPTY where
     clients see some of that, or there is too much; STATUS_ACCESS_DENIED where the user may not remove some."""
-    for _ in _walk(volume, folder):
+    for _ in _walk(place, folder):
         pass
 
 
-def empty(volume: LocalVolume, folder: int) -> None:
+def empty(place: Place, folder: int) -> None:
     """Remove all of it, after `check`. The same statuses. Raises OSError."""
-    check(volume, folder)
-    for directory, name, is_directory in _walk(volume, folder):
+    check(place, folder)
+    for directory, name, is_directory in _walk(place, folder):
         if is_directory:
             os.rmdir(name, dir_fd=directory)
         else:
             os.unlink(name, dir_fd=directory)
 
 
-def _walk(volume: LocalVolume, folder: int) -> Iterator[tuple[int, bytes, bool]]:
+def _walk(place: Place, folder: int) -> Iterator[tuple[int, bytes, bool]]:
     """(directory, name, whether it is a directory) of all that is to go, a folder after what is in it."""
-    if not volume.options.delete_veto:
+    if not place.options.delete_veto:
         raise NtStatusError(STATUS_DIRECTORY_NOT_EMPTY)
     left = [limits.VETOED_ENTRIES.value]
-    yield from _below(volume, folder, stat_fd(folder), left, 0)
+    yield from _below(place, folder, stat_fd(folder), left, 0)
 
 
 def _below(
-    volume: LocalVolume, folder: int, place: Stat, left: list[int], depth: int
+    place: Place, folder: int, root: Stat, left: list[int], depth: int
 ) -> Iterator[tuple[int, bytes, bool]]:
     try:
         fd = os.open(descriptors.path(folder), _FOLDER)
@@ -63,19 +61,19 @@ def _below(
         if left[0] < 0 or depth > _DEPTH:
             raise NtStatusError(STATUS_DIRECTORY_NOT_EMPTY, "too much for one request")
         for _, name in names:
-            if not depth and not volume.options.veto.match(name):
+            if not depth and not place.options.veto.match(name):
                 raise NtStatusError(STATUS_DIRECTORY_NOT_EMPTY)
         for disk, _ in names:
             stat = stat_at(fd, disk)
-            if (stat.mnt_id, stat.dev) != (place.mnt_id, place.dev):
+            if (stat.mnt_id, stat.dev) != (root.mnt_id, root.dev):
                 raise NtStatusError(STATUS_DIRECTORY_NOT_EMPTY, "another file system")
-            if not volume.access.may_unlink(fd, stat):
+            if not place.access.may_unlink(fd, stat):
                 raise NtStatusError(STATUS_ACCESS_DENIED, "a vetoed entry that the user may not remove")
             is_directory = stat.mode & S_IFMT == S_IFDIR
             if is_directory:
                 child = os.open(disk, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
                 try:
-                    yield from _below(volume, child, stat, left, depth + 1)
+                    yield from _below(place, child, stat, left, depth + 1)
                 finally:
                     os.close(child)
             yield fd, disk, is_directory

@@ -10,13 +10,10 @@ from __future__ import annotations
 import errno
 import logging
 import os
-from hashlib import sha256
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from ksmbd import debug
 from ksmbd.kernel import credentials, descriptors
-from ksmbd.kernel.credentials import Credentials
-from ksmbd.kernel.filesystems import RAMFS_MAGIC, TMPFS_MAGIC, file_system_type
 from ksmbd.kernel.stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, Stat, key_fd, stat_at, stat_fd
 from ksmbd.kernel.syscalls import O_PATH
 from ksmbd.smb.constants import (
@@ -51,7 +48,7 @@ from ksmbd.smb.constants import (
     FILE_WRITE_DATA,
     MAXIMUM_ALLOWED,
 )
-from ksmbd.smb.ports import NO_POSIX_MODE, CreateIntent, CreateResult, FileKey, ShareConfig, VolumeInfo
+from ksmbd.smb.ports import NO_POSIX_MODE, CreateIntent, CreateResult, FileKey, VolumeInfo
 from ksmbd.smb.security_descriptor import parse_security_descriptor
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
@@ -67,22 +64,17 @@ from ksmbd.smb.status import (
     NtStatusError,
 )
 from ksmbd.vfs import allocation, gate, names, ranges, reparse
-from ksmbd.vfs.access import WRITE_RIGHTS, Access
 from ksmbd.vfs.attributes import SETTABLE, check_eas, make_info, read_dos, write_dos, write_eas
 from ksmbd.vfs.dosattrib import NOTHING, DosAttributes
 from ksmbd.vfs.entry import LocalEntry
 from ksmbd.vfs.errors import os_errors, to_status
 from ksmbd.vfs.file import LocalFile
 from ksmbd.vfs.local import local_open, local_stream
-from ksmbd.vfs.options import ShareOptions
-from ksmbd.vfs.resolve import Resolver
+from ksmbd.vfs.place import Place
 from ksmbd.vfs.stream_store import MAXIMUM_SIZE, attribute, check_name, find
 from ksmbd.vfs.streams import LocalStream
 from ksmbd.vfs.times import to_filetime
 from ksmbd.vfs.volume_info import volume_info
-
-if TYPE_CHECKING:
-    from ksmbd.vfs.files import LocalFiles
 
 logger = logging.getLogger("ksmbd.vfs")
 
@@ -114,89 +106,39 @@ def _needed(disposition: int) -> int:
 class LocalVolume:
     """Implements the port Volume."""
 
-    __slots__ = (
-        "_closed", "_read_only", "access", "cache", "files", "in_memory", "options", "resolver", "root_dev",
-        "root_key", "share", "used", "user",
-    )  # fmt: skip
+    __slots__ = ("place",)
 
-    def __init__(
-        self,
-        files: LocalFiles,
-        share: ShareConfig,
-        options: ShareOptions,
-        resolver: Resolver,
-        access: Access,
-        user: Credentials,
-        read_only: bool,
-    ) -> None:
-        self.files = files
-        self.share = share
-        self.options = options
-        self.resolver = resolver
-        self.access = access
-        self.cache = files.cache
-        self.user = user
-        """Whose rights its operations have."""
-        self._read_only = read_only
-        self.used = 0
-        """How many files are open."""
-        self._closed = False
-        stat = resolver.root_stat
-        self.root_dev = stat.dev
-        self.root_key: FileKey = (stat.dev, stat.ino)
-        with os_errors:
-            self.in_memory = file_system_type(resolver.root) in (TMPFS_MAGIC, RAMFS_MAGIC)
-        """Its files are nowhere but in the page cache (those of file systems mounted below it may be)."""
-
-    def become(self) -> None:
-        """Let this thread act as the user."""
-        credentials.assume(self.user)
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        place.volume = self
 
     def close(self) -> None:
-        """The tree is disconnected. Files may outlive it (durable opens): the last of them takes the root along."""
-        self._closed = True
-        self._let_go()
-
-    def release(self) -> None:
-        """One file less is open."""
-        self.used -= 1
-        if self._closed:
-            self._let_go()
-
-    def _let_go(self) -> None:
-        if not self.used:
-            self.resolver.close()
-
-    def restrict(self, granted: int) -> int:
-        """`granted` without what a read-only tree refuses."""
-        return granted & ~WRITE_RIGHTS if self._read_only else granted
+        """See the port."""
+        self.place.close()
 
     def maximal_access(self) -> int:
         """See the port."""
-        self.become()
-        root = self.resolver.root
+        place = self.place
+        place.become()
+        root = place.resolver.root
         with os_errors:
-            return self.restrict(self.access.maximal(root, True, stat_fd(root), None))
+            return place.restrict(place.access.maximal(root, True, stat_fd(root), None))
 
     def volume_info(self) -> VolumeInfo:
         """See the port."""
-        self.become()
+        self.place.become()
         with os_errors:
-            return volume_info(self)
+            return volume_info(self.place)
 
     def snapshots(self) -> list[int]:
         """None are offered."""
         return []
 
-    def object_id(self, key: FileKey) -> bytes:
-        """An object id for what cannot hold one: always the same for the same file."""
-        return sha256(b"%d:%d" % key).digest()[:16]
-
     # ------------------------------------------------------------------------------------------------------ create
 
     def create(self, intent: CreateIntent) -> CreateResult:
         """See the port."""
-        cache = self.files.cache
+        cache = self.place.cache
         cache.leaves = intent.later
         try:
             return self._traced(intent) if debug.mask[0] & debug.VFS else self._create(intent)
@@ -204,7 +146,7 @@ class LocalVolume:
             cache.asked()
 
     def _traced(self, intent: CreateIntent) -> CreateResult:
-        what = f"create {intent.name!r}{':' + intent.stream if intent.stream else ''} as {self.user}"
+        what = f"create {intent.name!r}{':' + intent.stream if intent.stream else ''} as {self.place.user}"
         try:
             result = self._create(intent)
         except NtStatusError as error:
@@ -214,13 +156,13 @@ class LocalVolume:
         return result
 
     def _create(self, intent: CreateIntent) -> CreateResult:
-        credentials.assume(self.user)
+        credentials.assume(self.place.user)
         if intent.options & FILE_OPEN_BY_FILE_ID:
             raise NtStatusError(STATUS_NOT_SUPPORTED, "open by file id")
         posix = intent.posix_mode is not None
         if intent.stream:
             check_name(intent.stream)
-            if not self.options.streams:
+            if not self.place.options.streams:
                 raise NtStatusError(STATUS_OBJECT_NAME_INVALID, "no streams on this share")
         name = intent.name
         if name[-1:] == "\\" and len(name) > 1:
@@ -232,11 +174,11 @@ class LocalVolume:
             above = folder.disk
         if name:
             wanted_disk = names.component(wanted, posix)
-            if len(name) << 2 > self.resolver.longest:  # no character takes more than four bytes
-                self.resolver.check_length((*above, wanted_disk))
+            if len(name) << 2 > self.place.resolver.longest:  # no character takes more than four bytes
+                self.place.resolver.check_length((*above, wanted_disk))
         if intent.snapshot:
             raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "no snapshots")
-        resolver = self.resolver
+        resolver = self.place.resolver
         parent = root = resolver.root
         if not name:
             return self._open(intent, None, b".", resolver.root_stat, (), "", posix)
@@ -268,7 +210,7 @@ class LocalVolume:
                 file = result.file
                 if isinstance(file, LocalEntry):
                     if parent == root:
-                        file.opened_in(self.root_key)
+                        file.opened_in(self.place.root_key)
                     else:
                         with os_errors:
                             file.opened_in(key_fd(parent))
@@ -285,7 +227,7 @@ class LocalVolume:
         """Open what a symbolic link leads to."""
         if intent.disposition == FILE_CREATE:
             raise NtStatusError(STATUS_OBJECT_NAME_COLLISION, "a symbolic link")
-        target = self.resolver.follow(parent, disk)
+        target = self.place.resolver.follow(parent, disk)
         if target is None:
             raise NtStatusError(STATUS_ACCESS_DENIED, "a symbolic link that is not followed")
         directory, name, found = target
@@ -294,7 +236,7 @@ class LocalVolume:
                 raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "a symbolic link to nothing")
             return self._open(intent, directory, name, found, disk_names, path, posix, (stat.dev, stat.ino))
         finally:
-            self.resolver.release(directory)
+            self.place.resolver.release(directory)
 
     def _open(
         self, intent: CreateIntent, parent: int | None, disk: bytes, stat: Stat, disk_names: tuple[bytes, ...],
@@ -311,7 +253,7 @@ class LocalVolume:
         desired = intent.desired_access
         check = desired | _needed(disposition) if destroys else desired
         flags = self._flags(kind, check) if base_only and not desired & MAXIMUM_ALLOWED else _PATH
-        later = kind == S_IFREG and self.options.kernel_oplocks
+        later = kind == S_IFREG and self.place.options.kernel_oplocks
         try:
             fd = self._open_entry(parent, disk, _PATH if later else flags)
         except _Leased:
@@ -329,10 +271,11 @@ class LocalVolume:
                 if existing is None:
                     destroys = disposition not in (FILE_OPEN, FILE_OVERWRITE)  # making one takes the same right
                     check = desired | FILE_WRITE_DATA if destroys else desired
-            granted = self.access.grant(fd, path_only, now, parent, check, intent.share_read_only or self._read_only)
+            read_only = intent.share_read_only or self.place.read_only
+            granted = self.place.access.grant(fd, path_only, now, parent, check, read_only)
             if destroys and not desired & MAXIMUM_ALLOWED:
                 granted &= desired | ~(FILE_WRITE_DATA | DELETE)
-            dos = read_dos(fd, path_only, self.options)
+            dos = read_dos(fd, path_only, self.place.options)
             if (dos.attributes or 0) & FILE_ATTRIBUTE_REPARSE_POINT and not options & FILE_OPEN_REPARSE_POINT:
                 reparse.stop(fd, path_only, posix)
             if granted & _WRITES or destroys or options & FILE_DELETE_ON_CLOSE:
@@ -352,19 +295,19 @@ class LocalVolume:
             if options & FILE_DELETE_ON_CLOSE and kind == S_IFREG and base_only and parent is not None:
                 # What check_delete asks beside the attributes, while the directory is at hand.
                 deletable = entry_key is None
-                if deletable and not self.access.may_unlink(parent, now, granted & DELETE != 0):
+                if deletable and not self.place.access.may_unlink(parent, now, granted & DELETE != 0):
                     raise NtStatusError(STATUS_ACCESS_DENIED, "the directory does not let it go")
             if not base_only:
                 return self._open_stream(
                     intent, fd, path_only, now, disk_names, path, granted, entry_key or key, posix, existing
                 )
-            file = LocalFile(self, fd, path_only, now, disk_names, path, granted, entry_key or key, posix, False)
+            file = LocalFile(self.place, fd, path_only, now, disk_names, path, granted, entry_key or key, posix, False)
             info = None
             if kind == S_IFREG and not overwrites:
-                info = make_info(now, dos, path.rpartition("\\")[2], self.options, self.root_dev)
+                info = make_info(now, dos, path.rpartition("\\")[2], self.place.options, self.place.root_dev)
                 if info.attributes & FILE_ATTRIBUTE_REPARSE_POINT:
                     info = None  # its tag is not known
-            local = local_open(file, flags, later) if later or self.options.posix_locking else None
+            local = local_open(file, flags, later) if later or self.place.options.posix_locking else None
             return CreateResult(file, FILE_OPENED, granted, info, local, deletable)
         except BaseException as error:
             os.close(fd)
@@ -400,7 +343,7 @@ class LocalVolume:
     def _open_entry(self, parent: int | None, disk: bytes, flags: int) -> int:
         try:
             if parent is None:
-                return os.open(b".", flags & ~os.O_NOFOLLOW, dir_fd=self.resolver.root)
+                return os.open(b".", flags & ~os.O_NOFOLLOW, dir_fd=self.place.resolver.root)
             return os.open(disk, flags, dir_fd=parent)
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.ENXIO) and parent is not None:
@@ -457,9 +400,9 @@ class LocalVolume:
         self, intent: CreateIntent, parent: int, disk: bytes, disk_names: tuple[bytes, ...], path: str, posix: bool
     ) -> CreateResult:
         disposition, options = intent.disposition, intent.options
-        if disposition in (FILE_OPEN, FILE_OVERWRITE) or self.options.veto.match(path.rpartition("\\")[2]):
+        if disposition in (FILE_OPEN, FILE_OVERWRITE) or self.place.options.veto.match(path.rpartition("\\")[2]):
             raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND)
-        if intent.share_read_only or self._read_only:
+        if intent.share_read_only or self.place.read_only:
             raise NtStatusError(STATUS_ACCESS_DENIED, "read-only share")
         is_directory = bool(options & FILE_DIRECTORY_FILE) and not intent.stream
         attributes = intent.attributes
@@ -468,16 +411,16 @@ class LocalVolume:
         if attributes & FILE_ATTRIBUTE_READONLY and options & FILE_DELETE_ON_CLOSE:
             raise NtStatusError(STATUS_CANNOT_DELETE, "read-only")
         with os_errors:
-            self.access.check_parent(parent, FILE_ADD_SUBDIRECTORY if is_directory else FILE_ADD_FILE)
+            self.place.access.check_parent(parent, FILE_ADD_SUBDIRECTORY if is_directory else FILE_ADD_FILE)
             if intent.allocation_size and not is_directory:
                 self._check_allocation(intent, parent)
             if intent.security_descriptor:
-                self.access.check_creator(intent.security_descriptor, stat_fd(parent))
-        check_eas(intent.extended_attributes, self.options)
+                self.place.access.check_creator(intent.security_descriptor, stat_fd(parent))
+        check_eas(intent.extended_attributes, self.place.options)
         if intent.security_descriptor:
             parse_security_descriptor(intent.security_descriptor)
         # The entry was just found missing in the cache, so that is what it was a moment ago, too.
-        token = self.cache.prepare(parent) if posix else self.cache.found_current
+        token = self.place.cache.prepare(parent) if posix else self.place.cache.found_current
         try:
             fd, path_only = self._make(parent, disk, is_directory, intent.posix_mode)
         except FileExistsError as error:
@@ -488,7 +431,7 @@ class LocalVolume:
             raise to_status(error) from error
         try:
             with os_errors:
-                self.cache.added(token, parent, disk)
+                self.place.cache.added(token, parent, disk)
                 stat, dos = self._furnish(intent, fd, path_only, parent, is_directory)
                 now = stat_fd(fd)
             desired = intent.desired_access
@@ -496,13 +439,13 @@ class LocalVolume:
             key = (stat.dev, stat.ino)
             if intent.stream:
                 return self._open_stream(intent, fd, False, stat, disk_names, path, granted, key, posix, None)
-            file = LocalFile(self, fd, path_only, stat, disk_names, path, granted, key, posix, True)
+            file = LocalFile(self.place, fd, path_only, stat, disk_names, path, granted, key, posix, True)
             if intent.allocation_size and not is_directory:
                 file.reserves()
             local = None
-            if not is_directory and (self.options.kernel_oplocks or self.options.posix_locking):
+            if not is_directory and (self.place.options.kernel_oplocks or self.place.options.posix_locking):
                 local = local_open(file, os.O_RDWR, False)
-            info = make_info(now, dos, path.rpartition("\\")[2], self.options, self.root_dev)
+            info = make_info(now, dos, path.rpartition("\\")[2], self.place.options, self.place.root_dev)
             return CreateResult(file, FILE_CREATED, granted, info, local)
         except BaseException:
             self._take_back(parent, disk, is_directory, fd)
@@ -520,7 +463,7 @@ class LocalVolume:
 
     def _make(self, parent: int, disk: bytes, is_directory: bool, posix_mode: int | None) -> tuple[int, bool]:
         """The entry itself, opened; whether with O_PATH alone. Raises OSError."""
-        options = self.options
+        options = self.place.options
         if not is_directory:
             mode = 0o777 & options.create_mask | options.force_create_mode
             if posix_mode is not None and posix_mode != NO_POSIX_MODE:
@@ -540,7 +483,7 @@ class LocalVolume:
     ) -> tuple[Stat, DosAttributes]:
         """Owner, attributes, descriptor, EAs and space of a new entry; its Stat before that, its DOS attributes."""
         stat = stat_fd(fd)
-        if self.options.inherit_owner:
+        if self.place.options.inherit_owner:
             gate.inherit_owner(fd, stat_fd(parent))
             stat = stat_fd(fd)
         attributes = intent.attributes & SETTABLE
@@ -548,10 +491,10 @@ class LocalVolume:
         dos = NOTHING
         if intent.posix_mode is None:
             created = (stat.btime, stat.btime_ns) if stat.btime else (stat.mtime, stat.mtime_ns)
-            dos = write_dos(fd, path_only, self.options, gate.CREATOR, attributes, to_filetime(*created))
-        if self.options.acl_xattr or intent.security_descriptor:
-            self.access.new_file(fd, path_only, parent, intent.security_descriptor)
-        write_eas(fd, path_only, self.options, intent.extended_attributes)
+            dos = write_dos(fd, path_only, self.place.options, gate.CREATOR, attributes, to_filetime(*created))
+        if self.place.options.acl_xattr or intent.security_descriptor:
+            self.place.access.new_file(fd, path_only, parent, intent.security_descriptor)
+        write_eas(fd, path_only, self.place.options, intent.extended_attributes)
         if intent.options & FILE_NO_COMPRESSION and not path_only:  # MS-FSA 2.1.5.1.1: not as its directory
             ranges.set_compression(fd, ranges.COMPRESSION_FORMAT_NONE)
         if intent.allocation_size and not is_directory and not intent.stream:
@@ -588,11 +531,12 @@ class LocalVolume:
             raise NtStatusError(STATUS_OBJECT_NAME_COLLISION)
         if existing is None and disposition in (FILE_OPEN, FILE_OVERWRITE):
             raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "no such stream")
-        if existing is None and (intent.share_read_only or self._read_only):
+        if existing is None and (intent.share_read_only or self.place.read_only):
             raise NtStatusError(STATUS_ACCESS_DENIED, "read-only share")
         name, attribute_name = existing or (intent.stream, attribute(intent.stream))
         stream = LocalStream(
-            self, fd, path_only, stat, disk_names, path, granted, key, posix, existing is None, name, attribute_name
+            self.place, fd, path_only, stat, disk_names, path, granted, key, posix, existing is None, name,
+            attribute_name,
         )
         if existing is None:
             try:
@@ -600,8 +544,8 @@ class LocalVolume:
                     self._check_allocation(intent, fd)
                 stream.make()
             except BaseException:
-                self.files.registry.discard(stream)
+                self.place.leave(stream)
                 raise
         action = FILE_CREATED if existing is None else FILE_OPENED
-        local = local_stream(stream, granted & _WRITES != 0) if self.options.kernel_oplocks else None
+        local = local_stream(stream, granted & _WRITES != 0) if self.place.options.kernel_oplocks else None
         return CreateResult(stream, action, granted, None, local)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from ksmbd.smb.ports import VolumeInfo
 from ksmbd.vfs import gate
 from ksmbd.vfs.attributes import creation_time
 from ksmbd.vfs.dosattrib import NOTHING
-
-if TYPE_CHECKING:
-    from ksmbd.vfs.volume import LocalVolume
+from ksmbd.vfs.place import Place
 
 # FileSystemAttributes (MS-FSCC 2.5.1)
 FILE_CASE_SENSITIVE_SEARCH: Final = 0x00000001
@@ -32,16 +30,16 @@ _SECTOR: Final = 512
 _ST_RDONLY: Final = 1
 
 
-def volume_info(volume: LocalVolume) -> VolumeInfo:
+def volume_info(place: Place) -> VolumeInfo:
     """Of the file system of the share's root. Raises OSError."""
-    root = volume.resolver.root
+    root = place.resolver.root
     found = os.fstatvfs(root)
     unit = found.f_frsize or 4096
     per_unit = max(unit // _SECTOR, 1)
-    options = volume.options
+    options = place.options
     attributes = (
         FILE_CASE_SENSITIVE_SEARCH | FILE_CASE_PRESERVED_NAMES | FILE_UNICODE_ON_DISK | FILE_PERSISTENT_ACLS
-        | FILE_SUPPORTS_OBJECT_IDS | FILE_SUPPORTS_EXTENDED_ATTRIBUTES | volume.files.settings.share_fake_fscaps
+        | FILE_SUPPORTS_OBJECT_IDS | FILE_SUPPORTS_EXTENDED_ATTRIBUTES | place.common.settings.share_fake_fscaps
     )  # fmt: skip
     if options.streams:
         attributes |= FILE_NAMED_STREAMS
@@ -54,7 +52,7 @@ def volume_info(volume: LocalVolume) -> VolumeInfo:
         attributes |= FILE_FILE_COMPRESSION
     if found.f_flag & _ST_RDONLY:
         attributes |= FILE_READ_ONLY_VOLUME
-    identity = sha256(f"{volume.root_key}:{volume.share.name.lower()}".encode()).digest()
+    identity = sha256(f"{place.root_key}:{place.share.name.lower()}".encode()).digest()
     return VolumeInfo(
         total_units=found.f_blocks,
         available_units=found.f_bfree,
@@ -62,9 +60,9 @@ def volume_info(volume: LocalVolume) -> VolumeInfo:
         bytes_per_sector=_SECTOR,
         sectors_per_unit=per_unit,
         serial_number=int.from_bytes(identity[:4], "little"),
-        label=volume.share.name,
+        label=place.share.name,
         file_system_name="NTFS",
-        creation_time=creation_time(volume.resolver.root_stat, NOTHING),
+        creation_time=creation_time(place.resolver.root_stat, NOTHING),
         attributes=attributes,
         maximum_component_length=255,
         object_id=identity[16:],

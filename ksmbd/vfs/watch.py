@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Change notify (MS-FSA 2.1.5.11, MS-SMB2 3.3.5.19) from inotify: changes made by clients and by local processes alike.
 
-One inotify instance serves all watches of the process; the worker registers `Watches.fileno()` and calls
-`on_readable()`.
 A tree watch adds a kernel watch for each directory below, bounded; beyond the bound fanotify watches the file system
 (ksmbd/vfs/watch_filesystem.py). Where that is not allowed, the client is told to list again.
 """
@@ -10,22 +8,18 @@ from __future__ import annotations
 
 import errno
 import os
-import select
 from collections import deque
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from ksmbd import limits
 from ksmbd.kernel import inotify
-from ksmbd.kernel.inotify import Inotify
 from ksmbd.smb.status import STATUS_INSUFFICIENT_RESOURCES, STATUS_NOTIFY_CLEANUP, NtStatusError
 from ksmbd.smb.waiting import Future
+from ksmbd.vfs.entry import LocalEntry
 from ksmbd.vfs.names import Patterns, to_client
-from ksmbd.vfs.watch_filesystem import FilesystemWatches
-
-if TYPE_CHECKING:
-    from ksmbd.vfs.file import LocalFile
+from ksmbd.vfs.watches import Watches
 
 # CompletionFilter (MS-SMB2 2.2.35)
 CHANGE_FILE_NAME: Final = 0x001
@@ -79,96 +73,13 @@ def _kernel_mask(completion_filter: int, tree: bool) -> int:
     return mask or inotify.IN_DELETE_SELF
 
 
-class Watches:
-    """All watches of this process."""
-
-    __slots__ = ("_by_number", "_filesystems", "_inotify", "_ready")
-
-    def __init__(self) -> None:
-        self._inotify = Inotify()
-        self._filesystems: FilesystemWatches | None = None
-        self._ready = select.epoll(flags=select.EPOLL_CLOEXEC)
-        self._ready.register(self._inotify.fd, select.EPOLLIN)
-        self._by_number: dict[int, list[tuple[LocalWatch, str]]] = {}
-        """Kernel watch to the watches that it serves, each with the directory's path below the watched one."""
-
-    def fileno(self) -> int:
-        """Readable when there are events."""
-        return self._ready.fileno()
-
-    def watch(self, file: LocalFile, completion_filter: int, tree: bool, later: bool = False) -> LocalWatch:
-        """Begin a watch of an open directory; with `later`, what is below it is left to `go_on`. Raises OSError."""
-        result = LocalWatch(self, file, completion_filter, tree)
-        result.begin()
-        while not later and result.go_on():
-            pass
-        return result
-
-    def add(self, directory: int, watch: LocalWatch, below: str, mask: int) -> None:
-        """Let the kernel watch one more directory for `watch`. Raises OSError."""
-        number = self._inotify.add(directory, mask | inotify.IN_MASK_ADD)
-        served = self._by_number.setdefault(number, [])
-        if all(known is not watch for known, _ in served):
-            served.append((watch, below))
-            watch.numbers.add(number)
-
-    def add_filesystem(self, watch: LocalWatch, mask: int) -> None:
-        """Let the kernel tell of all that happens on the file system for `watch`, instead of directory by directory.
-        Raises OSError where it is not allowed."""
-        if self._filesystems is None:
-            self._filesystems = FilesystemWatches()
-            self._ready.register(self._filesystems.fileno(), select.EPOLLIN)
-        self._filesystems.add(watch, mask)
-        self._remove_directories(watch)
-
-    def remove(self, watch: LocalWatch) -> None:
-        """`watch` ends."""
-        if self._filesystems is not None:
-            self._filesystems.remove(watch)
-        self._remove_directories(watch)
-
-    def _remove_directories(self, watch: LocalWatch) -> None:
-        for number in watch.numbers:
-            served = [pair for pair in self._by_number.get(number, []) if pair[0] is not watch]
-            if served:
-                self._by_number[number] = served
-            else:
-                self._by_number.pop(number, None)
-                self._inotify.remove(number)
-        watch.numbers.clear()
-
-    def on_readable(self) -> None:
-        """Read what is there, hand it out, complete who waits."""
-        touched: dict[int, LocalWatch] = {}
-        for event in self._inotify.read():
-            if event.mask & inotify.IN_Q_OVERFLOW:
-                for served in self._by_number.values():
-                    for watch, _ in served:
-                        watch.overflow()
-                        touched[id(watch)] = watch
-                continue
-            if event.mask & inotify.IN_IGNORED:
-                for watch, _ in self._by_number.pop(event.watch, []):
-                    watch.numbers.discard(event.watch)
-                continue
-            for watch, below in list(self._by_number.get(event.watch, ())):
-                watch.on_event(event, below)
-                touched[id(watch)] = watch
-                if not event.mask & inotify.IN_MOVED_FROM:  # its other half may follow
-                    watch.deliver()
-        for watch in touched.values():
-            watch.deliver()
-            watch.batch_ends()
-        if self._filesystems is not None:
-            self._filesystems.on_readable()
-
-    def close(self) -> None:
-        """End everything."""
-        self._by_number.clear()
-        self._ready.close()
-        self._inotify.close()
-        if self._filesystems is not None:
-            self._filesystems.close()
+def begin(file: LocalEntry, completion_filter: int, tree: bool, later: bool = False) -> LocalWatch:
+    """Begin a watch of an open directory; with `later`, what is below it is left to `go_on`. Raises OSError."""
+    result = LocalWatch(file.place.common.watches, file, completion_filter, tree)
+    result.begin()
+    while not later and result.go_on():
+        pass
+    return result
 
 
 class LocalWatch:
@@ -177,7 +88,7 @@ class LocalWatch:
     __slots__ = ("_buffer", "_created", "_described", "_filter", "_mask", "_moved", "_overflow", "_queue", "_rest",
                  "_too_many", "_tree", "_veto", "_waiters", "_watches", "_whole", "file", "numbers")  # fmt: skip
 
-    def __init__(self, watches: Watches, file: LocalFile, completion_filter: int, tree: bool) -> None:
+    def __init__(self, watches: Watches, file: LocalEntry, completion_filter: int, tree: bool) -> None:
         self._watches = watches
         self.file = file
         self._filter = completion_filter
@@ -193,7 +104,7 @@ class LocalWatch:
         """Cookies of IN_MOVED_FROM in this batch: a second half makes a pair of the two."""
         self._waiters: dict[Future[list[tuple[int, str]] | None], int] = {}
         """Requests that wait, in their order; a change answers the first."""
-        self._veto: Patterns = file.local_volume.options.veto
+        self._veto: Patterns = file.place.options.veto
         self._buffer: int | None = None
         self._created: dict[str, float] = {}
         """Names just made, with the time from which their attributes are news: what is written about a new file is part
@@ -204,9 +115,29 @@ class LocalWatch:
         self._rest: Iterator[None] | None = None
         """Directories below that are still to be watched."""
 
+    @property
+    def fd(self) -> int:
+        """The watched directory's descriptor, as its user."""
+        return self.file.fd
+
+    def may_list(self, names: tuple[bytes, ...]) -> bool:
+        """Whether the user may list a directory, by its names on disk below the watched one."""
+        place = self.file.place
+        try:
+            directory = place.resolver.open_parent((*self.file.names, *names))
+        except (NtStatusError, OSError):
+            return False
+        try:
+            os.close(os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory))
+        except OSError:
+            return False
+        finally:
+            place.resolver.release(directory)
+        return True
+
     def begin(self) -> None:
         """Add the kernel watches. Raises OSError."""
-        if not self.file.local_volume.options.change_notify:
+        if not self.file.place.options.change_notify:
             return  # the request waits until it is cancelled
         try:
             self._watches.add(self.file.fd, self, "", self._mask)
@@ -219,7 +150,7 @@ class LocalWatch:
         """See the port: one more directory of the tree."""
         if self._rest is None:
             return False
-        self.file.local_volume.become()  # between two steps others may have run
+        self.file.place.become()  # between two steps others may have run
         try:
             next(self._rest)
         except StopIteration:
@@ -266,7 +197,7 @@ class LocalWatch:
         if len(self.numbers) >= _DIRECTORIES or depth >= _DEPTH:
             self._leave_out()
             return
-        if len(below) > self.file.local_volume.resolver.longest:
+        if len(below) > self.file.place.resolver.longest:
             return  # beyond what clients can open
         child = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
         try:
@@ -278,7 +209,7 @@ class LocalWatch:
                     self._leave_out()
                 raise
             yield
-            self.file.local_volume.become()
+            self.file.place.become()
             yield from self._add_below(child, path, depth + 1)
         finally:
             os.close(child)
@@ -323,7 +254,7 @@ class LocalWatch:
             self._descend(below, event.name)
 
     def _now(self) -> float:
-        return self.file.local_volume.files.clock.monotonic()
+        return self.file.place.common.clock.monotonic()
 
     def batch_ends(self) -> None:
         """All events that were there have been seen."""
@@ -340,18 +271,18 @@ class LocalWatch:
         same = old is not None and old.rpartition("\\")[0] == name.rpartition("\\")[0]
         if old is not None and same:
             # MS-FSA 2.1.5.15.11: within one directory a rename is a pair.
-            for place in range(len(self._queue) - 1, -1, -1):
-                if self._queue[place] == (ACTION_REMOVED, old):
-                    self._queue[place] = (ACTION_RENAMED_OLD_NAME, old)
+            for index in range(len(self._queue) - 1, -1, -1):
+                if self._queue[index] == (ACTION_REMOVED, old):
+                    self._queue[index] = (ACTION_RENAMED_OLD_NAME, old)
                     self._put(ACTION_RENAMED_NEW_NAME, name)
                     return
         self._put(ACTION_ADDED, name)
 
     def _descend(self, below: str, name: bytes) -> None:
-        volume = self.file.local_volume
-        volume.become()
+        place = self.file.place
+        place.become()
         try:
-            directory, _ = volume.resolver.parent(self._components(below))
+            directory, _ = place.resolver.parent(self._components(below))
         except (NtStatusError, OSError):
             return
         try:
@@ -361,7 +292,7 @@ class LocalWatch:
         except OSError:
             return
         finally:
-            volume.resolver.release(directory)
+            place.resolver.release(directory)
 
     def _components(self, below: str) -> list[str]:
         own = [to_client(name) for name in self.file.names]

@@ -6,16 +6,11 @@ What a user may not list is not told either: inotify looks at that itself, here 
 """
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 from ksmbd.kernel import fanotify, inotify
-from ksmbd.smb.status import NtStatusError
 from ksmbd.vfs import gate
 from ksmbd.vfs.names import to_client
-
-if TYPE_CHECKING:
-    from ksmbd.vfs.file import LocalFile
 
 _NAMES: Final = fanotify.FAN_CREATE | fanotify.FAN_DELETE | fanotify.FAN_RENAME
 _CHANGES: Final = fanotify.FAN_MODIFY | fanotify.FAN_ATTRIB
@@ -27,8 +22,9 @@ _ORDER: Final = (inotify.IN_CREATE, inotify.IN_MODIFY, inotify.IN_ATTRIB, inotif
 class TreeWatch(Protocol):
     """What is asked of a watch (ksmbd/vfs/watch.py)."""
 
-    file: LocalFile
-
+    @property
+    def fd(self) -> int: ...
+    def may_list(self, names: tuple[bytes, ...]) -> bool: ...
     def on_event(self, event: inotify.Event, below: str) -> None: ...
     def deliver(self) -> None: ...
     def batch_ends(self) -> None: ...
@@ -46,23 +42,8 @@ class _Tree:
         """Whether the watch's user may list a directory, by its names below the watched one."""
         known = self.readable.get(names)
         if known is None:
-            known = self.readable[names] = self._can_list(names)
+            known = self.readable[names] = self.watch.may_list(names)
         return known
-
-    def _can_list(self, names: tuple[bytes, ...]) -> bool:
-        file = self.watch.file
-        volume = file.local_volume
-        try:
-            directory = volume.resolver.open_parent((*file.names, *names))
-        except (NtStatusError, OSError):
-            return False
-        try:
-            os.close(os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory))
-        except OSError:
-            return False
-        finally:
-            volume.resolver.release(directory)
-        return True
 
 
 class FilesystemWatches:
@@ -84,7 +65,7 @@ class FilesystemWatches:
 
     def add(self, watch: TreeWatch, mask: int) -> None:
         """Serve a watch; `mask` is inotify's. Raises OSError."""
-        gate.watch_file_system(self._group, watch.file.fd, _NAMES | mask & _CHANGES)
+        gate.watch_file_system(self._group, watch.fd, _NAMES | mask & _CHANGES)
         self._trees.append(_Tree(watch))
 
     def remove(self, watch: TreeWatch) -> None:
@@ -122,7 +103,7 @@ class FilesystemWatches:
     def _watched(self, tree: _Tree) -> bytes | None:
         """Where a watched directory is now; None where the kernel has no name for that (beyond PATH_MAX)."""
         try:
-            return gate.path_of(tree.watch.file.fd)
+            return gate.path_of(tree.watch.fd)
         except OSError:
             return None
 
@@ -132,7 +113,7 @@ class FilesystemWatches:
         if path is None:
             path = b""
             try:
-                path = gate.path_of_handle(self._trees[0].watch.file.fd, place.directory)
+                path = gate.path_of_handle(self._trees[0].watch.fd, place.directory)
             except (OSError, IndexError):
                 return b""
             self._paths[place.directory] = path

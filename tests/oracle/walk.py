@@ -454,7 +454,7 @@ class Walk:
         helpers = Helpers(loop, 1)
         self.files.offload = helpers.submit
         seen: list[Credentials] = []
-        volume.in_memory = False  # type: ignore[attr-defined]
+        volume.place.in_memory = False  # type: ignore[attr-defined]
         descriptor = os.open(f"{self.folder}/share/f", os.O_RDONLY)
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         os.close(descriptor)

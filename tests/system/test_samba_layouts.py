@@ -178,7 +178,7 @@ def test_we_read_sambas(both: Both) -> None:
     assert file.read(0, 9) == b"data"
     credentials.as_server()
     assert "security.NTACL" in os.listxattr(both.share / "theirs")
-    stored = both.volume.access.stored(file.fd, False, file.stat())
+    stored = both.volume.place.access.stored(file.fd, False, file.stat())
     assert stored is not None and stored.owner == both.files.idmap.user_sid(pwd.getpwnam(USER).pw_uid)
     assert parse_security_descriptor(file.security_descriptor(7)) == stored.with_parts(stored, 0)
     assert both.open("dir", access=c.FILE_READ_ATTRIBUTES).info().attributes == c.FILE_ATTRIBUTE_DIRECTORY

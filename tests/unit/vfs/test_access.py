@@ -88,7 +88,7 @@ def test_rights_of_modes(share: Share) -> None:
         new = descriptor(Ace(ACCESS_ALLOWED, 0, mask, owner))
         file.set_security_descriptor(c.DACL_SECURITY_INFORMATION, new.encode())
         assert file.info().mode & 0o777 == mode
-        if not share.volume.access.root:
+        if not share.volume.place.access.root:
             maximum = file.maximal_access()
             assert not maximum & refused and maximum & granted and maximum & c.WRITE_DAC
             assert status_of(lambda: share.create("f", access=refused)) == s.STATUS_ACCESS_DENIED  # noqa: B023

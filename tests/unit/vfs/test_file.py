@@ -53,7 +53,7 @@ def test_reading_ahead(share: Share, monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert file.prefetch(0, 100) is None  # nobody to do it
     share.files.offload = offload
-    share.volume.in_memory = False
+    share.volume.place.in_memory = False
     monkeypatch.setattr("ksmbd.vfs.file.is_cached", lambda fd, offset, count: (offset, count) == (0, 10240))
     assert file.prefetch(0, 1 << 20) is None and file.prefetch(10240, 10) is None and not calls
     assert file.prefetch(10000, 1 << 20) is not None and len(calls) == 1
@@ -61,7 +61,7 @@ def test_reading_ahead(share: Share, monkeypatch: pytest.MonkeyPatch) -> None:
     calls.pop()()  # through a descriptor of its own
     assert file.prefetch(0, 10) is None
     file = share.open("f")
-    share.volume.in_memory = True
+    share.volume.place.in_memory = True
     assert file.prefetch(10000, 10) is None and not calls
 
 

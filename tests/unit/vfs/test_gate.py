@@ -203,7 +203,7 @@ class TestOnDisk:
                 loop.run_once()
             helpers.close()
             loop.close()
-        assert credentials.current() == share.volume.user or way == "helper"
+        assert credentials.current() == share.volume.place.user or way == "helper"
         assert not on_disk(share, "f")[2] & 0o6000
 
     def test_what_fails_half_way_is_put_back(
@@ -219,7 +219,7 @@ class TestOnDisk:
         new = descriptor(None, share.files.idmap.group_sid(3001)).encode()
         assert status_of(lambda: file.set_security_descriptor(GROUP | DACL, new)) == s.STATUS_DISK_FULL
         assert on_disk(share, "f") == before
-        assert credentials.current() == share.volume.user
+        assert credentials.current() == share.volume.place.user
 
 
 def _no_space(*_: Any) -> None:
@@ -229,11 +229,11 @@ def _no_space(*_: Any) -> None:
 @as_root
 def test_a_share_that_is_not_there_leaves_no_rights(make_share: Callable[..., Share]) -> None:
     share = make_share(user=ALICE)
-    credentials.assume(share.volume.user)
+    credentials.assume(share.volume.place.user)
     gone = SimpleNamespace(path="/no/such/folder")
     with pytest.raises(OSError):
         gate.open_share(gone.path)
-    assert credentials.current() == share.volume.user
+    assert credentials.current() == share.volume.place.user
 
 
 @as_root

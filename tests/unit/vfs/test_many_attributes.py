@@ -53,12 +53,12 @@ def test_known_descriptors_take_a_bounded_room(
     share = make_share(flags=FLAGS | {"acl_xattr"})
     monkeypatch.setattr(access_module, "_CACHED_BYTES", 1000)
     everyone = Ace(0, 0, 0x1F01FF, EVERYONE)
-    known = share.volume.access._rights
+    known = share.volume.place.access._rights
     for number in range(20):
         file = share.open(f"f{number}")
         entries = (everyone, *(Ace(0, 0, 0x120089, Sid(22, (1, 7000 + number + step))) for step in range(5)))
         descriptor = SecurityDescriptor(SE_SELF_RELATIVE | SE_DACL_PRESENT, None, None, Acl(entries))
         file.set_security_descriptor(4, descriptor.encode(4))
         assert len(file.security_descriptor(4)) > 100
-        assert share.volume.access._cached_bytes == sum(len(key[0]) for key in known)
+        assert share.volume.place.access._cached_bytes == sum(len(key[0]) for key in known)
     assert 1 <= len(known) < 10

@@ -244,7 +244,7 @@ class World:
 
     @property
     def root(self) -> FileKey:
-        return self.shares[0].volume.root_key
+        return self.shares[0].volume.place.root_key
 
     def remove(self, link: Link) -> None:
         link.alive = False

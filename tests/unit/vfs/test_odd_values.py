@@ -198,7 +198,7 @@ def deep(share: Share) -> Iterator[str]:
 
 
 def test_what_can_be_made_can_be_listed_renamed_and_deleted(share: Share, deep: str) -> None:
-    room = share.volume.resolver.longest - len(deep) - 1
+    room = share.volume.place.resolver.longest - len(deep) - 1
     name = "n" * room
     file = share.open(f"{deep}\\{name}")
     file.rename(f"{deep}\\{name[1:]}", False)
@@ -213,7 +213,7 @@ def test_what_can_be_made_can_be_listed_renamed_and_deleted(share: Share, deep: 
 
 
 def test_a_path_beyond_is_refused_by_all_who_make_names(share: Share, deep: str) -> None:
-    beyond = f"{deep}\\{'n' * (share.volume.resolver.longest - len(deep))}"
+    beyond = f"{deep}\\{'n' * (share.volume.place.resolver.longest - len(deep))}"
     file = share.open(f"{deep}\\f")
     calls: tuple[Callable[[], object], ...] = (
         lambda: share.open(beyond),
@@ -232,7 +232,7 @@ def test_a_path_beyond_is_refused_by_all_who_make_names(share: Share, deep: str)
 
 
 def test_characters_count_as_they_are_on_the_disk(share: Share, deep: str) -> None:
-    room = share.volume.resolver.longest - len(deep) - 1
+    room = share.volume.place.resolver.longest - len(deep) - 1
     with pytest.raises(NtStatusError) as caught:
         share.open(f"{deep}\\{'ü' * (room // 2 + 1)}")
     assert caught.value.status == STATUS_OBJECT_PATH_NOT_FOUND
@@ -241,7 +241,7 @@ def test_characters_count_as_they_are_on_the_disk(share: Share, deep: str) -> No
 def test_what_is_open_while_a_folder_above_gets_a_longer_name_can_be_deleted(share: Share) -> None:
     folder = share.mkdir("d")
     path = "d"
-    while len(path) + 201 < share.volume.resolver.longest:
+    while len(path) + 201 < share.volume.place.resolver.longest:
         path += "\\" + "x" * 200
         share.mkdir(path).close()
     file = share.open(f"{path}\\f")

@@ -95,7 +95,7 @@ def test_a_link_takes_no_others_file(make_share: Callable[..., Share], monkeypat
     """Who may write an empty file and not delete it does not put a link in its place."""
     share = make_share(**FOLLOWING)
     file = share.open("file")
-    monkeypatch.setattr(type(share.volume.access), "may_unlink", lambda *arguments: False)
+    monkeypatch.setattr(type(share.volume.place.access), "may_unlink", lambda *arguments: False)
     file.set_reparse_point(SYMLINK, encode_symlink("x", True))
     assert not (share.path / "file").is_symlink()
     assert file.reparse_point()[0] == SYMLINK

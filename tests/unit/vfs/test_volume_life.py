@@ -12,7 +12,7 @@ from ksmbd.kernel import credentials
 def test_files_outlive_their_tree(make_share: Callable[..., Any]) -> None:
     share = make_share()
     one, two = share.open("one"), share.open("two")
-    root = share.volume.resolver.root
+    root = share.volume.place.resolver.root
     share.volume.close()
     one.rename("renamed", False)
     two.unlink()
@@ -21,7 +21,7 @@ def test_files_outlive_their_tree(make_share: Callable[..., Any]) -> None:
     one.close()
     os.fstat(root)  # the second one is still there
     two.close()
-    assert share.volume.resolver.root == -1
+    assert share.volume.place.resolver.root == -1
     two.close()
     share.volume.close()
-    assert share.volume.resolver.root == -1
+    assert share.volume.place.resolver.root == -1

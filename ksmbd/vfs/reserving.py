@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The blocks that an open file takes beyond its end, until its last close (MS-FSA 2.1.5.15.1, 2.1.5.5);
+ksmbd/vfs/allocation.py takes them and gives them back."""
+from __future__ import annotations
+
+import logging
+
+from ksmbd.kernel import credentials
+from ksmbd.kernel.files import set_times
+from ksmbd.kernel.stat import stat_fd
+from ksmbd.overriding import override
+from ksmbd.smb.constants import FILE_WRITE_DATA
+from ksmbd.smb.status import NtStatusError
+from ksmbd.vfs import allocation, gate, ranges
+from ksmbd.vfs.metadata import UNCHANGED, LocalMetadata
+
+logger = logging.getLogger("ksmbd.vfs")
+
+
+class ReservingFile(LocalMetadata):
+    """The part of an open file that reserves blocks; LocalFile (file.py) goes on from it."""
+
+    __slots__ = ()
+
+    def _allocate(self, fd: int, size: int) -> None:
+        stat = stat_fd(fd)
+        if size <= stat.size:
+            if size < stat.size or self.reserved or allocation.is_surplus(fd, stat):
+                ranges.cut(fd, size)
+            return
+        if self.reserved and size < stat.blocks << 9 and not self.is_twin:
+            self.give_back(fd)
+        self.reserves()
+        try:
+            allocation.reserve(fd, size, stat)
+        except OSError:
+            self.wasteful = True
+            if not self.is_twin:  # else others may be writing by the same descriptor: `rejoin` does it
+                self.give_back(fd)
+            raise
+
+    def reserves(self) -> None:
+        """This open takes blocks beyond the file's end."""
+        place = self.place
+        reservations = place.common.reservations
+        if not self.reserved and not self.is_twin and reservations is not None:
+            reservations.add(allocation.Reserved(place.share.path, self.names, self.key, place.user))
+        self.reserved = True
+
+    def give_back(self, fd: int) -> bool:
+        """Free the blocks beyond the file's end, by a descriptor of it that outlives the open; see
+        allocation.give_back. Never raises: what cannot be freed stays."""
+        credentials.assume(self.place.user)
+        try:
+            return allocation.give_back(fd, self._keep_write_time)
+        except (OSError, NtStatusError) as error:
+            logger.debug("%s: blocks beyond the end stay: %s", self.path, error)
+            return True
+
+    def _keep_write_time(self, fd: int, write: tuple[int, int]) -> None:
+        try:
+            set_times(fd, UNCHANGED, write)
+        except PermissionError:
+            # CREATE asked for FILE_WRITE_DATA where it reserved, though the open need not keep it.
+            gate.write_times(self.granted_access | FILE_WRITE_DATA, fd, UNCHANGED, write)
+
+    @override
+    def close(self) -> None:
+        """Idempotent. Blocks that were reserved and not used are given back at the last close (MS-FSA 2.1.5.5)."""
+        if self.reserved:
+            self._end_reservation()
+        super().close()
+        unused = self.place.common.unused
+        if unused.waiting:
+            unused.closed(self.key)
+
+    def _end_reservation(self) -> None:
+        if self.twins:
+            return  # the last of them does it
+        fd = self.fd
+        self.reserved = False
+        common = self.place.common
+        if common.reservations is not None:
+            common.reservations.remove(self.key)
+        if fd < 0 or self.path_only:
+            return
+        try:
+            self.finish_writes()
+        except NtStatusError:
+            pass  # close says so
+        # With `kernel oplocks` nothing of ours keeps a file open after its close.
+        unused = None if self.place.options.kernel_oplocks else common.unused
+        allocation.end(self, fd, common.offload_long, unused)

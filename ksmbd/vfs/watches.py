@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The kernel's watches of this process: one inotify instance serves all watches of directories (ksmbd/vfs/watch.py).
+
+The worker registers `Watches.fileno()` and calls `on_readable()`."""
+from __future__ import annotations
+
+import select
+from typing import Protocol
+
+from ksmbd.kernel import inotify
+from ksmbd.kernel.inotify import Inotify
+from ksmbd.vfs.watch_filesystem import FilesystemWatches, TreeWatch
+
+
+class ServedWatch(TreeWatch, Protocol):
+    """A watch that inotify serves, directory by directory."""
+
+    numbers: set[int]
+    """The kernel's numbers of the directories that are watched for it."""
+
+
+class Watches:
+    """All watches of this process."""
+
+    __slots__ = ("_by_number", "_filesystems", "_inotify", "_ready")
+
+    def __init__(self) -> None:
+        self._inotify = Inotify()
+        self._filesystems: FilesystemWatches | None = None
+        self._ready = select.epoll(flags=select.EPOLL_CLOEXEC)
+        self._ready.register(self._inotify.fd, select.EPOLLIN)
+        self._by_number: dict[int, list[tuple[ServedWatch, str]]] = {}
+        """Kernel watch to the watches that it serves, each with the directory's path below the watched one."""
+
+    def fileno(self) -> int:
+        """Readable when there are events."""
+        return self._ready.fileno()
+
+    def add(self, directory: int, watch: ServedWatch, below: str, mask: int) -> None:
+        """Let the kernel watch one more directory for `watch`. Raises OSError."""
+        number = self._inotify.add(directory, mask | inotify.IN_MASK_ADD)
+        served = self._by_number.setdefault(number, [])
+        if all(known is not watch for known, _ in served):
+            served.append((watch, below))
+            watch.numbers.add(number)
+
+    def add_filesystem(self, watch: ServedWatch, mask: int) -> None:
+        """Let the kernel tell of all that happens on the file system for `watch`, instead of directory by directory.
+        Raises OSError where it is not allowed."""
+        if self._filesystems is None:
+            self._filesystems = FilesystemWatches()
+            self._ready.register(self._filesystems.fileno(), select.EPOLLIN)
+        self._filesystems.add(watch, mask)
+        self._remove_directories(watch)
+
+    def remove(self, watch: ServedWatch) -> None:
+        """`watch` ends."""
+        if self._filesystems is not None:
+            self._filesystems.remove(watch)
+        self._remove_directories(watch)
+
+    def _remove_directories(self, watch: ServedWatch) -> None:
+        for number in watch.numbers:
+            served = [pair for pair in self._by_number.get(number, []) if pair[0] is not watch]
+            if served:
+                self._by_number[number] = served
+            else:
+                self._by_number.pop(number, None)
+                self._inotify.remove(number)
+        watch.numbers.clear()
+
+    def on_readable(self) -> None:
+        """Read what is there, hand it out, complete who waits."""
+        touched: dict[int, ServedWatch] = {}
+        for event in self._inotify.read():
+            if event.mask & inotify.IN_Q_OVERFLOW:
+                for served in self._by_number.values():
+                    for watch, _ in served:
+                        watch.overflow()
+                        touched[id(watch)] = watch
+                continue
+            if event.mask & inotify.IN_IGNORED:
+                for watch, _ in self._by_number.pop(event.watch, []):
+                    watch.numbers.discard(event.watch)
+                continue
+            for watch, below in list(self._by_number.get(event.watch, ())):
+                watch.on_event(event, below)
+                touched[id(watch)] = watch
+                if not event.mask & inotify.IN_MOVED_FROM:  # its other half may follow
+                    watch.deliver()
+        for watch in touched.values():
+            watch.deliver()
+            watch.batch_ends()
+        if self._filesystems is not None:
+            self._filesystems.on_readable()
+
+    def close(self) -> None:
+        """End everything."""
+        self._by_number.clear()
+        self._ready.close()
+        self._inotify.close()
+        if self._filesystems is not None:
+            self._filesystems.close()
