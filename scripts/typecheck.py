@@ -25,7 +25,7 @@ NEIGHBOURS = {
     "tests/vm": ["tests/system", "tests/bench"],
 }
 
-LATER = {"tests/system", "tests/unit/process", "tests/unit/smb"}
+LATER = {"tests/unit/process", "tests/unit/smb"}
 
 
 def folders() -> list[str]:

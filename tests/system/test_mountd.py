@@ -12,6 +12,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from processes import Process
@@ -57,8 +58,8 @@ class Site:
         words = ["-C", str(self.config), "-P", str(self.pwddb), "-R", str(self.rundir), "-p", "4445"]
         return Process([*COMMAND, *(options or ("-n",)), *words])
 
-    def report(self) -> dict[str, object]:
-        found: dict[str, object] = json.loads((self.rundir / "engine.json").read_text())
+    def report(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.rundir / "engine.json").read_text())
         return found
 
 
@@ -81,13 +82,13 @@ def test_engine_asks_and_is_answered(site: Site) -> None:
         assert site.lock.read_text() == f"{daemon.pid}\n"
         report = site.report()
         assert report["port"] == 4445 and report["workers"] == 2
-        admitted, account, uid, groups, digest = report["login"]  # type: ignore[misc]
+        admitted, account, uid, groups, digest = report["login"]
         assert (admitted, account, uid, digest) == (True, "root", 0, nt_hash("pw").hex())
         assert 0 in groups
         assert report["share"] == ["docs", str(site.folder), "before", False]
         assert report["tree"] == [0, False]
         assert report["many"] == 500, "no message is lost however many are sent"
-        engine = int(report["pid"])  # type: ignore[call-overload]
+        engine = int(report["pid"])
         assert daemon.stop() == 0
     assert gone(engine)
     assert not site.lock.exists()
@@ -144,12 +145,12 @@ def test_list_through_the_fifo(site: Site) -> None:
 def test_dead_engine_is_started_again(site: Site) -> None:
     with site.mountd() as daemon:
         daemon.wait_for(LISTENING)
-        first = int(site.report()["pid"])  # type: ignore[call-overload]
+        first = int(site.report()["pid"])
         seen = len(daemon.stderr)
         os.kill(first, signal.SIGKILL)
         daemon.wait_for("was ended by signal 9; it starts again", after=seen)
         daemon.wait_for(LISTENING, after=seen)
-        assert int(site.report()["pid"]) != first  # type: ignore[call-overload]
+        assert int(site.report()["pid"]) != first
         assert daemon.stop() == 0
 
 
@@ -182,7 +183,7 @@ def test_stale_lock_is_taken_over(site: Site) -> None:
 def test_killed_daemon_takes_its_engine_along_and_is_followed(site: Site) -> None:
     with site.mountd() as daemon:
         daemon.wait_for(LISTENING)
-        engine = os.pidfd_open(int(site.report()["pid"]))  # type: ignore[call-overload]
+        engine = os.pidfd_open(int(site.report()["pid"]))
         daemon.kill()
         assert select.select([engine], [], [], 20)[0], "the engine outlives its daemon"
         os.close(engine)

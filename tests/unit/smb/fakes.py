@@ -26,6 +26,7 @@ from ksmbd.smb.ports import (
     CreateResult,
     DirectoryEntry,
     DurableReconnect,
+    File,
     FileInfo,
     FileKey,
     Frame,
@@ -321,7 +322,7 @@ class FakeFile:
         every += list(self.node.streams.items())
         return [StreamInfo(name, len(data), -(-len(data) // 4096) * 4096) for name, data in every]
 
-    def twin(self) -> FakeFile | None:
+    def twin(self) -> File | None:
         return None
 
     def rejoin(self, twin: Any) -> None:
@@ -382,11 +383,11 @@ class FakeFile:
                 ranges.append((low, high - low))
         return ranges[:most]
 
-    def copy_range(self, source: FakeFile, source_offset: int, target_offset: int, length: int) -> int:
+    def copy_range(self, source: File, source_offset: int, target_offset: int, length: int) -> int:
         self._do("copy_range", source_offset, target_offset, length)
         return self.write(target_offset, source.read(source_offset, length))
 
-    def clone_range(self, source: FakeFile, source_offset: int, target_offset: int, length: int) -> None:
+    def clone_range(self, source: File, source_offset: int, target_offset: int, length: int) -> None:
         self._do("clone_range", source_offset, target_offset, length)
         self.write(target_offset, source.read(source_offset, length))
 

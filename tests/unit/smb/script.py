@@ -57,7 +57,7 @@ def split(frame: bytes) -> list[Response]:
     """The elements of a reply frame (a fake transform header is skipped)."""
     if frame[:4] == b"\xfdSMB":
         frame = frame[52:]
-    responses = []
+    responses: list[Response] = []
     while True:
         response = Response(frame)
         step = response.header.next_command

@@ -180,7 +180,7 @@ def test_dispositions(disposition: int, name: str, action: int, status: int) -> 
         *(({"access": 1 << bit}, s.STATUS_ACCESS_DENIED) for bit in (9, 10, 15, 21, 22, 23, 26, 27)),
     ],
 )
-def test_bad_fields(arguments: dict[str, int], status: int) -> None:
+def test_bad_fields(arguments: dict[str, Any], status: int) -> None:
     assert refused(bench(), m.create("file", **arguments)) == status
 
 

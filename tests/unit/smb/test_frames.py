@@ -60,7 +60,7 @@ def test_encryption_finds_room_behind_the_message() -> None:
     sealer = AeadSealer(c.CIPHER_AES128_GCM, bytes(16), bytes(16))
     for _ in range(3):
         frame = frames.make(LONG)
-        before = frame.__alloc__()  # type: ignore[attr-defined]
+        before = frame.__alloc__()
         sealer.seal(frame, HEADROOM, 1)
         assert len(frame) == LONG and frame.__alloc__() == before  # type: ignore[attr-defined]
         del frame

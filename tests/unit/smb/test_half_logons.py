@@ -11,6 +11,7 @@ from script import Client
 
 from ksmbd import limits
 from ksmbd.limits import address_group
+from ksmbd.overriding import override
 from ksmbd.smb import constants as c
 from ksmbd.smb import status as s
 from ksmbd.smb.half_logons import LogonTurns
@@ -162,6 +163,7 @@ class Slow(FakeSecurity):
         super().__init__()
         self.asked: list[Future[AuthStep]] = []
 
+    @override
     def authenticator(self, daemon: Any) -> Any:
         security, first = self, super().authenticator(daemon)
 

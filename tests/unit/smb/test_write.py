@@ -33,7 +33,7 @@ def bench(access: int = c.FILE_ALL_ACCESS, options: int = 0, **changes: Any) -> 
     return made, made.open("file", access, options=options)
 
 
-def run(made: Bench, open_: Open, *arguments: Any, tree: Any = None, **named: int) -> Reply:
+def run(made: Bench, open_: Open, *arguments: Any, tree: Any = None, **named: Any) -> Reply:
     body = m.write(open_.persistent_id, open_.volatile_id, *arguments, **named)
     return made.run(write.handle, made.request(c.WRITE, body, tree))
 
