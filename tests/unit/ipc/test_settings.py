@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -95,7 +96,8 @@ def test_an_option_that_is_missing_or_malformed(name: str, text: str | None) -> 
     ("server_multi_channel_support", GlobalFlag.SMB3_MULTICHANNEL),
 ])  # fmt: skip
 def test_what_is_a_flag_is_no_option(name: str, flag: GlobalFlag) -> None:
-    start, more = dataclasses.replace(EngineSettings(), **{name: True}).parcels()
+    switched: dict[str, Any] = {name: True}
+    start, more = dataclasses.replace(EngineSettings(), **switched).parcels()
     assert start.fields["flags"] == flag
     assert more.options == EngineSettings().parcels()[1].options
 
