@@ -6,9 +6,9 @@ What was received survives a round trip: object ACEs, system ACEs and ACE types 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from struct import Struct
-from typing import Final
+from typing import Final, NamedTuple
 
 from ksmbd.smb.constants import (
     FILE_ALL_ACCESS,
@@ -86,8 +86,7 @@ def map_generic(mask: int) -> int:
     return mask
 
 
-@dataclass(frozen=True, slots=True)
-class Ace:
+class Ace(NamedTuple):
     """One access control entry (MS-DTYP 2.4.4). `body` holds what follows the SID, or the whole of an unknown type."""
 
     type: int
@@ -207,16 +206,16 @@ def inherited_aces(
         goes_on = is_directory and not ace.flags & NO_PROPAGATE_INHERIT
         effective = not is_directory or bool(ace.flags & CONTAINER_INHERIT)
         onward = kept | ace.flags & (OBJECT_INHERIT | CONTAINER_INHERIT)
-        here = replace(ace, flags=kept, mask=map_generic(ace.mask), sid=for_owner(ace.sid, owner, group))
+        here = ace._replace(flags=kept, mask=map_generic(ace.mask), sid=for_owner(ace.sid, owner, group))
         if not effective:
-            result.append(replace(ace, flags=onward | INHERIT_ONLY))
+            result.append(ace._replace(flags=onward | INHERIT_ONLY))
         elif not goes_on:
             result.append(here)
         elif here.sid != ace.sid or here.mask != ace.mask:
             result.append(here)
-            result.append(replace(ace, flags=onward | INHERIT_ONLY))
+            result.append(ace._replace(flags=onward | INHERIT_ONLY))
         else:
-            result.append(replace(here, flags=onward))
+            result.append(here._replace(flags=onward))
     return tuple(result)
 
 

@@ -226,14 +226,14 @@ def _system_kinds(information: int) -> frozenset[int]:
 def _mapped(acl: Acl | None) -> Acl | None:
     if acl is None or not any(has_generic(ace) for ace in acl.aces):
         return acl
-    aces = (replace(ace, mask=map_generic(ace.mask)) if has_generic(ace) else ace for ace in acl.aces)
+    aces = (ace._replace(mask=map_generic(ace.mask)) if has_generic(ace) else ace for ace in acl.aces)
     return replace(acl, aces=tuple(aces))
 
 
 def _canonical(acl: Acl | None) -> Acl | None:
     if acl is None:
         return None
-    return Acl(tuple(replace(ace, mask=map_generic(ace.mask)) if ace.sid else ace for ace in acl.aces))
+    return Acl(tuple(ace._replace(mask=map_generic(ace.mask)) if ace.sid else ace for ace in acl.aces))
 
 
 # ----------------------------------------------------------------------------------------------------------- codec
@@ -432,7 +432,7 @@ def inherit(
                 control |= auto
                 if ours is not None and not given & protected:
                     explicit = tuple(ace for ace in ours.aces if not ace.flags & INHERITED_ACE)
-                    marked = tuple(replace(ace, flags=ace.flags | INHERITED_ACE) for ace in from_parent)
+                    marked = tuple(ace._replace(flags=ace.flags | INHERITED_ACE) for ace in from_parent)
                     ours = replace(ours, aces=explicit + marked)
             lists.append(_with_owner(ours, owner, group))
         elif from_parent:
@@ -454,6 +454,6 @@ def _with_owner(acl: Acl | None, owner: Sid, group: Sid) -> Acl | None:
     aces = []
     for ace in acl.aces:
         if not ace.flags & INHERIT_ONLY:
-            ace = replace(ace, sid=for_owner(ace.sid, owner, group), mask=map_generic(ace.mask))
+            ace = ace._replace(sid=for_owner(ace.sid, owner, group), mask=map_generic(ace.mask))
         aces.append(ace)
     return replace(acl, aces=tuple(aces))

@@ -359,7 +359,7 @@ def _with_sids(descriptor: SecurityDescriptor, change: Callable[[Sid], Sid]) -> 
     def entry(ace: Ace) -> Ace:
         if ace.sid is None or (new := change(ace.sid)) == ace.sid:
             return ace
-        return replace(ace, sid=new)
+        return ace._replace(sid=new)
 
     return replace(
         descriptor,

@@ -247,7 +247,10 @@ def test_a_damaged_descriptor_decodes_or_raises_ntstatus(offset: int, damage: by
 SIDS = st.builds(Sid, st.integers(0, 2**48 - 1), st.lists(st.integers(0, 2**32 - 1), max_size=15).map(tuple))
 GUIDS = st.one_of(st.just(b""), st.binary(min_size=16, max_size=16))
 ACES = st.one_of(
-    st.builds(Ace, st.sampled_from([0, 1, 2, 3, 9, 10, 0x11]), st.integers(0, 255), st.integers(0, 2**32 - 1), SIDS),
+    st.builds(
+        Ace, st.sampled_from([0, 1, 2, 3, 9, 10, 0x11]), st.integers(0, 255), st.integers(0, 2**32 - 1), SIDS,
+        st.just(b""), st.just(b""), st.just(b""),
+    ),
     st.builds(
         Ace, st.sampled_from([5, 6, 7, 0xB]), st.integers(0, 255), st.integers(0, 2**32 - 1), SIDS, GUIDS, GUIDS,
         st.just(b"artx"),
