@@ -137,13 +137,16 @@ class HostNames:
         self._listed: dict[Query, _Known] = {}
         """Of names in the configuration."""
         self._peers: OrderedDict[Query, _Known] = OrderedDict()
-        self._jobs: queue.SimpleQueue[Query] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Query | None] = queue.SimpleQueue()
+        """None ends a thread."""
         self._done: queue.SimpleQueue[tuple[Query, object, str]] = queue.SimpleQueue()
         self._under_way: set[Query] = set()
         self._waiting: dict[int, tuple[set[Query], Callable[[], None], Timer]] = {}
         self._next = 0
-        self._threads = 0
+        self._threads: list[threading.Thread] = []
         self._wake = -1
+        self._waking = threading.Lock()
+        """Held while a thread writes to the eventfd, and while that is closed: another file may have its number then."""
         self.on_failure: Callable[[Query, str], None] = lambda query, why: None
         """A name of the configuration could not be looked up (`why`), or has no address ('')."""
 
@@ -151,12 +154,18 @@ class HostNames:
         """Who waits."""
         return len(self._waiting)
 
-    def close(self) -> None:
-        """Nobody waits any more. The threads end with the process."""
+    def close(self, seconds: float = 0.0) -> None:
+        """Nobody waits any more. The threads end after the look-up that they are at, with the process at the latest;
+        that is waited for at most so many seconds a thread."""
+        for _ in self._threads:
+            self._jobs.put(None)
         if self._wake >= 0:
             self._loop.remove_reader(self._wake)
-            os.close(self._wake)
-            self._wake = -1
+            with self._waking:
+                os.close(self._wake)
+                self._wake = -1
+        for thread in self._threads:
+            thread.join(seconds)
 
     def expect(self, names: Iterable[str]) -> None:
         """These are the configuration's names: ask for them now, so that what is wrong with one is told at once."""
@@ -198,22 +207,21 @@ class HostNames:
         if self._wake < 0:
             self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
             self._loop.add_reader(self._wake, self._take)
-        if self._threads < THREADS:
-            self._threads += 1
-            threading.Thread(target=self._work, args=(self._wake,), daemon=True).start()
+        if len(self._threads) < THREADS:
+            thread = threading.Thread(target=self._work, daemon=True)
+            self._threads.append(thread)
+            thread.start()
         self._jobs.put(query)
 
-    def _work(self, wake: int) -> None:
-        while True:
-            query = self._jobs.get()
+    def _work(self) -> None:
+        while (query := self._jobs.get()) is not None:
             try:
                 self._done.put((query, self._resolve(query), ""))
             except Exception as error:  # noqa: BLE001  whatever the resolver does, who waits is answered
                 self._done.put((query, None, getattr(error, "strerror", None) or str(error) or "failed"))
-            try:
-                os.eventfd_write(wake, 1)
-            except OSError:
-                return  # the daemon ends
+            with self._waking:
+                if self._wake >= 0:
+                    os.eventfd_write(self._wake, 1)
 
     def _take(self) -> None:
         try:

@@ -59,8 +59,9 @@ def site() -> Iterator[Site]:
     made = Site(loop)
     yield made
     made.resolver.go.set()
-    made.names.close()
+    made.names.close(30)
     loop.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.endswith("(_work)")]
 
 
 def addresses(site: Site, name: str) -> tuple[frozenset[Address] | None, bool]:
