@@ -146,7 +146,7 @@ class HostNames:
         self._threads: list[threading.Thread] = []
         self._wake = -1
         self._waking = threading.Lock()
-        """Held while a thread writes to the eventfd, and while that is closed: another file may have its number then."""
+        """Held while a thread writes to the eventfd and while that is closed: another file may have its number then."""
         self.on_failure: Callable[[Query, str], None] = lambda query, why: None
         """A name of the configuration could not be looked up (`why`), or has no address ('')."""
 
