@@ -43,9 +43,14 @@ def server(start_shared: StartKsmbd, users: People) -> KsmbdServer:
 def threads(server: KsmbdServer) -> list[dict[str, list[str]]]:
     """/proc/PID/task/TID/status of all threads of the only worker."""
     (row,) = server.stats()["workers"]
-    found = []
+    found: list[dict[str, list[str]]] = []
+    if not row["pid"]:
+        return found  # it has only just started, and has not said who it is
     for task in Path(f"/proc/{row['pid']}/task").iterdir():
-        lines = (task / "status").read_text().splitlines()
+        try:
+            lines = (task / "status").read_text().splitlines()
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # the thread has ended
         found.append({name: values.split() for name, _, values in (line.partition(":") for line in lines)})
     return found
 
@@ -60,7 +65,10 @@ def awaited_rest(server: KsmbdServer) -> list[dict[str, list[str]]]:
     deadline = time.monotonic() + 10
     while True:
         found = threads(server)
-        if all(one["Uid"][3] == str(NOBODY) for one in found) or time.monotonic() > deadline:
+        if found and all(one["Uid"][3] == str(NOBODY) for one in found):
+            return found
+        if time.monotonic() > deadline:
+            assert found
             return found
         os.sched_yield()
 
