@@ -151,3 +151,16 @@ def test_the_tests_that_documents_name_are_there() -> None:
         named = re.findall(r"tests/[\w/.]+\.py", (TOP / document).read_text(encoding="utf-8"))
         assert named or document != "SECURITY.md"
         assert [name for name in named if not (TOP / name).exists()] == [], document
+
+
+_ABOVE = ("", "ksmbd/", "ksmbd/*/", "mountd/", "tests/")
+"""Where ARCHITECTURE.md's paths begin; a bare name of a file stands behind the path of its folder."""
+
+
+def test_the_files_that_the_architecture_names_are_there() -> None:
+    text = (TOP / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:[\w.*]+/)+[\w.*]*)`", text)
+    assert len(named) > 80
+    assert [name for name in named if not any(any(TOP.glob(f"{above}{name}")) for above in _ABOVE)] == []
+    bare = set(re.findall(r"`([a-z_]+\.py)`", text))
+    assert sorted(name for name in bare if not any(any(TOP.glob(f"{above}{name}")) for above in _ABOVE)) == []
