@@ -14,26 +14,15 @@ import signal
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from struct import Struct
 from typing import Final
 
-from ksmbd.kernel import seccomp
+from ksmbd.kernel import capabilities, prctl, seccomp
 from ksmbd.kernel.syscalls import check, function
 
-_PR_SET_PDEATHSIG: Final = 1
-_PR_SET_DUMPABLE: Final = 4
-_PR_CAPBSET_READ: Final = 23
-_PR_CAPBSET_DROP: Final = 24
-_PR_SET_NO_NEW_PRIVS: Final = 38
 _CLONE_NEWIPC: Final = 0x08000000
 _CLONE_NEWNET: Final = 0x40000000
 
-_prctl: Final = function("prctl", ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong)
 _unshare: Final = function("unshare", ctypes.c_int)
-_capset: Final = function("capset", ctypes.c_char_p, ctypes.c_char_p)
-_CAPABILITY_HEADER: Final = Struct("=Ii")
-_CAPABILITY_VERSION_3: Final = 0x20080522
-_CAPABILITY_DATA_SIZE: Final = 24
 
 
 @dataclass(frozen=True)
@@ -50,7 +39,7 @@ class Bounds:
 def end_with(parent: int) -> None:
     """The kernel kills this process when its parent `parent` ends. It forgets that when the user changes: call behind
     `confine`'s or again. ProcessLookupError: it has ended already."""
-    check(_prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0))
+    prctl.signal_when_parent_dies(signal.SIGKILL)
     if os.getppid() != parent:
         raise ProcessLookupError(parent)
 
@@ -72,21 +61,17 @@ def confine(bounds: Bounds, parent: int) -> list[str]:
     if os.geteuid() == 0:
         attempt("a network of its own", _leave_network)
         attempt("an empty root directory", _leave_files)
-        attempt("an empty bounding set of capabilities", _drop_bounding_set)
+        attempt("an empty bounding set of capabilities", lambda: capabilities.limit_bounding_set(0))
         attempt(f"the user {bounds.uid}", lambda: _become(bounds.uid, bounds.gid))
     else:
         missing.append("a user of its own (not started as root)")
-    attempt("no capabilities", _drop_capabilities)
+    attempt("no capabilities", lambda: capabilities.keep(0))
     attempt("limits", lambda: _limit(bounds, mapped))
     end_with(parent)
-    attempt("a memory that nobody looks into", lambda: _set(_PR_SET_DUMPABLE, 0))
-    attempt("no new privileges", lambda: _set(_PR_SET_NO_NEW_PRIVS, 1))
+    attempt("a memory that nobody looks into", prctl.forbid_inspection)
+    attempt("no new privileges", prctl.forbid_new_privileges)
     attempt("a list of system calls", lambda: seccomp.keep_only(bounds.calls))
     return missing
-
-
-def _set(option: int, value: int) -> None:
-    check(_prctl(option, value, 0, 0, 0))
 
 
 def _mapped() -> int:
@@ -113,21 +98,10 @@ def _leave_files() -> None:
     os.chroot(".")
 
 
-def _drop_bounding_set() -> None:
-    for capability in range(64):
-        if _prctl(_PR_CAPBSET_READ, capability, 0, 0, 0) == 1:
-            check(_prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0))
-
-
 def _become(uid: int, gid: int) -> None:
     os.setgroups([])
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
-
-
-def _drop_capabilities() -> None:
-    """Of all sets but the bounding one; changing the user has done that, where root was left."""
-    check(_capset(_CAPABILITY_HEADER.pack(_CAPABILITY_VERSION_3, 0), bytes(_CAPABILITY_DATA_SIZE)))
 
 
 def _limit(bounds: Bounds, mapped: int) -> None:

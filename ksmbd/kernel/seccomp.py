@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from struct import Struct
 from typing import Final, NamedTuple
 
-from ksmbd.kernel.syscalls import check, function
+from ksmbd.kernel import prctl
 
 _INSTRUCTION: Final = Struct("=HBBI")
 """struct sock_filter: code, jump if true, jump if false, constant."""
@@ -37,9 +37,6 @@ _X32: Final = 0x40000000
 """The bit of the x32 table's numbers, which x86_64 would take as well."""
 _PROT_EXEC: Final = 0x4
 _MAP_ANONYMOUS: Final = 0x20
-_PR_SET_NO_NEW_PRIVS: Final = 38
-_PR_SET_SECCOMP: Final = 22
-_MODE_FILTER: Final = 2
 
 
 class Architecture(NamedTuple):
@@ -114,15 +111,12 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
 
 
-_prctl: Final = function("prctl", ctypes.c_int, ctypes.c_ulong, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_ulong)
-
-
 def keep_only(calls: Iterable[str]) -> None:
     """Let this thread and what it starts make these calls alone, for good. OSError: this kernel or machine cannot."""
     architecture = ARCHITECTURES.get(platform.machine())
-    if architecture is None or _prctl is None:
+    if architecture is None:
         raise OSError(errno.ENOSYS, f"no list of system calls for {platform.machine()}")
     code = program(architecture, calls)
-    check(_prctl(_PR_SET_NO_NEW_PRIVS, 1, None, 0, 0))
+    prctl.forbid_new_privileges()
     given = _Program(len(code) // _INSTRUCTION.size, code)
-    check(_prctl(_PR_SET_SECCOMP, _MODE_FILTER, ctypes.addressof(given), 0, 0))
+    prctl.install_filter(ctypes.addressof(given))

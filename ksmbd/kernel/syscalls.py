@@ -12,9 +12,9 @@ from typing import Any, Final
 
 libc: Final = ctypes.CDLL(None, use_errno=True)
 
-_ASM_GENERIC: Final = {"setfsuid": 151, "setfsgid": 152, "setgroups": 159, "utimensat": 88, "capget": 90, "capset": 91}
+_ASM_GENERIC: Final = {"setfsuid": 151, "setfsgid": 152, "setgroups": 159, "utimensat": 88}
 _NUMBERS: Final[dict[str, dict[str, int]]] = {
-    "x86_64": {"setfsuid": 122, "setfsgid": 123, "setgroups": 116, "utimensat": 280, "capget": 125, "capset": 126},
+    "x86_64": {"setfsuid": 122, "setfsgid": 123, "setgroups": 116, "utimensat": 280},
     "aarch64": _ASM_GENERIC,
     "riscv64": _ASM_GENERIC,
     "loongarch64": _ASM_GENERIC,

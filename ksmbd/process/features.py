@@ -6,25 +6,25 @@ from __future__ import annotations
 import os
 import socket
 
-from ksmbd.kernel import leases, ofd_locks
+from ksmbd.kernel import capabilities, leases, ofd_locks
+from ksmbd.kernel.capabilities import CAP_SETUID, CAP_SYS_ADMIN
 from ksmbd.process.control import Feature
-from ksmbd.process.privileges import CAP_SETUID, CAP_SYS_ADMIN, permitted_capabilities
 
 
 def collect_features() -> list[Feature]:
     """What is on and what is not, with the reason or with what its absence costs. BPF's: ksmbd.process.bpf_programs."""
-    capabilities = permitted_capabilities()
-    return [_impersonation(capabilities), _ntacl(capabilities), _leases(), _ofd_locks(), _sendfile(), _ipv6()]
+    permitted = capabilities.permitted()
+    return [_impersonation(permitted), _ntacl(permitted), _leases(), _ofd_locks(), _sendfile(), _ipv6()]
 
 
-def _impersonation(capabilities: int) -> Feature:
-    if os.geteuid() == 0 and capabilities >> CAP_SETUID & 1:
+def _impersonation(permitted: int) -> Feature:
+    if os.geteuid() == 0 and permitted >> CAP_SETUID & 1:
         return Feature("impersonation", True, "file operations run as the connected user")
     return Feature("impersonation", False, "without CAP_SETUID all file operations run as the server's own user")
 
 
-def _ntacl(capabilities: int) -> Feature:
-    if capabilities >> CAP_SYS_ADMIN & 1:
+def _ntacl(permitted: int) -> Feature:
+    if permitted >> CAP_SYS_ADMIN & 1:
         return Feature("ntacl", True, "access control lists are kept in security.NTACL")
     why = "without CAP_SYS_ADMIN security.NTACL cannot be written; `acl_xattr:security_acl_name = user.NTACL` can"
     return Feature("ntacl", False, why)

@@ -30,6 +30,7 @@ from ksmbd.conn.loop import Loop
 from ksmbd.ipc.channel import Channel, PeerGone
 from ksmbd.ipc.client import NetlinkDaemon
 from ksmbd.ipc.settings import EngineSettings, NoSettings, announce_listening, receive_settings
+from ksmbd.kernel import prctl
 from ksmbd.kernel.local_addresses import Changes
 from ksmbd.oplock.store import StoreError
 from ksmbd.process import privileges
@@ -243,7 +244,7 @@ class Forker:
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            privileges.signal_when_parent_dies(signal.SIGTERM)
+            prctl.signal_when_parent_dies(signal.SIGTERM)
             kept = {0, 1, 2, self.shared.lock_fd, context.netlink_fd, *(one.fileno() for one in context.listeners)}
             close_others(kept | self._inboxes.descriptors(context.index) | self.bpf.worker_descriptors)
             title = f"ksmbd/{context.index}"
@@ -384,7 +385,7 @@ def main(argv: list[str] | None = None) -> int:
     options = _parse(argv)
     netlink = [int(word) for word in options.netlink.split(",")]
     parent = os.getppid()
-    privileges.signal_when_parent_dies(signal.SIGTERM)
+    prctl.signal_when_parent_dies(signal.SIGTERM)
     privileges.set_title("ksmbd/0")
     log.take_over_logging()
     log.set_process("ksmbd/0")

@@ -8,21 +8,22 @@ what the server does as itself and for users that are root (`admin users`, `forc
 
 from __future__ import annotations
 
-import ctypes
-import os
 import resource
+from contextlib import suppress
 from typing import Final
 
 from ksmbd import log
-
-CAP_CHOWN: Final = 0
-CAP_DAC_OVERRIDE: Final = 1
-CAP_DAC_READ_SEARCH: Final = 2
-CAP_FOWNER: Final = 3
-CAP_SETGID: Final = 6
-CAP_SETUID: Final = 7
-CAP_SYS_ADMIN: Final = 21
-CAP_LEASE: Final = 28
+from ksmbd.kernel import capabilities, prctl
+from ksmbd.kernel.capabilities import (
+    CAP_CHOWN,
+    CAP_DAC_OVERRIDE,
+    CAP_DAC_READ_SEARCH,
+    CAP_FOWNER,
+    CAP_LEASE,
+    CAP_SETGID,
+    CAP_SETUID,
+    CAP_SYS_ADMIN,
+)
 
 WORKER_CAPABILITIES: Final = {
     CAP_SETUID: "setfsuid: file operations run as the connected user",
@@ -39,72 +40,15 @@ WORKER_CAPABILITIES: Final = {
 CAP_FSETID is not among them, so that the kernel takes the set-user-ID and set-group-ID bits off a file that anybody
 writes through us, `admin users` included."""
 
-PR_SET_PDEATHSIG: Final = 1
-PR_CAPBSET_DROP: Final = 24
-PR_SET_NO_NEW_PRIVS: Final = 38
-_LAST_CAP_LIMIT: Final = 64
-_CAPABILITY_VERSION_3: Final = 0x20080522
-
-_libc: Final = ctypes.CDLL(None, use_errno=True)
-
-
-class _Header(ctypes.Structure):
-    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
-
-
-class _Data(ctypes.Structure):
-    _fields_ = (("effective", ctypes.c_uint32), ("permitted", ctypes.c_uint32), ("inheritable", ctypes.c_uint32))
-
-
-def prctl(option: int, argument: int = 0) -> int:
-    """prctl(2). Raises OSError."""
-    nothing = ctypes.c_ulong(0)
-    result: int = _libc.prctl(option, ctypes.c_ulong(argument), nothing, nothing, nothing)
-    if result < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
-    return result
-
-
-def signal_when_parent_dies(number: int) -> None:
-    """Have the kernel send `number` when the parent ends. The kernel forgets it when the user for file access changes
-    (prctl(2)), so a process that impersonates watches its parent's pidfd as well."""
-    prctl(PR_SET_PDEATHSIG, number)
-
-
-def permitted_capabilities() -> int:
-    """This thread's permitted set as bits."""
-    header = _Header(_CAPABILITY_VERSION_3, 0)
-    data = (_Data * 2)()
-    if _libc.capget(ctypes.byref(header), data) != 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
-    return int(data[0].permitted) | int(data[1].permitted) << 32
-
-
-def _set_capabilities(bits: int) -> None:
-    header = _Header(_CAPABILITY_VERSION_3, 0)
-    data = (_Data * 2)()
-    for half in range(2):
-        word = bits >> 32 * half & 0xFFFFFFFF
-        data[half].effective = data[half].permitted = word
-    if _libc.capset(ctypes.byref(header), data) != 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
-
 
 def drop_worker_privileges() -> None:
     """Keep WORKER_CAPABILITIES and no way to gain others. Before threads start: capabilities are a thread's."""
-    kept = sum(1 << capability for capability in WORKER_CAPABILITIES)
+    kept = capabilities.mask(WORKER_CAPABILITIES)
     try:
-        for capability in range(_LAST_CAP_LIMIT):
-            if not kept >> capability & 1:
-                try:
-                    prctl(PR_CAPBSET_DROP, capability)
-                except OSError:
-                    break  # beyond the last one this kernel knows, or without CAP_SETPCAP: nothing to drop it from
-        _set_capabilities(permitted_capabilities() & kept)
-        prctl(PR_SET_NO_NEW_PRIVS, 1)
+        with suppress(PermissionError):  # without CAP_SETPCAP the set stays, and gives nothing either
+            capabilities.limit_bounding_set(kept)
+        capabilities.keep(kept)
+        prctl.forbid_new_privileges()
     except OSError as error:
         log.warning(f"a worker keeps all its privileges: {error.strerror}")
 

@@ -19,7 +19,7 @@ from typing import Any
 from ksmbd.ipc.channel import Channel
 from ksmbd.ipc.client import NetlinkDaemon
 from ksmbd.ipc.settings import announce_listening, receive_settings
-from ksmbd.process import privileges
+from ksmbd.kernel import prctl
 from ksmbd.smb.waiting import Future
 
 
@@ -69,7 +69,7 @@ def ask(daemons: list[NetlinkDaemon], clock: Clock, future: Future[Any]) -> Any:
 
 def main() -> int:
     """Serve until told to stop."""
-    privileges.signal_when_parent_dies(signal.SIGTERM)
+    prctl.signal_when_parent_dies(signal.SIGTERM)
     arguments = dict(zip(sys.argv[1::2], sys.argv[2::2], strict=True))
     rundir = arguments["--rundir"]
     try:
