@@ -20,6 +20,8 @@ from typing import Any, Final
 
 import lmdb
 
+from ksmbd.oplock.store import StoreError
+
 INITIAL: Final = 1 << 20
 """Bytes of a new environment."""
 STEP: Final = 1 << 20
@@ -147,6 +149,14 @@ class Environment:
             except lmdb.Error as error:
                 raise Full from error
 
+    def grown(self) -> bool:
+        """`grow`; whether there was room."""
+        try:
+            self.grow()
+        except Full:
+            return False
+        return True
+
     def _allocate(self, size: int) -> None:
         """Have the file system give the next step after `size` bytes."""
         place = os.fstatvfs(self._data)
@@ -168,3 +178,8 @@ class Environment:
 
 def _pages(stat: dict[str, int]) -> int:
     return stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
+
+
+def failed(error: lmdb.Error) -> StoreError:
+    """What callers of the store hear of an error of LMDB's."""
+    return StoreError(f"the store of open files fails: {error}")

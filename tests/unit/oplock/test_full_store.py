@@ -99,7 +99,7 @@ class Faulty:
 def faults(tmp_path: Path) -> Iterator[tuple[Faults, LmdbStore]]:
     store = LmdbStore(tmp_path / "table", fresh=True)
     made = Faults()
-    for part in [*(shard.environment for shard in store._shards), store._indexes]:
+    for part in [*(shard.environment for shard in store._shards), store._indexes.environment]:
         part.env = Faulty(part.env, made)
     yield made, store
     store.close()
@@ -107,9 +107,8 @@ def faults(tmp_path: Path) -> Iterator[tuple[Faults, LmdbStore]]:
 
 def picture(store: LmdbStore) -> list[Any]:
     """All that the store says, decoded by nobody before."""
-    store._known.clear()
-    store._journals.clear()
-    store._held.clear()
+    for known in (store._decoded.records, store._decoded.journals, store._decoded.held):
+        known.clear()
     found: list[Any] = []
     for file in sorted(store.files()):
         record = store.peek(file)
@@ -121,8 +120,8 @@ def picture(store: LmdbStore) -> list[Any]:
             [sorted(locks.of_open(open_id)) for open_id in record.opens], locks.count, store.lock_count(file, ""),
         ))  # fmt: skip
     return [
-        found, *(store.index_items(index) for index in (b"L", b"C", b"D")), [n for n in store._counters if n],
-        sum(store._words[1::2]),
+        found, *(store.index_items(index) for index in (b"L", b"C", b"D")), [n for n in store._counters.counters if n],
+        store._counters.locks(),
     ]  # fmt: skip
 
 

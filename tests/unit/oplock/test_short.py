@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ksmbd.oplock import requests, store_lmdb
+from ksmbd.oplock import decoded, requests
 from ksmbd.oplock.caching import LEVEL_STATES
 from ksmbd.oplock.decide import decide
 from ksmbd.oplock.locks import EMPTY
@@ -187,10 +187,13 @@ def test_what_a_worker_knows_of_records_is_bounded(tmp_path: Path, monkeypatch: 
     taken for what is there."""
     if hasattr(LmdbStore, "__mypyc_attrs__"):
         pytest.skip("compiled, a store cannot be copied, nor a constant be changed")
-    monkeypatch.setattr(store_lmdb, "KNOWN", 3)
+    monkeypatch.setattr(decoded, "KNOWN", 3)
     one = LmdbStore(tmp_path, fresh=True)
     other = copy(one)  # as another process has it: the same environments, knowledge of its own
-    other._known = {}
+    other._decoded = decoded.Decoded()
+    other._shards = [copy(shard) for shard in one._shards]
+    for shard in other._shards:
+        shard._decoded = other._decoded
     for inode in range(10):
         file = (1, inode)
         record = Record()
@@ -205,6 +208,6 @@ def test_what_a_worker_knows_of_records_is_bounded(tmp_path: Path, monkeypatch: 
         seen = one.peek(file)
         assert seen is not None and seen.serial == inode + 20
         assert one.end(file, 7) is not None
-        assert len(one._known) <= 3 and len(other._known) <= 3
+        assert len(one._decoded.records) <= 3 and len(other._decoded.records) <= 3
     assert one.empty
     one.close()

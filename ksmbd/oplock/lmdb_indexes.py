@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The indexes of LmdbStore, in an environment of their own: index + key -> marshalled Place."""
+from __future__ import annotations
+
+import marshal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lmdb
+
+from ksmbd.oplock.environment import Environment, failed
+from ksmbd.oplock.store import Place, StoreFull
+
+
+class LmdbIndexes:
+    """See Store for what its methods promise."""
+
+    def __init__(self, path: Path, fresh: bool) -> None:
+        """Raises OSError and lmdb.Error, as Environment."""
+        self.environment = Environment(path, (b"index",), fresh)
+        self.database = self.environment.databases[0]
+
+    def get(self, index: bytes, key: bytes) -> Place | None:
+        """As Store.index_get."""
+        try:
+            with self.environment.begin() as txn:
+                value = txn.get(index + key, db=self.database)
+        except lmdb.Error as error:
+            raise failed(error) from error
+        return Place._make(marshal.loads(value)) if value is not None else None  # noqa: S302 - our own bytes
+
+    def put(self, index: bytes, key: bytes, place: Place) -> None:
+        """As Store.index_put."""
+        data = marshal.dumps(tuple(place))
+
+        def change(txn: Any) -> None:
+            if not self.environment.has_room(txn):
+                raise lmdb.MapFullError("kept for what ends things")
+            txn.put(index + key, data, db=self.database)
+
+        self._change(change, "no room for more leases and durable opens")
+
+    def remove(self, index: bytes, key: bytes) -> None:
+        """As Store.index_remove."""
+        if self.get(index, key) is not None:
+            self._change(lambda txn: txn.delete(index + key, db=self.database), "no room at all")
+
+    def _change(self, change: Callable[[Any], object], full: str) -> None:
+        while True:
+            try:
+                with self.environment.begin(True) as txn:
+                    change(txn)
+                return
+            except lmdb.MapFullError:
+                if not self.environment.grown():
+                    raise StoreFull(full) from None
+            except lmdb.Error as error:
+                raise failed(error) from error
+
+    def items(self, index: bytes) -> list[tuple[bytes, Place]]:
+        """As Store.index_items."""
+        found: list[tuple[bytes, Place]] = []
+        try:
+            with self.environment.begin() as txn, txn.cursor(db=self.database) as cursor:
+                there = cursor.set_range(index)
+                while there and cursor.key().startswith(index):
+                    place = Place._make(marshal.loads(cursor.value()))  # noqa: S302 - our own bytes
+                    found.append((bytes(cursor.key()[len(index) :]), place))
+                    there = cursor.next()
+        except lmdb.Error as error:
+            raise failed(error) from error
+        return found
+
+    def entries(self) -> int:
+        """How many entries all indexes have. Raises lmdb.Error."""
+        with self.environment.begin() as txn:
+            return int(txn.stat(self.database)["entries"])

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Counters in memory that all workers share: which streams have byte-range locks, and how many locks there are.
+
+READ and WRITE ask each time whether the stream has locks at all; for most streams a counter answers. A counter of zero
+means that there are none. Several streams may share a counter: any other number sends the question to the record.
+
+Each environment has its own part, which only the holder of the environment's writer lock changes.
+"""
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+import struct
+from pathlib import Path
+from typing import Final
+
+from ksmbd.smb.ports import FileKey
+
+COUNTERS: Final = 1 << 14
+"""Lock counters of one part."""
+COUNTER: Final = struct.Struct("=I")
+WORD: Final = 8
+JOURNALS: Final = 0
+HELD: Final = 1
+WORDS: Final = 2
+"""Words of a part: journals begun, locks."""
+
+
+def stream_digest(stream: str) -> bytes:
+    """16 bytes that stand for a stream's name where counters are chosen."""
+    return hashlib.blake2b(stream.encode("utf-16-le", "surrogatepass"), digest_size=16).digest()
+
+
+DEFAULT_STREAM: Final = stream_digest("")
+
+
+def counter_of(file: FileKey, stream: str) -> int:
+    """The number of a stream's counter in its part."""
+    digest = stream_digest(stream) if stream else DEFAULT_STREAM
+    return ((file[1] ^ file[0]) * 0x9E3779B1 ^ digest[0] << 5 ^ digest[1]) % COUNTERS
+
+
+class SharedCounters:
+    """The counters and words of all parts, in one mapped file."""
+
+    def __init__(self, path: Path, parts: int, fresh: bool) -> None:
+        """`fresh`: make the file. Raises OSError where there is no room for it, or where it is not there."""
+        flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if fresh else 0)
+        counted = COUNTERS * COUNTER.size * parts
+        whole = counted + parts * WORDS * WORD
+        descriptor = os.open(path, flags, 0o600)
+        try:
+            os.posix_fallocate(descriptor, 0, whole)
+            self._shared = mmap.mmap(descriptor, whole)
+        finally:
+            os.close(descriptor)
+        memory = memoryview(self._shared)
+        self.counters = memory[:counted].cast("I")
+        self.words = memory[counted:].cast("Q")
+        memory.release()
+
+    def counters_of(self, part: int) -> memoryview:
+        """The counters of one part; the caller releases them before `close`."""
+        return self.counters[part * COUNTERS : (part + 1) * COUNTERS]
+
+    def words_of(self, part: int) -> memoryview:
+        """The words of one part; the caller releases them before `close`."""
+        return self.words[part * WORDS : (part + 1) * WORDS]
+
+    def locks(self) -> int:
+        """How many locks there are in all parts."""
+        return sum(self.words[HELD::WORDS])
+
+    @property
+    def zero(self) -> bool:
+        """Whether there are no locks; for tests of clean-up."""
+        return not any(self.counters) and not any(self.words[HELD::WORDS])
+
+    def close(self) -> None:
+        """Give up the mapping."""
+        self.counters.release()
+        self.words.release()
+        self._shared.close()
