@@ -15,8 +15,8 @@ from ksmbd.oplock.requests import (
     Acknowledge,
     Break,
     CloseResult,
+    DeletePending,
     DirectoryChanged,
-    Doomed,
     Failed,
     Notify,
     Purged,
@@ -50,7 +50,7 @@ def set_holder(context: Context, holder: Holder) -> None:
     key = holder_key(holder)
     old = record.holders.get(key)
     if old is None or old.state & ~holder.state or (old.breaking and not holder.breaking):
-        context.gave_way = True
+        context.retry_needed = True
     if holder.is_lease or holder.state or holder.breaking:
         record.holders[key] = holder
     else:
@@ -71,7 +71,7 @@ def notify(context: Context, holder: Holder, notice: caching.Notice) -> None:
     )  # fmt: skip
 
 
-def take_away(context: Context, holder: Holder, left: int, opening: bool = False) -> bool:
+def break_holder(context: Context, holder: Holder, left: int, opening: bool = False) -> bool:
     """Break a holder to `left`. False: its client is not connected, so there is no acknowledgment to wait for. Then
     durable opens end. A persistent or resilient open stays: with `opening` the new open is refused, otherwise the
     client finds less caching when it reconnects."""
@@ -105,7 +105,7 @@ def break_others(context: Context, stream: str, entry: OpenEntry | None, lose: i
         left = holder.state & ~lose
         if lose & R:
             left = 0
-        if left != holder.state and holder_key(holder) in context.record.holders and not take_away(
+        if left != holder.state and holder_key(holder) in context.record.holders and not break_holder(
             context, holder, left
         ):
             continue
@@ -124,7 +124,7 @@ def purge(context: Context, entry: OpenEntry) -> None:
 def remove_open(context: Context, entry: OpenEntry) -> CloseResult:
     """Take an open out with its locks, its oplock and its share of a lease (MS-FSA 2.1.5.4)."""
     record = context.record
-    context.gave_way = True
+    context.retry_needed = True
     holder = record.holder_of(entry)
     del record.opens[entry.open_id]
     ended: tuple[bytes, bytes] | None = None
@@ -145,7 +145,7 @@ def remove_open(context: Context, entry: OpenEntry) -> CloseResult:
             break_others(context, entry.stream, entry, H)
     if record.deleted_links and entry.is_directory:
         for worker in {(other.worker, other.epoch) for other in record.opens.values()} - {context.me}:
-            context.emit(worker, Doomed())
+            context.emit(worker, DeletePending())
     delete = whole = False
     if record.deleted_links or record.delete_pending:
         delete, whole = delete_at_end(record, entry)
@@ -179,7 +179,7 @@ def break_caching(context: Context, request: Break, retried: bool) -> bool | Non
     own = context.record.holders.get(entry.open_id)
     if own is not None and own.state == R and request.lose & R:
         # A level II oplock, unlike a lease, goes with its own open's writes and locks too (MS-FSA 2.1.4.12).
-        take_away(context, own, 0)
+        break_holder(context, own, 0)
     return WAIT if wait and request.lose & (H | W) else GRANTED
 
 
@@ -217,5 +217,5 @@ def directory_changed(context: Context, request: DirectoryChanged) -> bool:
     for holder in list(context.record.holders.values()):
         own = holder.key == request.parent_key and holder.client_guid == request.client_guid
         if holder.is_lease and holder.state and not (own and request.parent_key):
-            take_away(context, holder, 0)
+            break_holder(context, holder, 0)
     return GRANTED

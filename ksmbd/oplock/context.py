@@ -30,7 +30,7 @@ class Context:
     doorbells: set[WorkerTag] = field(default_factory=set)
     overlays: dict[str, LockOverlay] = field(default_factory=dict)
     deadline: float = 0.0
-    gave_way: bool = False
+    retry_needed: bool = False
     """Something has happened that waiters may have waited for: they are tried again."""
 
     def locks(self, stream: str) -> LockOverlay:

@@ -128,8 +128,8 @@ def retry_waiters(context: Context) -> None:
     Expire goes on with it."""
     record = context.record
     tries = 2 * len(record.waiters) + 64
-    while context.gave_way:
-        context.gave_way = False
+    while context.retry_needed:
+        context.retry_needed = False
         for waiter in record.waiters.copy():
             if waiter not in record.waiters:
                 continue

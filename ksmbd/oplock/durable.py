@@ -22,7 +22,7 @@ NO_GUID: Final = bytes(16)
 STATUS_FILE_FORCED_CLOSED: Final = 0xC00000B6
 
 
-class Kept(NamedTuple):
+class DurableGrant(NamedTuple):
     """What a durable request is granted."""
 
     version: int = 0
@@ -31,25 +31,25 @@ class Kept(NamedTuple):
     """Milliseconds."""
 
 
-NOT_KEPT: Final = Kept()
+NOT_DURABLE: Final = DurableGrant()
 
 
-def granted(
+def grant_durable(
     request: tuple[int, int, bool] | None, state: int, is_directory: bool, settings: OplockSettings
-) -> Kept:
+) -> DurableGrant:
     """MS-SMB2 3.3.5.9.6 and 3.3.5.9.10: durable needs a batch oplock or a lease with H; persistent needs nothing more
     than the share, which the protocol has checked. `state` is the caching that was granted."""
     if request is None or is_directory or not settings.durable:
-        return NOT_KEPT
+        return NOT_DURABLE
     version, timeout, persistent = request
     if not persistent and not state & H:
-        return NOT_KEPT
+        return NOT_DURABLE
     if version == 1:
-        return Kept(1, False, settings.durable_v1_timeout)
-    return Kept(version, persistent, min(timeout or settings.durable_v2_default, settings.durable_v2_maximum))
+        return DurableGrant(1, False, settings.durable_v1_timeout)
+    return DurableGrant(version, persistent, min(timeout or settings.durable_v2_default, settings.durable_v2_maximum))
 
 
-def keeps(entry: OpenEntry, holder: Holder | None) -> bool:
+def outlives_connection(entry: OpenEntry, holder: Holder | None) -> bool:
     """Whether an open outlives its connection: persistent or resilient, or durable and its batch oplock or H lease
     still held. A durable one that deletes its file on close is closed with the connection, so that the deletion is not
     put off."""

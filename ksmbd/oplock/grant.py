@@ -61,7 +61,7 @@ def grant(
         if state:
             level = STATE_LEVELS[state]
             holder = new_oplock(entry, state)
-    kept = durable.granted(wanted, state, entry.is_directory, settings)
+    kept = durable.grant_durable(wanted, state, entry.is_directory, settings)
     if kept.version or kept.persistent:
         entry = entry._replace(durable=kept.version, persistent=kept.persistent, timeout=kept.timeout)
     return Grant(OpenResult(level, answer, kept.version, kept.persistent, kept.timeout), entry, holder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ksmbd.oplock.record import OpenEntry
-from ksmbd.oplock.store import CREATE_GUIDS, DURABLES, LEASES, Place, Store
+from ksmbd.oplock.store import CREATE_GUIDS, DURABLES, LEASES, IndexEntry, Store
 from ksmbd.smb.ports import FileKey
 
 
@@ -19,12 +19,12 @@ class OpenIndexes:
         """An open is in its record. Raises StoreError."""
         store = self._store
         if leased:
-            store.index_put(LEASES, entry.client_guid + entry.lease_key, Place(file, entry.stream))
+            store.index_put(LEASES, entry.client_guid + entry.lease_key, IndexEntry(file, entry.stream))
         if durable:
-            store.index_put(DURABLES, entry.open_id.to_bytes(8, "big"), Place(file, entry.stream, entry.open_id))
+            store.index_put(DURABLES, entry.open_id.to_bytes(8, "big"), IndexEntry(file, entry.stream, entry.open_id))
         if entry.create_guid:
             key = entry.client_guid + entry.create_guid
-            store.index_put(CREATE_GUIDS, key, Place(file, entry.stream, entry.open_id))
+            store.index_put(CREATE_GUIDS, key, IndexEntry(file, entry.stream, entry.open_id))
 
     def leave(
         self, file: FileKey, open_id: int, lease: tuple[bytes, bytes] | None, create_guid: bytes, client_guid: bytes,

@@ -178,13 +178,13 @@ def _apply_locks(change: Change, locks: Locks) -> None:
         del locks[stream]
 
 
-def settle(decided: dict[str, LockOverlay], locks: Locks) -> None:
+def apply_overlays(decided: dict[str, LockOverlay], locks: Locks) -> None:
     """Make a decision's changes of locks."""
     for stream, overlay in decided.items():
         held = locks.get(stream)
         if held is None:
             held = locks[stream] = LockSet()
-        held.settle(overlay)
+        held.apply(overlay)
         if not held.count:
             del locks[stream]
 

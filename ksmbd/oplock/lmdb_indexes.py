@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The indexes of LmdbStore, in an environment of their own: index + key -> marshalled Place."""
+"""The indexes of LmdbStore, in an environment of their own: index + key -> marshalled IndexEntry."""
 from __future__ import annotations
 
 import marshal
@@ -10,7 +10,7 @@ from typing import Any
 import lmdb
 
 from ksmbd.oplock.environment import Environment, failed
-from ksmbd.oplock.store import Place, StoreFull
+from ksmbd.oplock.store import IndexEntry, StoreFull
 
 
 class LmdbIndexes:
@@ -21,16 +21,16 @@ class LmdbIndexes:
         self.environment = Environment(path, (b"index",), fresh)
         self.database = self.environment.databases[0]
 
-    def get(self, index: bytes, key: bytes) -> Place | None:
+    def get(self, index: bytes, key: bytes) -> IndexEntry | None:
         """As Store.index_get."""
         try:
             with self.environment.begin() as txn:
                 value = txn.get(index + key, db=self.database)
         except lmdb.Error as error:
             raise failed(error) from error
-        return Place._make(marshal.loads(value)) if value is not None else None  # noqa: S302 - our own bytes
+        return IndexEntry._make(marshal.loads(value)) if value is not None else None  # noqa: S302 - our own bytes
 
-    def put(self, index: bytes, key: bytes, place: Place) -> None:
+    def put(self, index: bytes, key: bytes, place: IndexEntry) -> None:
         """As Store.index_put."""
         data = marshal.dumps(tuple(place))
 
@@ -58,14 +58,14 @@ class LmdbIndexes:
             except lmdb.Error as error:
                 raise failed(error) from error
 
-    def items(self, index: bytes) -> list[tuple[bytes, Place]]:
+    def items(self, index: bytes) -> list[tuple[bytes, IndexEntry]]:
         """As Store.index_items."""
-        found: list[tuple[bytes, Place]] = []
+        found: list[tuple[bytes, IndexEntry]] = []
         try:
             with self.environment.begin() as txn, txn.cursor(db=self.database) as cursor:
                 there = cursor.set_range(index)
                 while there and cursor.key().startswith(index):
-                    place = Place._make(marshal.loads(cursor.value()))  # noqa: S302 - our own bytes
+                    place = IndexEntry._make(marshal.loads(cursor.value()))  # noqa: S302 - our own bytes
                     found.append((bytes(cursor.key()[len(index) :]), place))
                     there = cursor.next()
         except lmdb.Error as error:

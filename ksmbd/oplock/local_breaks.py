@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ksmbd.oplock import local
-from ksmbd.oplock.breaks import set_holder, take_away
+from ksmbd.oplock.breaks import break_holder, set_holder
 from ksmbd.oplock.context import GRANTED, Context
 from ksmbd.oplock.record import H, holder_key
 from ksmbd.oplock.requests import LimitGrant, LocalProcess
@@ -14,7 +14,7 @@ def local_process(context: Context, request: LocalProcess) -> bool:
     entry = context.record.opens.get(request.open_id)
     holder = context.record.holder_of(entry) if entry is not None else None
     if holder is not None and holder.state & ~request.left:
-        take_away(context, holder, holder.state & request.left)
+        break_holder(context, holder, holder.state & request.left)
     return GRANTED
 
 
@@ -42,6 +42,6 @@ def limit_grant(context: Context, request: LimitGrant) -> tuple[int, bool]:
         set_holder(context, holder._replace(required=left))
         return holder.state, True
     set_holder(context, holder)
-    take_away(context, holder, left)
+    break_holder(context, holder, left)
     now = record.holders.get(holder_key(holder))
     return (now.state, now.breaking) if now is not None else (0, False)

@@ -39,7 +39,7 @@ def unlock(context: Context, request: DropLocks) -> bool:
             raise Refused(status)
         if not locks.take_out(offset, offset + length - 1, request.open_id):
             raise Refused(STATUS_RANGE_NOT_LOCKED)
-        context.gave_way = True
+        context.retry_needed = True
     return GRANTED
 
 

@@ -175,7 +175,7 @@ class LockSet:
             if open_id in self._owned:
                 self._owned[open_id].exclusive.remove_all(ranges)
 
-    def settle(self, overlay: LockOverlay) -> None:
+    def apply(self, overlay: LockOverlay) -> None:
         """Make the changes of an overlay over this set."""
         if overlay.dropped:
             for open_id in overlay.dropped:

@@ -213,7 +213,7 @@ class OpenMap(Generic[T]):
         new._size = self._size
         return new
 
-    def settle(self) -> None:
+    def commit(self) -> None:
         """This copy is the one that is kept: its changes are made where the opens are."""
         body = self._body
         if body is None or not self._changed:

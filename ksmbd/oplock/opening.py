@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ksmbd.limits import OPENS_PER_FILE
 from ksmbd.oplock import durable, local
-from ksmbd.oplock.breaks import break_others, purge, take_away
+from ksmbd.oplock.breaks import break_holder, break_others, purge
 from ksmbd.oplock.caching import break_for_open, survey
 from ksmbd.oplock.context import WAIT, Context
 from ksmbd.oplock.grant import grant
@@ -43,7 +43,7 @@ def open_file(context: Context, request: Open, retried: bool) -> OpenResult | No
                 left, holds_up = break_for_open(holder, access, overwrite, violation, retried)
                 if entry.kernel and not violation:
                     left, holds_up = local.break_for_descriptor(holder, entry, left, holds_up)
-                if left != holder.state and not take_away(context, holder, left, True):
+                if left != holder.state and not break_holder(context, holder, left, True):
                     again = True
                     break
                 wait |= holds_up

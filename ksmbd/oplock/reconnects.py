@@ -12,9 +12,9 @@ from ksmbd.oplock.requests import (
     LeaseContext,
     MakeResilient,
     OpenResult,
+    Reclaimed,
     Reconnect,
     Refused,
-    Taken,
 )
 from ksmbd.smb.constants import LEASE_FLAG_PARENT_LEASE_KEY_SET, OPLOCK_LEVEL_LEASE, OPLOCK_LEVEL_NONE
 
@@ -29,12 +29,12 @@ def make_resilient(context: Context, request: MakeResilient) -> bool:
 def disconnect(context: Context, request: Disconnect) -> bool:
     """Whether the open is kept for its client to come back (MS-SMB2 3.3.7.1)."""
     entry = context.entry(request.open_id)
-    if not durable.keeps(entry, context.record.holder_of(entry)):
+    if not durable.outlives_connection(entry, context.record.holder_of(entry)):
         return False
     deadline = context.now + entry.timeout / 1000
     context.record.opens[entry.open_id] = entry._replace(connected=False, deadline=deadline)
     context.wake_at(deadline)
-    context.gave_way = True
+    context.retry_needed = True
     return True
 
 
@@ -47,7 +47,7 @@ def reconnect(context: Context, request: Reconnect) -> tuple[OpenEntry, OpenResu
         raise Refused(status)
     worker, epoch = context.me
     if (entry.worker, entry.epoch) != context.me:
-        context.emit((entry.worker, entry.epoch), Taken(entry.open_id, entry.stream, entry.share, entry.path))
+        context.emit((entry.worker, entry.epoch), Reclaimed(entry.open_id, entry.stream, entry.share, entry.path))
     entry = entry._replace(
         connected=True, deadline=0.0, worker=worker, epoch=epoch, session_id=request.session_id,
         client_guid=request.client_guid,

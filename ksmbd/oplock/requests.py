@@ -286,7 +286,7 @@ class Purged(NamedTuple):
     client_guid: bytes
 
 
-class Taken(NamedTuple):
+class Reclaimed(NamedTuple):
     """Action: the open was reclaimed through another worker; this worker gives up its descriptor."""
 
     open_id: int
@@ -295,15 +295,15 @@ class Taken(NamedTuple):
     path: str
 
 
-class Doomed(NamedTuple):
+class DeletePending(NamedTuple):
     """Action: the directory is deleted with its last open, and this worker has one of its opens: their CHANGE_NOTIFY
     requests end."""
 
 
-Action = Notify | Done | Failed | Purged | Taken | Doomed
+Action = Notify | Done | Failed | Purged | Reclaimed | DeletePending
 """What a worker is to carry out."""
 
-ACTIONS: Final[tuple[type[Action], ...]] = (Notify, Done, Failed, Purged, Taken, Doomed)
+ACTIONS: Final[tuple[type[Action], ...]] = (Notify, Done, Failed, Purged, Reclaimed, DeletePending)
 
 
 class OpenResult(NamedTuple):

@@ -19,11 +19,11 @@ from ksmbd.limits import LOCKS
 from ksmbd.oplock import journal
 from ksmbd.oplock.decoded import NO_LOCKS, Decoded, Journaled
 from ksmbd.oplock.environment import Environment, failed
+from ksmbd.oplock.fast_path import last_close
 from ksmbd.oplock.locks import EMPTY, LockSet, LockView
 from ksmbd.oplock.record import OpenEntry, Record
 from ksmbd.oplock.requests import CloseResult, Decision
 from ksmbd.oplock.shared_counters import COUNTERS, HELD, JOURNALS, SharedCounters, counter_of
-from ksmbd.oplock.short import last_close
 from ksmbd.oplock.store import Decide, StoreFull, grows, more_locks
 from ksmbd.smb.ports import FileKey
 
@@ -36,7 +36,7 @@ FILE: Final = struct.Struct(">QQ")
 HEAD: Final = struct.Struct(">sQQQQ")
 """HEAD_MARK, the journal's own number, how many pieces and things it has told of, Record.serial."""
 HEAD_MARK: Final = b"J"
-PLACE: Final = struct.Struct(">Q")
+PIECE_NUMBER: Final = struct.Struct(">Q")
 
 
 class Shard:
@@ -95,9 +95,9 @@ class Shard:
                     self.counters[counter] -= change
                 self.words[HELD] -= more
             raise
-        decision.record.opens.settle()
+        decision.record.opens.commit()
         if isinstance(kept, Journaled):
-            journal.settle(decision.locks, kept.locks)
+            journal.apply_overlays(decision.locks, kept.locks)
             self._decoded.keep_journal(file, kept)
         elif kept:
             self._decoded.keep(file, kept, decision.record)
@@ -192,7 +192,7 @@ class Shard:
         if not found:
             return
         for piece in journal.pieces(found):
-            txn.put(key + PLACE.pack(after.pieces), piece, db=self.journal)
+            txn.put(key + PIECE_NUMBER.pack(after.pieces), piece, db=self.journal)
             after.pieces += 1
         for change in found:
             after.things += journal.weight(change)
@@ -267,12 +267,12 @@ class Shard:
             known = Journaled(number, Record(), {})
         if known.pieces != pieces:
             with txn.cursor(db=self.journal) as cursor:
-                found = cursor.set_key(key + PLACE.pack(known.pieces))
+                found = cursor.set_key(key + PIECE_NUMBER.pack(known.pieces))
                 while found and known.pieces < pieces:
                     journal.apply(cursor.value(), known.record, known.locks)
                     known.pieces += 1
                     found = cursor.next()
-            known.record.opens.settle()
+            known.record.opens.commit()
             known.things = things
             self._decoded.keep_journal(file, known)
         known.record.serial = serial

@@ -19,14 +19,14 @@ Decide = Callable[[Record, Callable[[str], LockView]], Decision]
 """decide() with everything bound but the record and the locks of its streams."""
 
 LEASES: Final = b"L"
-"""Index: client guid + lease key -> Place without an open. A key names one stream only (MS-SMB2 3.3.5.9.8)."""
+"""Index: client guid + lease key -> IndexEntry without an open. A key names one stream only (MS-SMB2 3.3.5.9.8)."""
 CREATE_GUIDS: Final = b"C"
-"""Index: client guid + create guid -> Place, for replays (MS-SMB2 3.3.5.9.10)."""
+"""Index: client guid + create guid -> IndexEntry, for replays (MS-SMB2 3.3.5.9.10)."""
 DURABLES: Final = b"D"
-"""Index: open id, 8 bytes -> Place, for reconnects."""
+"""Index: open id, 8 bytes -> IndexEntry, for reconnects."""
 
 
-class Place(NamedTuple):
+class IndexEntry(NamedTuple):
     """What an index leads to."""
 
     file: FileKey
@@ -104,11 +104,11 @@ class Store(Protocol):
         """How many byte-range locks a stream has."""
         ...
 
-    def index_get(self, index: bytes, key: bytes) -> Place | None:
+    def index_get(self, index: bytes, key: bytes) -> IndexEntry | None:
         """What an index has for a key of at most 64 bytes."""
         ...
 
-    def index_put(self, index: bytes, key: bytes, place: Place) -> None:
+    def index_put(self, index: bytes, key: bytes, place: IndexEntry) -> None:
         """Have an index lead to this, whatever it had for the key."""
         ...
 
@@ -116,7 +116,7 @@ class Store(Protocol):
         """Take a key out, if it is in."""
         ...
 
-    def index_items(self, index: bytes) -> list[tuple[bytes, Place]]:
+    def index_items(self, index: bytes) -> list[tuple[bytes, IndexEntry]]:
         """Everything that is in an index. Too slow for requests: for clearing up after a dead worker."""
         ...
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ksmbd.limits import LOCKS
+from ksmbd.oplock.fast_path import last_close
 from ksmbd.oplock.locks import EMPTY, LockSet, LockView, io_conflict
 from ksmbd.oplock.record import Record
 from ksmbd.oplock.requests import CloseResult, Decision
-from ksmbd.oplock.short import last_close
-from ksmbd.oplock.store import Decide, Place, StoreFull, more_locks, path_key, path_prefix
+from ksmbd.oplock.store import Decide, IndexEntry, StoreFull, more_locks, path_key, path_prefix
 from ksmbd.smb.ports import FileKey
 
 
@@ -19,7 +19,7 @@ class DictStore:
     def __init__(self) -> None:
         self._records: dict[FileKey, Record] = {}
         self._locks: dict[tuple[FileKey, str], LockSet] = {}
-        self._indexes: dict[tuple[bytes, bytes], Place] = {}
+        self._indexes: dict[tuple[bytes, bytes], IndexEntry] = {}
         self._held = 0
         """Locks of all files."""
 
@@ -36,13 +36,13 @@ class DictStore:
                 locks = self._locks.get((file, stream))
                 if locks is None:
                     locks = self._locks[file, stream] = LockSet()
-                locks.settle(overlay)
+                locks.apply(overlay)
                 if not locks.count:
                     del self._locks[file, stream]
         if decision.record.empty:
             self._records.pop(file, None)
         else:
-            decision.record.opens.settle()
+            decision.record.opens.commit()
             self._records[file] = decision.record
         return decision
 
@@ -82,11 +82,11 @@ class DictStore:
         """As Store.lock_count."""
         return self._locks.get((file, stream), EMPTY).count
 
-    def index_get(self, index: bytes, key: bytes) -> Place | None:
+    def index_get(self, index: bytes, key: bytes) -> IndexEntry | None:
         """As Store.index_get."""
         return self._indexes.get((index, key))
 
-    def index_put(self, index: bytes, key: bytes, place: Place) -> None:
+    def index_put(self, index: bytes, key: bytes, place: IndexEntry) -> None:
         """As Store.index_put."""
         self._indexes[index, key] = place
 
@@ -94,7 +94,7 @@ class DictStore:
         """As Store.index_remove."""
         self._indexes.pop((index, key), None)
 
-    def index_items(self, index: bytes) -> list[tuple[bytes, Place]]:
+    def index_items(self, index: bytes) -> list[tuple[bytes, IndexEntry]]:
         """As Store.index_items."""
         return [(key, place) for (of, key), place in self._indexes.items() if of == index]
 

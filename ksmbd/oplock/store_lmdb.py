@@ -30,7 +30,7 @@ from ksmbd.oplock.record import Record
 from ksmbd.oplock.requests import CloseResult, Decision
 from ksmbd.oplock.shard import Shard
 from ksmbd.oplock.shared_counters import SharedCounters, counter_of
-from ksmbd.oplock.store import Decide, Place, StoreError, path_key, path_prefix
+from ksmbd.oplock.store import Decide, IndexEntry, StoreError, path_key, path_prefix
 from ksmbd.smb.ports import FileKey
 
 ENVIRONMENTS: Final = 4
@@ -132,11 +132,11 @@ class LmdbStore:
 
     # ------------------------------------------------------------------------------------------------------- indexes
 
-    def index_get(self, index: bytes, key: bytes) -> Place | None:
+    def index_get(self, index: bytes, key: bytes) -> IndexEntry | None:
         """As Store.index_get."""
         return self._indexes.get(index, key)
 
-    def index_put(self, index: bytes, key: bytes, place: Place) -> None:
+    def index_put(self, index: bytes, key: bytes, place: IndexEntry) -> None:
         """As Store.index_put."""
         self._indexes.put(index, key, place)
 
@@ -144,7 +144,7 @@ class LmdbStore:
         """As Store.index_remove."""
         self._indexes.remove(index, key)
 
-    def index_items(self, index: bytes) -> list[tuple[bytes, Place]]:
+    def index_items(self, index: bytes) -> list[tuple[bytes, IndexEntry]]:
         """As Store.index_items."""
         return self._indexes.items(index)
 

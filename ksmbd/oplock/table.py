@@ -12,16 +12,16 @@ from typing import Any
 
 from ksmbd import debug
 from ksmbd.oplock import caching, requests
-from ksmbd.oplock.answers import durable_of, entry_of, grant_of, reconnect_of, request_of
-from ksmbd.oplock.carry_out import Decisions
+from ksmbd.oplock.conversion import durable_of, entry_of, grant_of, reconnect_of, request_of
 from ksmbd.oplock.durable import check_reconnect
-from ksmbd.oplock.in_turn import Make, in_turn
-from ksmbd.oplock.local_side import LocalLock
+from ksmbd.oplock.executor import DecisionExecutor
+from ksmbd.oplock.fast_path import first_open
+from ksmbd.oplock.kernel_sync import LocalLock
 from ksmbd.oplock.record import NO_LINK, H, HolderKey, Link, OpenEntry, R, Record, W
 from ksmbd.oplock.requests import LeaseContext, OpenResult
+from ksmbd.oplock.sequence import Make, run_in_sequence
 from ksmbd.oplock.share import sharing_violation
-from ksmbd.oplock.short import first_open
-from ksmbd.oplock.store import CREATE_GUIDS, DURABLES, LEASES, Place, StoreError
+from ksmbd.oplock.store import CREATE_GUIDS, DURABLES, LEASES, IndexEntry, StoreError
 from ksmbd.smb.constants import (
     FILE_ADD_FILE,
     FILE_SHARE_READ,
@@ -57,21 +57,21 @@ from ksmbd.smb.waiting import Cancelled, Future
 
 logger = logging.getLogger("ksmbd.oplock")
 
-class LocalOpenTable(Decisions):
+class LocalOpenTable(DecisionExecutor):
     """The open table as one worker sees it."""
 
     def worker_died(self, worker: int, epoch: int) -> None:
         """Remove a dead worker's opens, locks and leases; who waited for it goes on. One surviving worker does this."""
-        self.again.do(self._store.recover)
+        self.retries.do(self._store.recover)
         request = requests.WorkerDied(worker, epoch)
         for file in self._store.files():
-            self.again.do(partial(self._run, file, request))
+            self.retries.do(partial(self._run, file, request))
         # It died before it took out the CreateGuids of opens that were refused, or that waited for ever from now on.
         # What is in this index is in its record first: an open that is in neither part of it has ended.
         for key, place in self._store.index_items(CREATE_GUIDS):
             record = self._store.peek(place.file)
             if record is None or (place.open_id not in record.opens and not record.waits_to_open(place.open_id)):
-                self.again.do(partial(self.indexes.forget_create_guid, key, place.open_id))
+                self.retries.do(partial(self.indexes.forget_create_guid, key, place.open_id))
 
     def adopt_persistent(self) -> int:
         """Take in the persistent opens of the server that was here before; how many files have some. Done once, by one
@@ -125,7 +125,7 @@ class LocalOpenTable(Decisions):
         if not future.done and ask.entry.create_guid:
             # A replay finds it while it waits, too (MS-SMB2 3.3.5.9.10).
             key = request.client_guid + ask.entry.create_guid
-            place = Place(request.ref.file, request.ref.stream, request.ref.open_id)
+            place = IndexEntry(request.ref.file, request.ref.stream, request.ref.open_id)
             try:
                 self._store.index_put(CREATE_GUIDS, key, place)
             except StoreError:
@@ -153,7 +153,7 @@ class LocalOpenTable(Decisions):
         try:
             future.result()
         except (NtStatusError, Cancelled):
-            self.again.do(partial(self.indexes.forget_create_guid, key, open_id))
+            self.retries.do(partial(self.indexes.forget_create_guid, key, open_id))
 
     def _lease_of(self, request: OpenRequest) -> LeaseContext | None:
         lease = request.lease
@@ -185,14 +185,14 @@ class LocalOpenTable(Decisions):
 
     def close(self, ref: OpenRef) -> CloseOutcome:
         """See OpenTable.close."""
-        if self._locals:
-            self.local.closed(ref.open_id)
+        if self._kernel_opens:
+            self.kernel_sync.closed(ref.open_id)
         if self._handles:
             self._take_handle(ref.open_id)
         try:
             return self._close(ref)
         except StoreError:
-            self.again.do(partial(self._close_late, ref))
+            self.retries.do(partial(self._close_late, ref))
             return CloseOutcome(False)
 
     def _close(self, ref: OpenRef) -> CloseOutcome:
@@ -202,7 +202,7 @@ class LocalOpenTable(Decisions):
             closed = self._run(file, requests.Close(open_id))
         delete, whole, lease, create_guid, client_guid, durable = closed
         if durable or create_guid or lease is not None:
-            self.again.do(
+            self.retries.do(
                 partial(self.indexes.leave, file, open_id, lease, create_guid, client_guid, durable)
             )
         return CloseOutcome(delete, whole)
@@ -252,11 +252,11 @@ class LocalOpenTable(Decisions):
         steps.append((ref.file, partial(_rename_of, ref.open_id)))
         if target is not None and target.file != ref.file:
             steps.append(_replacing(target, posix))
-        return in_turn(steps, self._start_step)
+        return run_in_sequence(steps, self._start_step)
 
     def check_replace(self, target: Replaced, posix: bool = False) -> Future[None]:
         """See OpenTable.check_replace."""
-        return in_turn([_replacing(target, posix)], self._start_step)
+        return run_in_sequence([_replacing(target, posix)], self._start_step)
 
     def _start_step(self, file: FileKey, make: Make) -> Future[None]:
         waiter_id = self._number()
@@ -324,8 +324,8 @@ class LocalOpenTable(Decisions):
 
     def _acknowledge(self, file: FileKey, holder: HolderKey, state: int) -> int:
         decision = self._decide(file, requests.Acknowledge(holder, state))
-        if self._locals:
-            self.local.settle(file)
+        if self._kernel_opens:
+            self.kernel_sync.update_leases(file)
         if debug.mask[0] & debug.OPLOCK:
             logger.debug("%s acknowledged by %s: state %d, %s", file, holder, state, status_name(decision.status))
         # The acknowledgment's own response goes first: the next notice and the answers it sets free come after it.
@@ -344,8 +344,8 @@ class LocalOpenTable(Decisions):
         number = self._number()
         self._next += len(elements)
         asked = tuple((element.offset, element.length, element.exclusive) for element in elements)
-        if self._locals and (own := self.local.locking(ref.open_id)) is not None:
-            return LocalLock(self.local, own, asked, wait, partial(self._lock, ref, asked, wait)).future
+        if self._kernel_opens and (own := self.kernel_sync.locking(ref.open_id)) is not None:
+            return LocalLock(self.kernel_sync, own, asked, wait, partial(self._lock, ref, asked, wait)).future
         ask = requests.TakeLocks(number, ref.open_id, asked, wait, number)
         return self._start(
             ref.file, number, ask, _none, lambda: self.unlock(ref, elements), lambda _: self._locked_late(ref)
@@ -369,29 +369,29 @@ class LocalOpenTable(Decisions):
     def unlock(self, ref: OpenRef, elements: Sequence[LockElement]) -> None:
         """See OpenTable.unlock."""
         ranges = tuple((element.offset, element.length) for element in elements)
-        own = self.local.locking(ref.open_id) if self._locals else None
+        own = self.kernel_sync.locking(ref.open_id) if self._kernel_opens else None
         try:
             self._run(ref.file, requests.DropLocks(ref.open_id, ranges))
         finally:
             if own is not None:
-                self.local.unlocked(own, ranges)
+                self.kernel_sync.unlocked(own, ranges)
 
     def check_io(self, ref: OpenRef, offset: int, length: int, write: bool) -> None:
         """See OpenTable.check_io."""
         if self._store.io_conflict(ref.file, ref.stream, offset, length, write, ref.open_id):
             raise NtStatusError(STATUS_FILE_LOCK_CONFLICT)
-        if self._locals and self.local.io_conflict(ref.open_id, offset, length, write):
+        if self._kernel_opens and self.kernel_sync.io_conflict(ref.open_id, offset, length, write):
             raise NtStatusError(STATUS_FILE_LOCK_CONFLICT, "a local process has a lock")
 
     # -------------------------------------------------------------------------------------------- local processes
 
     def admit(self, ref: OpenRef, local: LocalOpen, grant: OpenGrant) -> OpenGrant | None:
         """See OpenTable.admit."""
-        return self.local.admit(ref, local, grant)
+        return self.kernel_sync.admit(ref, local, grant)
 
     def readmit(self, ref: OpenRef, local: LocalOpen) -> None:
         """See OpenTable.readmit."""
-        self.local.readmit(ref, local)
+        self.kernel_sync.readmit(ref, local)
 
     # ------------------------------------------------------------------------------------------------ durable opens
 
@@ -400,12 +400,12 @@ class LocalOpenTable(Decisions):
         file, stream, open_id = ref
         key = open_id.to_bytes(8, "big")
         before = self._store.index_get(DURABLES, key)
-        self._store.index_put(DURABLES, key, Place(file, stream, open_id))
+        self._store.index_put(DURABLES, key, IndexEntry(file, stream, open_id))
         try:
             self._run(file, requests.MakeResilient(open_id, timeout))
         except NtStatusError:
             if before is None:
-                self.again.do(partial(self._store.index_remove, DURABLES, key))
+                self.retries.do(partial(self._store.index_remove, DURABLES, key))
             raise
 
     def keep(self, ref: OpenRef, handle: Any) -> None:

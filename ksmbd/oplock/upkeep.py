@@ -19,7 +19,7 @@ def forget(context: Context, request: Forget) -> bool:
     for waiter in waiters:
         if waiter.waiter_id == request.waiter_id and (waiter.worker, waiter.epoch) == context.me:
             waiters.remove(waiter)
-            context.gave_way = True
+            context.retry_needed = True
             return True
     return False
 
@@ -27,7 +27,7 @@ def forget(context: Context, request: Forget) -> bool:
 def expire(context: Context, request: Expire) -> bool:
     """Take what was not acknowledged in time, and the durable opens nobody came back for."""
     record = context.record
-    context.gave_way = bool(record.waiters)
+    context.retry_needed = bool(record.waiters)
     for holder in list(record.holders.values()):
         if holder.deadline:
             if holder.deadline <= context.now:
@@ -59,7 +59,7 @@ def worker_died(context: Context, request: WorkerDied) -> None:
         if entry.persistent:
             context.wake_at(deadline)
     for entry in orphans:
-        context.gave_way = True
+        context.retry_needed = True
         if not entry.persistent and entry.open_id in record.opens:
             purge(context, entry)
     # The dead one's timers went with it.

@@ -187,7 +187,7 @@ class Worker:
         self.server.end_elsewhere = PreviousSessions(self.server, life.peers).end
         table.on_break = partial(send_break, self.server)
         table.on_purge = partial(purge_open, self.server)
-        table.on_doomed = partial(end_notify, self.server)
+        table.on_delete_pending = partial(end_notify, self.server)
         self.helpers = Helpers(loop)
         self.server.helper_threads.submit = files.offload = self.helpers.submit
         # Apart from the threads that sign and read ahead: a disk that hangs holds all of these, and none of those.
@@ -218,7 +218,7 @@ class Worker:
         affinity.connections = connections = Connections(loop, affinity.greet, bounds, admission, counted, replies)
         # A client comes back to the worker that has its durable opens, with their descriptors and what they know.
         table.on_keep = lambda guid: guid != NO_GUID and guids.claim(guid, index, counters.epoch) == index
-        table.on_let_go = lambda guid: guids.release(guid, index)
+        table.on_release = lambda guid: guids.release(guid, index)
         return connections
 
     def _worker_died(self, index: int, epoch: int) -> None:
@@ -236,7 +236,7 @@ class Worker:
             log.warning(f"kernel oplocks: no signalfd: {error.strerror}")
             return None
         self.files.leases = True
-        self.life.loop.add_reader(signals.fileno(), lambda: self.table.local.on_signals(signals.read()))
+        self.life.loop.add_reader(signals.fileno(), lambda: self.table.kernel_sync.on_signals(signals.read()))
         return signals
 
     def _ended(self) -> None:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Operations on files that may take long (a large copy, a flush, the allocation of gigabytes) in helper threads.
 
-The thread works on a twin of the file: the same open with a descriptor of its own, so that a CLOSE meanwhile does not
-take it away, and with the rights of the same user, by which every file acts in whatever thread.
+The thread works on a duplicate of the open: it has a descriptor of its own, so that a CLOSE meanwhile does not
+take it away, and acts with the rights of the same user.
 """
 from __future__ import annotations
 
@@ -20,33 +20,34 @@ T = TypeVar("T")
 LONG: Final = 256 << 10
 """Bytes of a copy from which on it is another thread's work: handing it over and back takes some 50 us."""
 LARGE: Final = 16 << 20
-"""Bytes that an allocation, a cut or zeros must be about: the file system does less in a millisecond or two."""
+"""Bytes from which on an allocation, a truncation or zeroing goes to a helper thread: the file system does less in a
+millisecond or two."""
 
 
 async def elsewhere(request: Request, call: Callable[..., T], *opens: Open) -> T:
-    """`call(file, ...)` with the files of these opens, in a helper thread where there is one and the files have twins.
-    Raises what it raises; STATUS_FILE_CLOSED if one of the opens was closed meanwhile."""
+    """Run `call(file, ...)` with the files of these opens, in a helper thread where there is one and each file can be
+    duplicated. Raises what `call` raises; STATUS_FILE_CLOSED if one of the opens was closed meanwhile."""
     files = [file for open_ in opens if (file := open_.file) is not None]
     if len(files) < len(opens):
         raise NtStatusError(STATUS_FILE_CLOSED)
     calls = request.server.long_calls
     if calls.offload is None:
         return call(*files)
-    twins: list[File] = []
+    duplicates: list[File] = []
     for file in files:
-        twin = file.twin()
-        if twin is None:
+        duplicate = file.duplicate()
+        if duplicate is None:
             break
-        twins.append(twin)
+        duplicates.append(duplicate)
 
     def ended() -> None:
-        for file, twin in zip(files, twins, strict=False):
-            file.rejoin(twin)
+        for file, duplicate in zip(files, duplicates, strict=False):
+            file.rejoin(duplicate)
 
-    if len(twins) < len(files):
+    if len(duplicates) < len(files):
         ended()
         return call(*files)
-    result = await calls.run(request.connection, partial(call, *twins), ended)
+    result = await calls.run(request.connection, partial(call, *duplicates), ended)
     if any(open_.closed for open_ in opens):
         raise NtStatusError(STATUS_FILE_CLOSED)
     return result

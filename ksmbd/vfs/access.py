@@ -266,7 +266,7 @@ class Access:
         user = self.credentials
         uid = folder.uid if self.options.inherit_owner else user.uid
         gid = folder.gid if folder.mode & _S_ISGID else user.gid
-        gate.ids(self.caller, folder._replace(uid=uid, gid=gid), creator, _given(creator))
+        gate.owner_and_group(self.caller, folder._replace(uid=uid, gid=gid), creator, _given(creator))
 
     def new_file(self, fd: int, path_only: bool, parent: int, given: bytes | None) -> None:
         """Give a file that was just made its descriptor: what the client sent, and what the directory passes on."""
@@ -329,7 +329,7 @@ class Access:
         # The mode is the whole of what a chmod says: kept as a list it would let nobody in.
         name = self.options.acl_name if self.options.acl_xattr and not posix_acl.is_mode(descriptor.dacl) else None
         encode = partial(self._encode, descriptor)
-        gate.secure(self.caller, granted, fd, path_only, descriptor, information, entries, name, encode)
+        gate.set_security(self.caller, granted, fd, path_only, descriptor, information, entries, name, encode)
 
     def _encode(self, descriptor: SecurityDescriptor, blob: bytes) -> bytes:
         return ntacl.encode(self._to_disk(descriptor).encode(), blob, self._clock.filetime())

@@ -145,7 +145,7 @@ def give_back(fd: int, set_write_time: Callable[[int, tuple[int, int]], None]) -
         return True
     try:
         stat = stat_fd(fd)
-        ranges.cut(fd, stat.size)
+        ranges.truncate(fd, stat.size)
         set_write_time(fd, (stat.mtime, stat.mtime_ns))
     finally:
         if before != leases.WRITE:
@@ -154,7 +154,7 @@ def give_back(fd: int, set_write_time: Callable[[int, tuple[int, int]], None]) -
     return True
 
 
-class Holder(Protocol):
+class ReservingOpen(Protocol):
     """An open that has reserved blocks (ksmbd/vfs/reserving.py)."""
 
     key: FileKey
@@ -164,19 +164,22 @@ class Holder(Protocol):
         ...
 
 
-def end(
-    file: Holder, fd: int, offload: Callable[[Callable[[], Any]], Future[Any]] | None, unused: Unused | None
+def release_at_close(
+    file: ReservingOpen,
+    fd: int,
+    offload: Callable[[Callable[[], Any]], Future[Any]] | None,
+    pending_releases: PendingReleases | None,
 ) -> None:
-    """An open that has reserved blocks is about to be closed: give them back, in a helper thread where they are many
-    (tmpfs needs half a second for some gigabytes), or keep the file open until others close it.
+    """Free the reserved blocks of an open that is about to be closed: in a helper thread where they are many (tmpfs
+    needs half a second for some gigabytes). Where others have the file open, keep it open until they close it.
 
-    `offload`: runs a call in a helper thread; None: there is none. `unused`: what keeps the file open; None: the blocks
-    stay where others have the file open."""
+    `offload` runs a call in a helper thread; None: there is none. `pending_releases` keeps the file open; None: the
+    blocks stay allocated where others have the file open. Raises OSError."""
     if offload is not None and stat_fd(fd).blocks << 9 >= _MANY:
         spare = _spare(fd)
-        offload(partial(file.give_back, spare)).add_callback(partial(_ended, file, spare, unused))
-    elif not file.give_back(fd) and unused is not None:
-        unused.keep(file, _spare(fd))
+        offload(partial(file.give_back, spare)).add_callback(partial(_ended, file, spare, pending_releases))
+    elif not file.give_back(fd) and pending_releases is not None:
+        pending_releases.keep(file, _spare(fd))
 
 
 def _spare(fd: int) -> int:
@@ -189,14 +192,14 @@ def _spare(fd: int) -> int:
     return spare
 
 
-def _ended(file: Holder, spare: int, unused: Unused | None, given_back: Future[bool]) -> None:
-    if given_back.result() or unused is None:
+def _ended(file: ReservingOpen, spare: int, pending_releases: PendingReleases | None, given_back: Future[bool]) -> None:
+    if given_back.result() or pending_releases is None:
         os.close(spare)
     else:
-        unused.keep(file, spare)
+        pending_releases.keep(file, spare)
 
 
-class Unused:
+class PendingReleases:
     """Of one process: closed opens whose blocks beyond the end wait for others to close the file. Bounded."""
 
     __slots__ = ("_clock", "_timer", "_tries", "waiting")
@@ -205,10 +208,10 @@ class Unused:
         self._clock = clock
         self._timer: Timer | None = None
         self._tries = 0
-        self.waiting: dict[FileKey, tuple[int, Holder]] = {}
+        self.waiting: dict[FileKey, tuple[int, ReservingOpen]] = {}
         """Descriptor and open, which is closed, of each file."""
 
-    def keep(self, file: Holder, fd: int) -> None:
+    def keep(self, file: ReservingOpen, fd: int) -> None:
         """`fd` is a duplicate of the descriptor of `file`, which is about to be closed; it is closed here."""
         if file.key in self.waiting or len(self.waiting) >= limits.UNUSED_ALLOCATIONS.value:
             os.close(fd)

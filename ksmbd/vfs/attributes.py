@@ -80,7 +80,7 @@ SPECIAL_TAGS: Final = {
 }  # fmt: skip
 
 
-def target_of(fd: int, path_only: bool) -> int | str:
+def xattr_target(fd: int, path_only: bool) -> int | str:
     """What os.*xattr take for an open file."""
     return descriptors.path(fd) if path_only else fd
 
@@ -111,7 +111,7 @@ def write_dos(
     if not options.store_dos_attributes:
         return NOTHING
     data = dosattrib.encode(attributes & STORED, creation)
-    target = target_of(fd, path_only)
+    target = xattr_target(fd, path_only)
     name = dosattrib.NAME
     stored = DosAttributes(attributes & STORED, creation or None)
     try:
@@ -291,7 +291,7 @@ def _is_ea(name: str, options: ShareOptions) -> bool:
 def list_names(fd: int, path_only: bool) -> list[str]:
     """The names of all extended attributes, [] where there are none to be had."""
     try:
-        return os.listxattr(target_of(fd, path_only))
+        return os.listxattr(xattr_target(fd, path_only))
     except OSError as error:
         if error.errno in (errno.EOPNOTSUPP, errno.EPERM, errno.EACCES, errno.ENODATA):
             return []
@@ -362,7 +362,7 @@ def write_eas(fd: int, path_only: bool, options: ShareOptions, eas: Sequence[tup
     more = {full for name, _, value in eas if value and (full := ("user." + name).lower()) not in existing}
     if more and len(existing) + len(more) > limits.EXTENDED_ATTRIBUTES.value:
         raise NtStatusError(STATUS_EA_TOO_LARGE, f"{len(existing)} and {len(more)} attributes")
-    target = target_of(fd, path_only)
+    target = xattr_target(fd, path_only)
     for name, _, value in eas:
         full = existing.get(("user." + name).lower(), "user." + name)
         there = full.lower() in existing
@@ -397,7 +397,7 @@ def _value(fd: int, path_only: bool, full: str) -> bytes | None:
 
 def put_back_eas(fd: int, path_only: bool, changes: EaChanges) -> None:
     """Undo what `write_eas` did, the last first. What cannot be put back stays as it is."""
-    target = target_of(fd, path_only)
+    target = xattr_target(fd, path_only)
     for full, before in reversed(changes):
         try:
             if before is None:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from ksmbd.smb.ports import Clock, FileKey
 from ksmbd.smb.waiting import Future
-from ksmbd.vfs.allocation import Reservations, Unused
+from ksmbd.vfs.allocation import PendingReleases, Reservations
 from ksmbd.vfs.directory_cache import DirectoryCache
 from ksmbd.vfs.idmap import IdMap
 from ksmbd.vfs.options import VfsSettings
@@ -35,7 +35,7 @@ class Common:
 
     __slots__ = (
         "cache", "clock", "idmap", "leases", "offload", "offload_long", "registry", "reservations", "settings",
-        "unused", "watches",
+        "pending_releases", "watches",
     )  # fmt: skip
 
     def __init__(self, settings: VfsSettings, clock: Clock) -> None:
@@ -52,7 +52,7 @@ class Common:
         self.cache = DirectoryCache()
         self.registry: set[Registered] = set()
         """The open files of this process, so that a rename reaches all that carry the path."""
-        self.unused = Unused(clock)
+        self.pending_releases = PendingReleases(clock)
         self.reservations: Reservations | None = None
         """The worker sets it."""
         self.watches = Watches()

@@ -8,7 +8,7 @@ changes to it would end that, so `added` and `removed` carry them into a cache t
 A change by somebody else in that same moment may be missed until the next one: then a name in other case counts as
 absent. Exact names are always tried on the disk first, so nothing that exists under the name asked for is ever missed.
 
-A large directory is read in pieces where the caller can wait for that (`leaves`): Unfinished then says that there is
+A large directory is read in pieces where the caller can wait for that (`may_defer`): Unfinished then says that there is
 more to do, and once it is done the same question is answered by what was read.
 """
 from __future__ import annotations
@@ -51,14 +51,14 @@ class _Directory:
 class DirectoryCache:
     """Folded names of directories to the names on disk, bounded."""
 
-    __slots__ = ("_directories", "_just_read", "_total", "found_current", "leaves", "scans")
+    __slots__ = ("_directories", "_just_read", "_total", "found_current", "may_defer", "scans")
 
     def __init__(self) -> None:
         self._directories: OrderedDict[tuple[int, int], _Directory] = OrderedDict()
         self._total = 0
         self.found_current: tuple[int, int] | None = None
         """What `prepare` would return just after the last `find`, without asking again."""
-        self.leaves = False
+        self.may_defer = False
         """Reading a large directory may be left unfinished."""
         self._just_read: tuple[int, int] | None = None
         """Read in pieces just now: good for the question that asked for it, whatever has changed meanwhile."""
@@ -80,9 +80,9 @@ class DirectoryCache:
             self.found_current = key
         return known.names.get(fold(name))
 
-    def asked(self) -> None:
-        """The question that was asked with `leaves` is over."""
-        self.leaves = False
+    def end_query(self) -> None:
+        """The question that was asked with `may_defer` is over."""
+        self.may_defer = False
         self._just_read = None
 
     def prepare(self, directory: int) -> tuple[int, int] | None:
@@ -131,7 +131,7 @@ class DirectoryCache:
         self.scans += 1
         reading = _Reading(directory, stamp)
         if reading.run(_AT_ONCE):
-            if self.leaves:
+            if self.may_defer:
                 raise Unfinished(partial(self._go_on, key, reading))
             while reading.run(_AT_ONCE):
                 pass

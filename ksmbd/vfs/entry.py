@@ -55,8 +55,8 @@ class LocalEntry:
 
     __slots__ = (
         "__weakref__", "_archived", "entry_key", "_fd", "_parent_key", "_sticky_access", "_sticky_write", "created",
-        "granted_access", "is_directory", "is_twin", "key", "kind", "names", "path", "path_only", "place", "posix",
-        "reserved", "stream", "twins", "wasteful", "write_time",
+        "granted_access", "is_directory", "is_duplicate", "key", "kind", "names", "path", "path_only", "place", "posix",
+        "reserved", "stream", "duplicates", "allocation_failed", "write_time",
     )  # fmt: skip
 
     def __init__(
@@ -95,11 +95,11 @@ class LocalEntry:
         self._sticky_access: tuple[int, int] | None = None
         self.write_time: WriteTime | None = None
         """What it shows of its own writes; None: it has not written."""
-        self.twins = 0
-        self.is_twin = False
-        """See ksmbd/vfs/twin.py; a twin's reservations are its open's."""
-        self.wasteful = False
-        """Of a twin: it took blocks for what then failed."""
+        self.duplicates = 0
+        self.is_duplicate = False
+        """See ksmbd/vfs/duplicate.py; a duplicate's reservations are its open's."""
+        self.allocation_failed = False
+        """Of a duplicate: it took blocks for what then failed."""
         self.reserved = False
         """It took blocks beyond the end of the file (ksmbd/vfs/allocation.py)."""
         place.enter(self)
@@ -138,8 +138,8 @@ class LocalEntry:
         """Whether the descriptor is gone."""
         return self._fd < 0
 
-    def know(self, other: LocalEntry) -> None:
-        """What another one of the same open has come to know or to hold (ksmbd/vfs/twin.py)."""
+    def copy_state(self, other: LocalEntry) -> None:
+        """What another one of the same open has come to know or to hold (ksmbd/vfs/duplicate.py)."""
         self._archived = other._archived
         self._sticky_access, self._sticky_write = other._sticky_access, other._sticky_write
         self.write_time = other.write_time
@@ -268,7 +268,7 @@ class LocalEntry:
         finally:
             resolver.release(now)
 
-    def still(self, directory: int, name: bytes) -> None:
+    def verify_entry(self, directory: int, name: bytes) -> None:
         """Raise STATUS_OBJECT_NAME_NOT_FOUND unless the entry is this file still: asked last before it is changed,
         since a local process may put another file there at any time."""
         try:
@@ -333,7 +333,7 @@ class LocalEntry:
         try:
             with os_errors:
                 token = place.cache.prepare(directory)
-                self.still(directory, name)
+                self.verify_entry(directory, name)
                 try:
                     if self.is_directory and self.entry_key == self.key:
                         os.rmdir(name, dir_fd=directory)

@@ -27,7 +27,7 @@ from ksmbd.smb.status import (
 )
 from ksmbd.smb.waiting import Future
 from ksmbd.vfs import allocation, listing, moving, names, ranges, reparse_points, stream_store, watch
-from ksmbd.vfs import twin as twins
+from ksmbd.vfs import duplicate as duplicates
 from ksmbd.vfs.attributes import (
     SETTABLE,
     check_eas,
@@ -162,14 +162,14 @@ class LocalFile(ReservingFile):
         if self._sticky_write is not None:
             self._set_times(UNCHANGED, self._sticky_write)
 
-    def twin(self) -> File | None:
+    def duplicate(self) -> File | None:
         """See the port."""
-        return twins.make(self, LocalFile)
+        return duplicates.make(self, LocalFile)
 
-    def rejoin(self, twin: File) -> None:
+    def rejoin(self, duplicate: File) -> None:
         """See the port."""
-        assert isinstance(twin, LocalFile)
-        twins.rejoin(self, twin)
+        assert isinstance(duplicate, LocalFile)
+        duplicates.rejoin(self, duplicate)
 
     def flush(self, full: bool = False) -> None:
         """Data to stable storage; with `full` all metadata too."""
@@ -187,7 +187,7 @@ class LocalFile(ReservingFile):
         ranges.check_span(size, 0)
         self._begin()
         with os_errors:
-            ranges.cut(self._data(), size)
+            ranges.truncate(self._data(), size)
         self._modified()
         self._show_write_time()
 
@@ -226,7 +226,7 @@ class LocalFile(ReservingFile):
             write_dos(fd, path_only, options, granted, attributes & SETTABLE | FILE_ATTRIBUTE_ARCHIVE, created)
             try:
                 with os_errors:
-                    ranges.cut(data, 0)
+                    ranges.truncate(data, 0)
             except NtStatusError:
                 kept = FILE_ATTRIBUTE_ARCHIVE if dos.attributes is None else dos.attributes
                 write_dos(fd, path_only, options, granted, kept, created)

@@ -55,7 +55,7 @@ class LocalFiles(Common):
 
     def close(self) -> None:
         """The process ends."""
-        self.unused.close()
+        self.pending_releases.close()
         if self.reservations is not None:
             self.reservations.close()
         self.watches.close()

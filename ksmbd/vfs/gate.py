@@ -64,7 +64,7 @@ class Caller:
 # ---------------------------------------------------------------------------------------------- owner and permissions
 
 
-def ids(caller: Caller, stat: Stat, descriptor: SecurityDescriptor, information: int) -> tuple[int, int]:
+def owner_and_group(caller: Caller, stat: Stat, descriptor: SecurityDescriptor, information: int) -> tuple[int, int]:
     """The (uid, gid) of a file once owner and group of `descriptor`, where `information` names them, are set.
 
     STATUS_INVALID_OWNER for an owner that is neither the file's own nor the caller, unless he has the restore privilege
@@ -95,19 +95,20 @@ def ids(caller: Caller, stat: Stat, descriptor: SecurityDescriptor, information:
     return uid, gid
 
 
-def secure(
+def set_security(
     caller: Caller, granted: int, fd: int, path_only: bool, descriptor: SecurityDescriptor, information: int,
     entries: Callable[[int, int], list[Entry]] | None, name: bytes | None, encode: Callable[[bytes], bytes],
 ) -> None:  # fmt: skip
-    """Give an open file owner and group (as `ids` allows), POSIX permissions and stored descriptor: all or nothing.
+    """Set owner and group (as `owner_and_group` allows), POSIX permissions and stored descriptor of an open file: all
+    of them or none.
 
-    `granted`: the access of the handle. `entries` gives the POSIX ACL for a uid and gid, None leaves the permissions.
-    `name`: the attribute of the descriptor, None where none is kept; `encode` makes its value of `posix_acl.blob`.
-    Raises OSError, STATUS_INVALID_OWNER, STATUS_ACCESS_DENIED."""
+    `granted` is the access of the handle. `entries` returns the POSIX ACL for a uid and gid; None keeps the
+    permissions. `name` is the extended attribute of the descriptor, None where the share stores none; `encode` makes
+    its value from `posix_acl.blob`. Raises OSError, STATUS_INVALID_OWNER, STATUS_ACCESS_DENIED."""
     if not granted & _PERMISSIONS:
         raise NtStatusError(STATUS_ACCESS_DENIED, "neither WRITE_DAC nor WRITE_OWNER granted")
     before = stat_fd(fd)
-    uid, gid = ids(caller, before, descriptor, information)
+    uid, gid = owner_and_group(caller, before, descriptor, information)
     moves = (uid, gid) != (before.uid, before.gid)
     if moves and not granted & WRITE_OWNER:
         raise NtStatusError(STATUS_ACCESS_DENIED, "WRITE_OWNER not granted")

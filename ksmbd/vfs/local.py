@@ -45,7 +45,7 @@ class LocalDescriptor:
         """See LocalOpen."""
         return self._file.fileno()
 
-    def enter(self, both: bool = False) -> bool:
+    def open_data(self, both: bool = False) -> bool:
         """See LocalOpen."""
         flags = self._flags
         if flags is None:

@@ -35,9 +35,9 @@ from ksmbd.vfs.attributes import (
     creation_time,
     read_dos,
     read_eas,
-    target_of,
     write_dos,
     write_eas,
+    xattr_target,
 )
 from ksmbd.vfs.dosattrib import DosAttributes
 from ksmbd.vfs.entry import LocalEntry
@@ -219,7 +219,7 @@ class LocalMetadata(LocalEntry):
                     return None
                 value = os.urandom(16)
                 try:
-                    os.setxattr(target_of(fd, self.path_only), name, value)
+                    os.setxattr(xattr_target(fd, self.path_only), name, value)
                 except OSError as error:
                     if error.errno not in (errno.EOPNOTSUPP, errno.EPERM, errno.EACCES, errno.EROFS):
                         raise

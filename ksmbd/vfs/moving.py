@@ -193,17 +193,17 @@ def _move(file: LocalEntry, directory: int, source: bytes, target: _Target, repl
     """Rename on the disk; the name that the file has now, None where it keeps its own. Raises OSError, NtStatusError,
     _Raced."""
     new_directory, wanted, existing = target.directory, target.wanted, target.existing
-    twin = target.stat is not None and (target.stat.dev, target.stat.ino) == file.entry_key
-    if twin and existing == source and key_fd(directory) == key_fd(new_directory):
+    same_file = target.stat is not None and (target.stat.dev, target.stat.ino) == file.entry_key
+    if same_file and existing == source and key_fd(directory) == key_fd(new_directory):
         if existing == wanted:
             return None
-        twin, target.stat = False, None  # another spelling of its own name
+        same_file, target.stat = False, None  # another spelling of its own name
     _check_room(file, target, FILE_ADD_SUBDIRECTORY if file.is_directory else FILE_ADD_FILE, replace, posix)
     cache = file.place.cache
     from_token = cache.prepare(directory)
     to_token = cache.prepare(new_directory)
-    file.still(directory, source)
-    if twin and posix:
+    file.verify_entry(directory, source)
+    if same_file and posix:
         return None  # rename(2) of one name of a file to another one does nothing
     if target.stat is None:
         try:
@@ -217,7 +217,7 @@ def _move(file: LocalEntry, directory: int, source: bytes, target: _Target, repl
         if respelled:
             rename(new_directory, existing, new_directory, wanted, False)
         try:
-            if twin:
+            if same_file:
                 os.unlink(source, dir_fd=directory)  # the other name stays, with the new spelling
             else:
                 _replace(directory, source, new_directory, wanted, target.stat)

@@ -30,7 +30,7 @@ def check_span(offset: int, length: int) -> None:
         raise NtStatusError(STATUS_INVALID_PARAMETER, f"{length} bytes at {offset}")
 
 
-def cut(fd: int, size: int) -> None:
+def truncate(fd: int, size: int) -> None:
     """ftruncate(2), of much in steps: each holds the file's lock, which a write by others waits for, for a short time.
     Blocks beyond the end go too, unless the file becomes longer. Raises OSError."""
     stat = os.fstat(fd)
@@ -56,7 +56,7 @@ def _free_beyond(fd: int, end: int, blocks: int) -> None:
 
 
 def allocate(fd: int, mode: int, offset: int, length: int) -> None:
-    """fallocate(2) in steps, as `cut`; what was done before an error stays done. Raises OSError."""
+    """fallocate(2) in steps, as `truncate`; what was done before an error stays done. Raises OSError."""
     end = offset + length
     while offset < end:
         count = min(STEP, end - offset)

@@ -21,7 +21,7 @@ from ksmbd.smb.status import (
     STATUS_OBJECT_NAME_NOT_FOUND,
     NtStatusError,
 )
-from ksmbd.vfs.attributes import IO_REPARSE_TAG_SYMLINK, REPARSE_NAME, SPECIAL_TAGS, target_of
+from ksmbd.vfs.attributes import IO_REPARSE_TAG_SYMLINK, REPARSE_NAME, SPECIAL_TAGS, xattr_target
 from ksmbd.vfs.errors import os_errors
 from ksmbd.vfs.metadata import LocalMetadata
 from ksmbd.vfs.names import check, to_disk
@@ -73,7 +73,7 @@ def set_(file: LocalMetadata, tag: int, data: bytes) -> None:
             if _replace(file, target):
                 return
     try:
-        os.setxattr(target_of(file.fd, file.path_only), REPARSE_NAME, HEADER.pack(tag, len(data), 0) + data)
+        os.setxattr(xattr_target(file.fd, file.path_only), REPARSE_NAME, HEADER.pack(tag, len(data), 0) + data)
     except OSError as error:
         if error.errno in (errno.EOPNOTSUPP, errno.ENOSPC, errno.E2BIG):
             raise NtStatusError(STATUS_INVALID_DEVICE_REQUEST, "no room for a reparse point") from error
@@ -97,7 +97,7 @@ def delete(file: LocalMetadata, tag: int) -> None:
     if found[0] != tag:
         raise NtStatusError(STATUS_IO_REPARSE_TAG_MISMATCH)
     with os_errors:
-        os.removexattr(target_of(file.fd, file.path_only), REPARSE_NAME)
+        os.removexattr(xattr_target(file.fd, file.path_only), REPARSE_NAME)
     try:
         file.mark(0, FILE_ATTRIBUTE_REPARSE_POINT)
     except NtStatusError:
@@ -106,7 +106,7 @@ def delete(file: LocalMetadata, tag: int) -> None:
 
 
 def _put_back(file: LocalMetadata, before: tuple[int, bytes] | None) -> None:
-    target = target_of(file.fd, file.path_only)
+    target = xattr_target(file.fd, file.path_only)
     with os_errors:
         if before is None:
             os.removexattr(target, REPARSE_NAME)
@@ -163,7 +163,7 @@ def _replace(file: LocalMetadata, target: bytes) -> bool:
             by_itself = bool(file.granted_access & DELETE)
             if not file.place.access.may_unlink(directory, file.stat(), by_itself):
                 return False
-            file.still(directory, name)
+            file.verify_entry(directory, name)
             temporary = b".ksmbd-link-" + secrets.token_hex(8).encode()
             os.symlink(target, temporary, dir_fd=directory)
             try:

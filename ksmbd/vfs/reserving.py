@@ -26,16 +26,16 @@ class ReservingFile(LocalMetadata):
         stat = stat_fd(fd)
         if size <= stat.size:
             if size < stat.size or self.reserved or allocation.is_surplus(fd, stat):
-                ranges.cut(fd, size)
+                ranges.truncate(fd, size)
             return
-        if self.reserved and size < stat.blocks << 9 and not self.is_twin:
+        if self.reserved and size < stat.blocks << 9 and not self.is_duplicate:
             self.give_back(fd)
         self.reserves()
         try:
             allocation.reserve(fd, size, stat)
         except OSError:
-            self.wasteful = True
-            if not self.is_twin:  # else others may be writing by the same descriptor: `rejoin` does it
+            self.allocation_failed = True
+            if not self.is_duplicate:  # else others may be writing by the same descriptor: `rejoin` does it
                 self.give_back(fd)
             raise
 
@@ -43,7 +43,7 @@ class ReservingFile(LocalMetadata):
         """This open takes blocks beyond the file's end."""
         place = self.place
         reservations = place.common.reservations
-        if not self.reserved and not self.is_twin and reservations is not None:
+        if not self.reserved and not self.is_duplicate and reservations is not None:
             reservations.add(allocation.Reserved(place.share.path, self.names, self.key, place.user))
         self.reserved = True
 
@@ -70,12 +70,12 @@ class ReservingFile(LocalMetadata):
         if self.reserved:
             self._end_reservation()
         super().close()
-        unused = self.place.common.unused
-        if unused.waiting:
-            unused.closed(self.key)
+        pending_releases = self.place.common.pending_releases
+        if pending_releases.waiting:
+            pending_releases.closed(self.key)
 
     def _end_reservation(self) -> None:
-        if self.twins:
+        if self.duplicates:
             return  # the last of them does it
         fd = self.fd
         self.reserved = False
@@ -89,5 +89,5 @@ class ReservingFile(LocalMetadata):
         except NtStatusError:
             pass  # close says so
         # With `kernel oplocks` nothing of ours keeps a file open after its close.
-        unused = None if self.place.options.kernel_oplocks else common.unused
-        allocation.end(self, fd, common.offload_long, unused)
+        pending_releases = None if self.place.options.kernel_oplocks else common.pending_releases
+        allocation.release_at_close(self, fd, common.offload_long, pending_releases)

@@ -348,7 +348,7 @@ class Resolver:
     def _follow_anywhere(self, directory: int, name: bytes) -> tuple[int, bytes, Stat | None] | None:
         """`wide links`: wherever it leads, but through no magic link of /proc."""
         try:
-            if not self._is_plain(directory, name):
+            if not self._is_ordinary_link(directory, name):
                 return None
             top = openat2(directory, b".", _DIRECTORY, 0, RESOLVE_NO_MAGICLINKS)
         except OSError:
@@ -366,7 +366,7 @@ class Resolver:
                 if stat is None or stat.mode & S_IFMT != S_IFLNK:
                     found, top = top, -1
                     return found, name, stat
-                if not self._is_plain(top, name):
+                if not self._is_ordinary_link(top, name):
                     return None
             return None
         except OSError:
@@ -375,7 +375,7 @@ class Resolver:
             if top >= 0:
                 os.close(top)
 
-    def _is_plain(self, directory: int, name: bytes) -> bool:
+    def _is_ordinary_link(self, directory: int, name: bytes) -> bool:
         """Whether the entry, a symbolic link, is no magic link and leads through none. Raises OSError."""
         try:
             os.close(openat2(directory, name, O_PATH, 0, RESOLVE_NO_MAGICLINKS))

@@ -11,7 +11,7 @@ from typing import Final
 from ksmbd.kernel.files import attribute_size
 from ksmbd.smb.ports import StreamInfo
 from ksmbd.smb.status import STATUS_OBJECT_NAME_INVALID, NtStatusError
-from ksmbd.vfs.attributes import STREAM_PREFIX, list_names, target_of
+from ksmbd.vfs.attributes import STREAM_PREFIX, list_names, xattr_target
 from ksmbd.vfs.errors import os_errors
 from ksmbd.vfs.names import fold
 
@@ -77,7 +77,7 @@ def listed(fd: int, path_only: bool) -> list[StreamInfo]:
 
 def remove_all(fd: int, path_only: bool) -> None:
     """Remove every named stream (overwrite, supersede)."""
-    target = target_of(fd, path_only)
+    target = xattr_target(fd, path_only)
     for full in list_names(fd, path_only):
         if full.startswith(STREAM_PREFIX):
             with os_errors:

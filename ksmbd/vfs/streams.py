@@ -29,7 +29,7 @@ from ksmbd.smb.status import (
 )
 from ksmbd.smb.waiting import Future
 from ksmbd.vfs import ranges, reparse_points
-from ksmbd.vfs.attributes import attributes_of, read_dos, target_of
+from ksmbd.vfs.attributes import attributes_of, read_dos, xattr_target
 from ksmbd.vfs.errors import os_errors, to_status
 from ksmbd.vfs.metadata import LocalMetadata
 from ksmbd.vfs.names import fold
@@ -96,7 +96,7 @@ class LocalStream(LocalMetadata):
 
     def _store(self, data: bytes | bytearray) -> None:
         try:
-            os.setxattr(target_of(self._begin(), self.path_only), self._attribute_name, bytes(data) + b"\0")
+            os.setxattr(xattr_target(self._begin(), self.path_only), self._attribute_name, bytes(data) + b"\0")
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.E2BIG, errno.ERANGE, errno.EDQUOT):
                 raise NtStatusError(STATUS_DISK_FULL, "longer than an extended attribute can be") from error
@@ -152,11 +152,11 @@ class LocalStream(LocalMetadata):
         """See the port: an attribute is short."""
         return None
 
-    def twin(self) -> File | None:
+    def duplicate(self) -> File | None:
         """None: an attribute is small."""
         return None
 
-    def rejoin(self, twin: File) -> None:
+    def rejoin(self, duplicate: File) -> None:
         """There is none."""
 
     def flush(self, full: bool = False) -> None:
@@ -217,7 +217,7 @@ class LocalStream(LocalMetadata):
     def unlink(self) -> None:
         """Remove the stream."""
         try:
-            os.removexattr(target_of(self._begin(), self.path_only), self._attribute_name)
+            os.removexattr(xattr_target(self._begin(), self.path_only), self._attribute_name)
         except OSError as error:
             if error.errno != errno.ENODATA:
                 raise to_status(error) from error
@@ -248,7 +248,7 @@ class LocalStream(LocalMetadata):
             self._attribute_name = old
             raise
         try:
-            os.removexattr(target_of(fd, self.path_only), old)
+            os.removexattr(xattr_target(fd, self.path_only), old)
         except OSError as error:
             if replaced is None:
                 self.unlink()

@@ -103,11 +103,11 @@ class LocalVolume:
     def create(self, intent: CreateIntent) -> CreateResult:
         """See the port."""
         cache = self.place.cache
-        cache.leaves = intent.later
+        cache.may_defer = intent.later
         try:
             return self._traced(intent) if debug.mask[0] & debug.VFS else self._create(intent)
         finally:
-            cache.asked()
+            cache.end_query()
 
     def _traced(self, intent: CreateIntent) -> CreateResult:
         what = f"create {intent.name!r}{':' + intent.stream if intent.stream else ''} as {self.place.user}"

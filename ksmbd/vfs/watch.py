@@ -86,7 +86,7 @@ class LocalWatch:
     """Implements the port Watch."""
 
     __slots__ = ("_buffer", "_created", "_described", "_filter", "_mask", "_moved", "_overflow", "_queue", "_rest",
-                 "_too_many", "_tree", "_veto", "_waiters", "_watches", "_whole", "file", "numbers")  # fmt: skip
+                 "_too_many", "_tree", "_veto", "_waiters", "_watches", "_on_fanotify", "file", "numbers")  # fmt: skip
 
     def __init__(self, watches: Watches, file: LocalEntry, completion_filter: int, tree: bool) -> None:
         self._watches = watches
@@ -98,7 +98,7 @@ class LocalWatch:
         self._overflow = False
         self._too_many = False
         """Not all directories below are watched one by one."""
-        self._whole = False
+        self._on_fanotify = False
         """fanotify tells of the whole tree."""
         self._moved: dict[int, str] = {}
         """Cookies of IN_MOVED_FROM in this batch: a second half makes a pair of the two."""
@@ -155,8 +155,8 @@ class LocalWatch:
             next(self._rest)
         except StopIteration:
             self._rest = None
-            self._go_whole()
-            self._overflow = self._overflow or (self._too_many and not self._whole)
+            self._use_fanotify()
+            self._overflow = self._overflow or (self._too_many and not self._on_fanotify)
             return False
         return True
 
@@ -166,14 +166,14 @@ class LocalWatch:
         if self._rest is None:
             self._overflow = True
 
-    def _go_whole(self) -> None:
+    def _use_fanotify(self) -> None:
         """Where there are too many directories, and fanotify is allowed."""
-        if self._too_many and not self._whole:
+        if self._too_many and not self._on_fanotify:
             try:
                 self._watches.add_filesystem(self, self._mask)
             except OSError:
                 return
-            self._whole = True
+            self._on_fanotify = True
 
     def _add_below(self, directory: int, below: str, depth: int) -> Iterator[None]:
         """The directories below an open one, links not followed, a step each; what cannot be read or watched is left
@@ -250,13 +250,13 @@ class LocalWatch:
                 self._described.add(name)
             else:
                 self._put(ACTION_MODIFIED, name)
-        if self._tree and not self._whole and is_directory and mask & (inotify.IN_CREATE | inotify.IN_MOVED_TO):
+        if self._tree and not self._on_fanotify and is_directory and mask & (inotify.IN_CREATE | inotify.IN_MOVED_TO):
             self._descend(below, event.name)
 
     def _now(self) -> float:
         return self.file.place.common.clock.monotonic()
 
-    def batch_ends(self) -> None:
+    def end_batch(self) -> None:
         """All events that were there have been seen."""
         if not self._created:
             return
@@ -288,7 +288,7 @@ class LocalWatch:
         try:
             for _ in self._add_entry(directory, name, below, below.count("\\")):
                 pass
-            self._go_whole()
+            self._use_fanotify()
         except OSError:
             return
         finally:

@@ -90,7 +90,7 @@ class Watches:
                     watch.deliver()
         for watch in touched.values():
             watch.deliver()
-            watch.batch_ends()
+            watch.end_batch()
         if self._filesystems is not None:
             self._filesystems.on_readable()
 

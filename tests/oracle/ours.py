@@ -83,7 +83,7 @@ class Session:
         opened = self.volume.create(intent)
         file: Any = opened.file
         try:
-            while opened.local is not None and not opened.local.enter():
+            while opened.local is not None and not opened.local.open_data():
                 time.sleep(0.001)
             if step.op == "delete_on_close" and not opened.deletable:
                 try:
@@ -134,7 +134,7 @@ class Session:
         found = self.volume.create(intent)
         source: Any = found.file
         opened.append(source)
-        while found.local is not None and not found.local.enter():
+        while found.local is not None and not found.local.open_data():
             time.sleep(0.001)
         length = min(4, source.end_of_file())
         if length:

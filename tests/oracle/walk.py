@@ -267,11 +267,11 @@ class Walk:
             intent = CreateIntent("d\\x", "", c.FILE_READ_DATA, c.FILE_OPEN, 0, 0)
             return file.volume().create(intent).file
 
-        def twin(file: Any) -> Any:
-            return file.twin() or SimpleNamespace(close=lambda: None)
+        def duplicate(file: Any) -> Any:
+            return file.duplicate() or SimpleNamespace(close=lambda: None)
 
         def rejoined_late(file: Any) -> None:
-            made = twin(file)
+            made = duplicate(file)
             if not isinstance(made, SimpleNamespace):
                 made.write(0, b"x")
                 made.set_allocation(9000)
@@ -299,8 +299,8 @@ class Walk:
             "write_from_pipe": [pipe],
             "finish_writes": [lambda file: written(file).finish_writes()],
             "flush": [lambda file: file.flush(), lambda file: file.flush(True)],
-            "twin": [lambda file: twin(file).close()],
-            "rejoin": [lambda file: file.rejoin(twin(file)), rejoined_late],
+            "duplicate": [lambda file: duplicate(file).close()],
+            "rejoin": [lambda file: file.rejoin(duplicate(file)), rejoined_late],
             "overwrite": [lambda file: file.overwrite(c.FILE_ATTRIBUTE_HIDDEN, False, [("two", 0, b"2")])],
             "undo_create": [lambda file: file.undo_create()],
             "close": [lambda file: file.close(), self.closed_later],
@@ -380,7 +380,7 @@ class Walk:
         """The descriptor of an open beside those of local processes."""
         recipes: dict[str, Callable[[Any, Any], Any]] = {
             "fileno": lambda local, _: local.fileno(),
-            "enter": lambda local, _: local.enter(),
+            "open_data": lambda local, _: local.open_data(),
             "join": lambda local, other: local.join(other),
             "lease": lambda local, _: local.lease(ports.READ_LEASE),
             "lease_left": lambda local, _: local.lease_left(),
@@ -394,8 +394,8 @@ class Walk:
             one, other = volume.create(intent), volume.create(intent)
             assert one.local is not None and other.local is not None
             if name != "enter":
-                one.local.enter()
-                other.local.enter()
+                one.local.open_data()
+                other.local.open_data()
             self.call(f"LocalOpen.{name}", state, lambda: recipe(one.local, other.local))  # noqa: B023
             one.file.close()
             other.file.close()
@@ -431,14 +431,14 @@ class Walk:
         one.write(0, b"x")
         one.set_allocation(9000)
         one.close()
-        assert self.files.unused.waiting
-        self.call("a timer that cannot give back blocks yet", state, self.files.unused._again)
+        assert self.files.pending_releases.waiting
+        self.call("a timer that cannot give back blocks yet", state, self.files.pending_releases._again)
         keep = os.dup(other.fileno())
         other.close()  # which tries it as well; the duplicate has the file open still
-        assert self.files.unused.waiting
+        assert self.files.pending_releases.waiting
         os.close(keep)
-        self.call("a timer that gives back blocks", state, self.files.unused._again)
-        assert not self.files.unused.waiting
+        self.call("a timer that gives back blocks", state, self.files.pending_releases._again)
+        assert not self.files.pending_releases.waiting
         volume.close()
 
         for kind in ("file", "stream", "folder"):
@@ -447,7 +447,7 @@ class Walk:
             self.call(f"the scavenger deletes a {kind}", state, lambda: self.scavenge(file, kind))  # noqa: B023
             volume.close()
 
-        self.twins(state)
+        self.duplicates(state)
         volume = self.fresh()
         file = self.open(volume, "file")
         loop = Loop()
@@ -465,8 +465,8 @@ class Walk:
         file.close()
         volume.close()
 
-    def twins(self, state: str) -> None:
-        """Operations that may take long, on a twin of the open in a helper thread."""
+    def duplicates(self, state: str) -> None:
+        """Operations that may take long, on a duplicate of the open in a helper thread."""
         recipes = self.file_recipes()
         for name in (
             "write", "flush", "overwrite", "set_end_of_file", "set_allocation", "set_security_descriptor", "zero_data",
@@ -475,12 +475,12 @@ class Walk:
             for index, recipe in enumerate(recipes[name]):
                 volume = self.fresh()
                 file = self.open(volume, "file")
-                twin = file.twin()
+                duplicate = file.duplicate()
                 after: list[Credentials] = []
 
-                def work(recipe: Callable[[Any], Any] = recipe, twin: Any = twin, after: Any = after) -> None:
+                def work(recipe: Callable[[Any], Any] = recipe, duplicate: Any = duplicate, after: Any = after) -> None:
                     try:
-                        recipe(twin)
+                        recipe(duplicate)
                     except NtStatusError:
                         pass
                     finally:
@@ -491,11 +491,11 @@ class Walk:
                     thread.start()
                     thread.join()
 
-                what = f"File.{name}[{index}] of a twin in another thread"
+                what = f"File.{name}[{index}] of a duplicate in another thread"
                 self.call(what, state, run, True)
                 if after != [USER]:
                     self.faults.append(f"{what} from {state}: leaves {after}")
-                file.rejoin(twin)
+                file.rejoin(duplicate)
                 file.close()
                 volume.close()
 

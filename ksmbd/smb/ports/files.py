@@ -134,9 +134,9 @@ class LocalOpen(Protocol):
         """The descriptor now."""
         ...
 
-    def enter(self, both: bool = False) -> bool:
-        """Open the file's data, where that is still to be done; for reading and writing with `both`, if the user may.
-        False: a local process has a lease and has been told now. Try again. Raises NtStatusError."""
+    def open_data(self, both: bool = False) -> bool:
+        """Open the file's data where only the entry is open yet; with `both` for reading and writing, if the user may.
+        False: a local process has a lease, which is being broken now; the caller tries again. Raises NtStatusError."""
         ...
 
     def join(self, other: LocalOpen) -> bool:
@@ -221,13 +221,13 @@ class File(Protocol):
         ...
 
     def flush(self, full: bool = False) -> None: ...
-    def twin(self) -> File | None:
-        """The same open with a descriptor of its own, for one operation in a helper thread; `rejoin` ends it. None:
-        there is no such thing, the operation is quick."""
+    def duplicate(self) -> File | None:
+        """A copy of this open with a descriptor of its own (dup(2)), for one operation in a helper thread; `rejoin`
+        ends it. None: operations on this file are quick and need none. Raises NtStatusError."""
         ...
 
-    def rejoin(self, twin: File) -> None:
-        """The operation of a twin has ended: what it changed is this one's. Also after `close`."""
+    def rejoin(self, duplicate: File) -> None:
+        """Take over the state that a duplicate has changed, and close it. The caller may do so after `close`."""
         ...
 
     def overwrite(

@@ -186,7 +186,7 @@ class OpenTable(Protocol):
     on_purge: Callable[[PurgedOpen], None]
     """Set by the protocol: the open is gone from the table; close its file, and unlink it where the outcome says so."""
 
-    on_doomed: Callable[[FileKey], None]
+    on_delete_pending: Callable[[FileKey], None]
     """Set by the protocol: another worker's open left this directory to be deleted; requests that wait for changes in
     it are to hear of that."""
 

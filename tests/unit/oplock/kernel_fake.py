@@ -102,7 +102,7 @@ class Side:
     def fileno(self) -> int:
         return self.file.number if self.file is not None else -1
 
-    def enter(self, both: bool = False) -> bool:
+    def open_data(self, both: bool = False) -> bool:
         if self.file is None:
             wide = both and self.wide_allowed
             self.file = self.kernel.open(self.reads or wide, self.writable or wide)

@@ -21,7 +21,7 @@ from ksmbd.smb import constants as c
 from ksmbd.smb.ports import DurableRequest, OpenRef
 from ksmbd.smb.status import NtStatusError
 
-from .test_short import entry
+from .test_fast_path import entry
 from .world import World, answer
 
 INSUFFICIENT = "STATUS_INSUFFICIENT_RESOURCES"
@@ -73,7 +73,7 @@ def test_a_worker_that_does_not_read_is_told_once(store: Store) -> None:
         b.table.close(ref)
     assert len(store.peek((1, 1)).outbox) == 1  # type: ignore[union-attr]
     world.settle()
-    assert world.doomed == [(0, held.file)]
+    assert world.delete_pending == [(0, held.file)]
     a.table.close(held)
     assert store.empty
 
@@ -86,7 +86,7 @@ def test_waiters_who_give_way_to_each_other_are_tried_in_turns(monkeypatch: pyte
     def never(context: Context, request: object, retried: bool) -> None:
         nonlocal tries
         tries += 1
-        context.gave_way = True
+        context.retry_needed = True
 
     monkeypatch.setitem(BY_NAME, "lock", (requests.TakeLocks, never))
     record = Record()
@@ -152,11 +152,11 @@ def test_what_is_kept_is_written_in_the_end(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(state, "_env", Broken())
     ref: OpenRef
     ref, _ = client.open(durable=PERSISTENT)
-    assert len(client.table.again) == 1
+    assert len(client.table.retries) == 1
     monkeypatch.setattr(state, "_env", real)
     assert state.load() == []
     world.settle(1.0)
-    assert len(client.table.again) == 0
+    assert len(client.table.retries) == 0
     assert [file for file, _ in state.load()] == [ref.file]
     client.table.close(ref)
     assert state.load() == []

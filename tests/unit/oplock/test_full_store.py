@@ -217,7 +217,7 @@ def end_of(world: World, store: LmdbStore) -> None:
                 world.settle()
     assert store.empty
     for table in world.tables:
-        assert not table._waiting and not len(table.again) and not len(table.lock_meter)
+        assert not table._waiting and not len(table.retries) and not len(table.lock_meter)
 
 
 @pytest.mark.parametrize("fails", [1, 3, -1])
@@ -233,7 +233,7 @@ def test_a_close_that_fails_is_made_up_for(
         hit = made.failed
         if fails == -1 and hit:
             world.clock.turn(2.0)
-            assert len(a.table.again) == 1, "it goes on trying"
+            assert len(a.table.retries) == 1, "it goes on trying"
         made.rest()
         world.settle(1.0)
         record = store.peek(ref.file)
@@ -303,11 +303,11 @@ def test_a_full_store_takes_no_more_and_lets_all_go(tmp_path: Path, monkeypatch:
     second = len(refs) // 2
     for ref in refs[:second]:
         client.table.close(ref)
-        assert not len(client.table.again)
+        assert not len(client.table.retries)
     again = [client.open(number % 40)[0] for number in range(second // 4)]
     for ref in [*refs[second:], *again]:
         client.table.close(ref)
-        assert not len(client.table.again)
+        assert not len(client.table.retries)
     assert store.empty
     store.close()
 

@@ -66,7 +66,7 @@ class Place:
         """What the kernel has to say reaches the workers."""
         signals, self.kernel.signals = self.kernel.signals, set()
         for table in self.world.tables:
-            table.local.on_signals(signals)
+            table.kernel_sync.on_signals(signals)
         self.world.settle()
 
 
@@ -235,7 +235,7 @@ def test_what_is_left_of_a_lease_and_inherits_nothing_loses_it() -> None:
     second, granted = place.open(client, lease="RH", key="k", access=READS)
     assert granted == "RH"
     place.sides[first.open_id].lease(NO_LEASE)
-    client.table.local.opens[first.open_id].lease = NO_LEASE
+    client.table.kernel_sync.opens[first.open_id].lease = NO_LEASE
     place.kernel.refuse = True
     place.close(client, second)
     assert place.world.breaks() == ["k:RH>!"]
@@ -320,7 +320,7 @@ def test_signals_that_were_lost_are_made_up_for() -> None:
     client = place.world.client("a")
     place.open(client, lease="RWH", key="k")
     assert place.kernel.open(True, False) is None
-    client.table.local.on_signals(None)
+    client.table.kernel_sync.on_signals(None)
     assert place.world.breaks() == ["k:RWH>!"]
 
 

@@ -224,7 +224,7 @@ def test_pending_changes_count_as_if_they_were_made(seed: int) -> None:
         [overlay.count_of(owner) for owner in range(3)],
         [[len(overlay.equal(o, o + n - 1, exclusive, 1)) for o, n in asked] for exclusive in (True, False)],
     ]
-    base.settle(overlay)
+    base.apply(overlay)
     assert says == [
         [(base.overlapping(o, o + n - 1), base.exclusive(o, o + n - 1)) for o, n in asked],
         [[base.own_exclusive(o, o + n - 1, owner) for o, n in asked] for owner in range(3)],

@@ -17,7 +17,7 @@ from ksmbd.oplock.store import Store
 from ksmbd.smb import constants as c
 from ksmbd.smb.ports import OpenRef
 
-from .test_short import entry
+from .test_fast_path import entry
 from .world import World
 
 ACCESSES = (0, c.FILE_READ_ATTRIBUTES, c.READ_CONTROL, c.FILE_READ_DATA, c.FILE_EXECUTE, c.FILE_WRITE_DATA,
@@ -63,7 +63,7 @@ def test_the_map_is_a_dict_whose_copies_do_not_meet(seed: int) -> None:
         assert {key for key, _ in copy.changes_since(opens)} >= changes
         assert all(copy.get(key) is now for key, now in copy.changes_since(opens))
         if draw.random() < 0.8:
-            copy.settle()
+            copy.commit()
             opens, plain = copy, other
         assert dict(opens.items()) == plain
     assert opens == OpenMap(dict(opens.items()))
@@ -95,7 +95,7 @@ def record_with(draw: random.Random, settled: int, pending: int) -> Record:
                 )  # fmt: skip
                 record.holders[holder_key(holder)] = holder
         if count == settled:
-            record.opens.settle()
+            record.opens.commit()
     return record
 
 

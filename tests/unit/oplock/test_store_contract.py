@@ -15,12 +15,12 @@ from ksmbd.limits import LOCKS
 from ksmbd.oplock.locks import LockOverlay, LockView, make_lock
 from ksmbd.oplock.record import RWH, Holder, OpenEntry, R, Record, Waiter, holder_key
 from ksmbd.oplock.requests import CloseResult, Decision
-from ksmbd.oplock.store import CREATE_GUIDS, DURABLES, LEASES, Place, Store, StoreError, StoreFull
+from ksmbd.oplock.store import CREATE_GUIDS, DURABLES, LEASES, IndexEntry, Store, StoreError, StoreFull
 from ksmbd.oplock.store_lmdb import LmdbStore
 from ksmbd.smb.ports import FileKey
 from ksmbd.smb.status import STATUS_INSUFFICIENT_RESOURCES, NtStatusError
 
-from .test_short import GUID, entry, parts
+from .test_fast_path import GUID, entry, parts
 from .world import World
 
 FILE: FileKey = (7, 1 << 40)
@@ -236,7 +236,7 @@ def test_a_file_key_is_two_numbers_and_no_more(store: Store) -> None:
     for number, file in enumerate(KEYS):
         update(store, file, put(entry(open_id=number + 1, path=f"d\\{number}")))
         update(store, file, lock("", number, open_id=number + 1))
-        store.index_put(DURABLES, number.to_bytes(8, "big"), Place(file, "", number + 1))
+        store.index_put(DURABLES, number.to_bytes(8, "big"), IndexEntry(file, "", number + 1))
     assert sorted(store.files()) == sorted(KEYS)
     assert store.files_below("share", "d") == KEYS
     for number, file in enumerate(KEYS):
@@ -244,7 +244,7 @@ def test_a_file_key_is_two_numbers_and_no_more(store: Store) -> None:
         assert record is not None and list(record.opens) == [number + 1]
         conflicts = [at for at in range(len(KEYS)) if store.io_conflict(file, "", at, 1, True, 99)]
         assert conflicts == [number]
-        assert store.index_get(DURABLES, number.to_bytes(8, "big")) == Place(file, "", number + 1)
+        assert store.index_get(DURABLES, number.to_bytes(8, "big")) == IndexEntry(file, "", number + 1)
         store.index_remove(DURABLES, number.to_bytes(8, "big"))
         update(store, file, clear)
         assert store.peek(file) is None
@@ -256,17 +256,17 @@ def test_indexes_lead_to_places(store: Store) -> None:
     for number, index in enumerate((LEASES, CREATE_GUIDS, DURABLES)):
         assert store.index_get(index, key) is None and store.index_items(index) == []
         store.index_remove(index, key)
-        store.index_put(index, key, Place(FILE, "old", 1))
-        store.index_put(index, key, Place(FILE, "ß\udcff", number))
-        store.index_put(index, key + bytes(32), Place(KEYS[-1], "", (1 << 64) - 1))
+        store.index_put(index, key, IndexEntry(FILE, "old", 1))
+        store.index_put(index, key, IndexEntry(FILE, "ß\udcff", number))
+        store.index_put(index, key + bytes(32), IndexEntry(KEYS[-1], "", (1 << 64) - 1))
         found = store.index_get(index, key)
-        assert found == Place(FILE, "ß\udcff", number)
+        assert found == IndexEntry(FILE, "ß\udcff", number)
         assert found is not None and (found.file, found.stream, found.open_id) == (FILE, "ß\udcff", number)
     for index in (LEASES, CREATE_GUIDS, DURABLES):
         assert [at for at, _ in sorted(store.index_items(index))] == [key, key + bytes(32)]
         store.index_remove(index, key)
         assert store.index_get(index, key) is None
-        assert store.index_items(index) == [(key + bytes(32), Place(KEYS[-1], "", (1 << 64) - 1))]
+        assert store.index_items(index) == [(key + bytes(32), IndexEntry(KEYS[-1], "", (1 << 64) - 1))]
         assert not store.empty
         store.index_remove(index, key + bytes(32))
     assert store.empty
@@ -339,7 +339,7 @@ class Broken:
         lambda store: store.files(),
         lambda store: store.lock_count(FILE, ""),
         lambda store: store.index_get(LEASES, b"k"),
-        lambda store: store.index_put(LEASES, b"k", Place(FILE, "")),
+        lambda store: store.index_put(LEASES, b"k", IndexEntry(FILE, "")),
         lambda store: store.index_remove(LEASES, b"k"),
         lambda store: store.index_items(LEASES),
         lambda store: store.files_below("share", "dir"),

@@ -107,10 +107,10 @@ def test_other_workers_hear_that_a_directory_is_to_go(store: Store, how: str) ->
     if how == "disposition":
         assert answer(b.table.set_delete_on_close(deleting, True)) == "ok"
         world.settle()
-    assert world.doomed == []
+    assert world.delete_pending == []
     b.table.close(deleting)
     world.settle()
-    assert world.doomed == [(0, watching.file)]
+    assert world.delete_pending == [(0, watching.file)]
     assert a.table.close(watching).delete
     c.table.close(elsewhere)
     assert store.empty

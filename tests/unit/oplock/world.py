@@ -115,7 +115,7 @@ class World:
         self.mail: list[tuple[int, bytes]] = []
         self.notices: list[BreakNotice] = []
         self.purged: list[PurgedOpen] = []
-        self.doomed: list[tuple[int, FileKey]] = []
+        self.delete_pending: list[tuple[int, FileKey]] = []
         self.unreachable: set[bytes] = set()
         self.next_open = 0
         self.settings = settings or OplockSettings()
@@ -127,7 +127,7 @@ class World:
         table = LocalOpenTable(self.store, self.clock, self.settings, worker, epoch, self.state)
         table.on_break = self._on_break
         table.on_purge = self.purged.append
-        table.on_doomed = lambda directory: self.doomed.append((worker, directory))
+        table.on_delete_pending = lambda directory: self.delete_pending.append((worker, directory))
         table.deliver = lambda to, message: self.mail.append((to, message))
         if worker == len(self.tables):
             self.tables.append(table)

@@ -322,11 +322,11 @@ class FakeFile:
         every += list(self.node.streams.items())
         return [StreamInfo(name, len(data), -(-len(data) // 4096) * 4096) for name, data in every]
 
-    def twin(self) -> File | None:
+    def duplicate(self) -> File | None:
         return None
 
-    def rejoin(self, twin: Any) -> None:
-        raise AssertionError("there is no twin")
+    def rejoin(self, duplicate: Any) -> None:
+        raise AssertionError("there is no duplicate")
 
     def list_directory(self, matches: Callable[[str], bool] | None = None) -> Iterator[DirectoryEntry | None]:
         self._do("list_directory")
@@ -553,7 +553,7 @@ class FakeTable:
         self.replays: dict[tuple[bytes, bytes], OpenRef] = {}
         self.on_break: Callable[[BreakNotice], bool] = lambda notice: False
         self.on_purge: Callable[[PurgedOpen], None] = lambda purged: None
-        self.on_doomed: Callable[[FileKey], None] = lambda directory: None
+        self.on_delete_pending: Callable[[FileKey], None] = lambda directory: None
 
     def _do(self, name: str, result: Any, *arguments: Any) -> Future[Any]:
         self.calls.append((name, *arguments))

@@ -85,20 +85,20 @@ def test_an_error_is_the_waiters() -> None:
     assert ended == [1] and len(calls) == 0
 
 
-class Twins:
-    """What files were asked for, by themselves and by their twins."""
+class Duplicates:
+    """What files were asked for, by themselves and by their duplicates."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.alive: list[FakeFile] = []
         self.zeroed: list[tuple[FakeFile, int, int]] = []
-        monkeypatch.setattr(FakeFile, "twin", lambda file: self.make(file))
-        monkeypatch.setattr(FakeFile, "rejoin", lambda file, twin: self.alive.remove(twin))
+        monkeypatch.setattr(FakeFile, "duplicate", lambda file: self.make(file))
+        monkeypatch.setattr(FakeFile, "rejoin", lambda file, duplicate: self.alive.remove(duplicate))
         monkeypatch.setattr(FakeFile, "zero_data", lambda file, a, b: self.zeroed.append((file, a, b)))
 
     def make(self, file: FakeFile) -> FakeFile:
-        twin = FakeFile(file._volume, file.node, file.granted_access)
-        self.alive.append(twin)
-        return twin
+        duplicate = FakeFile(file._volume, file.node, file.granted_access)
+        self.alive.append(duplicate)
+        return duplicate
 
 
 def opened() -> tuple[Client, Threads, tuple[int, int]]:
@@ -117,7 +117,7 @@ def zero(file_id: tuple[int, int], offset: int, beyond: int) -> bytes:
 
 
 def test_zeros_go_to_a_thread_in_steps_on_twins(monkeypatch: pytest.MonkeyPatch) -> None:
-    twins = Twins(monkeypatch)
+    duplicates = Duplicates(monkeypatch)
     client, threads, file = opened()
     sent = len(client.transport.frames)
     client.feed(client.element(c.IOCTL, zero(file, 0, 1 << 40)))
@@ -128,34 +128,34 @@ def test_zeros_go_to_a_thread_in_steps_on_twins(monkeypatch: pytest.MonkeyPatch)
         steps += 1
     (reply,) = split(client.transport.frames[-1])
     assert reply.status == 0 and steps == 2
-    assert [(a, b) for _, a, b in twins.zeroed] == [(0, 64 * MIB), (64 * MIB, 100 * MIB)]
-    assert not twins.alive
+    assert [(a, b) for _, a, b in duplicates.zeroed] == [(0, 64 * MIB), (64 * MIB, 100 * MIB)]
+    assert not duplicates.alive
     own = next(iter(client.server.opens.values())).file
-    assert all(file is not own for file, _, _ in twins.zeroed)
+    assert all(file is not own for file, _, _ in duplicates.zeroed)
 
 
 def test_a_close_meanwhile_is_answered_and_the_operation_with_file_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    twins = Twins(monkeypatch)
+    duplicates = Duplicates(monkeypatch)
     client, threads, file = opened()
     client.feed(client.element(c.IOCTL, zero(file, 0, 1 << 40)))
     assert client.ask(c.CLOSE, m.close(*file)).status == 0
     threads.run()
-    assert not threads.calls and not twins.alive
+    assert not threads.calls and not duplicates.alive
     assert split(client.transport.frames[-1])[0].status == s.STATUS_FILE_CLOSED
 
 
 def test_a_lost_connection_leaves_no_twin(monkeypatch: pytest.MonkeyPatch) -> None:
-    twins = Twins(monkeypatch)
+    duplicates = Duplicates(monkeypatch)
     client, threads, file = opened()
     client.feed(client.element(c.IOCTL, zero(file, 0, 1 << 40)))
     client.connection.disconnected("gone")
-    assert len(twins.alive) == 1
+    assert len(duplicates.alive) == 1
     threads.run()
-    assert not twins.alive and not threads.calls and len(client.server.long_calls) == 0
+    assert not duplicates.alive and not threads.calls and len(client.server.long_calls) == 0
 
 
 def test_what_is_small_is_done_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    twins = Twins(monkeypatch)
+    duplicates = Duplicates(monkeypatch)
     client, threads, file = opened()
     assert client.ask(c.IOCTL, zero(file, 0, 65536)).status == 0
-    assert not threads.calls and [(a, b) for _, a, b in twins.zeroed] == [(0, 65536)]
+    assert not threads.calls and [(a, b) for _, a, b in duplicates.zeroed] == [(0, 65536)]

@@ -21,7 +21,7 @@ from ksmbd.smb.constants import (
 )
 from ksmbd.smb.status import STATUS_DISK_FULL, STATUS_INVALID_PARAMETER, NtStatusError
 from ksmbd.vfs import allocation
-from ksmbd.vfs.allocation import Unused
+from ksmbd.vfs.allocation import PendingReleases
 from ksmbd.vfs.files import LocalFiles
 
 MIB = 1 << 20
@@ -52,7 +52,7 @@ class TurnedClock(StillClock):
 @pytest.fixture
 def clock(files: LocalFiles) -> TurnedClock:
     clock = TurnedClock()
-    files.unused = Unused(clock)
+    files.pending_releases = PendingReleases(clock)
     return clock
 
 
@@ -156,7 +156,7 @@ def test_nobody_waits_for_ever_for_others(share: Share, file: Any, files: LocalF
         file.close()
         while clock.calls:
             clock.turn()
-        assert not files.unused.waiting
+        assert not files.pending_releases.waiting
         assert 30 <= sum(clock.waits) <= 120
     finally:
         os.close(local)
@@ -166,7 +166,7 @@ def test_nobody_waits_for_ever_for_others(share: Share, file: Any, files: LocalF
 def test_a_file_that_was_deleted_is_not_kept(share: Share, file: Any, files: LocalFiles) -> None:
     file.unlink()
     file.close()
-    assert not files.unused.waiting
+    assert not files.pending_releases.waiting
 
 
 def test_an_allocation_that_does_not_fit_takes_no_block(

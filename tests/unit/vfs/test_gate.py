@@ -95,15 +95,15 @@ def test_owners_and_groups(owner: Sid | None, group: Sid | None, expected: Any) 
     asked = descriptor(owner, group)
 
     def ids() -> tuple[int, int]:
-        return gate.ids(caller(), file, asked, OWNER | GROUP)
+        return gate.owner_and_group(caller(), file, asked, OWNER | GROUP)
 
     if isinstance(expected, int):
         assert status_of(ids) == expected
     else:
         assert ids() == expected
-    assert gate.ids(caller(), file, asked, DACL) == (40, 50)
+    assert gate.owner_and_group(caller(), file, asked, DACL) == (40, 50)
     # With the restore privilege anybody may own it.
-    uid, gid = gate.ids(caller(admin=True), file, asked, OWNER | GROUP)
+    uid, gid = gate.owner_and_group(caller(admin=True), file, asked, OWNER | GROUP)
     assert uid == (IDS.uid(owner) if owner and IDS.uid(owner) is not None else 40)
     assert gid == (IDS.gid(group) if group and IDS.gid(group) is not None else 50)
 
@@ -295,9 +295,9 @@ def test_the_gate_looks_at_what_was_granted(make_share: Callable[..., Share]) ->
         lambda: gate.write_dos(reads, fd, False, b""),
         lambda: gate.write_times(reads, fd, (0, 0), (0, 0)),
         lambda: gate.is_empty(reads, fd),
-        lambda: gate.secure(caller(), reads, fd, False, descriptor(), DACL, None, None, bytes),
-        lambda: gate.secure(caller(), c.WRITE_OWNER, fd, False, descriptor(), DACL, lambda u, g: [], None, bytes),
-        lambda: gate.secure(
+        lambda: gate.set_security(caller(), reads, fd, False, descriptor(), DACL, None, None, bytes),
+        lambda: gate.set_security(caller(), c.WRITE_OWNER, fd, False, descriptor(), DACL, lambda u, g: [], None, bytes),
+        lambda: gate.set_security(
             caller(), c.WRITE_DAC, fd, False, descriptor(None, IDS.group_sid(3001)), GROUP, None, None, bytes
         ),
     ]

@@ -68,7 +68,7 @@ def test_a_folder_that_changes_meanwhile_is_good_for_the_question(share: Share) 
     (share.path / "large" / "another").touch()
     with pytest.raises(Unfinished):
         ask(share, "large\\NAME9")
-    assert not share.files.cache.leaves
+    assert not share.files.cache.may_defer
 
 
 def test_what_was_read_for_nobody_is_no_answer_for_a_later_one(share: Share) -> None:

@@ -51,7 +51,7 @@ def local_of(result: CreateResult) -> LocalOpen:
 
 def entered(result: CreateResult) -> LocalOpen:
     local = local_of(result)
-    assert local.enter()
+    assert local.open_data()
     return local
 
 
@@ -127,10 +127,10 @@ def test_a_lease_of_a_local_process_is_waited_for(make_share: Make, options: dic
     fd = somebody(share)
     leases.set_lease(fd, leases.WRITE)
     local = local_of(share.create("file", access=access))
-    assert not local.enter()
+    assert not local.open_data()
     assert leases.lease_of(fd) == leases.NONE  # its holder is told
     leases.set_lease(fd, leases.NONE)
-    assert local.enter()
+    assert local.open_data()
     os.close(fd)
 
 
@@ -172,7 +172,7 @@ def test_opens_share_one_file_that_is_enough_for_both(
     share = make_share(**OPLOCKS)
     make_file(share)
     one, two = share.create("file", access=first), share.create("file", access=second)
-    assert local_of(one).enter() and local_of(one).lease(WRITE_LEASE)
+    assert local_of(one).open_data() and local_of(one).lease(WRITE_LEASE)
     assert local_of(two).join(local_of(one)) is joins
     if joins:
         assert local_of(two).lease(WRITE_LEASE)
@@ -184,9 +184,9 @@ def test_a_wider_open_takes_the_place_of_a_narrow_one(make_share: Make) -> None:
     share = make_share(**OPLOCKS)
     make_file(share)
     one, two = share.create("file", access=READS), share.create("file", access=WRITES)
-    assert local_of(one).enter()
+    assert local_of(one).open_data()
     number = local_of(one).fileno()
-    assert local_of(two).enter(True)
+    assert local_of(two).open_data(True)
     assert local_of(one).join(local_of(two))
     assert local_of(one).fileno() == number
     assert fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDWR

@@ -21,7 +21,7 @@ PAUSE: Final = 0.25
 """Seconds between two tries."""
 
 
-class Again:
+class RetryQueue:
     """Repeats calls that raise StoreError. Any other error of the first try reaches the caller."""
 
     def __init__(self, clock: Clock) -> None:

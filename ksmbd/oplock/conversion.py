@@ -2,7 +2,7 @@
 """Between the words of the protocol's OpenTable port and those of decisions."""
 from __future__ import annotations
 
-from ksmbd.oplock.local_side import kernel_flags
+from ksmbd.oplock.kernel_sync import kernel_flags
 from ksmbd.oplock.record import RESILIENT, OpenEntry, WorkerTag
 from ksmbd.oplock.requests import LeaseContext, OpenResult, Reconnect
 from ksmbd.smb.constants import FILE_DELETE_ON_CLOSE, OPLOCK_LEVEL_NONE

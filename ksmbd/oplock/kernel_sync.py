@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""This worker's opens beside local processes: the kernel's leases and locks follow what the open table decides.
+"""Keeps the kernel's leases and locks of this worker's opens in step with the open table (`kernel oplocks`, `posix
+locking`).
 
-Order, with `kernel oplocks`: the table decides first, and breaks what others cache; then the file's data is opened
-(`admit`), so that our own opens meet no lease of ours that still counts; then the lease is taken that must stand behind
-what was granted, and where the kernel refuses it the grant is less. After every decision the leases follow (`settle`).
-When the kernel says that a local process opens the file (`on_signals`), its holder is broken as another client's open
-would; once it has acknowledged, or its time is over, `settle` gives the lease back and the process goes on.
+With `kernel oplocks` an open takes three steps. First the table decides on it and breaks the caching of others. Then
+`admit` opens the file's data: by now no lease of this server blocks that. Then `admit` takes the kernel lease
+(fcntl(2), F_SETLEASE) that the granted caching needs; where the kernel refuses it, the grant is reduced. After every
+decision `update_leases` weakens the kernel leases to what clients still cache.
 
-Opens that share a lease with write caching share one open file (LocalOpen.join), because the kernel gives a write lease
-only where there is no second one.
+When the kernel signals that a local process opens the file, `on_signals` breaks the client's lease or oplock, as
+another client's open would. Once the client has acknowledged, or the time is over, `update_leases` releases the kernel
+lease, and the local process continues.
+
+Opens that share a lease with write caching share one open file description (LocalOpen.join), because the kernel grants
+a write lease only where no second one exists.
 """
 from __future__ import annotations
 
@@ -44,7 +48,7 @@ LAST_RETRY: Final = 0.5
 
 
 class Table(Protocol):
-    """What the open table does for this side."""
+    """What KernelSync needs of the open table; DecisionExecutor (executor.py) implements it."""
 
     def local_process(self, file: FileKey, open_id: int, left: int) -> None: ...
     def limit_grant(self, file: FileKey, open_id: int, left: int, known: int) -> tuple[int, bool]: ...
@@ -53,7 +57,7 @@ class Table(Protocol):
 
 
 def kernel_flags(side: LocalOpen) -> int:
-    """OpenEntry.kernel."""
+    """The value of OpenEntry.kernel for an open: WATCHED, WRITER or 0."""
     if not side.kernel_oplocks:
         return 0
     return local.WATCHED | local.WRITER if side.writable else local.WATCHED
@@ -68,19 +72,19 @@ class WorkerOpen:
         self.ref = ref
         self.side = side
         self.admitted = False
-        """It is open, and leased as far as it can be."""
+        """`admit` or `readmit` is done: the data is open and the lease taken, as far as the kernel grants it."""
         self.lease = NO_LEASE
         self.known = NO_LEASE
-        """The lease behind what its client had when this open came, through other opens."""
+        """The kernel lease that the client's other opens of the same lease already had when this open arrived."""
         self.group: list[WorkerOpen] = [self]
-        """All that share its open file."""
+        """All opens that share its open file description."""
         self.locks = LockSet()
-        """Its byte-range locks, with `posix locking`."""
+        """Its byte-range locks, on a share with `posix locking`."""
         self.number = 0
 
 
-class LocalSide:
-    """See the module."""
+class KernelSync:
+    """Takes, weakens and releases the kernel's leases and locks for this worker's opens; see the module."""
 
     def __init__(self, table: Table, store: Store, clock: Clock) -> None:
         self.table = table
@@ -97,7 +101,7 @@ class LocalSide:
         state = _state_of(grant)
         if side.kernel_oplocks and state & W and not self._unite(own):
             return None
-        if not side.enter():
+        if not side.open_data():
             return None
         own.admitted = True
         if not side.kernel_oplocks or not state:
@@ -111,7 +115,7 @@ class LocalSide:
         """See OpenTable.readmit."""
         own = self._register(ref, side)
         try:
-            if not side.enter():
+            if not side.open_data():
                 raise NtStatusError(STATUS_FILE_NOT_AVAILABLE, "somebody has a lease on the file")
         except NtStatusError:
             self.closed(ref.open_id)
@@ -148,7 +152,7 @@ class LocalSide:
         return max((self.opens[open_id].lease for open_id in others), default=NO_LEASE)
 
     def closed(self, open_id: int) -> None:
-        """The open ends; its descriptor is closed after this. What is unknown here is no error."""
+        """Forget an open that ends; the caller closes its descriptor afterwards. An unknown open is no error."""
         own = self.opens.pop(open_id, None)
         if own is None:
             return
@@ -159,10 +163,10 @@ class LocalSide:
         own.group.remove(own)
         owned = own.locks.of_open(open_id) if own.locks.count else []
         if own.group:
-            # The open file stays with the others, and its locks with it.
+            # The others keep the open file description, and the locks with it.
             self._apply_locks(own.group[0], _ranges(owned))
             return
-        # Said, not left to the descriptor's end: a helper thread may have a copy of it for a moment.
+        # Unlock explicitly: closing is not enough, because a helper thread may still hold a copy of the descriptor.
         if owned:
             own.side.lock(UNLOCKED, 0, local.LARGEST)
         if own.lease:
@@ -171,7 +175,7 @@ class LocalSide:
                 self._inherit(heir)
 
     def _inherit(self, heir: WorkerOpen) -> None:
-        """Another open has closed, whose lease of the kernel stood behind what this one shares with it."""
+        """Take the kernel lease over from an open that closed and shared its SMB lease with `heir`."""
         wanted = local.lease_for(self._held(heir))
         if heir.admitted and heir.side.kernel_oplocks and heir.lease < wanted and self._take(heir, wanted) < wanted:
             self.clock.call_later(0.0, partial(self._lost, heir.ref))
@@ -181,7 +185,7 @@ class LocalSide:
         return record, record.opens.get(own.ref.open_id) if record is not None else None
 
     def _held(self, own: WorkerOpen) -> int:
-        """What is cached through an open, as long as its holder has not given it up."""
+        """The caching state (R, W, H) of an open's lease or oplock; 0 where it has none."""
         record, entry = self._entry(own)
         if record is None or entry is None:
             return 0
@@ -191,7 +195,7 @@ class LocalSide:
     # ----------------------------------------------------------------------------------------------------- leases
 
     def _unite(self, own: WorkerOpen) -> bool:
-        """Have one open file for all opens that share this one's lease. False: try again."""
+        """Make all opens that share this one's lease use one open file description. False: the caller tries again."""
         record, entry = self._entry(own)
         if record is None or entry is None or not entry.lease_key:
             return True
@@ -205,9 +209,9 @@ class LocalSide:
                 own.lease = other.lease
                 self._merge(other.group, own)
                 continue
-            # Neither reads nor writes enough for both: a new open file takes the place of theirs.
+            # The other's access mode does not suffice for both: open the file anew, for reading and writing.
             self._set_lease(other, NO_LEASE)
-            if not own.side.enter(True):
+            if not own.side.open_data(True):
                 wanted = local.lease_for(self._held(other))
                 if self._take(other, wanted) < wanted:
                     self.clock.call_later(0.0, partial(self._lost, other.ref))
@@ -235,7 +239,7 @@ class LocalSide:
         return True
 
     def _take(self, own: WorkerOpen, kind: int) -> int:
-        """The lease, or as much of it as the kernel gives."""
+        """Take a kernel lease, or the strongest weaker one that the kernel grants. Returns the one taken."""
         if self._set_lease(own, kind):
             return kind
         if kind == WRITE_LEASE and self._set_lease(own, READ_LEASE):
@@ -244,11 +248,11 @@ class LocalSide:
         return NO_LEASE
 
     def _less(self, own: WorkerOpen, grant: OpenGrant, left: int) -> OpenGrant:
-        """The grant without what the kernel does not stand behind."""
+        """Reduce a grant to `left`, the caching that the kernel lease allows."""
         ref = own.ref
         known = local.state_for(_state_of(grant), own.known)
         left, breaking = self.table.limit_grant(ref.file, ref.open_id, left, known)
-        self.settle(ref.file)
+        self.update_leases(ref.file)
         if grant.durable and not grant.persistent and not left & H:
             self._store.index_remove(DURABLES, ref.open_id.to_bytes(8, "big"))
             grant = replace(grant, durable=False, durable_timeout=0)
@@ -257,14 +261,14 @@ class LocalSide:
             return replace(grant, lease=replace(grant.lease, state=left, flags=flags))
         return replace(grant, oplock_level=caching.STATE_LEVELS.get(left, OPLOCK_LEVEL_NONE))
 
-    def settle(self, file: FileKey) -> None:
-        """The kernel's leases on a file are no more than what its holders have by now."""
+    def update_leases(self, file: FileKey) -> None:
+        """Weaken the kernel's leases on a file to what its leases and oplocks still allow clients to cache."""
         for own in self._files.get(file, ()):
             if own.lease:
                 wanted = local.lease_for(self._held(own))
                 if wanted < own.lease and not self._set_lease(own, wanted):
                     self._set_lease(own, NO_LEASE)
-                    # Not from here: what is being decided is to be carried out first.
+                    # By timer: the decision that led here must be carried out first.
                     self.clock.call_later(0.0, partial(self._lost, own.ref))
 
     def _lost(self, ref: OpenRef) -> None:
@@ -272,17 +276,18 @@ class LocalSide:
             self.table.local_process(ref.file, ref.open_id, 0)
 
     def on_signals(self, descriptors: set[int] | None) -> None:
-        """The kernel is to break the leases of these descriptors; None: it could not say which."""
+        """Break the client leases behind these descriptors, whose kernel leases are being broken. None: the signal
+        queue overflowed, so all leased opens are checked."""
         leased = [own for own in self.opens.values() if own.lease]
         named = [own for own in leased if descriptors is not None and own.side.fileno() in descriptors]
-        # A lease that several descriptors share is known to the kernel by one that may be closed by now.
+        # Where several descriptors share a lease, the kernel names one of them, which may be closed by now.
         if not [True for own in named if self._breaks(own)]:
             for own in leased:
                 if own not in named:
                     self._breaks(own)
 
     def _breaks(self, own: WorkerOpen) -> bool:
-        """Carry out what the kernel asks for. Whether it asks for anything."""
+        """Break the client's caching to what the kernel lease is being broken to. Returns whether it is."""
         ref = own.ref
         if ref.open_id not in self.opens:
             return False
@@ -290,26 +295,26 @@ class LocalSide:
         if left >= own.lease:
             return False
         self.table.local_process(ref.file, ref.open_id, R | H if left == READ_LEASE else 0)
-        self.settle(ref.file)
+        self.update_leases(ref.file)
         return True
 
     # ------------------------------------------------------------------------------------------------------ locks
 
     def locking(self, open_id: int) -> WorkerOpen | None:
-        """The open, where it has `posix locking`."""
+        """The open if it is on a share with `posix locking`, else None."""
         own = self.opens.get(open_id)
         return own if own is not None and own.side.posix_locking else None
 
     def io_conflict(self, open_id: int, offset: int, length: int, write: bool) -> bool:
-        """Whether a local process has a lock that forbids reading or writing through an open."""
+        """Whether a lock of a local process forbids reading or writing these bytes through an open."""
         own = self.locking(open_id)
         if own is None or not length or offset > local.LARGEST:
             return False
         return own.side.locked(offset, min(offset + length - 1, local.LARGEST), write)
 
     def locked(self, own: WorkerOpen, elements: Sequence[tuple[int, int, bool]]) -> bool:
-        """The table has granted (offset, length, exclusive): have them for local processes, too. False: they have a
-        lock in one of them, and none is taken."""
+        """Take kernel locks for (offset, length, exclusive) locks that the table has granted. False: a local process
+        has a conflicting lock, and no kernel lock is taken."""
         taken = []
         for offset, length, exclusive in elements:
             own.number += 1
@@ -323,7 +328,8 @@ class LocalSide:
         return False
 
     def unlocked(self, own: WorkerOpen, ranges: Sequence[tuple[int, int]]) -> None:
-        """The table has unlocked (offset, length), as many as there were before one that was not locked."""
+        """Release kernel locks after the table has processed an unlock of (offset, length) ranges. As there, the first
+        range that was not locked ends it."""
         pending = LockOverlay(own.locks)
         done = 0
         for offset, length in ranges:
@@ -334,7 +340,7 @@ class LocalSide:
         self._apply_locks(own, span(ranges[:done]))
 
     def _apply_locks(self, own: WorkerOpen, ranges: Sequence[tuple[int, int]]) -> bool:
-        """Tell the kernel what is locked in (first, last). False: refused, what comes after was not told."""
+        """Set the kernel's locks in each range (first, last). False: the kernel refused one, and the rest is unset."""
         for first, last in ranges:
             for kind, start, end in segments([member.locks for member in own.group], first, last):
                 if not own.side.lock(kind, start, end):
@@ -343,11 +349,11 @@ class LocalSide:
 
 
 class LocalLock:
-    """One LOCK that local processes have a say in: the table grants it, then the kernel; where the kernel does not, the
-    table has it back, and one that may wait tries again."""
+    """One LOCK request on a share with `posix locking`. The table grants it first, then the kernel. Where the kernel
+    refuses, the table's locks are released; a request that may wait is then tried again by a timer."""
 
     def __init__(
-        self, side: LocalSide, own: WorkerOpen, elements: tuple[tuple[int, int, bool], ...], wait: bool,
+        self, side: KernelSync, own: WorkerOpen, elements: tuple[tuple[int, int, bool], ...], wait: bool,
         ask: Callable[[], Future[None]],
     ) -> None:
         self.future: Future[None] = Future()
@@ -393,7 +399,7 @@ class LocalLock:
     def _again(self) -> None:
         if self._own.ref.open_id in self._side.opens:
             self._begin()
-        # Otherwise the open has ended, and its end has answered who waits.
+        # Otherwise the open was closed, which answered the request.
 
     def _cancel(self) -> None:
         if self._timer is not None:
@@ -407,7 +413,7 @@ def _ranges(locks: Sequence[Lock]) -> list[tuple[int, int]]:
 
 
 def _state_of(grant: OpenGrant) -> int:
-    """What a grant lets its client cache."""
+    """The caching state (R, W, H) of a grant."""
     if grant.lease is not None:
         return grant.lease.state
     return caching.LEVEL_STATES.get(grant.oplock_level, 0)

@@ -14,7 +14,7 @@ Make = Callable[[int], WaitingRequest]
 """Makes a request with this waiter_id."""
 
 
-def in_turn(steps: list[tuple[FileKey, Make]], start: Callable[[FileKey, Make], Future[None]]) -> Future[None]:
+def run_in_sequence(steps: list[tuple[FileKey, Make]], start: Callable[[FileKey, Make], Future[None]]) -> Future[None]:
     """Start each step when the one before has succeeded; the first failure ends it. `steps` is used up."""
     whole: Future[None] = Future()
     current: list[Future[Any]] = []

@@ -3,7 +3,7 @@
 while it is the only one.
 
 Nobody is there to be asked, told or made to wait, so neither copy nor context nor actions are needed. The rules are
-those of `decide`; tests/unit/oplock/test_short.py compares the answers of both.
+those of `decide`; tests/unit/oplock/test_fast_path.py compares the answers of both.
 """
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The twin of an open file: its own descriptor, the same user, and what it came to know is the open's."""
+"""The duplicate of an open file: its own descriptor, the same user, and what it came to know is the open's."""
 from __future__ import annotations
 
 import errno
@@ -26,23 +26,23 @@ def in_thread(call: Any) -> None:
 def test_a_twin_outlives_the_open_and_reaches_the_same_file(share: Share) -> None:
     file = share.open("file")
     file.write(0, b"x" * 8192)
-    twin = file.twin()
-    assert twin.fileno() != file.fileno() and twin.key == file.key
+    duplicate = file.duplicate()
+    assert duplicate.fileno() != file.fileno() and duplicate.key == file.key
     file.close()
     taken = share.open("other")  # has the number that the first one had
     taken.write(0, b"y" * 10)
-    twin.zero_data(0, 4096)
-    file.rejoin(twin)
+    duplicate.zero_data(0, 4096)
+    file.rejoin(duplicate)
     assert (share.path / "file").read_bytes() == bytes(4096) + b"x" * 4096
     assert (share.path / "other").read_bytes() == b"y" * 10
-    assert twin.closed and twin not in list(share.files.registry) and file not in list(share.files.registry)
+    assert duplicate.closed and duplicate not in list(share.files.registry) and file not in list(share.files.registry)
 
 
 def test_what_a_twin_reserved_is_given_back_by_the_open(share: Share) -> None:
     file = share.open("file")
-    twin = file.twin()
-    twin.set_allocation(4 * MIB)
-    file.rejoin(twin)
+    duplicate = file.duplicate()
+    duplicate.set_allocation(4 * MIB)
+    file.rejoin(duplicate)
     assert file.reserved and file.info().allocation_size >= 4 * MIB
     file.close()
     assert os.stat(share.path / "file").st_blocks == 0
@@ -50,25 +50,25 @@ def test_what_a_twin_reserved_is_given_back_by_the_open(share: Share) -> None:
 
 def test_what_it_reserved_after_the_open_was_closed_is_given_back_at_once(share: Share) -> None:
     file = share.open("file")
-    twin = file.twin()
+    duplicate = file.duplicate()
     file.close()
-    twin.set_allocation(4 * MIB)
-    file.rejoin(twin)
+    duplicate.set_allocation(4 * MIB)
+    file.rejoin(duplicate)
     assert os.stat(share.path / "file").st_blocks == 0
 
 
 @pytest.mark.skipif(not credentials.POSSIBLE, reason="needs root to act as somebody else")
 def test_another_thread_acts_as_the_user(share: Share) -> None:
     file = share.open("file")
-    twin = file.twin()
+    duplicate = file.duplicate()
     seen: list[Any] = []
 
     def work() -> None:
-        twin.set_end_of_file(10)
+        duplicate.set_end_of_file(10)
         seen.append(credentials.current())
 
     in_thread(work)
-    file.rejoin(twin)
+    file.rejoin(duplicate)
     (current,) = seen
     assert current is not None and current.uid == USER
     assert (share.path / "file").stat().st_size == 10
@@ -102,7 +102,7 @@ def test_no_block_goes_while_a_twin_is_at_work(share: Share, told: Told) -> None
     file = share.open("file")
     file.write(0, b"x" * 1000)
     file.set_allocation(4 * MIB)
-    one, two = file.twin(), file.twin()
+    one, two = file.duplicate(), file.duplicate()
     file.close()
     assert os.stat(share.path / "file").st_blocks << 9 >= 4 * MIB
     one.write(1000, b"y" * 1000)
@@ -117,7 +117,7 @@ def test_no_block_goes_while_a_twin_is_at_work(share: Share, told: Told) -> None
 
 def test_what_is_reserved_beside_a_twin_is_not_forgotten(share: Share, told: Told) -> None:
     file = share.open("file")
-    flushing, reserving = file.twin(), file.twin()
+    flushing, reserving = file.duplicate(), file.duplicate()
     file.set_allocation(4 * MIB)
     reserving.set_allocation(5 * MIB)
     file.rejoin(reserving)
@@ -139,13 +139,13 @@ def test_what_a_twin_took_in_vain_is_given_back(
 
     file = share.open("file")
     file.write(0, b"x" * 1000)
-    twin = file.twin()
+    duplicate = file.duplicate()
     monkeypatch.setattr(files, "fallocate", half)
     with pytest.raises(NtStatusError) as caught:
-        twin.set_allocation(8 * MIB)
+        duplicate.set_allocation(8 * MIB)
     assert caught.value.status == STATUS_DISK_FULL
     assert os.stat(share.path / "file").st_blocks << 9 >= 4 * MIB
-    file.rejoin(twin)
+    file.rejoin(duplicate)
     assert os.stat(share.path / "file").st_blocks << 9 < MIB
     file.close()
     assert told.held == []

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Decisions of one worker: asked of the store, and carried out. Futures are completed, notices sent through `on_break`,
-timers set, other workers told. All rules are in decide and below it."""
+"""Runs decide() through the store and carries out what it decided, for one worker.
+
+Carrying out means: complete futures, send break notifications through `on_break`, set timers, and tell other workers.
+The rules themselves are in decide.py and the modules below it.
+"""
 from __future__ import annotations
 
 import logging
@@ -13,14 +16,14 @@ from typing import Any
 
 from ksmbd import debug
 from ksmbd.oplock import requests
-from ksmbd.oplock.again import Again
 from ksmbd.oplock.decide import decide
 from ksmbd.oplock.indexes import OpenIndexes
-from ksmbd.oplock.local_side import LocalSide
+from ksmbd.oplock.kernel_sync import KernelSync
 from ksmbd.oplock.lock_meter import LockMeter
 from ksmbd.oplock.locks import Lock
 from ksmbd.oplock.record import Record
 from ksmbd.oplock.requests import Action, Decision, Request
+from ksmbd.oplock.retry import RetryQueue
 from ksmbd.oplock.settings import OplockSettings
 from ksmbd.oplock.state import StateDirectory, keeps_more
 from ksmbd.oplock.store import Store
@@ -36,62 +39,63 @@ DOORBELL = struct.Struct("<QQ")
 
 @dataclass(slots=True)
 class _Waiting:
-    """Somebody in this process waits for an answer."""
+    """A caller in this process that waits for an answer."""
 
     file: FileKey
     future: Future[Any]
     finish: Callable[[Any], Any]
-    """Makes the Future's result of the decision's."""
+    """Turns the decision's result into the Future's."""
     undo: Callable[[], object]
-    """Takes the success back, when nobody wants it any longer."""
+    """Reverts a success that arrives after the Future was cancelled."""
 
 
 def _nothing() -> None:
     return None
 
 
-class Decisions:
-    """What LocalOpenTable does with requests, whatever they are about."""
+class DecisionExecutor:
+    """Decides on requests and carries the decisions out; LocalOpenTable (table.py) is the public class."""
 
     def __init__(
         self, store: Store, clock: Clock, settings: OplockSettings | None = None, worker: int = 0, epoch: int = 0,
         state: StateDirectory | None = None,
     ) -> None:
-        """`state`: where persistent opens are kept; without it they are granted as durable ones only."""
+        """`worker`, `epoch`: this worker's WorkerTag. `state`: the directory that keeps persistent opens; without it
+        they are granted as durable opens."""
         self._store = store
         self._state = state
         self._clock = clock
         self._settings = settings or OplockSettings()
         self._me = (worker, epoch)
         self._waiting: dict[int, _Waiting] = {}
-        # Adopted locks have numbers of the server before this one, so ours begin with the time.
+        # Locks of adopted persistent opens keep the numbers of the previous server, so numbers here start at the time.
         self._next = (clock.filetime() // 10_000_000 & 0xFFFFFFFF) << 16
         self._timers: dict[FileKey, tuple[float, Timer]] = {}
         self._handles: dict[int, tuple[Any, bytes, bool]] = {}
-        """What is kept with an open, its client, and whether `on_keep` took note of it."""
+        """Open id -> (the protocol's handle, ClientGuid, whether `on_keep` returned True)."""
         self.indexes = OpenIndexes(store)
-        self.local = LocalSide(self, store, clock)
-        """The opens here that local processes count for; empty without `kernel oplocks` and `posix locking`."""
-        self._locals = self.local.opens
+        self.kernel_sync = KernelSync(self, store, clock)
+        """The opens of this worker on shares with `kernel oplocks` or `posix locking`."""
+        self._kernel_opens = self.kernel_sync.opens
         self.lock_meter = LockMeter(self._me)
-        self.again = Again(clock)
-        """What the store could not do yet, and is to do."""
+        self.retries = RetryQueue(clock)
+        """Calls that the store refused and that must still succeed."""
         self.on_break: Callable[[BreakNotice], bool] = lambda notice: False
         """Set by the protocol; see OpenTable."""
         self.on_purge: Callable[[PurgedOpen], None] = lambda purged: None
         """Set by the protocol; see OpenTable."""
-        self.on_doomed: Callable[[FileKey], None] = lambda directory: None
+        self.on_delete_pending: Callable[[FileKey], None] = lambda directory: None
         """Set by the protocol; see OpenTable."""
         self.deliver: Callable[[int, bytes], None] = lambda worker, message: None
         """Set by the process room: pass a message to another worker's on_message."""
         self.on_keep: Callable[[bytes], bool] = lambda client_guid: False
-        """Set by the process room: something of this client is kept here, so it had better come back to this worker.
-        Whether `on_let_go` is to be called for it."""
-        self.on_let_go: Callable[[bytes], None] = lambda client_guid: None
-        """The opposite."""
+        """Set by the process room: called when this worker starts to keep a durable open of a client, so that the
+        client's next connection is steered here. Returns whether `on_release` must be called for it."""
+        self.on_release: Callable[[bytes], None] = lambda client_guid: None
+        """Set by the process room: called when this worker no longer keeps an open of the client."""
 
     def _number(self) -> int:
-        # Unique among all workers of this server, and growing within one.
+        # Unique among all workers of this server, and ascending within one.
         self._next += 1
         return self._me[0] << 56 | (self._me[1] & 0xFF) << 48 | self._next
 
@@ -108,11 +112,11 @@ class Decisions:
         if decision.locks:
             self.lock_meter.follow(decision)
         if state is not None:
-            self.again.do(partial(state.note, file, decision))
+            self.retries.do(partial(state.note, file, decision))
         return decision
 
     def _run(self, file: FileKey, request: Request) -> Any:
-        """Decide, carry out, and give the result or raise."""
+        """Decide and carry out a request that never waits. Returns its result. Raises NtStatusError."""
         decision = self._decide(file, request)
         self._apply(file, decision)
         if decision.status:
@@ -123,7 +127,7 @@ class Decisions:
         self, file: FileKey, waiter_id: int, request: Request, finish: Callable[[Any], Any],
         undo: Callable[[], object] = _nothing, finish_late: Callable[[Any], Any] | None = None,
     ) -> Future[Any]:
-        """Decide on an operation that may wait. `finish_late`: instead of `finish`, where it had to."""
+        """Decide on an operation that may wait. `finish_late` replaces `finish` where the operation had to wait."""
         decision = self._decide(file, request)
         future: Future[Any]
         if decision.status:
@@ -132,14 +136,14 @@ class Decisions:
             future = _future_of(finish, decision.result)
         else:
             future = Future()
-            # The answer may be among this very decision's actions, so be ready for it first.
+            # The answer may be among the actions of this same decision, so register the waiter first.
             self._waiting[waiter_id] = _Waiting(file, future, finish_late or finish, undo)
             future.on_cancel = partial(self._forget, waiter_id)
         self._apply(file, decision)
         return future
 
     def _forget(self, waiter_id: int) -> None:
-        self.again.do(partial(self._forget_now, waiter_id))
+        self.retries.do(partial(self._forget_now, waiter_id))
 
     def _forget_now(self, waiter_id: int) -> None:
         waiting = self._waiting.get(waiter_id)
@@ -148,12 +152,12 @@ class Decisions:
         decision = self._decide(waiting.file, requests.Forget(waiter_id))
         if decision.result:
             del self._waiting[waiter_id]
-        # Otherwise the answer is in an outbox: _waiting stays, and a success is undone when it comes.
+        # Otherwise the answer is in an outbox: _waiting keeps the waiter, and a success is undone when it arrives.
         self._apply(waiting.file, decision)
 
     def _apply(self, file: FileKey, decision: Decision) -> None:
-        if self._locals:
-            self.local.settle(file)
+        if self._kernel_opens:
+            self.kernel_sync.update_leases(file)
         if decision.deadline:
             self._arm(file, decision.deadline)
         for worker, _ in decision.doorbells:
@@ -166,10 +170,10 @@ class Decisions:
             self._notify(file, action)
         elif isinstance(action, requests.Purged):
             self._purged(file, action)
-        elif isinstance(action, requests.Doomed):
-            self.on_doomed(file)
-        elif isinstance(action, requests.Taken):
-            self.local.closed(action.open_id)
+        elif isinstance(action, requests.DeletePending):
+            self.on_delete_pending(file)
+        elif isinstance(action, requests.Reclaimed):
+            self.kernel_sync.closed(action.open_id)
             handle = self._take_handle(action.open_id)
             if handle is not None:
                 ref = OpenRef(file, action.stream, action.open_id)
@@ -181,9 +185,9 @@ class Decisions:
             if isinstance(action, requests.Failed):
                 waiting.future.set_error(NtStatusError(action.status))
             elif waiting.future.done:
-                # Cancelled while the answer was on its way.
+                # The Future was cancelled before the answer arrived.
                 with suppress(NtStatusError):
-                    self.again.do(waiting.undo)
+                    self.retries.do(waiting.undo)
             else:
                 try:
                     result = waiting.finish(action.result)
@@ -201,13 +205,13 @@ class Decisions:
         if debug.mask[0] & debug.OPLOCK:
             logger.debug("break of %s: %s", file, notice)
         if not self.on_break(notice):
-            self.again.do(partial(self._run, file, requests.Unreachable(action.holder)))
+            self.retries.do(partial(self._run, file, requests.Unreachable(action.holder)))
 
     def _purged(self, file: FileKey, action: requests.Purged) -> None:
-        self.again.do(
+        self.retries.do(
             partial(self.indexes.leave, file, action.open_id, action.lease, action.create_guid, action.client_guid)
         )
-        self.local.closed(action.open_id)
+        self.kernel_sync.closed(action.open_id)
         self.on_purge(PurgedOpen(
             OpenRef(file, action.stream, action.open_id), action.share, action.path,
             CloseOutcome(action.delete, action.whole_file), self._take_handle(action.open_id),
@@ -225,13 +229,13 @@ class Decisions:
     def _expire(self, file: FileKey) -> None:
         self._timers.pop(file, None)
         if self._store.peek(file) is not None:
-            self.again.do(partial(self._run, file, requests.Expire()))
+            self.retries.do(partial(self._run, file, requests.Expire()))
 
     def on_message(self, message: bytes) -> None:
-        """Another worker decided something that this one has to carry out."""
+        """Carry out what another worker decided for this one. `message`: a DOORBELL that names the file."""
         device, inode = DOORBELL.unpack(message)
         file = (device, inode)
-        self.again.do(partial(self._run, file, requests.TakeOutbox()))
+        self.retries.do(partial(self._run, file, requests.TakeOutbox()))
 
     def _take_handle(self, open_id: int) -> Any:
         kept = self._handles.pop(open_id, None)
@@ -239,28 +243,29 @@ class Decisions:
             return None
         handle, client_guid, told = kept
         if told:
-            self.on_let_go(client_guid)
+            self.on_release(client_guid)
         return handle
 
-    # -------------------------------------------------------------------------------------- what LocalSide asks for
+    # -------------------------------------------------------------------------------------- what KernelSync asks for
 
     def local_process(self, file: FileKey, open_id: int, left: int) -> None:
-        """A local process opens the file: who caches it through this open keeps no more than `left`."""
+        """Break the lease or oplock of an open to `left` (R, W, H), because a local process opens the file."""
         self._apply(file, self._decide(file, requests.LocalProcess(open_id, left)))
 
     def limit_grant(self, file: FileKey, open_id: int, left: int, known: int) -> tuple[int, bool]:
-        """The kernel stands behind no more than `left` of what an open was granted; see requests.LimitGrant."""
+        """Reduce the caching of a new open to `left`, because the kernel granted a weaker lease. Returns (state that
+        remains, whether it is being broken); see requests.LimitGrant. Raises NtStatusError."""
         state, breaking = self._run(file, requests.LimitGrant(open_id, left, known))
         return int(state), bool(breaking)
 
     def locks_of(self, file: FileKey, open_id: int) -> list[Lock]:
-        """An open's byte-range locks."""
+        """The byte-range locks of an open, oldest first. Raises NtStatusError."""
         return [Lock._make(lock) for lock in self._run(file, requests.LocksOf(open_id))]
 
     def drop_locks(self, ref: OpenRef, asked: tuple[tuple[int, int, bool], ...]) -> None:
-        """Take locks back that the kernel has none for."""
+        """Release (offset, length, exclusive) locks that the table granted and the kernel refused."""
         ranges = tuple((offset, length) for offset, length, _ in asked)
-        self.again.do(partial(self._run, ref.file, requests.DropLocks(ref.open_id, ranges)))
+        self.retries.do(partial(self._run, ref.file, requests.DropLocks(ref.open_id, ranges)))
 
 
 def _future_of(finish: Callable[[Any], Any], result: Any) -> Future[Any]:

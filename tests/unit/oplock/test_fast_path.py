@@ -13,10 +13,10 @@ import pytest
 from ksmbd.oplock import decoded, requests
 from ksmbd.oplock.caching import LEVEL_STATES
 from ksmbd.oplock.decide import decide
+from ksmbd.oplock.fast_path import first_open, last_close
 from ksmbd.oplock.locks import EMPTY
 from ksmbd.oplock.record import RWH, Holder, OpenEntry, R, Record, Waiter
 from ksmbd.oplock.settings import OplockSettings
-from ksmbd.oplock.short import first_open, last_close
 from ksmbd.oplock.store import Store
 from ksmbd.oplock.store_lmdb import LmdbStore
 from ksmbd.smb import constants as c

@@ -2,7 +2,7 @@
 """The protocol's words and those of decisions: each field gets to its place."""
 from __future__ import annotations
 
-from ksmbd.oplock.answers import entry_of
+from ksmbd.oplock.conversion import entry_of
 from ksmbd.oplock.grant import new_lease, new_oplock
 from ksmbd.oplock.local import WATCHED, WRITER
 from ksmbd.oplock.record import RWH, Holder, OpenEntry
