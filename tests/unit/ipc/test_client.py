@@ -10,9 +10,10 @@ import pytest
 
 from ksmbd import limits
 from ksmbd.ipc.channel import Congested, PeerGone
-from ksmbd.ipc.client import HEARTBEAT_IDLE, NetlinkDaemon
+from ksmbd.ipc.client import NetlinkDaemon
 from ksmbd.ipc.codec import Parcel, decode, encode
 from ksmbd.ipc.constants import Attribute, Event, RpcFlag, RpcStatus, ShareFlag, TreeFlag, TreeStatus, UserFlag
+from ksmbd.ipc.exchange import HEARTBEAT_IDLE
 from ksmbd.ipc.messages import RPC_CHUNK
 from ksmbd.smb import status
 from ksmbd.smb.ports import TreeConnectResult
@@ -337,7 +338,7 @@ def test_congestion_is_refused_and_not_lost() -> None:
 
 
 def test_handles_do_not_meet_a_predecessors() -> None:
-    assert len({Bench().daemon._next_handle for _ in range(5)}) == 5
+    assert len({Bench().daemon._exchange.next_handle for _ in range(5)}) == 5
 
 
 def test_what_came_before_the_start_counts() -> None:
@@ -374,7 +375,7 @@ def test_cancelled_request_is_forgotten() -> None:
     bench = Bench()
     future = bench.daemon.login("u")
     future.cancel()
-    assert bench.daemon._waiting == {}
+    assert bench.daemon._exchange.waiting == {}
     bench.reply(Event.LOGIN_RESPONSE, status=1)
 
 
@@ -490,7 +491,7 @@ def test_close_forgets_the_pipe() -> None:
     bench.daemon.rpc_close(handle)
     assert bench.last(Event.RPC_REQUEST).fields["flags"] == RpcFlag.CLOSE | RpcFlag.SRVSVC
     rpc_reply(bench, bench.channel.sent[-1])
-    assert bench.daemon._pipes == {}
+    assert bench.daemon._pipes.pipes == {}
 
 
 def test_a_pipe_that_timed_out_is_closed_there_all_the_same() -> None:
@@ -508,7 +509,7 @@ def test_a_pipe_that_timed_out_is_closed_there_all_the_same() -> None:
     assert len(closed) == 2
     for parcel in closed:
         rpc_reply(bench, parcel)
-    assert bench.daemon._pipes == {}
+    assert bench.daemon._pipes.pipes == {}
 
 
 def test_a_pipe_that_nobody_waits_for_is_closed() -> None:
@@ -519,7 +520,7 @@ def test_a_pipe_that_nobody_waits_for_is_closed() -> None:
     rpc_reply(bench, request)
     assert bench.last(Event.RPC_REQUEST).fields["flags"] == RpcFlag.CLOSE | RpcFlag.SRVSVC
     rpc_reply(bench, bench.channel.sent[-1])
-    assert bench.daemon._pipes == {}
+    assert bench.daemon._pipes.pipes == {}
 
 
 def test_what_waits_for_mountd_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -535,7 +536,7 @@ def test_what_waits_for_mountd_is_bounded(monkeypatch: pytest.MonkeyPatch) -> No
     assert not bench.daemon.rpc_write(pipes[1], bytes(40)).done
     rpc_reply(bench, bench.last(Event.RPC_REQUEST))
     rpc_reply(bench, request)
-    assert first.done and bench.daemon._queued == 0
+    assert first.done and bench.daemon._pipes.queued == 0
     assert not bench.daemon.rpc_write(pipes[0], bytes(100)).done
 
 

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Requests to mountd and their answers: handles, time-outs, a receiver that is full, the heartbeat, the loss of mountd.
+
+A request carries a handle, and the answer with the same handle completes it. Handles begin at a random number, so that
+an answer meant for a dead predecessor on the same socket finds nobody here.
+"""
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Container, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ksmbd import debug, limits, log
+from ksmbd.ipc.channel import Channel, Congested, PeerGone
+from ksmbd.ipc.codec import Parcel
+from ksmbd.ipc.constants import Event
+from ksmbd.smb.ports import Clock, Timer
+from ksmbd.smb.status import (
+    STATUS_INSUFF_SERVER_RESOURCES,
+    STATUS_INSUFFICIENT_RESOURCES,
+    STATUS_INVALID_PARAMETER,
+    STATUS_IO_TIMEOUT,
+    NtStatusError,
+    WireError,
+)
+from ksmbd.smb.waiting import Future
+
+PENDING_MAX: Final = limits.DAEMON_QUESTIONS.value
+"""Requests under way; more are refused with STATUS_INSUFFICIENT_RESOURCES."""
+HEARTBEAT_IDLE: Final = 5.0
+"""Seconds between heartbeats where `ipc timeout` is 0: a mountd that died is noticed by them."""
+RETRY: Final = 0.005
+"""Seconds until messages to a full receiver are tried again."""
+
+
+@dataclass(slots=True)
+class Waiter:
+    """A request under way."""
+
+    answer: Event
+    finish: Callable[[Parcel], None]
+    fail: Callable[[NtStatusError], None]
+    timer: Timer | None = None
+
+
+class Exchange:
+    """The requests of one process over one channel. `timeout` in seconds, 0: wait for ever."""
+
+    def __init__(self, channel: Channel, clock: Clock, timeout: float, on_lost: Callable[[str], None]) -> None:
+        """`on_lost` is called once when mountd is gone or silent for longer than `timeout`."""
+        self._channel = channel
+        self._clock = clock
+        self._timeout = timeout
+        self._on_lost = on_lost
+        self.waiting: dict[int, Waiter] = {}
+        """Requests under way, by their handles."""
+        self.taken: Container[int] = ()
+        """Handles that no new request gets: those of open pipes."""
+        self.next_handle = secrets.randbits(30)
+        self._retry: Timer | None = None
+        self._heartbeat: Timer | None = None
+        self._last_heard = clock.monotonic()
+        self.lost = ""
+        """Why mountd cannot be reached any more, or ''."""
+
+    def receive(self) -> Iterator[Parcel]:
+        """What has come, each message a sign of life."""
+        for parcel in self._channel.receive():
+            self._last_heard = self._clock.monotonic()
+            yield parcel
+
+    def new_handle(self) -> int:
+        """A handle that nothing else has."""
+        while True:
+            handle = self.next_handle = (self.next_handle + 1) & 0x7FFFFFFF
+            if handle and handle not in self.waiting and handle not in self.taken:
+                return handle
+
+    # ----------------------------------------------------------------------------------------------------- sending
+
+    def request(self, parcel: Parcel, finish: Callable[[Parcel], None], future: Future[Any]) -> None:
+        """Send a request whose answer goes to `finish`; the future fails where there is no answer."""
+        handle = self.new_handle()
+        parcel.fields["handle"] = handle
+
+        def forget() -> None:
+            self._end(handle)
+
+        self.send(handle, parcel, Waiter(Event(parcel.event + 1), finish, future.set_error))
+        future.on_cancel = forget
+
+    def send(self, handle: int, parcel: Parcel, waiter: Waiter) -> None:
+        """Send a request with this handle; the waiter hears of the answer or of the failure."""
+        if self.lost:
+            waiter.fail(NtStatusError(STATUS_INSUFF_SERVER_RESOURCES, self.lost))
+            return
+        if len(self.waiting) >= PENDING_MAX:
+            waiter.fail(NtStatusError(STATUS_INSUFFICIENT_RESOURCES, "too many requests to ksmbd.mountd"))
+            return
+        self.waiting[handle] = waiter
+        if self._timeout:
+            waiter.timer = self._clock.call_later(self._timeout, lambda: self._timed_out(handle, parcel.event))
+        status = self._transmit(parcel)
+        if status:
+            self.fail(handle, status)
+
+    def post(self, parcel: Parcel) -> None:
+        """Send what has no answer. A failure is one line in the log."""
+        if not self.lost and self._transmit(parcel):
+            log.error(f"ipc: {parcel.event.name} could not be sent to ksmbd.mountd", "ipc unsent")
+
+    def _transmit(self, parcel: Parcel) -> int:
+        """Send; an NTSTATUS where that failed, else 0."""
+        if debug.mask[0] & debug.IPC:
+            log.debug(debug.IPC, f"to mountd: {parcel.event.name} handle {parcel.handle}")
+        try:
+            self._channel.send(parcel)
+        except Congested:
+            return STATUS_INSUFFICIENT_RESOURCES
+        except ValueError as error:
+            log.warning(f"ipc: {error}", "ipc value")
+            return STATUS_INVALID_PARAMETER
+        except PeerGone:
+            self.lose("ksmbd.mountd is gone")
+            return STATUS_INSUFF_SERVER_RESOURCES
+        except OSError as error:
+            log.error(f"ipc: {parcel.event.name} could not be sent: {error}", "ipc unsent")
+            return STATUS_INSUFF_SERVER_RESOURCES
+        self._arm_retry()
+        return 0
+
+    def _arm_retry(self) -> None:
+        if self._channel.backlog and self._retry is None:
+            self._retry = self._clock.call_later(RETRY, self._flush)
+
+    def _flush(self) -> None:
+        self._retry = None
+        try:
+            self._channel.flush()
+        except PeerGone:
+            self.lose("ksmbd.mountd is gone")
+            return
+        except (OSError, ValueError):
+            pass  # logged there; its waiter ends with its time-out
+        self._arm_retry()
+
+    # ----------------------------------------------------------------------------------------------------- answers
+
+    def answer(self, parcel: Parcel) -> None:
+        """Complete the request that this is the answer to; nothing where nobody waits for it."""
+        waiter = self.waiting.get(parcel.handle)
+        if waiter is None or waiter.answer is not parcel.event:
+            return  # late, cancelled, or a predecessor's
+        self._end(parcel.handle)
+        try:
+            waiter.finish(parcel)
+        except WireError as error:
+            waiter.fail(NtStatusError(STATUS_INSUFF_SERVER_RESOURCES, str(error)))
+
+    def fail(self, handle: int, status: int) -> None:
+        """End the request with an NTSTATUS."""
+        waiter = self._end(handle)
+        if waiter is not None:
+            waiter.fail(NtStatusError(status, "ksmbd.mountd"))
+
+    def _timed_out(self, handle: int, event: Event) -> None:
+        what = f"ipc: ksmbd.mountd did not answer {event.name} within {self._timeout:g} seconds"
+        log.warning(what, "ipc time-out")
+        self.fail(handle, STATUS_IO_TIMEOUT)
+
+    def _end(self, handle: int) -> Waiter | None:
+        waiter = self.waiting.pop(handle, None)
+        if waiter is not None and waiter.timer is not None:
+            waiter.timer.cancel()
+        return waiter
+
+    # ------------------------------------------------------------------------------------------------ life of mountd
+
+    def arm_heartbeat(self) -> None:
+        """Begin the heartbeat, or go on with it."""
+        interval = max(0.5, self._timeout / 2) if self._timeout else HEARTBEAT_IDLE
+        self._heartbeat = self._clock.call_later(interval, self._beat)
+
+    def _beat(self) -> None:
+        if self.lost:
+            return
+        if self._timeout and self._clock.monotonic() - self._last_heard > self._timeout:
+            self.lose(f"no sign of ksmbd.mountd for {self._timeout:g} seconds")
+            return
+        self._transmit(Parcel(Event.HEARTBEAT_REQUEST, fields={"handle": self.new_handle()}))
+        if not self.lost:
+            self.arm_heartbeat()
+
+    def lose(self, reason: str, notify: bool = True) -> None:
+        """Fail all requests, those to come too, and stop the timers."""
+        if self.lost:
+            return
+        self.lost = reason
+        for timer in (self._heartbeat, self._retry):
+            if timer is not None:
+                timer.cancel()
+        for handle in list(self.waiting):
+            self.fail(handle, STATUS_INSUFF_SERVER_RESOURCES)
+        if notify:
+            log.error(f"ipc: {reason}")
+            self._on_lost(reason)
