@@ -166,9 +166,12 @@ class File(Protocol):
     key: FileKey
     stream: str
     """Folded stream name, '' = default."""
-    path: str
-    """Current path below the share, with `\\`, as the disk spells it; follows renames made through this server. Of a
-    stream, its file's."""
+
+    @property
+    def path(self) -> str:
+        """Current path below the share, with `\\`, as the disk spells it; follows renames made through this server. Of
+        a stream, its file's."""
+        ...
 
     @property
     def stream_name(self) -> str:

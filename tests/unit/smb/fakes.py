@@ -6,9 +6,9 @@ tests look at (`calls`), and raises what a test puts into `fail` (operation name
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any
 
 from ksmbd.smb import constants as c
@@ -31,6 +31,7 @@ from ksmbd.smb.ports import (
     FileKey,
     Frame,
     Identity,
+    LocalOpen,
     LockElement,
     LoginResponse,
     OpenGrant,
@@ -156,8 +157,9 @@ class FakeFile:
         self.is_directory = node.is_directory and not stream
         self.granted_access = granted_access
         self.calls: list[tuple[Any, ...]] = []
-        self.fail: dict[str, int] = {}
+        self.fail: dict[str, int] = dict(volume.fail_files)
         self.closed = False
+        self.descriptor = -1
 
     def _do(self, name: str, *arguments: Any) -> None:
         self.calls.append((name, *arguments))
@@ -185,7 +187,7 @@ class FakeFile:
         return self.node.streams[self.stream] if self.stream else self.node.data
 
     def fileno(self) -> int:
-        return -1
+        return self.descriptor
 
     def finish_writes(self) -> None:
         self._do("finish_writes")
@@ -220,6 +222,13 @@ class FakeFile:
             target.extend(bytes(offset - len(target)))
         target[offset : offset + len(data)] = data
         return len(data)
+
+    def write_from_pipe(self, offset: int, pipe: int, count: int) -> None:
+        while count:
+            data = os.read(pipe, count)
+            assert data, "the pipe has ended"
+            offset += self.write(offset, data)
+            count -= len(data)
 
     def flush(self, full: bool = False) -> None:
         self._do("flush", full)
@@ -453,6 +462,8 @@ class FakeVolume:
         self.closed = False
         self.previous_versions: list[int] = []
         self.opened: list[FakeFile] = []
+        self.fail_files: dict[str, int] = {}
+        """FakeFile.fail of those that are opened from now on."""
 
     def _node(self, name: str, is_directory: bool) -> Node:
         self._inode += 1
@@ -549,6 +560,12 @@ class FakeTable:
         self.pending_delete: set[FileKey] = set()
         self.locks: list[tuple[OpenRef, LockElement]] = []
         self.keep_on_disconnect = False
+        self.outcome: CloseOutcome | None = None
+        """What `close` answers, whatever the table holds."""
+        self.reclaim: Callable[[DurableReconnect], Reconnected] | None = None
+        """What `reconnect` gives back; without it there is nothing."""
+        self.kept_elsewhere: OpenRequest | None = None
+        """What `find_kept` finds, whatever can be reclaimed."""
         self.kept: dict[OpenRef, Any] = {}
         self.replays: dict[tuple[bytes, bytes], OpenRef] = {}
         self.on_break: Callable[[BreakNotice], bool] = lambda notice: False
@@ -566,8 +583,32 @@ class FakeTable:
             self.opens[request.ref] = request
         return self._do("open", OpenGrant(request.oplock_level if request.oplock_level != 0xFF else 0), request)
 
+    def hold(self, open_: Open) -> None:
+        """Enter an open that no CREATE has made (Bench.open)."""
+        assert open_.ref is not None and open_.file is not None
+        self.opens[open_.ref] = OpenRequest(
+            open_.ref, b"G" * 16, session_id=1, owner="alice", share="share", path=open_.file.path,
+            is_directory=open_.file.is_directory, created=False, granted_access=open_.granted_access, share_access=7,
+            disposition=c.FILE_OPEN, options=0, oplock_level=0,
+        )  # fmt: skip
+
+    def admit(self, ref: OpenRef, local: LocalOpen, grant: OpenGrant) -> OpenGrant | None:
+        self.calls.append(("admit", ref, local, grant))
+        if "admit" in self.fail:
+            raise NtStatusError(self.fail["admit"])
+        return grant if local.enter() else None
+
+    def readmit(self, ref: OpenRef, local: LocalOpen) -> None:
+        self.calls.append(("readmit", ref, local))
+        if not local.enter():
+            raise NtStatusError(s.STATUS_FILE_NOT_AVAILABLE)
+
     def close(self, ref: OpenRef) -> CloseOutcome:
         self.calls.append(("close", ref))
+        if "close" in self.fail:
+            raise NtStatusError(self.fail["close"])
+        if self.outcome is not None:
+            return self.outcome
         self.opens.pop(ref, None)
         self.locks = [held for held in self.locks if held[0] != ref]
         last = not any(other.file == ref.file for other in self.opens)
@@ -647,9 +688,13 @@ class FakeTable:
 
     def reconnect(self, request: DurableReconnect) -> Reconnected:
         self.calls.append(("reconnect", request))
-        raise NtStatusError(s.STATUS_OBJECT_NAME_NOT_FOUND)
+        if self.reclaim is None:
+            raise NtStatusError(s.STATUS_OBJECT_NAME_NOT_FOUND)
+        return self.reclaim(request)
 
     def find_kept(self, request: DurableReconnect) -> OpenRequest | None:
+        if self.kept_elsewhere is not None:
+            return self.kept_elsewhere
         found = self.reconnect(request)
         return found.request if found.handle is None else None
 
@@ -802,6 +847,84 @@ class FakeSecurity:
         return bytes(range(size))
 
 
+# -------------------------------------------------------------------------------------------------------- transport
+
+
+class FakeTransport:
+    """Collects what is sent, whole messages without their length. The client confirms it at once.
+
+    `closed` is the reason once the core ended the connection."""
+
+    def __init__(self, peer: str = "192.0.2.7", local: str = "192.0.2.1") -> None:
+        self.peer, self.local = peer, local
+        self.frames: list[bytes] = []
+        self.size = 0
+        self.closed: str | None = None
+
+    def send(self, frame: Frame) -> None:
+        data = bytes(frame.data)
+        if frame.span is not None:
+            data += frame.span.file.read(frame.span.offset, frame.span.length)
+        self.size += len(data)
+        self.take(data)
+
+    def take(self, data: bytes) -> None:
+        """What has left."""
+        assert int.from_bytes(data[:4], "big") == len(data) - 4
+        self.frames.append(data[4:])
+
+    def close(self, reason: str) -> None:
+        self.closed = reason
+
+    def room(self) -> Future[None] | None:
+        return None
+
+    def delivery_mark(self) -> int:
+        return self.size
+
+    def delivery_seconds(self) -> float:
+        return 1.0
+
+    def confirmed(self) -> int:
+        return self.size
+
+    def delivered(self, mark: int) -> bool:
+        return mark <= self.size and self.closed is None
+
+
+# -------------------------------------------------------------------------------- which fakes stand behind the ports
+
+
+def file_of(open_: Open) -> FakeFile:
+    """The fake behind an open's File."""
+    assert isinstance(open_.file, FakeFile)
+    return open_.file
+
+
+def volume_of(server: Server) -> FakeVolume:
+    """The fake behind a server's Files."""
+    assert isinstance(server.files, FakeFiles)
+    return server.files.tree
+
+
+def clock_of(server: Server) -> FakeClock:
+    """The fake behind a server's Clock."""
+    assert isinstance(server.clock, FakeClock)
+    return server.clock
+
+
+def table_of(server: Server) -> FakeTable:
+    """The fake behind a server's OpenTable."""
+    assert isinstance(server.table, FakeTable)
+    return server.table
+
+
+def security_of(server: Server) -> FakeSecurity:
+    """The fake behind a server's Security."""
+    assert isinstance(server.security, FakeSecurity)
+    return server.security
+
+
 # ---------------------------------------------------------------------------------------- a session ready for commands
 
 
@@ -817,12 +940,9 @@ class Bench:
         self.server = Server(
             settings, self.security, FakeFiles(self.volume), self.table, self.daemon, self.clock
         )
-        transport: Any = SimpleNamespace(
-            local="192.0.2.7", peer="192.0.2.9", send=self._sent, room=lambda: None
-        )
-        self.frames: list[bytes] = []
-        """What was sent outside of replies."""
-        self.connection = connection = ServerConnection(self.server, transport)
+        self.transport = FakeTransport("192.0.2.9", "192.0.2.7")
+        """Its frames: what was sent outside of replies."""
+        self.connection = connection = ServerConnection(self.server, self.transport)
         connection.state = ConnectionState.NEGOTIATED
         connection.client_guid = b"G" * 16
         connection.client_capabilities = 0x7F
@@ -840,9 +960,6 @@ class Bench:
         self.ipc = TreeConnect(2, self.session, pipes, None, c.FILE_ALL_ACCESS)
         self.session.tree_connects = {1: self.tree, 2: self.ipc}
         self._message_id = 0
-
-    def _sent(self, frame: Frame) -> None:
-        self.frames.append(bytes(frame.data))
 
     def open(self, path: str = "", access: int = c.FILE_ALL_ACCESS, stream: str = "", options: int = 0) -> Open:
         """An Open of what is at `path`, in all tables."""
@@ -883,9 +1000,20 @@ class Bench:
         result = handle(request)
         if isinstance(result, Reply):
             return result
-        task: Task[Reply] = Task(result).start()
+        task = started(result)
         assert task.done, "the command waits"
         return task.result()
+
+
+def is_done(task: Task[Reply]) -> bool:
+    """Whether it has ended by now: for a test that asks before and after (mypy takes an attribute's value to stay)."""
+    return task.done
+
+
+def started(result: Reply | Coroutine[Any, Any, Reply]) -> Task[Reply]:
+    """The Task of a command that may wait, up to its first wait."""
+    assert not isinstance(result, Reply), "the command has not waited"
+    return Task(result).start()
 
 
 def body_of(reply: Reply) -> bytes:

@@ -5,42 +5,29 @@ from __future__ import annotations
 from struct import Struct, pack
 from typing import Any
 
-from fakes import FakeClock, FakeDaemon, FakeFiles, FakeSecurity, FakeSigner, FakeTable, FakeVolume
+from fakes import (
+    FakeClock,
+    FakeDaemon,
+    FakeFiles,
+    FakeSecurity,
+    FakeSigner,
+    FakeTable,
+    FakeTransport,
+    FakeVolume,
+    clock_of,
+    security_of,
+    volume_of,
+)
 
 from ksmbd.smb import constants as c
 from ksmbd.smb.connection import ServerConnection
 from ksmbd.smb.header import HEADER_SIZE, SYNC_HEADER, Header
 from ksmbd.smb.model import Server
-from ksmbd.smb.ports import Frame, ShareConfig
+from ksmbd.smb.ports import ShareConfig
 from ksmbd.smb.settings import ServerSettings
-from ksmbd.smb.waiting import Future
 
 CLIENT_KEY = b"\x01" * 16
 """What FakeSecurity derives as signing key."""
-
-
-class FakeTransport:
-    """Collects frames. `closed` is the reason once the core ended the connection."""
-
-    peer = "192.0.2.7"
-    local = "192.0.2.1"
-
-    def __init__(self) -> None:
-        self.frames: list[bytes] = []
-        self.closed: str | None = None
-
-    def send(self, frame: Frame) -> None:
-        data = bytes(frame.data)
-        if frame.span is not None:
-            data += frame.span.file.read(frame.span.offset, frame.span.length)
-        assert int.from_bytes(data[:4], "big") == len(data) - 4
-        self.frames.append(data[4:])
-
-    def close(self, reason: str) -> None:
-        self.closed = reason
-
-    def room(self) -> Future[None] | None:
-        return None
 
 
 class Response:
@@ -89,6 +76,21 @@ class Client:
         self.tree_id = 0
         self.sign = False
         self.guid = b"G" * 16
+
+    @property
+    def volume(self) -> FakeVolume:
+        """Its server's one share."""
+        return volume_of(self.server)
+
+    @property
+    def clock(self) -> FakeClock:
+        """Its server's."""
+        return clock_of(self.server)
+
+    @property
+    def security(self) -> FakeSecurity:
+        """Its server's."""
+        return security_of(self.server)
 
     # ------------------------------------------------------------------------------------------------ building
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import create_messages as m
 import pytest
-from fakes import FakeTable
+from fakes import table_of
 from script import ECHO_BODY, Client, Response
 
 from ksmbd import limits
@@ -25,8 +25,8 @@ FLUSH = pack("<HHIQQ", 24, 0, 0, 0x1234, 0x5678)
 
 def ready(dialect: int = c.DIALECT_311) -> Client:
     client = Client().ready(dialect)
-    client.server.files.tree.add("file", b"content")  # type: ignore[attr-defined]
-    client.server.files.tree.add("other", b"")  # type: ignore[attr-defined]
+    client.volume.add("file", b"content")
+    client.volume.add("other", b"")
     return client
 
 
@@ -79,10 +79,8 @@ def test_after_a_create_that_failed_an_own_file_id_is_not_used() -> None:
 def test_the_element_behind_a_create_that_waits_works_on_what_it_opened() -> None:
     client = ready()
     other = opened(client, "other")
-    table: Any = client.server.table
-    assert isinstance(table, FakeTable)
     future: Future[OpenGrant] = Future()
-    table.open = lambda request: future
+    table_of(client.server).wait["open"] = future
     before = len(client.transport.frames)
     assert client.feed(client.compound((c.CREATE, m.create("file"), {}), (c.CLOSE, m.close(*other), FOREIGN))) == []
     future.set_result(OpenGrant(0))
@@ -222,7 +220,7 @@ def test_an_acknowledgement_is_checked_for_its_tree(body: bytes) -> None:
 
 def test_the_replies_to_a_compound_end_before_a_frame_cannot_hold_them() -> None:
     client = ready()
-    client.server.files.tree.add("long", bytes(1 << 20))  # type: ignore[attr-defined]
+    client.volume.add("long", bytes(1 << 20))
     file = opened(client, "long")
     assert client.ask(c.ECHO, ECHO_BODY, credits=500).status == 0
     size, replies = 1 << 20, limits.COMPOUND_REPLIES.value

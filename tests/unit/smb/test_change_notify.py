@@ -7,7 +7,7 @@ from typing import Any
 
 import create_messages as m
 import pytest
-from fakes import Bench, FakeWatch, body_of
+from fakes import Bench, FakeWatch, body_of, file_of, is_done
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -49,10 +49,10 @@ def test_golden_encoding() -> None:
 def test_a_change() -> None:
     made, open_ = bench()
     task = start(made, open_, completion=0x17, flags=1)
-    assert not task.done
-    assert open_.file.calls == [("watch", 0x17, True)]  # type: ignore[union-attr]
+    assert not is_done(task)
+    assert file_of(open_).calls == [("watch", 0x17, True)]
     watch_of(open_).change(1, "neu")
-    assert task.done
+    assert is_done(task)
     entry = pack("<III", 0, 1, 6) + "neu".encode("utf-16-le")
     assert body_of(task.result()) == pack("<HHI", 9, 72, len(entry)) + entry and task.result().status == 0
     assert not open_.waits
@@ -64,7 +64,7 @@ def test_an_empty_filter_waits_for_the_end(completion: int) -> None:
     the first request's, so a later one with another filter waits as well."""
     made, open_ = bench()
     tasks = [start(made, open_, completion=completion), start(made, open_, completion=0x17)]
-    assert open_.file.calls == [("watch", 0, False)]  # type: ignore[union-attr]
+    assert file_of(open_).calls == [("watch", 0, False)]
     assert not any(task.done for task in tasks)
     close_open(open_)
     for task in tasks:
@@ -75,7 +75,7 @@ def test_the_first_request_fixes_what_is_watched() -> None:
     made, open_ = bench()
     start(made, open_, completion=1).cancel()
     task = start(made, open_, completion=0xFFF, flags=1)
-    assert open_.file.calls == [("watch", 1, False)]  # type: ignore[union-attr]
+    assert file_of(open_).calls == [("watch", 1, False)]
     assert not task.done
 
 
@@ -139,7 +139,7 @@ def test_refused(named: dict[str, int], access: int, status: int) -> None:
 def test_unknown_filters_never_match(completion: int, watched: int) -> None:
     made, open_ = bench()
     assert not start(made, open_, completion=completion).done
-    assert open_.file.calls == [("watch", watched, False)]  # type: ignore[union-attr]
+    assert file_of(open_).calls == [("watch", watched, False)]
 
 
 def test_a_directory_that_is_to_be_deleted_is_not_watched_any_longer() -> None:
@@ -147,8 +147,8 @@ def test_a_directory_that_is_to_be_deleted_is_not_watched_any_longer() -> None:
     deleting = made.open("dir")
     bystander = made.open("")
     task, other = start(made, open_), start(made, bystander)
-    made.table.pending_delete.add(open_.file.key)  # type: ignore[union-attr]
-    made.table.opens[open_.ref] = None  # type: ignore[index, assignment]
+    made.table.pending_delete.add(file_of(open_).key)
+    made.table.hold(open_)
     close_open(deleting)
     assert isinstance(task.error, NtStatusError) and task.error.status == s.STATUS_DELETE_PENDING
     assert not other.done
@@ -185,33 +185,33 @@ def test_any_bytes(body: bytes) -> None:
 
 def test_a_tree_of_many_directories_is_watched_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     made, open_ = bench()
-    clock = made.server.clock
-    clock.tick = PIECE / 2  # type: ignore[attr-defined]
-    monkeypatch.setattr(FakeWatch, "go_on", lambda watch: steps.pop() if steps else False)
+    clock = made.clock
+    clock.tick = PIECE / 2
     steps = [True] * 20
+    monkeypatch.setattr(FakeWatch, "go_on", lambda watch: steps.pop() if steps else False)
     task = start(made, open_, completion=0x17, flags=1)
-    assert 0 < len(steps) < 20 and not task.done
+    assert 0 < len(steps) < 20 and not is_done(task)
     other = start(made, made.open("dir", c.FILE_LIST_DIRECTORY))
     assert not other.done
-    clock.advance(1)  # type: ignore[attr-defined]
-    assert not steps and not task.done
+    clock.advance(1)
+    assert not steps and not is_done(task)
     watch_of(open_).change(1, "new")
-    assert task.done and task.result().status == 0
+    assert is_done(task) and task.result().status == 0
 
 
 def test_an_open_that_ends_while_its_tree_is_gone_through(monkeypatch: pytest.MonkeyPatch) -> None:
     made, open_ = bench()
-    clock = made.server.clock
-    clock.tick = PIECE / 2  # type: ignore[attr-defined]
-    monkeypatch.setattr(FakeWatch, "go_on", lambda watch: steps.pop() if steps else False)
+    clock = made.clock
+    clock.tick = PIECE / 2
     steps = [True] * 20
+    monkeypatch.setattr(FakeWatch, "go_on", lambda watch: steps.pop() if steps else False)
     monkeypatch.setattr(FakeWatch, "close", lambda watch: watch.waiter and watch.waiter.set_error(
         NtStatusError(s.STATUS_NOTIFY_CLEANUP)
     ))  # fmt: skip
     task = start(made, open_, completion=0x17, flags=1)
     close_open(open_)
     left = len(steps)
-    clock.tick = 0.0  # type: ignore[attr-defined]
-    clock.advance(1)  # type: ignore[attr-defined]
+    clock.tick = 0.0
+    clock.advance(1)
     assert task.done and isinstance(task.error, NtStatusError) and task.error.status == s.STATUS_NOTIFY_CLEANUP
     assert len(steps) == left

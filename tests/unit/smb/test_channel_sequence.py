@@ -7,8 +7,7 @@ from fakes import Bench
 
 from ksmbd.smb import constants as c
 from ksmbd.smb import status as s
-from ksmbd.smb.model import Channel, Open
-from ksmbd.smb.request import Request
+from ksmbd.smb.model import Channel, Open, PendingRequest
 from ksmbd.smb.status import NtStatusError
 
 CHANGING = (c.WRITE, c.SET_INFO, c.IOCTL)
@@ -16,7 +15,7 @@ OTHERS = (c.READ, c.QUERY_INFO, c.QUERY_DIRECTORY, c.FLUSH, c.LOCK, c.CLOSE)
 REPLAY = c.FLAGS_REPLAY_OPERATION
 
 
-def pending(made: Bench) -> dict[int, Request]:
+def pending(made: Bench) -> dict[int, PendingRequest]:
     (line,) = made.session.channels
     return line.pending
 

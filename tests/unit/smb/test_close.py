@@ -6,13 +6,13 @@ from struct import pack
 
 import create_messages as m
 import pytest
-from fakes import Bench, body_of
+from fakes import Bench, body_of, file_of
 
 from ksmbd.smb import close, flush
 from ksmbd.smb import constants as c
 from ksmbd.smb import status as s
 from ksmbd.smb.open_life import close_open
-from ksmbd.smb.ports import CloseOutcome, OpenRef
+from ksmbd.smb.ports import CloseOutcome
 from ksmbd.smb.status import NtStatusError
 
 
@@ -31,14 +31,14 @@ def test_close() -> None:
     made = bench()
     open_ = made.open("file")
     assert run(made, open_.persistent_id, open_.volatile_id) == pack("<HH56x", 60, 0)
-    assert open_.closed and open_.file.closed and ("close", open_.ref) in made.table.calls  # type: ignore[union-attr]
+    assert open_.closed and file_of(open_).closed and ("close", open_.ref) in made.table.calls
     assert not made.server.opens and not made.session.opens
 
 
 def test_postquery() -> None:
     made = bench()
     open_ = made.open("file")
-    info = open_.file.info()  # type: ignore[union-attr]
+    info = file_of(open_).info()
     assert run(made, open_.persistent_id, open_.volatile_id, 1) == pack(
         "<HHIQQQQQQI", 60, 1, 0, info.creation_time, info.last_access_time, info.last_write_time, info.change_time,
         4096, 7, c.FILE_ATTRIBUTE_NORMAL,
@@ -48,7 +48,7 @@ def test_postquery() -> None:
 def test_postquery_that_fails_still_closes() -> None:
     made = bench()
     open_ = made.open("file")
-    open_.file.fail["info"] = s.STATUS_UNEXPECTED_IO_ERROR  # type: ignore[union-attr]
+    file_of(open_).fail["info"] = s.STATUS_UNEXPECTED_IO_ERROR
     assert run(made, open_.persistent_id, open_.volatile_id, 1) == pack("<HH56x", 60, 0)
     assert open_.closed
 
@@ -70,8 +70,8 @@ def test_the_last_close_deletes() -> None:
     made = bench()
     first, second = made.open("file"), made.open("file")
     for open_ in (first, second):
-        made.table.opens[open_.ref] = None  # type: ignore[index, assignment]
-    made.table.pending_delete.add(first.file.key)  # type: ignore[union-attr]
+        made.table.hold(open_)
+    made.table.pending_delete.add(file_of(first).key)
     close_open(first)
     assert made.volume.find("file") is not None
     close_open(second)
@@ -83,9 +83,9 @@ def test_a_directory_that_is_not_empty_stays() -> None:
     made = bench()
     made.volume.add("dir\\entry")
     open_ = made.open("dir")
-    made.table.pending_delete.add(open_.file.key)  # type: ignore[union-attr]
+    made.table.pending_delete.add(file_of(open_).key)
     close_open(open_)
-    assert made.volume.find("dir") is not None and open_.file.closed  # type: ignore[union-attr]
+    assert made.volume.find("dir") is not None and file_of(open_).closed
 
 
 def test_the_last_close_of_a_stream_deletes_the_file() -> None:
@@ -94,7 +94,7 @@ def test_the_last_close_of_a_stream_deletes_the_file() -> None:
     assert node is not None
     node.streams["s"] = bytearray(b"x")
     open_ = made.open("file", stream="s")
-    made.table.close = lambda ref: CloseOutcome(True, True)  # type: ignore[method-assign]
+    made.table.outcome = CloseOutcome(True, True)
     close_open(open_)
     assert made.volume.find("file") is None
 
@@ -102,13 +102,9 @@ def test_the_last_close_of_a_stream_deletes_the_file() -> None:
 def test_a_record_that_the_table_lost_does_not_stop_a_close() -> None:
     made = bench()
     open_ = made.open("file")
-
-    def lost(ref: OpenRef) -> CloseOutcome:
-        raise NtStatusError(s.STATUS_OBJECT_NAME_NOT_FOUND)
-
-    made.table.close = lost  # type: ignore[method-assign]
+    made.table.fail["close"] = s.STATUS_OBJECT_NAME_NOT_FOUND
     close_open(open_)
-    assert open_.file.closed and not made.server.opens  # type: ignore[union-attr]
+    assert file_of(open_).closed and not made.server.opens
 
 
 @pytest.mark.parametrize(("access", "status"), [(c.FILE_WRITE_DATA, 0), (c.FILE_APPEND_DATA, 0), (c.FILE_READ_DATA, 1)])
@@ -124,7 +120,7 @@ def test_flush(access: int, status: int) -> None:
             assert caught.value.status == s.STATUS_ACCESS_DENIED
         else:
             assert body_of(made.run(flush.handle, request)) == b"\4\0\0\0"
-            assert open_.file.calls[-1] == ("flush", reserved == 0xFFFF)  # type: ignore[union-attr]
+            assert file_of(open_).calls[-1] == ("flush", reserved == 0xFFFF)
 
 
 @pytest.mark.parametrize("wrote", [False, True])

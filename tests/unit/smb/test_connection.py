@@ -8,7 +8,7 @@ from typing import Any
 
 import create_messages as m
 import pytest
-from fakes import FakeClock, FakeSigner
+from fakes import FakeClock, FakeFiles, FakeSigner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from script import CLIENT_KEY, ECHO_BODY, Client, context, joined, preauth_context, split
@@ -17,7 +17,7 @@ from ksmbd.smb import constants as c
 from ksmbd.smb import create_contexts as ctx
 from ksmbd.smb import status as s
 from ksmbd.smb.header import HEADER_SIZE
-from ksmbd.smb.ports import OpenGrant
+from ksmbd.smb.ports import Identity, OpenGrant, ShareConfig, Volume
 from ksmbd.smb.session_setup import THROTTLE_SECONDS
 from ksmbd.smb.settings import ServerSettings
 from ksmbd.smb.waiting import Future
@@ -382,7 +382,7 @@ def test_expired_credentials_serve_only_what_ends_things() -> None:
     clock.advance(11)
     assert client.ask(c.QUERY_DIRECTORY, pack("<H", 33) + bytes(32)).status == s.STATUS_NETWORK_SESSION_EXPIRED
     assert client.setup(b"hello").status == s.STATUS_MORE_PROCESSING_REQUIRED
-    client.server.security.identity.expires = 0.0  # type: ignore[attr-defined]
+    client.security.identity.expires = 0.0
     assert client.setup(b"proof").status == 0
     assert client.ask(c.TREE_DISCONNECT, ECHO_BODY).status == 0
 
@@ -545,16 +545,17 @@ def test_admin_users_work_as_administrators_on_that_share_alone(
     client.log_on()
     seen = []
     volume = client.server.files.volume
-    monkeypatch.setattr(
-        type(client.server.files), "volume",
-        lambda self, share, identity, read_only: (seen.append((identity.is_admin, identity.groups)),
-                                                  volume(share, identity, read_only))[1],
-    )  # fmt: skip
+
+    def noted(self: FakeFiles, share: ShareConfig, identity: Identity, read_only: bool) -> Volume:
+        seen.append((identity.is_admin, identity.groups))
+        return volume(share, identity, read_only)
+
+    monkeypatch.setattr(FakeFiles, "volume", noted)
     client.daemon.tree_result.is_admin = is_admin
     assert client.tree().status == 0
     session = client.server.sessions[client.session_id]
     assert session.identity is not None and not session.identity.is_admin
-    client.server.security.identity = replace(session.identity, groups=(7,))  # type: ignore[attr-defined]
+    client.security.identity = replace(session.identity, groups=(7,))
     assert [client.setup(token, sign=True).status for token in (b"hello", b"proof")][-1] == 0
     assert seen == [(is_admin, ()), (is_admin, (7,))]
 

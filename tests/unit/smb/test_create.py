@@ -8,7 +8,7 @@ from typing import Any
 
 import create_messages as m
 import pytest
-from fakes import Bench, body_of
+from fakes import Bench, body_of, file_of, started
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,6 +23,7 @@ from ksmbd.smb.ports import (
     SIGNED,
     CloseOutcome,
     DurableReconnect,
+    DurableRequest,
     Identity,
     LeaseGrant,
     OpenGrant,
@@ -96,7 +97,7 @@ def test_golden_response() -> None:
     made = bench()
     reply = run(made, m.create("file"))
     open_ = the_open(made, reply)
-    info = open_.file.info()  # type: ignore[union-attr]
+    info = file_of(open_).info()
     assert body_of(reply) == pack(
         "<HBBIQQQQQQIIQQII", 89, 0, 0, c.FILE_OPENED, info.creation_time, info.last_access_time, info.last_write_time,
         info.change_time, 4096, 7, c.FILE_ATTRIBUTE_NORMAL, 0, open_.persistent_id, open_.volatile_id, 0, 0,
@@ -249,11 +250,11 @@ def test_names(name: str, options: int, status: int) -> None:
 
 def test_the_root_and_directories() -> None:
     made = bench()
-    assert the_open(made, run(made, m.create(""))).file.is_directory  # type: ignore[union-attr]
-    assert the_open(made, run(made, m.create("dir\\"))).file.is_directory  # type: ignore[union-attr]
-    assert the_open(made, run(made, m.create("dir::$INDEX_ALLOCATION"))).file.is_directory  # type: ignore[union-attr]
+    assert file_of(the_open(made, run(made, m.create("")))).is_directory
+    assert file_of(the_open(made, run(made, m.create("dir\\")))).is_directory
+    assert file_of(the_open(made, run(made, m.create("dir::$INDEX_ALLOCATION")))).is_directory
     reply = run(made, m.create("dir\\neu", disposition=c.FILE_CREATE, options=c.FILE_DIRECTORY_FILE))
-    assert the_open(made, reply).file.path == "dir\\neu"  # type: ignore[union-attr]
+    assert file_of(the_open(made, reply)).path == "dir\\neu"
 
 
 def test_streams() -> None:
@@ -309,7 +310,7 @@ def test_contexts_are_answered() -> None:
     found = answers(reply)
     open_ = the_open(made, reply)
     assert open_.is_posix
-    info = open_.file.info()  # type: ignore[union-attr]
+    info = file_of(open_).info()
     assert found[ctx.MXAC] == pack("<II", 0, c.FILE_ALL_ACCESS)
     assert found[ctx.QFID] == pack("<QQ16x", info.file_id, info.volume_id)
     sids = bytes.fromhex("010200000000001601000000e8030000" "010200000000001602000000e9030000")
@@ -335,7 +336,20 @@ def test_posix_context_without_the_extensions_is_ignored() -> None:
 
 def asked(made: Bench) -> OpenRequest:
     """The last question to the open table."""
-    return [call[1] for call in made.table.calls if call[0] == "open"][-1]  # type: ignore[no-any-return]
+    question: OpenRequest = [call[1] for call in made.table.calls if call[0] == "open"][-1]
+    return question
+
+
+def asked_durable(made: Bench) -> DurableRequest:
+    """Of the last question."""
+    durable = asked(made).durable
+    assert durable is not None
+    return durable
+
+
+def asked_to_reclaim(made: Bench) -> list[DurableReconnect]:
+    """What the open table was asked to give back."""
+    return [call[1] for call in made.table.calls if call[0] == "reconnect"]
 
 
 LEASE_V1 = m.context(ctx.RQLS, KEY + pack("<IIQ", 7, 0, 0))
@@ -400,7 +414,7 @@ def waiting(made: Bench, body: bytes) -> tuple[Any, Task[Reply], Future[Any]]:
     future: Future[Any] = Future()
     made.table.wait["open"] = future
     request = made.request(c.CREATE, body)
-    task: Task[Reply] = Task(create.handle(request)).start()  # type: ignore[arg-type]
+    task = started(create.handle(request))
     assert not task.done and request.interim_sent
     return request, task, future
 
@@ -475,10 +489,10 @@ def test_a_persistent_open_needs_the_share() -> None:
     made = bench()
     persistent = m.context(ctx.DH2Q, pack("<II8s16s", 0, 2, bytes(8), GUID))
     durable_open(made, persistent, OpenGrant(0))
-    assert asked(made).durable is not None and not asked(made).durable.persistent  # type: ignore[union-attr]
+    assert not asked_durable(made).persistent
     made.tree.share.continuous_availability = True
     open_, reply = durable_open(made, persistent, OpenGrant(0, None, True, True, 60_000))
-    assert asked(made).durable.persistent and open_.is_persistent  # type: ignore[union-attr]
+    assert asked_durable(made).persistent and open_.is_persistent
     assert answers(reply)[ctx.DH2Q] == pack("<II", 60_000, 2)
 
 
@@ -496,8 +510,9 @@ def reconnecting(open_: Open, guid: bytes = GUID, extra: tuple[tuple[bytes, byte
 
 
 def give_back(made: Bench, open_: Open, grant: OpenGrant | None = None) -> None:
-    question = made.table.opens[open_.ref]  # type: ignore[index]
-    made.table.reconnect = lambda request: Reconnected(question, grant or BATCH, open_)  # type: ignore[method-assign]
+    assert open_.ref is not None
+    question = made.table.opens[open_.ref]
+    made.table.reclaim = lambda request: Reconnected(question, grant or BATCH, open_)
 
 
 def test_reconnect() -> None:
@@ -517,29 +532,25 @@ def test_the_table_is_asked_what_the_client_said() -> None:
     """MS-SMB2 3.3.5.9.7 and 3.3.5.9.12: a DHnC has no CreateGuid, and reclaims opens that have one, too."""
     made = bench()
     kept = disconnected(made)
-    asked: list[DurableReconnect] = []
-
-    def reconnect(request: DurableReconnect) -> Reconnected:
-        asked.append(request)
-        raise s.NtStatusError(s.STATUS_OBJECT_NAME_NOT_FOUND)
-
-    made.table.reconnect = reconnect  # type: ignore[method-assign]
     with_lease = reconnecting(kept, extra=((ctx.RQLS, KEY + pack("<IIQ", 7, 0, 0)),))
     assert refused(made, m.create("file", contexts=with_lease)) == s.STATUS_OBJECT_NAME_NOT_FOUND
     v1 = m.context(ctx.DHNC, pack("<QQ", kept.persistent_id, kept.volatile_id))
     assert refused(made, m.create("file", contexts=v1)) == s.STATUS_OBJECT_NAME_NOT_FOUND
+    asked = asked_to_reclaim(made)
     assert [(one.version, one.create_guid) for one in asked] == [(2, GUID), (1, b"")]
     assert asked[0].lease is not None and asked[0].lease.key == KEY
     with_more = reconnecting(kept, extra=((ctx.QFID, b""),))
     assert refused(made, m.create("file", contexts=with_more)) == s.STATUS_OBJECT_NAME_NOT_FOUND
-    assert len(asked) == 2
+    assert len(asked_to_reclaim(made)) == 2
 
 
-def give_back_without_handle(made: Bench, open_: Open) -> None:
-    """As another worker's open, or one of the server that was here before, comes back."""
-    question = made.table.opens.pop(open_.ref)  # type: ignore[arg-type]
+def give_back_without_handle(made: Bench, open_: Open) -> OpenRequest:
+    """What is given back, as another worker's open, or one of the server that was here before, comes back."""
+    assert open_.ref is not None
+    question = made.table.opens.pop(open_.ref)
     del made.server.opens[open_.persistent_id]
-    made.table.reconnect = lambda request: Reconnected(question, BATCH)  # type: ignore[method-assign]
+    made.table.reclaim = lambda request: Reconnected(question, BATCH)
+    return question
 
 
 def test_reconnect_of_an_open_that_is_not_in_this_process() -> None:
@@ -556,15 +567,14 @@ def test_reconnect_of_an_open_that_is_not_in_this_process() -> None:
 def test_reconnect_where_another_file_has_the_name() -> None:
     made = bench()
     kept = disconnected(made)
-    give_back_without_handle(made, kept)
+    question = give_back_without_handle(made, kept)
     assert kept.ref is not None and kept.file is not None
     kept.file.close()
-    question = made.table.reconnect(None).request  # type: ignore[arg-type]
     question.ref = kept.ref._replace(file=(9, 9))
-    ended: list[object] = []
-    made.table.disconnect = lambda ref: bool(ended.append(ref)) or True  # type: ignore[method-assign]
+    made.table.calls.clear()
     assert refused(made, m.create("file", contexts=reconnecting(kept))) == s.STATUS_OBJECT_NAME_NOT_FOUND
-    assert ended == [] and not made.session.opens, "nothing was taken from who waits for it"
+    assert not made.session.opens
+    assert "disconnect" not in [call[0] for call in made.table.calls], "nothing was taken from who waits for it"
     assert all(file.closed for file in made.volume.opened[1:])
 
 
@@ -576,16 +586,9 @@ def test_what_a_reconnect_is_checked_against() -> None:
     question = asked(made)
     assert (question.owner, question.share) == ("alice", "share")
     assert (question.dialect, question.protection) == (c.DIALECT_311, SIGNED)
-    seen: list[DurableReconnect] = []
-
-    def find_kept(request: DurableReconnect) -> OpenRequest | None:
-        seen.append(request)
-        raise NtStatusError(s.STATUS_OBJECT_NAME_NOT_FOUND)
-
-    made.table.find_kept = find_kept  # type: ignore[method-assign]
     made.tree.read_only = made.tree.encrypt_data = True
     assert refused(made, m.create("file", contexts=reconnecting(kept))) == s.STATUS_OBJECT_NAME_NOT_FOUND
-    (back,) = seen
+    (back,) = asked_to_reclaim(made)
     assert (back.owner, back.share, back.read_only) == ("alice", "share", True)
     assert (back.dialect, back.protection) == (c.DIALECT_311, ENCRYPTED)
 
@@ -629,8 +632,8 @@ def test_an_owner_is_who_has_the_account() -> None:
 def test_a_file_opened_for_an_open_that_somebody_took_meanwhile_is_closed() -> None:
     made = bench()
     kept = disconnected(made)
-    question = made.table.opens[kept.ref]  # type: ignore[index]
-    made.table.find_kept = lambda request: question  # type: ignore[method-assign]
+    assert kept.ref is not None
+    made.table.kept_elsewhere = made.table.opens[kept.ref]
     assert refused(made, m.create("file", contexts=reconnecting(kept))) == s.STATUS_OBJECT_NAME_NOT_FOUND
     assert made.volume.opened[-1] is not kept.file and made.volume.opened[-1].closed
 
@@ -650,7 +653,7 @@ def test_a_purged_open_is_closed_and_deleted() -> None:
     kept = disconnected(made)
     assert kept.ref is not None and kept.file is not None
     purge_open(made.server, PurgedOpen(kept.ref, "share", "file", CloseOutcome(True), kept))
-    assert kept.closed and kept.file.closed and made.volume.find("file") is None  # type: ignore[attr-defined]
+    assert kept.closed and file_of(kept).closed and made.volume.find("file") is None
     assert not made.server.opens
 
 
@@ -658,7 +661,7 @@ def test_an_open_that_is_not_durable_is_closed_with_its_connection() -> None:
     made = bench()
     open_ = the_open(made, run(made, m.create("file")))
     disconnect_open(open_)
-    assert open_.closed and open_.file.closed and not made.server.opens  # type: ignore[union-attr]
+    assert open_.closed and file_of(open_).closed and not made.server.opens
 
 
 def test_replay() -> None:
@@ -714,7 +717,8 @@ def test_a_persistent_open_is_found_by_its_create_guid() -> None:
     kept = persistent_and_lost(made)
     asked: list[int] = []
     give_back(made, kept, OpenGrant(c.OPLOCK_LEVEL_BATCH, None, True, True, 60_000))
-    back = made.table.reconnect
+    back = made.table.reclaim
+    assert back is not None
 
     def reconnect(request: DurableReconnect) -> Reconnected:
         asked.append(request.persistent_id)
@@ -722,7 +726,7 @@ def test_a_persistent_open_is_found_by_its_create_guid() -> None:
             raise NtStatusError(s.STATUS_OBJECT_NAME_NOT_FOUND)
         return back(request)
 
-    made.table.reconnect = reconnect  # type: ignore[method-assign]
+    made.table.reclaim = reconnect
     lost = m.context(ctx.DH2C, pack("<QQ16sI", 77, 88, GUID, 2))
     open_ = the_open(made, run(made, m.create("file", contexts=lost)))
     assert asked == [77, kept.persistent_id, kept.persistent_id] and open_.persistent_id == kept.persistent_id

@@ -2,8 +2,8 @@
 """The table of a CREATE's steps: whole, and every way back takes back all that was made."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
 
 import create_messages as m
 import pytest
@@ -46,9 +46,14 @@ def reach(made: Bench, state: CreateState, name: str, disposition: int, options:
     """A Creation driven into `state`."""
     creation = Creation(made.server, options)
     intent = CreateIntent(name, "", c.FILE_ALL_ACCESS, disposition, options, 0)
-    steps: list[Any] = [
+
+    def grant() -> None:
+        ask(creation)
+        creation.granted()
+
+    steps: list[Callable[[], object]] = [
         lambda: creation.open_file(made.volume, intent),
-        lambda: (ask(creation), creation.granted()),
+        grant,
         lambda: creation.empty(intent),
         lambda: creation.register(new_open(made, creation)),
         creation.answered,
@@ -135,14 +140,7 @@ def test_a_disk_that_fails(operation: str) -> None:
     """Emptying or asking for the attributes fails after the grant: the open is gone from the table again."""
     made = Bench()
     made.volume.add("file", b"content")
-    plain = made.volume.create
-
-    def create_failing(intent: CreateIntent) -> Any:
-        result = plain(intent)
-        result.file.fail[operation] = s.STATUS_DISK_FULL  # type: ignore[attr-defined]
-        return result
-
-    made.volume.create = create_failing  # type: ignore[method-assign]
+    made.volume.fail_files[operation] = s.STATUS_DISK_FULL
     with pytest.raises(NtStatusError) as caught:
         made.run(create.handle, made.request(c.CREATE, m.create("file", disposition=c.FILE_OVERWRITE)))
     assert caught.value.status == s.STATUS_DISK_FULL

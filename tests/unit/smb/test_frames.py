@@ -62,7 +62,7 @@ def test_encryption_finds_room_behind_the_message() -> None:
         frame = frames.make(LONG)
         before = frame.__alloc__()
         sealer.seal(frame, HEADROOM, 1)
-        assert len(frame) == LONG and frame.__alloc__() == before  # type: ignore[attr-defined]
+        assert len(frame) == LONG and frame.__alloc__() == before
         del frame
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fakes import FakeSecurity
+from fakes import FakeSecurity, clock_of
 from script import Client
 
 from ksmbd import limits
@@ -63,7 +63,7 @@ def nothing_is_left(server: Server) -> None:
     assert not server.sessions and not len(server.half_logons) and not len(server.logon_turns)
     assert (server.admission.users.used, server.admission.guests.used) == (0, 0)
     assert not server.half_logons._by_address and not server.half_logons._by_connection
-    assert all(timer.cancelled for timer in server.clock.timers)  # type: ignore[attr-defined]
+    assert all(timer.cancelled for timer in clock_of(server).timers)
 
 
 def test_a_connection_keeps_its_latest_half_log_ons_alone() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import create_messages as m
 import pytest
-from fakes import FakeClock
+from fakes import FakeClock, security_of, volume_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from script import ECHO_BODY, Client
@@ -18,6 +18,7 @@ from ksmbd import limits
 from ksmbd.smb import constants as c
 from ksmbd.smb import create_contexts as ctx
 from ksmbd.smb import status as s
+from ksmbd.smb.connection import ServerConnection
 from ksmbd.smb.model import Server
 from ksmbd.smb.open_life import purge_open
 from ksmbd.smb.ports import CloseOutcome, Identity, OpenGrant, PurgedOpen
@@ -32,13 +33,13 @@ def server_of(most: int = 16) -> Server:
     client = Client(settings=ServerSettings(
         min_dialect=c.DIALECT_202, multichannel=True, durable_handles=True, max_open_files=most, max_sessions=64
     ))  # fmt: skip
-    client.server.files.tree.add("file", b"")  # type: ignore[attr-defined]
+    client.volume.add("file", b"")
     client.connection.disconnected("only its server is wanted")
     return client.server
 
 
 def log_on(server: Server, identity: Identity = ALICE) -> Client:
-    server.security.identity = identity  # type: ignore[attr-defined]
+    security_of(server).identity = identity
     return Client(server).ready()
 
 
@@ -97,6 +98,7 @@ def test_opens_that_wait_for_their_client_are_its_user_s() -> None:
             assert kept.ref is not None
             purge_open(server, PurgedOpen(kept.ref, "share", "file", CloseOutcome(False), kept))
     for connection in list(server.connections):
+        assert isinstance(connection, ServerConnection)
         connection.disconnected("cable")
     assert_nothing_held(server)
 
@@ -118,7 +120,7 @@ def test_opens_that_are_decided_at_the_same_time_do_not_pass_the_limit() -> None
     for future in waiting:
         future.set_result(OpenGrant(0))
     assert len(server.opens) == 14
-    assert sum(file.closed for file in server.files.tree.opened) == 6  # type: ignore[attr-defined]
+    assert sum(file.closed for file in volume_of(server).opened) == 6
     client.connection.disconnected("cable")
     assert_nothing_held(server)
 
@@ -142,6 +144,7 @@ def test_tree_connects_of_a_session(monkeypatch: pytest.MonkeyPatch) -> None:
     assert client.tree().status == 0
     assert log_on(server).tree().status == 0
     for connection in list(server.connections):
+        assert isinstance(connection, ServerConnection)
         connection.disconnected("cable")
     assert_nothing_held(server)
 
@@ -240,6 +243,7 @@ def test_whatever_clients_do_nothing_is_counted_in_the_end(steps: list[tuple[str
             if number % 2:
                 channel.setup(b"proof", flags=c.SESSION_FLAG_BINDING)
     for connection in list(server.connections):
+        assert isinstance(connection, ServerConnection)
         connection.disconnected("cable")
         assert not connection.waiting.requests and not connection.waiting.bytes and not connection.pending
     clock = server.clock

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import wire
-from fakes import Bench, FakeFile, body_of
+from fakes import Bench, FakeFile, body_of, file_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -544,8 +545,8 @@ def test_no_object_id_is_made_on_a_read_only_share(bench: Bench) -> None:
     bench.tree.read_only = True
     wire.raises(s.STATUS_MEDIA_WRITE_PROTECTED, control, bench, open_, c.FSCTL_CREATE_OR_GET_OBJECT_ID)
     wire.raises(s.STATUS_OBJECTID_NOT_FOUND, control, bench, open_, c.FSCTL_GET_OBJECT_ID)
-    assert not open_.file.node.has_object_id
-    open_.file.node.has_object_id = True
+    assert not file_of(open_).node.has_object_id
+    file_of(open_).node.has_object_id = True
     for code in (c.FSCTL_CREATE_OR_GET_OBJECT_ID, c.FSCTL_GET_OBJECT_ID):
         assert out(bench, open_, code)[:16] == (102).to_bytes(16, "little")
 
@@ -774,7 +775,9 @@ def test_short_bodies(bench: Bench) -> None:
 def test_fuzz(code: int, data: bytes, limit: int, kind: str, dialect: int) -> None:
     bench = Bench(dialect)
     bench.volume.add("file", b"x" * 100)
-    opens = {"file": lambda: bench.open("file"), "directory": lambda: bench.open(""), "pipe": bench.open_pipe}
+    opens: dict[str, Callable[[], Open]] = {
+        "file": lambda: bench.open("file"), "directory": lambda: bench.open(""), "pipe": lambda: bench.open_pipe(),
+    }  # fmt: skip
     open_ = opens[kind]() if kind in opens else None
     try:
         reply = control(bench, open_, code, data, limit)

@@ -19,12 +19,12 @@ RESTART = 1
 
 def with_folder() -> tuple[Client, tuple[int, int]]:
     client = Client().ready()
-    tree: Any = client.server.files.tree  # type: ignore[attr-defined]
+    tree: Any = client.volume
     tree.add("d", None)
     for name in NAMES[2:]:
         tree.add(f"d\\{name}", b"")
     body = client.ask(c.CREATE, m.create("d", access=0x100081)).body
-    client.server.clock.tick = PIECE / 2  # type: ignore[attr-defined]
+    client.clock.tick = PIECE / 2
     return client, (int.from_bytes(body[64:72], "little"), int.from_bytes(body[72:80], "little"))
 
 
@@ -122,5 +122,5 @@ def test_cancelling_the_first_lets_the_next_one_go_on() -> None:
 def test_a_pattern_longer_than_any_name_is_refused(pattern: str) -> None:
     client, folder = with_folder()
     assert client.ask(c.QUERY_DIRECTORY, query(folder, pattern)).status == s.STATUS_OBJECT_NAME_INVALID
-    client.server.clock.tick = 0.0  # type: ignore[attr-defined]
+    client.clock.tick = 0.0
     assert names(client.ask(c.QUERY_DIRECTORY, query(folder, "*" * 255))) == NAMES

@@ -6,7 +6,7 @@ from typing import Any
 
 import create_messages as m
 import pytest
-from fakes import Bench, body_of
+from fakes import Bench, body_of, started
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -130,7 +130,7 @@ def waiting(made: Bench, open_: Open, sequence: int = 0) -> tuple[Task[Reply], F
     future: Future[None] = Future()
     made.table.wait["lock"] = future
     request = made.request(c.LOCK, m.lock(open_.persistent_id, open_.volatile_id, (0, 1, EXCLUSIVE), sequence=sequence))
-    task: Task[Reply] = Task(lock.handle(request)).start()  # type: ignore[arg-type]
+    task = started(lock.handle(request))
     assert not task.done and request.interim_sent and len(open_.waits) == 1
     return task, future
 

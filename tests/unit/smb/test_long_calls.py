@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from struct import pack
 from typing import Any
 
@@ -47,7 +48,7 @@ def test_one_call_of_a_client_at_a_time() -> None:
     calls.offload = threads
     ended: list[str] = []
     for owner, name in (("a", "a1"), ("a", "a2"), ("b", "b1")):
-        calls.run(owner, lambda name=name: name, lambda name=name: ended.append(name))  # type: ignore[misc]
+        calls.run(owner, partial(str, name), partial(ended.append, name))
     assert len(threads.calls) == 2 and len(calls) == 2
     threads.run()
     assert ended == ["a1"] and len(threads.calls) == 2
@@ -62,7 +63,7 @@ def test_what_nobody_waits_for_any_more_does_not_begin_and_is_ended() -> None:
     ran: list[str] = []
     ended: list[str] = []
     futures = [
-        calls.run("a", lambda name=name: ran.append(name), lambda name=name: ended.append(name))  # type: ignore[misc]
+        calls.run("a", partial(ran.append, name), partial(ended.append, name))
         for name in ("one", "two", "three")
     ]
     futures[0].cancel()  # it is with a thread already
@@ -103,7 +104,7 @@ class Duplicates:
 
 def opened() -> tuple[Client, Threads, tuple[int, int]]:
     client = Client().ready()
-    client.server.files.tree.add("file", bytes(100 * MIB))  # type: ignore[attr-defined]
+    client.volume.add("file", bytes(100 * MIB))
     threads = Threads()
     client.server.long_calls.offload = threads
     body = client.ask(c.CREATE, m.create("file", access=0x1F01FF)).body

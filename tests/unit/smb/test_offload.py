@@ -41,7 +41,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> tuple[Client, Helpers, Callable[...
     client = Client().ready()
     helpers = Helpers()
     client.server.helper_threads.submit = helpers.submit
-    client.server.files.tree.add("big", bytes(range(256)) * (SIZE // 256 + 1))  # type: ignore[attr-defined]
+    client.volume.add("big", bytes(range(256)) * (SIZE // 256 + 1))
     opened = client.ask(c.CREATE, m.create("big"), sign=True)
     assert opened.status == 0
     identity = int.from_bytes(opened.body[64:72], "little"), int.from_bytes(opened.body[72:80], "little")

@@ -6,10 +6,11 @@ from struct import pack
 from typing import Any
 
 import pytest
-from fakes import Bench, FakeSealer, body_of
+from fakes import Bench, FakeSealer, FakeTransport, body_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ksmbd.overriding import override
 from ksmbd.smb import constants as c
 from ksmbd.smb import oplock_break
 from ksmbd.smb import status as s
@@ -26,40 +27,44 @@ KEY = bytes(range(16))
 GUID = b"G" * 16
 
 
-class Line:
+class Line(FakeTransport):
     """A connection's transport, which records what is sent on it: command, body, and whether it was encrypted."""
 
-    peer = local = "192.0.2.7"
-
     def __init__(self, made: Bench) -> None:
+        super().__init__("192.0.2.7", "192.0.2.7")
         self.sent: list[tuple[int, bytes, bool]] = []
         self.confirms = True
         self.progress = 1000
         self.reason = ""
-        self.connection = ServerConnection(made.server, self)  # type: ignore[arg-type]
+        self.connection = ServerConnection(made.server, self)
         self.connection.state = ConnectionState.NEGOTIATED
         made.session.channels[self.connection] = Channel(self.connection)
 
-    @property
-    def closed(self) -> bool:
+    def ended(self) -> bool:
         return self.connection.closed
 
+    @override
     def close(self, reason: str) -> None:
         self.reason = reason
 
+    @override
     def delivery_seconds(self) -> float:
         return RETRY_SECONDS
 
+    @override
     def delivery_mark(self) -> int:
         return len(self.sent)
 
+    @override
     def confirmed(self) -> int:
         return self.progress
 
+    @override
     def delivered(self, mark: int) -> bool:
         assert mark == len(self.sent)
         return self.confirms
 
+    @override
     def send(self, frame: Frame) -> None:
         message = bytes(frame.data)[4:]
         sealed = message[:4] == b"\xfdSMB"
@@ -175,7 +180,7 @@ def test_a_channel_that_does_not_confirm_has_a_successor(make: Any) -> None:
     made.clock.advance(RETRY_SECONDS)
     assert counts(lines) == [1, 1, 1] and lines[2].sent == first.sent
     made.clock.advance(2 * SILENCE_SECONDS)
-    assert counts(lines) == [1, 1, 1] and not any(line.closed for line in lines)
+    assert counts(lines) == [1, 1, 1] and not any(line.ended() for line in lines)
     assert not made.server.deliveries
 
 
@@ -187,9 +192,9 @@ def test_a_client_that_confirms_nothing_is_cut_off() -> None:
         line.confirms = False
     assert send_break(made.server, oplock(open_))
     made.clock.advance(SILENCE_SECONDS - 0.1)
-    assert counts(lines) == [1, 1, 1] and not any(line.closed for line in lines)
+    assert counts(lines) == [1, 1, 1] and not any(line.ended() for line in lines)
     made.clock.advance(0.1)
-    assert all(line.closed and "confirms nothing" in line.reason for line in lines)
+    assert all(line.ended() and "confirms nothing" in line.reason for line in lines)
     assert not made.server.deliveries and not [timer for timer in made.clock.timers if not timer.cancelled]
 
 
@@ -201,9 +206,9 @@ def test_a_client_that_confirms_nothing_on_its_only_channel_is_cut_off(make: Any
     line.confirms = False
     assert send_break(made.server, make(open_))
     made.clock.advance(SILENCE_SECONDS - 0.1)
-    assert not line.closed
+    assert not line.ended()
     made.clock.advance(0.1)
-    assert line.closed and "confirms nothing" in line.reason
+    assert line.ended() and "confirms nothing" in line.reason
     assert not made.server.deliveries and counts([line]) == [1]
 
 
@@ -212,7 +217,7 @@ def test_a_client_that_nobody_waits_for_is_not_cut_off() -> None:
     line.confirms = False
     assert send_break(made.server, lease(open_, ack=False))
     made.clock.advance(2 * SILENCE_SECONDS)
-    assert not line.closed and not made.server.deliveries
+    assert not line.ended() and not made.server.deliveries
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -226,9 +231,9 @@ def test_a_client_that_is_slow_to_confirm_is_not_cut_off(count: int) -> None:
     for _ in range(4):
         made.clock.advance(SILENCE_SECONDS - 0.1)
         first.progress += 1
-    assert not any(line.closed for line in lines)
+    assert not any(line.ended() for line in lines)
     made.clock.advance(3 * SILENCE_SECONDS)
-    assert all(line.closed for line in lines)
+    assert all(line.ended() for line in lines)
 
 
 def test_a_late_confirmation_saves_the_client() -> None:
@@ -239,7 +244,7 @@ def test_a_late_confirmation_saves_the_client() -> None:
     made.clock.advance(SILENCE_SECONDS - 0.1)
     first.confirms = True
     made.clock.advance(SILENCE_SECONDS)
-    assert not any(line.closed for line in lines)
+    assert not any(line.ended() for line in lines)
 
 
 def test_a_channel_that_confirms_needs_none() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 import pytest
 import wire
@@ -60,12 +61,12 @@ def names(data: bytes, info_class: int = 37) -> list[str]:
         start += following
 
 
-def listing(bench: Bench, open_: Open, **more: int) -> list[str]:
+def listing(bench: Bench, open_: Open, **more: Any) -> list[str]:
     """All names, in as many requests as it takes."""
     found = []
     while True:
         try:
-            found += names(wire.output(ask(bench, open_, **more)))  # type: ignore[arg-type]
+            found += names(wire.output(ask(bench, open_, **more)))
         except NtStatusError as error:
             assert error.status == s.STATUS_NO_MORE_FILES
             return found

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 import pytest
 import wire
-from fakes import NOW, Bench, body_of
+from fakes import NOW, Bench, body_of, file_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -34,8 +35,8 @@ def bench() -> Bench:
     return bench
 
 
-def ask(bench: Bench, open_: Open, info_type: int, info_class: int, limit: int = 65536, **more: object) -> Reply:
-    body = wire.query_info(open_, info_type, info_class, limit, **more)  # type: ignore[arg-type]
+def ask(bench: Bench, open_: Open, info_type: int, info_class: int, limit: int = 65536, **more: Any) -> Reply:
+    body = wire.query_info(open_, info_type, info_class, limit, **more)
     return bench.run(handle, bench.request(c.QUERY_INFO, body, open_.tree))
 
 
@@ -462,12 +463,12 @@ def test_fuzz_any_bytes(bench: Bench, body: bytes) -> None:
 )  # fmt: skip
 def test_the_file_type_on_the_wire_is_not_st_mode_s(bench: Bench, mode: int, wire_mode: int) -> None:
     """SMB 3.1.1 POSIX extensions: the kernel's client takes S_IFDIR's bits for a block device."""
-    info = bench.open("Ordner\\a long name.txt").file.info()  # type: ignore[union-attr]
+    info = file_of(bench.open("Ordner\\a long name.txt")).info()
     info.mode = mode
     assert posix_mode(info) == wire_mode
 
 
 def test_a_mode_without_type_takes_the_directory_s(bench: Bench) -> None:
-    info = bench.open("Ordner").file.info()  # type: ignore[union-attr]
+    info = file_of(bench.open("Ordner")).info()
     info.mode = 0o750
     assert posix_mode(info) == 0o10750

@@ -7,7 +7,7 @@ from typing import Any
 
 import create_messages as m
 import pytest
-from fakes import Bench, body_of
+from fakes import Bench, body_of, file_of, is_done, started
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,7 +20,7 @@ from ksmbd.smb.ports import FileSpan, LockElement, OpenRef
 from ksmbd.smb.request import Body, Reply
 from ksmbd.smb.settings import ServerSettings
 from ksmbd.smb.status import NtStatusError
-from ksmbd.smb.waiting import Future, Task
+from ksmbd.smb.waiting import Future
 
 THRESHOLD = 64 << 10
 CONTENT = bytes(range(256)) * 1024
@@ -123,7 +123,7 @@ def test_directories() -> None:
 
 def test_locks() -> None:
     made, open_ = bench()
-    other = OpenRef(open_.file.key, "", 999)  # type: ignore[union-attr]
+    other = OpenRef(file_of(open_).key, "", 999)
     made.table.locks.append((other, LockElement(10, 10, True)))
     assert status_of(made, open_, 0, 10) == 0
     assert status_of(made, open_, 5, 10) == s.STATUS_FILE_LOCK_CONFLICT
@@ -141,14 +141,14 @@ def test_pipes() -> None:
 
 
 def spanning(made: Bench, open_: Open) -> None:
-    open_.file.fileno = lambda: 9  # type: ignore[union-attr, method-assign]
+    file_of(open_).descriptor = 9
 
 
 def test_zero_copy() -> None:
     made, open_ = bench()
     spanning(made, open_)
     reply = run(made, open_, 16, len(CONTENT))
-    assert reply.span == FileSpan(open_.file, 16, len(CONTENT) - 16)  # type: ignore[arg-type]
+    assert reply.span == FileSpan(file_of(open_), 16, len(CONTENT) - 16)
     assert body_of(reply) == pack("<HBBIII", 17, 80, 0, len(CONTENT) - 16, 0, 0)
     assert status_of(made, open_, len(CONTENT), THRESHOLD) == s.STATUS_END_OF_FILE
     assert status_of(made, open_, 1, len(CONTENT), len(CONTENT)) == s.STATUS_END_OF_FILE
@@ -182,7 +182,7 @@ def test_what_is_not_sent_from_the_page_cache(why: str) -> None:
     elif why == "signing":
         made.session.signing_required = True
     elif why == "no descriptor":
-        open_.file.fileno = lambda: -1  # type: ignore[union-attr, method-assign]
+        file_of(open_).descriptor = -1
     reply = made.run(read.handle, request)
     assert reply.span is None and body_of(reply)[16:] == CONTENT[:length]
 
@@ -207,7 +207,7 @@ def test_what_came_from_the_disk_waits_until_the_client_reads() -> None:
     transport: Any = made.connection.transport
     transport.room = lambda: next(asked)
     body = m.read(open_.persistent_id, open_.volatile_id, 256, 5)
-    task: Task[Reply] = Task(read.handle(made.request(c.READ, body))).start()  # type: ignore[arg-type]
+    task = started(read.handle(made.request(c.READ, body)))
     ahead.set_result(None)
     for room in rooms:
         assert not task.done
@@ -228,11 +228,11 @@ def test_what_is_on_the_disk_alone_is_read_ahead_first(closed: bool) -> None:
 
     file.prefetch = prefetch
     body = m.read(open_.persistent_id, open_.volatile_id, 256, 5)
-    task: Task[Reply] = Task(read.handle(made.request(c.READ, body))).start()  # type: ignore[arg-type]
-    assert asked == [(256, 5)] and not task.done and open_.current_byte_offset == 0
+    task = started(read.handle(made.request(c.READ, body)))
+    assert asked == [(256, 5)] and not is_done(task) and open_.current_byte_offset == 0
     open_.closed = closed
     ahead.set_result(None)
-    assert task.done
+    assert is_done(task)
     if closed:
         with pytest.raises(NtStatusError) as caught:
             task.result()

@@ -39,7 +39,7 @@ def test_an_unsigned_second_round_changes_nothing(token: bytes, dialect: int) ->
     client = ready(2, dialect)
     assert client.setup(b"hello", sign=True).status == s.STATUS_MORE_PROCESSING_REQUIRED
     before = state(client)
-    client.server.security.identity = MALLORY  # type: ignore[attr-defined]
+    client.security.identity = MALLORY
     assert client.setup(token).status == s.STATUS_ACCESS_DENIED
     assert state(client) == before
     assert client.setup(b"proof", sign=True).status == 0  # the exchange goes on as if nothing had been
@@ -100,7 +100,7 @@ def test_another_user_is_no_administrator_for_the_one_before() -> None:
     client.daemon.tree_result.is_admin = True
     assert client.tree().status == 0
     tree = client.server.sessions[client.session_id].tree_connects[client.tree_id]
-    client.server.security.identity = replace(MALLORY)  # type: ignore[attr-defined]
+    client.security.identity = replace(MALLORY)
     assert [client.setup(token, sign=True).status for token in (b"hello", b"proof")][-1] == 0
     assert not tree.is_admin
 
@@ -114,7 +114,7 @@ def test_a_tree_connect_is_of_the_user_that_mountd_was_asked_about() -> None:
     path = "\\\\server\\share".encode("utf-16-le")
     body = pack("<HHHH", 9, 0, 72, len(path)) + path
     assert client.feed(client.element(c.TREE_CONNECT, body, sign=True)) == []
-    client.server.security.identity = MALLORY  # type: ignore[attr-defined]
+    client.security.identity = MALLORY
     assert [client.setup(token, sign=True).status for token in (b"hello", b"proof")][-1] == 0
     asked.set_result(client.daemon.tree_result)
     assert not client.server.sessions[client.session_id].tree_connects

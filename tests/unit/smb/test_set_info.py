@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import wire
-from fakes import Bench, FakeFile, body_of
+from fakes import Bench, FakeFile, body_of, is_done
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -401,9 +401,9 @@ def test_a_size_waits_for_the_break(bench: Bench) -> None:
     interim: list[object] = []
     request.allow_interim(interim.append)
     task: Task[Reply] = Task(handle(request)).start()
-    assert not task.done and interim == [request] and calls(open_) == []
+    assert not is_done(task) and interim == [request] and calls(open_) == []
     waiting.set_result(None)
-    assert task.done and calls(open_) == [("set_end_of_file", 0)]
+    assert is_done(task) and calls(open_) == [("set_end_of_file", 0)]
 
 
 @pytest.mark.parametrize(

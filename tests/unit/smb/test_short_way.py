@@ -9,16 +9,17 @@ from typing import Any
 
 import create_messages as m
 import pytest
+from fakes import FakeTransport
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from script import ECHO_BODY, Client
 
 from ksmbd import debug, limits
+from ksmbd.overriding import override
 from ksmbd.smb import constants as c
 from ksmbd.smb import sending, short_way
 from ksmbd.smb import status as s
 from ksmbd.smb.header import HEADER_SIZE
-from ksmbd.smb.ports import Frame
 from ksmbd.smb.session_state import SessionState
 from ksmbd.smb.waiting import Future
 
@@ -27,28 +28,18 @@ COMPILED = not str(short_way.__file__).endswith(".py")
 """Compiled classes have no methods that a test could replace, to count by which way frames went."""
 
 
-class Wire:
+class Wire(FakeTransport):
     """A transport that keeps the stream."""
 
-    peer = "192.0.2.7"
-    local = "192.0.2.1"
-
     def __init__(self) -> None:
+        super().__init__()
         self.stream = b""
         self.sends = 0
-        self.closed = False
 
-    def send(self, frame: Frame) -> None:
+    @override
+    def take(self, data: bytes) -> None:
         self.sends += 1
-        self.stream += bytes(frame.data)
-        if frame.span is not None:
-            self.stream += frame.span.file.read(frame.span.offset, frame.span.length)
-
-    def close(self, reason: str) -> None:
-        self.closed = True
-
-    def room(self) -> Future[None] | None:
-        return None
+        self.stream += data
 
 
 class Pair:
@@ -60,7 +51,7 @@ class Pair:
         self.first, self.second = self.clients
         for client, wire in zip(self.clients, self.wires, strict=True):
             change(client)
-            client.connection.transport = wire  # type: ignore[assignment]
+            client.connection.transport = wire
         self.frames: list[bytes] = []
         self.long = 0
         """Frames that the first server did not answer the short way."""
@@ -108,7 +99,7 @@ class Pair:
         """The same was sent, and the connections are in the same state."""
         short, long = self.first.connection, self.second.connection
         assert self.wires[0].stream == self.wires[1].stream
-        assert self.wires[0].closed == self.wires[1].closed
+        assert (self.wires[0].closed is None) == (self.wires[1].closed is None)
         sender = short.sender
         assert not sender._joined and not sender.run_open and not sender._joined_size
         assert short.state == long.state and short.pending.keys() == long.pending.keys()
@@ -118,12 +109,12 @@ class Pair:
 
 def opened(
     dialect: int = c.DIALECT_311, change: Callable[[Client], None] = lambda client: None
-) -> tuple[Pair, int, int]:
+) -> tuple[Pair, tuple[int, int]]:
     """A pair whose clients have opened a file; its FileId."""
     found = []
 
     def open_file(client: Client) -> None:
-        client.server.files.tree.add("file", CONTENT)  # type: ignore[attr-defined]
+        client.volume.add("file", CONTENT)
         response = client.ask(c.CREATE, m.create("file"), credits=200)
         assert response.status == 0
         found.append(response.body[64:80])
@@ -132,7 +123,7 @@ def opened(
     pair = Pair(dialect, open_file)
     assert found[0] == found[1]
     persistent, volatile = (int.from_bytes(found[0][at : at + 8], "little") for at in (0, 8))
-    return pair, persistent, volatile
+    return pair, (persistent, volatile)
 
 
 def session_of(client: Client) -> Any:
@@ -168,7 +159,7 @@ def bodies(persistent: int, volatile: int) -> dict[int, bytes]:
 @pytest.mark.parametrize("flags", FLAGS)
 @pytest.mark.parametrize("command", [c.ECHO, c.READ, c.WRITE, c.FLUSH, c.CLOSE, c.CREATE, c.QUERY_INFO, c.LOGOFF])
 def test_flags(command: int, flags: int) -> None:
-    pair, *ids = opened()
+    pair, ids = opened()
     body = bodies(*ids)[command]
     pair.add(command, body, flags=flags)
     pair.add(c.ECHO, ECHO_BODY)
@@ -177,7 +168,7 @@ def test_flags(command: int, flags: int) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_with_a_body_that_is_not_theirs(command: int) -> None:
-    pair, *ids = opened()
+    pair, ids = opened()
     for body in (b"", b"\x04", ECHO_BODY, b"\x05\0\0\0", bodies(*ids)[c.READ], bytes(200)):
         pair.add(command, body)
     pair.exchange()
@@ -196,14 +187,14 @@ def test_commands_with_a_body_that_is_not_theirs(command: int) -> None:
 )  # fmt: skip
 @pytest.mark.parametrize("dialect", [c.DIALECT_202, c.DIALECT_210, c.DIALECT_311])
 def test_fields(command: int, fields: dict[str, Any], dialect: int) -> None:
-    pair, *ids = opened(dialect)
+    pair, ids = opened(dialect)
     pair.add(command, bodies(*ids)[command], **fields)
     pair.add(c.ECHO, ECHO_BODY)
     pair.exchange()
 
 
 def test_message_ids_out_of_order_and_used_twice() -> None:
-    pair, _, _ = opened()
+    pair, _ = opened()
     at = pair.first.message_id
     for number in (2, 0, 1, 5, 4, 3):
         pair.add(c.ECHO, ECHO_BODY, message_id=at + number)
@@ -215,7 +206,7 @@ def test_message_ids_out_of_order_and_used_twice() -> None:
 
 
 def test_a_header_that_is_none() -> None:
-    pair, _, _ = opened()
+    pair, _ = opened()
     pair.add(c.ECHO, ECHO_BODY)
     message = bytearray(pair.frames.pop())
     message[8] = 63
@@ -226,7 +217,7 @@ def test_a_header_that_is_none() -> None:
 
 def test_other_packets_are_left_where_they_are() -> None:
     """RFC 1002 4.3: only a SESSION MESSAGE is taken, and only a whole one."""
-    pair, _, _ = opened()
+    pair, _ = opened()
     pair.add(c.ECHO, ECHO_BODY, kind=0x85)
     pair.add(c.READ, m.read(1, 1, 0, 1), kind=0x85)
     connection = pair.first.connection
@@ -277,7 +268,7 @@ def no_tree(client: Client) -> None:
     [signing_required, encrypted, expires, expired, in_progress, without_channel, encrypted_tree, no_tree],
 )
 def test_sessions_and_trees(change: Callable[[Client], None]) -> None:
-    pair, *ids = opened(change=change)
+    pair, ids = opened(change=change)
     for command, body in bodies(*ids).items():
         if command not in (c.LOGOFF, c.TREE_DISCONNECT):
             pair.add(command, body)
@@ -286,7 +277,7 @@ def test_sessions_and_trees(change: Callable[[Client], None]) -> None:
 
 
 def test_a_session_that_ends_in_between() -> None:
-    pair, *ids = opened()
+    pair, ids = opened()
     pair.add(c.ECHO, ECHO_BODY)
     pair.add(c.LOGOFF, ECHO_BODY)
     pair.add(c.ECHO, ECHO_BODY)
@@ -298,7 +289,7 @@ def test_a_session_that_ends_in_between() -> None:
 
 
 def test_reads_and_writes() -> None:
-    pair, *ids = opened()
+    pair, ids = opened()
     offsets = (0, 1, len(CONTENT) - 1, len(CONTENT), 1 << 63)
     for offset in offsets:
         for length in (0, 1, 4096, 16384, 16385, 65536):
@@ -316,7 +307,7 @@ def test_reads_and_writes() -> None:
 
 
 def test_the_limit() -> None:
-    pair, _, _ = opened()
+    pair, _ = opened()
     for _ in range(10):
         pair.add(c.ECHO, ECHO_BODY)
     buffer = memoryview(b"".join(pair.frames))
@@ -327,7 +318,7 @@ def test_the_limit() -> None:
 @pytest.mark.skipif(COMPILED, reason="a compiled constant is not to be changed")
 def test_much_data_ends_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sending, "JOINED_MAX", 5000)
-    pair, *ids = opened()
+    pair, ids = opened()
     for number in range(6):
         pair.add(c.READ, m.read(*ids, number, 4096), credits=2)
     buffer = memoryview(b"".join(pair.frames))
@@ -338,7 +329,7 @@ def test_much_data_ends_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("sign", [False, True])
 def test_a_long_reply_ends_a_run(sign: bool) -> None:
     """Between them the transport looks how much waits for the client, and stops where that is too much."""
-    pair, *ids = opened()
+    pair, ids = opened()
     pair.add(c.ECHO, ECHO_BODY, sign=sign)
     for number in range(3):
         pair.add(c.READ, m.read(*ids, number, 60_000), sign=sign)
@@ -351,7 +342,7 @@ def test_a_long_reply_ends_a_run(sign: bool) -> None:
 
 def test_a_write_that_waits() -> None:
     """Its data, which was in the receive buffer, is written when the break is acknowledged."""
-    pair, *ids = opened()
+    pair, ids = opened()
     waits: list[Future[None]] = []
     for client in pair.clients:
         table: Any = client.server.table
@@ -373,7 +364,7 @@ def test_a_write_that_waits() -> None:
 
 def test_a_write_that_may_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "WAITING_REQUESTS", replace(limits.WAITING_REQUESTS, value=1))
-    pair, *ids = opened()
+    pair, ids = opened()
     for client in pair.clients:
         table: Any = client.server.table
         table.break_caching = lambda ref, kind: Future()
@@ -388,7 +379,7 @@ def test_a_write_that_may_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_read_from_the_disk_comes_later() -> None:
-    pair, *ids = opened()
+    pair, ids = opened()
     waits: list[Future[None]] = []
     for client in pair.clients:
         file: Any = next(iter(session_of(client).opens.values())).file
@@ -405,7 +396,7 @@ def test_a_read_from_the_disk_comes_later() -> None:
 
 def test_what_is_sent_meanwhile_keeps_its_place() -> None:
     """A notification that a command of the run sends comes behind the replies before it."""
-    pair, *ids = opened()
+    pair, ids = opened()
     for client in pair.clients:
         table: Any = client.server.table
         connection = client.connection
@@ -422,7 +413,7 @@ def test_what_is_sent_meanwhile_keeps_its_place() -> None:
 
 
 def test_small_replies_leave_joined_whatever_way_they_came() -> None:
-    pair, *ids = opened()
+    pair, ids = opened()
     for client in pair.clients:
         client.sign = True
     for number in range(5):
@@ -434,19 +425,20 @@ def test_small_replies_leave_joined_whatever_way_they_came() -> None:
 
 def test_what_asks_for_its_delivery_has_left_before() -> None:
     """delivery_mark counts what the transport was given; a notification waits for nothing."""
-    pair, _, _ = opened()
+    pair, _ = opened()
     connection = pair.first.connection
     connection.sender.begin_run()
     connection.sender.send_clear(bytearray(100))
-    assert not pair.wires[0].sends
+    sends = [pair.wires[0].sends]
     connection.sender.send_notification(c.OPLOCK_BREAK, bytes(24))
-    assert pair.wires[0].sends == 1 and not connection.sender._joined
+    sends.append(pair.wires[0].sends)
+    assert sends == [0, 1] and not connection.sender._joined
     connection.sender.send_clear(bytearray(100_000))
     assert pair.wires[0].sends == 2, "long ones do not wait"
 
 
 def test_replies_before_the_end_of_a_connection_leave() -> None:
-    pair, _, _ = opened()
+    pair, _ = opened()
     pair.add(c.ECHO, ECHO_BODY)
     pair.add(c.ECHO, ECHO_BODY, protocol=b"\xfcSMB")
     pair.exchange()
@@ -454,7 +446,7 @@ def test_replies_before_the_end_of_a_connection_leave() -> None:
 
 
 def test_a_defect_is_answered_as_everywhere(caplog: pytest.LogCaptureFixture) -> None:
-    pair, *ids = opened()
+    pair, ids = opened()
     for client in pair.clients:
         file: Any = next(iter(session_of(client).opens.values())).file
 
@@ -471,7 +463,7 @@ def test_a_defect_is_answered_as_everywhere(caplog: pytest.LogCaptureFixture) ->
 
 def test_requests_are_told_of_one_by_one() -> None:
     """The `smb` debug component speaks in one place, so nothing goes past it."""
-    pair, _, _ = opened()
+    pair, _ = opened()
     pair.add(c.ECHO, ECHO_BODY)
     debug.toggle("smb")
     try:
@@ -481,7 +473,7 @@ def test_requests_are_told_of_one_by_one() -> None:
 
 
 def test_a_connection_that_has_ended_takes_nothing() -> None:
-    pair, _, _ = opened()
+    pair, _ = opened()
     pair.add(c.ECHO, ECHO_BODY)
     pair.first.connection.disconnected("test")
     frame = memoryview(pair.frames[0])
@@ -504,7 +496,7 @@ def test_a_connection_that_has_ended_takes_nothing() -> None:
     )
 )
 def test_any_mixture(requests: list[tuple[int, int, int, int, bytes | None, int]]) -> None:
-    pair, *ids = opened()
+    pair, ids = opened()
     for command, flags, charge, credits_, noise, at in requests:
         body = bytearray(bodies(*ids)[command])
         if noise is not None and at < len(body):

@@ -77,7 +77,7 @@ def _compound(client: Client, count: int) -> bytes:
 
 def test_between_two_elements_of_a_compound_others_are_served() -> None:
     client = Client().ready()
-    client.server.files.tree.add("file", b"content")  # type: ignore[attr-defined]
+    client.volume.add("file", b"content")
     other = Client(client.server).ready()
     clock: Any = client.server.clock
     clock.tick = PIECE / 2
@@ -96,7 +96,7 @@ def test_between_two_elements_of_a_compound_others_are_served() -> None:
 
 def test_a_connection_that_ends_between_two_elements_leaves_nothing() -> None:
     client = Client().ready()
-    client.server.files.tree.add("file", b"content")  # type: ignore[attr-defined]
+    client.volume.add("file", b"content")
     clock: Any = client.server.clock
     clock.tick = PIECE
     assert client.feed(_compound(client, 8)) == []
@@ -110,7 +110,7 @@ def test_a_connection_that_ends_between_two_elements_leaves_nothing() -> None:
 
 def test_a_create_that_looks_through_a_large_folder_takes_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     client = Client().ready()
-    volume: Any = client.server.files.tree  # type: ignore[attr-defined]
+    volume: Any = client.volume
     volume.add("file", b"content")
     clock: Any = client.server.clock
     real, steps = volume.create, [True] * 12
@@ -134,7 +134,7 @@ def test_a_create_that_looks_through_a_large_folder_takes_turns(monkeypatch: pyt
 
 def test_a_create_whose_folder_never_rests_is_answered_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     client = Client().ready()
-    volume: Any = client.server.files.tree  # type: ignore[attr-defined]
+    volume: Any = client.volume
     volume.add("file", b"content")
     real = volume.create
     asked: list[bool] = []

@@ -14,6 +14,7 @@ from script import ECHO_BODY, Client
 from ksmbd import limits
 from ksmbd.smb import constants as c
 from ksmbd.smb import status as s
+from ksmbd.smb.request import Request
 from ksmbd.smb.waiting import Future
 
 RELATED = {"flags": c.FLAGS_RELATED_OPERATIONS}
@@ -38,7 +39,7 @@ class Waiter(Client):
         super().__init__()
         _all.append(self)
         self.ready()
-        tree: Any = self.server.files.tree  # type: ignore[attr-defined]
+        tree: Any = self.volume
         tree.add("file", bytes(4 << 20))
         tree.add("d", None)
         self.file = self.open("file")
@@ -72,7 +73,7 @@ class Waiter(Client):
     def all_closed(self) -> None:
         """No open is left, and no file."""
         assert not self.server.opens
-        assert all(file.closed for file in self.server.files.tree.opened)  # type: ignore[attr-defined]
+        assert all(file.closed for file in self.volume.opened)
 
     def counts(self) -> tuple[int, int, int, int]:
         connection = self.connection
@@ -216,6 +217,7 @@ def test_a_wait_that_was_not_to_be_seen_is_counted_from_then_on() -> None:
     assert client.feed(client.element(c.TREE_CONNECT, body, sign=True)) == []
     assert client.room.requests == 0 and client.room.bytes > 0  # short: mountd's answer
     request = next(iter(client.connection.pending.values()))
+    assert isinstance(request, Request)
     request.go_async()
     assert client.room.requests == 1
     waiting.set_result(share)

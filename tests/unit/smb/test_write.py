@@ -7,7 +7,7 @@ from typing import Any
 
 import create_messages as m
 import pytest
-from fakes import Bench, body_of
+from fakes import Bench, body_of, file_of, started
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -133,7 +133,7 @@ def test_access(access: int, offset: int, status: int) -> None:
 def test_write_through(flags: int, options: int, through: bool) -> None:
     made, open_ = bench(options=options)
     run(made, open_, 0, b"x", flags=flags)
-    assert open_.file.calls == [("write", 0, b"x", through)]  # type: ignore[union-attr]
+    assert file_of(open_).calls == [("write", 0, b"x", through)]
 
 
 def test_directories_and_pipes() -> None:
@@ -146,7 +146,7 @@ def test_directories_and_pipes() -> None:
 
 def test_locks() -> None:
     made, open_ = bench()
-    other = OpenRef(open_.file.key, "", 999)  # type: ignore[union-attr]
+    other = OpenRef(file_of(open_).key, "", 999)
     made.table.locks.append((other, LockElement(4, 2, False)))
     assert status_of(made, open_, 0, b"abcd") == 0
     assert status_of(made, open_, 3, b"xx") == s.STATUS_FILE_LOCK_CONFLICT
@@ -159,7 +159,7 @@ def waiting(made: Bench, open_: Open) -> tuple[Task[Reply], Future[None], bytear
     request = made.request(c.WRITE, m.write(open_.persistent_id, open_.volatile_id, 0, b"abcd"))
     buffer = bytearray(request.message)
     request.message = memoryview(buffer)
-    task: Task[Reply] = Task(write.handle(request)).start()  # type: ignore[arg-type]
+    task = started(write.handle(request))
     assert not task.done and request.interim_sent
     return task, future, buffer
 
@@ -213,7 +213,7 @@ def with_descriptor(open_: Open) -> Any:
 def sent(made: Bench) -> list[bytes]:
     made.connection.supports_multi_credit = True
     made.connection.window = SequenceWindow(64)
-    return made.frames
+    return made.transport.frames
 
 
 def test_data_that_is_still_to_come() -> None:
@@ -229,7 +229,7 @@ def test_data_that_is_still_to_come() -> None:
     frames = sent(made)
     coming.finish()
     (frame,) = frames
-    assert frame[4 + 64 :] == pack("<HHIIHH", 17, 0, 8, 0, 0, 0) and open_.current_byte_offset == 12
+    assert frame[64:] == pack("<HHIIHH", 17, 0, 8, 0, 0, 0) and open_.current_byte_offset == 12
 
 
 @pytest.mark.parametrize(("closed", "status"), [(False, s.STATUS_DISK_FULL), (True, s.STATUS_FILE_CLOSED)])
@@ -246,7 +246,7 @@ def test_an_error_in_the_middle_is_answered_at_the_end(closed: bool, status: int
     assert not coming.take_pipe(5, 4) and not coming.take_pipe(5, 4)
     frames = sent(made)
     coming.finish()
-    assert frames[0][4 + 8 : 4 + 12] == pack("<I", status)
+    assert frames[0][8:12] == pack("<I", status)
 
 
 def test_what_has_to_come_whole() -> None:
