@@ -143,10 +143,13 @@ class SecurityDescriptor:
         manager = self.resource_manager if control & SE_RM_CONTROL_VALID else 0
         return _HEADER.pack(1, manager, control, *offsets) + owner + group + system + dacl
 
-    def with_parts(self, other: SecurityDescriptor, information: int) -> SecurityDescriptor:
+    def with_parts(
+        self, other: SecurityDescriptor, information: int, canonicalize: bool = True
+    ) -> SecurityDescriptor:
         """This descriptor with the parts of `other` that `information` names: what SET_INFO does (MS-FSA 2.1.5.17).
 
-        Generic bits of entries that count for the object itself are mapped, as NTFS stores them."""
+        Generic bits of entries that count for the object itself are mapped, as NTFS stores them. Without `canonicalize`
+        the flags of inheritance are kept as they come."""
         result = self
         if information & OWNER_SECURITY_INFORMATION and other.owner is not None:
             control = result.control & ~SE_OWNER_DEFAULTED | other.control & SE_OWNER_DEFAULTED
@@ -155,12 +158,16 @@ class SecurityDescriptor:
             control = result.control & ~SE_GROUP_DEFAULTED | other.control & SE_GROUP_DEFAULTED
             result = replace(result, group=other.group, control=control)
         if information & DACL_SECURITY_INFORMATION:
-            settled = _settled(other.control & _DACL_CONTROL, SE_DACL_AUTO_INHERIT_REQ, SE_DACL_AUTO_INHERITED)
+            settled = other.control & _DACL_CONTROL
+            if canonicalize:
+                settled = _settled(settled, SE_DACL_AUTO_INHERIT_REQ, SE_DACL_AUTO_INHERITED)
             control = result.control & ~_DACL_CONTROL | settled
             result = replace(result, dacl=_mapped(other.dacl), control=control)
         kinds = _system_kinds(information)
         if information & SACL_SECURITY_INFORMATION:
-            settled = _settled(other.control & _SACL_CONTROL, SE_SACL_AUTO_INHERIT_REQ, SE_SACL_AUTO_INHERITED)
+            settled = other.control & _SACL_CONTROL
+            if canonicalize:
+                settled = _settled(settled, SE_SACL_AUTO_INHERIT_REQ, SE_SACL_AUTO_INHERITED)
             control = result.control & ~_SACL_CONTROL | settled
             result = replace(result, sacl=_mapped(other.sacl), control=control)
         elif kinds:
@@ -400,13 +407,15 @@ def inherit(
     is_directory: bool,
     creator: SecurityDescriptor | None = None,
     default: Acl | None = None,
+    canonicalize: bool = True,
 ) -> SecurityDescriptor:
     """The descriptor of a new file or directory (MS-DTYP 2.5.3.4, CreateSecurityDescriptor).
 
     `creator` is what came with CREATE (its owner and group win, its ACLs where present); `default` is the DACL where
     neither `creator` nor `parent` gives one (None: `default_dacl`). Entries are marked INHERITED_ACE only below a
     parent with SE_DACL_AUTO_INHERITED, as NTFS does. An ACL that `creator` gives with SE_DACL_AUTO_INHERIT_REQ and
-    without SE_DACL_PROTECTED gets the parent's entries behind its own.
+    without SE_DACL_PROTECTED gets the parent's entries behind its own. Without `canonicalize` its flags of inheritance
+    are kept as they come.
     """
     control = SE_SELF_RELATIVE
     if creator is not None:
@@ -427,7 +436,7 @@ def inherit(
         from_parent = inherited_aces(theirs.aces, owner, group, is_directory, mark) if theirs else ()
         given = creator.control if creator is not None else 0
         if given & present:
-            control |= present | given & protected
+            control |= present | given & (protected if canonicalize else protected | auto | request)
             if given & request:
                 control |= auto
                 if ours is not None and not given & protected:

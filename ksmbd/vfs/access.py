@@ -284,8 +284,9 @@ class Access:
         is_directory = stat.mode & S_IFMT == S_IFDIR
         default = posix_acl.synthesise(fd, path_only, stat, self.idmap).dacl
         descriptor = inherit(
-            directory, self.idmap.user_sid(stat.uid), self.idmap.group_sid(stat.gid), is_directory, creator, default
-        )
+            directory, self.idmap.user_sid(stat.uid), self.idmap.group_sid(stat.gid), is_directory, creator, default,
+            self.options.acl_canonicalize,
+        )  # fmt: skip
         self._apply(gate.CREATOR, fd, path_only, descriptor, _given(descriptor))
 
     def store(
@@ -316,7 +317,7 @@ class Access:
         if information & DACL_SECURITY_INFORMATION and not new.control & SE_DACL_PRESENT:
             # Set without a DACL is set to none: the NULL DACL, as Windows keeps it.
             new = replace(new, dacl=None, control=new.control | SE_DACL_PRESENT)
-        merged = current.with_parts(new, information)
+        merged = current.with_parts(new, information, self.options.acl_canonicalize)
         self._apply(granted, fd, path_only, merged, changed)
 
     def _apply(
@@ -324,10 +325,13 @@ class Access:
     ) -> None:
         """Bring owner, group and permissions near to the descriptor, and keep it where the share does."""
         entries: Callable[[int, int], list[posix_acl.Entry]] | None = None
-        if information & DACL_SECURITY_INFORMATION:
-            entries = partial(posix_acl.from_dacl, descriptor.dacl, idmap=self.idmap)
         # The mode is the whole of what a chmod says: kept as a list it would let nobody in.
         name = self.options.acl_name if self.options.acl_xattr and not posix_acl.is_mode(descriptor.dacl) else None
+        if information & DACL_SECURITY_INFORMATION:
+            directory = name is not None and stat_fd(fd).mode & S_IFMT == S_IFDIR
+            entries = partial(
+                posix_acl.kept_directory if directory else posix_acl.from_dacl, descriptor.dacl, idmap=self.idmap
+            )
         encode = partial(self._encode, descriptor)
         gate.set_security(self.caller, granted, fd, path_only, descriptor, information, entries, name, encode)
 

@@ -3,7 +3,7 @@
 
     version u16, version again u16 (the union's discriminant), pointer u32, then by version
     1  the descriptor
-    2  pointer u32, padding to 4, last-changed time u64, the descriptor
+    2  pointer u32, hash of 16 bytes (never looked at), the descriptor
     3  pointer u32, hash type u16, hash of 64 bytes, the descriptor
     4  pointer u32, hash type u16, hash[64], description (NUL-terminated), padding to 4, time u64, hash of the POSIX
     ACL[64],
@@ -22,6 +22,7 @@ from ksmbd.smb.reader import Reader
 from ksmbd.smb.status import NtStatusError
 
 HASH_NONE: Final = 0
+_OLD_HASH: Final = 16
 HASH_SHA256: Final = 1
 _DESCRIPTION: Final = b"posix_acl\0"
 _HEAD: Final = Struct("<HHIIH64s10sQ64s")
@@ -69,8 +70,8 @@ def decode(data: bytes) -> NtAcl | None:
         if not reader.u32():
             return None
         if version == 2:
-            time = reader.u64()
-            return NtAcl(2, _rest(reader), time=time)
+            reader.skip(_OLD_HASH)
+            return NtAcl(2, _rest(reader))
         if version == 3:
             kind = reader.u16()
             digest = reader.bytes(64)
@@ -98,7 +99,12 @@ def encode(descriptor: bytes, posix: bytes, time: int) -> bytes:
 
 
 def matches(acl: NtAcl, posix: bytes) -> bool:
-    """Whether the POSIX permissions are still those that the descriptor was stored with (else it does not count)."""
-    if acl.version < 4 or acl.hash_type != HASH_SHA256:
-        return acl.version in (1, 2, 3)
-    return acl.system_hash[:32] == sha256(posix).digest()
+    """Whether the POSIX permissions are still those that the descriptor was stored with (else it does not count).
+
+    Versions 1 and 2 say nothing of them. Version 3 has the hash of a descriptor that only Samba makes: whether it
+    counts is not told here but by the kernel, which asks the permissions themselves."""
+    if acl.version < 3:
+        return True
+    if acl.hash_type != HASH_SHA256:
+        return False
+    return acl.version == 3 or acl.system_hash[:32] == sha256(posix).digest()

@@ -62,6 +62,7 @@ DEFAULT: Final = b"system.posix_acl_default"
 _SAMBA_TAG: Final = {USER: 1, USER_OBJ: 2, GROUP: 3, GROUP_OBJ: 4, OTHER: 5, MASK: 6}
 
 
+_NDR_HEAD: Final = Struct("<IIQQI")
 _NDR_COUNT: Final = Struct("<II")
 _NDR_NAMED: Final = Struct("<HH4xQI")
 _NDR_PLAIN: Final = Struct("<HHI")
@@ -132,12 +133,14 @@ def put_back(fd: int, path_only: bool, acl: bytes | None, mode: int) -> None:
 def blob(fd: int, path_only: bool, stat: Stat) -> bytes:
     """What Samba hashes: NDR of smb_acl_wrapper (access and default ACL, owner, group, mode)."""
     access = read(fd, path_only) or minimal(stat.mode)
-    default = read(fd, path_only, DEFAULT) if stat.mode & S_IFMT == S_IFDIR else None
-    head = Struct("<IIQQI").pack(0x20000, 0x20004 if default else 0, stat.uid, stat.gid, stat.mode)
-    data = bytearray(head)
-    for entries in (access, default):
-        if entries:
-            _ndr(data, entries)
+    if stat.mode & S_IFMT != S_IFDIR:
+        data = bytearray(_NDR_HEAD.pack(0x20000, 0, stat.uid, stat.gid, stat.mode))
+        _ndr(data, access)
+        return bytes(data)
+    data = bytearray(_NDR_HEAD.pack(0x20000, 0x20004, stat.uid, stat.gid, stat.mode))
+    _ndr(data, access)
+    # Of a directory without a default ACL libacl says that it is empty, not that there is none.
+    _ndr(data, read(fd, path_only, DEFAULT) or [])
     return bytes(data)
 
 
@@ -171,6 +174,15 @@ def rights(permissions: int, directory: bool, owner: bool) -> int:
     if owner:
         mask |= WRITE_DAC | WRITE_OWNER | DELETE | FILE_WRITE_ATTRIBUTES
     return mask if permissions or owner else 0
+
+
+def _traversable(entries: list[Entry]) -> list[Entry]:
+    """A directory's entries such that the kernel is in nobody's way whom the descriptor lets change it: without x, w is
+    of no use (Windows' users need no FILE_TRAVERSE), and the owner reaches all that is below, as in Samba."""
+    return [
+        entry._replace(permissions=7 if entry.tag == USER_OBJ else entry.permissions | entry.permissions >> 1 & 1)
+        for entry in entries
+    ]
 
 
 def permissions_of(mask: int) -> int:
@@ -221,6 +233,12 @@ def synthesise(fd: int, path_only: bool, stat: Stat, idmap: IdMap) -> SecurityDe
 def is_mode(dacl: Acl | None) -> bool:
     """Whether a DACL says a mode and nothing else: chmod of a POSIX client (cifs.ko with -o posix)."""
     return dacl is not None and len(dacl.aces) == 1 and (sid := dacl.aces[0].sid) is not None and sid.domain == NFS_MODE
+
+
+def kept_directory(dacl: Acl | None, uid: int, gid: int, idmap: IdMap) -> list[Entry]:
+    """`from_dacl` for a directory whose descriptor is kept, and so decides what the permissions only make possible."""
+    entries = from_dacl(dacl, uid, gid, idmap)
+    return entries if is_mode(dacl) else _traversable(entries)
 
 
 def from_dacl(dacl: Acl | None, uid: int, gid: int, idmap: IdMap) -> list[Entry]:

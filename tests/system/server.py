@@ -35,20 +35,25 @@ class KsmbdServer(Process):
         options: Options | None = None,
         shares: Mapping[str, Options] | None = None,
         users: Mapping[str, str] | None = None,
+        port: int | None = None,
+        domain: str = "",
     ) -> None:
         """`options`: of [global]. `shares`: name -> options; a `path` that is missing becomes a folder below `folder`,
         where everybody may write, and files are accessed as the user that runs the tests unless `force user` says
-        otherwise. `users`: name -> password."""
+        otherwise. `users`: name -> password. `port`: None is a free one. `domain`: the
+        SID of the server's domain; '' is a new one."""
         self.folder = folder
         self.rundir = folder / "run"
         self.config = folder / "ksmbd.conf"
         self.pwddb = folder / "ksmbdpwd.db"
-        self.port = free_port()
+        self.port = port if port is not None else free_port()
         self.users = dict(users or {"user": "secret"})
         self.shares: dict[str, Path] = {}
         folder.mkdir(parents=True)
         # below pytest's own folder, which others may not enter
         os.chmod(folder, 0o755)
+        if domain:
+            (folder / "ksmbd.subauth").write_text(":".join(domain.split("-")[4:]) + "\n")
         settings = {"workers": str(workers), "bpf": "yes" if bpf else "no", **(options or {})}
         text = "[global]\n" + _lines(settings)
         for name, given in ({"share": {}} if shares is None else shares).items():

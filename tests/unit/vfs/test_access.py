@@ -19,6 +19,7 @@ from ksmbd.smb import status as s
 from ksmbd.smb.acl import ACCESS_ALLOWED, ACCESS_DENIED, CONTAINER_INHERIT, INHERITED_ACE, OBJECT_INHERIT, Ace, Acl
 from ksmbd.smb.ports import Identity
 from ksmbd.smb.security_descriptor import (
+    SE_DACL_AUTO_INHERITED,
     SE_DACL_PRESENT,
     SE_SELF_RELATIVE,
     SecurityDescriptor,
@@ -338,6 +339,32 @@ class TestStoredAcls:
         file.set_security_descriptor(4, descriptor(self.allow(alice, BOB[0], c.FILE_ALL_ACCESS)).encode())
         bob.open("f").set_security_descriptor(1, give.encode())
         assert os.stat(alice.path / "f").st_uid == BOB[0]
+
+    def test_who_may_add_to_a_folder_may_go_into_it(self, make_share: Callable[..., Share]) -> None:
+        """Windows' users need no FILE_TRAVERSE; to the kernel w without x is nothing."""
+        alice, bob = make_share(user=ALICE, flags=ACL_FLAGS), make_share(user=BOB, flags=ACL_FLAGS)
+        directory = alice.mkdir("d")
+        mask = c.FILE_ADD_FILE | c.FILE_READ_ATTRIBUTES
+        directory.set_security_descriptor(
+            4, descriptor(self.allow(alice, ALICE[0], mask), self.allow(alice, BOB[0], mask)).encode()
+        )
+        assert status_of(lambda: alice.create("d", access=c.FILE_LIST_DIRECTORY)) == s.STATUS_ACCESS_DENIED
+        assert alice.open("d\\a").info().uid == ALICE[0]
+        assert bob.open("d\\b").info().uid == BOB[0]
+        assert stat_fd(directory.fd).mode & 0o777 == 0o730  # the group's bits are the mask: bob has wx
+
+    def test_flags_of_inheritance_as_they_come(self, make_share: Callable[..., Share]) -> None:
+        """`acl flag inherited canonicalization = no`; with yes AUTO_INHERITED is for who asks for it."""
+        auto = descriptor(Ace(ACCESS_ALLOWED, INHERITED_ACE, c.FILE_ALL_ACCESS, EVERYONE))
+        auto = replace(auto, control=auto.control | SE_DACL_AUTO_INHERITED)
+        for canonicalize in (True, False):
+            alice = make_share(user=ALICE, flags=ACL_FLAGS, acl_flag_inherited_canonicalization=canonicalize)
+            file = alice.open(f"f{canonicalize}")
+            file.set_security_descriptor(4, auto.encode())
+            given = alice.open(f"g{canonicalize}", security_descriptor=auto.encode())
+            for one in (file, given):
+                control = parse_security_descriptor(one.security_descriptor(4)).control
+                assert bool(control & SE_DACL_AUTO_INHERITED) is not canonicalize
 
     def test_an_attribute_of_another_name(self, make_share: Callable[..., Share]) -> None:
         alice = make_share(user=ALICE, flags=ACL_FLAGS, acl_xattr_security_acl_name="user.hackme")

@@ -2,16 +2,19 @@
 """Samba's layouts: attributes as smbd 4.17 wrote them, and back."""
 from __future__ import annotations
 
+import os
 import struct
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from ksmbd.kernel.stat import stat_fd
 from ksmbd.smb.security_descriptor import parse_security_descriptor
 from ksmbd.smb.status import STATUS_IO_REPARSE_DATA_INVALID, NtStatusError
-from ksmbd.vfs import dosattrib, ntacl
+from ksmbd.vfs import dosattrib, ntacl, posix_acl
 from ksmbd.vfs.posix_acl import GROUP, GROUP_OBJ, MASK, OTHER, USER, USER_OBJ, Entry, _ndr, encode
 from ksmbd.vfs.reparse import decode_symlink, encode_symlink
 from ksmbd.vfs.times import from_filetime, to_filetime
@@ -78,6 +81,32 @@ def test_hash_of_the_posix_acl_is_sambas() -> None:
     acl = ntacl.decode(NTACL)
     assert acl is not None and acl.system_hash[:32] == sha256(data).digest()
     assert ntacl.matches(acl, bytes(data)) and not ntacl.matches(acl, bytes(data) + b"\0")
+
+
+def test_a_directory_without_a_default_acl_has_an_empty_one(tmp_path: Path) -> None:
+    """As libacl has it, whose word Samba hashes: NDR of an array of no entries, and not a pointer to nothing."""
+    fd = os.open(tmp_path, os.O_RDONLY)
+    try:
+        data = posix_acl.blob(fd, False, stat_fd(fd))
+        with open(tmp_path / "f", "wb") as file:
+            plain = posix_acl.blob(file.fileno(), False, stat_fd(file.fileno()))
+    finally:
+        os.close(fd)
+    assert data[:8] == bytes.fromhex("00000200 04000200") and data.endswith(bytes(4) + bytes(4) + bytes(8))
+    assert plain[:8] == bytes.fromhex("00000200 00000000") and len(data) == len(plain) + 16
+
+
+def test_ntacl_of_other_versions() -> None:
+    acl = ntacl.decode(NTACL)
+    assert acl is not None
+    for version, head, counts in (
+        (1, b"", True), (2, b"\4\0\2\0" + bytes(16), True),
+        (3, b"\4\0\2\0\1\0" + bytes(64), True), (3, b"\4\0\2\0\0\0" + bytes(64), False),
+    ):  # fmt: skip
+        data = bytes((version, 0, version, 0)) + b"\0\0\2\0" + head
+        found = ntacl.decode(data + bytes(-len(data) % 4) + acl.descriptor)
+        assert found is not None and (found.version, found.descriptor) == (version, acl.descriptor)
+        assert ntacl.matches(found, b"whatever") is counts
 
 
 def test_ntacl_round_trip() -> None:

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Our server and a private smbd on one folder, in a network of the test's own, each on port 445 as smbcacls wants it.
+
+Both have the same users, and the same SIDs for them, so that what they show can be compared as text."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from pyroute2 import IPRoute
+from server import KsmbdServer
+from unixusers import People
+
+CLONE_NEWNET = 0x40000000
+PASSWORD = "secret"
+SAMBA, OURS = "127.0.0.1", "127.0.0.2"
+"""Where each listens."""
+NAMES = {SAMBA: "Samba", OURS: "ours"}
+INTERPRETER = "/usr/bin/python3"
+"""The one that has python3-samba."""
+DOMAIN = "S-1-5-21-1001-1002-1003"
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def missing() -> str:
+    """What is not here of all that is needed, '' where nothing is."""
+    if os.geteuid():
+        return "root: a network of one's own, two users"
+    module = Path("/usr/lib") / f"{os.uname().machine}-linux-gnu" / "samba" / "vfs" / "acl_xattr.so"
+    programs = ("smbd", "smbclient", "smbcacls", "smbpasswd", "pdbedit", "net", "setfacl", "getfacl")
+    lost = [program for program in programs if not shutil.which(program)]
+    if not module.exists():
+        lost.append("samba-vfs-modules")
+    if subprocess.run([INTERPRETER, "-c", "import samba.dcerpc.xattr"], capture_output=True, check=False).returncode:
+        lost.append("python3-samba")
+    return ", ".join(lost)
+
+
+@contextmanager
+def network() -> Iterator[None]:
+    """A network namespace with both addresses, for this process and what it starts."""
+    home = os.open("/proc/self/ns/net", os.O_RDONLY)
+    if _libc.unshare(CLONE_NEWNET):
+        os.close(home)
+        pytest.skip(f"no network namespace: {os.strerror(ctypes.get_errno())}")
+    try:
+        with IPRoute() as route:
+            (lo,) = route.link_lookup(ifname="lo")
+            route.link("set", index=lo, state="up")
+            route.addr("add", index=lo, address=OURS, prefixlen=32)
+        yield
+    finally:
+        assert _libc.setns(home, CLONE_NEWNET) == 0
+        os.close(home)
+
+
+def _run(*command: str | Path, text: str = "", check: bool = True) -> str:
+    done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=60, check=False)
+    assert not check or done.returncode == 0, f"{' '.join(map(str, command))}: {done.stdout}{done.stderr}"
+    return done.stdout + done.stderr
+
+
+class Beside:
+    """The two servers. Use it within `network` and as a context manager."""
+
+    def __init__(
+        self, folder: Path, people: People, share: Mapping[str, str] | None = None, mode: int = 0o777,
+        modules: str = "acl_xattr streams_xattr",
+    ) -> None:
+        """`share`: lines of the share's section, which both get. `mode`: of the share's folder, which alice owns."""
+        self.people = people
+        self.folder = folder
+        for directory in (folder, *folder.parents[:3]):
+            if directory.stat().st_mode & 0o055 != 0o055:
+                directory.chmod(0o755)
+        self.share = folder / "share"
+        self.share.mkdir()
+        os.chown(self.share, people.uid(people.alice), people.gid(people.alice))
+        self.share.chmod(mode)
+        lines = {"path": str(self.share), "read only": "no", "vfs objects": modules, **(share or {})}
+        self._samba(lines)
+        self.ours = KsmbdServer(
+            folder / "ours", port=445, options={"interfaces": OURS, "bind interfaces only": "yes"},
+            shares={"s": {"force user": "", **lines}}, users=dict.fromkeys((people.alice, people.bob), PASSWORD),
+            domain=DOMAIN,
+        )  # fmt: skip
+        self.ours.wait_until_listening()
+        self._wait()
+
+    def _samba(self, lines: Mapping[str, str]) -> None:
+        place = self.folder / "samba"
+        (place / "ncalrpc").mkdir(parents=True)
+        keys = ("private dir", "lock directory", "state directory", "cache directory", "pid directory")
+        self.conf = place / "smb.conf"
+        self.conf.write_text(
+            "[global]\n netbios name = BESIDE\n server role = standalone server\n"
+            + "".join(f" {key} = {place}\n" for key in keys)
+            + f" ncalrpc dir = {place}/ncalrpc\n log file = {place}/log\n smb ports = 445\n interfaces = {SAMBA}/32\n"
+            " bind interfaces only = yes\n disable spoolss = yes\n load printers = no\n printcap name = /dev/null\n"
+            f" usershare path =\n passdb backend = tdbsam:{place}/passdb.tdb\n[s]\n store dos attributes = yes\n"
+            " ea support = yes\n map archive = no\n"
+            + "".join(f" {key} = {value}\n" for key, value in lines.items())
+        )
+        _run("net", "-s", self.conf, "setlocalsid", DOMAIN)
+        for user in (self.people.alice, self.people.bob):
+            _run("smbpasswd", "-c", self.conf, "-L", "-s", "-a", user, text=f"{PASSWORD}\n{PASSWORD}\n")
+            _run("pdbedit", "-s", self.conf, "-r", "-u", user, "-U", self.sid(user))
+        self._smbd = subprocess.Popen(
+            ["smbd", "-s", self.conf, "-F", "--no-process-group"], stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+
+    def _wait(self) -> None:
+        give_up = time.monotonic() + 30
+        while "blocks" not in self.client(SAMBA, "ls"):
+            if time.monotonic() > give_up or self._smbd.poll() is not None:
+                log = self.folder / "samba" / "log"
+                self.close()
+                pytest.skip(f"smbd does not come up here: {log.read_text()[-500:] if log.exists() else ''}")
+
+    def close(self) -> str:
+        """Stop both; what was wrong with ours, or ''."""
+        self._smbd.terminate()
+        self._smbd.wait(30)
+        return self.ours.finish()
+
+    def __enter__(self) -> Beside:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        problem = self.close()
+        print(f"--- ours printed:\n{self.ours.stderr}")
+        if problem and error is None:
+            pytest.fail(problem, pytrace=False)
+
+    # -------------------------------------------------------------------------------------------------- clients
+
+    def sid(self, user: str) -> str:
+        """What both show a user as."""
+        return f"{DOMAIN}-{2 * self.people.uid(user) + 1000}"
+
+    def client(self, server: str, command: str, user: str = "") -> str:
+        """smbclient's whole output, as alice unless `user` says otherwise."""
+        return _run(
+            "smbclient", f"//{server}/s", "-s", "/dev/null", "-U", f"{user or self.people.alice}%{PASSWORD}",
+            "-c", command, check=False,
+        )  # fmt: skip
+
+    def acl(self, server: str, name: str, user: str = "") -> str:
+        """A file's descriptor as SDDL, as a client sees it: users by their SIDs, whichever way they are kept."""
+        text = self.smbcacls(server, name, "--sddl", user=user)
+        found = re.search(r"^(O:.*)$", text, re.MULTILINE)
+        assert found, f"{NAMES[server]}, {name}: {text}"
+        shown = re.sub(r"S-1-22-1-(\d+)", lambda match: f"{DOMAIN}-{2 * int(match[1]) + 1000}", found[1])
+        # Samba calls the group that a user begins with Domain Users.
+        return shown.replace(f"{DOMAIN}-513", f"S-1-22-2-{self.people.gid(self.people.alice)}")
+
+    def set_acl(self, server: str, name: str, sddl: str, user: str = "") -> None:
+        """Replace its DACL."""
+        text = self.smbcacls(server, name, "--sddl", "-S", sddl, user=user)
+        assert "NT_STATUS" not in text.replace("NT_STATUS_RPC_PROCNUM_OUT_OF_RANGE", ""), text
+
+    def smbcacls(self, server: str, name: str, *arguments: str, user: str = "") -> str:
+        """smbcacls' whole output."""
+        login = f"{user or self.people.alice}%{PASSWORD}"
+        return _run("smbcacls", f"//{server}/s", name, "-s", "/dev/null", "-U", login, *arguments, check=False)
+
+    def stored(self, name: str, version: int = 0) -> Stored:
+        """What security.NTACL holds, as Samba's own code reads it; with a `version`, once that has brought it into that
+        version's layout."""
+        program = Path(__file__).with_name("stored_acl.py")
+        given = (str(version),) if version else ()
+        return Stored(json.loads(_run(INTERPRETER, program, self.share / name, *given)))
+
+
+class Stored:
+    """A stored descriptor, read by Samba's code."""
+
+    def __init__(self, found: dict[str, str | int]) -> None:
+        self.version = found["version"]
+        self.sddl = str(found["sddl"])
+        self.hash_type = found["hash_type"]
+        self.description = found["description"]
+
+
+@contextmanager
+def beside(folder: Path, people: People, **options: object) -> Iterator[Beside]:
+    """Both servers, in a network of their own."""
+    with network(), Beside(folder, people, **options) as both:  # type: ignore[arg-type]
+        yield both
