@@ -195,11 +195,11 @@ class ScriptedFile(Scripted):
     def flush(self, full: bool = False) -> None:
         self._tell(self.flush, full)
 
-    def twin(self) -> File | None:
-        return self._tell(self.twin)
+    def duplicate(self) -> File | None:
+        return self._tell(self.duplicate)
 
-    def rejoin(self, twin: File) -> None:
-        self._tell(self.rejoin, twin)
+    def rejoin(self, duplicate: File) -> None:
+        self._tell(self.rejoin, duplicate)
 
     def overwrite(
         self, attributes: int, supersede: bool, extended_attributes: Sequence[tuple[str, int, bytes]],
@@ -312,8 +312,8 @@ class ScriptedLocalOpen(Scripted):
     def fileno(self) -> int:
         return -1
 
-    def enter(self, both: bool = False) -> bool:
-        return self._tell(self.enter, both)
+    def open_data(self, both: bool = False) -> bool:
+        return self._tell(self.open_data, both)
 
     def join(self, other: LocalOpen) -> bool:
         return self._tell(self.join, other)
