@@ -596,11 +596,11 @@ class FakeTable:
         self.calls.append(("admit", ref, local, grant))
         if "admit" in self.fail:
             raise NtStatusError(self.fail["admit"])
-        return grant if local.enter() else None
+        return grant if local.open_data() else None
 
     def readmit(self, ref: OpenRef, local: LocalOpen) -> None:
         self.calls.append(("readmit", ref, local))
-        if not local.enter():
+        if not local.open_data():
             raise NtStatusError(s.STATUS_FILE_NOT_AVAILABLE)
 
     def close(self, ref: OpenRef) -> CloseOutcome:

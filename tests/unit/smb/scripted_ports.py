@@ -386,7 +386,7 @@ class ScriptedTable(Scripted):
 
     on_break: Callable[[BreakNotice], bool]
     on_purge: Callable[[PurgedOpen], None]
-    on_doomed: Callable[[FileKey], None]
+    on_delete_pending: Callable[[FileKey], None]
 
     def __init__(self, play: Playbook, name: str) -> None:
         super().__init__(play, name)
