@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Who may open what: the stored NT ACL where the share keeps one, else the Unix permissions as the kernel sees them.
+"""Access checks: by the stored NT ACL where the share keeps one, else by the Unix permissions as the kernel sees them.
 
-The kernel has the last word either way, because files are opened with the user's own rights. What a change of owner,
-group or permissions needs beyond those is asked of ksmbd/vfs/gate.py, which checks it again.
+The kernel has the last word either way, because files are opened with the user's own rights. A change of owner, group
+or permissions that needs more than those goes through ksmbd/vfs/gate.py, which checks it again.
 """
 from __future__ import annotations
 
@@ -68,17 +68,17 @@ WRITE_RIGHTS: Final = (
     FILE_WRITE_DATA | FILE_APPEND_DATA | FILE_WRITE_EA | FILE_WRITE_ATTRIBUTES | FILE_DELETE_CHILD | DELETE | WRITE_DAC
     | WRITE_OWNER
 )  # fmt: skip
-"""What a read-only share never grants."""
+"""Access rights that a read-only share never grants."""
 _NOT_RIGHTS: Final = MAXIMUM_ALLOWED | ACCESS_SYSTEM_SECURITY
 _STICKY: Final = 0o1000
 _CACHED: Final = 1024
 _CACHED_BYTES: Final = 512 << 10
-"""Of descriptors; what is made of them takes some twenty times the memory."""
+"""Bytes of encoded descriptors in the cache; decoded, they take some twenty times the memory."""
 _S_ISGID: Final = 0o2000
 
 
 class Access:
-    """Decides for one user on one share."""
+    """The access checks of one user on one share. It caches decoded descriptors with the user's maximal access."""
 
     __slots__ = (
         "_cache", "_cached_bytes", "_clock", "_rights", "caller", "credentials", "idmap", "options", "root", "token",
@@ -101,7 +101,8 @@ class Access:
     # ---------------------------------------------------------------------------------------------- descriptors
 
     def stored(self, fd: int, path_only: bool, stat: Stat) -> SecurityDescriptor | None:
-        """The descriptor kept with a file, None where there is none or its permissions were changed locally since."""
+        """The descriptor stored with an open file. None where there is none, or where a local process has changed the
+        file's permissions since. Raises OSError."""
         found = self._stored(fd, path_only, stat)
         return found[0] if found is not None else None
 
@@ -117,7 +118,7 @@ class Access:
         key = (acl.descriptor, stat.uid, stat.gid)
         known = self._rights.get(key)
         if known is not None:
-            with suppress(KeyError):  # a helper thread's look may have dropped it just now
+            with suppress(KeyError):  # a helper thread may have dropped it just now
                 self._rights.move_to_end(key)
             return known
         try:
@@ -132,11 +133,10 @@ class Access:
         return known
 
     def _from_disk(self, descriptor: SecurityDescriptor, stat: Stat) -> SecurityDescriptor:
-        """SIDs as this server gives them to clients.
+        """A stored descriptor with the SIDs that this server shows to clients.
 
-        A SID of another server's domain says nothing here, but who owns the file is known: where the owner or the
-        group is
-        such a SID, the file's own uid and gid stand for it, in its entries too."""
+        A SID of another server's domain maps to no user here. Where such a SID is the owner or the group, it is
+        replaced by the file's own uid or gid, in the ACL's entries too."""
         known = {}
         if descriptor.owner is not None and self.idmap.uid(descriptor.owner) is None and _foreign(descriptor.owner):
             known[descriptor.owner] = self.idmap.user_sid(stat.uid)
@@ -151,7 +151,8 @@ class Access:
         return _with_sids(descriptor, change)
 
     def _to_disk(self, descriptor: SecurityDescriptor) -> SecurityDescriptor:
-        """Users as S-1-22-1-uid, which any server that takes over the folder understands."""
+        """A descriptor for storing: users as S-1-22-1-uid, which any other server understands that takes over the
+        directory."""
 
         def change(sid: Sid) -> Sid:
             uid = self.idmap.uid(sid) if sid.domain == self.idmap.domain else None
@@ -160,13 +161,15 @@ class Access:
         return _with_sids(descriptor, change)
 
     def descriptor(self, fd: int, path_only: bool, stat: Stat) -> SecurityDescriptor:
-        """The descriptor that clients see."""
+        """The descriptor of an open file that clients see: the stored one, else one made from the Unix permissions.
+        Raises OSError."""
         return self.stored(fd, path_only, stat) or posix_acl.synthesise(fd, path_only, stat, self.idmap)
 
     # ---------------------------------------------------------------------------------------------------- rights
 
     def maximal(self, fd: int, path_only: bool, stat: Stat, parent: int | None) -> int:
-        """Every right that the user has on an open file; `parent` is its directory (None for the share's root)."""
+        """The maximal access mask that the user has on an open file (MS-FSA 2.1.5.1.2.1). `parent` is a descriptor of
+        its directory, None for the share's root. Raises OSError."""
         if self.root:
             return FILE_ALL_ACCESS
         found = self._stored(fd, path_only, stat)
@@ -178,9 +181,11 @@ class Access:
         return granted
 
     def grant(self, fd: int, path_only: bool, stat: Stat, parent: int | None, desired: int, read_only: bool) -> int:
-        """The access of an open for `desired` (MS-FSA 2.1.5.1.2.1). STATUS_ACCESS_DENIED, STATUS_PRIVILEGE_NOT_HELD."""
+        """The GrantedAccess of an open for DesiredAccess `desired` (MS-FSA 2.1.5.1.2.1).
+
+        Raises STATUS_ACCESS_DENIED, STATUS_PRIVILEGE_NOT_HELD, OSError."""
         if not self.options.acl_xattr and not read_only and not desired & _NOT_RIGHTS:
-            # Most opens: what is asked for is there before anything is asked about the directory.
+            # Most opens: the file itself grants all, so the directory need not be checked.
             granted = FILE_ALL_ACCESS if self.root else self._unix_rights(fd, stat)
             if not desired & ~(granted | SYNCHRONIZE):
                 return desired
@@ -204,12 +209,11 @@ class Access:
         if owner:
             bits = stat.mode >> 6 & 7
         else:
-            # Groups, ACLs, NFS: the kernel knows.
+            # Only the kernel knows about groups, ACLs and NFS.
             bits = 7 if access_fd(fd, 7) else sum(bit for bit in (R_OK, W_OK, X_OK) if access_fd(fd, bit))
         if bits == 7:
-            # Full control, as Samba shows it (`acl map full control`). What Unix keeps to the owner is refused when
-            # it is
-            # tried: by `store`, and by LocalFile.check_delete.
+            # Full control, as Samba shows it (`acl map full control`). What Unix allows the owner alone is refused
+            # later, by `store` and by LocalFile.check_delete.
             return FILE_ALL_ACCESS
         granted = READ_CONTROL | SYNCHRONIZE | FILE_READ_ATTRIBUTES
         if bits & 4:
@@ -217,7 +221,7 @@ class Access:
         if bits & 2:
             granted |= FILE_GENERIC_WRITE | FILE_DELETE_CHILD
         if bits & 1 and stat.mode & S_IFMT == S_IFDIR:
-            granted |= FILE_EXECUTE  # of a file it is reading, over the network
+            granted |= FILE_EXECUTE  # to execute a file over the network is to read it
         if owner:
             granted |= WRITE_DAC | WRITE_OWNER | DELETE | FILE_WRITE_ATTRIBUTES
         return granted
@@ -229,10 +233,11 @@ class Access:
         return found is None or bool(found[1] & FILE_LIST_DIRECTORY)
 
     def may_unlink(self, parent: int | None, stat: Stat, granted: bool = False) -> bool:
-        """Whether the directory lets the user remove a file from it. Raises OSError.
+        """Whether the user may remove a file from its directory `parent` (None: the share's root, never). Raises
+        OSError.
 
-        `granted`: the file grants DELETE by itself, which makes up for its folder's DELETE_CHILD (MS-FSA 2.1.5.1.2.1);
-        what Unix asks of the directory stays."""
+        `granted`: the file itself grants DELETE, so that FILE_DELETE_CHILD on the directory is not needed (MS-FSA
+        2.1.5.1.2.1). The Unix permissions of the directory are checked in any case."""
         if self.root:
             return True
         if parent is None:
@@ -247,7 +252,8 @@ class Access:
         return found is None or bool(found[1] & FILE_DELETE_CHILD)
 
     def check_parent(self, parent: int, right: int) -> None:
-        """STATUS_ACCESS_DENIED where the directory's stored ACL refuses ADD_FILE, ADD_SUBDIRECTORY or DELETE_CHILD."""
+        """Raise STATUS_ACCESS_DENIED where the directory's stored ACL does not grant `right`: FILE_ADD_FILE,
+        FILE_ADD_SUBDIRECTORY or FILE_DELETE_CHILD. Raises OSError."""
         if self.root or not self.options.acl_xattr:
             return
         found = self._stored(parent, True, stat_fd(parent))
@@ -257,9 +263,10 @@ class Access:
     # ---------------------------------------------------------------------------------------------------- changes
 
     def check_creator(self, given: bytes | None, folder: Stat) -> None:
-        """Before anything is made: whether who makes it may give it the owner and group of the descriptor that he sent
-        (MS-FSA 2.1.5.1.1). `folder`: the directory's Stat. STATUS_INVALID_OWNER, STATUS_ACCESS_DENIED,
-        STATUS_INVALID_SECURITY_DESCR."""
+        """Check, before a file is created, whether the user may give it the owner and group of the descriptor `given`
+        (MS-FSA 2.1.5.1.1). `folder` is the Stat of the directory.
+
+        Raises STATUS_INVALID_OWNER, STATUS_ACCESS_DENIED, STATUS_INVALID_SECURITY_DESCR."""
         if not given:
             return
         creator = parse_given(given)
@@ -269,7 +276,8 @@ class Access:
         gate.owner_and_group(self.caller, folder._replace(uid=uid, gid=gid), creator, _given(creator))
 
     def new_file(self, fd: int, path_only: bool, parent: int, given: bytes | None) -> None:
-        """Give a file that was just made its descriptor: what the client sent, and what the directory passes on."""
+        """Give a file that was just created its descriptor, from the one that the client sent (`given`) and what the
+        directory `parent` inherits to it (MS-FSA 2.1.5.1.1). Raises NtStatusError, OSError."""
         creator = parse_security_descriptor(given) if given else None
         if not self.options.acl_xattr:
             if creator is not None:
@@ -292,7 +300,10 @@ class Access:
     def store(
         self, fd: int, path_only: bool, granted: int, information: int, new: SecurityDescriptor
     ) -> None:
-        """SET_INFO of a security descriptor (MS-FSA 2.1.5.17) through a handle with the access `granted`."""
+        """Set the parts of a file's security descriptor that `information` names (MS-FSA 2.1.5.17). `granted` is the
+        GrantedAccess of the open.
+
+        Raises STATUS_ACCESS_DENIED, STATUS_INVALID_OWNER, OSError."""
         needed = 0
         if information & (OWNER_SECURITY_INFORMATION | GROUP_SECURITY_INFORMATION):
             needed |= WRITE_OWNER
@@ -308,14 +319,14 @@ class Access:
             if not self.root and stat.uid != self.credentials.uid:
                 raise NtStatusError(STATUS_ACCESS_DENIED, "only the owner may change Unix permissions")
             current = posix_acl.synthesise(fd, path_only, stat, self.idmap)
-        # What stays as it is asks for nothing: a stored owner or group may be no Unix user, or not the caller's.
+        # An unchanged owner or group is not checked: a stored one may be no Unix user, or not one of the caller's.
         changed = information
         if new.owner == current.owner:
             changed &= ~OWNER_SECURITY_INFORMATION
         if new.group == current.group:
             changed &= ~GROUP_SECURITY_INFORMATION
         if information & DACL_SECURITY_INFORMATION and not new.control & SE_DACL_PRESENT:
-            # Set without a DACL is set to none: the NULL DACL, as Windows keeps it.
+            # A descriptor without a DACL sets the NULL DACL, as on Windows.
             new = replace(new, dacl=None, control=new.control | SE_DACL_PRESENT)
         merged = current.with_parts(new, information, self.options.acl_canonicalize)
         self._apply(granted, fd, path_only, merged, changed)
@@ -323,9 +334,10 @@ class Access:
     def _apply(
         self, granted: int, fd: int, path_only: bool, descriptor: SecurityDescriptor, information: int
     ) -> None:
-        """Bring owner, group and permissions near to the descriptor, and keep it where the share does."""
+        """Set the owner, the group and the POSIX permissions that come closest to the descriptor, and store it where
+        the share stores descriptors."""
         entries: Callable[[int, int], list[posix_acl.Entry]] | None = None
-        # The mode is the whole of what a chmod says: kept as a list it would let nobody in.
+        # A chmod sets the mode alone; stored as an ACL, its one entry would grant nobody access.
         name = self.options.acl_name if self.options.acl_xattr and not posix_acl.is_mode(descriptor.dacl) else None
         if information & DACL_SECURITY_INFORMATION:
             directory = name is not None and stat_fd(fd).mode & S_IFMT == S_IFDIR
@@ -340,8 +352,8 @@ class Access:
 
 
 def parse_given(descriptor: bytes) -> SecurityDescriptor:
-    """A descriptor that a client sent. Raises STATUS_INVALID_ACL for more entries than a file may be given, and what
-    `parse_security_descriptor` raises."""
+    """Parse a descriptor that a client sent. Raises STATUS_INVALID_ACL for more than ACCESS_CONTROL_ENTRIES entries,
+    and what `parse_security_descriptor` raises."""
     parsed = parse_security_descriptor(descriptor)
     for acl in (parsed.dacl, parsed.sacl):
         if acl is not None and len(acl.aces) > limits.ACCESS_CONTROL_ENTRIES.value:
@@ -350,7 +362,7 @@ def parse_given(descriptor: bytes) -> SecurityDescriptor:
 
 
 def _foreign(sid: Sid) -> bool:
-    """A SID of a domain, that is none of the well-known ones."""
+    """Whether a SID belongs to a domain, so that it is none of the well-known ones."""
     return sid.authority == 5 and sid.sub_authorities[:1] == (21,)
 
 

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Blocks beyond the end of a file: reserved when a client asks for them, given back when nobody uses them any longer
+"""Reserves blocks beyond the end of a file when a client asks for them, and frees them after its last close
 (FileAllocationInformation, MS-FSA 2.1.5.15.1; the last close, 2.1.5.5).
 
-They are given back by cutting the file to the size that it has. That must not meet a write which makes it longer, by
-another client, another worker or a local process: so it is done under a write lease of the kernel, which is granted to
-the only open descriptor of a file alone, and keeps others who open it waiting meanwhile. Where somebody else has the
-file open, it is tried again when an open of it ends here, and for a while by a timer; then the blocks stay, as they do
-on file systems without leases: blocks may be wasted, data never. After a worker's death another one does it.
+The blocks are freed by truncating the file to its current size. That must not collide with a write that extends the
+file, by another client, another worker or a local process. So it is done under a kernel write lease (fcntl(2),
+F_SETLEASE): the kernel grants it to the only open descriptor of a file, and lets others who open the file wait.
+
+Where somebody else has the file open, freeing is tried again when an open of the file ends in this process, and for
+about a minute by a timer. Then the blocks stay allocated, as they do on file systems without leases: space may be
+wasted, but no data is lost. The reservations of a worker that died are freed by another worker.
 """
 from __future__ import annotations
 
@@ -36,42 +38,42 @@ logger = logging.getLogger("ksmbd.vfs")
 _WRITE: Final = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _LARGEST: Final = (1 << 63) - 1
 _MANY: Final = 256 << 20
-"""Bytes of a file's blocks from which on they are given back in another thread."""
+"""Bytes of allocated blocks from which on a file's surplus is freed in a helper thread."""
 _FIRST_WAIT: Final = 1.0
 _WAITS: Final = 6
-"""Times that the timer tries it, after 1, 2, 4 ... seconds: for about a minute."""
+"""Number of tries by the timer, after 1, 2, 4 ... seconds: for about a minute."""
 
 
 class Reserved(NamedTuple):
-    """A file that an open has reserved blocks of."""
+    """A file with blocks that an open has reserved."""
 
     share: str
     """The path of the share."""
     names: tuple[bytes, ...]
-    """On the disk, below the share."""
+    """Names on the disk, from the share's root."""
     key: FileKey
     user: Credentials
 
 
 class Reservations(Protocol):
-    """Who is told of them, so that they are known after this process has died."""
+    """A record of the reservations that outlives this process (ksmbd/process/reservations.py)."""
 
     def add(self, reserved: Reserved) -> None:
-        """An open has reserved blocks."""
+        """Record that an open has reserved blocks."""
         ...
 
     def remove(self, key: FileKey) -> None:
-        """That open has ended."""
+        """Forget the reservation of an open that has ended."""
         ...
 
     def close(self) -> None:
-        """The process ends in order."""
+        """Delete the record, because the process ends in order."""
         ...
 
 
 def reclaim(reserved: Reserved) -> None:
-    """Give back what a process that is dead had reserved, as its user. Where the file is somewhere else now, or
-    somebody has it open, the blocks stay. Never raises."""
+    """Free the blocks that a dead process had reserved, as the user it acted for. The blocks stay where the file was
+    moved or somebody has it open. Never raises."""
     try:
         root = gate.open_share(reserved.share)
         try:
@@ -92,7 +94,7 @@ def reclaim(reserved: Reserved) -> None:
 
 
 def check(fd: int, more: int) -> None:
-    """STATUS_DISK_FULL where the file system of `fd` has no room for so many bytes more."""
+    """Raise STATUS_DISK_FULL where the file system of `fd` has less than `more` bytes free. Raises OSError."""
     if more > 0:
         found = os.fstatvfs(fd)
         if more > found.f_bavail * (found.f_frsize or 1):
@@ -100,8 +102,9 @@ def check(fd: int, more: int) -> None:
 
 
 def reserve(fd: int, size: int, stat: Stat) -> None:
-    """Take blocks for `size` bytes, more than the file with this `stat` is long. STATUS_DISK_FULL before anything is
-    taken. Raises OSError, and then some blocks may be taken."""
+    """Allocate blocks for `size` bytes of a file whose Stat is `stat`; `size` is larger than the file.
+
+    Raises STATUS_DISK_FULL, and then nothing is allocated; OSError, and then some blocks may be."""
     check(fd, size - max(stat.size, stat.blocks << 9))
     try:
         ranges.allocate(fd, kernel.FALLOC_FL_KEEP_SIZE, stat.size, size - stat.size)
@@ -111,20 +114,22 @@ def reserve(fd: int, size: int, stat: Stat) -> None:
 
 
 def is_surplus(fd: int, stat: Stat) -> bool:
-    """Whether a file has blocks beyond its end. Raises OSError."""
+    """Whether an open file has blocks allocated beyond its end. Raises OSError."""
     end = -(-stat.size // (stat.block_size or 4096)) * (stat.block_size or 4096)
     try:
         return kernel.has_extents(fd, end)
     except OSError as error:
         if error.errno not in (errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL):
             raise
-        return stat.blocks << 9 > end  # tmpfs tells no extents
+        return stat.blocks << 9 > end  # tmpfs does not report extents
 
 
 def give_back(fd: int, set_write_time: Callable[[int, tuple[int, int]], None]) -> bool:
-    """Free the blocks beyond the end of a file; `set_write_time` keeps its write time. `fd` can write.
+    """Free the blocks beyond the end of a file. `fd` is open for writing; `set_write_time` restores the write time,
+    given as (seconds, nanoseconds).
 
-    False: others have it open. True: done, or not to be done here. Raises OSError, NtStatusError."""
+    Returns False where others have the file open. True: freed, or there is nothing that can be freed. Raises OSError,
+    NtStatusError."""
     stat = stat_fd(fd)
     if not stat.nlink or not is_surplus(fd, stat):
         return True
@@ -134,7 +139,7 @@ def give_back(fd: int, set_write_time: Callable[[int, tuple[int, int]], None]) -
         before = leases.lease_of(fd)
         number = fcntl.fcntl(fd, fcntl.F_GETSIG)
         if before != leases.WRITE:
-            # Whoever opens the file meanwhile waits; the signal that tells of him, nobody needs.
+            # A process that opens the file meanwhile waits. SIGURG is ignored, so its lease-break signal does nothing.
             fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
             leases.set_lease(fd, leases.WRITE)
     except OSError as error:
@@ -160,7 +165,7 @@ class ReservingOpen(Protocol):
     key: FileKey
 
     def give_back(self, fd: int) -> bool:
-        """Free the blocks by a descriptor that outlives the open; False: others have the file open."""
+        """Free the blocks through `fd`, a descriptor that outlives the open. False: others have the file open."""
         ...
 
 
@@ -183,12 +188,13 @@ def release_at_close(
 
 
 def _spare(fd: int) -> int:
-    """A descriptor that outlives the open, without its locks: those are of the open file, not of the number."""
+    """Duplicate a descriptor and drop its OFD locks, which would otherwise outlive the open: they belong to the open
+    file description. Raises OSError."""
     spare = os.dup(fd)
     try:
         ofd_locks.set_lock(spare, ofd_locks.NONE, 0, _LARGEST)
     except OSError:
-        pass  # no locks, then
+        pass  # this file system has no locks
     return spare
 
 
@@ -200,7 +206,8 @@ def _ended(file: ReservingOpen, spare: int, pending_releases: PendingReleases | 
 
 
 class PendingReleases:
-    """Of one process: closed opens whose blocks beyond the end wait for others to close the file. Bounded."""
+    """Closed opens of this process whose surplus blocks are freed once others have closed the file; at most
+    UNUSED_ALLOCATIONS of them."""
 
     __slots__ = ("_clock", "_timer", "_tries", "waiting")
 
@@ -209,10 +216,10 @@ class PendingReleases:
         self._timer: Timer | None = None
         self._tries = 0
         self.waiting: dict[FileKey, tuple[int, ReservingOpen]] = {}
-        """Descriptor and open, which is closed, of each file."""
+        """File key -> (descriptor, the closed open)."""
 
     def keep(self, file: ReservingOpen, fd: int) -> None:
-        """`fd` is a duplicate of the descriptor of `file`, which is about to be closed; it is closed here."""
+        """Keep `fd`, a duplicate of the descriptor of `file`, which is about to be closed. This object closes it."""
         if file.key in self.waiting or len(self.waiting) >= limits.UNUSED_ALLOCATIONS.value:
             os.close(fd)
             return
@@ -221,12 +228,12 @@ class PendingReleases:
         self._start()
 
     def closed(self, key: FileKey) -> None:
-        """An open of a file has been closed."""
+        """Try again for a file of which an open was just closed."""
         if key in self.waiting:
             self._try(key)
 
     def close(self) -> None:
-        """The process ends."""
+        """Try a last time and close all descriptors, because the process ends."""
         for key in list(self.waiting):
             self._try(key)
             self._drop(key)

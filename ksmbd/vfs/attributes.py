@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a file's Stat and extended attributes mean to a client: FileInfo, DOS attributes, EAs.
+"""Translates a file's Stat and extended attributes into what clients see: FileInfo, DOS attributes, EAs.
 
-Functions over a descriptor; `path_only` says that it was opened with O_PATH, which xattr calls take by way of /proc.
+The functions take an open descriptor. `path_only` says that it was opened with O_PATH; then the xattr calls go through
+its name in /proc.
 """
 from __future__ import annotations
 
@@ -72,7 +73,7 @@ _PRIVATE: Final = frozenset(("user.dosattrib", "user.samba_pai", "user.dosattrib
 _EA_LARGEST: Final = 65535
 _SECOND: Final = 10_000_000
 
-# MS-FSCC 2.1.2.1; tags of WSL's special files as KSMBD shows them
+# MS-FSCC 2.1.2.1; KSMBD shows special files with the tags of WSL
 IO_REPARSE_TAG_SYMLINK: Final = 0xA000000C
 SPECIAL_TAGS: Final = {
     S_IFLNK: IO_REPARSE_TAG_SYMLINK, 0o140000: 0x80000023, 0o010000: 0x80000024, 0o020000: 0x80000025, 0o060000:
@@ -81,7 +82,7 @@ SPECIAL_TAGS: Final = {
 
 
 def xattr_target(fd: int, path_only: bool) -> int | str:
-    """What os.*xattr take for an open file."""
+    """The first argument of os.getxattr and its like for an open file."""
     return descriptors.path(fd) if path_only else fd
 
 
@@ -89,7 +90,7 @@ def xattr_target(fd: int, path_only: bool) -> int | str:
 
 
 def read_dos(fd: int, path_only: bool, options: ShareOptions) -> DosAttributes:
-    """The stored attributes and creation time, NOTHING where none are."""
+    """The DOS attributes and creation time stored in user.DOSATTRIB; NOTHING where none are stored. Never raises."""
     if not options.store_dos_attributes:
         return NOTHING
     try:
@@ -105,9 +106,10 @@ def read_dos(fd: int, path_only: bool, options: ShareOptions) -> DosAttributes:
 def write_dos(
     fd: int, path_only: bool, options: ShareOptions, granted: int, attributes: int, creation: int
 ) -> DosAttributes:
-    """Store them; what `read_dos` says from then on.
+    """Store DOS attributes and a creation time (FILETIME) in user.DOSATTRIB. Returns what `read_dos` returns from then
+    on.
 
-    Whether the user may is decided by what the handle was granted; so a refusal by the Unix mode is overridden."""
+    `granted`, the access of the handle, decides whether the user may do so, not the Unix mode. Raises NtStatusError."""
     if not options.store_dos_attributes:
         return NOTHING
     data = dosattrib.encode(attributes & STORED, creation)
@@ -131,7 +133,7 @@ def write_dos(
 
 
 def creation_time(stat: Stat, dos: DosAttributes) -> int:
-    """Stored, else the birth time, else the oldest time there is."""
+    """The creation time (FILETIME): the stored one, else the birth time, else the older of write and change time."""
     if dos.creation_time is not None:
         return clamp(dos.creation_time)
     if stat.mask & STATX_BTIME and stat.btime:
@@ -168,7 +170,8 @@ def attributes_of(stat: Stat, dos: DosAttributes, name: str, options: ShareOptio
 
 
 def make_info(stat: Stat, dos: DosAttributes, name: str, options: ShareOptions, root_dev: int) -> FileInfo:
-    """FileInfo of a file, without its EA size and the tag of a stored reparse point."""
+    """FileInfo of a file called `name`, without EaSize and the tag of a stored reparse point. `root_dev` is the device
+    of the share's root."""
     mode = stat.mode
     kind = mode & S_IFMT
     is_directory = kind == S_IFDIR
@@ -215,11 +218,13 @@ def make_info(stat: Stat, dos: DosAttributes, name: str, options: ShareOptions, 
 def listed_info(
     directory: int, disk: bytes, name: str, reader: AttributeReader | None, hides: ShareOptions | None, root_dev: int
 ) -> FileInfo | None:
-    """What `make_info` makes of an entry of a directory, in one go, because a listing needs it of every name.
+    """FileInfo of a directory entry, as `make_info` makes it but in one function: a listing calls this for every name.
 
-    `reader` reads user.DOSATTRIB; None where none are kept. `hides`: the share's options, if they hide any names.
-    None for what is gone, for all but regular files and directories, and while change times are set: who asked then
-    goes the long way. Raises OSError."""
+    `disk` is the name on disk, `name` the client's. `reader` reads user.DOSATTRIB, None where the share stores none.
+    `hides`: the share's options, if they hide any names, else None.
+
+    Returns None where the entry is gone, where it is neither a regular file nor a directory, and while a client has
+    set a ChangeTime; the caller then uses stat and `make_info`. Raises OSError."""
     fields = fields_at(directory, disk)
     if fields is None or change_times.kept:
         return None
@@ -273,7 +278,8 @@ def listed_info(
 
 
 def file_id(ino: int, dev: int, root_dev: int) -> int:
-    """The stable 64-bit id: the inode number; on a file system mounted below the share mixed with the device."""
+    """The 64-bit FileId (MS-FSCC 2.1.9): the inode number, combined with the device number on a file system that is
+    mounted below the share's root."""
     if dev == root_dev:
         return ino
     return (ino ^ (dev * 0x9E3779B97F4A7C15)) & 0xFFFFFFFFFFFFFFFF
@@ -289,7 +295,8 @@ def _is_ea(name: str, options: ShareOptions) -> bool:
 
 
 def list_names(fd: int, path_only: bool) -> list[str]:
-    """The names of all extended attributes, [] where there are none to be had."""
+    """The names of all extended attributes; [] where the file system has none or the user may not list them. Raises
+    NtStatusError."""
     try:
         return os.listxattr(xattr_target(fd, path_only))
     except OSError as error:
@@ -299,8 +306,8 @@ def list_names(fd: int, path_only: bool) -> list[str]:
 
 
 def read_eas(fd: int, path_only: bool, options: ShareOptions) -> list[tuple[str, int, bytes]]:
-    """(name, flags, value) of the EAs (MS-FSCC 2.4.16), Samba's mapping: user.NAME; without those whose values are
-    longer than the wire can say. STATUS_ACCESS_DENIED."""
+    """(name, flags, value) of all EAs (MS-FSCC 2.4.16), which are stored as user.NAME, as Samba does. An EA whose value
+    is longer than its 16-bit length field allows is left out. Raises NtStatusError, such as STATUS_ACCESS_DENIED."""
     result = []
     for name in list_names(fd, path_only):
         if _is_ea(name, options):
@@ -312,10 +319,10 @@ def read_eas(fd: int, path_only: bool, options: ShareOptions) -> list[tuple[str,
 
 
 def ea_size(fd: int, path_only: bool, options: ShareOptions, has_dos: bool = False) -> int:
-    """FileEaInformation (MS-FSCC 2.4.13): the size of the EAs in a list, 0 where there are none or the user may not
-    read them.
+    """EaSize of FileEaInformation (MS-FSCC 2.4.13): the bytes of all EAs in a list; 0 where there are none or the user
+    may not read them. Raises OSError.
 
-    `has_dos`: user.DOSATTRIB is known to be there, so a list as long as its name holds nothing else."""
+    `has_dos`: user.DOSATTRIB is known to exist, so a list of names that is as long as that name has no other."""
     size = list_size(fd, path_only)
     if not size or (has_dos and size == len(dosattrib.NAME) + 1):
         return 0
@@ -329,12 +336,12 @@ def ea_size(fd: int, path_only: bool, options: ShareOptions, has_dos: bool = Fal
 
 
 def ea_names(fd: int, path_only: bool, options: ShareOptions) -> list[str]:
-    """The names of all EAs; who may write them need not be able to read them."""
+    """The names of all EAs. This needs no right to read their values. Raises NtStatusError."""
     return [name[5:] for name in list_names(fd, path_only) if _is_ea(name, options)]
 
 
 def check_eas(eas: Sequence[tuple[str, int, bytes]], options: ShareOptions) -> None:
-    """STATUS_INVALID_EA_NAME, STATUS_ACCESS_DENIED, STATUS_EA_TOO_LARGE for what can never be set."""
+    """Raise STATUS_INVALID_EA_NAME, STATUS_ACCESS_DENIED or STATUS_EA_TOO_LARGE for EAs that can never be set."""
     for name, _, value in eas:
         full = "user." + name
         if not name or "\0" in name:
@@ -346,14 +353,14 @@ def check_eas(eas: Sequence[tuple[str, int, bytes]], options: ShareOptions) -> N
 
 
 EaChanges = list[tuple[str, bytes | None]]
-"""Extended attributes that were changed, in order, and what they were before: None, not there."""
+"""(name, old value) of the extended attributes that were changed, in order. None: there was no such attribute."""
 
 
 def write_eas(fd: int, path_only: bool, options: ShareOptions, eas: Sequence[tuple[str, int, bytes]]) -> EaChanges:
-    """Set EAs, remove those with an empty value: all of them or none. Names are compared without case (MS-FSA
-    2.1.5.15.5). What was changed, for `put_back_eas`.
+    """Set EAs, and remove those with an empty value: all of them or none. Names are compared without regard to case
+    (MS-FSA 2.1.5.15.5). Returns what was changed, for `put_back_eas`.
 
-    STATUS_INVALID_EA_NAME, STATUS_EA_TOO_LARGE, STATUS_EAS_NOT_SUPPORTED, STATUS_ACCESS_DENIED."""
+    Raises STATUS_INVALID_EA_NAME, STATUS_EA_TOO_LARGE, STATUS_EAS_NOT_SUPPORTED, STATUS_ACCESS_DENIED."""
     changes: EaChanges = []
     if not eas:
         return changes
@@ -392,11 +399,11 @@ def _value(fd: int, path_only: bool, full: str) -> bytes | None:
     try:
         return get_attribute(fd, os.fsencode(full), path_only, 4096)
     except PermissionError:
-        return None  # who may write the file and not read it
+        return None  # the user may write the file and not read it
 
 
 def put_back_eas(fd: int, path_only: bool, changes: EaChanges) -> None:
-    """Undo what `write_eas` did, the last first. What cannot be put back stays as it is."""
+    """Undo the changes of `write_eas`, the last one first. One that cannot be undone is logged. Never raises."""
     target = xattr_target(fd, path_only)
     for full, before in reversed(changes):
         try:

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""ChangeTime as a client set it (MS-FSCC 2.4.7, MS-FSA 2.1.5.15.2). No file system lets its own be set, so what was set
-is kept here, bounded, and holds as long as the kernel's is the one that the setting left: any change ends it."""
+"""Remembers ChangeTimes that clients have set (MS-FSCC 2.4.7, MS-FSA 2.1.5.15.2).
+
+Linux file systems do not let ctime be set. So the ChangeTime that a client set is kept in memory, for a bounded number
+of files, and is shown until the kernel's ctime moves on with the next change of the file.
+"""
 from __future__ import annotations
 
 from collections import OrderedDict
@@ -11,11 +14,11 @@ from ksmbd.kernel.stat import Stat
 _FILES: Final = 4096
 
 kept: OrderedDict[tuple[int, int], tuple[int, int, int]] = OrderedDict()
-"""(device, inode) -> the kernel's change time, seconds and nanoseconds, and what stands for it (FILETIME)."""
+"""(device, inode) -> (ctime seconds, ctime nanoseconds, the ChangeTime to show instead, as FILETIME)."""
 
 
 def remember(stat: Stat, filetime: int) -> None:
-    """A client set the ChangeTime of a file, whose `stat` is from after that."""
+    """Show `filetime` as the ChangeTime of a file until its ctime differs from that of `stat`."""
     key = (stat.dev, stat.ino)
     kept[key] = (stat.ctime, stat.ctime_ns, filetime)
     kept.move_to_end(key)
@@ -24,7 +27,7 @@ def remember(stat: Stat, filetime: int) -> None:
 
 
 def override(stat: Stat) -> int:
-    """What a client set, 0 where nothing was or the file changed since."""
+    """The ChangeTime (FILETIME) that a client has set; 0 where none is set or the file has changed since."""
     if not kept:
         return 0
     found = kept.get((stat.dev, stat.ino))

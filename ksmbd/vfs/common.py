@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What all volumes of a process share: its clock, its caches, its open files, its watches, its helper threads."""
+"""The state that all volumes of a process share: clock, caches, open files, watches, helper threads."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from ksmbd.vfs.watches import Watches
 
 
 class Registered(Protocol):
-    """What a rename needs to know of each open file (ksmbd/vfs/entry.py)."""
+    """An open file in the process's registry, as far as a rename needs it; LocalEntry (entry.py) implements it."""
 
     entry_key: FileKey
     names: tuple[bytes, ...]
@@ -26,12 +26,12 @@ class Registered(Protocol):
         ...
 
     def moved(self, disk_names: tuple[bytes, ...]) -> None:
-        """The file has these names now, from the root of the share."""
+        """Set the file's names on disk, from the root of the share, after a rename."""
         ...
 
 
 class Common:
-    """One in a process; LocalFiles (ksmbd/vfs/files.py) makes it."""
+    """The shared state of one process; LocalFiles (files.py) is its only subclass and instance."""
 
     __slots__ = (
         "cache", "clock", "idmap", "leases", "offload", "offload_long", "registry", "reservations", "settings",
@@ -42,17 +42,17 @@ class Common:
         self.settings = settings
         self.clock = clock
         self.offload: Callable[[Callable[[], None]], Future[None]] | None = None
-        """Runs a call that waits for a disk in another thread. The worker sets it; None: there is no such thread."""
+        """Runs a call that waits for a disk in a helper thread. The worker sets it; None: there is no helper thread."""
         self.offload_long: Callable[[Callable[[], Any]], Future[Any]] | None = None
-        """As `offload`, for calls that may take long: they run in threads of their own, so that no READ waits for
-        them."""
+        """As `offload`, for calls that may take long. They run in separate threads, so that no READ waits for them."""
         self.leases = False
-        """Whether the kernel's leases can be used, and the worker listens for their breaks."""
+        """Whether kernel leases (F_SETLEASE) work here and the worker receives their break signals. The worker sets
+        it."""
         self.idmap = IdMap(settings.sub_authorities)
         self.cache = DirectoryCache()
         self.registry: set[Registered] = set()
-        """The open files of this process, so that a rename reaches all that carry the path."""
+        """The open files of this process: a rename updates the names of all that are below the path."""
         self.pending_releases = PendingReleases(clock)
         self.reservations: Reservations | None = None
-        """The worker sets it."""
+        """The record of reserved blocks that outlives this process. The worker sets it; None: there is none."""
         self.watches = Watches()

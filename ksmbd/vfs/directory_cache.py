@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Names of a directory without regard to case.
+"""A cache of directory contents, for looking up names without regard to case.
 
-A client that makes 10,000 files looks up 10,000 names that are not there, and each miss would read the whole directory.
-So what one scan found is kept by directory (device, inode) and is good while the directory's mtime and ctime stay.
-Our own
-changes to it would end that, so `added` and `removed` carry them into a cache that was good just before the change.
-A change by somebody else in that same moment may be missed until the next one: then a name in other case counts as
-absent. Exact names are always tried on the disk first, so nothing that exists under the name asked for is ever missed.
+A client that creates 10,000 files looks up 10,000 names that do not exist, and each miss would read the whole
+directory. So the names that one scan found are kept per directory (device, inode). They are valid while the directory's
+mtime and ctime stay the same. Changes made through this server would invalidate them, so `added` and `removed` apply
+such a change to a cache that was valid just before it.
 
-A large directory is read in pieces where the caller can wait for that (`may_defer`): Unfinished then says that there is
-more to do, and once it is done the same question is answered by what was read.
+A change by another process in the same moment may be missed until the next change: until then a name in another case
+is not found. An exact name is never missed, because exact names are looked up on the disk first.
+
+A large directory is read in pieces where the caller allows it (`may_defer`). `find` then raises Unfinished; the caller
+reads the rest by Unfinished.go_on, and calls `find` again.
 """
 from __future__ import annotations
 
@@ -25,10 +26,10 @@ from ksmbd.vfs.names import fold, from_scandir, to_client
 
 _DIRECTORIES: Final = 256
 _NAMES: Final = 2_000_000
-"""Names kept over all directories."""
+"""Names that are kept at most, over all directories."""
 
 _AT_ONCE: Final = 1000
-"""Names of a directory that are read whatever the caller can wait for: about a millisecond."""
+"""Names of a directory that are always read at once: about a millisecond of work."""
 _PIECE: Final = 200
 
 Stamp = tuple[int, int, int, int]
@@ -45,11 +46,11 @@ class _Directory:
         self.stamp = stamp
         self.names = names
         self.ambiguous = ambiguous
-        """Some names differ in case only, so that one is not in `names`."""
+        """Some names differ in case only; `names` has one of them."""
 
 
 class DirectoryCache:
-    """Folded names of directories to the names on disk, bounded."""
+    """Maps folded names to names on disk, for a bounded number of directories."""
 
     __slots__ = ("_directories", "_just_read", "_total", "found_current", "may_defer", "scans")
 
@@ -57,16 +58,18 @@ class DirectoryCache:
         self._directories: OrderedDict[tuple[int, int], _Directory] = OrderedDict()
         self._total = 0
         self.found_current: tuple[int, int] | None = None
-        """What `prepare` would return just after the last `find`, without asking again."""
+        """The token that `prepare` would return right after the last `find`."""
         self.may_defer = False
-        """Reading a large directory may be left unfinished."""
+        """Whether `find` may raise Unfinished for a large directory. Set before a lookup; `end_query` resets it."""
         self._just_read: tuple[int, int] | None = None
-        """Read in pieces just now: good for the question that asked for it, whatever has changed meanwhile."""
+        """A directory that was just read in pieces: the lookup that caused it uses the names, even if the directory
+        has changed meanwhile."""
         self.scans = 0
-        """Directories read, for tests and statistics."""
+        """How many directories were read, for tests and statistics."""
 
     def find(self, directory: int, name: str) -> bytes | None:
-        """The name on disk of `name` in other case, None where there is none. Raises OSError."""
+        """The name on disk that equals `name` without regard to case; None where there is none. `directory` is an open
+        descriptor. Raises OSError; Unfinished if `may_defer` is set."""
         self.found_current = None
         stat = stat_fd(directory)
         key = (stat.dev, stat.ino)
@@ -81,12 +84,13 @@ class DirectoryCache:
         return known.names.get(fold(name))
 
     def end_query(self) -> None:
-        """The question that was asked with `may_defer` is over."""
+        """End a lookup that was begun with `may_defer`."""
         self.may_defer = False
         self._just_read = None
 
     def prepare(self, directory: int) -> tuple[int, int] | None:
-        """Call before a change to `directory`: the token for `added` and `removed`, None where nothing good is kept."""
+        """Call before a change to `directory`. Returns the token for `added` and `removed`; None where no valid
+        contents are cached. Raises OSError."""
         if not self._directories:
             return None
         stat = stat_fd(directory)
@@ -100,7 +104,7 @@ class DirectoryCache:
         return key
 
     def added(self, token: tuple[int, int] | None, directory: int, name: bytes) -> None:
-        """`name` was made in the directory of `token`."""
+        """Add a new entry `name` (on disk) to the directory of `token`. Raises OSError."""
         known = self._directories.get(token) if token is not None else None
         if known is not None:
             if known.names.setdefault(fold(to_client(name)), name) != name:
@@ -110,7 +114,7 @@ class DirectoryCache:
             known.stamp = _stamp(stat_fd(directory))
 
     def removed(self, token: tuple[int, int] | None, directory: int, name: bytes) -> None:
-        """`name` was removed."""
+        """Remove an entry `name` (on disk) from the directory of `token`. Raises OSError."""
         known = self._directories.get(token) if token is not None else None
         if token is None or known is None:
             return
@@ -138,12 +142,12 @@ class DirectoryCache:
         return self._keep(key, reading)
 
     def _go_on(self, key: tuple[int, int], reading: _Reading) -> bool:
-        """See Unfinished."""
+        """Read a piece more; the callable of Unfinished."""
         try:
             if reading.run(_PIECE):
                 return True
         except OSError:
-            return False  # who asks again hears of it
+            return False  # the next lookup raises it
         self._keep(key, reading)
         self._just_read = key
         return False
@@ -159,7 +163,7 @@ class DirectoryCache:
 
 
 class _Reading:
-    """A directory on its way into the cache."""
+    """A directory that is being read into the cache."""
 
     __slots__ = ("_scan", "ambiguous", "names", "stamp")
 
@@ -175,7 +179,7 @@ class _Reading:
             os.close(fd)
 
     def run(self, most: int) -> bool:
-        """Read so many names. Whether there may be more; OSError."""
+        """Read at most `most` names. Returns whether there may be more. Raises OSError."""
         names = self.names
         before = len(names)
         count = 0

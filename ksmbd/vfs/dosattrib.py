@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""user.DOSATTRIB: DOS attributes and the creation time, in the layouts that Samba writes and reads (NDR,
-little-endian).
+"""Encodes and decodes user.DOSATTRIB: DOS attributes and creation time in Samba's layouts (NDR, little-endian).
 
-    string with the attributes in hexadecimal and NUL (empty from version 3 on), padded to 2; version u16; version u16
-    again
-    (the union's discriminant), padded to 4; then by version
+    a string with the attributes in hexadecimal and NUL (empty from version 3 on), padded to 2; version u16; version
+    u16 again (the union's discriminant), padded to 4; then by version
     1  attrib u32, ea_size u32, size u64, alloc_size u64, create_time u64, change_time u64
     2  flags u32, attrib u32, ea_size u32, size u64, alloc_size u64, create, change, write time u64, name
     3  valid_flags u32, attrib u32, ea_size u32, size u64, alloc_size u64, create_time u64, change_time u64
@@ -32,14 +30,14 @@ _FIELDS: Final = {
     4: Struct("<IIQQ"),
     5: Struct("<IIQ"),
 }
-# Which field is (flags, attrib, create_time); None: always valid.
+# Index of the fields (flags, attrib, create_time). No index of flags: both values are always valid.
 _PLACES: Final[dict[int, tuple[int | None, int, int]]] = {
     1: (None, 0, 4), 2: (None, 1, 5), 3: (0, 1, 5), 4: (0, 1, 3), 5: (0, 1, 2),
 }  # fmt: skip
 
 
 class DosAttributes(NamedTuple):
-    """What the attribute says; None where it does not."""
+    """The decoded attribute; a value is None where the attribute does not have it."""
 
     attributes: int | None
     creation_time: int | None
@@ -50,7 +48,7 @@ NOTHING: Final = DosAttributes(None, None)
 
 
 def decode(data: bytes) -> DosAttributes:
-    """Any version; NOTHING where the bytes are none of them (a damaged attribute is as good as none)."""
+    """Decode any version. A damaged value counts as no attribute: NOTHING."""
     if len(data) == 24 and data[:6] == b"\0\0\5\0\5\0":
         _, _, _, _, flags, attributes, creation = _V5.unpack(data)
         return DosAttributes(
@@ -83,6 +81,6 @@ def decode(data: bytes) -> DosAttributes:
 
 
 def encode(attributes: int, creation_time: int) -> bytes:
-    """Version 5, what Samba writes since 4.16; a creation time of 0 is marked as not valid."""
+    """Encode as version 5, which Samba writes since 4.16. `creation_time` is a FILETIME; 0 is marked as not valid."""
     flags = VALID_ATTRIB | (VALID_CREATE_TIME if creation_time else 0)
     return _V5.pack(0, 5, 5, 0, flags, attributes, creation_time)

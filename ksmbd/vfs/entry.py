@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""An open file or directory as an entry of its folder: what it is called, how it is renamed, linked and deleted.
+"""An open file or directory as an entry of its directory: its names, how it is found again, and how it is deleted.
 
-Descriptors: an open holds exactly one. It is O_PATH where no data is accessed (attributes, DELETE, security), so that
-neither read permission nor a FIFO's other end is needed; else it is the file opened with the rights that were granted.
-Its directory is not kept open: `names` are the names on disk from the share's root, and whoever needs the entry
-(unlink, rename) opens the directory anew and checks that the entry still is this file; if it was moved by somebody
-else, /proc tells where it is now. Of a file with several names the open stands for the one that it came by (MS-FSA
-2.1.1.5, Link): the kernel keeps that apart for its descriptor, too.
+An open has exactly one descriptor. It is O_PATH where no data is accessed (attributes, DELETE, security), so that
+neither read permission nor the other end of a FIFO is needed. Otherwise the file is open with the access that was
+granted.
+
+The directory is not kept open. `names` holds the names on disk from the share's root. An operation on the entry
+(unlink, rename) opens the directory anew and checks that the entry still is this file; if another process has moved
+it, /proc has the new place. Where a file has several names, the open stands for the name that it was opened by (MS-FSA
+2.1.1.5, Link); the kernel remembers that name for the descriptor, too.
 """
 from __future__ import annotations
 
@@ -47,11 +49,11 @@ from ksmbd.vfs.write_times import WriteTime
 logger = logging.getLogger("ksmbd.vfs")
 
 _DELETED: Final = b" (deleted)"
-"""What the kernel shows behind a name that was removed."""
+"""The suffix that /proc shows for a name that was removed."""
 
 
 class LocalEntry:
-    """The part of an open that names and moves the file; ksmbd/vfs/metadata.py goes on from it."""
+    """The base class of all opens: descriptor, names, deletion. LocalMetadata (metadata.py) is derived from it."""
 
     __slots__ = (
         "__weakref__", "_archived", "entry_key", "_fd", "_parent_key", "_sticky_access", "_sticky_write", "created",
@@ -80,28 +82,29 @@ class LocalEntry:
         self.is_directory = self.kind == S_IFDIR
         self.stream = ""
         self.names = disk_names
-        """Names on disk from the root; () is the root itself."""
+        """Names on disk from the share's root; () is the root itself."""
         self.path = path
         self.granted_access = granted
         self.posix = posix
         self.created = created
         self.entry_key = entry_key
-        """(device, inode) of the entry itself: of the link, where a link was followed."""
+        """(device, inode) of the directory entry: of the symbolic link, where one was followed."""
         self._parent_key: FileKey | None = None
-        """(device, inode) of the directory it was opened in; None: to be looked up."""
+        """(device, inode) of the directory that it was opened in; None: `parent_key` looks it up."""
         self._archived = created
         self._sticky_write: tuple[int, int] | None = None
-        """The write time that implicit updates of this open must not change."""
+        """The write time (seconds, nanoseconds) that writes through this open must not change; None: they may."""
         self._sticky_access: tuple[int, int] | None = None
         self.write_time: WriteTime | None = None
-        """What it shows of its own writes; None: it has not written."""
+        """The write time that this open shows of its own writes; None: it has not written."""
         self.duplicates = 0
+        """How many duplicates of this open exist (ksmbd/vfs/duplicate.py)."""
         self.is_duplicate = False
-        """See ksmbd/vfs/duplicate.py; a duplicate's reservations are its open's."""
+        """Whether this is a duplicate; blocks that it reserves belong to its open."""
         self.allocation_failed = False
-        """Of a duplicate: it took blocks for what then failed."""
+        """An allocation by this duplicate failed and may have left blocks beyond the end of the file."""
         self.reserved = False
-        """It took blocks beyond the end of the file (ksmbd/vfs/allocation.py)."""
+        """It has reserved blocks beyond the end of the file (ksmbd/vfs/allocation.py)."""
         place.enter(self)
 
     # --------------------------------------------------------------------------------------------------- basics
@@ -123,8 +126,8 @@ class LocalEntry:
 
     @property
     def fd(self) -> int:
-        """The open descriptor, -1 once it is closed. Who asks for it acts as the session's user from then on, in any
-        thread: so nothing reaches the file as somebody else."""
+        """The open descriptor, -1 once it is closed. Reading this property makes the calling thread act as the
+        session's user, so that no code reaches the file with other rights."""
         credentials.assume(self.place.user)
         return self._fd
 
@@ -135,22 +138,22 @@ class LocalEntry:
 
     @property
     def closed(self) -> bool:
-        """Whether the descriptor is gone."""
+        """Whether the descriptor is closed."""
         return self._fd < 0
 
     def copy_state(self, other: LocalEntry) -> None:
-        """What another one of the same open has come to know or to hold (ksmbd/vfs/duplicate.py)."""
+        """Copy the state that writes change from a duplicate or to one (ksmbd/vfs/duplicate.py)."""
         self._archived = other._archived
         self._sticky_access, self._sticky_write = other._sticky_access, other._sticky_write
         self.write_time = other.write_time
 
     def replace_fd(self, fd: int) -> None:
-        """The same file, opened otherwise; the descriptor before is closed."""
+        """Replace the descriptor by `fd`, another one of the same file, and close the old one."""
         before, self._fd = self._fd, fd
         os.close(before)
 
     def volume(self) -> Volume:
-        """The share's tree that it was opened in."""
+        """The Volume that it was opened in."""
         return self.place.volume
 
     def fileno(self) -> int:
@@ -158,14 +161,14 @@ class LocalEntry:
         return -1 if self.path_only or self.is_directory else self.fd
 
     def _begin(self) -> int:
-        # What every operation on the closed file answers is decided by the protocol; here it must not hit another's fd.
+        # The protocol refuses operations on a closed open; this only keeps them off a reused descriptor number.
         credentials.assume(self.place.user)
         if self._fd < 0:
             raise NtStatusError(STATUS_INVALID_PARAMETER, "closed")
         return self._fd
 
     def stat(self) -> Stat:
-        """Its statx now."""
+        """The current statx of the file. Raises NtStatusError."""
         with os_errors:
             return stat_fd(self.fd)
 
@@ -191,7 +194,7 @@ class LocalEntry:
         return info
 
     def close(self) -> None:
-        """Idempotent."""
+        """Close the descriptor. Idempotent."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             self.place.leave(self)
@@ -200,9 +203,10 @@ class LocalEntry:
     # ---------------------------------------------------------------------------------------------------- entries
 
     def entry(self) -> tuple[int, bytes]:
-        """(directory, name on disk) where this file is now; the directory goes to `resolver.release`.
+        """Find the entry of this file: (directory descriptor, name on disk). The caller passes the directory to
+        `resolver.release`.
 
-        STATUS_OBJECT_NAME_NOT_FOUND where it is no longer in the share."""
+        Raises STATUS_OBJECT_NAME_NOT_FOUND where the file is no longer in the share."""
         resolver = self.place.resolver
         for attempt in range(3):
             if self.names:
@@ -222,7 +226,7 @@ class LocalEntry:
                     resolver.release(directory)
             if self.entry_key != self.key and attempt:
                 break
-            # Somebody moved it, or a directory above it.
+            # Another process has moved the file or a directory above it.
             found = resolver.path_of(self.fd)
             if not found or self._gone(found):
                 break
@@ -230,12 +234,12 @@ class LocalEntry:
         raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "moved or removed")
 
     def _gone(self, found: list[bytes] | None) -> bool:
-        """Whether `found`, which /proc says, means that the name was removed; other names of the file may be left."""
+        """Whether `found`, the names that /proc shows, means that the name was removed. The file may have others."""
         if not found or not found[-1].endswith(_DELETED):
             return False
         if found[-1] == self.disk_name + _DELETED:
             return True
-        resolver = self.place.resolver  # moved before it was removed, or really called so
+        resolver = self.place.resolver  # it was moved before it was removed, or its name really ends like that
         try:
             parent = resolver.open_parent(found[:-1])
         except OSError:
@@ -249,7 +253,7 @@ class LocalEntry:
             resolver.release(parent)
 
     def _left(self, directory: int, name: bytes) -> bool:
-        """Whether the name that it was opened by is elsewhere now, although this one, too, is a name of the file."""
+        """Whether the name that it was opened by was moved, though `name` in `directory` is a name of the same file."""
         if self.is_directory or self.entry_key != self.key:
             return False
         resolver = self.place.resolver
@@ -264,13 +268,13 @@ class LocalEntry:
             stat = stat_at(now, found[-1])
             return (stat.dev, stat.ino) == self.key and (found[-1] != name or key_fd(now) != key_fd(directory))
         except OSError:
-            return False  # the name was removed, and made again
+            return False  # the name was removed and created again
         finally:
             resolver.release(now)
 
     def verify_entry(self, directory: int, name: bytes) -> None:
-        """Raise STATUS_OBJECT_NAME_NOT_FOUND unless the entry is this file still: asked last before it is changed,
-        since a local process may put another file there at any time."""
+        """Raise STATUS_OBJECT_NAME_NOT_FOUND unless the entry still is this file. Call it right before changing the
+        entry, because a local process may put another file there at any time. Raises OSError."""
         try:
             stat = stat_at(directory, name)
         except FileNotFoundError:
@@ -279,13 +283,14 @@ class LocalEntry:
             raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "another file has the name now")
 
     def moved(self, disk_names: tuple[bytes, ...]) -> None:
-        """It is somewhere else now."""
+        """Set the names on disk after a rename."""
         self._parent_key = None
         self.names = disk_names
         self.path = "\\".join(map(names.to_client, disk_names))
 
     def become_link(self, fd: int, stat: Stat) -> None:
-        """The entry was replaced by a symbolic link. `key`, by which the open table knows this open, stays."""
+        """Make this open stand for the symbolic link that has replaced its file: `fd` and `stat` are the link's. `key`,
+        by which the open table knows this open, does not change."""
         self.replace_fd(fd)
         self.path_only = True
         self.kind = stat.mode & S_IFMT
@@ -293,12 +298,12 @@ class LocalEntry:
         self.entry_key = (stat.dev, stat.ino)
 
     def opened_in(self, directory: FileKey) -> None:
-        """The directory that this open was made in."""
+        """Set the (device, inode) of the directory that this open was made in."""
         self._parent_key = directory
 
     @property
     def parent_key(self) -> FileKey | None:
-        """See the port; None too for what was gone when it was looked up."""
+        """See the port; also None where the file was gone when its directory was looked up."""
         if self._parent_key is not None or not self.names:
             return self._parent_key
         self._begin()
@@ -313,7 +318,7 @@ class LocalEntry:
             self.place.resolver.release(directory)
 
     def unlink(self) -> None:
-        """See the port; a file that is gone already is no error."""
+        """See the port. A file that was removed already is no error."""
         self.unlink_file()
 
     def unlink_file(self) -> None:
@@ -355,7 +360,7 @@ class LocalEntry:
             try:
                 self.unlink()
             except NtStatusError:
-                pass  # it was removed or moved meanwhile: not ours any longer
+                pass  # another process has removed or moved it meanwhile
 
     def check_delete(self) -> None:
         """See the port (MS-FSA 2.1.5.15.3)."""
@@ -374,7 +379,7 @@ class LocalEntry:
                 directory, name = self.entry()
                 try:
                     if self.entry_key != self.key:
-                        stat = stat_at(directory, name)  # the link goes, whoever's what it leads to is
+                        stat = stat_at(directory, name)  # the link is deleted, so its owner counts, not the target's
                     granted = bool(self.granted_access & DELETE)
                     if not self.place.access.may_unlink(directory, stat, granted):
                         raise NtStatusError(STATUS_ACCESS_DENIED, "the directory does not let it go")

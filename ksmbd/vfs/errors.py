@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""errno to NTSTATUS, in one table, and the guards that apply it."""
+"""Translates errno to NTSTATUS by one table, and turns OSError into NtStatusError."""
 from __future__ import annotations
 
 import errno
@@ -51,12 +51,13 @@ NTSTATUS: Final[dict[int, int]] = {
 
 
 def to_status(error: OSError) -> NtStatusError:
-    """The error for the client; STATUS_UNSUCCESSFUL for what the table does not know."""
+    """The NtStatusError for an OSError; STATUS_UNSUCCESSFUL for an errno that is not in the table."""
     return NtStatusError(NTSTATUS.get(error.errno or 0, s.STATUS_UNSUCCESSFUL), error.strerror or "")
 
 
 class _Guard:
-    """`with os_errors:` turns OSError into NtStatusError. Stateless, so one object serves all."""
+    """The context manager `with os_errors:`, which turns OSError into NtStatusError. It has no state, so one object
+    serves all."""
 
     __slots__ = ()
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One open file or directory: its data, its metadata, what a directory lists, control codes."""
+"""An open file or directory: data, renames and links, directory listings, and the operations behind FSCTLs."""
 from __future__ import annotations
 
 import errno
@@ -62,7 +62,7 @@ class LocalFile(ReservingFile):
         return fd
 
     def read(self, offset: int, length: int) -> bytes:
-        """At most `length` bytes, b'' at the end of the file."""
+        """Read at most `length` bytes; b'' at the end of the file. Raises NtStatusError."""
         ranges.check_span(offset, length)
         with os_errors:
             return os.pread(self._data(), length, offset)
@@ -96,11 +96,12 @@ class LocalFile(ReservingFile):
         count = min(length, os.fstat(fd).st_size - offset)
         if count <= 0 or is_cached(fd, offset, count):
             return None
-        # A descriptor of its own: the open may be closed while the disk is waited for.
+        # A separate descriptor, because the open may be closed while the thread waits for the disk.
         return offload(partial(read_ahead, os.dup(fd), offset, count))
 
     def write(self, offset: int, data: memoryview | bytes, write_through: bool = False) -> int:
-        """All of `data`; the number of bytes written."""
+        """Write all of `data`, with `write_through` to stable storage. Returns the number of bytes written. Raises
+        NtStatusError."""
         size = len(data)
         ranges.check_span(offset, size)
         fd = self._data()
@@ -129,13 +130,14 @@ class LocalFile(ReservingFile):
                 except OSError as error:
                     if error.errno != errno.EINVAL:
                         raise
-                    # A file system that takes nothing from pipes
+                    # A file system that cannot splice from a pipe
                     done += self.write(offset + done, os.read(pipe, count - done))
         if not self._archived or self._sticky_write is not None:
             self._modified()
 
     def _hold_write_time(self, fd: int) -> None:
-        """Before a write whose time is not to be shown at once. POSIX clients are shown every write."""
+        """Call before a write, so that its time is shown later (write_times.py). POSIX clients see every write time at
+        once."""
         if self.posix or self._sticky_write is not None:
             return
         with os_errors:
@@ -146,7 +148,8 @@ class LocalFile(ReservingFile):
             self.write_time.hold(stat)
 
     def _modified(self) -> None:
-        """After a change of data: the archive bit, and times that a client set to stay."""
+        """Call after a change of data: sets FILE_ATTRIBUTE_ARCHIVE, and restores a write time that a client has
+        fixed."""
         fd = self._begin()
         if not self._archived:
             self._archived = True
@@ -172,7 +175,7 @@ class LocalFile(ReservingFile):
         duplicates.rejoin(self, duplicate)
 
     def flush(self, full: bool = False) -> None:
-        """Data to stable storage; with `full` all metadata too."""
+        """Flush the data to stable storage, with `full` all metadata too. Raises NtStatusError."""
         if self.path_only:
             return
         self._show_write_time()
@@ -183,7 +186,7 @@ class LocalFile(ReservingFile):
                 os.fdatasync(self.fd)
 
     def set_end_of_file(self, size: int) -> None:
-        """Truncate or extend."""
+        """Truncate or extend the file to `size` bytes (MS-FSA 2.1.5.15.4). Raises NtStatusError."""
         ranges.check_span(size, 0)
         self._begin()
         with os_errors:
@@ -192,7 +195,8 @@ class LocalFile(ReservingFile):
         self._show_write_time()
 
     def set_allocation(self, size: int) -> None:
-        """A smaller size truncates, a larger one reserves blocks (MS-FSA 2.1.5.15.1). STATUS_DISK_FULL takes none."""
+        """Set the AllocationSize: a smaller `size` (bytes) truncates the file, a larger one reserves blocks (MS-FSA
+        2.1.5.15.1). Raises NtStatusError; with STATUS_DISK_FULL no block is reserved."""
         ranges.check_span(size, 0)
         self._begin()
         with os_errors:
@@ -204,9 +208,11 @@ class LocalFile(ReservingFile):
         self, attributes: int, supersede: bool, extended_attributes: Sequence[tuple[str, int, bytes]],
         allocation_size: int = 0,
     ) -> None:  # fmt: skip
-        """MS-FSA 2.1.5.1.2.1: streams and EAs go, attributes are replaced, ARCHIVE is set, the creation time stays.
+        """Overwrite or supersede the file (MS-FSA 2.1.5.1.2.1): remove streams and EAs, replace the attributes, set
+        ARCHIVE, keep the creation time.
 
-        What can be refused is, and what can fail is undone, before the data goes."""
+        The data is truncated last. A step that fails before is undone, so that a refused request changes nothing.
+        Raises NtStatusError."""
         fd = self._begin()
         options, path_only = self.place.options, self.path_only
         check_eas(extended_attributes, options)
@@ -219,7 +225,7 @@ class LocalFile(ReservingFile):
                 allocation.check(fd, allocation_size - (stat.blocks << 9))
         gone = [(name, 0, b"") for name in ea_names(fd, path_only, options)]
         changes = write_eas(fd, path_only, options, [*gone, *extended_attributes])
-        # CREATE asked for FILE_WRITE_DATA, which the open need not keep.
+        # CREATE has checked FILE_WRITE_DATA, although the open may not keep it in GrantedAccess.
         granted = self.granted_access | FILE_WRITE_DATA
         created = creation_time(stat, dos)
         try:
@@ -241,7 +247,7 @@ class LocalFile(ReservingFile):
             try:
                 self._allocate(data, allocation_size)
             except (OSError, NtStatusError) as error:
-                # There was room a moment ago. The old data is gone, so the open goes on without what it reserved.
+                # There was room a moment ago. The old data is gone, so the open succeeds without reserved blocks.
                 logger.debug("%s: nothing reserved: %s", self.path, error)
 
     # ----------------------------------------------------------------------------------------------------- other names
@@ -285,7 +291,7 @@ class LocalFile(ReservingFile):
             return listing.lookup(self, name)
 
     def normalized_name(self) -> str:
-        """FileNormalizedNameInformation (MS-FSCC 2.4.30): the path as the disk spells it."""
+        """The path for FileNormalizedNameInformation (MS-FSCC 2.4.36), as the disk spells it."""
         return self.path
 
     def watch(self, completion_filter: int, tree: bool, later: bool = False) -> Watch:
@@ -314,7 +320,8 @@ class LocalFile(ReservingFile):
         reparse_points.delete(self, tag)
 
     def set_sparse(self, sparse: bool) -> None:
-        """FSCTL_SET_SPARSE: the attribute; holes are the file system's business."""
+        """Set or clear FILE_ATTRIBUTE_SPARSE_FILE (FSCTL_SET_SPARSE). The data is not changed. Raises
+        NtStatusError."""
         self._begin()
         if self.is_directory:
             raise NtStatusError(STATUS_INVALID_PARAMETER, "a directory is not sparse")
@@ -325,7 +332,8 @@ class LocalFile(ReservingFile):
         return bool((dos.attributes or 0) & FILE_ATTRIBUTE_SPARSE_FILE)
 
     def zero_data(self, offset: int, beyond: int) -> None:
-        """FSCTL_SET_ZERO_DATA (MS-FSCC 2.3.71)."""
+        """Zero the bytes from `offset` up to `beyond`, exclusive (FSCTL_SET_ZERO_DATA, MS-FSCC 2.3.71). Raises
+        NtStatusError."""
         if offset < 0 or beyond < offset:
             raise NtStatusError(STATUS_INVALID_PARAMETER)
         fd = self._begin()
@@ -335,7 +343,7 @@ class LocalFile(ReservingFile):
         self._modified()
 
     def allocated_ranges(self, offset: int, length: int, most: int) -> list[tuple[int, int]]:
-        """See ranges.allocated; a file that is not sparse is one range."""
+        """See ranges.allocated. A file without FILE_ATTRIBUTE_SPARSE_FILE is one range."""
         ranges.check_span(offset, length)
         fd = self._begin()
         sparse = self._is_sparse(fd)
@@ -346,7 +354,7 @@ class LocalFile(ReservingFile):
         return [(offset, end - offset)] if end > offset else []
 
     def copy_range(self, source: File, source_offset: int, target_offset: int, length: int) -> int:
-        """See the port; bytes copied, fewer where the source ends."""
+        """See the port. Returns the bytes copied, which are fewer than `length` where the source ends."""
         ranges.check_span(source_offset, length)
         ranges.check_span(target_offset, length)
         self._begin()
@@ -354,7 +362,7 @@ class LocalFile(ReservingFile):
             data = source.read(source_offset, length)
             return self.write(target_offset, data)
         with os_errors:
-            from_fd = source.fileno()  # first: what is changed is changed as this file's user
+            from_fd = source.fileno()  # before _data, so that the change is made as the user of this file
             count = ranges.copy(self._data(), from_fd, source_offset, target_offset, length)
         self._modified()
         return count

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The room's entry: LocalFiles implements the port Files on this machine's file systems."""
+"""Implements the port Files (ksmbd/smb/ports/files.py) on the file systems of this machine: LocalFiles."""
 from __future__ import annotations
 
 import os
@@ -18,7 +18,8 @@ from ksmbd.vfs.volume import LocalVolume
 
 
 class LocalFiles(Common):
-    """Makes volumes. One in a process; it sets the process's umask to 0, as shares have masks of their own."""
+    """Opens volumes for tree connects. There is one in a process. It sets the process's umask to 0, because shares
+    have their own masks."""
 
     __slots__ = ()
 
@@ -46,15 +47,15 @@ class LocalFiles(Common):
             raise
 
     def notify_fileno(self) -> int:
-        """The descriptor that is readable when watched directories changed."""
+        """The descriptor that becomes readable when a watched directory has changed."""
         return self.watches.fileno()
 
     def on_notify_readable(self) -> None:
-        """Call when `notify_fileno` is readable."""
+        """Process the changes; the event loop calls it when `notify_fileno` is readable."""
         self.watches.on_readable()
 
     def close(self) -> None:
-        """The process ends."""
+        """Free what the process has reserved and watched, because it ends."""
         self.pending_releases.close()
         if self.reservations is not None:
             self.reservations.close()
@@ -62,7 +63,8 @@ class LocalFiles(Common):
 
 
 def _user(share: ShareConfig, identity: Identity) -> Credentials:
-    """Who accesses the files: root for administrators, else `force user`, `force group`, else the session's user."""
+    """The Unix user that accesses the files: root for `admin users`, else `force user` and `force group`, else the
+    session's user."""
     if identity.is_admin:
         return Credentials(0, 0, ())
     uid, gid, groups = identity.uid, identity.gid, identity.groups

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Root's rights, behind one gate: the only module of this room that acts with more rights than the user's.
+"""The only module of ksmbd/vfs that acts with more rights than the user's: with the server's, usually root's.
 
-Everything else reaches the disk as the session's user, because the descriptors of LocalEntry and Resolver are only to
-be had as him. What he may ask for by the protocol's rules and could not do himself is done here: a function takes the
-caller, or the access that his handle was granted, and what is asked; checks it; does it with the server's rights lent
-for that one call (`credentials.privileged` gives them back in every way out); and does nothing else. What is decided by
-the configuration alone (`path`, `inherit owner`), or tells nothing that the kernel keeps from the user, needs no
-caller.
+All other modules reach the disk as the session's user, because the descriptors of LocalEntry and Resolver switch the
+thread to that user. Some operations are allowed by the protocol, and not by the kernel. Each function here does one of
+them. It takes the caller, or the access that the handle was granted, and the request; it checks the request; then it
+makes one change with the server's rights. `credentials.privileged` drops the rights afterwards, after errors too.
+Functions that only follow the configuration (`path`, `inherit owner`), or reveal nothing that the kernel hides from
+the user, take no caller.
 
-No function here leaves or makes a set-user-ID or set-group-ID bit on a file: those never come from a client, and never
-stay where a client changes owner, group or permissions.
+No function here sets or keeps a set-user-ID or set-group-ID bit on a file: a client can never set one, and one that
+exists is removed when a client changes owner, group or permissions.
 """
 from __future__ import annotations
 
@@ -42,14 +42,15 @@ from ksmbd.vfs.idmap import IdMap
 from ksmbd.vfs.posix_acl import Entry
 
 CREATOR: Final = WRITE_DAC | WRITE_OWNER | FILE_WRITE_ATTRIBUTES
-"""What who makes a file may do to it while it is made, whatever access he asked for (MS-FSA 2.1.5.1.1)."""
+"""The access of the creator of a file while it is being created, whatever access the open asks for (MS-FSA
+2.1.5.1.1)."""
 _SET_ID: Final = 0o6000
 _PERMISSIONS: Final = WRITE_DAC | WRITE_OWNER | ACCESS_SYSTEM_SECURITY
 _CHANGES: Final = FILE_WRITE_ATTRIBUTES | FILE_WRITE_DATA | FILE_APPEND_DATA
 
 
 class Caller:
-    """For whom something is asked: his token, and the Unix user that stands for him."""
+    """The user on whose behalf a function acts: security token and Unix user."""
 
     __slots__ = ("credentials", "idmap", "root", "token")
 
@@ -58,17 +59,19 @@ class Caller:
         self.credentials = user
         self.idmap = idmap
         self.root = user.uid == 0 or (not credentials.POSSIBLE and credentials.SERVER.uid == 0)
-        """Nothing is refused to root (`admin users`), as in Samba."""
+        """The caller acts as root (`admin users`): nothing is refused, as in Samba."""
 
 
 # ---------------------------------------------------------------------------------------------- owner and permissions
 
 
 def owner_and_group(caller: Caller, stat: Stat, descriptor: SecurityDescriptor, information: int) -> tuple[int, int]:
-    """The (uid, gid) of a file once owner and group of `descriptor`, where `information` names them, are set.
+    """The (uid, gid) that a file gets when the owner and group of `descriptor` are set, as far as `information` names
+    them. `stat` is the file's Stat before.
 
-    STATUS_INVALID_OWNER for an owner that is neither the file's own nor the caller, unless he has the restore privilege
-    (MS-DTYP 2.5.3.4, MS-FSA 2.1.5.17); STATUS_ACCESS_DENIED for a group that is neither the file's nor one of his."""
+    Raises STATUS_INVALID_OWNER for an owner that is neither the file's current one nor the caller, unless the caller
+    has the restore privilege (MS-DTYP 2.5.3.4, MS-FSA 2.1.5.17); STATUS_ACCESS_DENIED for a group that is neither the
+    file's current one nor one of the caller's."""
     uid, gid = stat.uid, stat.gid
     restores = bool(caller.token.privileges & Privilege.RESTORE)
     idmap, user = caller.idmap, caller.credentials
@@ -76,7 +79,7 @@ def owner_and_group(caller: Caller, stat: Stat, descriptor: SecurityDescriptor, 
     if information & OWNER_SECURITY_INFORMATION and owner is not None:
         wanted = idmap.uid(owner)
         if wanted is None:
-            # No Unix user: kept in the stored descriptor alone. Who gives a file to a group of his gives it to himself.
+            # The SID is no Unix user, so the stored descriptor alone keeps it. A group of the caller may be the owner.
             if not restores and not caller.token.holds(owner):
                 raise NtStatusError(STATUS_INVALID_OWNER, str(owner))
         elif wanted != uid and wanted != user.uid and not restores:
@@ -130,14 +133,14 @@ def set_security(
 
 
 def _set_permissions(fd: int, path_only: bool, gid: int, entries: list[Entry]) -> None:
-    # As a member of the file's group: without CAP_FSETID the kernel would take a folder's set-group-ID bit else.
+    # As a member of the file's group: otherwise, without CAP_FSETID, chmod would clear a directory's set-group-ID bit.
     with credentials.privileged((gid,)):
         mode = _harmless(fd, path_only, stat_fd(fd))
         posix_acl.write(fd, path_only, entries, mode)
 
 
 def _harmless(fd: int, path_only: bool, stat: Stat) -> int:
-    """The mode of a file, after its set-id bits are gone; a folder's only say which group its entries get."""
+    """Clear the set-id bits of a file, and return its mode. Those of a directory are harmless and stay."""
     if stat.mode & S_IFMT == S_IFDIR or not stat.mode & _SET_ID:
         return stat.mode
     chmod_fd(fd, stat.mode & 0o7777 & ~_SET_ID, path_only)
@@ -150,13 +153,13 @@ def _set_descriptor(fd: int, path_only: bool, name: bytes, value: bytes) -> None
         try:
             os.setxattr(target, name, value)
         except OSError as error:
-            # Without the right to write security.*, or without attributes at all, the permissions alone stand.
+            # Without the right to write security.*, or without xattr support, only the POSIX permissions are set.
             if error.errno not in (errno.EPERM, errno.EOPNOTSUPP):
                 raise
 
 
 def _put_back(fd: int, path_only: bool, before: Stat, acl: bytes | None) -> None:
-    """Owner, group and permissions as they were, but for set-id bits; what cannot be put back stays."""
+    """Restore owner, group and permissions, without set-id bits, as far as possible. Never raises OSError."""
     with credentials.privileged((before.gid,)):
         try:
             now = stat_fd(fd)
@@ -169,8 +172,9 @@ def _put_back(fd: int, path_only: bool, before: Stat, acl: bytes | None) -> None
 
 
 def read_descriptor(fd: int, path_only: bool, name: bytes) -> bytes | None:
-    """The attribute that keeps a file's descriptor, which decides what the user may read (`acl_xattr:security_acl_name`
-    may put it where the file's own permissions hide it). Raises OSError."""
+    """The extended attribute `name` that holds a file's security descriptor; None where there is none. The server
+    reads it even where the user may not (`acl_xattr:security_acl_name`), because it decides the user's access. Raises
+    OSError."""
     try:
         return get_attribute(fd, name, path_only, 1024)
     except PermissionError:
@@ -179,7 +183,7 @@ def read_descriptor(fd: int, path_only: bool, name: bytes) -> bytes | None:
 
 
 def inherit_owner(fd: int, folder: Stat) -> None:
-    """`inherit owner = yes`: what was just made is its folder's owner's. Raises OSError."""
+    """Give a new file the owner of its directory, whose Stat is `folder` (`inherit owner = yes`). Raises OSError."""
     if folder.uid != stat_fd(fd).uid:
         with credentials.privileged():
             chown_fd(fd, folder.uid, -1)
@@ -189,21 +193,22 @@ def inherit_owner(fd: int, folder: Stat) -> None:
 
 
 def read_dos(fd: int, path_only: bool) -> bytes | None:
-    """user.DOSATTRIB of a file that is open: who may open it at all is shown its attributes. Raises OSError."""
+    """Read user.DOSATTRIB of an open file: an open needs no other right to see the attributes. Raises OSError."""
     with credentials.privileged():
         return get_attribute(fd, dosattrib.NAME, path_only)
 
 
 def write_dos(granted: int, fd: int, path_only: bool, value: bytes) -> None:
-    """Set user.DOSATTRIB for who was granted FILE_WRITE_ATTRIBUTES, or writes data. Raises OSError."""
+    """Set user.DOSATTRIB through an open with the access `granted`. Raises OSError; STATUS_ACCESS_DENIED without
+    FILE_WRITE_ATTRIBUTES, FILE_WRITE_DATA or FILE_APPEND_DATA."""
     _check_change(granted)
     with credentials.privileged():
         os.setxattr(descriptors.path(fd) if path_only else fd, dosattrib.NAME, value)
 
 
 def write_times(granted: int, fd: int, access: tuple[int, int], write: tuple[int, int]) -> None:
-    """Set times, which the kernel lets the owner set alone, for who was granted FILE_WRITE_ATTRIBUTES, or writes data.
-    Raises OSError."""
+    """Set access and write time, each (seconds, nanoseconds), which the kernel allows the owner only. Raises as
+    `write_dos`."""
     _check_change(granted)
     with credentials.privileged():
         set_times(fd, access, write)
@@ -215,14 +220,15 @@ def _check_change(granted: int) -> None:
 
 
 def read_object_id(fd: int, path_only: bool, name: bytes) -> bytes | None:
-    """A file's object id, which an open handle is enough for (MS-FSA 2.1.5.10.1). Raises OSError."""
+    """Read the object id of an open file from the extended attribute `name`: any access suffices (MS-FSA 2.1.5.10.1).
+    None where there is none. Raises OSError."""
     with credentials.privileged():
         return get_attribute(fd, name, path_only)
 
 
 def is_empty(granted: int, fd: int) -> bool:
-    """Whether an open folder has no entries, for who may delete it or change what it is, though he may not list it.
-    Raises OSError."""
+    """Whether an open directory has no entries. An open that may delete or change the directory may ask this without
+    the right to list it. Raises OSError; STATUS_ACCESS_DENIED without DELETE and without a right to write."""
     if not granted & (DELETE | _CHANGES):
         raise NtStatusError(STATUS_ACCESS_DENIED, "neither DELETE nor a right to write granted")
     with credentials.privileged():
@@ -238,13 +244,15 @@ def is_empty(granted: int, fd: int) -> bool:
 
 
 def open_share(path: str) -> int:
-    """The share's folder (O_PATH), whatever folders are above it: the administrator chose it. Raises OSError."""
+    """Open the directory of a share with O_PATH, whatever the permissions of the directories above it: the
+    administrator chose the path. Raises OSError."""
     with credentials.privileged():
         return os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def abilities(root: int) -> Abilities:
-    """What the file system of the share's folder can do, though the user may not open that. Raises OSError."""
+    """What the file system of the share's root supports; the user may have no right to open the root. Raises
+    OSError."""
     with credentials.privileged():
         return filesystems.abilities(root)
 
@@ -253,19 +261,21 @@ def abilities(root: int) -> Abilities:
 
 
 def watch_group() -> Fanotify:
-    """A group for watching whole file systems; what of it a user is told, he may list. Raises OSError."""
+    """Make a fanotify group for watching whole file systems. The caller filters the events by what the user may list.
+    Raises OSError."""
     with credentials.privileged():
         return Fanotify()
 
 
 def watch_file_system(group: Fanotify, directory: int, mask: int) -> None:
-    """Watch the file system of an open directory. Raises OSError."""
+    """Watch the whole file system of an open directory for the events in `mask` (FAN_*). Raises OSError."""
     with credentials.privileged():
         group.add(directory, mask)
 
 
 def path_of_handle(beside: int, handle: bytes) -> bytes:
-    """Where the directory of a file handle is now, for telling which watches it concerns. Raises OSError."""
+    """The current path of the directory with a file handle, to find the watches that an event concerns. `beside` is a
+    descriptor on the same file system. Raises OSError."""
     with credentials.privileged():
         fd = open_handle(beside, handle)
         try:
@@ -275,12 +285,12 @@ def path_of_handle(beside: int, handle: bytes) -> bytes:
 
 
 def path_of(fd: int) -> bytes:
-    """Where an open directory is now. Raises OSError."""
+    """The current path of an open directory. Raises OSError."""
     with credentials.privileged():
         return os.readlink(descriptors.path_bytes(fd))
 
 
 def exists(path: bytes) -> bool:
-    """Whether a name that an event told of is still there, for the order of its events."""
+    """Whether a path that an event named still exists, to put merged events in order."""
     with credentials.privileged():
         return os.path.lexists(path)

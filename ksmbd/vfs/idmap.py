@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Unix ids and SIDs. A user is S-1-5-21-a-b-c-(2*uid+1000) of the server's own domain, which clients show with its
-name; a group is S-1-22-2-gid. S-1-22-1-uid and S-1-5-88-{1,2}-id (what cifs.ko and macOS write) are understood too."""
+"""Maps Unix ids to SIDs and back.
+
+A user is S-1-5-21-a-b-c-(2*uid+1000) of the server's own domain, so that clients can show its name; a group is
+S-1-22-2-gid. S-1-22-1-uid and S-1-5-88-{1,2}-id (as cifs.ko and macOS write them) are mapped to ids, too.
+"""
 from __future__ import annotations
 
 from ksmbd.smb.ports import Identity
@@ -22,7 +25,7 @@ from ksmbd.smb.sid import (
 
 
 class IdMap:
-    """The mapping for one server; `sub_authorities` are the three of its domain."""
+    """The mapping of one server; `sub_authorities` are the a, b, c of its domain S-1-5-21-a-b-c."""
 
     __slots__ = ("_groups", "_users", "domain")
 
@@ -48,7 +51,7 @@ class IdMap:
         return sid
 
     def uid(self, sid: Sid) -> int | None:
-        """The Unix user that a SID names, None where it names none."""
+        """The uid of a SID; None where the SID is no Unix user."""
         domain = sid.domain
         if domain in (UNIX_USERS, NFS_USERS):
             return sid.rid
@@ -57,7 +60,7 @@ class IdMap:
         return None
 
     def gid(self, sid: Sid) -> int | None:
-        """The Unix group that a SID names (Samba's algorithmic group RIDs are odd), None where it names none."""
+        """The gid of a SID (Samba's algorithmic group RIDs are odd); None where the SID is no Unix group."""
         domain = sid.domain
         if domain in (UNIX_GROUPS, NFS_GROUPS):
             return sid.rid
@@ -66,7 +69,7 @@ class IdMap:
         return None
 
     def token(self, identity: Identity, uid: int, gid: int, groups: tuple[int, ...]) -> Token:
-        """The token of a session whose files are accessed as uid, gid and groups."""
+        """The security token of a session that accesses files as `uid`, `gid` and `groups`."""
         sids = {EVERYONE, NETWORK, self.group_sid(gid), UNIX_USERS.child(uid)}
         sids.update(self.group_sid(group) for group in groups)
         if identity.is_anonymous:

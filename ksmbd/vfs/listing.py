@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Directory listings: lazy, one statx and one short attribute read an entry."""
+"""Lists directories lazily, with one statx and one short xattr read per entry."""
 from __future__ import annotations
 
 import logging
@@ -31,19 +31,21 @@ logger = logging.getLogger("ksmbd.vfs")
 _READ: Final = FILE_READ_DATA | FILE_READ_EA | FILE_READ_ATTRIBUTES | READ_CONTROL
 
 _LOOKS: Final = 32
-"""Names after which others may be served, whether or not there was something to show."""
+"""Number of names after which the iterator yields None, so that the worker can serve other clients."""
 
 
 def entries(file: LocalEntry, matches: Callable[[str], bool] | None = None) -> Iterator[DirectoryEntry | None]:
-    """All entries of an open directory, `.` and `..` first; veto and `hide unreadable` are left out, and what the user
-    may not look at, because he may list the directory and not search it. With `matches` only names that it is true of,
-    and now and then None where none was, so that others may be served. Raises OSError.
+    """Iterate over the entries of an open directory, `.` and `..` first. Left out are names that `veto files` and
+    `hide unreadable` hide, and entries that the user may not stat (a directory that can be listed and not searched).
 
-    A descriptor of its own has its own position, so that two listings of one handle do not disturb each other."""
+    With `matches`, only names for which it is true are yielded, and None after every _LOOKS names, so that the worker
+    can serve other clients. Raises OSError.
+
+    Each listing has its own descriptor and so its own position: two listings of one open do not disturb each other."""
     place = file.place
     options = place.options
     place.become()
-    # By its descriptor's name: "." would ask for the right to search it.
+    # By its name in /proc: opening "." would need the right to search the directory.
     fd = os.open(descriptors.path(file.fd), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         scan = os.scandir(fd)  # duplicates the descriptor
@@ -74,7 +76,7 @@ def entries(file: LocalEntry, matches: Callable[[str], bool] | None = None) -> I
                 if not matches(name):
                     continue
             if quick:
-                assume(user)  # between two entries others may have run
+                assume(user)  # the worker may have served another user since the last entry
                 try:
                     listed = listed_info(file.fd, disk, name, quick_reader, hides, root_dev)
                 except (OSError, NtStatusError) as error:
@@ -95,13 +97,14 @@ def entries(file: LocalEntry, matches: Callable[[str], bool] | None = None) -> I
 
 
 def _left_out(file: LocalEntry, name: str, error: Exception) -> None:
-    """One bad entry (no right to look at it, a damaged disk, a server of the network that is away) hides no other."""
+    """Log an entry that cannot be read (no permission, a damaged disk, an unreachable file server). The listing goes
+    on."""
     if debug.mask[0] & debug.VFS:
         logger.debug("%s: %r is not listed: %s", file.path, name, error)
 
 
 def lookup(file: LocalEntry, name: str) -> DirectoryEntry | None:
-    """One entry by its name in any case."""
+    """One entry by its name, without regard to case; None where there is none. Raises OSError, NtStatusError."""
     place = file.place
     place.become()
     disk, stat = place.resolver.find(file.fd, name, file.posix)
@@ -113,7 +116,7 @@ def lookup(file: LocalEntry, name: str) -> DirectoryEntry | None:
 def _entry(file: LocalEntry, disk: bytes, name: str, reader: AttributeReader) -> DirectoryEntry | None:
     place = file.place
     options = place.options
-    place.become()  # between two entries others may have run
+    place.become()  # the worker may have served another user since the last entry
     directory = file.fd
     try:
         stat = stat_at(directory, disk)
@@ -138,7 +141,7 @@ def _entry(file: LocalEntry, disk: bytes, name: str, reader: AttributeReader) ->
 
 
 def _described(file: LocalEntry, disk: bytes, entry: DirectoryEntry) -> DirectoryEntry:
-    """The entry with its reparse point's tag, which is not looked for in files that have none."""
+    """Add the tag of a stored reparse point to an entry whose attributes say that it has one."""
     info = entry.info
     if info.attributes & FILE_ATTRIBUTE_REPARSE_POINT and not info.reparse_tag:
         reparse.describe_at(info, file.fd, disk)
@@ -146,7 +149,8 @@ def _described(file: LocalEntry, disk: bytes, entry: DirectoryEntry) -> Director
 
 
 def _readable(file: LocalEntry, disk: bytes) -> bool:
-    """Access-based enumeration (MS-SMB2 2.2.10, SHAREFLAG_ACCESS_BASED_DIRECTORY_ENUM)."""
+    """Whether access-based enumeration shows an entry to the user (MS-SMB2 2.2.10,
+    SHAREFLAG_ACCESS_BASED_DIRECTORY_ENUM)."""
     access = file.place.access
     if not file.place.options.acl_xattr:
         return access.root or access_at(file.fd, disk, R_OK)
@@ -161,7 +165,8 @@ def _readable(file: LocalEntry, disk: bytes) -> bool:
 
 
 def _parent_info(file: LocalEntry) -> FileInfo | None:
-    """None for the root, and where its name leads to it no more, or only through an absolute link."""
+    """FileInfo of the parent directory. None for the share's root, and where the parent can no longer be opened by its
+    names."""
     place = file.place
     if not file.names:
         return None

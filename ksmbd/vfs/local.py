@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""An open's descriptor beside local processes: implements the port LocalOpen with leases and locks of the kernel.
+"""Implements the port LocalOpen: the kernel's leases and open file description locks on an open's descriptor.
 
-Without leases here (no signalfd, or the probe said no) none is taken, so that clients cache nothing on shares with
-`kernel oplocks`: nobody would be told. A file system without open file description locks has those of SMB alone.
+Where kernel leases do not work (no signalfd, or the probe failed) none is taken. Clients then cache nothing on shares
+with `kernel oplocks`, because the server would not learn of local opens. On a file system without open file
+description locks only SMB's own locks count.
 """
 from __future__ import annotations
 
@@ -22,18 +23,19 @@ _LEASES: Final = {NO_LEASE: leases.NONE, READ_LEASE: leases.READ, WRITE_LEASE: l
 _LEFT: Final = {number: kind for kind, number in _LEASES.items()}
 _LOCKS: Final = {UNLOCKED: ofd_locks.NONE, READ_LOCK: ofd_locks.READ, WRITE_LOCK: ofd_locks.WRITE}
 _MODES: Final = {os.O_RDONLY: 1, os.O_WRONLY: 2, os.O_RDWR: 3}
-"""Access mode -> bits, reading 1 and writing 2."""
+"""O_ACCMODE value -> bits: 1 reads, 2 writes."""
 
 
 class LocalDescriptor:
-    """See LocalOpen. `flags`: how the data is still to be opened, None where it is open or nobody asked for it."""
+    """The descriptor of one open, as the port LocalOpen wants it."""
 
     __slots__ = ("_file", "_flags", "_mode", "kernel_oplocks", "posix_locking", "writable")
 
     def __init__(
         self, file: LocalEntry, flags: int | None, mode: int, kernel_oplocks: bool, posix_locking: bool
     ) -> None:
-        """`mode`: O_RDONLY, O_WRONLY or O_RDWR of the descriptor, once its data is open; -1 where it never will be."""
+        """`flags`: the open(2) flags for the data that `open_data` has still to open; None where the data is open or
+        not needed. `mode`: the O_ACCMODE of the data's descriptor; -1 where the data will never be opened."""
         self._file = file
         self._flags = flags
         self._mode = _MODES.get(mode, 0)
@@ -75,8 +77,8 @@ class LocalDescriptor:
         if not isinstance(other, LocalDescriptor) or theirs < 0 or file.fd < 0 or self._mode & ~other._mode:
             return False
         if file.disk_name != other._file.disk_name or file.parent_key != other._file.parent_key:
-            return False  # a descriptor is of one name of the file (LocalEntry.entry)
-        # In place: what waits for this descriptor's number goes on with the other's file.
+            return False  # a descriptor belongs to one name of the file (LocalEntry.entry)
+        # dup2 keeps the descriptor's number, which other code has stored.
         os.dup2(theirs, file.fd, inheritable=False)
         self._mode = other._mode
         self._flags = None
@@ -84,7 +86,7 @@ class LocalDescriptor:
         return True
 
     def lease(self, kind: int) -> bool:
-        """See LocalOpen. A named stream is an extended attribute, which only we open: nothing to be watched over."""
+        """See LocalOpen. A named stream needs no kernel lease: local processes do not open extended attributes."""
         file = self._file
         if file.stream or kind == NO_LEASE:
             if not file.stream and file.fileno() >= 0:
@@ -115,7 +117,8 @@ class LocalDescriptor:
             return NO_LEASE
 
     def lock(self, kind: int, first: int, last: int) -> bool:
-        """See LocalOpen. A descriptor that cannot write locks for reading, one that cannot read for writing."""
+        """See LocalOpen. The kernel demands a writable descriptor for a write lock and a readable one for a read lock;
+        otherwise the other kind is taken."""
         fd = self._file.fileno()
         if fd < 0:
             return True
@@ -139,7 +142,8 @@ class LocalDescriptor:
 
 
 def local_open(file: LocalEntry, flags: int, later: bool) -> LocalDescriptor:
-    """The LocalOpen of an open whose data needs `flags`; `later`: it is opened once the open table has agreed."""
+    """Make the LocalOpen of an open whose data needs the open(2) `flags`. `later`: the data is opened after the open
+    table has granted the open."""
     options = file.place.options
     mode = -1 if flags & os.O_PATH else flags & os.O_ACCMODE
     return LocalDescriptor(
@@ -148,5 +152,5 @@ def local_open(file: LocalEntry, flags: int, later: bool) -> LocalDescriptor:
 
 
 def local_stream(stream: LocalEntry, writable: bool) -> LocalDescriptor:
-    """The LocalOpen of a named stream, on a share with `kernel oplocks`."""
+    """Make the LocalOpen of a named stream on a share with `kernel oplocks`."""
     return LocalDescriptor(stream, None, os.O_RDWR if writable else os.O_RDONLY, True, False)

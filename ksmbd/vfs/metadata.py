@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What an open of a file and one of a named stream have in common: the metadata of the file itself.
+"""The metadata operations that opens of files and of named streams have in common: times, attributes, ACLs, EAs.
 
-Two classes stand on it: LocalFile (file.py), with the file's data and what a directory lists, and LocalStream
-(streams.py). Neither inherits from the other, so that no operation on a stream reaches the file's data by mistake.
+Two classes are derived from LocalMetadata: LocalFile (file.py, by way of reserving.py) and LocalStream (streams.py).
+Neither inherits from the other, so that no operation on a stream can reach the file's data by mistake.
 """
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ from ksmbd.vfs.write_times import WriteTime
 logger = logging.getLogger("ksmbd.vfs")
 
 UNCHANGED: Final = (0, UTIME_OMIT)
-"""A time that `_set_times` leaves."""
+"""The value for a time that `_set_times` shall not change."""
 
 
 class LocalMetadata(LocalEntry):
-    """The operations of the port File that concern the file, whatever of it is open."""
+    """The operations of the port File that concern the file as a whole, even where one of its streams is open."""
 
     __slots__ = ()
 
@@ -62,7 +62,7 @@ class LocalMetadata(LocalEntry):
         return file_system_name(self.fd, self.key[0])
 
     def _show_write_time(self) -> None:
-        """What the open has written is shown from now on."""
+        """Show the time of this open's writes from now on. Raises NtStatusError."""
         if self.write_time is not None and self.write_time.held is not None:
             with os_errors:
                 stat = stat_fd(self._begin())
@@ -79,7 +79,7 @@ class LocalMetadata(LocalEntry):
 
     @override
     def close(self) -> None:
-        """Idempotent."""
+        """Set the time of the last write where it was held back, and close. Idempotent."""
         if self.write_time is not None:
             try:
                 self.finish_writes()
@@ -88,7 +88,7 @@ class LocalMetadata(LocalEntry):
         super().close()
 
     def set_basic(self, creation: int, access: int, write: int, change: int, attributes: int) -> None:
-        """See the port. The change time follows the next change again, whatever was set."""
+        """See the port. A ChangeTime that is set is shown until the next change of the file."""
         fd = self._begin()
         options = self.place.options
         if attributes:
@@ -116,7 +116,7 @@ class LocalMetadata(LocalEntry):
             self._sticky_write = (stat.mtime, stat.mtime_ns)
         elif write == -2:
             self._sticky_write = None
-            self.write_time = WriteTime(stat, -inf)  # who asks for implicit updates sees them
+            self.write_time = WriteTime(stat, -inf)  # -2 asks for implicit updates, so they are shown at once
         if access > 0:
             self._sticky_access = access_time
         elif access == -2:
@@ -138,10 +138,11 @@ class LocalMetadata(LocalEntry):
             created = creation if creation > 0 else creation_time(stat, dos)
             write_dos(fd, self.path_only, options, self.granted_access, kept, created)
             if attributes:
-                self._archived = True  # the client's word on ARCHIVE stays until the next open
+                self._archived = True  # writes through this open do not set ARCHIVE again
 
     def mark(self, add: int, remove: int) -> None:
-        """Change attributes that clients cannot set by SET_INFO."""
+        """Add and remove attributes that clients cannot set by SET_INFO (sparse, reparse point). Raises
+        NtStatusError."""
         options = self.place.options
         with os_errors:
             stat = stat_fd(self.fd)
@@ -173,7 +174,7 @@ class LocalMetadata(LocalEntry):
             self.place.access.store(fd, self.path_only, self.granted_access, information, new)
 
     def maximal_access(self) -> int:
-        """See the port; what a read-only share takes away is left out."""
+        """See the port. Rights that a read-only tree connect refuses are left out."""
         fd = self._begin()
         place = self.place
         with os_errors:
@@ -194,11 +195,11 @@ class LocalMetadata(LocalEntry):
         return read_eas(self._begin(), self.path_only, self.place.options)
 
     def set_extended_attributes(self, attributes: Sequence[tuple[str, int, bytes]]) -> None:
-        """See the port; an empty value removes."""
+        """See the port; an empty value removes the EA."""
         write_eas(self._begin(), self.path_only, self.place.options, attributes)
 
     def streams(self) -> list[StreamInfo]:
-        """All streams, the default one ('') first; a directory has none of that."""
+        """All streams, the default stream ('') first; a directory has no default stream. Raises NtStatusError."""
         fd = self._begin()
         found = []
         if not self.is_directory:
@@ -209,7 +210,8 @@ class LocalMetadata(LocalEntry):
         return found
 
     def object_id(self, create: bool) -> bytes | None:
-        """See the port. Who may not write the file, or where it cannot be kept, gets one that is computed."""
+        """See the port. Where the user may not write the file, or the file system cannot store the id, it is computed
+        from device and inode."""
         fd = self._begin()
         name = OBJECT_ID_NAME.encode()
         with os_errors:
@@ -228,5 +230,5 @@ class LocalMetadata(LocalEntry):
 
 
 def _computed_object_id(key: FileKey) -> bytes:
-    """An object id for what cannot hold one: always the same for the same file."""
+    """The object id of a file that cannot store one: always the same for the same file."""
     return sha256(b"%d:%d" % key).digest()[:16]

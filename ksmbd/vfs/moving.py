@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Another name for an open file: renamed (MS-FSA 2.1.5.15.11) or linked (MS-FSA 2.1.5.15.6), in place of what has the
-name now where that is asked for.
+"""Renames (MS-FSA 2.1.5.15.11) and hard-links (MS-FSA 2.1.5.15.6) an open file, and replaces the target if asked to.
 
-All that can refuse is looked at before anything changes, and the last change alone takes away what had the name, in one
-system call; what came before it is taken back where that fails. So a request that is refused, or fails half way,
-leaves the disk as it was.
+All checks come before the first change. The last change alone replaces the target, in one system call; if it fails, the
+changes before it are undone. So a request that is refused, or fails half way, leaves the disk as it was.
 """
 from __future__ import annotations
 
@@ -41,15 +39,15 @@ T = TypeVar("T")
 
 _TRIES: Final = 8
 _TEMPORARY: Final = b".ksmbd-link-"
-"""How the name begins that a new link has for the moment before it takes another file's target."""
+"""The prefix of the temporary name of a new link, before it is renamed over the target."""
 
 
 class _Raced(Exception):
-    """What has the name is another one than a moment ago."""
+    """Another process has changed the target since the check."""
 
 
 class _Target:
-    """Where a file is to be: an open directory, the name wanted there, and what has that name now."""
+    """The target of a rename or link: an open directory, the wanted name, and the entry that has this name now."""
 
     __slots__ = ("directory", "existing", "stat", "wanted")
 
@@ -57,14 +55,14 @@ class _Target:
         self.directory = directory
         self.wanted = wanted
         self.existing = existing
-        """The name as the disk spells it."""
+        """The existing name, as the disk spells it."""
         self.stat = stat
-        """None: nothing has the name."""
+        """The Stat of the existing entry; None: there is none."""
 
 
 def rename_entry(file: LocalEntry, target: str, replace: bool, posix: bool) -> None:
-    """See the port File; `posix`: as rename(2) does it, so that an empty directory, and what is read-only, may be
-    replaced. Raises NtStatusError."""
+    """Rename an open file to the path `target`; see File.rename. `posix`: as rename(2), so that an empty directory or
+    a read-only file may be replaced. Raises NtStatusError."""
     components = _components(file, target)
     place = file.place
     resolver = place.resolver
@@ -91,8 +89,8 @@ def rename_entry(file: LocalEntry, target: str, replace: bool, posix: bool) -> N
 
 
 def _follow(file: LocalEntry, old: tuple[bytes, ...], new: tuple[bytes, ...]) -> None:
-    """The entry `old` is `new` now: all open files that are it, or below it, have the new names. A file that had the
-    new name before has none any longer, and is left as it is."""
+    """Update the names of all open files that are the renamed entry or below it. An open file that was replaced has no
+    name any more; it is left as it is."""
     root, key, depth = file.root_key, file.entry_key, len(old)
     for other in file.place.common.registry:
         if other.names[:depth] == old and other.root_key == root and (
@@ -102,7 +100,7 @@ def _follow(file: LocalEntry, old: tuple[bytes, ...], new: tuple[bytes, ...]) ->
 
 
 def link_entry(file: LocalEntry, target: str, replace: bool) -> None:
-    """See the port File. Raises NtStatusError."""
+    """Make a hard link `target` to an open file; see File.link. Raises NtStatusError."""
     if file.is_directory:
         raise NtStatusError(STATUS_FILE_IS_A_DIRECTORY)
     components = _components(file, target)
@@ -118,8 +116,8 @@ def link_entry(file: LocalEntry, target: str, replace: bool) -> None:
 
 
 def _try(change: Callable[[], T]) -> T:
-    """Look and change again where somebody else was quicker: another one's new file is no collision for who asked to
-    retarget."""
+    """Run `change`, and again where another process has changed the target meanwhile: with ReplaceIfExists a new file
+    there is no collision. Raises STATUS_OBJECT_NAME_COLLISION after _TRIES tries."""
     for _ in range(_TRIES):
         try:
             return change()
@@ -138,7 +136,7 @@ def _components(file: LocalEntry, target: str) -> Sequence[str]:
 
 def _look(file: LocalEntry, directory: int, name: str) -> _Target:
     existing, stat = file.place.resolver.find(directory, name, file.posix)
-    # Of a POSIX open the name that was found is the one that is meant.
+    # For a POSIX open the name that was found is the wanted one.
     wanted = existing if file.posix and stat is not None else names.to_disk(name, file.posix)
     return _Target(directory, wanted, existing, stat)
 
@@ -147,9 +145,9 @@ def _look(file: LocalEntry, directory: int, name: str) -> _Target:
 
 
 def _check_room(file: LocalEntry, target: _Target, right: int, replace: bool, posix: bool) -> None:
-    """Whether the directory takes the new entry (`right` of its stored list), and lets go what is in its target.
+    """Check that the user may add the entry to the directory (`right` of its stored ACL) and may replace the target.
 
-    STATUS_ACCESS_DENIED, STATUS_OBJECT_NAME_COLLISION. Raises OSError."""
+    Raises STATUS_ACCESS_DENIED, STATUS_OBJECT_NAME_COLLISION, OSError."""
     access = file.place.access
     if target.stat is not None and not replace:
         raise NtStatusError(STATUS_OBJECT_NAME_COLLISION)
@@ -161,9 +159,11 @@ def _check_room(file: LocalEntry, target: _Target, right: int, replace: bool, po
 
 
 def _check_replaceable(file: LocalEntry, target: _Target, stat: Stat, posix: bool) -> None:
-    """MS-FSA 2.1.5.15.11, 2.1.5.15.6: it is no directory and not read-only, and grants DELETE, or its directory
-    FILE_DELETE_CHILD. A directory with entries is said to be one: of ACCESS_DENIED the Linux client makes that it had
-    better delete the target first."""
+    """Check that the target may be replaced (MS-FSA 2.1.5.15.11, 2.1.5.15.6): it is no directory and not read-only, and
+    it grants DELETE or its directory grants FILE_DELETE_CHILD.
+
+    A directory that has entries gives STATUS_DIRECTORY_NOT_EMPTY: after STATUS_ACCESS_DENIED the Linux client would try
+    to delete the target first."""
     refused = stat.mode & S_IFMT == S_IFDIR and not posix
     place = file.place
     try:
@@ -190,8 +190,8 @@ def _check_replaceable(file: LocalEntry, target: _Target, stat: Stat, posix: boo
 
 
 def _move(file: LocalEntry, directory: int, source: bytes, target: _Target, replace: bool, posix: bool) -> bytes | None:
-    """Rename on the disk; the name that the file has now, None where it keeps its own. Raises OSError, NtStatusError,
-    _Raced."""
+    """Rename on the disk. Returns the new name on disk; None where the name does not change. Raises OSError,
+    NtStatusError, _Raced."""
     new_directory, wanted, existing = target.directory, target.wanted, target.existing
     same_file = target.stat is not None and (target.stat.dev, target.stat.ino) == file.entry_key
     if same_file and existing == source and key_fd(directory) == key_fd(new_directory):
@@ -236,7 +236,7 @@ def _replace(directory: int, source: bytes, new_directory: int, wanted: bytes, s
     try:
         rename(directory, source, new_directory, wanted, True)
     except FileExistsError as error:
-        # Some file systems say so of a directory that has entries.
+        # Some file systems return EEXIST for a directory that has entries.
         if stat.mode & S_IFMT != S_IFDIR:
             raise
         raise NtStatusError(STATUS_DIRECTORY_NOT_EMPTY) from error
@@ -252,7 +252,7 @@ def _link(file: LocalEntry, target: _Target, replace: bool) -> None:
     token = cache.prepare(directory)
     if target.stat is not None:
         if not file.place.access.may_unlink(directory, stat_fd(file.fd), True):
-            # A sticky folder would keep another one's file under the temporary name.
+            # In a sticky directory the user could not rename another user's file from the temporary name.
             raise NtStatusError(STATUS_ACCESS_DENIED, "the directory moves no file of somebody else")
         _link_over(file.fd, target)
         cache.removed(token, directory, target.existing)
@@ -267,7 +267,7 @@ def _link(file: LocalEntry, target: _Target, replace: bool) -> None:
 
 
 def _link_over(fd: int, target: _Target) -> None:
-    """A new link in the place of another file: under a name of its own first, then renamed over that file."""
+    """Make a link under a temporary name, then rename it over the target."""
     directory = target.directory
     temporary = _TEMPORARY + secrets.token_hex(8).encode()
     link_fd(fd, directory, temporary)

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Names of clients (UTF-16, no `"*/:<>?\\|`) and names on disk (any bytes but `/` and NUL): mapping, folding, patterns.
+"""Maps names of clients (UTF-16, no `"*/:<>?\\|`) to names on disk (any bytes but `/` and NUL), checks and folds them.
 
-On disk names are UTF-8; unpaired surrogates are written as UTF-8 would (surrogatepass). A name on disk that no Windows
-client could write is shown with characters of the private area, as macOS and cifs.ko (mapposix) do, and the same way
-back:
+Names on disk are UTF-8; unpaired surrogates are encoded as UTF-8 would (surrogatepass). A name on disk that no Windows
+client could write is shown with characters of the private use area, as macOS and cifs.ko (mapposix) do. The same
+mapping leads back:
 
     U+F001..U+F01F control characters      U+F020 "   U+F021 *   U+F022 :   U+F023 <   U+F024 >   U+F025 ?   U+F026 \\
     U+F027 |   U+F028 a space, U+F029 a dot at the end of a name   U+F080..U+F0FF one byte that is not UTF-8
 
-Both directions are inverse to each other, but for names that hold U+F001..U+F029 literally on disk: those are shown as
-they are and found by the directory scan.
+The two directions are inverse to each other, except for names that have U+F001..U+F029 literally on disk: those are
+shown as they are, and found by scanning the directory.
 """
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ _PRIVATE: Final = re.compile("[\uf001-\uf029\uf080-\uf0ff]")
 _UNSEEN: Final = re.compile(r'[\x01-\x1f"*:<>?\\|]|[ .]\Z')
 _PLAIN_COMPONENT: Final = r"[A-Za-z0-9_][A-Za-z0-9_ .-]{0,62}"
 _PLAIN: Final = re.compile(rf"{_PLAIN_COMPONENT}(?:\\{_PLAIN_COMPONENT})*")
-"""Paths of components that none of the rules below forbids."""
+"""Common paths, whose components need no further check."""
 _PLAIN_CLIENT: Final = re.compile(r"[A-Za-z0-9_. -]*[A-Za-z0-9_-]")
-"""Names on disk that clients see as they are."""
+"""Common names on disk, which clients see unchanged."""
 _PLAIN_ONE: Final = re.compile(_PLAIN_COMPONENT)
 _PAIRS: Final = re.compile(r"[\ud800-\udbff][\udc00-\udfff]|[\uf080-\uf0ff]")
 
@@ -43,9 +43,8 @@ _TO_DISK: Final = {value: key for key, value in TO_PRIVATE.items()}
 
 
 def _upcase_table() -> dict[int, int]:
-    # Windows folds one UTF-16 unit to one unit. Python's upper() is Unicode's, which maps these to letters of other
-    # scripts
-    # or to ASCII where the table of NTFS leaves them alone.
+    # Windows folds one UTF-16 unit to one unit. The characters in `kept` are unchanged in the table of NTFS, while
+    # Python's upper(), which is Unicode's, maps them to letters of other scripts or to ASCII.
     kept = {0x00B5, 0x0131, 0x017F, 0x1E9B, 0x1FBE}
     table = {}
     for code in range(0x80, 0x10000):
@@ -59,17 +58,16 @@ _UPCASE: Final = _upcase_table()
 
 
 def fold(name: str) -> str:
-    """The form in which names that differ only in case are equal."""
+    """The case-folded form of a name: names that differ only in case have the same form."""
     upper = name.upper()
-    # ASCII, and most else, needs no table; the length tells where upper() made two characters of one.
     if name.isascii():
         return upper
     return "".join([chr(_UPCASE.get(code, code - 32 if 97 <= code <= 122 else code)) for code in map(ord, name)])
 
 
 def to_disk(name: str, posix: bool = False) -> bytes:
-    """The bytes on disk of a client's component, which `check` has passed. POSIX clients send both: cifs.ko writes what
-    Windows forbids by the private area (mapposix) but for backslashes, and what stands before a `/`."""
+    """The name on disk of a client's path component, which `check` has accepted. `posix` makes no difference today:
+    cifs.ko sends characters that Windows forbids by the private use area (mapposix) on POSIX opens, too."""
     if name.isascii():
         return name.encode()
     if _PRIVATE.search(name):
@@ -92,7 +90,7 @@ def _map_to_disk(name: str) -> bytes:
 
 
 def to_client(name: bytes, posix: bool = False) -> str:
-    """How a client sees a component that is on disk. Never fails, and to_disk leads back."""
+    """The name that clients see for a name on disk. Never raises; `to_disk` maps it back."""
     try:
         text = name.decode()
     except UnicodeDecodeError:
@@ -110,7 +108,7 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def _decode(name: bytes) -> str:
-    """Bytes that are not UTF-8: surrogates decoded, every other stray byte escaped."""
+    """Decode bytes that are not valid UTF-8: surrogates are decoded, every other invalid byte is escaped."""
     parts = []
     while name:
         try:
@@ -121,12 +119,12 @@ def _decode(name: bytes) -> str:
             parts.append("\0" + chr(0xF000 + name[error.start]))  # \0, which no name holds, marks an escape made here
             name = name[error.start + 1 :]
     text = "".join(parts)
-    # A surrogate pair in UTF-8 is no encoding of ours (the client's pair is one character), nor is U+F080..U+F0FF.
+    # Surrogate pairs and U+F080..U+F0FF are escaped too: to_disk never writes them so.
     return re.sub("\0(.)|" + _PAIRS.pattern, lambda found: found.group(1) or _escape(found), text)
 
 
 def from_scandir(name: str) -> tuple[bytes, str]:
-    """(disk, client) of a name as os.scandir and os.listdir give it for a descriptor."""
+    """(name on disk, name for clients) of a name that os.scandir or os.listdir returned for a descriptor."""
     if _PLAIN_CLIENT.fullmatch(name):
         return name.encode(), name
     if name.isascii():
@@ -138,7 +136,8 @@ def from_scandir(name: str) -> tuple[bytes, str]:
 
 
 def check(name: str, posix: bool = False) -> None:
-    """Raise where `name` cannot be a component: OBJECT_NAME_INVALID, OBJECT_PATH_SYNTAX_BAD for `..`."""
+    """Check a path component that a client sent (MS-FSCC 2.1.5). Raises STATUS_OBJECT_NAME_INVALID;
+    STATUS_OBJECT_PATH_SYNTAX_BAD for `..`."""
     if name == "..":
         raise NtStatusError(STATUS_OBJECT_PATH_SYNTAX_BAD, "..")
     if not name or name == ".":
@@ -148,7 +147,7 @@ def check(name: str, posix: bool = False) -> None:
             raise NtStatusError(STATUS_OBJECT_NAME_INVALID, "/")
     elif _FORBIDDEN.search(name):
         raise NtStatusError(STATUS_OBJECT_NAME_INVALID, "character not allowed")
-    if len(name) > 63:  # below, no UTF-8 is too long
+    if len(name) > 63:  # a shorter name is never longer than 255 bytes in UTF-8
         if len(to_disk(name, posix)) > MAXIMUM_COMPONENT:
             raise NtStatusError(STATUS_OBJECT_NAME_INVALID, "longer than 255 bytes")
     if not name.isascii() and not posix and _PRIVATE.search(name):
@@ -158,7 +157,7 @@ def check(name: str, posix: bool = False) -> None:
 
 
 def split(path: str, posix: bool = False) -> list[str]:
-    """The components of a path below the share, each checked; [] is the root."""
+    """The components of a path below the share, each checked; [] is the root. Raises what `check` raises."""
     if not path:
         return []
     if _PLAIN.fullmatch(path):
@@ -172,26 +171,26 @@ def split(path: str, posix: bool = False) -> list[str]:
 
 
 class Folder(NamedTuple):
-    """The folder of a path below the share."""
+    """The directory part of a path below the share."""
 
     components: tuple[str, ...]
     disk: tuple[bytes, ...]
-    """Their names on disk."""
+    """The names on disk of the components."""
     joined: bytes
-    """The same with `/` between them."""
+    """The names on disk, joined by `/`."""
 
 
 @lru_cache(maxsize=2048)
 def folder(path: str, posix: bool) -> Folder:
-    """`path`, which is not empty, taken apart and checked; remembered, because opens go to the same folders again and
-    again."""
+    """Split and check a directory's path, which is not empty. The result is cached, because opens use the same
+    directories again and again. Raises what `check` raises."""
     components = tuple(path.split("\\"))
     disk = tuple([component(name, posix) for name in components])
     return Folder(components, disk, b"/".join(disk))
 
 
 def component(name: str, posix: bool) -> bytes:
-    """The bytes on disk of one component. Raises what `check` raises."""
+    """Check one component and return its name on disk. Raises what `check` raises."""
     if _PLAIN_ONE.fullmatch(name) is None:
         check(name, posix)
         return to_disk(name, posix)
@@ -199,7 +198,7 @@ def component(name: str, posix: bool) -> bytes:
 
 
 class Patterns:
-    """`veto files` and `hide files`: names with `*` and `?`, compared without case."""
+    """A list of name patterns with `*` and `?` (`veto files`, `hide files`), compared without regard to case."""
 
     __slots__ = ("_expression", "active")
 
@@ -211,11 +210,11 @@ class Patterns:
         ]
         self._expression = re.compile("|".join(alternatives), re.DOTALL) if alternatives else None
         self.active = bool(alternatives)
-        """Whether there are any; as the truth of the whole, without a call."""
+        """Whether there are any patterns: the same as bool(self), without a call."""
 
     def __bool__(self) -> bool:
         return self._expression is not None
 
     def match(self, name: str) -> bool:
-        """Whether one of the patterns names `name`."""
+        """Whether one of the patterns matches `name`."""
         return self._expression is not None and self._expression.fullmatch(fold(name)) is not None

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One opening of a file that is there, or of a stream, from what was seen on the disk to the open (MS-FSA 2.1.5.1.2).
+"""Opens an existing file or a stream for CREATE, in steps over one record, Opening (MS-FSA 2.1.5.1.2).
 
-CREATE fills a record of it, and the steps here go over that record: the descriptor is opened, what it is of is looked
-at, the rights are granted, and what the attributes forbid is refused. Nothing is changed before the last step."""
+The steps open the descriptor, check that it is the file that was looked up, grant the access, and refuse what the
+attributes forbid. Nothing on the disk changes before the last step.
+"""
 from __future__ import annotations
 
 import errno
@@ -66,21 +67,21 @@ PATH_ONLY: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Leased(Exception):
-    """Somebody has a lease on the file: its data cannot be opened yet (fcntl(2), F_SETLEASE)."""
+    """A process has a lease on the file, so its data cannot be opened yet (fcntl(2), F_SETLEASE)."""
 
 
 class Raced(Exception):
-    """The entry changed between two calls; look again."""
+    """The directory entry has changed since it was looked up; the caller looks it up again."""
 
 
 def _needed(disposition: int) -> int:
-    """The rights without which nothing is emptied, whatever DesiredAccess says (MS-FSA 2.1.5.1.2). To supersede is to
-    put another file in its place."""
+    """The access that overwriting or superseding needs, whatever DesiredAccess says (MS-FSA 2.1.5.1.2). Superseding
+    replaces the file, so it needs DELETE, too."""
     return FILE_WRITE_DATA | DELETE if disposition == FILE_SUPERSEDE else FILE_WRITE_DATA
 
 
 class Opening:
-    """What is asked for, where it is on the disk, and what the steps have found out so far."""
+    """One opening: the request, the place on the disk, and the results of the steps so far."""
 
     __slots__ = (
         "base_only", "check", "destroys", "disk", "disk_names", "dos", "entry_key", "existing", "fd", "flags",
@@ -93,39 +94,40 @@ class Opening:
         self.posix = intent.posix_mode is not None
         self.base_only = not intent.stream
         self.parent = parent
-        """The open directory that has the entry; None: it is the share's root."""
+        """Descriptor of the directory that has the entry; None: the share's root itself is opened."""
         self.disk = b"."
-        """The name on the disk."""
+        """The name on the disk, in `parent`."""
         self.disk_names: tuple[bytes, ...] = ()
-        """Names on the disk from the root."""
+        """The names on the disk from the share's root."""
         self.path = ""
-        """As clients see it."""
+        """The path as clients see it."""
         self.seen = seen
-        """What the look at the disk found under the name."""
+        """The Stat that the lookup found under the name."""
         self.entry_key: FileKey | None = None
-        """Of the symbolic link that was followed; None: there was none."""
+        """(device, inode) of the symbolic link that was followed; None: there was none."""
         self.kind = 0
         """S_IFMT bits."""
         self.check = 0
-        """The access that is checked: DesiredAccess, and what the disposition needs."""
+        """The access to check: DesiredAccess, and what the disposition needs."""
         self.destroys = False
-        """The file or its stream is emptied, or a stream is made."""
+        """The file or its stream is truncated, or a stream is created."""
         self.flags = 0
-        """How the kernel opens the data."""
+        """The open(2) flags for the data."""
         self.later = False
-        """The data is opened once the open table has agreed (ksmbd/vfs/local.py)."""
+        """The data is opened after the open table has granted the open (ksmbd/vfs/local.py)."""
         self.fd = -1
         self.path_only = True
+        """Whether `fd` was opened with O_PATH."""
         self.now = seen
-        """The Stat of what was opened."""
+        """The Stat of `fd`."""
         self.existing: tuple[str, bytes] | None = None
-        """The stream's name and attribute; None: there is no such stream."""
+        """(name, extended attribute) of the stream; None: it does not exist."""
         self.granted = 0
         self.dos: DosAttributes = NOTHING
 
 
 def open_existing(o: Opening) -> CreateResult:
-    """Open what was seen. Raises NtStatusError; Raced where something else has the name by now."""
+    """Open the file that was looked up. Raises NtStatusError; Raced where another file has the name now."""
     _open_descriptor(o)
     try:
         _look(o)
@@ -144,7 +146,7 @@ def open_existing(o: Opening) -> CreateResult:
 
 
 def _open_descriptor(o: Opening) -> None:
-    """Its descriptor: for the data where that is asked for, else for the entry alone (O_PATH)."""
+    """Open the descriptor: for data where DesiredAccess asks for data, else with O_PATH."""
     intent = o.intent
     kind = o.kind = o.seen.mode & S_IFMT
     disposition, options, desired = intent.disposition, intent.options, intent.desired_access
@@ -165,7 +167,7 @@ def _open_descriptor(o: Opening) -> None:
 
 
 def _look(o: Opening) -> None:
-    """Whether it is what was seen; and its stream."""
+    """Check that the descriptor is the file that was looked up, and look up the stream. Raises Raced, OSError."""
     now = o.now = stat_fd(o.fd)
     seen = o.seen
     if o.parent is not None and (now.ino != seen.ino or now.dev != seen.dev):
@@ -174,13 +176,13 @@ def _look(o: Opening) -> None:
         intent = o.intent
         o.existing = find(o.fd, o.path_only, intent.stream) if o.kind in (S_IFREG, S_IFDIR) else None
         if o.existing is None:
-            # Making one takes the right to write, too.
+            # To create a stream needs the right to write, too.
             o.destroys = intent.disposition not in (FILE_OPEN, FILE_OVERWRITE)
             o.check = intent.desired_access | FILE_WRITE_DATA if o.destroys else intent.desired_access
 
 
 def _grant(o: Opening) -> None:
-    """The access that the security descriptor, the reparse point and the attributes leave."""
+    """Grant the access that the security descriptor, a reparse point and the attributes allow."""
     intent, place = o.intent, o.place
     desired, options, destroys = intent.desired_access, intent.options, o.destroys
     fd, path_only = o.fd, o.path_only
@@ -202,7 +204,7 @@ def _open_maximal(o: Opening) -> None:
     kind = o.kind
     if kind not in (S_IFREG, S_IFDIR):
         flags_of(kind, o.intent.desired_access)
-        o.granted &= ~(_READS | WRITES)  # all that is allowed of what has no data
+        o.granted &= ~(_READS | WRITES)  # a special file has no data to open
     elif o.path_only and o.base_only:
         o.flags = flags_of(kind, o.granted | (FILE_WRITE_DATA if o.destroys else 0))
         if not o.later and not o.flags & O_PATH:
@@ -213,7 +215,7 @@ def _open_maximal(o: Opening) -> None:
 
 
 def _reopen(o: Opening) -> None:
-    """The data, by the descriptor that was opened for the entry alone."""
+    """Open the data by way of the O_PATH descriptor. Raises Leased, NtStatusError."""
     try:
         real = os.open(descriptors.path(o.fd), o.flags & ~os.O_NOFOLLOW)
     except OSError as error:
@@ -225,7 +227,8 @@ def _reopen(o: Opening) -> None:
 
 
 def _deletable(o: Opening) -> bool:
-    """What check_delete asks beside the attributes, while the directory is at hand: True where that is answered."""
+    """Make the checks of File.check_delete that need the directory, while it is open. Returns True where they are
+    done, so that CreateResult.deletable can say so. Raises STATUS_ACCESS_DENIED, OSError."""
     if o.kind != S_IFREG or not o.base_only or o.parent is None or o.entry_key is not None:
         return False
     if not o.place.access.may_unlink(o.parent, o.now, o.granted & DELETE != 0):
@@ -234,7 +237,7 @@ def _deletable(o: Opening) -> bool:
 
 
 def _opened(o: Opening, deletable: bool) -> CreateResult:
-    """The open itself. It owns the descriptor from now on."""
+    """Make the LocalFile, which owns the descriptor from now on."""
     place, now, granted, path = o.place, o.now, o.granted, o.path
     file = LocalFile(
         place, o.fd, o.path_only, now, o.disk_names, path, granted, o.entry_key or (now.dev, now.ino), o.posix, False
@@ -243,7 +246,7 @@ def _opened(o: Opening, deletable: bool) -> CreateResult:
     if o.kind == S_IFREG and not o.destroys:
         info = make_info(now, o.dos, path.rpartition("\\")[2], place.options, place.root_dev)
         if info.attributes & FILE_ATTRIBUTE_REPARSE_POINT:
-            info = None  # its tag is not known
+            info = None  # the reparse tag is not known
     local = local_open(file, o.flags, o.later) if o.later or place.options.posix_locking else None
     return CreateResult(file, FILE_OPENED, granted, info, local, deletable)
 
@@ -263,7 +266,8 @@ def _check_kind(kind: int, disposition: int, options: int) -> None:
 
 
 def flags_of(kind: int, access: int) -> int:
-    """How the kernel opens it for this access."""
+    """The open(2) flags for a file of this kind (S_IFMT bits) and access. Raises STATUS_ACCESS_DENIED for the data of a
+    special file."""
     if kind == S_IFREG:
         if access & WRITES:
             return (os.O_RDWR if access & _READS else os.O_WRONLY) | BASE
@@ -292,9 +296,10 @@ def _open_entry(o: Opening, flags: int) -> int:
 
 
 def _check_attributes(stored: int, intent: CreateIntent, kind: int, granted: int, destroys: bool) -> int:
-    """MS-FSA 2.1.5.1.2.1: what stored attributes forbid. Skipped where nothing asked for depends on them.
+    """Refuse what the stored attributes forbid, and return the access that they leave (MS-FSA 2.1.5.1.2.1).
 
-    `destroys`: the file or its stream is emptied, or a stream is made."""
+    `destroys`: the file or its stream is truncated, or a stream is created. Raises STATUS_CANNOT_DELETE,
+    STATUS_ACCESS_DENIED."""
     deletes = intent.options & FILE_DELETE_ON_CLOSE
     if kind != S_IFREG or not (granted & WRITES or destroys or deletes):
         if deletes and kind == S_IFDIR and intent.stream == "":
@@ -315,8 +320,8 @@ def _check_attributes(stored: int, intent: CreateIntent, kind: int, granted: int
 
 
 def check_allocation(intent: CreateIntent, beside: int) -> None:
-    """STATUS_DISK_FULL for an AllocationSize that cannot be, STATUS_INVALID_PARAMETER beyond 2^63 (MS-SMB2
-    2.2.13.2.2). Raises OSError."""
+    """Raise STATUS_DISK_FULL for an AllocationSize that does not fit, STATUS_INVALID_PARAMETER for one beyond 2^63
+    (MS-SMB2 2.2.13.2.2). `beside` is a descriptor on the same file system. Raises OSError."""
     ranges.check_span(intent.allocation_size, 0)
     if not intent.stream:
         allocation.check(beside, intent.allocation_size)
@@ -325,9 +330,9 @@ def check_allocation(intent: CreateIntent, beside: int) -> None:
 
 
 def open_stream(o: Opening) -> CreateResult:
-    """The stream of a base file that is open already.
+    """Open or create the stream of a base file whose descriptor is `o.fd`. Raises NtStatusError.
 
-    A CREATE that fails later takes back the stream it made; the base file stays, as on NTFS."""
+    When CREATE fails later, a stream that it created is removed; a new base file stays, as on NTFS."""
     intent, place, existing = o.intent, o.place, o.existing
     if intent.options & FILE_DIRECTORY_FILE:
         raise NtStatusError(STATUS_NOT_A_DIRECTORY, "a stream")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A share's parameters as this room uses them."""
+"""The parameters of [global] and of a share in the form that ksmbd/vfs uses."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -10,16 +10,17 @@ from ksmbd.vfs.names import Patterns
 
 @dataclass(frozen=True, slots=True)
 class VfsSettings:
-    """What this room needs of [global]."""
+    """The [global] parameters that ksmbd/vfs needs."""
 
     sub_authorities: tuple[int, int, int] = (0, 0, 0)
-    """The server's domain, S-1-5-21-a-b-c (ksmbd.subauth)."""
+    """The a, b, c of the server's domain S-1-5-21-a-b-c (ksmbd.subauth)."""
     share_fake_fscaps: int = 64
+    """FileSystemAttributes that are always shown (MS-FSCC 2.5.1)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ShareOptions:
-    """One share. Modes are permission bits."""
+    """The parameters of one share, each named as in ksmbd.conf(5). Masks and modes are permission bits."""
 
     store_dos_attributes: bool
     hide_dot_files: bool
@@ -45,7 +46,7 @@ class ShareOptions:
 
     @classmethod
     def of(cls, share: ShareConfig) -> ShareOptions:
-        """The options of a share."""
+        """The options of a configured share."""
         return cls(
             store_dos_attributes=share.store_dos_attributes,
             hide_dot_files=share.hide_dot_files,

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The place of open files: the share, as the user of one tree connect sees it.
+"""The context of the open files of one tree connect: the share, the user, the path resolver and the access checks.
 
-A volume makes its place and gives it to each open (ksmbd/vfs/entry.py). Listings, watches, renames and links take from
-it what they need of the share, and so need not know the volume."""
+A volume makes its Place and gives it to each open (ksmbd/vfs/entry.py). Listings, watches, renames and links read the
+share's state from it, so that they need not import the volume.
+"""
 from __future__ import annotations
 
 from ksmbd.kernel import credentials
@@ -17,7 +18,7 @@ from ksmbd.vfs.resolve import Resolver
 
 
 class Place:
-    """The share's root is `resolver.root`, which is only to be had as the user."""
+    """The share as the user of one tree connect sees it. `resolver.root` is the descriptor of the share's root."""
 
     __slots__ = (
         "_closed", "access", "cache", "common", "in_memory", "options", "read_only", "resolver", "root_dev",
@@ -25,7 +26,7 @@ class Place:
     )  # fmt: skip
 
     volume: Volume
-    """The port's side of it: what a client's tree connect holds. LocalVolume sets it."""
+    """The Volume that the tree connect holds. LocalVolume sets it."""
 
     def __init__(
         self,
@@ -44,7 +45,7 @@ class Place:
         self.access = access
         self.cache = common.cache
         self.user = user
-        """Whose rights all operations have."""
+        """The Unix user that all operations act as."""
         self.read_only = read_only
         """Whether the tree connect refuses writes."""
         self.used = 0
@@ -55,23 +56,23 @@ class Place:
         self.root_key: FileKey = (stat.dev, stat.ino)
         with os_errors:
             self.in_memory = file_system_type(resolver.root) in (TMPFS_MAGIC, RAMFS_MAGIC)
-        """Its files are nowhere but in the page cache (those of file systems mounted below it may be)."""
+        """The root is on tmpfs or ramfs, so that reading its files never waits for a disk."""
 
     def become(self) -> None:
-        """Let this thread act as the user."""
+        """Make the calling thread act as the user."""
         credentials.assume(self.user)
 
     def restrict(self, granted: int) -> int:
-        """`granted` without what a read-only tree refuses."""
+        """`granted` without the rights that a read-only tree connect refuses."""
         return granted & ~WRITE_RIGHTS if self.read_only else granted
 
     def enter(self, file: Registered) -> None:
-        """`file` is open."""
+        """Register an open file."""
         self.common.registry.add(file)
         self.used += 1
 
     def leave(self, file: Registered) -> None:
-        """`file` is closed, or its open has failed. The last one closes the root, where the tree is disconnected."""
+        """Remove a file that is closed, or whose open has failed. After `close`, the last one closes the root."""
         registry = self.common.registry
         if file in registry:
             registry.remove(file)
@@ -80,7 +81,7 @@ class Place:
                 self._close_root()
 
     def close(self) -> None:
-        """The tree is disconnected. Files may outlive it (durable opens): the root is closed with the last of them."""
+        """End the tree connect. Durable opens may outlive it: the root is closed with the last file."""
         self._closed = True
         self._close_root()
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""POSIX ACLs: the kernel's binary form (system.posix_acl_access), Samba's form to hash, and Windows' DACL from and to
-them."""
+"""Reads and writes POSIX ACLs (system.posix_acl_access), encodes them for Samba's hash, and maps them to Windows' DACLs
+and back."""
 from __future__ import annotations
 
 import errno
@@ -58,7 +58,7 @@ _ENTRY: Final = Struct("<HHI")
 ACCESS: Final = b"system.posix_acl_access"
 DEFAULT: Final = b"system.posix_acl_default"
 
-# Samba's numbers of the same tags (smb_acl.idl)
+# The numbers of the same tags in Samba (smb_acl.idl)
 _SAMBA_TAG: Final = {USER: 1, USER_OBJ: 2, GROUP: 3, GROUP_OBJ: 4, OTHER: 5, MASK: 6}
 
 
@@ -69,7 +69,7 @@ _NDR_PLAIN: Final = Struct("<HHI")
 
 
 class Entry(NamedTuple):
-    """One entry: tag, rwx bits, uid or gid (of USER and GROUP)."""
+    """One ACL entry: tag, rwx bits, and for USER and GROUP the uid or gid."""
 
     tag: int
     permissions: int
@@ -77,12 +77,13 @@ class Entry(NamedTuple):
 
 
 def minimal(mode: int) -> list[Entry]:
-    """The three entries that a mode is."""
+    """The three entries that are equivalent to a mode."""
     return [Entry(USER_OBJ, mode >> 6 & 7), Entry(GROUP_OBJ, mode >> 3 & 7), Entry(OTHER, mode & 7)]
 
 
 def read(fd: int, path_only: bool, name: bytes = ACCESS) -> list[Entry] | None:
-    """The ACL of an open file, None where it has none (then its mode says all)."""
+    """The ACL of an open file from the extended attribute `name`. None where it has no ACL, so that its mode alone
+    counts. Raises OSError."""
     data = get_attribute(fd, name, path_only, 1024)
     if data is None or len(data) < 4 or (len(data) - 4) % 8:
         return None
@@ -90,13 +91,14 @@ def read(fd: int, path_only: bool, name: bytes = ACCESS) -> list[Entry] | None:
 
 
 def encode(entries: list[Entry]) -> bytes:
-    """The kernel's form; entries in the order that it demands."""
+    """Encode an ACL in the kernel's form, in the order that the kernel demands."""
     ordered = sorted(entries, key=lambda entry: (entry.tag, entry.id))
     return _VERSION.pack(2) + b"".join(_ENTRY.pack(*entry) for entry in ordered)
 
 
 def write(fd: int, path_only: bool, entries: list[Entry], mode: int) -> None:
-    """Set the ACL; without support for them, or with nothing but the three entries, the mode. Raises OSError."""
+    """Set the ACL of an open file. Where the file system has no ACLs, or the ACL has only the three minimal entries,
+    set the mode instead; `mode` has the bits 07000 to keep. Raises OSError."""
     target: int | str = descriptors.path(fd) if path_only else fd
     if any(entry.tag in (USER, GROUP) for entry in entries):
         try:
@@ -116,12 +118,12 @@ def write(fd: int, path_only: bool, entries: list[Entry], mode: int) -> None:
 
 
 def raw(fd: int, path_only: bool) -> bytes | None:
-    """The access ACL as the kernel keeps it, None where there is none, for `put_back`."""
+    """The encoded access ACL, for `put_back`; None where there is none. Raises OSError."""
     return get_attribute(fd, ACCESS, path_only, 1024)
 
 
 def put_back(fd: int, path_only: bool, acl: bytes | None, mode: int) -> None:
-    """The access ACL and the mode that a file had. Raises OSError."""
+    """Restore the access ACL (from `raw`) and the mode of a file. Raises OSError."""
     target: int | str = descriptors.path(fd) if path_only else fd
     if acl is not None:
         os.setxattr(target, ACCESS, acl)
@@ -131,7 +133,8 @@ def put_back(fd: int, path_only: bool, acl: bytes | None, mode: int) -> None:
 
 
 def blob(fd: int, path_only: bool, stat: Stat) -> bytes:
-    """What Samba hashes: NDR of smb_acl_wrapper (access and default ACL, owner, group, mode)."""
+    """The encoding of a file's permissions that Samba hashes into security.NTACL: NDR of smb_acl_wrapper (access and
+    default ACL, owner, group, mode). Raises OSError."""
     access = read(fd, path_only) or minimal(stat.mode)
     if stat.mode & S_IFMT != S_IFDIR:
         data = bytearray(_NDR_HEAD.pack(0x20000, 0, stat.uid, stat.gid, stat.mode))
@@ -139,7 +142,7 @@ def blob(fd: int, path_only: bool, stat: Stat) -> bytes:
         return bytes(data)
     data = bytearray(_NDR_HEAD.pack(0x20000, 0x20004, stat.uid, stat.gid, stat.mode))
     _ndr(data, access)
-    # Of a directory without a default ACL libacl says that it is empty, not that there is none.
+    # For a directory without a default ACL, libacl reports an empty one.
     _ndr(data, read(fd, path_only, DEFAULT) or [])
     return bytes(data)
 
@@ -161,7 +164,7 @@ def _ndr(data: bytearray, entries: list[Entry]) -> None:
 
 
 def rights(permissions: int, directory: bool, owner: bool) -> int:
-    """The access mask that rwx bits are shown as."""
+    """The access mask that clients see for rwx bits."""
     if permissions == 7:
         return FILE_ALL_ACCESS
     mask = FILE_READ_ATTRIBUTES | READ_CONTROL | SYNCHRONIZE
@@ -177,8 +180,8 @@ def rights(permissions: int, directory: bool, owner: bool) -> int:
 
 
 def _traversable(entries: list[Entry]) -> list[Entry]:
-    """A directory's entries such that the kernel is in nobody's way whom the descriptor lets change it: without x, w is
-    of no use (Windows' users need no FILE_TRAVERSE), and the owner reaches all that is below, as in Samba."""
+    """Add x to each entry of a directory that has w, because w is of no use without x and Windows' users need no
+    FILE_TRAVERSE; the owner gets rwx, as in Samba."""
     return [
         entry._replace(permissions=7 if entry.tag == USER_OBJ else entry.permissions | entry.permissions >> 1 & 1)
         for entry in entries
@@ -191,12 +194,13 @@ def permissions_of(mask: int) -> int:
     return (
         (4 if mask & FILE_READ_DATA else 0)
         | (2 if mask & (FILE_WRITE_DATA | FILE_APPEND_DATA) else 0)
-        | (5 if mask & FILE_EXECUTE else 0)  # who executes a file over the network reads it
+        | (5 if mask & FILE_EXECUTE else 0)  # to execute a file over the network is to read it
     )
 
 
 def synthesise(fd: int, path_only: bool, stat: Stat, idmap: IdMap) -> SecurityDescriptor:
-    """The descriptor that a file without a stored one is shown with, from its owner, group, mode and POSIX ACL."""
+    """Make the security descriptor that clients see of a file without a stored one, from its owner, group, mode and
+    POSIX ACL. Raises OSError."""
     directory = stat.mode & S_IFMT == S_IFDIR
     entries = read(fd, path_only) or minimal(stat.mode)
     owner, group = idmap.user_sid(stat.uid), idmap.group_sid(stat.gid)
@@ -231,26 +235,28 @@ def synthesise(fd: int, path_only: bool, stat: Stat, idmap: IdMap) -> SecurityDe
 
 
 def is_mode(dacl: Acl | None) -> bool:
-    """Whether a DACL says a mode and nothing else: chmod of a POSIX client (cifs.ko with -o posix)."""
+    """Whether a DACL has one S-1-5-88-3-mode entry and no other: a chmod by a POSIX client (cifs.ko with -o posix)."""
     return dacl is not None and len(dacl.aces) == 1 and (sid := dacl.aces[0].sid) is not None and sid.domain == NFS_MODE
 
 
 def kept_directory(dacl: Acl | None, uid: int, gid: int, idmap: IdMap) -> list[Entry]:
-    """`from_dacl` for a directory whose descriptor is kept, and so decides what the permissions only make possible."""
+    """`from_dacl` for a directory whose descriptor is stored: the descriptor restricts clients, so the POSIX ACL may
+    grant more."""
     entries = from_dacl(dacl, uid, gid, idmap)
     return entries if is_mode(dacl) else _traversable(entries)
 
 
 def from_dacl(dacl: Acl | None, uid: int, gid: int, idmap: IdMap) -> list[Entry]:
-    """The POSIX ACL that comes closest to a DACL, for the kernel and local users: never less than what it allows.
+    """The POSIX ACL that comes closest to a DACL. It never grants less than the DACL; the stored descriptor restricts
+    clients further.
 
-    An ACE for Everyone counts for every entry; denials count where they come before. S-1-5-88-3-mode is the mode
-    itself, set-id bits left out."""
+    An ACE for Everyone counts for every entry. A denial counts for the ACEs after it. S-1-5-88-3-mode sets the mode,
+    without set-id bits."""
     if dacl is None:
         return minimal(0o777)
     for ace in dacl.aces:
         if ace.sid is not None and ace.sid.domain == NFS_MODE:
-            # What cifs.ko (`modefromsid`) says of the mode; its other entries let everybody in.
+            # cifs.ko (`modefromsid`) sends the mode so; its other entries would grant everybody access.
             return minimal(ace.sid.rid & 0o777)
     allowed: dict[tuple[str, int], int] = {}
     denied: dict[tuple[str, int], int] = {}

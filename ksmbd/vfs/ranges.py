@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Extents of regular files: allocation, holes, copies, clones, compression (MS-FSCC 2.3, MS-FSA 2.1.5.10)."""
+"""Operations on ranges of regular files: allocate, truncate, zero, copy, clone, compress (MS-FSCC 2.3, MS-FSA
+2.1.5.10)."""
 from __future__ import annotations
 
 import errno
@@ -18,26 +19,27 @@ COMPRESSION_FORMAT_NONE: Final = 0
 COMPRESSION_FORMAT_DEFAULT: Final = 1
 COMPRESSION_FORMAT_LZNT1: Final = 2
 STEP: Final = 32 << 20
-"""Bytes that are allocated or freed at once: tmpfs needs some 10 ms for them."""
+"""Bytes that are allocated or freed by one system call: tmpfs needs some 10 ms for them."""
 _STEPS: Final = 4096
 _CHUNK: Final = 1 << 20
 _LARGEST: Final = (1 << 63) - 1
 
 
 def check_span(offset: int, length: int) -> None:
-    """STATUS_INVALID_PARAMETER for what is negative or beyond 2^63."""
+    """Raise STATUS_INVALID_PARAMETER for a range of bytes that is negative or ends beyond 2^63 - 1."""
     if offset < 0 or length < 0 or offset + length > _LARGEST:
         raise NtStatusError(STATUS_INVALID_PARAMETER, f"{length} bytes at {offset}")
 
 
 def truncate(fd: int, size: int) -> None:
-    """ftruncate(2), of much in steps: each holds the file's lock, which a write by others waits for, for a short time.
-    Blocks beyond the end go too, unless the file becomes longer. Raises OSError."""
+    """Truncate or extend a file to `size` bytes, as ftruncate(2). A large truncation is done in steps, because each
+    step holds the inode's lock, for which writers wait. Blocks beyond the end are freed, too, unless the file becomes
+    longer. Raises OSError."""
     stat = os.fstat(fd)
     more = stat.st_size - size
     blocks = stat.st_blocks << 9
     if more >= 0 and blocks > stat.st_size + STEP:
-        _free_beyond(fd, stat.st_size, blocks)  # whatever is written there meanwhile is cut below
+        _free_beyond(fd, stat.st_size, blocks)  # what is written there meanwhile is truncated below
     if blocks > STEP and more > STEP:
         step = max(STEP, more // _STEPS)  # a file of exabytes has holes
         for reached in range(stat.st_size - step, size, -step):
@@ -46,17 +48,17 @@ def truncate(fd: int, size: int) -> None:
 
 
 def _free_beyond(fd: int, end: int, blocks: int) -> None:
-    """What is reserved beyond the end, as far as that can be done without cutting."""
+    """Free the blocks beyond the end of a file in steps, where the file system can punch holes there."""
     mode = kernel.FALLOC_FL_PUNCH_HOLE | kernel.FALLOC_FL_KEEP_SIZE
     try:
         for offset in range(-(-end // STEP) * STEP, end + blocks, STEP):
             kernel.fallocate(fd, mode, offset, STEP)
     except OSError:
-        pass  # the cut does it at once
+        pass  # the truncation frees them at once
 
 
 def allocate(fd: int, mode: int, offset: int, length: int) -> None:
-    """fallocate(2) in steps, as `truncate`; what was done before an error stays done. Raises OSError."""
+    """fallocate(2) in steps, as `truncate`. After an error the steps before it stay done. Raises OSError."""
     end = offset + length
     while offset < end:
         count = min(STEP, end - offset)
@@ -65,7 +67,8 @@ def allocate(fd: int, mode: int, offset: int, length: int) -> None:
 
 
 def zero(fd: int, offset: int, beyond: int, sparse: bool) -> None:
-    """Make a range read as zeros, never growing the file; a hole in a sparse file, else allocated. Raises OSError."""
+    """Make the bytes from `offset` up to `beyond`, exclusive, read as zeros: as a hole in a sparse file, else
+    allocated. The file does not grow. Raises OSError."""
     size = os.fstat(fd).st_size
     end = min(beyond, size)
     if end <= offset:
@@ -91,8 +94,8 @@ def zero(fd: int, offset: int, beyond: int, sparse: bool) -> None:
 
 
 def allocated(fd: int, offset: int, length: int, most: int) -> list[tuple[int, int]]:
-    """(offset, length) of the first `most` pieces of data in a range (FSCTL_QUERY_ALLOCATED_RANGES, MS-FSCC 2.3.48).
-    Raises OSError."""
+    """(offset, length) of the first `most` allocated ranges within a range of bytes (FSCTL_QUERY_ALLOCATED_RANGES,
+    MS-FSCC 2.3.48). Raises OSError."""
     size = os.fstat(fd).st_size
     end = min(offset + length, size)
     ranges: list[tuple[int, int]] = []
@@ -103,7 +106,7 @@ def allocated(fd: int, offset: int, length: int, most: int) -> list[tuple[int, i
         except OSError as error:
             if error.errno == errno.ENXIO:
                 break
-            if error.errno in (errno.EINVAL, errno.EOPNOTSUPP):  # the file system does not know: all of it is data
+            if error.errno in (errno.EINVAL, errno.EOPNOTSUPP):  # no SEEK_DATA here: all of it counts as data
                 return [(offset, end - offset)]
             raise
         if start >= end:
@@ -115,8 +118,8 @@ def allocated(fd: int, offset: int, length: int, most: int) -> list[tuple[int, i
 
 
 def copy(target: int, source: int, source_offset: int, target_offset: int, length: int) -> int:
-    """copy_file_range until done or the source ends, by hand where the kernel will not; bytes copied. Raises
-    OSError."""
+    """Copy with copy_file_range(2), or by reads and writes where the kernel refuses that. Returns the bytes copied,
+    fewer than `length` where the source ends. Raises OSError."""
     done = 0
     by_hand = False
     while done < length:
@@ -141,8 +144,8 @@ def copy(target: int, source: int, source_offset: int, target_offset: int, lengt
 
 
 def clone(target: int, source: int, source_offset: int, target_offset: int, length: int) -> None:
-    """FSCTL_DUPLICATE_EXTENTS_TO_FILE (MS-FSCC 2.3.7); STATUS_INVALID_DEVICE_REQUEST without reflinks. Raises
-    OSError."""
+    """Share extents with another file (FSCTL_DUPLICATE_EXTENTS_TO_FILE, MS-FSCC 2.3.7). Raises OSError;
+    STATUS_INVALID_DEVICE_REQUEST where the file system has no reflinks."""
     if length == 0:
         return
     try:
@@ -154,7 +157,7 @@ def clone(target: int, source: int, source_offset: int, target_offset: int, leng
 
 
 def compression(fd: int) -> int:
-    """FSCTL_GET_COMPRESSION: COMPRESSION_FORMAT_*."""
+    """The compression state for FSCTL_GET_COMPRESSION, one of COMPRESSION_FORMAT_*. Never raises OSError."""
     try:
         flags = kernel.inode_flags(fd)
     except OSError:
@@ -163,7 +166,8 @@ def compression(fd: int) -> int:
 
 
 def set_compression(fd: int, state: int) -> None:
-    """FSCTL_SET_COMPRESSION, by the inode's flag (btrfs). STATUS_NOT_SUPPORTED elsewhere."""
+    """Set the compression flag of the inode (FSCTL_SET_COMPRESSION), which btrfs has. `state` is one of
+    COMPRESSION_FORMAT_*. Raises STATUS_NOT_SUPPORTED on other file systems, STATUS_INVALID_PARAMETER, OSError."""
     if state not in (COMPRESSION_FORMAT_NONE, COMPRESSION_FORMAT_DEFAULT, COMPRESSION_FORMAT_LZNT1):
         raise NtStatusError(STATUS_INVALID_PARAMETER, f"compression format {state}")
     try:

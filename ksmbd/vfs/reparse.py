@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Reparse points (MS-FSCC 2.1.2): symbolic links of the disk, and other tags kept in an extended attribute.
+"""Encodes, decodes and reads reparse points (MS-FSCC 2.1.2): symbolic links on the disk, and other tags in an xattr.
 
 `data` is what follows the 8-byte header of REPARSE_DATA_BUFFER. user.SmbReparse holds the buffer with its header, as
-newer
-versions of Samba do. A symbolic link that stays inside the share becomes one on the disk; any other is kept in the
-attribute, where nothing but a client can follow it.
+newer versions of Samba store it. A symbolic link whose target stays inside the share is stored as a symbolic link on
+the disk. Any other is stored in the attribute, so that only clients can follow it.
 """
 from __future__ import annotations
 
@@ -31,7 +30,7 @@ _NFS_KINDS: Final = {
     b"LNK\0\0\0\0\0": S_IFLNK, b"CHR\0\0\0\0\0": 0o020000, b"BLK\0\0\0\0\0": 0o060000,
     b"FIFO\0\0\0\0": 0o010000, b"SOCK\0\0\0\0": 0o140000,
 }  # fmt: skip
-"""MS-FSCC 2.1.2.6: the type of the file in Network File System reparse data."""
+"""File types in Network File System reparse data (MS-FSCC 2.1.2.6)."""
 HEADER: Final = Struct("<IHH")
 _SYMLINK: Final = Struct("<HHHHI")
 _ERROR: Final = Struct("<IIIHH")
@@ -42,14 +41,14 @@ MAXIMUM: Final = 16384
 
 
 def encode_symlink(target: str, relative: bool) -> bytes:
-    """Symbolic Link Reparse Data Buffer (MS-FSCC 2.1.2.4) without the header; `target` with backslashes."""
+    """Encode a Symbolic Link Reparse Data Buffer (MS-FSCC 2.1.2.4) without its header; `target` has backslashes."""
     name = encode_utf16(target)
     flags = SYMLINK_FLAG_RELATIVE if relative else 0
     return _SYMLINK.pack(0, len(name), len(name), len(name), flags) + name + name
 
 
 def decode_symlink(data: bytes) -> tuple[str, bool]:
-    """(target, whether relative); STATUS_IO_REPARSE_DATA_INVALID where the offsets lie."""
+    """Decode to (target, whether it is relative). Raises STATUS_IO_REPARSE_DATA_INVALID for wrong offsets or names."""
     reader = Reader(data, status=STATUS_IO_REPARSE_DATA_INVALID)
     offset, length, _, _, flags = reader.unpack(_SYMLINK)
     text = decode_utf16(reader.at(_SYMLINK.size + offset, length), STATUS_IO_REPARSE_DATA_INVALID)
@@ -57,7 +56,7 @@ def decode_symlink(data: bytes) -> tuple[str, bool]:
 
 
 def stored(fd: int, path_only: bool) -> tuple[int, bytes] | None:
-    """(tag, data) of the reparse point that is kept in the attribute."""
+    """(tag, data) of the reparse point that is stored in the attribute; None where there is none. Never raises."""
     try:
         value = get_attribute(fd, REPARSE_NAME.encode(), path_only, MAXIMUM + 8)
     except OSError:
@@ -69,8 +68,7 @@ def stored(fd: int, path_only: bool) -> tuple[int, bytes] | None:
 
 
 def describe(info: FileInfo, fd: int, path_only: bool) -> None:
-    """Complete what is said of a file with FILE_ATTRIBUTE_REPARSE_POINT whose reparse point is kept in the attribute:
-    its tag, and the type of file that it stands for."""
+    """Add the tag of a stored reparse point to `info`, and the type of special file that it stands for."""
     found = stored(fd, path_only)
     if found is not None:
         info.reparse_tag = found[0]
@@ -80,7 +78,7 @@ def describe(info: FileInfo, fd: int, path_only: bool) -> None:
 
 
 def describe_at(info: FileInfo, directory: int, name: bytes) -> None:
-    """The same for an entry of a directory."""
+    """As `describe`, for the entry `name` of an open directory."""
     try:
         fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
     except OSError:
@@ -92,24 +90,24 @@ def describe_at(info: FileInfo, directory: int, name: bytes) -> None:
 
 
 def _kind(tag: int, data: bytes) -> int:
-    """S_IFMT of the special file that a reparse point stands for, 0 for none."""
+    """The S_IFMT bits of the special file that a reparse point stands for; 0 for none."""
     if tag == IO_REPARSE_TAG_NFS:
         return _NFS_KINDS.get(data[:8], 0)
     return next((kind for kind, known in SPECIAL_TAGS.items() if known == tag), 0)
 
 
 def stop_at(directory: int, name: bytes) -> NtStatusError:
-    """As `stop`, for a link of the disk that its client follows itself: what is to be raised. Raises OSError."""
+    """The error of `stop` for a symbolic link on the disk, which the client follows itself. Raises OSError."""
     return _stopped(encoded(*link_target(os.readlink(name, dir_fd=directory))))
 
 
 def encoded(target: str, relative: bool) -> bytes:
-    """A link's data for a POSIX client, which wants the target as it is."""
+    """A symbolic link's data for a POSIX client, which gets the target unmapped."""
     return encode_symlink(from_path(target), relative)
 
 
 def link_target(target: bytes) -> tuple[str, bool]:
-    """(text with backslashes, whether relative) of a link on the disk."""
+    """(target with backslashes, whether it is relative) of a symbolic link on the disk."""
     text = "\\".join(to_client(part) if part else "" for part in target.split(b"/"))
     return text, not target.startswith(b"/")
 
@@ -121,8 +119,10 @@ def _stopped(data: bytes) -> NtStatusError:
 
 
 def stop(fd: int, path_only: bool, posix: bool) -> None:
-    """An open that is not of the link itself: where a symbolic link is kept in the attribute, it is the client's to
-    follow. STATUS_STOPPED_ON_SYMLINK with the Symbolic Link Error Response (MS-SMB2 2.2.2.2.1) tells it where to."""
+    """Stop an open at a symbolic link that is stored in the attribute: the client must follow it itself. Raises
+    STATUS_STOPPED_ON_SYMLINK with the Symbolic Link Error Response (MS-SMB2 2.2.2.2.1); STATUS_IO_REPARSE_DATA_INVALID.
+
+    Opens with FILE_OPEN_REPARSE_POINT do not call this."""
     found = stored(fd, path_only)
     if found is None or found[0] != IO_REPARSE_TAG_SYMLINK:
         return

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The reparse point of an open file: read, set and removed (FSCTL_GET_REPARSE_POINT and its like, MS-FSCC 2.3)."""
+"""Gets, sets and deletes the reparse point of an open file (FSCTL_GET_, SET_ and DELETE_REPARSE_POINT, MS-FSCC 2.3)."""
 from __future__ import annotations
 
 import errno
@@ -29,7 +29,8 @@ from ksmbd.vfs.reparse import HEADER, MAXIMUM, decode_symlink, encode_symlink, e
 
 
 def get(file: LocalMetadata) -> tuple[int, bytes]:
-    """FSCTL_GET_REPARSE_POINT (MS-FSCC 2.3.29)."""
+    """(tag, data) of the reparse point (FSCTL_GET_REPARSE_POINT, MS-FSCC 2.3.29). Raises
+    STATUS_NOT_A_REPARSE_POINT."""
     if file.kind == S_IFLNK:
         with os_errors:
             target = os.readlink(b"", dir_fd=file.fd)
@@ -47,7 +48,7 @@ def get(file: LocalMetadata) -> tuple[int, bytes]:
 
 
 def set_(file: LocalMetadata, tag: int, data: bytes) -> None:
-    """FSCTL_SET_REPARSE_POINT (MS-FSA 2.1.5.10.37)."""
+    """Set the reparse point (FSCTL_SET_REPARSE_POINT, MS-FSA 2.1.5.10.37). Raises NtStatusError."""
     if tag in (0, 1) or len(data) > MAXIMUM - HEADER.size:
         raise NtStatusError(STATUS_IO_REPARSE_TAG_INVALID if tag in (0, 1) else STATUS_IO_REPARSE_DATA_INVALID)
     if file.kind == S_IFLNK:
@@ -64,11 +65,11 @@ def set_(file: LocalMetadata, tag: int, data: bytes) -> None:
         if file.posix:
             text = posix_path(text)
             if not relative and text[:1] != "\\":
-                text = "\\" + text  # cifs.ko leaves it out
+                text = "\\" + text  # cifs.ko omits the leading separator
             data = encode_symlink(text, relative)
         target = _inside(file, text, relative)
         options = file.place.options
-        # With `wide links` what a client makes could be moved to where it leads out of the share.
+        # With `wide links` a client could move such a link to where it leads out of the share.
         if target is not None and file.names and options.follow_symlinks and not options.wide_links:
             if _replace(file, target):
                 return
@@ -86,7 +87,7 @@ def set_(file: LocalMetadata, tag: int, data: bytes) -> None:
 
 
 def delete(file: LocalMetadata, tag: int) -> None:
-    """FSCTL_DELETE_REPARSE_POINT (MS-FSA 2.1.5.10.3)."""
+    """Delete the reparse point (FSCTL_DELETE_REPARSE_POINT, MS-FSA 2.1.5.10.3). Raises NtStatusError."""
     if file.kind == S_IFLNK:
         if tag != IO_REPARSE_TAG_SYMLINK:
             raise NtStatusError(STATUS_IO_REPARSE_TAG_MISMATCH)
@@ -115,7 +116,7 @@ def _put_back(file: LocalMetadata, before: tuple[int, bytes] | None) -> None:
 
 
 def _inside(file: LocalMetadata, target: str, relative: bool) -> bytes | None:
-    """The link's target on disk, None where it would lead out of the share or is no relative path."""
+    """The target of a link in the form for the disk; None where it is absolute or leads out of the share."""
     if not relative or not target or target.startswith("\\"):
         return None
     depth = len(file.names) - 1
@@ -139,7 +140,8 @@ def _inside(file: LocalMetadata, target: str, relative: bool) -> bytes | None:
 
 
 def _remove(file: LocalMetadata, directory: int, name: bytes) -> None:
-    """Remove what had the link's place, if it still is the file, and empty. Raises OSError, NtStatusError."""
+    """Remove the file or directory that the link has replaced, if it still is this file and has no data. Raises
+    OSError, NtStatusError."""
     stat = stat_at(directory, name)
     if (stat.dev, stat.ino) != file.key:
         raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "moved or removed")
@@ -152,8 +154,8 @@ def _remove(file: LocalMetadata, directory: int, name: bytes) -> None:
 
 
 def _replace(file: LocalMetadata, target: bytes) -> bool:
-    """Put a symbolic link in the place of an empty file or directory; this open then is the link. False where the file
-    system cannot do that at once, and where the user may not delete what is in its place."""
+    """Replace an empty file or directory by a symbolic link; the open then stands for the link. False where the file
+    system cannot exchange names atomically, and where the user may not delete the file. Raises NtStatusError."""
     if file.kind == S_IFREG and file.stat().size:
         raise NtStatusError(STATUS_IO_REPARSE_DATA_INVALID, "the file has data")
     resolver = file.place.resolver

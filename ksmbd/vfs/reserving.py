@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The blocks that an open file takes beyond its end, until its last close (MS-FSA 2.1.5.15.1, 2.1.5.5);
-ksmbd/vfs/allocation.py takes them and gives them back."""
+"""The part of an open file that reserves blocks beyond the end, and frees them at the last close (MS-FSA 2.1.5.15.1,
+2.1.5.5). ksmbd/vfs/allocation.py has the system calls."""
 from __future__ import annotations
 
 import logging
@@ -18,7 +18,7 @@ logger = logging.getLogger("ksmbd.vfs")
 
 
 class ReservingFile(LocalMetadata):
-    """The part of an open file that reserves blocks; LocalFile (file.py) goes on from it."""
+    """An open file that can reserve blocks; LocalFile (file.py) is derived from it."""
 
     __slots__ = ()
 
@@ -35,12 +35,13 @@ class ReservingFile(LocalMetadata):
             allocation.reserve(fd, size, stat)
         except OSError:
             self.allocation_failed = True
-            if not self.is_duplicate:  # else others may be writing by the same descriptor: `rejoin` does it
+            # For a duplicate, `rejoin` does this: other threads may be writing through the same file description.
+            if not self.is_duplicate:
                 self.give_back(fd)
             raise
 
     def reserves(self) -> None:
-        """This open takes blocks beyond the file's end."""
+        """Record that this open reserves blocks beyond the end of the file."""
         place = self.place
         reservations = place.common.reservations
         if not self.reserved and not self.is_duplicate and reservations is not None:
@@ -48,8 +49,8 @@ class ReservingFile(LocalMetadata):
         self.reserved = True
 
     def give_back(self, fd: int) -> bool:
-        """Free the blocks beyond the file's end, by a descriptor of it that outlives the open; see
-        allocation.give_back. Never raises: what cannot be freed stays."""
+        """Free the blocks beyond the end of the file through `fd`, which may outlive the open; see
+        allocation.give_back. Never raises: blocks that cannot be freed stay allocated."""
         credentials.assume(self.place.user)
         try:
             return allocation.give_back(fd, self._keep_write_time)
@@ -61,12 +62,13 @@ class ReservingFile(LocalMetadata):
         try:
             set_times(fd, UNCHANGED, write)
         except PermissionError:
-            # CREATE asked for FILE_WRITE_DATA where it reserved, though the open need not keep it.
+            # CREATE has checked FILE_WRITE_DATA when it reserved, although the open may not keep it in GrantedAccess.
             gate.write_times(self.granted_access | FILE_WRITE_DATA, fd, UNCHANGED, write)
 
     @override
     def close(self) -> None:
-        """Idempotent. Blocks that were reserved and not used are given back at the last close (MS-FSA 2.1.5.5)."""
+        """Close the open. Blocks that were reserved and not used are freed at the last close (MS-FSA 2.1.5.5).
+        Idempotent."""
         if self.reserved:
             self._end_reservation()
         super().close()
@@ -76,7 +78,7 @@ class ReservingFile(LocalMetadata):
 
     def _end_reservation(self) -> None:
         if self.duplicates:
-            return  # the last of them does it
+            return  # the last duplicate does this, in `rejoin`
         fd = self.fd
         self.reserved = False
         common = self.place.common
@@ -87,7 +89,7 @@ class ReservingFile(LocalMetadata):
         try:
             self.finish_writes()
         except NtStatusError:
-            pass  # close says so
-        # With `kernel oplocks` nothing of ours keeps a file open after its close.
+            pass  # `close` tries again and logs it
+        # With `kernel oplocks` the server keeps no file open after its close.
         pending_releases = None if self.place.options.kernel_oplocks else common.pending_releases
         allocation.release_at_close(self, fd, common.offload_long, pending_releases)

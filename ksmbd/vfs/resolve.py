@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""From a client's path to (directory descriptor, name on disk). Nothing outside the share's root is ever reached.
+"""Resolves a client's path to (directory descriptor, name on disk), without ever leaving the share's root.
 
-The quick way is one openat2 of the parent below the root, by the exact names. Where that finds nothing (another case,
-an absolute link, a path longer than PATH_MAX, a kernel without openat2) the path is walked component by component with
-O_NOFOLLOW descriptors on a stack: `..` in a link's target pops it and cannot go below the root, an absolute target is
-resolved again from the root if it names something in the share, and is refused if not.
-The last component is never followed here; `follow` does that for who wants it.
+The fast path is one openat2(2) of the parent directory below the root, by the exact names. Where that fails (a name in
+another case, an absolute link, a path longer than PATH_MAX, a kernel without openat2), the path is walked component by
+component, with O_NOFOLLOW descriptors on a stack. `..` in a link's target pops the stack and cannot go above the root.
+An absolute target is resolved again from the root if it lies in the share, and refused otherwise.
+
+The last component is never followed by the walk; `follow` does that.
 """
 from __future__ import annotations
 
@@ -39,12 +40,12 @@ _LINKS: Final = 40
 
 
 def _escape() -> OSError:
-    """A link leads out of the share."""
+    """The error for a symbolic link that leads out of the share."""
     return OSError(errno.EXDEV, "link out of the share")
 
 
 class Resolver:
-    """Resolves below one root directory."""
+    """Resolves paths below one root directory, as one user."""
 
     __slots__ = ("_cache", "_crossmnt", "_follow", "_quick", "_resolve", "_root", "_root_path", "_step_flags", "_user",
                  "_veto", "_wide", "longest", "root_stat")  # fmt: skip
@@ -75,34 +76,34 @@ class Resolver:
             self._resolve |= RESOLVE_BENEATH | (0 if follow_symlinks else RESOLVE_NO_SYMLINKS)
         self._root_path = os.readlink(descriptors.path(self.root)).encode("utf-8", "surrogateescape").rstrip(b"/")
         self.longest = _PATH_MAX - 1 - len(self._root_path)
-        """Bytes of the longest path below the root: beyond, the kernel names no file (`path_of`)."""
+        """Bytes of the longest path below the root for which /proc can show a name (`path_of`)."""
 
     # ------------------------------------------------------------------------------------------------ public
 
     @property
     def root(self) -> int:
-        """O_PATH descriptor of the share's folder, -1 once it is closed. Who asks for it acts as the session's user
-        from then on: all ways into the share begin here."""
+        """O_PATH descriptor of the share's root, -1 once it is closed. Reading this property makes the calling thread
+        act as the session's user."""
         credentials.assume(self._user)
         return self._root
 
     def close(self) -> None:
-        """Close the share's folder. Idempotent."""
+        """Close the share's root. Idempotent."""
         root, self._root = self._root, -1
         if root >= 0:
             os.close(root)
 
     def check_length(self, disk: Sequence[bytes]) -> None:
-        """STATUS_OBJECT_PATH_NOT_FOUND for a path of these names that is longer than the kernel's paths can be: what
-        was made there could be neither moved nor deleted."""
+        """Raise STATUS_OBJECT_PATH_NOT_FOUND where the path of these names is longer than PATH_MAX: a file there could
+        be neither renamed nor deleted."""
         if sum(map(len, disk)) + len(disk) - 1 > self.longest:
             raise NtStatusError(STATUS_OBJECT_PATH_NOT_FOUND, "a path longer than PATH_MAX")
 
     def parent(self, components: Sequence[str], posix: bool = False) -> tuple[int, list[str]]:
-        """The directory that `components` name and their spelling on disk. The caller gives it to `release`.
+        """Open the directory that `components` name. Returns (descriptor, components as the disk spells them); the
+        caller passes the descriptor to `release`.
 
-        Raises NtStatusError: STATUS_OBJECT_PATH_NOT_FOUND where one is missing or no directory,
-        STATUS_ACCESS_DENIED."""
+        Raises STATUS_OBJECT_PATH_NOT_FOUND where a component is missing or no directory, STATUS_ACCESS_DENIED."""
         if not components:
             return self.root, []
         disk = b"/".join([to_disk(component, posix) for component in components])
@@ -110,8 +111,8 @@ class Resolver:
         return directory, list(spelled)
 
     def folder(self, folder: Folder, posix: bool) -> tuple[int, tuple[str, ...]]:
-        """As `parent`, for a folder that is not the root. The spelling is `folder.components` itself where it is that.
-        """
+        """As `parent`, for a directory that is not the root. Where the disk spells the components as the client does,
+        `folder.components` itself is returned."""
         components = folder.components
         if len(folder.joined) > self.longest:
             raise NtStatusError(STATUS_OBJECT_PATH_NOT_FOUND, "a path longer than PATH_MAX")
@@ -136,16 +137,17 @@ class Resolver:
                 os.close(fd)
 
     def release(self, directory: int) -> None:
-        """Close what `parent` and `follow` returned."""
+        """Close a descriptor that `parent`, `folder`, `follow` or `open_parent` returned, unless it is the root."""
         if directory != self.root:
             os.close(directory)
 
     def find(self, directory: int, name: str, posix: bool = False) -> tuple[bytes, Stat | None]:
-        """(name on disk, its Stat) of an entry; Stat None where it does not exist. Raises NtStatusError."""
+        """Look up an entry: (name on disk, Stat). The Stat is None where it does not exist. Without `posix`, a name in
+        another case is found, too. Raises NtStatusError."""
         return self.look_up(directory, name, to_disk(name, posix), posix)
 
     def look_up(self, directory: int, name: str, disk: bytes, posix: bool) -> tuple[bytes, Stat | None]:
-        """As `find`; `disk` is `name` on disk as the client spells it."""
+        """As `find`; `disk` is `name` encoded for the disk."""
         if self._veto.match(name):
             return disk, None
         try:
@@ -164,17 +166,19 @@ class Resolver:
                     return disk, None
                 return other, self._checked(stat_at(directory, other))
             except FileNotFoundError:
-                continue  # it vanished between the scan and now
+                continue  # it was removed since the scan
             except PermissionError:
-                return disk, None  # a directory that may be passed but not read
+                return disk, None  # a directory that the user may search but not list
             except OSError as error:
                 raise to_status(error) from error
         return disk, None
 
     def follow(self, directory: int, name: bytes) -> tuple[int, bytes, Stat | None] | None:
-        """Where a symbolic link, the entry `name`, leads: (directory for `release`, name, Stat or None if dangling).
+        """Follow a symbolic link, the entry `name`: (directory for `release`, name, Stat). The Stat is None where the
+        target does not exist.
 
-        None where this share does not follow links, or not there (outside, another mount, too many)."""
+        Returns None where this share does not follow links, or not this one (it leads outside or to another mount, or
+        through too many links)."""
         if not self._follow:
             return None
         if self._wide:
@@ -205,7 +209,7 @@ class Resolver:
                 os.close(fd)
 
     def path_of(self, fd: int) -> list[bytes] | None:
-        """The names on disk that lead from the root to an open file now, None where it is deleted or outside."""
+        """The current names on disk from the root to an open file; None where it is deleted or outside the share."""
         try:
             path = os.readlink(descriptors.path(fd)).encode("utf-8", "surrogateescape")
         except OSError:
@@ -216,8 +220,8 @@ class Resolver:
         return path[len(prefix) :].split(b"/")
 
     def open_parent(self, names: Sequence[bytes]) -> int:
-        """The directory of exact names on disk; of any length, because what was open when a folder above it got a
-        longer name still is. Raises OSError."""
+        """Open the directory with these exact names on disk. The path may be longer than PATH_MAX, because a directory
+        above an open file may have been renamed to a longer name. Raises OSError."""
         if not names:
             return self.root
         if self._quick:
@@ -242,7 +246,7 @@ class Resolver:
         return stat
 
     def _step(self, directory: int, name: bytes) -> int:
-        """One entry, not followed. Raises OSError."""
+        """Open one entry with O_PATH, without following a link. Raises OSError."""
         if self._quick:
             return openat2(directory, name, _ENTRY, 0, self._step_flags)
         fd = os.open(name, _ENTRY | O_CLOEXEC, dir_fd=directory)
@@ -254,7 +258,7 @@ class Resolver:
         return fd
 
     def _walk(self, stack: list[int], components: Sequence[str], posix: bool) -> list[str]:
-        """Push the directories of `components`; their spelling."""
+        """Push the directories of `components` on the stack. Returns the components as the disk spells them."""
         spelled = []
         budget = [_LINKS]
         for component in components:
@@ -273,7 +277,7 @@ class Resolver:
         return spelled
 
     def _enter(self, stack: list[int], name: bytes, fd: int, budget: list[int]) -> None:
-        """Push `fd`, the entry `name` of the top, if it is a directory; if it is a link, where that leads."""
+        """Push `fd`, the entry `name` of the top directory; if it is a symbolic link, push its target instead."""
         kind = stat_fd(fd).mode & S_IFMT
         if kind == S_IFDIR:
             stack.append(fd)
@@ -295,7 +299,7 @@ class Resolver:
         self._descend(stack, [last], budget)
 
     def _descend(self, stack: list[int], names: list[bytes], budget: list[int]) -> None:
-        """Push the directories of exact names on disk, links followed."""
+        """Push the directories with these exact names on disk, following links."""
         for name in names:
             if name in (b"", b"."):
                 continue
@@ -308,8 +312,8 @@ class Resolver:
             self._enter(stack, name, self._step(top, name), budget)
 
     def _descend_target(self, stack: list[int], target: bytes, budget: list[int]) -> bytes:
-        """Push the directories of a link's target but for its last name, which is returned ('.' for a directory
-        itself)."""
+        """Push the directories of a link's target except the last component, and return that ('.' where the target
+        ends in `..` or is the root)."""
         budget[0] -= 1
         if budget[0] < 0:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
@@ -330,7 +334,7 @@ class Resolver:
         return names[-1]
 
     def _stack_of(self, directory: int) -> list[int]:
-        """Descriptors from the root (left out) to `directory`, so that `..` can be answered from it."""
+        """Descriptors from below the root to `directory`, so that `..` can be resolved from there."""
         if directory == self.root:
             return []
         names = self.path_of(directory)
@@ -346,7 +350,7 @@ class Resolver:
         return stack
 
     def _follow_anywhere(self, directory: int, name: bytes) -> tuple[int, bytes, Stat | None] | None:
-        """`wide links`: wherever it leads, but through no magic link of /proc."""
+        """As `follow`, with `wide links`: the target may be anywhere, but not behind a magic link of /proc."""
         try:
             if not self._is_ordinary_link(directory, name):
                 return None
@@ -376,7 +380,7 @@ class Resolver:
                 os.close(top)
 
     def _is_ordinary_link(self, directory: int, name: bytes) -> bool:
-        """Whether the entry, a symbolic link, is no magic link and leads through none. Raises OSError."""
+        """Whether a symbolic link is no magic link of /proc and leads through none. Raises OSError."""
         try:
             os.close(openat2(directory, name, O_PATH, 0, RESOLVE_NO_MAGICLINKS))
         except FileNotFoundError:
@@ -389,14 +393,14 @@ class Resolver:
 
 
 def _spelled(name: str, disk: bytes) -> bytes | None:
-    """The name on disk that has the characters of `name` themselves; None where that is `disk`."""
+    """`name` encoded without mapping its private-use characters; None where that equals `disk`."""
     literal = name.encode("utf-8", "surrogatepass")
     return literal if literal != disk else None
 
 
 def _literal(directory: int, name: str, disk: bytes) -> tuple[bytes, Stat | None]:
-    """The entry that has characters of the private area in its name on disk, where `disk`, which they stand for, is
-    none: other servers write them so. (`disk`, None) where there is none either."""
+    """Look up a name that has private-use characters literally on disk, as other servers write them. Called where the
+    mapped name `disk` does not exist. Returns (`disk`, None) where there is no such entry either."""
     literal = _spelled(name, disk)
     if literal is not None:
         try:
