@@ -155,7 +155,7 @@ REPLIES_UNREAD_ALL: Final[Limit] = _limit(
     "replies that all clients have not read (at most an eighth of the memory)", Per.SERVER, 256 << 20, "bytes",
     "further requests are read of those alone who have read all of theirs",
 )
-REPLIES_ELSEWHERE: Final[Limit] = _limit(
+REPLIES_OFFLOADED: Final[Limit] = _limit(
     "replies that helper threads sign or encrypt", Per.CONNECTION, 8 << 20, "bytes",
     "the worker signs and encrypts itself, and the client waits",
 )
@@ -200,18 +200,18 @@ GUEST_SESSIONS_PER_ADDRESS: Final[Limit] = _limit(
     "sessions of guests and anonymous callers (half of `max active sessions`)", Per.ADDRESS, 512, "sessions",
     "STATUS_TOO_MANY_SESSIONS",
 )
-HALF_LOGONS_PER_CONNECTION: Final[Limit] = _limit(
+LOGONS_IN_PROGRESS_PER_CONNECTION: Final[Limit] = _limit(
     "log-ons half done on a connection", Per.CONNECTION, 16, "log-ons", "the oldest of them ends",
 )
-HALF_LOGONS_PER_ADDRESS: Final[Limit] = _limit(
+LOGONS_IN_PROGRESS_PER_ADDRESS: Final[Limit] = _limit(
     "log-ons half done from an address (IPv6: a /64 network)", Per.ADDRESS, 128, "log-ons of a worker",
     "the oldest of them ends",
 )
-HALF_LOGONS: Final[Limit] = _limit(
+LOGONS_IN_PROGRESS: Final[Limit] = _limit(
     "log-ons half done", Per.SERVER, 1024, "log-ons of a worker",
     "the oldest of the address that has most of them ends",
 )
-HALF_LOGON_SECONDS: Final[Limit] = _limit(
+LOGON_IN_PROGRESS_SECONDS: Final[Limit] = _limit(
     "time between the rounds of a log-on", Per.SESSION, 60, "seconds", "the log-on ends", source="MS-SMB2 3.3.6.3",
 )
 LOGON_ROUND_SECONDS: Final[Limit] = _limit(

@@ -16,7 +16,7 @@ import os
 from dataclasses import dataclass, field
 from typing import Any
 
-from ksmbd.kernel import interface_words
+from ksmbd.kernel import interface_patterns
 from ksmbd.overriding import override
 from mountd import hosts, sambaconf
 from mountd.parameters import (
@@ -310,7 +310,7 @@ class _Builder:
                     hosts.parse_list(value)
                 elif parameter.name == "interfaces" and isinstance(value, tuple):
                     for item in value:
-                        interface_words.parse(item)
+                        interface_patterns.parse(item)
                 warning = warning or (sambaconf.warning(parameter, entry.text) if self.samba else "")
             except ValueError as error:
                 self.report(entry.line, f"`{parameter.name} = {entry.text}`: allowed is {error}")

@@ -29,7 +29,7 @@ from ksmbd.smb.status import (
 MAX_ACCOUNT: Final = 47
 """Bytes of UTF-8 that an account name may have in mountd's messages."""
 NO_RESPONSE: Final = LoginResponse("", b"", 0, 0)
-_WHAT_CLIENTS_MAY_CHOOSE: Final = (
+_NEGOTIABLE_FLAGS: Final = (
     crypto.NEGOTIATE_SIGN
     | crypto.NEGOTIATE_SEAL
     | crypto.NEGOTIATE_ALWAYS_SIGN
@@ -69,7 +69,7 @@ class NtlmAcceptor:
             raise WireError("neither Unicode nor OEM is offered")
         settings = self._settings
         flags = (
-            offered & _WHAT_CLIENTS_MAY_CHOOSE
+            offered & _NEGOTIABLE_FLAGS
             | (offered & crypto.NEGOTIATE_UNICODE or crypto.NEGOTIATE_OEM)
             | crypto.REQUEST_TARGET
             | crypto.NEGOTIATE_NTLM

@@ -14,7 +14,7 @@ from ksmbd import limits
 from ksmbd.conn.scratch import Scratch
 
 HIGH_WATER: Final = limits.REPLIES_UNREAD.value
-HIGH_WATER_IN_ALL: Final = HIGH_WATER + limits.REPLIES_ELSEWHERE.value // 2
+HIGH_WATER_IN_ALL: Final = HIGH_WATER + limits.REPLIES_OFFLOADED.value // 2
 """With what other threads work on: two of the longest replies at once."""
 LOW_WATER: Final = 1 << 20
 """Bytes; when no more than this is left to read, requests are read again."""
@@ -30,10 +30,10 @@ class BackPressure:
         self.counted = 0
         """Bytes that `Scratch.waiting` has of this connection."""
 
-    def is_crowded(self, waiting: int, elsewhere: int) -> bool:
-        """Whether the client must read first. `waiting`: bytes that are sent and not read; `elsewhere`: bytes of
+    def is_crowded(self, waiting: int, offloaded: int) -> bool:
+        """Whether the client must read first. `waiting`: bytes that are sent and not read; `offloaded`: bytes of
         replies that other threads work on."""
-        own = waiting + elsewhere
+        own = waiting + offloaded
         if waiting > HIGH_WATER or own > HIGH_WATER_IN_ALL:
             return True
         scratch = self._scratch

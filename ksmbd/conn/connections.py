@@ -13,7 +13,7 @@ from ksmbd import debug, limits, log
 from ksmbd.conn.contract import Arrival, Connected, Core, Counters, Listener, NotCounted
 from ksmbd.conn.loop import Loop, TimerHandle
 from ksmbd.conn.scratch import Scratch
-from ksmbd.conn.waiting_room import Guest, WaitingRoom
+from ksmbd.conn.sessionless import SessionlessConnection, SessionlessConnections
 from ksmbd.kernel import credentials
 
 SWEEP: Final = 5.0
@@ -102,7 +102,7 @@ class Connections:
         self._scratch.budget = budget
         self._listeners: list[Listener] = []
         self._transports: set[Connected] = set()
-        self._room = WaitingRoom()
+        self._sessionless = SessionlessConnections()
         self._sweep_timer: TimerHandle | None = None
         self._spare = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         self._on_empty: Callable[[], None] | None = None
@@ -150,7 +150,8 @@ class Connections:
         refused = self._admission.admit(address)
         if refused is not None:
             of_address = refused.startswith(OF_ADDRESS)
-            if self._make_room(self._room.oldest_of(address) if of_address else self._room.oldest_of_most()):
+            sessionless = self._sessionless
+            if self._make_room(sessionless.oldest_of(address) if of_address else sessionless.oldest_of_most()):
                 refused = self._admission.admit(address)
         if refused is not None:
             arrival.refuse()
@@ -166,9 +167,9 @@ class Connections:
             arrival.refuse()
             raise
         self._transports.add(transport)
-        self._room.enter(transport)
-        if self._room.count(address) > BEFORE_LOGON_MAX:
-            self._make_room(self._room.oldest_of(address))
+        self._sessionless.enter(transport)
+        if self._sessionless.count(address) > BEFORE_LOGON_MAX:
+            self._make_room(self._sessionless.oldest_of(address))
         self._counters.connected()
         if self._sweep_timer is None:
             self._sweep_timer = self._loop.call_later(SWEEP, self._sweep)
@@ -176,12 +177,13 @@ class Connections:
             log.debug(debug.CONN, f"{transport.peer}: connected to {transport.local}")
         return transport
 
-    def _make_room(self, guest: Guest | None) -> bool:
-        """End a connection that nobody has logged on with; whether there was one."""
-        if guest is None:
+    def _make_room(self, connection: SessionlessConnection | None) -> bool:
+        """End this connection without a session. False: there is none to end."""
+        if connection is None:
             return False
-        log.peer(f"{guest.peer}: no session yet, and others need the place; connection closed", "place", guest.peer)
-        guest.end("others need the place")
+        peer = connection.peer
+        log.peer(f"{peer}: no session yet, and others need the place; connection closed", "place", peer)
+        connection.end("others need the place")
         return True
 
     def _accepter(self, listener: Listener) -> Callable[[], None]:
@@ -196,7 +198,7 @@ class Connections:
                 return
             except OSError as error:
                 if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-                    if self._make_room(self._room.oldest_of_most()):
+                    if self._make_room(self._sessionless.oldest_of_most()):
                         continue
                     self._out_of_descriptors(listener, error)
                     return
@@ -224,7 +226,7 @@ class Connections:
 
     def _closed(self, transport: Connected) -> None:
         self._transports.discard(transport)
-        self._room.leave(transport)
+        self._sessionless.leave(transport)
         self._admission.release(transport.peer)
         self._counters.disconnected()
         if debug.mask[0] & debug.CONN:
@@ -255,9 +257,9 @@ class Connections:
         core = transport.core
         if core.session_count:
             transport.sessionless_since = now
-            self._room.leave(transport)
+            self._sessionless.leave(transport)
         else:
-            self._room.enter(transport)
+            self._sessionless.enter(transport)
         if limits.session_timeout and now - transport.sessionless_since > limits.session_timeout:
             return f"no session within {limits.session_timeout:g} s"
         if transport.waiting_bytes and limits.reader_timeout and now - transport.last_progress > limits.reader_timeout:

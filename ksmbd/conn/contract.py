@@ -15,7 +15,7 @@ from typing import Protocol
 
 from ksmbd.conn.loop import Loop
 from ksmbd.conn.scratch import Scratch
-from ksmbd.smb.data_paths import Way
+from ksmbd.smb.data_paths import Transfer
 from ksmbd.smb.ports.transport import Transport
 
 
@@ -31,7 +31,7 @@ class Incoming(Protocol):
 
     left: int
     """Bytes that are still to come."""
-    way: Way
+    method: Transfer
 
     def take(self, data: memoryview) -> None:
         """Bytes that were received already."""
@@ -63,7 +63,7 @@ class Core(Protocol):
         ...
 
     @property
-    def elsewhere(self) -> int:
+    def offloaded_bytes(self) -> int:
         """Bytes of replies that are being signed or encrypted by other threads, and will be sent."""
         ...
 
@@ -71,7 +71,7 @@ class Core(Protocol):
         """One whole frame, without its length. The buffer is the core's to keep and to change."""
         ...
 
-    def receive_run(self, view: memoryview, position: int, end: int, limit: int) -> tuple[int, int]:
+    def receive_batch(self, view: memoryview, position: int, end: int, limit: int) -> tuple[int, int]:
         """Frames with their lengths, of which the core takes as many as it likes from the front on, at most `limit`:
         (where the rest begins, how many were taken). The memory stays the transport's."""
         ...

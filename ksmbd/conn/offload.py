@@ -61,7 +61,7 @@ class Helpers:
     def _work(self) -> None:
         while True:
             # Between calls a thread acts for nobody; a new one has the rights of the thread that made it.
-            credentials.rest()
+            credentials.become_nobody()
             item = self._calls.get()
             if item is None:
                 return

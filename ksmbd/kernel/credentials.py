@@ -2,7 +2,7 @@
 """Whose rights the file operations of this thread have: fsuid, fsgid and supplementary groups.
 
 A worker's thread has a user's rights while it acts for him (`assume`), the server's own for one call (`privileged`),
-and nobody's between requests (`rest`).
+and nobody's between requests (`become_nobody`).
 
 The system calls are raw, because libc's setgroups changes all threads of the process. They are skipped when nothing
 changes. Leaving fsuid 0 drops the kernel's file-system capabilities (capabilities(7)), going back restores them.
@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 
-from ksmbd.kernel.syscalls import fail, number, system_call
+from ksmbd.kernel.syscalls import last_error, number, system_call
 
 log = logging.getLogger("ksmbd.vfs")
 
@@ -87,7 +87,7 @@ def assume(credentials: Credentials) -> None:
             _arrays[credentials.groups] = groups
         _current.credentials = None  # unknown until all three are set
         if _groups_call(_SETGROUPS, len(groups), groups) < 0:
-            raise fail("setgroups")
+            raise last_error("setgroups")
     _current.credentials = None
     _fs_call(_SETFSGID, credentials.gid)
     _fs_call(_SETFSUID, credentials.uid)
@@ -111,13 +111,13 @@ def as_server() -> None:
     assume(SERVER)
 
 
-def rest() -> None:
+def become_nobody() -> None:
     """This thread acts for nobody until the next `assume`. Where impersonation is off: no change."""
     if POSSIBLE and _current.credentials is not NOBODY:
         assume(NOBODY)
 
 
-def rest_from_root() -> None:
+def become_nobody_if_root() -> None:
     """The same where this thread acts as root: a user's rights may stay until the thread sleeps, root's may not."""
     now = _current.credentials
     if POSSIBLE and (now is None or now.uid == 0):
@@ -141,7 +141,7 @@ def privileged(groups: tuple[int, ...] = SERVER.groups) -> Iterator[None]:
         if before is not None:
             assume(before)
         else:
-            rest()
+            become_nobody()
 
 
 def _warn(credentials: Credentials) -> None:

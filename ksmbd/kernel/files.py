@@ -21,8 +21,8 @@ from ksmbd.kernel.syscalls import (
     AT_FDCWD,
     AT_SYMLINK_FOLLOW,
     AT_SYMLINK_NOFOLLOW,
-    fail,
     function,
+    last_error,
     number,
     quick_function,
     system_call,
@@ -89,7 +89,7 @@ def rename(source_dir: int, source: bytes, target_dir: int, target: bytes, repla
     flags = 0 if replace else RENAME_NOREPLACE
     if _renameat2(source_dir, source, target_dir, target, flags) == 0:
         return
-    error = fail()
+    error = last_error()
     if replace or error.errno not in (errno.EINVAL, errno.ENOSYS):
         raise error
     # The file system knows no RENAME_NOREPLACE (NFS, old FUSE): look first, a race remains.
@@ -104,19 +104,19 @@ def rename(source_dir: int, source: bytes, target_dir: int, target: bytes, repla
 def exchange(directory: int, one: bytes, other: bytes) -> None:
     """Let two entries of a directory change places, at once. EINVAL, ENOSYS where that cannot be had."""
     if _renameat2(directory, one, directory, other, RENAME_EXCHANGE):
-        raise fail()
+        raise last_error()
 
 
 def link_fd(fd: int, directory: int, name: bytes) -> None:
     """A new hard link to an open file."""
     if _linkat(AT_FDCWD, path_bytes(fd), directory, name, AT_SYMLINK_FOLLOW):
-        raise fail()
+        raise last_error()
 
 
 def fallocate(fd: int, mode: int, offset: int, length: int) -> None:
     """fallocate(2); `mode` of FALLOC_FL_*."""
     if _fallocate(fd, mode, offset, length):
-        raise fail()
+        raise last_error()
 
 
 def has_extents(fd: int, offset: int) -> bool:
@@ -129,7 +129,7 @@ def has_extents(fd: int, offset: int) -> bool:
 def chown_fd(fd: int, uid: int, gid: int) -> None:
     """Change owner and group, -1 leaves one; works on O_PATH descriptors too."""
     if _fchownat(fd, b"", uid & 0xFFFFFFFF, gid & 0xFFFFFFFF, AT_EMPTY_PATH):
-        raise fail()
+        raise last_error()
 
 
 def chmod_fd(fd: int, mode: int, path_only: bool) -> None:
@@ -167,12 +167,12 @@ def set_times(fd: int, access: tuple[int, int], write: tuple[int, int]) -> None:
     times = _TIMES.pack(*access, *write)
     if _utime_call(_UTIMENSAT, fd, b"", times, AT_EMPTY_PATH) == 0:
         return
-    error = fail()
+    error = last_error()
     if error.errno != errno.EINVAL:
         raise error
     # AT_EMPTY_PATH came to utimensat with Linux 5.8.
     if _utime_call(_UTIMENSAT, AT_FDCWD, path_bytes(fd), times, 0) < 0:
-        raise fail()
+        raise last_error()
 
 
 class _Buffers(threading.local):

@@ -8,7 +8,7 @@ import fcntl
 import os
 from typing import Final, NamedTuple
 
-from ksmbd.kernel.syscalls import fail, function
+from ksmbd.kernel.syscalls import function, last_error
 
 # linux/magic.h, and fs/xfs and fs/bcachefs
 BTRFS_SUPER_MAGIC: Final = 0x9123683E
@@ -56,7 +56,7 @@ def file_system_type(fd: int) -> int:
     """f_type of fstatfs(2); works on O_PATH descriptors. Raises OSError."""
     buffer = ctypes.create_string_buffer(_STATFS_SIZE)
     if _fstatfs(fd, buffer):
-        raise fail()
+        raise last_error()
     return int(ctypes.c_ulong.from_buffer(buffer).value) & 0xFFFFFFFF
 
 

@@ -9,7 +9,7 @@ import threading
 from struct import Struct
 from typing import Final, NamedTuple
 
-from ksmbd.kernel.syscalls import AT_EMPTY_PATH, AT_NO_AUTOMOUNT, AT_SYMLINK_NOFOLLOW, fail, quick_function
+from ksmbd.kernel.syscalls import AT_EMPTY_PATH, AT_NO_AUTOMOUNT, AT_SYMLINK_NOFOLLOW, last_error, quick_function
 
 STATX_BASIC_STATS: Final = 0x7FF
 STATX_BTIME: Final = 0x800
@@ -90,7 +90,7 @@ def stat_at(directory: int, name: bytes) -> Stat:
     """The entry `name` of `directory`, a symbolic link itself. Raises OSError."""
     buffer = _buffers.buffer
     if _statx(directory, name, _ENTRY, _MASK, buffer):
-        raise fail()
+        raise last_error()
     return _new(Stat, _unpack(buffer))
 
 
@@ -100,7 +100,7 @@ def find_at(directory: int, name: bytes) -> Stat | None:
     if _statx(directory, name, _ENTRY, _MASK, buffer):
         if ctypes.get_errno() == errno.ENOENT:
             return None
-        raise fail()
+        raise last_error()
     return _new(Stat, _unpack(buffer))
 
 
@@ -111,7 +111,7 @@ def fields_at(directory: int, name: bytes) -> tuple[int, ...] | None:
     if _statx(directory, name, _ENTRY, _LISTED_MASK, buffer):
         if ctypes.get_errno() == errno.ENOENT:
             return None
-        raise fail()
+        raise last_error()
     return _unpack_listed(buffer)
 
 
@@ -119,7 +119,7 @@ def stat_fd(fd: int) -> Stat:
     """The file of a descriptor, opened with O_PATH or otherwise. Raises OSError."""
     buffer = _buffers.buffer
     if _statx(fd, b"", _HANDLE, _MASK, buffer):
-        raise fail()
+        raise last_error()
     return _new(Stat, _unpack(buffer))
 
 

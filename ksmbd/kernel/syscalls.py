@@ -78,7 +78,7 @@ def system_call(*argtypes: Any) -> Any:
     return found
 
 
-def fail(detail: str = "") -> OSError:
+def last_error(detail: str = "") -> OSError:
     """The OSError for the errno of the call that just failed."""
     number_ = ctypes.get_errno()
     return OSError(number_, os.strerror(number_), detail or None)
@@ -87,5 +87,5 @@ def fail(detail: str = "") -> OSError:
 def check(result: int) -> int:
     """`result`, or OSError where it is negative."""
     if result < 0:
-        raise fail()
+        raise last_error()
     return result

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""ClientGuid affinity: all connections of one client in one worker, because leases and channels belong to its GUID.
+"""ClientGuid affinity: brings all connections of a client to one worker, since leases and channels are a client's.
 
-A connection's first frame tells whose it is. `Greeter` stands in the core's place until it has come: if another worker
-owns the GUID, the socket goes there with what was received; else the worker claims the GUID and the core takes over.
-It is an optimisation that nothing relies on: whatever cannot be handed over is served here.
+The first frame of a connection, a NEGOTIATE, names the client. `AwaitingNegotiate` is its core until it comes. If
+another worker owns the ClientGuid, the socket goes to that worker with the bytes that were received. Otherwise
+this worker claims the GUID, and the protocol's own core takes over. Nothing relies on this: a connection that cannot be
+handed over is served here.
 
-A channel goes to its session, though: where a first SESSION_SETUP asks to be bound to a session of another worker (the
-client used another GUID, or the GUID had no place), `Undecided` has the connection go on there, as it was negotiated.
+A new channel must go to the worker of its session. `AwaitingSessionSetup` is the core until the first SESSION_SETUP. If
+that asks for a binding to a session of another worker (because the client used another GUID, or the shared table was
+full), the connection goes to that worker together with what was negotiated.
 """
 
 from __future__ import annotations
@@ -79,13 +81,13 @@ class Affinity:
         peers.on(Kind.SOCKET, self._arrived)
         peers.on(Kind.CHANNEL, self._channel_arrived)
 
-    def greet(self, transport: Connected) -> Core:
+    def first_core(self, transport: Connected) -> Core:
         """What a new connection begins with."""
         if self._negotiated:
             core = self._make_core(transport)
             handover.resume(core, self._negotiated)
             return core
-        return Greeter(self, transport, self._arriving)
+        return AwaitingNegotiate(self, transport, self._arriving)
 
     def place(self, transport: Connected, frame: bytearray, arrived: bool) -> bytes | None:
         """Where a connection belongs: None, it is handed over; else it stays, with the GUID that was claimed for it."""
@@ -101,7 +103,7 @@ class Affinity:
             return None
         return NO_GUID
 
-    def bind_elsewhere(self, transport: Connected, core: WorkerConnection, frame: bytearray) -> bool:
+    def hand_over_binding(self, transport: Connected, core: WorkerConnection, frame: bytearray) -> bool:
         """Hand over a connection whose SESSION_SETUP binds it to another worker's session. False: it stays."""
         owner = core.server.worker_of_session(handover.session_to_bind(frame))
         if not owner or owner == self._counters.index or transport.waiting_bytes or not handover.can_move(core):
@@ -117,11 +119,11 @@ class Affinity:
         """A connection that was claimed for `guid` has ended."""
         if guid != NO_GUID:
             self._table.release(guid, self._counters.index)
-            self._table.client_went(address)
+            self._table.client_disconnected(address)
 
     def _teach(self, address: str, guid: bytes, own: int) -> None:
         """Let the next connection from this address come here by itself, unless it is several clients' address."""
-        lesson = self._table.client_came(address, guid, own)
+        lesson = self._table.client_connected(address, guid, own)
         if lesson == UNPIN:
             self._bpf.unpin(address)
         elif lesson:
@@ -171,12 +173,12 @@ NOTHING: Final = 1 << 32
 """Longer than any frame."""
 
 
-class Greeter:
+class AwaitingNegotiate:
     """A core until the first frame has come; then the protocol's own is in its place."""
 
     session_count = 0
     open_count = 0
-    elsewhere = 0
+    offloaded_bytes = 0
     write_from = NOTHING
 
     def __init__(self, affinity: Affinity, transport: Connected, arrived: bool) -> None:
@@ -189,7 +191,7 @@ class Greeter:
     def begin_write(self, head: memoryview, length: int) -> None:
         """The first frame is wanted whole."""
 
-    def receive_run(self, view: memoryview, position: int, end: int, limit: int) -> tuple[int, int]:
+    def receive_batch(self, view: memoryview, position: int, end: int, limit: int) -> tuple[int, int]:
         """The first frame is handled alone."""
         return position, 0
 
@@ -203,7 +205,7 @@ class Greeter:
         if guid != NO_GUID:
             peer = self._transport.peer
             self._transport.when_closed(lambda: self._affinity.release(guid, peer))
-        self._transport.core = Undecided(self._affinity, self._transport, core)
+        self._transport.core = AwaitingSessionSetup(self._affinity, self._transport, core)
         core.receive(frame)
 
     def disconnected(self, reason: str) -> None:
@@ -211,12 +213,12 @@ class Greeter:
         self._core.disconnected(reason)
 
 
-class Undecided:
+class AwaitingSessionSetup:
     """In the core's place until the first SESSION_SETUP has come, which may ask for another worker's session."""
 
     session_count = 0
     open_count = 0
-    elsewhere = 0
+    offloaded_bytes = 0
     write_from = NOTHING
 
     def __init__(self, affinity: Affinity, transport: Connected, core: WorkerConnection) -> None:
@@ -228,7 +230,7 @@ class Undecided:
     def begin_write(self, head: memoryview, length: int) -> None:
         """Nothing is open yet."""
 
-    def receive_run(self, view: memoryview, position: int, end: int, limit: int) -> tuple[int, int]:
+    def receive_batch(self, view: memoryview, position: int, end: int, limit: int) -> tuple[int, int]:
         """Every frame is looked at."""
         return position, 0
 
@@ -236,7 +238,7 @@ class Undecided:
         """A frame before there is a session."""
         core = self._core
         if handover.is_session_setup(frame):
-            if self._affinity.bind_elsewhere(self._transport, core, frame):
+            if self._affinity.hand_over_binding(self._transport, core, frame):
                 core.disconnected("handed over to the worker of its session")
                 return
             self._transport.core = core

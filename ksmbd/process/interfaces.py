@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from ksmbd import log
-from ksmbd.kernel import interface_words
-from ksmbd.kernel.interface_words import Word
+from ksmbd.kernel import interface_patterns
+from ksmbd.kernel.interface_patterns import InterfacePattern
 from ksmbd.kernel.interfaces import InterfaceAddress, Interfaces
 from ksmbd.smb.settings import NetworkInterface
 
@@ -19,12 +19,12 @@ DEFAULT_SPEED: Final = 1_000_000_000
 """Where the driver does not tell one: a client that compares speeds needs some number (1 Gbit/s)."""
 
 
-def _words(items: Iterable[str]) -> list[Word]:
+def _words(items: Iterable[str]) -> list[InterfacePattern]:
     """The words of `interfaces`; those that are invalid were reported when the configuration was read."""
     words = []
     for item in items:
         with contextlib.suppress(ValueError):
-            words.append(interface_words.parse(item))
+            words.append(interface_patterns.parse(item))
     return words
 
 

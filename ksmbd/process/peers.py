@@ -46,7 +46,7 @@ class Kind(IntEnum):
     WORKER_DIED = 3
     """Forker to workers: data is the dead worker's index and epoch, and whether the receiver is the one that cleans up
     after it (`DIED`)."""
-    ROOMS = 4
+    OPEN_TABLE = 4
     """Between the rooms of two workers: data is theirs."""
     SOCKET = 5
     """A connection is handed over: its descriptors; data is its transport's name and the bytes received."""
@@ -112,7 +112,7 @@ class Peers:
         """Call `handler` for messages of this kind."""
         self._handlers[kind] = handler
 
-    def deliver(self, worker: int, data: bytes, kind: Kind = Kind.ROOMS, fds: Sequence[int] = ()) -> bool:
+    def deliver(self, worker: int, data: bytes, kind: Kind = Kind.OPEN_TABLE, fds: Sequence[int] = ()) -> bool:
         """Send to a worker. The descriptors stay the caller's. False: it does not run, or too much waits for it.
 
         There is no confirmation that it was read: a worker that dies takes its inbox along."""
@@ -133,7 +133,7 @@ class Peers:
         waiting.append((record, [os.dup(fd) for fd in fds]))
         return True
 
-    def broadcast(self, data: bytes, kind: Kind = Kind.ROOMS) -> None:
+    def broadcast(self, data: bytes, kind: Kind = Kind.OPEN_TABLE) -> None:
         """Send to all other workers."""
         for worker in range(1, len(self._inboxes.writers)):
             if worker != self._own:

@@ -113,7 +113,7 @@ class SharedTable:
 
     # ---------------------------------------------------------------------------------------- clients by address
 
-    def client_came(self, address: str, guid: bytes, worker: int) -> int:
+    def client_connected(self, address: str, guid: bytes, worker: int) -> int:
         """A connection with this GUID from `address` is served by `worker`. What the steering map is to learn: the
         worker to pin the address to, UNPIN where several GUIDs come from it (NAT, this machine), 0: nothing new."""
         key = address_key(address)
@@ -134,8 +134,8 @@ class SharedTable:
             self._write(index, key, _CLIENT, owner, _SEVERAL, count + 1)
             return UNPIN
 
-    def client_went(self, address: str) -> None:
-        """A connection that `client_came` counted is gone. After the last one the address is as new."""
+    def client_disconnected(self, address: str) -> None:
+        """A connection that `client_connected` counted is gone. After the last one the address is as new."""
         with self._locked():
             index, found = self._find(_CLIENT, address_key(address), 0)
             if found is None:

@@ -169,7 +169,7 @@ class Worker:
         me = (context.index, counters.epoch)
         self.table = table = LocalOpenTable(self.store, loop, oplock_settings(settings), *me, self.state)
         table.deliver = self._deliver
-        life.peers.on(Kind.ROOMS, lambda sender, data, fds: table.on_message(data))
+        life.peers.on(Kind.OPEN_TABLE, lambda sender, data, fds: table.on_message(data))
         life.on_worker_died = self._worker_died
         self.files = files = LocalFiles(vfs_settings(settings), loop)
         files.reservations = reservations.Journal(context.rundir, *me)
@@ -184,7 +184,7 @@ class Worker:
             loop,
         )
         self.server.open_admission.watch_descriptors(descriptor_limit(), descriptors.count)
-        self.server.end_elsewhere = PreviousSessions(self.server, life.peers).end
+        self.server.end_remote_session = PreviousSessions(self.server, life.peers).end
         table.on_break = partial(send_break, self.server)
         table.on_purge = partial(purge_open, self.server)
         table.on_delete_pending = partial(end_notify, self.server)
@@ -215,7 +215,7 @@ class Worker:
         guids, index = context.shared.table, context.index
         affinity = Affinity(guids, counters, self.life.peers, context.bpf, self._make_core, context.providers)
         admission = SharedAdmission(context.shared, index, bounds)
-        affinity.connections = connections = Connections(loop, affinity.greet, bounds, admission, counted, replies)
+        affinity.connections = connections = Connections(loop, affinity.first_core, bounds, admission, counted, replies)
         # A client comes back to the worker that has its durable opens, with their descriptors and what they know.
         table.on_keep = lambda guid: guid != NO_GUID and guids.claim(guid, index, counters.epoch) == index
         table.on_release = lambda guid: guids.release(guid, index)
@@ -240,7 +240,7 @@ class Worker:
         return signals
 
     def _ended(self) -> None:
-        self.server.turns.drain()  # opens of connections that are gone may still be closing
+        self.server.scheduler.drain()  # opens of connections that are gone may still be closing
         self.helpers.close()
         self.long_helpers.close()
         self.files.close()
@@ -282,7 +282,7 @@ def serve(context: WorkerContext) -> int:
     )
     life.loop.after_iteration(worker.publish)
     # Not with every request, six system calls: what acts for a user takes that user's rights first, whatever they were.
-    life.loop.after_iteration(credentials.rest_from_root)
-    life.loop.before_sleep = credentials.rest
+    life.loop.after_iteration(credentials.become_nobody_if_root)
+    life.loop.before_sleep = credentials.become_nobody
     life.serve(worker.connections)
     return 0

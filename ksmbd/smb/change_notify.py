@@ -68,11 +68,11 @@ async def _wait(request: Request, open_: Open, watch: Watch, length: int) -> Rep
 
 async def _watch_all(request: Request, open_: Open, watch: Watch, future: Future[Any]) -> None:
     """A tree of many directories, in pieces between which others are served."""
-    pace = request.pace()
+    time_slice = request.time_slice()
     try:
         while not open_.closed and watch.go_on():
-            if pace.over():
-                await pace.turn()
+            if time_slice.is_over():
+                await time_slice.renew()
     except BaseException:
         future.cancel()
         raise

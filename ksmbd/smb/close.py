@@ -35,7 +35,7 @@ async def _after_listing(request: Request, open_: Open, flags: int) -> Reply:
         own: Future[None] = Future()
         open_.listing.add_callback(lambda _, own=own: own.set_result(None))  # type: ignore[misc]
         await own
-        await request.server.turns.next(request.connection)  # behind its answer
+        await request.server.scheduler.next_turn(request.connection)  # behind its answer
         if open_.closed:
             raise NtStatusError(STATUS_FILE_CLOSED)
     return _close(open_, flags)

@@ -77,9 +77,9 @@ class CompoundRun:
     def start(self) -> None:
         """Run elements until one waits, they have taken their time, or none is left; then send."""
         connection = self.connection
-        pace = connection.server.turns.pace(connection)
+        time_slice = connection.server.scheduler.time_slice(connection)
         while self.index < len(self.elements):
-            if not self.single and self.index and pace.over() and self._keep_elements(0):
+            if not self.single and self.index and time_slice.is_over() and self._keep_elements(0):
                 self._pause()
                 return
             header, message = self.elements[self.index]
@@ -128,7 +128,7 @@ class CompoundRun:
     def _pause(self) -> None:
         """The rest when it is this client's turn again."""
         connection = self.connection
-        connection.server.turns.next(connection).add_callback(self._go_on)
+        connection.server.scheduler.next_turn(connection).add_callback(self._go_on)
 
     def _go_on(self, _: Future[None]) -> None:
         connection = self.connection
@@ -162,7 +162,7 @@ class CompoundRun:
 
     def _keep_elements(self, requests: int) -> bool:
         """Count `requests` more that wait, with what is kept for them. False: there is no room, nothing is counted."""
-        room = self.connection.waiting
+        room = self.connection.pending_budget
         if self.kept:
             return room.enter(requests, 0)
         # The one that waits and those behind it.
@@ -180,7 +180,7 @@ class CompoundRun:
     def _let_go(self) -> None:
         """Nothing of this frame waits any longer."""
         if self.kept:
-            self.connection.waiting.leave(0, self.kept)
+            self.connection.pending_budget.leave(0, self.kept)
             self.kept = 0
 
     def _resume(self, request: Request, task: Task[Any]) -> None:
@@ -190,7 +190,7 @@ class CompoundRun:
             connection.pending_async.pop(request.async_id, None)
         if request.counted:
             request.counted = False
-            connection.waiting.leave(1, 0)
+            connection.pending_budget.leave(1, 0)
         reply = dispatch.outcome(request, task)
         if connection.closed:
             self._let_go()
@@ -211,7 +211,7 @@ class CompoundRun:
         self._flush()
         if not request.counted:
             request.counted = True
-            connection.waiting.add()
+            connection.pending_budget.add()
         request.async_id = connection.server.new_id()
         connection.pending_async[request.async_id] = request
         header = request.header
@@ -308,13 +308,13 @@ def finish_single(connection: Connection, request: Request, outcome: Reply, seal
     write_reply_header(frame, HEADROOM, request, outcome.status)
     if sealed_by is not None:
         sealer, session_id = sealed_by.sealer, sealed_by.session_id
-        if len(frame) < OFFLOAD_FROM or not connection.sender.seal_elsewhere(frame, sealer, session_id):
+        if len(frame) < OFFLOAD_FROM or not connection.sender.offload_sealing(frame, sealer, session_id):
             connection.sender.send_sealed(frame, sealer, session_id)
         return
     signs = signing_session(request)
     if signs is not None:
         signer = connection.signer_of(signs)
-        if len(frame) >= OFFLOAD_FROM and signer is not None and connection.sender.sign_elsewhere(frame, signer):
+        if len(frame) >= OFFLOAD_FROM and signer is not None and connection.sender.offload_signing(frame, signer):
             return
         sign_in_place(frame, HEADROOM, len(frame), signer)
     if header.command <= SESSION_SETUP and hashes_preauth(request, outcome.status):

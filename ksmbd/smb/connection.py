@@ -12,7 +12,7 @@ from typing import Final
 
 from ksmbd import limits
 from ksmbd.overriding import override
-from ksmbd.smb import dispatch, negotiate, short_way
+from ksmbd.smb import dispatch, fast_path, negotiate
 from ksmbd.smb.compound import CompoundRun, run_single
 from ksmbd.smb.connection_state import ConnectionInput, ConnectionState
 from ksmbd.smb.constants import (
@@ -57,9 +57,9 @@ class ServerConnection(Connection):
     # ------------------------------------------------------------------------------------------------- receiving
 
     @property
-    def elsewhere(self) -> int:
+    def offloaded_bytes(self) -> int:
         """Bytes of replies that helper threads sign or encrypt now."""
-        return self.sender.elsewhere
+        return self.sender.offloaded_bytes
 
     @property
     def write_from(self) -> int:
@@ -76,16 +76,16 @@ class ServerConnection(Connection):
         except ConnectionFatal as error:
             self.fail(str(error))
 
-    def receive_run(self, view: memoryview, position: int, end: int, limit: int) -> tuple[int, int]:
+    def receive_batch(self, view: memoryview, position: int, end: int, limit: int) -> tuple[int, int]:
         """Handle whole frames of view[position:end], each with its NBSS length, from the front on, as far as they go
         the short way and at most `limit`: (where the rest begins, how many). Never raises for what the peer sent."""
         try:
-            return short_way.run(self, view, position, end, limit)
+            return fast_path.run(self, view, position, end, limit)
         except ConnectionFatal as error:
             self.fail(str(error))
             return end, 1
         except BaseException:
-            self.sender.end_run()
+            self.sender.end_batch()
             raise
 
     def _receive(self, frame: memoryview) -> None:

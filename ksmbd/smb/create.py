@@ -105,11 +105,11 @@ def handle(request: Request) -> Reply | Coroutine[Any, Any, Reply]:
 
 async def _create_again(request: Request, rest: Unfinished | None) -> Reply:
     """The same, once the large folder has been read that it has to look through."""
-    pace = request.pace()
+    time_slice = request.time_slice()
     for attempt in range(_ATTEMPTS):
         while rest is not None and rest.go_on():
-            if pace.over():
-                await pace.turn()
+            if time_slice.is_over():
+                await time_slice.renew()
                 _check_alive(request)
         try:
             result = _create(request, attempt + 1 < _ATTEMPTS)

@@ -67,7 +67,7 @@ class SequenceWindow:
             used.remove(self.low)
             self.low += 1
 
-    def exchange(self, message_id: int, charge: int, requested: int) -> int:
+    def consume_and_grant(self, message_id: int, charge: int, requested: int) -> int:
         """`consume`, and what `grant` gives for a reply that succeeds, in one step.
 
         Raises ConnectionFatal."""

@@ -103,7 +103,7 @@ def error_reply(status: int, data: bytes = b"", in_context: bool = False) -> Rep
 def execute(request: Request, sealed_by: Session | None, session: Session | None = None) -> Reply | Task[Reply]:
     """Check and run one element. ConnectionFatal passes; every other failure becomes an error response.
 
-    `session`: the request's, of which `serves_clear` was true; only for what that speaks of."""
+    `session`: the request's, of which `accepts_unsigned` was true; only for what that speaks of."""
     try:
         command = COMMANDS.get(request.header.command)
         if command is None:
@@ -114,7 +114,7 @@ def execute(request: Request, sealed_by: Session | None, session: Session | None
             request.session_ = session
         check_structure(request, command)
         _find_tree(request, command)
-        check_payment(request)
+        check_credit_charge(request)
         result = command.handle(request)
         if isinstance(result, Reply):
             return result
@@ -133,7 +133,7 @@ def admit(request: Request) -> None:
     _find_session(request, command, None)
     check_structure(request, command)
     _find_tree(request, command)
-    check_payment(request)
+    check_credit_charge(request)
 
 
 def outcome(request: Request, task: Task[Reply]) -> Reply:
@@ -214,7 +214,7 @@ def _find_session(request: Request, command: Command, sealed_by: Session | None)
         raise NtStatusError(STATUS_NETWORK_SESSION_EXPIRED)
 
 
-def serves_clear(connection: Connection, session: Session) -> bool:
+def accepts_unsigned(connection: Connection, session: Session) -> bool:
     """Whether `_find_session` has nothing to say to requests of this session that are alone, clear and unsigned, and
     have no flags but a priority: those of commands behind the log-on."""
     return (
@@ -256,7 +256,7 @@ def _find_tree(request: Request, command: Command) -> None:
     request.tree_ = tree
 
 
-def check_payment(request: Request) -> None:
+def check_credit_charge(request: Request) -> None:
     """MS-SMB2 3.3.5.2.5: a multi-credit request pays for the larger of its two payloads."""
     connection: Connection = request.connection
     if connection.supports_multi_credit and request.header.command in PAYLOAD_FIELDS:

@@ -7,7 +7,7 @@ from struct import Struct
 from typing import Final
 
 from ksmbd.smb.constants import FILE_APPEND_DATA, FILE_WRITE_DATA
-from ksmbd.smb.elsewhere import elsewhere
+from ksmbd.smb.offload import offload
 from ksmbd.smb.ports import File
 from ksmbd.smb.request import Reply, Request
 from ksmbd.smb.status import STATUS_ACCESS_DENIED, NtStatusError
@@ -34,5 +34,5 @@ async def handle(request: Request) -> Reply:
         if open_.file.file_system in IN_MEMORY:
             open_.file.flush(reserved == _FULL_SYNC)
         else:
-            await elsewhere(request, partial(_flush, full=reserved == _FULL_SYNC), open_)
+            await offload(request, partial(_flush, full=reserved == _FULL_SYNC), open_)
     return _RESPONSE

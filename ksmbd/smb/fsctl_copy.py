@@ -15,11 +15,12 @@ from ksmbd.smb.constants import (
     FILE_WRITE_DATA,
     FSCTL_SRV_COPYCHUNK,
 )
-from ksmbd.smb.elsewhere import LONG, elsewhere
 from ksmbd.smb.fsctl import Control, Output, ref_of
 from ksmbd.smb.model import Open
+from ksmbd.smb.offload import LONG, offload
 from ksmbd.smb.ports import BreakKind, File
 from ksmbd.smb.reader import Reader
+from ksmbd.smb.scheduler import TimeSlice
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
     STATUS_END_OF_FILE,
@@ -33,7 +34,6 @@ from ksmbd.smb.status import (
     STATUS_SUCCESS,
     NtStatusError,
 )
-from ksmbd.smb.turns import Pace
 
 MAX_CHUNKS: Final = limits.COPY_CHUNKS.value
 MAX_CHUNK_SIZE: Final = limits.COPY_CHUNK_SIZE.value
@@ -113,9 +113,9 @@ async def copy_chunk(control: Control) -> Output:
         if source.closed:
             raise NtStatusError(STATUS_FILE_CLOSED)
     total = 0
-    pace = control.request.pace()
+    time_slice = control.request.time_slice()
     for index, (source_offset, target_offset, length) in enumerate(chunks):
-        status, written = await _copy_one(control, pace, source, source_offset, target_offset, length)
+        status, written = await _copy_one(control, time_slice, source, source_offset, target_offset, length)
         if status != STATUS_SUCCESS:
             return Output(_COPY_RESPONSE.pack(index, written, total), status)
         total += written
@@ -123,7 +123,7 @@ async def copy_chunk(control: Control) -> Output:
 
 
 async def _copy_one(
-    control: Control, pace: Pace, source: Open, source_offset: int, target_offset: int, length: int
+    control: Control, time_slice: TimeSlice, source: Open, source_offset: int, target_offset: int, length: int
 ) -> tuple[int, int]:
     """One chunk: its NTSTATUS and the bytes written. A range beyond the source's end is STATUS_INVALID_VIEW_SIZE."""
     request = control.request
@@ -132,8 +132,8 @@ async def _copy_one(
     assert source_file is not None
     written = 0
     try:
-        if pace.over():
-            await pace.turn()
+        if time_slice.is_over():
+            await time_slice.renew()
             if source.closed or control.open.closed:
                 return STATUS_FILE_CLOSED, 0
         if source_offset + length > source_file.info().end_of_file:
@@ -145,7 +145,7 @@ async def _copy_one(
         while written < length:
             copy = partial(_copy, source_offset + written, target_offset + written, length - written)
             if length >= LONG:
-                step = await elsewhere(request, copy, control.open, source)
+                step = await offload(request, copy, control.open, source)
             else:
                 step = copy(target_file, source_file)
             if step <= 0:

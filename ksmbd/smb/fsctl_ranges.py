@@ -7,9 +7,9 @@ from struct import Struct
 from typing import Final
 
 from ksmbd import limits
-from ksmbd.smb.elsewhere import LONG, elsewhere
 from ksmbd.smb.fsctl import Control, Output
 from ksmbd.smb.fsctl_copy import WRITE_BREAK
+from ksmbd.smb.offload import LONG, offload
 from ksmbd.smb.ports import File
 from ksmbd.smb.status import (
     STATUS_BUFFER_OVERFLOW,
@@ -59,7 +59,7 @@ async def _zero(control: Control, offset: int, end: int) -> None:
         if beyond - offset < LONG:
             control.file.zero_data(offset, beyond)
         else:
-            await elsewhere(control.request, partial(_zero_step, offset, beyond), control.open)
+            await offload(control.request, partial(_zero_step, offset, beyond), control.open)
         offset = beyond
 
 
@@ -118,10 +118,10 @@ async def file_level_trim(control: Control) -> Output:
             table.check_io(control.ref, offset, length, True)
     await control.settle(table.break_caching(control.ref, WRITE_BREAK))
     end = control.file.info().end_of_file
-    pace = control.request.pace()
+    time_slice = control.request.time_slice()
     for offset, length in ranges:
-        if pace.over():
-            await pace.turn()
+        if time_slice.is_over():
+            await time_slice.renew()
             if control.open.closed:
                 raise NtStatusError(STATUS_FILE_CLOSED)
         await _zero(control, offset, min(offset + length, end))

@@ -14,11 +14,12 @@ from ksmbd import limits
 from ksmbd.smb.connection_state import ConnectionInput, ConnectionState, next_state
 from ksmbd.smb.constants import DIALECT_311
 from ksmbd.smb.credits import SequenceWindow
-from ksmbd.smb.half_logons import HalfLogons, LogonTurns
 from ksmbd.smb.header import Header
 from ksmbd.smb.helper_threads import HelperThreads
+from ksmbd.smb.logons_in_progress import LogonQueue, LogonsInProgress
 from ksmbd.smb.long_calls import LongCalls
 from ksmbd.smb.open_admission import OpenAdmission
+from ksmbd.smb.pending_budget import PendingBudget
 from ksmbd.smb.ports import (
     Authenticator,
     BreakNotice,
@@ -42,14 +43,13 @@ from ksmbd.smb.ports import (
 )
 from ksmbd.smb.preauth import INITIAL_HASH, preauth_update
 from ksmbd.smb.reader import Buffer
+from ksmbd.smb.scheduler import Scheduler
 from ksmbd.smb.sending import Sender
 from ksmbd.smb.session_admission import SessionAdmission
 from ksmbd.smb.session_state import SessionState
 from ksmbd.smb.settings import ServerSettings
 from ksmbd.smb.tree_admission import TreeAdmission
-from ksmbd.smb.turns import Turns
 from ksmbd.smb.waiting import Future
-from ksmbd.smb.waiting_room import WaitingRoom
 
 PREAUTH_FRAME_MAX: Final = limits.FRAME_BEFORE_LOGON.value
 """Longest frame before a session exists: a log-on token and a list of contexts are far below it."""
@@ -78,8 +78,8 @@ class Server:
         self.clock = clock
         self.sessions: dict[int, Session] = {}
         """GlobalSessionTable, by SessionId."""
-        self.half_logons = HalfLogons(clock)
-        self.logon_turns = LogonTurns(limits.LOGONS_AT_ONCE)
+        self.logons_in_progress = LogonsInProgress(clock)
+        self.logon_queue = LogonQueue(limits.LOGONS_AT_ONCE)
         self.admission = SessionAdmission(settings.max_sessions)
         self.tree_admission = TreeAdmission()
         self.opens: dict[int, Open] = {}
@@ -88,7 +88,7 @@ class Server:
         self.connections: set[Connection] = set()
         self.helper_threads = HelperThreads()
         """For long calculations."""
-        self.turns = Turns(clock)
+        self.scheduler = Scheduler(clock)
         """Long work in pieces, and which client's goes on next."""
         self.long_calls = LongCalls()
         """Operations on files in helper threads."""
@@ -96,7 +96,7 @@ class Server:
         """Break notifications that may have to go over another channel."""
         self._next_id = settings.first_id
         self._next_session = int.from_bytes(security.random(3), "little")
-        self.end_elsewhere: Callable[[int, Identity], Future[None]] = lambda session_id, identity: Future.of(None)
+        self.end_remote_session: Callable[[int, Identity], Future[None]] = lambda session_id, identity: Future.of(None)
         """Ends a previous session that lives in another worker (ksmbd.smb.previous_session)."""
 
     def new_id(self) -> int:
@@ -175,7 +175,7 @@ class Connection:
         self.pending: dict[int, PendingRequest] = {}
         """Requests without a final reply, by MessageId (MS-SMB2 3.3.1.7, Connection.AsyncCommandList)."""
         self.pending_async: dict[int, PendingRequest] = {}
-        self.waiting = WaitingRoom()
+        self.pending_budget = PendingBudget()
         """What those hold."""
         self.creation_time = server.clock.monotonic()
         self.close_reason = ""
@@ -393,11 +393,11 @@ class Exchange:
 class ExchangeTable:
     """Connection.PreauthSessionTable: the exchanges of one connection, by SessionId."""
 
-    __slots__ = ("_connection", "_exchanges", "_half_logons")
+    __slots__ = ("_connection", "_exchanges", "_logons_in_progress")
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._half_logons = connection.server.half_logons
+        self._logons_in_progress = connection.server.logons_in_progress
         self._exchanges: dict[int, Exchange] = {}
 
     def get(self, session_id: int) -> Exchange | None:
@@ -408,14 +408,14 @@ class ExchangeTable:
         """A first round has come. Another exchange, the oldest half done, may have to go for it; `drop` is called where
         this one has to, or has waited for too long, and removes it."""
         self.remove(exchange.session.session_id)
-        self._half_logons.begin(exchange, self._connection, self._connection.transport.peer, drop)
+        self._logons_in_progress.begin(exchange, self._connection, self._connection.transport.peer, drop)
         self._exchanges[exchange.session.session_id] = exchange
 
     def remove(self, session_id: int) -> None:
         """The exchange is over, well or not."""
         exchange = self._exchanges.pop(session_id, None)
         if exchange is not None:
-            self._half_logons.end(exchange)
+            self._logons_in_progress.end(exchange)
 
     def binding_session(self, session_id: int) -> Session | None:
         """The session to which a binding is under way here, whose key its messages are signed and sealed with."""

@@ -20,7 +20,7 @@ KEPT: Final = limits.DESCRIPTORS_KEPT.value
 OF_USER: Final = limits.DESCRIPTORS_OF_USER.value
 
 
-class Holder(Protocol):
+class SessionView(Protocol):
     """What is asked of a Session."""
 
     @property
@@ -30,11 +30,11 @@ class Holder(Protocol):
     def user(self) -> str: ...
 
 
-class Held(Protocol):
+class OpenView(Protocol):
     """What is asked of an Open."""
 
     @property
-    def session(self) -> Holder | None: ...
+    def session(self) -> SessionView | None: ...
 
     @property
     def made_by(self) -> Identity | None: ...
@@ -43,7 +43,7 @@ class Held(Protocol):
 class OpenAdmission:
     """The opens of a worker. `opens` is its GlobalOpenTable."""
 
-    def __init__(self, opens: Mapping[int, Held], maximum: int) -> None:
+    def __init__(self, opens: Mapping[int, OpenView], maximum: int) -> None:
         self._opens = opens
         self._maximum = maximum
         self._counts: dict[str, int] = {}
@@ -57,7 +57,7 @@ class OpenAdmission:
         self._descriptors = limit
         self._used = used
 
-    def check(self, session: Holder) -> None:
+    def check(self, session: SessionView) -> None:
         """Raise STATUS_TOO_MANY_OPENED_FILES where this session's user may not open one more."""
         total, maximum = len(self._opens), self._maximum
         if total >= maximum or len(session.opens) >= maximum - maximum // 8:
@@ -70,7 +70,7 @@ class OpenAdmission:
             if left <= limit * KEPT // 100 or (left <= limit // 4 and self._of_user(session) > limit * OF_USER // 100):
                 raise NtStatusError(STATUS_TOO_MANY_OPENED_FILES, "descriptors")
 
-    def _of_user(self, session: Holder) -> int:
+    def _of_user(self, session: SessionView) -> int:
         """The opens of the session's user, more or less."""
         if self._fresh <= 0:
             self._counts.clear()
@@ -84,7 +84,7 @@ class OpenAdmission:
         return count - 1
 
 
-def _user(open_: Held) -> str:
+def _user(open_: OpenView) -> str:
     if open_.session is not None:
         return open_.session.user
     return open_.made_by.account.lower() if open_.made_by is not None else ""

@@ -19,7 +19,7 @@ def end_previous_session(server: Server, session_id: int, identity: Identity) ->
             lambda _: ended.set_result(None)
         )
         return ended
-    return server.end_elsewhere(session_id, identity)
+    return server.end_remote_session(session_id, identity)
 
 
 def end_session_of(server: Server, session_id: int, account: str, uid: int) -> Future[None]:

@@ -21,6 +21,7 @@ from ksmbd.smb.patterns import compile_pattern, has_wildcards
 from ksmbd.smb.ports import DirectoryEntry, File
 from ksmbd.smb.reader import decode_utf16
 from ksmbd.smb.request import Reply, Request
+from ksmbd.smb.scheduler import TimeSlice
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
     STATUS_BUFFER_OVERFLOW,
@@ -34,7 +35,6 @@ from ksmbd.smb.status import (
     STATUS_SUCCESS,
     NtStatusError,
 )
-from ksmbd.smb.turns import Pace
 from ksmbd.smb.waiting import Future
 
 SMB2_RESTART_SCANS: Final = 0x01
@@ -85,18 +85,18 @@ def handle(request: Request) -> Reply | Coroutine[Any, Any, Reply]:
             raise NtStatusError(STATUS_OBJECT_NAME_INVALID, pattern)
     if limit < encoder.fixed:
         raise NtStatusError(STATUS_INFO_LENGTH_MISMATCH)
-    filling = Filling(encoder, limit, bool(flags & SMB2_RETURN_SINGLE_ENTRY))
+    buffer = EntryBuffer(encoder, limit, bool(flags & SMB2_RETURN_SINGLE_ENTRY))
     if open_.listing is not None:
-        return _after_others(request, open_, file, pattern, flags, filling)
+        return _after_others(request, open_, file, pattern, flags, buffer)
     enumeration = _enumeration(open_, file, pattern, flags)
-    pace = request.pace()
-    if filling.run(enumeration, pace):
-        return filling.reply()
-    return _go_on(open_, enumeration, filling, pace)
+    time_slice = request.time_slice()
+    if buffer.run(enumeration, time_slice):
+        return buffer.reply()
+    return _go_on(open_, enumeration, buffer, time_slice)
 
 
 async def _after_others(
-    request: Request, open_: Open, file: File, pattern: str, flags: int, filling: Filling
+    request: Request, open_: Open, file: File, pattern: str, flags: int, buffer: EntryBuffer
 ) -> Reply:
     """When those that came before on this open are answered."""
     while open_.listing is not None:
@@ -106,22 +106,22 @@ async def _after_others(
         if open_.closed:
             raise NtStatusError(STATUS_FILE_CLOSED)
     enumeration = _enumeration(open_, file, pattern, flags)
-    pace = request.pace()
-    if filling.run(enumeration, pace):
-        return filling.reply()
-    return await _go_on(open_, enumeration, filling, pace)
+    time_slice = request.time_slice()
+    if buffer.run(enumeration, time_slice):
+        return buffer.reply()
+    return await _go_on(open_, enumeration, buffer, time_slice)
 
 
-async def _go_on(open_: Open, enumeration: Enumeration, filling: Filling, pace: Pace) -> Reply:
+async def _go_on(open_: Open, enumeration: Enumeration, buffer: EntryBuffer, time_slice: TimeSlice) -> Reply:
     """The rest in pieces."""
     ended = open_.listing = Future()
     try:
         while True:
-            await pace.turn()
+            await time_slice.renew()
             if open_.closed:
                 raise NtStatusError(STATUS_FILE_CLOSED)
-            if filling.run(enumeration, pace):
-                return filling.reply()
+            if buffer.run(enumeration, time_slice):
+                return buffer.reply()
     finally:
         open_.listing = None
         ended.set_result(None)
@@ -150,7 +150,7 @@ def _one(file: File, name: str) -> Iterator[DirectoryEntry | None]:
         yield entry
 
 
-class Filling:
+class EntryBuffer:
     """The entries of one response, each on a boundary of 8 from the first."""
 
     __slots__ = ("_body", "_encoder", "_last", "_limit", "_padding", "_room", "_single", "_status")
@@ -165,7 +165,7 @@ class Filling:
         self._padding = 0
         self._status = STATUS_SUCCESS
 
-    def run(self, enumeration: Enumeration, pace: Pace) -> bool:
+    def run(self, enumeration: Enumeration, time_slice: TimeSlice) -> bool:
         """Take entries for the time that there is. True: the response is complete.
 
         Raises STATUS_NO_SUCH_FILE or STATUS_NO_MORE_FILES where there is none. An entry whose name alone does not fit
@@ -181,7 +181,7 @@ class Filling:
             if entry is None:
                 if looks >= _LOOKS:
                     looks = 0
-                    if pace.over():
+                    if time_slice.is_over():
                         self._room = room
                         return False
                 looks += 1

@@ -7,7 +7,7 @@ from struct import Struct
 from typing import Any, Final
 
 from ksmbd.smb.constants import DIALECT_202, DIALECT_300, FILE_EXECUTE, FILE_READ_DATA
-from ksmbd.smb.data_paths import Way
+from ksmbd.smb.data_paths import Transfer
 from ksmbd.smb.header import HEADER_SIZE
 from ksmbd.smb.model import Open
 from ksmbd.smb.ports import File, FileSpan
@@ -23,7 +23,7 @@ from ksmbd.smb.status import (
     NtStatusError,
 )
 from ksmbd.smb.waiting import Future
-from ksmbd.smb.zero_copy import way_of
+from ksmbd.smb.zero_copy import read_method
 
 # StructureSize, Padding, Flags, Length, Offset, FileId, MinimumCount, Channel, RemainingBytes, ReadChannelInfoOffset,
 # ReadChannelInfoLength
@@ -82,9 +82,9 @@ def _read(request: Request, open_: Open, file: File, offset: int, length: int, m
         request.server.table.check_io(open_.ref, offset, length, False)
     if length <= SMALL:
         return _small(open_, file, offset, length, minimum)
-    way = way_of(request, file, length)
-    if way is not Way.COPY:
-        return _span(open_, file, offset, length, minimum, way is Way.SPLICE)
+    method = read_method(request, file, length)
+    if method is not Transfer.COPY:
+        return _span(open_, file, offset, length, minimum, method is Transfer.SPLICE)
     body = request.allocate(_RESPONSE.size + length)
     with body.data[_RESPONSE.size :] as room:
         count = file.read_into(offset, room) if length else 0

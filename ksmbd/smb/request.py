@@ -18,6 +18,7 @@ from ksmbd.smb.header import HEADER_SIZE, HEADROOM, Header
 from ksmbd.smb.model import Connection, Exchange, Open, PendingRequest, Server, Session, TreeConnect
 from ksmbd.smb.ports import FileSpan
 from ksmbd.smb.reader import Reader
+from ksmbd.smb.scheduler import TimeSlice
 from ksmbd.smb.status import (
     STATUS_FILE_CLOSED,
     STATUS_INVALID_HANDLE,
@@ -25,7 +26,6 @@ from ksmbd.smb.status import (
     STATUS_SUCCESS,
     NtStatusError,
 )
-from ksmbd.smb.turns import Pace
 from ksmbd.smb.waiting import Task
 
 _MAKERS: Final = frozenset((SESSION_SETUP, TREE_CONNECT))
@@ -168,9 +168,9 @@ class Request(PendingRequest):
         """A body of `size` bytes with room before it for the headers."""
         return Body(size)
 
-    def pace(self) -> Pace:
-        """For work that may take long, in pieces between which others are served (ksmbd.smb.turns)."""
-        return self.server.turns.pace(self.connection)
+    def time_slice(self) -> TimeSlice:
+        """For work that may take long, in pieces between which others are served (ksmbd.smb.scheduler)."""
+        return self.server.scheduler.time_slice(self.connection)
 
     # ------------------------------------------------------------------------------------------------- waiting
 

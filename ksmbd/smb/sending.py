@@ -19,7 +19,7 @@ from ksmbd.smb.ports import FileSpan, Frame, Sealer, Signer, Transport
 from ksmbd.smb.status import STATUS_SUCCESS
 from ksmbd.smb.waiting import Future
 
-ELSEWHERE_MAX: Final = limits.REPLIES_ELSEWHERE.value
+OFFLOADED_MAX: Final = limits.REPLIES_OFFLOADED.value
 """Bytes of one connection's replies that may be with helper threads; what is more is worked on at once, and the
 client waits."""
 JOINED_EACH: Final = 16 << 10
@@ -37,7 +37,7 @@ _FLAGS: Final = 16
 class Sender:
     """Sends one connection's messages. All of them pass here, so what was joined before leaves before."""
 
-    __slots__ = ("elsewhere", "run_open", "_closed", "_fail", "_helper_threads", "_joined", "_joined_size",
+    __slots__ = ("offloaded_bytes", "batch_open", "_closed", "_fail", "_helper_threads", "_joined", "_joined_size",
                  "transport")  # fmt: skip
 
     def __init__(self, transport: Transport, helper_threads: HelperThreads, fail: Callable[[str], None]) -> None:
@@ -45,9 +45,9 @@ class Sender:
         self._helper_threads = helper_threads
         self._fail = fail
         self._closed = False
-        self.elsewhere = 0
+        self.offloaded_bytes = 0
         """Bytes of replies that helper threads sign or encrypt now."""
-        self.run_open = False
+        self.batch_open = False
         """Whether small replies are joined now, and not too much of them: the run of requests may go on."""
         self._joined: list[bytes | bytearray | memoryview] = []
         """Small replies that leave together, before whatever else is sent."""
@@ -57,7 +57,7 @@ class Sender:
     def close(self) -> None:
         """The connection has ended: nothing is sent or joined any more."""
         self._closed = True
-        self.run_open = False
+        self.batch_open = False
 
     # ------------------------------------------------------------------------------------------------------ a message
 
@@ -100,33 +100,33 @@ class Sender:
 
     def _send(self, frame: Frame) -> None:
         data = frame.data
-        if self.run_open:
+        if self.batch_open:
             if frame.span is None and len(data) <= JOINED_EACH:
                 self._joined.append(data)
                 self.count(len(data))
                 return
-            self.run_open = False  # much data: the transport is to see how much waits
+            self.batch_open = False  # much data: the transport is to see how much waits
         if self._joined:
             self.flush()
         self.transport.send(frame)
 
     # -------------------------------------------------------------------------------------------------- joined messages
 
-    def begin_run(self) -> list[bytes | bytearray | memoryview]:
-        """From here on small messages are joined, until `end_run`. The caller appends its own whole messages, 4-byte
+    def begin_batch(self) -> list[bytes | bytearray | memoryview]:
+        """From here on small messages are joined, until `end_batch`. The caller appends its own whole messages, 4-byte
         length included, to the list that it gets, and tells `count` of the long ones."""
-        self.run_open = True
+        self.batch_open = True
         return self._joined
 
     def count(self, size: int) -> None:
         """So many bytes more are joined."""
         self._joined_size += size
         if self._joined_size > JOINED_MAX:
-            self.run_open = False
+            self.batch_open = False
 
-    def end_run(self) -> None:
+    def end_batch(self) -> None:
         """Send what has been joined; no more is."""
-        self.run_open = False
+        self.batch_open = False
         joined = self._joined
         if joined:  # as in `flush`, a call less for every request
             self.transport.send(Frame(joined[0] if len(joined) == 1 else b"".join(joined)))
@@ -143,7 +143,7 @@ class Sender:
 
     # -------------------------------------------------------------------------------------------- in a helper thread
 
-    def sign_elsewhere(self, frame: bytearray, signer: Signer) -> bool:
+    def offload_signing(self, frame: bytearray, signer: Signer) -> bool:
         """Have the message frame[HEADROOM:] signed by a helper thread and send it then, perhaps after later ones.
         False: it is to be signed here, because that is quick, no thread is there, or enough is with them."""
         if not signer.slow or not self._may_offload(frame):
@@ -153,7 +153,7 @@ class Sender:
         self._offload(frame, partial(signer.sign, message), message.release, self.send_clear)
         return True
 
-    def seal_elsewhere(self, frame: bytearray, sealer: Sealer | None, session_id: int) -> bool:
+    def offload_sealing(self, frame: bytearray, sealer: Sealer | None, session_id: int) -> bool:
         """The same for a message that is to be encrypted."""
         if sealer is None or not sealer.slow or not self._may_offload(frame):
             return False
@@ -161,7 +161,7 @@ class Sender:
         return True
 
     def _may_offload(self, frame: bytearray) -> bool:
-        return self._helper_threads.submit is not None and self.elsewhere + len(frame) <= ELSEWHERE_MAX
+        return self._helper_threads.submit is not None and self.offloaded_bytes + len(frame) <= OFFLOADED_MAX
 
     def _offload(
         self, frame: bytearray, work: Callable[[], None], after: Callable[[], None] | None,
@@ -170,7 +170,7 @@ class Sender:
         size = len(frame)
 
         def done(future: Future[None]) -> None:
-            self.elsewhere -= size
+            self.offloaded_bytes -= size
             if after is not None:
                 after()
             try:
@@ -181,7 +181,7 @@ class Sender:
             send(frame)
 
         assert self._helper_threads.submit is not None
-        self.elsewhere += size
+        self.offloaded_bytes += size
         self._helper_threads.submit(work).add_callback(done)
 
 

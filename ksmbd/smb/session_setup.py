@@ -35,7 +35,7 @@ from ksmbd.smb.status import (
 )
 from ksmbd.smb.teardown import delete_session
 from ksmbd.smb.tree_connect import rights_on_share
-from ksmbd.smb.waiting import Future, within
+from ksmbd.smb.waiting import Future, with_timeout
 
 FRAME_OVERHEAD: Final = 0x11000
 """What a frame may hold beside the largest payload: headers, contexts, other elements of its compound."""
@@ -99,12 +99,12 @@ async def _step(request: Request, exchange: Exchange, token: bytes) -> AuthStep:
     """One round, when it is the address's turn. Raises NtStatusError, also where the exchange went meanwhile, and where
     mountd, or the turn, does not come in time (STATUS_IO_TIMEOUT)."""
     clock = request.server.clock
-    turns, key = request.server.logon_turns, address_group(request.connection.transport.peer)
-    await within(clock, ROUND_SECONDS, turns.enter(key))
+    queue, key = request.server.logon_queue, address_group(request.connection.transport.peer)
+    await with_timeout(clock, ROUND_SECONDS, queue.enter(key))
     try:
-        step = await within(clock, ROUND_SECONDS, exchange.authenticator.step(token))
+        step = await with_timeout(clock, ROUND_SECONDS, exchange.authenticator.step(token))
     finally:
-        turns.leave(key)
+        queue.leave(key)
     if exchange.session.state is SessionState.DELETED:
         raise NtStatusError(STATUS_USER_SESSION_DELETED)
     if request.connection.exchanges.get(exchange.session.session_id) is not exchange:

@@ -19,8 +19,8 @@ from ksmbd.smb.constants import (
     FILE_WRITE_EA,
     FILE_WRITE_THROUGH,
 )
-from ksmbd.smb.elsewhere import elsewhere, is_large
 from ksmbd.smb.full_ea import parse_full_ea
+from ksmbd.smb.offload import is_large, offload
 from ksmbd.smb.ports import BreakKind
 from ksmbd.smb.reader import Reader
 from ksmbd.smb.set_query import Change, SetClass
@@ -107,7 +107,7 @@ async def end_of_file(change: Change) -> None:
     await change.settle(change.table.break_caching(change.ref, SIZE_BREAK))
     file = change.file
     if is_large(file, 0):
-        await elsewhere(change.request, lambda duplicate: duplicate.set_end_of_file(size), change.open)
+        await offload(change.request, lambda duplicate: duplicate.set_end_of_file(size), change.open)
     else:
         file.set_end_of_file(size)
     change.directory_changed(change.file.parent_key)
@@ -119,7 +119,7 @@ async def allocation(change: Change) -> None:
     await change.settle(change.table.break_caching(change.ref, SIZE_BREAK))
     file = change.file
     if is_large(file, size):
-        await elsewhere(change.request, lambda duplicate: duplicate.set_allocation(size), change.open)
+        await offload(change.request, lambda duplicate: duplicate.set_allocation(size), change.open)
     else:
         file.set_allocation(size)
     change.directory_changed(change.file.parent_key)

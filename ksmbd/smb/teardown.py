@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How sessions and tree connects end (MS-SMB2 3.3.4.12, 3.3.5.6, 3.3.5.8, 3.3.7.1).
+"""Ends sessions and tree connects with all their opens (MS-SMB2 3.3.4.12, 3.3.5.6, 3.3.5.8, 3.3.7.1).
 
-From the first moment nothing more is served of them. Their opens, of which a client may have thousands, are closed in
-pieces (ksmbd.smb.turns): those that are few within the call, else the Future that comes back completes later. What must
-not come before the end (the reply to LOGOFF, a log-on that names a previous session) waits for it.
+As soon as the end begins, no further request of theirs is served. A client may have thousands of opens, so they are
+closed in time slices (ksmbd.smb.scheduler). The functions return a Future that is complete when all is closed; with few
+opens that is at once. Whatever must come after the end (the reply to LOGOFF, a log-on that names a previous session)
+waits for this Future.
 """
 from __future__ import annotations
 
@@ -12,8 +13,8 @@ from collections.abc import Callable, Iterable
 
 from ksmbd.smb import open_life
 from ksmbd.smb.model import Open, PendingRequest, Server, Session, TreeConnect
+from ksmbd.smb.scheduler import TimeSlice
 from ksmbd.smb.session_state import SessionInput, SessionState, next_state
-from ksmbd.smb.turns import Pace
 from ksmbd.smb.waiting import Future, Task
 
 logger = logging.getLogger("ksmbd.smb")
@@ -49,18 +50,18 @@ def delete_session(session: Session, keep: bool = False, after: Future[None] | N
 def abort_all(server: Server, owner: object, requests: list[PendingRequest]) -> Future[None]:
     """The connection of these requests is gone: cancel them, in pieces where they are many. Complete when all are."""
     ended: Future[None] = Future()
-    Task(_abort_all(server.turns.pace(owner), requests, ended)).start()
+    Task(_abort_all(server.scheduler.time_slice(owner), requests, ended)).start()
     return ended
 
 
-async def _abort_all(pace: Pace, requests: list[PendingRequest], ended: Future[None]) -> None:
+async def _abort_all(time_slice: TimeSlice, requests: list[PendingRequest], ended: Future[None]) -> None:
     for request in requests:
         try:
             request.abort()
         except Exception:
             logger.exception("a request could not be ended as it should")
-        if pace.over():
-            await pace.turn()
+        if time_slice.is_over():
+            await time_slice.renew()
     ended.set_result(None)
 
 
@@ -78,19 +79,19 @@ async def _end_session(
     server = session.server
     if after is not None:
         await wait_for(after)
-    pace = server.turns.pace(session)
+    time_slice = server.scheduler.time_slice(session)
     trees = list(session.tree_connects.values())
     session.tree_connects.clear()
     end_open = open_life.disconnect_open if keep else open_life.close_open
     while session.opens:  # a CREATE that was under way may have made one more meanwhile
         # Durable ones first: their client may be on its way back.
-        await _end_opens(sorted(session.opens.values(), key=_for_good), end_open, pace)
+        await _end_opens(sorted(session.opens.values(), key=_for_good), end_open, time_slice)
     for tree in trees:
         if not tree.closed:
             tree.closed = True
             _leave(tree)
-            if pace.over():
-                await pace.turn()
+            if time_slice.is_over():
+                await time_slice.renew()
     session.channels.clear()
     if session.admitted is not None:
         server.admission.give(session.admitted)
@@ -101,14 +102,14 @@ async def _end_session(
 
 
 async def _end_tree(tree: TreeConnect, ended: Future[None]) -> None:
-    pace = tree.session.server.turns.pace(tree.session)
+    time_slice = tree.session.server.scheduler.time_slice(tree.session)
     while opens := list(tree.opens):
-        await _end_opens(opens, open_life.close_open, pace)
+        await _end_opens(opens, open_life.close_open, time_slice)
     _leave(tree)
     ended.set_result(None)
 
 
-async def _end_opens(opens: Iterable[Open], end_open: Callable[[Open], None], pace: Pace) -> None:
+async def _end_opens(opens: Iterable[Open], end_open: Callable[[Open], None], time_slice: TimeSlice) -> None:
     """All of them, whatever goes wrong with one."""
     for open_ in opens:
         try:
@@ -117,8 +118,8 @@ async def _end_opens(opens: Iterable[Open], end_open: Callable[[Open], None], pa
             logger.exception("an open could not be ended as it should")
             if open_.session is not None:
                 open_.session.opens.pop(open_.volatile_id, None)
-        if pace.over():
-            await pace.turn()
+        if time_slice.is_over():
+            await time_slice.renew()
 
 
 def _for_good(open_: Open) -> bool:

@@ -149,7 +149,7 @@ class Task(Generic[T]):
             self._on_done(self)
 
 
-def within(clock: Clock, seconds: float, future: Future[T]) -> Future[T]:
+def with_timeout(clock: Clock, seconds: float, future: Future[T]) -> Future[T]:
     """The same future; it fails with STATUS_IO_TIMEOUT unless it is complete in time, and its owner is told."""
     if future.done:
         return future

@@ -137,16 +137,16 @@ async def _write_pipe(request: Request, open_: Open, data: bytes) -> Reply:
 
 
 class IncomingWrite:
-    """A WRITE that has passed every check and whose data is still on its way: conn moves it into the file and then
-    calls `finish`, copied or through a pipe as `way` says. After an error the rest of the data is taken and forgotten,
-    and the error answered."""
+    """A WRITE that has passed every check while its data is still being received. The transport moves the data into
+    the file, copied or through a pipe as `method` says, and then calls `finish`. After an error the rest of the data is
+    received and dropped, and `finish` answers with the error."""
 
-    __slots__ = ("left", "way", "_file", "_length", "_offset", "_open", "_request", "_status")
+    __slots__ = ("left", "method", "_file", "_length", "_offset", "_open", "_request", "_status")
 
     def __init__(self, request: Request, open_: Open, file: File, offset: int, length: int) -> None:
         self.left = length
         """Bytes that are still to come."""
-        self.way = request.server.settings.data_paths.way(WRITE, file.file_system, length)
+        self.method = request.server.settings.data_paths.method(WRITE, file.file_system, length)
         self._request = request
         self._open = open_
         self._file = file

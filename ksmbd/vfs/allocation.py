@@ -90,7 +90,7 @@ def reclaim(reserved: Reserved) -> None:
     except (OSError, NtStatusError) as error:
         logger.debug("%r: blocks beyond the end stay: %s", reserved.names, error)
     finally:
-        credentials.rest()
+        credentials.become_nobody()
 
 
 def check(fd: int, more: int) -> None:

@@ -75,7 +75,7 @@ def spnego_oids(ground: Ground) -> None:
                 clients[number] = ground.half()
 
 
-def half_logons(ground: Ground) -> None:
+def logons_in_progress(ground: Ground) -> None:
     """First rounds of log-ons, again and again, on 4 connections; none is ended."""
     token = spnego.client("nobody", "x", hostname=ADDRESS, service="cifs", protocol="ntlm").step() or b""
     clients = [ground.half() for _ in range(4)]

@@ -68,7 +68,7 @@ def _nothing(ground: Ground) -> None:
 ROWS: Final = (
     Row(BASELINE, _nothing),
     Row("spnego-oids", tables.spnego_oids),
-    Row("half-logons", tables.half_logons),
+    Row("half-logons", tables.logons_in_progress),
     Row("wrong-passwords", tables.wrong_passwords),
     Row("connections", tables.connections),
     Row("trickle", tables.trickle),

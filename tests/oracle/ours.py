@@ -234,7 +234,7 @@ class Server:
         try:
             return self.session.run(step)
         finally:
-            credentials.rest()  # as a worker's loop does
+            credentials.become_nobody()  # as a worker's loop does
 
 
 def held() -> tuple[list[int], list[int], list[int]]:

@@ -31,7 +31,7 @@ class EchoCore:
 
     session_count = 1
     open_count = 0
-    elsewhere = 0
+    offloaded_bytes = 0
 
     def __init__(self, transport: Connected, context: WorkerContext) -> None:
         self.max_frame = 1 << 20
@@ -59,7 +59,7 @@ class EchoCore:
         data = b"\xfeSMB" + bytes(60) + answer.encode()
         self.transport.send(Frame(len(data).to_bytes(4, "big") + data))
 
-    def receive_run(self, view: memoryview, position: int, end: int, limit: int) -> tuple[int, int]:
+    def receive_batch(self, view: memoryview, position: int, end: int, limit: int) -> tuple[int, int]:
         """Frames are wanted one by one."""
         return position, 0
 
@@ -87,7 +87,7 @@ def serve(context: WorkerContext) -> int:
         context.providers,
     )
     admission = SharedAdmission(context.shared, context.index, limits)
-    connections = Connections(life.loop, affinity.greet, limits, admission, counters)
+    connections = Connections(life.loop, affinity.first_core, limits, admission, counters)
     affinity.connections = connections
     life.serve(connections)
     return 0

@@ -26,7 +26,7 @@ TURN_BYTES: Final = 2 << 20
 TURN_FRAMES: Final = 128
 TURN_SECONDS: Final = 0.003
 """After this no further request of one connection is begun before others had their turn."""
-_RUN_FRAMES: Final = 32
+_BATCH_FRAMES: Final = 32
 """Small requests between two looks at the time."""
 LOWAT_FROM: Final = 2 << 20
 """Bytes still to come of a frame from which on SO_RCVLOWAT is set: measured on loopback, a third less CPU for frames of
@@ -133,8 +133,8 @@ class Input:
     def _go_on(self, more: bool) -> None:
         """After a turn: more frames are at hand (others first), or the socket is next."""
         output = self._output
-        elsewhere = self._owner.core.elsewhere
-        if (output.size or elsewhere) and self._pressure.is_crowded(output.size, elsewhere):
+        offloaded = self._owner.core.offloaded_bytes
+        if (output.size or offloaded) and self._pressure.is_crowded(output.size, offloaded):
             self.read(False)  # until `resume`
             return
         if more and self.receiver.parked:
@@ -150,7 +150,7 @@ class Input:
         owner = self._owner
         if owner.reason is not None:
             return
-        if self._pressure.is_crowded(self._output.size, owner.core.elsewhere):
+        if self._pressure.is_crowded(self._output.size, owner.core.offloaded_bytes):
             self.read(False)
         else:
             self._handle(0)
@@ -210,12 +210,12 @@ class Input:
                     if now >= until or frames >= TURN_FRAMES:
                         stopped = True
                         break
-                if (output.size or core.elsewhere) and pressure.is_crowded(output.size, core.elsewhere):
+                if (output.size or core.offloaded_bytes) and pressure.is_crowded(output.size, core.offloaded_bytes):
                     stopped = True
                     break
                 view, position, end = receiver.ready()
                 if end - position >= SHORTEST:
-                    at, taken = core.receive_run(view, position, end, min(_RUN_FRAMES, TURN_FRAMES - frames))
+                    at, taken = core.receive_batch(view, position, end, min(_BATCH_FRAMES, TURN_FRAMES - frames))
                     if taken:
                         receiver.taken(at)
                         frames += taken
@@ -240,7 +240,7 @@ class Input:
         self._counters.count(frames, received, 0)
         if output.queue:
             owner.flush()
-        if core.elsewhere:
+        if core.offloaded_bytes:
             owner.count_waiting()
         return self._after_frames(stopped)
 

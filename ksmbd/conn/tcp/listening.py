@@ -17,8 +17,8 @@ from ksmbd import log
 from ksmbd.conn.contract import StartError
 from ksmbd.conn.tcp.accepting import TcpListener
 from ksmbd.conn.tcp.options import ANY, BindTarget, listening_text, open_listener
-from ksmbd.kernel import interface_words, local_addresses
-from ksmbd.kernel.interface_words import Word
+from ksmbd.kernel import interface_patterns, local_addresses
+from ksmbd.kernel.interface_patterns import InterfacePattern
 from ksmbd.kernel.local_addresses import State
 
 _NO_IPV6: Final = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
@@ -45,24 +45,24 @@ class Settings(Protocol):
         ...
 
 
-class NotThere(Exception):
+class AddressUnavailable(Exception):
     """There is no such address now."""
 
 
-def words_of(settings: Settings) -> list[Word]:
+def patterns_of(settings: Settings) -> list[InterfacePattern]:
     """The words that say where to listen; an empty list means everywhere. Raises StartError."""
     try:
-        return [interface_words.parse(item) for item in settings.interfaces] if settings.bind_interfaces_only else []
+        return [interface_patterns.parse(item) for item in settings.interfaces] if settings.bind_interfaces_only else []
     except ValueError as error:
         raise StartError(f"interfaces: {error}") from None
 
 
-def targets_of(words: Iterable[Word], now: State) -> tuple[dict[BindTarget, int], list[str]]:
+def targets_of(words: Iterable[InterfacePattern], now: State) -> tuple[dict[BindTarget, int], list[str]]:
     """Where to listen for these words: each target with its interface's index, 0 for an address; and the words that
     mean nothing now. An address of an interface that is listened on as a whole is not listened on again."""
     targets: dict[BindTarget, int] = {}
     missing: list[str] = []
-    asked: list[tuple[Word, list[tuple[str, str]]]] = []
+    asked: list[tuple[InterfacePattern, list[tuple[str, str]]]] = []
     local = {address.partition("%")[0] for _, address in now.addresses}
     for word in words:
         named = [name for name in now.interfaces if word.names(name)]
@@ -126,7 +126,7 @@ class Listening:
         self._port = settings.tcp_port
         self._workers = workers
         self._look = look
-        self._words = words_of(settings)
+        self._words = patterns_of(settings)
         self._missing: set[str] = set()
         self._refused: set[BindTarget] = set()
         self.groups: list[Group] = []
@@ -139,7 +139,7 @@ class Listening:
             for target in there:
                 try:
                     self.groups.append(self._open(target, wanted[target]))
-                except NotThere:
+                except AddressUnavailable:
                     pass
         except BaseException:
             self.close()
@@ -178,7 +178,7 @@ class Listening:
                 if mixed or self._is_free(target):
                     new.append(self._open(target, wanted[target]))
                 self._refused.discard(target)
-            except NotThere:
+            except AddressUnavailable:
                 pass  # the kernel tells of it again
             except StartError as error:
                 if target not in self._refused:
@@ -204,7 +204,7 @@ class Listening:
         return targets
 
     def _open(self, target: BindTarget, index: int) -> Group:
-        """A target's sockets. Raises StartError, NotThere."""
+        """A target's sockets. Raises StartError, AddressUnavailable."""
         sockets: list[socket.socket] = []
         try:
             for _ in range(self._workers):
@@ -221,7 +221,7 @@ class Listening:
         the same user would silently share our port."""
         try:
             self._listen(target, False).close()
-        except NotThere:
+        except AddressUnavailable:
             return False
         return True
 
@@ -234,9 +234,9 @@ class Listening:
             ) from None
         except OSError as error:
             if target.family == socket.AF_INET6 and target.host == "::" and error.errno in _NO_IPV6:
-                raise NotThere from None
+                raise AddressUnavailable from None
             if self._words and error.errno in _NOT_THERE:
-                raise NotThere from None
+                raise AddressUnavailable from None
             where = target.host + _device(target)
             raise StartError(f"cannot listen on {where} port {self._port}: {error.strerror}") from None
 

@@ -9,10 +9,10 @@ from typing import Final
 from ksmbd.conn.contract import Incoming
 from ksmbd.conn.scratch import Scratch
 from ksmbd.conn.tcp.options import bytes_at_hand
-from ksmbd.smb.data_paths import Way
+from ksmbd.smb.data_paths import Transfer
 
 AT_HAND: Final = 1 << 20
-"""Bytes of a WRITE's data from which on it counts as come, and is spliced with Way.EITHER: all that is left of the
+"""Bytes of a WRITE's data from which on it counts as come, and is spliced with Transfer.EITHER: all that is left of the
 usual request, as waits in the socket when the client has several under way. With half of it, one request after the
 other was spliced now and then, for 0.72 s/GiB instead of 0.57 (medians of paired runs of write-plain)."""
 
@@ -36,11 +36,11 @@ class StreamedWrite:
     def receive(self, incoming: Incoming, limit: int) -> None:
         """Move what has come of the data, until about `limit` bytes. Raises OSError where receiving failed."""
         self.received = 0
-        way = incoming.way
-        if way is Way.EITHER:
+        method = incoming.method
+        if method is Transfer.EITHER:
             whole = min(incoming.left, AT_HAND)
-            way = Way.SPLICE if bytes_at_hand(self._sock) >= whole else Way.COPY
-        piece = self._spliced if way is Way.SPLICE else self._copied
+            method = Transfer.SPLICE if bytes_at_hand(self._sock) >= whole else Transfer.COPY
+        piece = self._spliced if method is Transfer.SPLICE else self._copied
         while incoming.left and self.received < limit:
             try:
                 count = piece(incoming)

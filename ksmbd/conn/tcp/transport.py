@@ -150,12 +150,12 @@ class TcpTransport:
             self.count_waiting()
         if output.queue or output.watching:
             output.watch(bool(output.queue))
-            if self._pressure.is_crowded(output.size, self.core.elsewhere):
+            if self._pressure.is_crowded(output.size, self.core.offloaded_bytes):
                 self._input.read(False)
 
     def count_waiting(self) -> None:
         """Let the loop's sum know what waits for this client."""
-        self._pressure.count(0 if self._closed else self._output.size + self.core.elsewhere)
+        self._pressure.count(0 if self._closed else self._output.size + self.core.offloaded_bytes)
 
     def room(self) -> Future[None] | None:
         """See the port."""

@@ -30,7 +30,7 @@ class FakeCore:
         self.write_from = STREAM_FROM
         self.session_count = 0
         self.open_count = 0
-        self.elsewhere = 0
+        self.offloaded_bytes = 0
         self.frames: list[bytes] = []
         self.gone: list[str] = []
         self.answer: Callable[[FakeCore, bytes], None] | None = None
@@ -41,7 +41,7 @@ class FakeCore:
         if self.answer is not None:
             self.answer(self, data)
 
-    def receive_run(self, view: memoryview, position: int, end: int, limit: int) -> tuple[int, int]:
+    def receive_batch(self, view: memoryview, position: int, end: int, limit: int) -> tuple[int, int]:
         """Frames are wanted one by one."""
         return position, 0
 

@@ -115,7 +115,7 @@ def test_an_address_holds_so_many_places_without_a_session(make_hall: type[Hall]
     assert gone == list(range(1, 21)), "its oldest, and none with a session"
     hall.connections.abort_all("the test's end")
     hall.loop.run_once(wait=False)
-    assert (len(hall.connections), len(hall.connections._room), hall.admission.by_address) == (0, 0, {})
+    assert (len(hall.connections), len(hall.connections._sessionless), hall.admission.by_address) == (0, 0, {})
 
 
 def test_counts_return_to_zero_after_every_kind_of_end(make_hall: type[Hall]) -> None:

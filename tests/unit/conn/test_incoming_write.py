@@ -11,7 +11,7 @@ from conn_fakes import STREAM_FROM, message
 from test_transport import Rig
 
 from ksmbd.conn.tcp.streamed_write import AT_HAND
-from ksmbd.smb.data_paths import Way
+from ksmbd.smb.data_paths import Transfer
 
 HEAD = 100
 
@@ -19,9 +19,9 @@ HEAD = 100
 class FakeIncoming:
     """Writes to a descriptor; after `fails_at` bytes nothing is taken any more."""
 
-    def __init__(self, fd: int, length: int, fails_at: int, way: Way = Way.SPLICE) -> None:
+    def __init__(self, fd: int, length: int, fails_at: int, method: Transfer = Transfer.SPLICE) -> None:
         self.fd = fd
-        self.way = way
+        self.method = method
         self.left = self.length = length
         self.fails_at = fails_at
         self.finished = 0
@@ -57,14 +57,14 @@ class FakeIncoming:
 class StreamRig(Rig):
     """The core takes every frame that is offered, its data from byte HEAD on."""
 
-    def __init__(self, fd: int, fails_at: int = 1 << 40, way: Way = Way.SPLICE) -> None:
+    def __init__(self, fd: int, fails_at: int = 1 << 40, method: Transfer = Transfer.SPLICE) -> None:
         super().__init__()
         self.taken: list[FakeIncoming] = []
 
         def begin_write(head: memoryview, length: int) -> FakeIncoming | None:
             if len(head) < HEAD:
                 return None
-            self.taken.append(FakeIncoming(fd, length - HEAD, fails_at, way))
+            self.taken.append(FakeIncoming(fd, length - HEAD, fails_at, method))
             return self.taken[-1]
 
         self.core.begin_write = begin_write  # type: ignore[method-assign, assignment]
@@ -91,19 +91,19 @@ def big(size: int = STREAM_FROM + 54321) -> bytes:
     return message(os.urandom(size))
 
 
-ways = pytest.mark.parametrize("way", [Way.SPLICE, Way.COPY, Way.EITHER])
+methods = pytest.mark.parametrize("method", [Transfer.SPLICE, Transfer.COPY, Transfer.EITHER])
 
 
-@ways
+@methods
 @pytest.mark.parametrize("piece", [1 << 20, 65536, 30011])
-def test_data_goes_to_the_file(fd: int, piece: int, way: Way) -> None:
-    rig = StreamRig(fd, way=way)
+def test_data_goes_to_the_file(fd: int, piece: int, method: Transfer) -> None:
+    rig = StreamRig(fd, method=method)
     frame = big()
     rig.feed(frame + message(b"next"), piece)
     (incoming,) = rig.taken
     assert incoming.finished == 1 and not incoming.left
-    if way is not Way.EITHER:
-        assert (incoming.pieces > 0) == (way is Way.SPLICE)
+    if method is not Transfer.EITHER:
+        assert (incoming.pieces > 0) == (method is Transfer.SPLICE)
     assert os.pread(fd, len(frame), 0) == frame[4 + HEAD :]
     assert rig.core.frames == [b"\xfeSMB" + bytes(60) + b"next"]
     assert rig.counted.sums[:2] == [2, len(frame) + 72]
@@ -121,10 +121,10 @@ def test_small_frames_and_refused_ones_come_whole(fd: int) -> None:
     rig.close()
 
 
-@ways
+@methods
 @pytest.mark.parametrize("fails_at", [0, 100_000])
-def test_what_the_file_does_not_take_is_thrown_away(fd: int, way: Way, fails_at: int) -> None:
-    rig = StreamRig(fd, fails_at, way)
+def test_what_the_file_does_not_take_is_thrown_away(fd: int, method: Transfer, fails_at: int) -> None:
+    rig = StreamRig(fd, fails_at, method)
     frame = big()
     rig.feed(frame + message(b"next"))
     assert rig.taken[0].finished == 1 and len(rig.core.frames) == 1
@@ -135,9 +135,9 @@ def test_what_the_file_does_not_take_is_thrown_away(fd: int, way: Way, fails_at:
     good.close()
 
 
-@ways
-def test_a_client_that_goes_in_the_middle(fd: int, way: Way) -> None:
-    rig = StreamRig(fd, way=way)
+@methods
+def test_a_client_that_goes_in_the_middle(fd: int, method: Transfer) -> None:
+    rig = StreamRig(fd, method=method)
     rig.feed(big()[:150_000])
     rig.peer.close()
     rig.turn(3)
@@ -146,13 +146,13 @@ def test_a_client_that_goes_in_the_middle(fd: int, way: Way) -> None:
 
 
 def test_what_has_come_is_spliced_and_the_rest_copied(fd: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Way.EITHER goes by what waits in the socket when its turn comes."""
+    """Transfer.EITHER goes by what waits in the socket when its turn comes."""
     frame = big(900_000)
     left = len(frame) - 200_000
     assert left < AT_HAND, "all that is left is what has to be there"
     there = [left - 1]
     monkeypatch.setattr("ksmbd.conn.tcp.streamed_write.bytes_at_hand", lambda sock: there[0])
-    rig = StreamRig(fd, way=Way.EITHER)
+    rig = StreamRig(fd, method=Transfer.EITHER)
     rig.feed(frame[:200_000])
     (incoming,) = rig.taken
     assert (incoming.copied > 1, incoming.pieces) == (True, 0)

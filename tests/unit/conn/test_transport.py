@@ -223,7 +223,7 @@ def test_replies_that_another_thread_works_on_count_as_well(rig: Rig) -> None:
     late: list[bytes] = []
 
     def answer(core: FakeCore, data: bytes) -> None:
-        core.elsewhere += 1_000_000
+        core.offloaded_bytes += 1_000_000
         late.append(nbss(b"a" * 999_996))
 
     rig.core.answer = answer
@@ -231,13 +231,13 @@ def test_replies_that_another_thread_works_on_count_as_well(rig: Rig) -> None:
     rig.turn(5)
     handled = len(rig.core.frames)
     assert handled == HIGH_WATER_IN_ALL // 1_000_000 + 1 and not rig.reading()
-    assert rig.scratch.waiting == rig.core.elsewhere
+    assert rig.scratch.waiting == rig.core.offloaded_bytes
     while late:
-        rig.core.elsewhere -= 1_000_000
+        rig.core.offloaded_bytes -= 1_000_000
         rig.transport.send(Frame(late.pop(0)))
         rig.read()
     assert len(rig.core.frames) == 50, "all are handled in the end"
-    assert (rig.core.elsewhere, rig.scratch.waiting, rig.transport.waiting_bytes) == (0, 0, 0)
+    assert (rig.core.offloaded_bytes, rig.scratch.waiting, rig.transport.waiting_bytes) == (0, 0, 0)
 
 
 def test_where_all_wait_for_much_only_who_has_taken_all_is_served(rig: Rig) -> None:

@@ -20,7 +20,7 @@ from ksmbd.process.shared import WorkerStats
 STATS = WorkerStats(1, 42, 1, 2, 3, 4, 5, 6, 7, 8, 9)
 
 
-class Desk:
+class ControlFolder:
     def __init__(self, rundir: Path) -> None:
         self.loop = Loop()
         self.killed = 0
@@ -42,83 +42,83 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
+def control(tmp_path: Path) -> Iterator[ControlFolder]:
     debug.mask[0] = 0
-    desk = Desk(tmp_path)
-    yield desk
-    desk.loop.close()
+    control = ControlFolder(tmp_path)
+    yield control
+    control.loop.close()
     debug.mask[0] = 0
 
 
-def test_debug_toggles(desk: Desk) -> None:
-    assert desk.read("debug") == "smb auth vfs oplock ipc conn rdma\n"
-    assert desk.write("debug", "rdma\n") == "smb auth vfs oplock ipc conn [rdma]\n"
-    assert desk.write("debug", "smb") == "[smb] auth vfs oplock ipc conn [rdma]\n"
+def test_debug_toggles(control: ControlFolder) -> None:
+    assert control.read("debug") == "smb auth vfs oplock ipc conn rdma\n"
+    assert control.write("debug", "rdma\n") == "smb auth vfs oplock ipc conn [rdma]\n"
+    assert control.write("debug", "smb") == "[smb] auth vfs oplock ipc conn [rdma]\n"
     assert debug.mask[0] == debug.SMB | debug.RDMA
-    assert desk.write("debug", "smb") == "smb auth vfs oplock ipc conn [rdma]\n"
-    assert desk.write("debug", "all") == "[smb] [auth] [vfs] [oplock] [ipc] [conn] [rdma]\n"
-    assert desk.write("debug", "all") == "smb auth vfs oplock ipc conn rdma\n"
+    assert control.write("debug", "smb") == "smb auth vfs oplock ipc conn [rdma]\n"
+    assert control.write("debug", "all") == "[smb] [auth] [vfs] [oplock] [ipc] [conn] [rdma]\n"
+    assert control.write("debug", "all") == "smb auth vfs oplock ipc conn rdma\n"
 
 
-def test_a_word_that_comes_while_the_listing_is_written(desk: Desk) -> None:
+def test_a_word_that_comes_while_the_listing_is_written(control: ControlFolder) -> None:
     """The forker's write is two calls; a word between them is followed by NULs up to the listing's length."""
-    assert desk.write("debug", "all" + "\0" * 36) == "[smb] [auth] [vfs] [oplock] [ipc] [conn] [rdma]\n"
+    assert control.write("debug", "all" + "\0" * 36) == "[smb] [auth] [vfs] [oplock] [ipc] [conn] [rdma]\n"
 
 
 @pytest.mark.parametrize("text", ["", "SMB", "smb auth", "nothing", "\0\xff", "x" * 5000])
-def test_what_is_no_component_changes_nothing(desk: Desk, text: str) -> None:
-    desk.write("debug", "vfs")
-    assert desk.write("debug", text) == "smb auth [vfs] oplock ipc conn rdma\n"
+def test_what_is_no_component_changes_nothing(control: ControlFolder, text: str) -> None:
+    control.write("debug", "vfs")
+    assert control.write("debug", text) == "smb auth [vfs] oplock ipc conn rdma\n"
 
 
-def test_the_listing_written_back_changes_nothing(desk: Desk) -> None:
-    text = desk.write("debug", "vfs")
-    assert desk.write("debug", text) == text
+def test_the_listing_written_back_changes_nothing(control: ControlFolder) -> None:
+    text = control.write("debug", "vfs")
+    assert control.write("debug", text) == text
 
 
-def test_a_file_that_was_replaced_or_removed(desk: Desk, tmp_path: Path) -> None:
+def test_a_file_that_was_replaced_or_removed(control: ControlFolder, tmp_path: Path) -> None:
     (tmp_path / "new").write_text("conn")
-    (tmp_path / "new").rename(desk.folder / "debug")
-    desk.loop.run_once(wait=False)
-    assert desk.read("debug") == "smb auth vfs oplock ipc [conn] rdma\n"
-    (desk.folder / "debug").unlink()
-    assert desk.write("debug", "conn") == "smb auth vfs oplock ipc conn rdma\n"
+    (tmp_path / "new").rename(control.folder / "debug")
+    control.loop.run_once(wait=False)
+    assert control.read("debug") == "smb auth vfs oplock ipc [conn] rdma\n"
+    (control.folder / "debug").unlink()
+    assert control.write("debug", "conn") == "smb auth vfs oplock ipc conn rdma\n"
 
 
-def test_kill_server(desk: Desk) -> None:
-    assert stat.S_IMODE((desk.folder / "kill_server").stat().st_mode) == 0o200
-    (desk.folder / "kill_server").write_text("soft")
-    desk.loop.run_once(wait=False)
-    assert desk.killed == 0
-    (desk.folder / "kill_server").write_text("hard\n")
-    desk.loop.run_once(wait=False)
-    assert desk.killed == 1
+def test_kill_server(control: ControlFolder) -> None:
+    assert stat.S_IMODE((control.folder / "kill_server").stat().st_mode) == 0o200
+    (control.folder / "kill_server").write_text("soft")
+    control.loop.run_once(wait=False)
+    assert control.killed == 0
+    (control.folder / "kill_server").write_text("hard\n")
+    control.loop.run_once(wait=False)
+    assert control.killed == 1
 
 
-def test_stats_are_text_and_json(desk: Desk) -> None:
-    desk.stats = [STATS, STATS]
-    text = desk.write("stats", "now")
+def test_stats_are_text_and_json(control: ControlFolder) -> None:
+    control.stats = [STATS, STATS]
+    text = control.write("stats", "now")
     assert "connections: 4\n" in text and "requests: 10\n" in text
     assert "ksmbd/1: pid 42, started 1, connections 2" in text
-    workers = json.loads(desk.read("stats.json"))["workers"]
+    workers = json.loads(control.read("stats.json"))["workers"]
     assert [worker["bytes_sent"] for worker in workers] == [7, 7]
 
 
-def test_features(desk: Desk) -> None:
-    assert desk.read("features") == "steer off no BPF\nsendfile on\n"
-    desk.files.set_features([Feature("steer", True, "")])
-    assert desk.read("features") == "steer on\n"
+def test_features(control: ControlFolder) -> None:
+    assert control.read("features") == "steer off no BPF\nsendfile on\n"
+    control.files.set_features([Feature("steer", True, "")])
+    assert control.read("features") == "steer on\n"
 
 
-def test_files_go_when_it_ends(desk: Desk) -> None:
-    desk.files.close()
-    assert not desk.folder.parent.exists()
+def test_files_go_when_it_ends(control: ControlFolder) -> None:
+    control.files.close()
+    assert not control.folder.parent.exists()
 
 
-def test_what_others_have_put_there_stays(desk: Desk) -> None:
-    (desk.folder / "note").touch()
-    desk.files.close()
-    assert os.listdir(desk.folder) == ["note"]
+def test_what_others_have_put_there_stays(control: ControlFolder) -> None:
+    (control.folder / "note").touch()
+    control.files.close()
+    assert os.listdir(control.folder) == ["note"]
 
 
 def test_a_link_in_place_of_a_file_is_refused(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_link_in_place_of_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").write_text("precious")
     (tmp_path / FOLDER / "debug").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OSError):
-        Desk(tmp_path)
+        ControlFolder(tmp_path)
     assert (tmp_path / "elsewhere").read_text() == "precious"
 
 

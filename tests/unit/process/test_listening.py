@@ -14,8 +14,8 @@ from ksmbd.conn.tcp import listening, options
 from ksmbd.conn.tcp.listening import Listening, targets_of
 from ksmbd.conn.tcp.options import ANY, BindTarget
 from ksmbd.ipc.settings import EngineSettings
-from ksmbd.kernel import interface_words, local_addresses
-from ksmbd.kernel.interface_words import Word, parse
+from ksmbd.kernel import interface_patterns, local_addresses
+from ksmbd.kernel.interface_patterns import InterfacePattern, parse
 from ksmbd.kernel.local_addresses import State
 from ksmbd.process.listeners import Listeners
 
@@ -63,11 +63,11 @@ def test_what_is_no_word(item: str) -> None:
 
 
 def test_options() -> None:
-    assert parse("eth0;speed=1000000,capability=rss,capability=RDMA,if_index=7,options=dynamic") == Word(
+    assert parse("eth0;speed=1000000,capability=rss,capability=RDMA,if_index=7,options=dynamic") == InterfacePattern(
         "eth0", speed=1_000_000, capability=3, index=7
     )
     assert parse("eth0;capability=NONE").capability == 0 and parse("eth0").capability is None
-    assert interface_words.parse("lo;").text == "lo"
+    assert interface_patterns.parse("lo;").text == "lo"
 
 
 # ------------------------------------------------------------------------------------------------- the sockets

@@ -22,7 +22,7 @@ class Office:
         self.peers = [Peers(self.loop, self.inboxes, index, lambda worker: self.epochs[worker]) for index in range(3)]
         self.got: list[tuple[int, int, bytes, list[int]]] = []
         for index, peers in enumerate(self.peers):
-            for kind in (Kind.ROOMS, Kind.SOCKET):
+            for kind in (Kind.OPEN_TABLE, Kind.SOCKET):
                 peers.on(kind, partial(self._take, index))
 
     def _take(self, index: int, sender: int, data: bytes, fds: list[int]) -> None:
@@ -120,7 +120,7 @@ def test_a_handler_that_raises_does_not_stop_the_others(office: Office, capfd: p
     def bad(sender: int, data: bytes, fds: list[int]) -> None:
         raise ZeroDivisionError("division by zero")
 
-    office.peers[2].on(Kind.ROOMS, bad)
+    office.peers[2].on(Kind.OPEN_TABLE, bad)
     office.peers[1].deliver(2, b"bad")
     office.peers[1].deliver(2, b"good", Kind.SOCKET)
     office.turn()

@@ -48,7 +48,7 @@ def two() -> tuple[Client, Client, Wire]:
     for index in (1, 2):
         client = Client()
         client.server.settings = replace(client.server.settings, worker=index)
-        client.server.end_elsewhere = PreviousSessions(client.server, wire.peers(index)).end
+        client.server.end_remote_session = PreviousSessions(client.server, wire.peers(index)).end
         clients.append(client)
     return clients[0], clients[1], wire
 

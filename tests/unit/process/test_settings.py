@@ -6,15 +6,15 @@ import pytest
 
 from ksmbd.ipc.settings import EngineSettings
 from ksmbd.process.worker import server_settings
-from ksmbd.smb.data_paths import READ, Way
+from ksmbd.smb.data_paths import READ, Transfer
 
 
 def test_data_paths() -> None:
     settings = server_settings(EngineSettings(data_paths="read/ext4=copy"), 1)
-    assert settings.data_paths.way(READ, "ext4", 1 << 20) is Way.COPY
+    assert settings.data_paths.method(READ, "ext4", 1 << 20) is Transfer.COPY
 
 
 def test_data_paths_that_make_no_sense(capfd: pytest.CaptureFixture[str]) -> None:
     settings = server_settings(EngineSettings(data_paths="read/ext4=teleport"), 1)
-    assert settings.data_paths.way(READ, "ext4", 1 << 20) is Way.SENDFILE
+    assert settings.data_paths.method(READ, "ext4", 1 << 20) is Transfer.SENDFILE
     assert "data paths: read/ext4=teleport" in capfd.readouterr().err

@@ -146,30 +146,30 @@ def test_counters(tmp_path: Path) -> None:
 
 def test_an_address_is_pinned_to_its_client_s_worker(make_table: Callable[[int], SharedTable]) -> None:
     table = make_table(100)
-    assert table.client_came("10.0.0.1", b"a" * 16, 2) == 2
-    assert table.client_came("10.0.0.1", b"a" * 16, 2) == 0
-    assert table.client_came("10.0.0.1", b"a" * 16, 3) == 3, "its connections live elsewhere now"
+    assert table.client_connected("10.0.0.1", b"a" * 16, 2) == 2
+    assert table.client_connected("10.0.0.1", b"a" * 16, 2) == 0
+    assert table.client_connected("10.0.0.1", b"a" * 16, 3) == 3, "its connections live elsewhere now"
     for _ in range(3):
-        table.client_went("10.0.0.1")
+        table.client_disconnected("10.0.0.1")
     assert len(table) == 0
-    table.client_went("10.0.0.1")
+    table.client_disconnected("10.0.0.1")
 
 
 def test_an_address_of_several_clients_is_not_pinned(make_table: Callable[[int], SharedTable]) -> None:
     table = make_table(100)
-    assert table.client_came("10.0.0.1", b"a" * 16, 1) == 1
-    assert table.client_came("10.0.0.1", b"b" * 16, 1) == UNPIN
-    assert table.client_came("10.0.0.1", b"c" * 16, 4) == 0
-    assert table.client_came("10.0.0.1", b"a" * 16, 2) == 0
+    assert table.client_connected("10.0.0.1", b"a" * 16, 1) == 1
+    assert table.client_connected("10.0.0.1", b"b" * 16, 1) == UNPIN
+    assert table.client_connected("10.0.0.1", b"c" * 16, 4) == 0
+    assert table.client_connected("10.0.0.1", b"a" * 16, 2) == 0
     for _ in range(4):
-        table.client_went("10.0.0.1")
-    assert table.client_came("10.0.0.1", b"b" * 16, 3) == 3, "after its last connection it is as new"
+        table.client_disconnected("10.0.0.1")
+    assert table.client_connected("10.0.0.1", b"b" * 16, 3) == 3, "after its last connection it is as new"
 
 
 def test_clients_of_a_dead_worker_are_forgotten(make_table: Callable[[int], SharedTable]) -> None:
     table = make_table(100)
-    table.client_came("10.0.0.1", b"a" * 16, 1)
-    table.client_came("10.0.0.2", b"b" * 16, 2)
+    table.client_connected("10.0.0.1", b"a" * 16, 1)
+    table.client_connected("10.0.0.2", b"b" * 16, 2)
     table.forget_worker(1)
     assert len(table) == 1
-    assert table.client_came("10.0.0.1", b"a" * 16, 2) == 2
+    assert table.client_connected("10.0.0.1", b"a" * 16, 2) == 2

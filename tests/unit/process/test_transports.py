@@ -159,7 +159,7 @@ class RecordingCore:
     """The protocol's connection: keeps frames."""
 
     max_frame = write_from = 1 << 20
-    session_count = open_count = elsewhere = 0
+    session_count = open_count = offloaded_bytes = 0
 
     def __init__(self, transport: Connected) -> None:
         self.transport = transport
@@ -195,7 +195,7 @@ class Office:
         bpf = BpfPrograms(EngineSettings(bpf=False), [[]], lambda sock: sock)
         providers = [cast(Provider, self.memory)]
         affinity = Affinity(shared.table, counters, cast(Peers, post), bpf, make_core, providers)
-        connections = Connections(self.loop, affinity.greet, Limits(), None, counters)
+        connections = Connections(self.loop, affinity.first_core, Limits(), None, counters)
         affinity.connections = connections
         return connections
 

@@ -17,8 +17,8 @@ from ksmbd.smb import status as s
 from ksmbd.smb.model import Open
 from ksmbd.smb.open_life import close_open
 from ksmbd.smb.request import Reply
+from ksmbd.smb.scheduler import SLICE_SECONDS
 from ksmbd.smb.status import NtStatusError
-from ksmbd.smb.turns import PIECE
 from ksmbd.smb.waiting import Cancelled, Task
 
 
@@ -186,7 +186,7 @@ def test_any_bytes(body: bytes) -> None:
 def test_a_tree_of_many_directories_is_watched_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     made, open_ = bench()
     clock = made.clock
-    clock.tick = PIECE / 2
+    clock.tick = SLICE_SECONDS / 2
     steps = [True] * 20
     monkeypatch.setattr(FakeWatch, "go_on", lambda watch: steps.pop() if steps else False)
     task = start(made, open_, completion=0x17, flags=1)
@@ -202,7 +202,7 @@ def test_a_tree_of_many_directories_is_watched_in_pieces(monkeypatch: pytest.Mon
 def test_an_open_that_ends_while_its_tree_is_gone_through(monkeypatch: pytest.MonkeyPatch) -> None:
     made, open_ = bench()
     clock = made.clock
-    clock.tick = PIECE / 2
+    clock.tick = SLICE_SECONDS / 2
     steps = [True] * 20
     monkeypatch.setattr(FakeWatch, "go_on", lambda watch: steps.pop() if steps else False)
     monkeypatch.setattr(FakeWatch, "close", lambda watch: watch.waiter and watch.waiter.set_error(

@@ -349,7 +349,7 @@ def test_a_previous_session_of_another_worker_ends_before_the_answer() -> None:
         asked.append((session_id, identity.account))
         return gone
 
-    client.server.end_elsewhere = elsewhere
+    client.server.end_remote_session = elsewhere
     client.negotiate(0x0311)
     client.session_id = client.setup(b"hello").header.session_id
     body = pack("<HBBIIHHQ", 25, 0, 1, 0, 0, 88, 5, 0x07000001) + b"proof"

@@ -6,42 +6,43 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ksmbd.smb.data_paths import ANY, READ, TABLE, WAYS, WRITE, DataPaths, Rule, Way, parse
+from ksmbd.smb.data_paths import ANY, METHODS, READ, TABLE, WRITE, DataPaths, Rule, Transfer, parse
 
 K = 1024
 
 
 def test_the_server_s_own() -> None:
     own = DataPaths()
-    assert [own.way(READ, "ext4", size) for size in (0, 64 * K - 1, 64 * K, 8 << 20)] == [
-        Way.COPY, Way.COPY, Way.SENDFILE, Way.SENDFILE,
+    assert [own.method(READ, "ext4", size) for size in (0, 64 * K - 1, 64 * K, 8 << 20)] == [
+        Transfer.COPY, Transfer.COPY, Transfer.SENDFILE, Transfer.SENDFILE,
     ]  # fmt: skip
-    assert [own.way(WRITE, "", size) for size in (192 * K - 1, 192 * K)] == [Way.COPY, Way.EITHER]
+    assert [own.method(WRITE, "", size) for size in (192 * K - 1, 192 * K)] == [Transfer.COPY, Transfer.EITHER]
     assert own.write_from == 192 * K
-    assert all(rule.way in WAYS[rule.direction] for rule in TABLE)
+    assert all(rule.method in METHODS[rule.direction] for rule in TABLE)
 
 
 @pytest.mark.parametrize(
     ("words", "wanted"),
     [
-        ("read=copy", {(READ, "tmpfs", 1 << 20): Way.COPY, (WRITE, "tmpfs", 1 << 20): Way.EITHER}),
-        ("read/ext4=splice", {(READ, "ext4", 1): Way.SPLICE, (READ, "tmpfs", 1 << 20): Way.SENDFILE}),
+        ("read=copy", {(READ, "tmpfs", 1 << 20): Transfer.COPY, (WRITE, "tmpfs", 1 << 20): Transfer.EITHER}),
+        ("read/ext4=splice", {(READ, "ext4", 1): Transfer.SPLICE, (READ, "tmpfs", 1 << 20): Transfer.SENDFILE}),
         (
             "READ/*/1M=splice, read/tmpfs/2m=copy",
             {
-                (READ, "tmpfs", 100 * K): Way.SENDFILE, (READ, "tmpfs", 1 << 20): Way.SPLICE,
-                (READ, "tmpfs", 2 << 20): Way.COPY, (READ, "ext4", 2 << 20): Way.SPLICE, (READ, "", 10): Way.COPY,
+                (READ, "tmpfs", 100 * K): Transfer.SENDFILE, (READ, "tmpfs", 1 << 20): Transfer.SPLICE,
+                (READ, "tmpfs", 2 << 20): Transfer.COPY, (READ, "ext4", 2 << 20): Transfer.SPLICE,
+                (READ, "", 10): Transfer.COPY,
             },
         ),
         # The file system's own rule goes before that for all, wherever it stands; else the later one
-        ("write/xfs/1=copy write/*/1=splice", {(WRITE, "xfs", 9): Way.COPY, (WRITE, "zfs", 9): Way.SPLICE}),
-        ("write=copy,write=splice", {(WRITE, "xfs", 9): Way.SPLICE}),
-        ("write//64K=splice", {(WRITE, "xfs", 64 * K): Way.SPLICE, (WRITE, "xfs", 64 * K - 1): Way.COPY}),
+        ("write/xfs/1=copy write/*/1=splice", {(WRITE, "xfs", 9): Transfer.COPY, (WRITE, "zfs", 9): Transfer.SPLICE}),
+        ("write=copy,write=splice", {(WRITE, "xfs", 9): Transfer.SPLICE}),
+        ("write//64K=splice", {(WRITE, "xfs", 64 * K): Transfer.SPLICE, (WRITE, "xfs", 64 * K - 1): Transfer.COPY}),
     ],
 )  # fmt: skip
-def test_rules_go_before_it(words: str, wanted: dict[tuple[str, str, int], Way]) -> None:
+def test_rules_go_before_it(words: str, wanted: dict[tuple[str, str, int], Transfer]) -> None:
     paths = parse(words)
-    assert {key: paths.way(*key) for key in wanted} == wanted
+    assert {key: paths.method(*key) for key in wanted} == wanted
 
 
 def test_writes_are_offered_from_the_first_rule_on() -> None:
@@ -61,13 +62,13 @@ def test_what_is_no_rule(words: str) -> None:
 
 @given(st.lists(st.builds(
     Rule, st.sampled_from([READ, WRITE]), st.sampled_from([ANY, "ext4", "tmpfs"]), st.integers(0, 1 << 20),
-    st.sampled_from(list(Way)),
+    st.sampled_from(list(Transfer)),
 )), st.sampled_from(["ext4", "tmpfs", ""]), st.integers(0, 1 << 21))  # fmt: skip
 def test_the_nearest_rule_below_a_size_decides(rules: list[Rule], file_system: str, size: int) -> None:
     fits = [
-        (rule.start, rule.file_system != ANY, number, rule.way)
+        (rule.start, rule.file_system != ANY, number, rule.method)
         for number, rule in enumerate(rules)
         if rule.direction == READ and rule.file_system in (ANY, file_system) and rule.start <= size
     ]
-    own = DataPaths().way(READ, file_system, size)
-    assert DataPaths(rules).way(READ, file_system, size) is (max(fits, key=lambda fit: fit[:3])[3] if fits else own)
+    own = DataPaths().method(READ, file_system, size)
+    assert DataPaths(rules).method(READ, file_system, size) is (max(fits, key=lambda fit: fit[:3])[3] if fits else own)

@@ -57,7 +57,8 @@ def counts(server: Server) -> dict[str, int]:
     return {
         "sessions": len(server.sessions), "admitted": server.admission.users.used, "opens": len(server.opens),
         "trees": server.tree_admission.users.used, "users with trees": len(server.tree_admission.users),
-        "half": len(server.half_logons), "connections": len(server.connections), "turns": len(server.logon_turns),
+        "logons": len(server.logons_in_progress), "connections": len(server.connections),
+        "queued": len(server.logon_queue),
     }  # fmt: skip
 
 
@@ -245,8 +246,8 @@ def test_whatever_clients_do_nothing_is_counted_in_the_end(steps: list[tuple[str
     for connection in list(server.connections):
         assert isinstance(connection, ServerConnection)
         connection.disconnected("cable")
-        assert not connection.waiting.requests and not connection.waiting.bytes and not connection.pending
+        assert not connection.pending_budget.requests and not connection.pending_budget.bytes and not connection.pending
     clock = server.clock
     assert isinstance(clock, FakeClock)
-    clock.advance(limits.HALF_LOGON_SECONDS.value + 1)
+    clock.advance(limits.LOGON_IN_PROGRESS_SECONDS.value + 1)
     assert_nothing_held(server)

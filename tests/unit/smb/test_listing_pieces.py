@@ -11,7 +11,7 @@ from script import ECHO_BODY, Client, Response, split
 
 from ksmbd.smb import constants as c
 from ksmbd.smb import status as s
-from ksmbd.smb.turns import PIECE
+from ksmbd.smb.scheduler import SLICE_SECONDS
 
 NAMES = [".", "..", *(f"name{number:04}" for number in range(400))]
 RESTART = 1
@@ -24,7 +24,7 @@ def with_folder() -> tuple[Client, tuple[int, int]]:
     for name in NAMES[2:]:
         tree.add(f"d\\{name}", b"")
     body = client.ask(c.CREATE, m.create("d", access=0x100081)).body
-    client.clock.tick = PIECE / 2
+    client.clock.tick = SLICE_SECONDS / 2
     return client, (int.from_bytes(body[64:72], "little"), int.from_bytes(body[72:80], "little"))
 
 
@@ -94,7 +94,7 @@ def test_a_close_that_came_behind_them_is_answered_behind_them() -> None:
     replies = finish(client)
     assert [reply.header.message_id for reply in replies] == [first, first + 1, first + 2, first + 3]
     assert [names(reply) for reply in replies[:3]] == [NAMES] * 3 and replies[3].status == 0
-    assert not client.server.opens and len(client.server.turns) == 0
+    assert not client.server.opens and len(client.server.scheduler) == 0
 
 
 def test_the_end_of_the_tree_connect_ends_those_under_way() -> None:
@@ -104,7 +104,7 @@ def test_the_end_of_the_tree_connect_ends_those_under_way() -> None:
         client.feed(client.element(command, body))
     replies = client.feed(client.element(c.TREE_DISCONNECT, b"\x04\0\0\0")) + finish(client)
     assert sorted(reply.status == 0 for reply in replies) == [False, False, False, True]
-    assert not client.server.opens and not client.connection.pending and len(client.server.turns) == 0
+    assert not client.server.opens and not client.connection.pending and len(client.server.scheduler) == 0
 
 
 def test_cancelling_the_first_lets_the_next_one_go_on() -> None:

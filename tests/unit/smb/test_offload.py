@@ -74,7 +74,7 @@ def test_small_plain_and_quick_replies_are_sent_at_once(slow: Any, monkeypatch: 
 
 def test_no_more_than_a_bound_is_handed_over(slow: Any) -> None:
     client, helpers, read = slow
-    client.connection.sender.elsewhere = sending.ELSEWHERE_MAX - SIZE - 1000  # as if that much were under way
+    client.connection.sender.offloaded_bytes = sending.OFFLOADED_MAX - SIZE - 1000  # as if that much were under way
     assert client.feed(read(sign=True)) == []
     assert len(client.feed(read(sign=True))) == 1
     helpers.work()

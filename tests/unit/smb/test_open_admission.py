@@ -14,7 +14,7 @@ from ksmbd.smb.ports import Identity
 from ksmbd.smb.status import STATUS_TOO_MANY_OPENED_FILES, NtStatusError
 
 
-class House:
+class OpenTables:
     """Sessions and their opens."""
 
     def __init__(self, maximum: int, descriptors: int = 0, others: int = 0) -> None:
@@ -50,52 +50,52 @@ class House:
 
 
 def test_a_user_of_one_session_leaves_an_eighth() -> None:
-    house = House(1024)
-    assert house.fill(house.session("ann")) == 896
-    assert house.fill(house.session("bob")) == 128
+    tables = OpenTables(1024)
+    assert tables.fill(tables.session("ann")) == 896
+    assert tables.fill(tables.session("bob")) == 128
 
 
 def test_a_user_of_many_sessions_leaves_as_much() -> None:
-    house = House(1024)
-    assert 850 <= house.fill(*(house.session("ann") for _ in range(30))) <= 896
-    assert house.fill(house.session("bob")) >= 128
+    tables = OpenTables(1024)
+    assert 850 <= tables.fill(*(tables.session("ann") for _ in range(30))) <= 896
+    assert tables.fill(tables.session("bob")) >= 128
 
 
 def test_disconnected_opens_are_their_users() -> None:
-    house = House(1024)
-    ann = house.session("ann")
-    assert house.fill(ann) == 896
+    tables = OpenTables(1024)
+    ann = tables.session("ann")
+    assert tables.fill(ann) == 896
     who = Identity("Ann", "W", 1000, 1000, (), b"")
-    for number, open_ in house.opens.items():
-        house.opens[number] = replace(open_, session=None, made_by=who)
-    assert house.fill(house.session("ann")) <= 16 + len(house.opens) // 64, "counted anew now and then"
-    assert house.fill(house.session("bob")) >= 100
+    for number, open_ in tables.opens.items():
+        tables.opens[number] = replace(open_, session=None, made_by=who)
+    assert tables.fill(tables.session("ann")) <= 16 + len(tables.opens) // 64, "counted anew now and then"
+    assert tables.fill(tables.session("bob")) >= 100
 
 
 def test_descriptors_are_left_for_others() -> None:
-    house = House(20_000, descriptors=1024, others=40)
-    greedy = [house.session("ann") for _ in range(20)]
-    assert 700 <= house.fill(*greedy) <= 1024 * 3 // 4
-    bob = house.session("bob")
-    assert all(house.open(bob) for _ in range(60))
-    assert house.fill(house.session("eve"), bob) > 0
-    assert len(house.opens) + 40 <= 1024 - 1024 * 12 // 100, "an eighth is nobody's"
+    tables = OpenTables(20_000, descriptors=1024, others=40)
+    greedy = [tables.session("ann") for _ in range(20)]
+    assert 700 <= tables.fill(*greedy) <= 1024 * 3 // 4
+    bob = tables.session("bob")
+    assert all(tables.open(bob) for _ in range(60))
+    assert tables.fill(tables.session("eve"), bob) > 0
+    assert len(tables.opens) + 40 <= 1024 - 1024 * 12 // 100, "an eighth is nobody's"
 
 
 def test_who_closes_may_open_again() -> None:
-    house = House(20_000, descriptors=400, others=40)
-    ann = house.session("ann")
-    house.fill(ann)
+    tables = OpenTables(20_000, descriptors=400, others=40)
+    ann = tables.session("ann")
+    tables.fill(ann)
     for number in list(ann.opens)[:100]:
-        del ann.opens[number], house.opens[number]
-    assert house.fill(ann) >= 90
+        del ann.opens[number], tables.opens[number]
+    assert tables.fill(ann) >= 90
 
 
 def test_few_opens_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     def used() -> int:
         raise AssertionError("it costs a system call")
 
-    house = House(20_000)
-    house.admission.watch_descriptors(20_512, used)
-    ann = house.session("ann")
-    assert all(house.open(ann) for _ in range(5000))
+    tables = OpenTables(20_000)
+    tables.admission.watch_descriptors(20_512, used)
+    ann = tables.session("ann")
+    assert all(tables.open(ann) for _ in range(5000))

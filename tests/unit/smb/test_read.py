@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ksmbd.smb import constants as c
 from ksmbd.smb import read
 from ksmbd.smb import status as s
-from ksmbd.smb.data_paths import DataPaths, Rule, Way
+from ksmbd.smb.data_paths import DataPaths, Rule, Transfer
 from ksmbd.smb.model import Open
 from ksmbd.smb.ports import FileSpan, LockElement, OpenRef
 from ksmbd.smb.request import Body, Reply
@@ -155,10 +155,11 @@ def test_zero_copy() -> None:
 
 
 @pytest.mark.parametrize(
-    ("way", "span", "splice"), [(Way.COPY, False, False), (Way.SENDFILE, True, False), (Way.SPLICE, True, True)]
+    ("method", "span", "splice"),
+    [(Transfer.COPY, False, False), (Transfer.SENDFILE, True, False), (Transfer.SPLICE, True, True)],
 )
-def test_the_administrator_chooses_the_way(way: Way, span: bool, splice: bool) -> None:
-    made, open_ = bench(data_paths=DataPaths([Rule("read", "tmpfs", 32 << 10, way)]))
+def test_the_administrator_chooses_the_method(method: Transfer, span: bool, splice: bool) -> None:
+    made, open_ = bench(data_paths=DataPaths([Rule("read", "tmpfs", 32 << 10, method)]))
     spanning(made, open_)
     reply = run(made, open_, 0, 32 << 10)
     assert (reply.span is not None) == span

@@ -22,12 +22,12 @@ from ksmbd.smb.header import HEADER_SIZE, Header, error_body, write_header
 from ksmbd.smb.info_file import FILE_CLASSES
 from ksmbd.smb.model import Enumeration
 from ksmbd.smb.ports import DirectoryEntry, FileInfo, LeaseGrant
-from ksmbd.smb.query_directory import Filling
+from ksmbd.smb.query_directory import EntryBuffer
 from ksmbd.smb.reader import Reader, decode_utf16, encode_utf16
 from ksmbd.smb.request import Reply
+from ksmbd.smb.scheduler import Scheduler
 from ksmbd.smb.sid import parse_sid
 from ksmbd.smb.status import STATUS_INVALID_PARAMETER, ConnectionFatal, NtStatusError
-from ksmbd.smb.turns import Turns
 from ksmbd.smb.waiting import Task
 
 U16, U32, U64 = (st.integers(0, (1 << bits) - 1) for bits in (16, 32, 64))
@@ -247,8 +247,8 @@ def test_listings(info_class: int, entries: list[DirectoryEntry], limit: int) ->
     enumeration = Enumeration("*", iter(entries))
     found: list[str] = []
     while len(found) < len(entries):
-        filling = Filling(encoder, limit, False)
-        assert filling.run(enumeration, Turns(FakeClock()).pace(None))
+        filling = EntryBuffer(encoder, limit, False)
+        assert filling.run(enumeration, Scheduler(FakeClock()).time_slice(None))
         reply = filling.reply()
         assert reply.status == 0 and isinstance(reply.body, bytearray)
         body = reply.body[8:]
@@ -274,7 +274,7 @@ def test_listings(info_class: int, entries: list[DirectoryEntry], limit: int) ->
         assert end == len(body)
     assert found == [joined(entry.name) for entry in entries]
     with pytest.raises(NtStatusError):
-        Filling(encoder, limit, False).run(enumeration, Turns(FakeClock()).pace(None))
+        EntryBuffer(encoder, limit, False).run(enumeration, Scheduler(FakeClock()).time_slice(None))
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -12,7 +12,7 @@ from script import ECHO_BODY, Client, Response, split
 from ksmbd.smb import constants as c
 from ksmbd.smb import status as s
 from ksmbd.smb.request import Request
-from ksmbd.smb.turns import PIECE
+from ksmbd.smb.scheduler import SLICE_SECONDS
 
 OPENS = 40
 NOTHING = b"\x04\0\0\0"
@@ -28,7 +28,7 @@ def with_opens() -> Client:
     for number in range(OPENS):
         client.volume.add(f"file{number}", b"content")
         assert client.ask(c.CREATE, m.create(f"file{number}")).status == 0
-    client.clock.tick = PIECE / 3
+    client.clock.tick = SLICE_SECONDS / 3
     return client
 
 
@@ -87,7 +87,7 @@ def test_a_worker_that_ends_closes_what_was_left() -> None:
     client = with_opens()
     client.connection.disconnected("gone")
     assert client.server.opens
-    client.server.turns.drain()
+    client.server.scheduler.drain()
     assert not client.server.opens
 
 
@@ -144,7 +144,7 @@ def test_many_waiting_requests_end_in_pieces() -> None:
         client.feed(client.element(c.CHANGE_NOTIFY, m.notify(*file_id)))
     waiting = [request for request in client.connection.pending.values() if isinstance(request, Request)]
     assert len(waiting) == OPENS
-    client.clock.tick = PIECE / 3
+    client.clock.tick = SLICE_SECONDS / 3
     sent = len(client.transport.frames)
     client.connection.disconnected("gone")
     assert not client.connection.pending

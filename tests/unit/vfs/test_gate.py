@@ -257,8 +257,8 @@ def test_a_thread_is_nobody_between_requests(make_share: Callable[..., Share]) -
     admin = make_share(admin=True)
     file = admin.open("f")
     loop = Loop()
-    loop.after_iteration(credentials.rest_from_root)
-    loop.before_sleep = credentials.rest
+    loop.after_iteration(credentials.become_nobody_if_root)
+    loop.before_sleep = credentials.become_nobody
     file.write(0, b"x")
     assert credentials.current() == Credentials(0, 0, ())
     loop.run_once(wait=False)

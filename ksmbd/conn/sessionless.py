@@ -11,7 +11,7 @@ from typing import Protocol
 from ksmbd.limits import address_group
 
 
-class Guest(Protocol):
+class SessionlessConnection(Protocol):
     """A connection (ksmbd.conn.contract.Connected)."""
 
     @property
@@ -29,25 +29,25 @@ class Guest(Protocol):
         ...
 
 
-class WaitingRoom:
+class SessionlessConnections:
     """By address, oldest first. A connection that has logged on meanwhile is removed when it is met."""
 
     def __init__(self) -> None:
-        self._groups: dict[str, dict[Guest, None]] = {}
+        self._groups: dict[str, dict[SessionlessConnection, None]] = {}
 
     def __len__(self) -> int:
         return sum(map(len, self._groups.values()))
 
-    def enter(self, guest: Guest) -> None:
+    def enter(self, connection: SessionlessConnection) -> None:
         """A connection has begun, or its last session has ended."""
-        self._groups.setdefault(address_group(guest.peer), {})[guest] = None
+        self._groups.setdefault(address_group(connection.peer), {})[connection] = None
 
-    def leave(self, guest: Guest) -> None:
+    def leave(self, connection: SessionlessConnection) -> None:
         """The connection is closed, or has a session."""
-        key = address_group(guest.peer)
+        key = address_group(connection.peer)
         group = self._groups.get(key)
         if group is not None:
-            group.pop(guest, None)
+            group.pop(connection, None)
             if not group:
                 del self._groups[key]
 
@@ -55,19 +55,19 @@ class WaitingRoom:
         """How many there are of an address."""
         return len(self._groups.get(address_group(address), ()))
 
-    def oldest_of(self, address: str) -> Guest | None:
+    def oldest_of(self, address: str) -> SessionlessConnection | None:
         """The oldest one of an address (IPv6: of its network); None: there is none."""
-        for guest in list(self._groups.get(address_group(address), ())):
-            if not guest.logged_on:
-                return guest
-            self.leave(guest)
+        for connection in list(self._groups.get(address_group(address), ())):
+            if not connection.logged_on:
+                return connection
+            self.leave(connection)
         return None
 
-    def oldest_of_most(self) -> Guest | None:
+    def oldest_of_most(self) -> SessionlessConnection | None:
         """The oldest one of the address that has most."""
         while self._groups:
             most = max(self._groups, key=lambda key: len(self._groups[key]))
-            guest = self.oldest_of(next(iter(self._groups[most])).peer)
-            if guest is not None:
-                return guest
+            connection = self.oldest_of(next(iter(self._groups[most])).peer)
+            if connection is not None:
+                return connection
         return None

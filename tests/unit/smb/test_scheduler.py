@@ -12,37 +12,37 @@ from script import ECHO_BODY, Client, split
 
 from ksmbd.smb import constants as c
 from ksmbd.smb.ports import Unfinished
-from ksmbd.smb.turns import PIECE, Turns
+from ksmbd.smb.scheduler import SLICE_SECONDS, Scheduler
 from ksmbd.smb.waiting import Task
 
 RELATED = {"flags": c.FLAGS_RELATED_OPERATIONS}
 
 
-async def work(turns: Turns, owner: object, name: str, steps: int, done: list[str]) -> None:
-    pace = turns.pace(owner)
+async def work(scheduler: Scheduler, owner: object, name: str, steps: int, done: list[str]) -> None:
+    time_slice = scheduler.time_slice(owner)
     for step in range(steps):
         done.append(f"{name}{step}")
-        if pace.over():
-            await pace.turn()
+        if time_slice.is_over():
+            await time_slice.renew()
     done.append(f"{name}!")
 
 
 def test_work_that_has_time_runs_to_its_end() -> None:
     clock = FakeClock()
-    turns = Turns(clock)
+    scheduler = Scheduler(clock)
     done: list[str] = []
-    assert Task(work(turns, "a", "a", 1000, done)).start().done
-    assert len(done) == 1001 and len(turns) == 0 and not clock.timers
+    assert Task(work(scheduler, "a", "a", 1000, done)).start().done
+    assert len(done) == 1001 and len(scheduler) == 0 and not clock.timers
 
 
 def test_one_piece_at_a_time_and_clients_in_turn() -> None:
     clock = FakeClock()
-    clock.tick = PIECE  # a step is a piece
-    turns = Turns(clock)
+    clock.tick = SLICE_SECONDS  # a step is a piece
+    scheduler = Scheduler(clock)
     done: list[str] = []
     for owner, name in (("a", "a"), ("a", "b"), ("a", "c"), ("z", "z")):
-        Task(work(turns, owner, name, 2, done)).start()
-    assert done == ["a0", "b0", "c0", "z0"] and len(turns) == 4
+        Task(work(scheduler, owner, name, 2, done)).start()
+    assert done == ["a0", "b0", "c0", "z0"] and len(scheduler) == 4
     clock.tick = 0.0
     seen = []
     while clock.timers:
@@ -53,16 +53,16 @@ def test_one_piece_at_a_time_and_clients_in_turn() -> None:
         seen.append(done[before:])
     # The client with one piece of work does not wait for the three of the other.
     assert seen == [["a1", "a!"], ["z1", "z!"], ["b1", "b!"], ["c1", "c!"]]
-    assert len(turns) == 0
+    assert len(scheduler) == 0
 
 
 def test_work_that_is_cancelled_takes_no_turn() -> None:
     clock = FakeClock()
-    clock.tick = PIECE
-    turns = Turns(clock)
+    clock.tick = SLICE_SECONDS
+    scheduler = Scheduler(clock)
     done: list[str] = []
-    first = Task(work(turns, "a", "a", 3, done)).start()
-    Task(work(turns, "b", "b", 2, done)).start()
+    first = Task(work(scheduler, "a", "a", 3, done)).start()
+    Task(work(scheduler, "b", "b", 2, done)).start()
     first.cancel()
     clock.advance(1)
     assert first.done
@@ -80,14 +80,14 @@ def test_between_two_elements_of_a_compound_others_are_served() -> None:
     client.volume.add("file", b"content")
     other = Client(client.server).ready()
     clock: Any = client.server.clock
-    clock.tick = PIECE / 2
+    clock.tick = SLICE_SECONDS / 2
     assert client.feed(_compound(client, 8)) == []
     assert other.ask(c.ECHO, ECHO_BODY).status == 0
-    turns = 0
+    slices = 0
     while clock.timers:
         clock.timers.pop(0).call()
-        turns += 1
-    assert turns > 2
+        slices += 1
+    assert slices > 2
     replies = split(client.transport.frames[-1])
     assert [one.status for one in replies] == [0] * 10
     assert [one.header.command for one in replies] == [c.CREATE, *[c.FLUSH] * 8, c.CLOSE]
@@ -98,14 +98,14 @@ def test_a_connection_that_ends_between_two_elements_leaves_nothing() -> None:
     client = Client().ready()
     client.volume.add("file", b"content")
     clock: Any = client.server.clock
-    clock.tick = PIECE
+    clock.tick = SLICE_SECONDS
     assert client.feed(_compound(client, 8)) == []
     sent = len(client.transport.frames)
     client.connection.disconnected("gone")
     clock.tick = 0.0
     clock.advance(1)
     assert len(client.transport.frames) == sent
-    assert not client.server.opens and len(client.server.turns) == 0
+    assert not client.server.opens and len(client.server.scheduler) == 0
 
 
 def test_a_create_that_looks_through_a_large_folder_takes_turns(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,7 +121,7 @@ def test_a_create_that_looks_through_a_large_folder_takes_turns(monkeypatch: pyt
         return real(intent)
 
     monkeypatch.setattr(volume, "create", create)
-    clock.tick = PIECE / 2
+    clock.tick = SLICE_SECONDS / 2
     assert client.feed(client.element(c.CREATE, m.create("file"))) == []
     assert 0 < len(steps) < 12
     assert client.ask(c.ECHO, ECHO_BODY).status == 0

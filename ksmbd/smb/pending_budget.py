@@ -6,7 +6,7 @@ from __future__ import annotations
 from ksmbd import limits
 
 
-class WaitingRoom:
+class PendingBudget:
     """Counts what is let in and out again; empty, both counts are 0."""
 
     __slots__ = ("requests", "bytes")

@@ -15,10 +15,10 @@ from ksmbd.limits import Limit, Meter, address_group
 from ksmbd.smb.ports import Clock, Timer
 from ksmbd.smb.waiting import Future
 
-SECONDS: Final = limits.HALF_LOGON_SECONDS.value
+SECONDS: Final = limits.LOGON_IN_PROGRESS_SECONDS.value
 
 
-class _Half:
+class _Entry:
     """What the books know of one exchange."""
 
     __slots__ = ("address", "connection", "drop", "since")
@@ -30,31 +30,31 @@ class _Half:
         self.drop = drop
 
 
-class HalfLogons:
+class LogonsInProgress:
     """The exchanges of one worker's connections, oldest first."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._halves: dict[object, _Half] = {}
+        self._entries: dict[object, _Entry] = {}
         self._by_address: dict[str, dict[object, None]] = {}
         self._by_connection: dict[object, dict[object, None]] = {}
         self._timer: Timer | None = None
 
     def __len__(self) -> int:
-        return len(self._halves)
+        return len(self._entries)
 
     def begin(self, exchange: object, connection: object, peer: str, drop: Callable[[], None]) -> None:
         """Count an exchange of a connection from the address `peer`. `drop` ends it, and calls `end`: at once that of
         another one, where there are too many."""
         address = address_group(peer)
         own, others = self._by_connection.get(connection, {}), self._by_address.get(address, {})
-        if len(own) >= limits.HALF_LOGONS_PER_CONNECTION.value:
+        if len(own) >= limits.LOGONS_IN_PROGRESS_PER_CONNECTION.value:
             self._drop_oldest(own)
-        elif len(others) >= limits.HALF_LOGONS_PER_ADDRESS.value:
+        elif len(others) >= limits.LOGONS_IN_PROGRESS_PER_ADDRESS.value:
             self._drop_oldest(others)
-        elif len(self._halves) >= limits.HALF_LOGONS.value:
+        elif len(self._entries) >= limits.LOGONS_IN_PROGRESS.value:
             self._drop_oldest(max(self._by_address.values(), key=len))
-        self._halves[exchange] = _Half(connection, address, self._clock.monotonic(), drop)
+        self._entries[exchange] = _Entry(connection, address, self._clock.monotonic(), drop)
         self._by_connection.setdefault(connection, {})[exchange] = None
         self._by_address.setdefault(address, {})[exchange] = None
         if self._timer is None:
@@ -62,37 +62,37 @@ class HalfLogons:
 
     def end(self, exchange: object) -> None:
         """The exchange is over, well or not. One that is over already may be told again."""
-        half = self._halves.pop(exchange, None)
-        if half is None:
+        entry = self._entries.pop(exchange, None)
+        if entry is None:
             return
-        own, others = self._by_connection[half.connection], self._by_address[half.address]
+        own, others = self._by_connection[entry.connection], self._by_address[entry.address]
         del own[exchange], others[exchange]
         if not own:
-            del self._by_connection[half.connection]
+            del self._by_connection[entry.connection]
         if not others:
-            del self._by_address[half.address]
-        if not self._halves and self._timer is not None:
+            del self._by_address[entry.address]
+        if not self._entries and self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def _drop_oldest(self, group: dict[object, None]) -> None:
         exchange = next(iter(group))
-        self._halves[exchange].drop()
+        self._entries[exchange].drop()
         self.end(exchange)
 
     def _expire(self) -> None:
         self._timer = None
         now = self._clock.monotonic()
-        for exchange, half in list(self._halves.items()):
-            left = half.since + SECONDS - now
+        for exchange, entry in list(self._entries.items()):
+            left = entry.since + SECONDS - now
             if left > 0:
                 self._timer = self._clock.call_later(left, self._expire)
                 return
-            half.drop()
+            entry.drop()
             self.end(exchange)
 
 
-class LogonTurns:
+class LogonQueue:
     """At most so many at once for a key, as `limit` says; the others wait, in the order in which they came."""
 
     def __init__(self, limit: Limit) -> None:

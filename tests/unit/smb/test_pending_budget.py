@@ -45,7 +45,7 @@ class Waiter(Client):
         self.file = self.open("file")
         self.folder = self.open("d", options=c.FILE_DIRECTORY_FILE)
         self.table: Any = self.server.table
-        self.room = self.connection.waiting
+        self.room = self.connection.pending_budget
 
     def open(self, name: str, **fields: Any) -> bytes:
         return bytes(self.ask(c.CREATE, m.create(name, **fields), credits=1000).body[64:80])

@@ -24,7 +24,7 @@ LARGE: Final = 16 << 20
 millisecond or two."""
 
 
-async def elsewhere(request: Request, call: Callable[..., T], *opens: Open) -> T:
+async def offload(request: Request, call: Callable[..., T], *opens: Open) -> T:
     """Run `call(file, ...)` with the files of these opens, in a helper thread where there is one and each file can be
     duplicated. Raises what `call` raises; STATUS_FILE_CLOSED if one of the opens was closed meanwhile."""
     files = [file for open_ in opens if (file := open_.file) is not None]

@@ -22,7 +22,7 @@ Interface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
 
 
 @dataclass(frozen=True)
-class Word:
+class InterfacePattern:
     """One word. `speed` in bits per second; 0 and None where the word says nothing."""
 
     text: str
@@ -52,7 +52,7 @@ class Word:
         return found.version == self.network.version and found in self.network.network and not found.is_link_local
 
 
-def parse(item: str) -> Word:
+def parse(item: str) -> InterfacePattern:
     """One item of the list. ValueError: why it is none."""
     text, semicolon, options = item.partition(";")
     text = text.strip()
@@ -65,18 +65,18 @@ def parse(item: str) -> Word:
     return word
 
 
-def _base(text: str) -> Word:
+def _base(text: str) -> InterfacePattern:
     try:
-        return Word(text, ipaddress.ip_interface(text), "/" in text)
+        return InterfacePattern(text, ipaddress.ip_interface(text), "/" in text)
     except ValueError:
         pass
     numeric = text.replace(".", "").isdigit() and text.count(".") == 3
     if "/" in text or ":" in text or numeric or len(text.encode()) > NAME_MAX or any(c.isspace() for c in text):
         raise ValueError(f"{text}: neither an interface's name nor an address or network")
-    return Word(text)
+    return InterfacePattern(text)
 
 
-def _with(word: Word, option: str, item: str) -> Word:
+def _with(word: InterfacePattern, option: str, item: str) -> InterfacePattern:
     """The word with one option more."""
     if not option:
         return word

@@ -2,7 +2,7 @@
 """The short way of small requests: frames of one element, clear and unsigned, are answered where they lie in the
 receive buffer; and all small replies to what came with one receive leave joined.
 
-What may go the short way is what dispatch lets pass unseen (`serves_clear`); the commands' own checks are made by
+What may go the short way is what dispatch lets pass unseen (`accepts_unsigned`); the commands' own checks are made by
 dispatch as for every request. Other whole frames, compounds, signed and sealed ones, are handed to `Connection` as
 they are everywhere. Errors of framing stay where they are, and so does every frame while the `smb` debug component
 tells of requests.
@@ -34,7 +34,7 @@ from ksmbd.smb.waiting import Task
 
 LEAST: Final = NBSS_HEADER_SIZE + HEADER_SIZE + 4
 """The shortest request: ECHO (MS-SMB2 2.2.28)."""
-RUN_SECONDS: Final = 0.002
+BATCH_SECONDS: Final = 0.002
 """After this no further request is begun: the transport looks whose turn it is."""
 _COMMAND: Final = NBSS_HEADER_SIZE + 12
 _FLAGS: Final = 16
@@ -59,10 +59,10 @@ def run(connection: Connection, view: memoryview, position: int, end: int, limit
     served: Session | None = None
     count = 0
     sender = connection.sender
-    joined = sender.begin_run()
+    joined = sender.begin_batch()
     monotonic = connection.server.clock.monotonic
     until = 0.0
-    while sender.run_open and count < limit and end - position >= LEAST:
+    while sender.batch_open and count < limit and end - position >= LEAST:
         command = view[position + _COMMAND]
         if command == ECHO:
             (
@@ -74,10 +74,10 @@ def run(connection: Connection, view: memoryview, position: int, end: int, limit
                 length == _ECHO_LENGTH and number == ECHO and not flags & ~FLAGS_PRIORITY_MASK and not following
                 and structure == HEADER_SIZE and protocol_id == SMB2_PROTOCOL_ID
                 and view[position + _BODY] == 4 and not view[position + _BODY + 1]
-                and session is not None and (session is served or dispatch.serves_clear(connection, session))
+                and session is not None and (session is served or dispatch.accepts_unsigned(connection, session))
             ):  # fmt: skip
                 served = session
-                granted = window.exchange(
+                granted = window.consume_and_grant(
                     message_id, max_charge(charge, connection.supports_multi_credit), requested
                 )
                 joined.append(_ECHO_REPLY.pack(
@@ -93,7 +93,7 @@ def run(connection: Connection, view: memoryview, position: int, end: int, limit
         if view[position] or after > end or not HEADER_SIZE <= after - start <= connection.max_frame:
             break
         if not until:
-            until = monotonic() + RUN_SECONDS
+            until = monotonic() + BATCH_SECONDS
         elif monotonic() >= until:
             break
         position = after
@@ -106,7 +106,7 @@ def run(connection: Connection, view: memoryview, position: int, end: int, limit
             _serve(connection, header, view[start:after], joined)
         if connection.closed:
             break
-    sender.end_run()
+    sender.end_batch()
     return position, count
 
 
@@ -156,4 +156,4 @@ def _short(connection: Connection, view: memoryview, start: int, command: int) -
     if header.flags & ~FLAGS_PRIORITY_MASK or header.next_command or header.command != command:
         return None
     session = connection.sessions.get(header.session_id)
-    return header if session is not None and dispatch.serves_clear(connection, session) else None
+    return header if session is not None and dispatch.accepts_unsigned(connection, session) else None

@@ -3,13 +3,13 @@
 session."""
 from __future__ import annotations
 
-from ksmbd.conn.waiting_room import WaitingRoom
+from ksmbd.conn.sessionless import SessionlessConnections
 
 
 class Visitor:
     """A connection."""
 
-    def __init__(self, room: WaitingRoom, peer: str, logged_on: bool = False) -> None:
+    def __init__(self, room: SessionlessConnections, peer: str, logged_on: bool = False) -> None:
         self.peer = peer
         self.logged_on = logged_on
         room.enter(self)
@@ -19,7 +19,7 @@ class Visitor:
 
 
 def test_the_oldest_of_an_address() -> None:
-    room = WaitingRoom()
+    room = SessionlessConnections()
     first, second, other = Visitor(room, "192.0.2.7"), Visitor(room, "192.0.2.7"), Visitor(room, "192.0.2.8")
     assert room.oldest_of("192.0.2.7") is first and room.oldest_of("192.0.2.9") is None
     first.logged_on = True
@@ -36,21 +36,21 @@ def test_the_oldest_of_an_address() -> None:
 
 
 def test_the_address_that_has_most_gives_way() -> None:
-    room = WaitingRoom()
+    room = SessionlessConnections()
     few = [Visitor(room, "192.0.2.7") for _ in range(2)]
     many = [Visitor(room, f"2001:db8::{number}") for number in range(4)]
     gone = []
     for _ in range(6):
-        guest = room.oldest_of_most()
-        assert guest is not None
-        gone.append(guest)
-        room.leave(guest)
+        connection = room.oldest_of_most()
+        assert connection is not None
+        gone.append(connection)
+        room.leave(connection)
     assert gone[:2] == many[:2] and set(gone) == {*few, *many}
     assert len(room) == 0
 
 
 def test_those_who_have_logged_on_count_no_longer() -> None:
-    room = WaitingRoom()
+    room = SessionlessConnections()
     idle = Visitor(room, "192.0.2.8")
     for _ in range(100):
         Visitor(room, "192.0.2.7", logged_on=True)

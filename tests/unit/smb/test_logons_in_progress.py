@@ -14,17 +14,17 @@ from ksmbd.limits import address_group
 from ksmbd.overriding import override
 from ksmbd.smb import constants as c
 from ksmbd.smb import status as s
-from ksmbd.smb.half_logons import LogonTurns
+from ksmbd.smb.logons_in_progress import LogonQueue
 from ksmbd.smb.model import Server
 from ksmbd.smb.ports import AuthStep, Identity
 from ksmbd.smb.session_state import SessionState
 from ksmbd.smb.settings import ServerSettings
 from ksmbd.smb.waiting import Cancelled, Future, Task
 
-OWN = limits.HALF_LOGONS_PER_CONNECTION.value
-ADDRESS = limits.HALF_LOGONS_PER_ADDRESS.value
-ALL = limits.HALF_LOGONS.value
-SECONDS = limits.HALF_LOGON_SECONDS.value
+OWN = limits.LOGONS_IN_PROGRESS_PER_CONNECTION.value
+ADDRESS = limits.LOGONS_IN_PROGRESS_PER_ADDRESS.value
+ALL = limits.LOGONS_IN_PROGRESS.value
+SECONDS = limits.LOGON_IN_PROGRESS_SECONDS.value
 
 
 def came(server: Server | None = None, address: str = "192.0.2.7", **settings: Any) -> Client:
@@ -60,9 +60,9 @@ def end(client: Client) -> None:
 
 
 def nothing_is_left(server: Server) -> None:
-    assert not server.sessions and not len(server.half_logons) and not len(server.logon_turns)
+    assert not server.sessions and not len(server.logons_in_progress) and not len(server.logon_queue)
     assert (server.admission.users.used, server.admission.guests.used) == (0, 0)
-    assert not server.half_logons._by_address and not server.half_logons._by_connection
+    assert not server.logons_in_progress._by_address and not server.logons_in_progress._by_connection
     assert all(timer.cancelled for timer in clock_of(server).timers)
 
 
@@ -99,7 +99,7 @@ def test_an_address_ends_its_own_oldest_and_nobody_elses() -> None:
     for client in clients[1:]:
         for _ in range(OWN):
             begin(client)
-    assert len(server.half_logons) == ADDRESS + 1
+    assert len(server.logons_in_progress) == ADDRESS + 1
     assert finish(clients[0], first) == s.STATUS_USER_SESSION_DELETED
     assert finish(other, waiting) == 0
     for client in [other, *clients]:
@@ -115,7 +115,7 @@ def test_many_addresses_lose_what_the_greediest_has() -> None:
     for client in clients:
         for _ in range(OWN):
             begin(client)
-    assert len(server.half_logons) == ALL
+    assert len(server.logons_in_progress) == ALL
     assert finish(other, waiting) == 0
     for client in [other, *clients]:
         end(client)
@@ -133,7 +133,7 @@ def test_half_log_ons_expire_and_the_connection_goes_on() -> None:
     assert ids[0] not in server.sessions and ids[1] in server.sessions
     assert finish(client, ids[0]) == s.STATUS_USER_SESSION_DELETED
     server.clock.advance(SECONDS / 2)
-    assert list(server.sessions) == [client.session_id] and not len(server.half_logons)
+    assert list(server.sessions) == [client.session_id] and not len(server.logons_in_progress)
     assert client.tree(sign=False).status == 0
     assert finish(client, begin(client)) == 0, "the timer starts anew"
     end(client)
@@ -244,7 +244,7 @@ def test_a_log_on_is_answered_though_mountd_is_not_there() -> None:
     server.clock.advance(seconds)
     for client in clients:
         assert int.from_bytes(client.transport.frames[-1][8:12], "little") == s.STATUS_IO_TIMEOUT
-    assert not len(server.logon_turns) and not server.sessions
+    assert not len(server.logon_queue) and not server.sessions
     server.security.asked[0].set_result(AuthStep(b"done", Identity("alice", "W", 1000, 1000, (), b"K" * 16)))
     assert not server.sessions, "the answer comes too late"
     for client in clients:
@@ -310,16 +310,16 @@ def test_what_counts_as_one_address(address: str, group: str) -> None:
 
 def test_turns_come_in_order_and_a_cancelled_one_is_left_out() -> None:
     most = limits.LOGONS_AT_ONCE.value
-    turns, order = LogonTurns(limits.LOGONS_AT_ONCE), []
+    queue, order = LogonQueue(limits.LOGONS_AT_ONCE), []
     gates: list[Future[None]] = [Future() for _ in range(most)] + [Future.of(None) for _ in range(5000)]
 
     async def run(number: int) -> None:
-        await turns.enter("a")
+        await queue.enter("a")
         try:
             order.append(number)
             await gates[number]
         finally:
-            turns.leave("a")
+            queue.leave("a")
 
     tasks = [Task(run(number)).start() for number in range(len(gates))]
     assert order == list(range(most))
@@ -329,4 +329,4 @@ def test_turns_come_in_order_and_a_cancelled_one_is_left_out() -> None:
     assert order == [*range(most), *range(most + 1, len(gates))]
     for gate in gates[1:most]:
         gate.set_result(None)
-    assert len(turns) == 0 and not turns._waiting and not turns._serving and all(task.done for task in tasks)
+    assert len(queue) == 0 and not queue._waiting and not queue._serving and all(task.done for task in tasks)

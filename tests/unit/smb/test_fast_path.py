@@ -17,14 +17,14 @@ from script import ECHO_BODY, Client
 from ksmbd import debug, limits
 from ksmbd.overriding import override
 from ksmbd.smb import constants as c
-from ksmbd.smb import sending, short_way
+from ksmbd.smb import fast_path, sending
 from ksmbd.smb import status as s
 from ksmbd.smb.header import HEADER_SIZE
 from ksmbd.smb.session_state import SessionState
 from ksmbd.smb.waiting import Future
 
 CONTENT = bytes(range(256)) * 512
-COMPILED = not str(short_way.__file__).endswith(".py")
+COMPILED = not str(fast_path.__file__).endswith(".py")
 """Compiled classes have no methods that a test could replace, to count by which way frames went."""
 
 
@@ -77,7 +77,7 @@ class Pair:
         with memoryview(buffer) as view:
             position = total = 0
             while position < len(buffer) and not self.wires[0].closed:
-                at, count = short.receive_run(view, position, len(buffer), limit)
+                at, count = short.receive_batch(view, position, len(buffer), limit)
                 assert (count == 0) == (at == position)
                 total += count
                 position = at
@@ -101,7 +101,7 @@ class Pair:
         assert self.wires[0].stream == self.wires[1].stream
         assert (self.wires[0].closed is None) == (self.wires[1].closed is None)
         sender = short.sender
-        assert not sender._joined and not sender.run_open and not sender._joined_size
+        assert not sender._joined and not sender.batch_open and not sender._joined_size
         assert short.state == long.state and short.pending.keys() == long.pending.keys()
         windows = [(one.window.low, one.window.high, one.window.used) for one in (short, long)]
         assert windows[0] == windows[1]
@@ -222,9 +222,9 @@ def test_other_packets_are_left_where_they_are() -> None:
     pair.add(c.READ, m.read(1, 1, 0, 1), kind=0x85)
     connection = pair.first.connection
     for frame in pair.frames:
-        assert connection.receive_run(memoryview(frame), 0, len(frame), 128) == (0, 0)
+        assert connection.receive_batch(memoryview(frame), 0, len(frame), 128) == (0, 0)
         whole = memoryview(b"\0" + frame[1:])
-        assert connection.receive_run(whole, 0, len(frame) - 1, 128) == (0, 0)
+        assert connection.receive_batch(whole, 0, len(frame) - 1, 128) == (0, 0)
     assert not pair.wires[0].sends
 
 
@@ -311,8 +311,8 @@ def test_the_limit() -> None:
     for _ in range(10):
         pair.add(c.ECHO, ECHO_BODY)
     buffer = memoryview(b"".join(pair.frames))
-    assert pair.first.connection.receive_run(buffer, 0, len(buffer), 3) == (3 * short_way.LEAST, 3)
-    assert pair.wires[0].sends == 1 and len(pair.wires[0].stream) == 3 * short_way.LEAST
+    assert pair.first.connection.receive_batch(buffer, 0, len(buffer), 3) == (3 * fast_path.LEAST, 3)
+    assert pair.wires[0].sends == 1 and len(pair.wires[0].stream) == 3 * fast_path.LEAST
 
 
 @pytest.mark.skipif(COMPILED, reason="a compiled constant is not to be changed")
@@ -322,7 +322,7 @@ def test_much_data_ends_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(6):
         pair.add(c.READ, m.read(*ids, number, 4096), credits=2)
     buffer = memoryview(b"".join(pair.frames))
-    _, count = pair.first.connection.receive_run(buffer, 0, len(buffer), 128)
+    _, count = pair.first.connection.receive_batch(buffer, 0, len(buffer), 128)
     assert count == 2
 
 
@@ -334,10 +334,10 @@ def test_a_long_reply_ends_a_run(sign: bool) -> None:
     for number in range(3):
         pair.add(c.READ, m.read(*ids, number, 60_000), sign=sign)
     buffer = memoryview(bytearray(b"".join(pair.frames)))
-    at, count = pair.first.connection.receive_run(buffer, 0, len(buffer), 128)
+    at, count = pair.first.connection.receive_batch(buffer, 0, len(buffer), 128)
     assert count == 2 and at < len(buffer) and pair.wires[0].sends == 2
-    assert pair.first.connection.receive_run(buffer, at, len(buffer), 128)[1] == 1
-    assert not pair.first.connection.sender.run_open
+    assert pair.first.connection.receive_batch(buffer, at, len(buffer), 128)[1] == 1
+    assert not pair.first.connection.sender.batch_open
 
 
 def test_a_write_that_waits() -> None:
@@ -375,7 +375,7 @@ def test_a_write_that_may_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(pair.first.connection.pending) == 1
     for client in pair.clients:
         client.connection.disconnected("cable")
-        assert not client.connection.waiting.requests and not client.connection.waiting.bytes
+        assert not client.connection.pending_budget.requests and not client.connection.pending_budget.bytes
 
 
 def test_a_read_from_the_disk_comes_later() -> None:
@@ -427,7 +427,7 @@ def test_what_asks_for_its_delivery_has_left_before() -> None:
     """delivery_mark counts what the transport was given; a notification waits for nothing."""
     pair, _ = opened()
     connection = pair.first.connection
-    connection.sender.begin_run()
+    connection.sender.begin_batch()
     connection.sender.send_clear(bytearray(100))
     sends = [pair.wires[0].sends]
     connection.sender.send_notification(c.OPLOCK_BREAK, bytes(24))
@@ -442,7 +442,7 @@ def test_replies_before_the_end_of_a_connection_leave() -> None:
     pair.add(c.ECHO, ECHO_BODY)
     pair.add(c.ECHO, ECHO_BODY, protocol=b"\xfcSMB")
     pair.exchange()
-    assert pair.wires[0].closed and len(pair.wires[0].stream) == short_way.LEAST
+    assert pair.wires[0].closed and len(pair.wires[0].stream) == fast_path.LEAST
 
 
 def test_a_defect_is_answered_as_everywhere(caplog: pytest.LogCaptureFixture) -> None:
@@ -477,7 +477,7 @@ def test_a_connection_that_has_ended_takes_nothing() -> None:
     pair.add(c.ECHO, ECHO_BODY)
     pair.first.connection.disconnected("test")
     frame = memoryview(pair.frames[0])
-    assert pair.first.connection.receive_run(frame, 0, len(frame), 1) == (0, 0)
+    assert pair.first.connection.receive_batch(frame, 0, len(frame), 1) == (0, 0)
     assert not pair.wires[0].stream
 
 
@@ -506,4 +506,4 @@ def test_any_mixture(requests: list[tuple[int, int, int, int, bytes | None, int]
 
 
 def test_the_shortest_request_is_an_echo() -> None:
-    assert short_way.LEAST == 4 + HEADER_SIZE + len(ECHO_BODY)
+    assert fast_path.LEAST == 4 + HEADER_SIZE + len(ECHO_BODY)
