@@ -40,6 +40,7 @@ from ksmbd.vfs.streams import LocalStream
 
 OF_THE_FILE = {
     "file_system",
+    "path",
     "parent_key",
     "disk_name",
     "unlink_file",
