@@ -12,7 +12,7 @@ lock released, time ran out.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 from ksmbd.limits import WAITERS_PER_FILE
 from ksmbd.oplock.breaks import acknowledge, break_caching, directory_changed, remove_open, unreachable
@@ -46,12 +46,14 @@ from ksmbd.oplock.requests import (
     Moved,
     MoveWithFolder,
     Open,
+    OpenResult,
     Rebase,
     Reconnect,
     Refused,
     Rename,
     Replace,
     Request,
+    Result,
     SetDelete,
     TakeLocks,
     TakeOutbox,
@@ -69,50 +71,66 @@ def close(context: Context, request: Close) -> CloseResult:
     return remove_open(context, context.entry(request.open_id))
 
 
-Operation = Callable[[Context, Any, bool], Any]
+# Any: the request of the kind that stands beside it; `_waiting` and `_at_once` hold each pair to that.
+Operation = Callable[[Context, Any, bool], OpenResult | bool | None]
+Action = Callable[[Context, Any], Result | None]
 
-OPERATIONS: Final[dict[type, tuple[str, Operation]]] = {
-    Open: ("open", open_file),
-    Break: ("break", break_caching),
-    SetDelete: ("delete", set_delete),
-    Rename: ("rename", rename),
-    MoveWithFolder: ("move with folder", move_with_folder),
-    Replace: ("replace", replace),
-    TakeLocks: ("lock", lock),
-}
+W = TypeVar("W", bound=WaitingRequest)
+R = TypeVar("R", bound=Request)
+
+
+def _waiting(
+    kind: type[W], name: str, operation: Callable[[Context, W, bool], OpenResult | bool | None]
+) -> tuple[type, tuple[str, Operation]]:
+    return kind, (name, operation)
+
+
+def _at_once(kind: type[R], action: Callable[[Context, R], Result | None]) -> tuple[type, Action]:
+    return kind, action
+
+
+OPERATIONS: Final[dict[type, tuple[str, Operation]]] = dict([
+    _waiting(Open, "open", open_file),
+    _waiting(Break, "break", break_caching),
+    _waiting(SetDelete, "delete", set_delete),
+    _waiting(Rename, "rename", rename),
+    _waiting(MoveWithFolder, "move with folder", move_with_folder),
+    _waiting(Replace, "replace", replace),
+    _waiting(TakeLocks, "lock", lock),
+])
 """What may have to wait."""
 
 BY_NAME: Final = {name: (kind, operation) for kind, (name, operation) in OPERATIONS.items()}
 
-AT_ONCE: Final[dict[type, Callable[[Context, Any], Any]]] = {
-    Close: close,
-    Acknowledge: acknowledge,
-    Unreachable: unreachable,
-    DirectoryChanged: directory_changed,
-    DropLocks: unlock,
-    Forget: forget,
-    Moved: moved,
-    Rebase: rebase,
-    Disconnect: disconnect,
-    MakeResilient: make_resilient,
-    Reconnect: reconnect,
-    Expire: expire,
-    LocalProcess: local_process,
-    LimitGrant: limit_grant,
-    LocksOf: locks_of,
-    Adopt: adopt,
-    WorkerDied: worker_died,
-    TakeOutbox: take_outbox,
-}
+AT_ONCE: Final[dict[type, Action]] = dict([
+    _at_once(Close, close),
+    _at_once(Acknowledge, acknowledge),
+    _at_once(Unreachable, unreachable),
+    _at_once(DirectoryChanged, directory_changed),
+    _at_once(DropLocks, unlock),
+    _at_once(Forget, forget),
+    _at_once(Moved, moved),
+    _at_once(Rebase, rebase),
+    _at_once(Disconnect, disconnect),
+    _at_once(MakeResilient, make_resilient),
+    _at_once(Reconnect, reconnect),
+    _at_once(Expire, expire),
+    _at_once(LocalProcess, local_process),
+    _at_once(LimitGrant, limit_grant),
+    _at_once(LocksOf, locks_of),
+    _at_once(Adopt, adopt),
+    _at_once(WorkerDied, worker_died),
+    _at_once(TakeOutbox, take_outbox),
+])
 """What never waits."""
 
 
-def exact(value: Any) -> Any:
-    """Nested named tuples as exact tuples, which marshal encodes."""
-    return tuple(map(exact, value)) if isinstance(value, tuple) else value
+def exact(value: tuple[object, ...]) -> tuple[object, ...]:
+    """A named tuple and those in it as exact tuples, which marshal encodes."""
+    return tuple([exact(field) if isinstance(field, tuple) else field for field in value])
 
 
-def restore(kind: Callable[..., WaitingRequest], arguments: tuple[Any, ...]) -> WaitingRequest:
+def restore(kind: Callable[..., WaitingRequest], arguments: tuple[object, ...]) -> WaitingRequest:
     """A request from a waiter's arguments."""
     request = kind(*arguments)
     if isinstance(request, Open):
@@ -147,7 +165,7 @@ def retry_waiters(context: Context) -> None:
                 continue
             if result is not WAIT:
                 record.waiters.remove(waiter)
-                context.emit(tag, Done(waiter.waiter_id, exact(result)))
+                context.emit(tag, Done(waiter.waiter_id, exact(result) if isinstance(result, tuple) else result))
 
 
 def decide(
@@ -160,7 +178,7 @@ def decide(
 ) -> Decision:
     """What `request`, made by worker `me` at `now` (monotonic seconds), makes of `record`."""
     context = Context(record.copy(), locks_of, now, settings, me)
-    result: Any = WAIT
+    result: Result | None = WAIT
     status = STATUS_SUCCESS
     kind = type(request)
     try:

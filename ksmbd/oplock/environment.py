@@ -16,7 +16,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import lmdb
 
@@ -40,6 +40,33 @@ UNCHECKED: Final = 16
 
 class Full(Exception):
     """There is no room in the environment, and it cannot grow."""
+
+
+class Cursor(Protocol):
+    """What is used of lmdb.Cursor where keys and values come as bytes (`buffers=False`). All raise lmdb.Error."""
+
+    def __enter__(self) -> Cursor: ...
+    def __exit__(self, *error: object) -> None: ...
+    def __iter__(self) -> Iterator[tuple[bytes, bytes]]: ...
+    def set_range(self, key: bytes) -> bool: ...
+    def set_key(self, key: bytes) -> bool: ...
+    def next(self) -> bool: ...
+    def iternext(self, keys: bool = True, values: bool = True) -> Iterator[bytes]: ...
+    def key(self) -> bytes: ...
+    def value(self) -> bytes: ...
+    def delete(self) -> bool: ...
+
+
+class Transaction(Protocol):
+    """What is used of lmdb.Transaction, in the same way. A database is what `Environment.databases` has."""
+
+    def __enter__(self) -> Transaction: ...
+    def __exit__(self, *error: object) -> None: ...
+    def get(self, key: bytes, *, db: object) -> bytes | None: ...
+    def put(self, key: bytes, value: bytes, *, overwrite: bool = True, db: object) -> bool: ...
+    def delete(self, key: bytes, *, db: object) -> bool: ...
+    def cursor(self, *, db: object) -> Cursor: ...
+    def stat(self, db: object) -> dict[str, int]: ...
 
 
 class Environment:
@@ -103,13 +130,15 @@ class Environment:
         finally:
             fcntl.flock(self._directory, fcntl.LOCK_UN)
 
-    def begin(self, write: bool = False) -> Any:
+    def begin(self, write: bool = False) -> Transaction:
         """A transaction, to be used in a `with` statement. Raises lmdb.Error."""
+        transaction: Transaction
         try:
-            return self.env.begin(write=write)
+            transaction = self.env.begin(write=write)
         except lmdb.MapResizedError:
             self._follow()
-            return self.env.begin(write=write)
+            transaction = self.env.begin(write=write)
+        return transaction
 
     def _follow(self) -> None:
         with self._alone():
@@ -120,7 +149,7 @@ class Environment:
         self._size = size
         self._sure = 0
 
-    def has_room(self, transaction: Any) -> bool:
+    def has_room(self, transaction: Transaction) -> bool:
         """Whether one may put more in by this write transaction, so that enough is left for what ends things."""
         if self._sure:
             self._sure -= 1

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from ksmbd import debug
 from ksmbd.oplock import requests
@@ -20,9 +20,9 @@ from ksmbd.oplock.decide import decide
 from ksmbd.oplock.indexes import OpenIndexes
 from ksmbd.oplock.kernel_sync import KernelSync
 from ksmbd.oplock.lock_meter import LockMeter
-from ksmbd.oplock.locks import Lock
+from ksmbd.oplock.locks import Lock, LockView
 from ksmbd.oplock.record import Record
-from ksmbd.oplock.requests import Action, Decision, Request
+from ksmbd.oplock.requests import Action, Decision, Encoded, LimitGrantResult, Request, Result
 from ksmbd.oplock.retry import RetryQueue
 from ksmbd.oplock.settings import OplockSettings
 from ksmbd.oplock.state import StateDirectory, keeps_more
@@ -32,6 +32,8 @@ from ksmbd.smb.status import NtStatusError
 from ksmbd.smb.waiting import Future
 
 logger = logging.getLogger("ksmbd.oplock")
+
+T = TypeVar("T")
 
 DOORBELL = struct.Struct("<QQ")
 """The message to another worker: something is in this file's outbox (device, inode)."""
@@ -43,7 +45,7 @@ class _Waiting:
 
     file: FileKey
     future: Future[Any]
-    finish: Callable[[Any], Any]
+    finish: Callable[[Result | Encoded], object]
     """Turns the decision's result into the Future's."""
     undo: Callable[[], object]
     """Reverts a success that arrives after the Future was cancelled."""
@@ -71,7 +73,7 @@ class DecisionExecutor:
         # Locks of adopted persistent opens keep the numbers of the previous server, so numbers here start at the time.
         self._next = (clock.filetime() // 10_000_000 & 0xFFFFFFFF) << 16
         self._timers: dict[FileKey, tuple[float, Timer]] = {}
-        self._handles: dict[int, tuple[Any, bytes, bool]] = {}
+        self._handles: dict[int, tuple[object, bytes, bool]] = {}
         """Open id -> (the protocol's handle, ClientGuid, whether `on_keep` returned True)."""
         self.indexes = OpenIndexes(store)
         self.kernel_sync = KernelSync(self, store, clock)
@@ -103,7 +105,7 @@ class DecisionExecutor:
         now = self._clock.monotonic()
         settings, me, state = self._settings, self._me, self._state
 
-        def run(record: Record, locks_of: Any) -> Decision:
+        def run(record: Record, locks_of: Callable[[str], LockView]) -> Decision:
             if state is not None and keeps_more(record, request):
                 state.make_room()
             return decide(record, request, locks_of, now, settings, me)
@@ -115,7 +117,7 @@ class DecisionExecutor:
             self.retries.do(partial(state.note, file, decision))
         return decision
 
-    def _run(self, file: FileKey, request: Request) -> Any:
+    def _run(self, file: FileKey, request: Request) -> Result | None:
         """Decide and carry out a request that never waits. Returns its result. Raises NtStatusError."""
         decision = self._decide(file, request)
         self._apply(file, decision)
@@ -124,12 +126,12 @@ class DecisionExecutor:
         return decision.result
 
     def _start(
-        self, file: FileKey, waiter_id: int, request: Request, finish: Callable[[Any], Any],
-        undo: Callable[[], object] = _nothing, finish_late: Callable[[Any], Any] | None = None,
-    ) -> Future[Any]:
+        self, file: FileKey, waiter_id: int, request: Request, finish: Callable[[Result | Encoded], T],
+        undo: Callable[[], object] = _nothing, finish_late: Callable[[Result | Encoded], T] | None = None,
+    ) -> Future[T]:
         """Decide on an operation that may wait. `finish_late` replaces `finish` where the operation had to wait."""
         decision = self._decide(file, request)
-        future: Future[Any]
+        future: Future[T]
         if decision.status:
             future = Future.failed(NtStatusError(decision.status))
         elif decision.result is not None:
@@ -237,7 +239,7 @@ class DecisionExecutor:
         file = (device, inode)
         self.retries.do(partial(self._run, file, requests.TakeOutbox()))
 
-    def _take_handle(self, open_id: int) -> Any:
+    def _take_handle(self, open_id: int) -> object:
         kept = self._handles.pop(open_id, None)
         if kept is None:
             return None
@@ -252,15 +254,18 @@ class DecisionExecutor:
         """Break the lease or oplock of an open to `left` (R, W, H), because a local process opens the file."""
         self._apply(file, self._decide(file, requests.LocalProcess(open_id, left)))
 
-    def limit_grant(self, file: FileKey, open_id: int, left: int, known: int) -> tuple[int, bool]:
+    def limit_grant(self, file: FileKey, open_id: int, left: int, known: int) -> LimitGrantResult:
         """Reduce the caching of a new open to `left`, because the kernel granted a weaker lease. Returns (state that
         remains, whether it is being broken); see requests.LimitGrant. Raises NtStatusError."""
-        state, breaking = self._run(file, requests.LimitGrant(open_id, left, known))
-        return int(state), bool(breaking)
+        limited = self._run(file, requests.LimitGrant(open_id, left, known))
+        assert isinstance(limited, LimitGrantResult)
+        return limited
 
     def locks_of(self, file: FileKey, open_id: int) -> list[Lock]:
         """The byte-range locks of an open, oldest first. Raises NtStatusError."""
-        return [Lock._make(lock) for lock in self._run(file, requests.LocksOf(open_id))]
+        locks = self._run(file, requests.LocksOf(open_id))
+        assert isinstance(locks, list)
+        return locks
 
     def drop_locks(self, ref: OpenRef, asked: tuple[tuple[int, int, bool], ...]) -> None:
         """Release (offset, length, exclusive) locks that the table granted and the kernel refused."""
@@ -268,7 +273,7 @@ class DecisionExecutor:
         self.retries.do(partial(self._run, ref.file, requests.DropLocks(ref.open_id, ranges)))
 
 
-def _future_of(finish: Callable[[Any], Any], result: Any) -> Future[Any]:
+def _future_of(finish: Callable[[Result | Encoded], T], result: Result) -> Future[T]:
     try:
         return Future.of(finish(result))
     except NtStatusError as error:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import marshal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import lmdb
 
-from ksmbd.oplock.environment import Environment, failed
+from ksmbd.oplock.environment import Environment, Transaction, failed
 from ksmbd.oplock.store import IndexEntry, StoreFull
 
 
@@ -34,7 +33,7 @@ class LmdbIndexes:
         """As Store.index_put."""
         data = marshal.dumps(tuple(place))
 
-        def change(txn: Any) -> None:
+        def change(txn: Transaction) -> None:
             if not self.environment.has_room(txn):
                 raise lmdb.MapFullError("kept for what ends things")
             txn.put(index + key, data, db=self.database)
@@ -46,7 +45,7 @@ class LmdbIndexes:
         if self.get(index, key) is not None:
             self._change(lambda txn: txn.delete(index + key, db=self.database), "no room at all")
 
-    def _change(self, change: Callable[[Any], object], full: str) -> None:
+    def _change(self, change: Callable[[Transaction], object], full: str) -> None:
         while True:
             try:
                 with self.environment.begin(True) as txn:

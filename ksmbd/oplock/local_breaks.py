@@ -6,7 +6,7 @@ from ksmbd.oplock import local
 from ksmbd.oplock.breaks import break_holder, set_holder
 from ksmbd.oplock.context import GRANTED, Context
 from ksmbd.oplock.record import H, holder_key
-from ksmbd.oplock.requests import LimitGrant, LocalProcess
+from ksmbd.oplock.requests import LimitGrant, LimitGrantResult, LocalProcess
 
 
 def local_process(context: Context, request: LocalProcess) -> bool:
@@ -18,13 +18,13 @@ def local_process(context: Context, request: LocalProcess) -> bool:
     return GRANTED
 
 
-def limit_grant(context: Context, request: LimitGrant) -> tuple[int, bool]:
+def limit_grant(context: Context, request: LimitGrant) -> LimitGrantResult:
     """Less than was granted: the client is told of what it has heard of through other opens, and of nothing else."""
     record = context.record
     entry = context.entry(request.open_id)
     holder = record.holder_of(entry)
     if holder is None:
-        return 0, False
+        return LimitGrantResult(0, False)
     left = local.backed(record, holder.state & request.left)
     if not entry.persistent and not left & H:
         entry = record.opens[entry.open_id] = entry._replace(durable=0, timeout=0)
@@ -35,13 +35,13 @@ def limit_grant(context: Context, request: LimitGrant) -> tuple[int, bool]:
         # A break of what the client never had needs no acknowledgment.
         ended = holder._replace(state=left, breaking=False, requested=0, required=0, deadline=0.0)
         set_holder(context, ended)
-        return left, False
+        return LimitGrantResult(left, False)
     holder = holder._replace(state=known | left)
     if holder.breaking:
         # Asked for already: what comes back is no more than this.
         set_holder(context, holder._replace(required=left))
-        return holder.state, True
+        return LimitGrantResult(holder.state, True)
     set_holder(context, holder)
     break_holder(context, holder, left)
     now = record.holders.get(holder_key(holder))
-    return (now.state, now.breaking) if now is not None else (0, False)
+    return LimitGrantResult(now.state, now.breaking) if now is not None else LimitGrantResult(0, False)

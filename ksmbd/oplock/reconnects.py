@@ -5,7 +5,7 @@ from __future__ import annotations
 from ksmbd.oplock import caching, durable
 from ksmbd.oplock.context import GRANTED, Context
 from ksmbd.oplock.locks import make_lock
-from ksmbd.oplock.record import RESILIENT, OpenEntry, holder_key
+from ksmbd.oplock.record import RESILIENT, holder_key
 from ksmbd.oplock.requests import (
     Adopt,
     Disconnect,
@@ -14,6 +14,7 @@ from ksmbd.oplock.requests import (
     OpenResult,
     Reclaimed,
     Reconnect,
+    ReconnectResult,
     Refused,
 )
 from ksmbd.smb.constants import LEASE_FLAG_PARENT_LEASE_KEY_SET, OPLOCK_LEVEL_LEASE, OPLOCK_LEVEL_NONE
@@ -38,7 +39,7 @@ def disconnect(context: Context, request: Disconnect) -> bool:
     return True
 
 
-def reconnect(context: Context, request: Reconnect) -> tuple[OpenEntry, OpenResult]:
+def reconnect(context: Context, request: Reconnect) -> ReconnectResult:
     """The client is back."""
     entry = context.record.opens.get(request.open_id)
     holder = context.record.holder_of(entry) if entry is not None else None
@@ -61,7 +62,7 @@ def reconnect(context: Context, request: Reconnect) -> tuple[OpenEntry, OpenResu
                          holder.parent_key, holder.epoch)  # fmt: skip
     elif holder is not None:
         level = caching.STATE_LEVELS[holder.state]
-    return entry, OpenResult(level, lease, entry.durable, entry.persistent, entry.timeout)
+    return ReconnectResult(entry, OpenResult(level, lease, entry.durable, entry.persistent, entry.timeout))
 
 
 def adopt(context: Context, request: Adopt) -> bool:

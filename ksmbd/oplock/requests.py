@@ -2,9 +2,9 @@
 """What can be asked of one file's record, and what a decision answers. Plain data."""
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from ksmbd.oplock.locks import LockOverlay
+from ksmbd.oplock.locks import Lock, LockOverlay
 from ksmbd.oplock.record import Holder, HolderKey, Link, OpenEntry, Record, WorkerTag
 
 
@@ -242,6 +242,53 @@ Request = (
 """All that may be asked of a record."""
 
 
+class OpenResult(NamedTuple):
+    """The answer to Open."""
+
+    oplock_level: int
+    lease: LeaseContext | None
+    durable: int
+    persistent: bool
+    timeout: int
+
+
+class CloseResult(NamedTuple):
+    """The answer to Close."""
+
+    delete: bool
+    """Something is to be deleted: the named stream, or with `whole_file` the name that the open came by."""
+    whole_file: bool
+    lease: tuple[bytes, bytes] | None
+    create_guid: bytes
+    client_guid: bytes
+    durable: bool
+
+
+class ReconnectResult(NamedTuple):
+    """The answer to Reconnect."""
+
+    entry: OpenEntry
+    granted: OpenResult
+
+
+class LimitGrantResult(NamedTuple):
+    """The answer to LimitGrant."""
+
+    state: int
+    """R, W and H that remain."""
+    breaking: bool
+    """The holder is asked to give up more than that."""
+
+
+Result = bool | int | OpenResult | CloseResult | ReconnectResult | LimitGrantResult | list[Lock]
+"""What requests are answered: Open with OpenResult, Close with CloseResult, Reconnect with ReconnectResult, LimitGrant
+with LimitGrantResult, LocksOf with its locks in order, Acknowledge with the state that holds now, Forget and Disconnect
+with whether they found what they are about; all others with True, or with None where nothing is to be said."""
+
+Encoded = bool | tuple[object, ...]
+"""The Result of an operation that had to wait, with exact tuples for named ones, so that marshal encodes it."""
+
+
 class Notify(NamedTuple):
     """Action: send a break notification."""
 
@@ -261,7 +308,7 @@ class Done(NamedTuple):
     """Action: a waiter's operation succeeded."""
 
     waiter_id: int
-    result: Any
+    result: Encoded
 
 
 class Failed(NamedTuple):
@@ -306,33 +353,11 @@ Action = Notify | Done | Failed | Purged | Reclaimed | DeletePending
 ACTIONS: Final[tuple[type[Action], ...]] = (Notify, Done, Failed, Purged, Reclaimed, DeletePending)
 
 
-class OpenResult(NamedTuple):
-    """The answer to Open."""
-
-    oplock_level: int
-    lease: LeaseContext | None
-    durable: int
-    persistent: bool
-    timeout: int
-
-
-class CloseResult(NamedTuple):
-    """The answer to Close."""
-
-    delete: bool
-    """Something is to be deleted: the named stream, or with `whole_file` the name that the open came by."""
-    whole_file: bool
-    lease: tuple[bytes, bytes] | None
-    create_guid: bytes
-    client_guid: bytes
-    durable: bool
-
-
 class Decision(NamedTuple):
     """What a request made of a record."""
 
     record: Record
-    result: Any
+    result: Result | None
     """None: it waits (where the operation can)."""
     status: int
     """Not 0: the operation failed with this NTSTATUS."""

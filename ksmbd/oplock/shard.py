@@ -11,14 +11,14 @@ import marshal
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import lmdb
 
 from ksmbd.limits import LOCKS
 from ksmbd.oplock import journal
 from ksmbd.oplock.decoded import NO_LOCKS, Decoded, Journaled
-from ksmbd.oplock.environment import Environment, failed
+from ksmbd.oplock.environment import Environment, Transaction, failed
 from ksmbd.oplock.fast_path import last_close
 from ksmbd.oplock.locks import EMPTY, LockSet, LockView
 from ksmbd.oplock.record import OpenEntry, Record
@@ -105,7 +105,7 @@ class Shard:
             self._decoded.forget(file)
         return decision
 
-    def _check_room(self, txn: Any, old: Record, decision: Decision) -> int:
+    def _check_room(self, txn: Transaction, old: Record, decision: Decision) -> int:
         """How many locks there are more after a decision. Raises StoreFull where that is beyond the limit, and
         MapFullError where what is left of the environment is for what ends things."""
         if grows(old, decision) and not self.environment.has_room(txn):
@@ -118,8 +118,8 @@ class Shard:
         return more
 
     def _put(
-        self, txn: Any, key: bytes, before: bytes | None, old: Record, known: Journaled | None, decision: Decision,
-        rewrite: bool,
+        self, txn: Transaction, key: bytes, before: bytes | None, old: Record, known: Journaled | None,
+        decision: Decision, rewrite: bool,
     ) -> Journaled | bytes:  # fmt: skip
         """Store what a decision made of a record, which was `before`. Returns what is known of it once that is
         committed: with a journal all but the changes of its locks; without one its encoding, empty for no record."""
@@ -139,7 +139,7 @@ class Shard:
         return self._write(txn, key, old, known, decision, rewrite)
 
     def _write(
-        self, txn: Any, key: bytes, old: Record, known: Journaled | None, decision: Decision, rewrite: bool
+        self, txn: Transaction, key: bytes, old: Record, known: Journaled | None, decision: Decision, rewrite: bool
     ) -> Journaled | bytes:
         """`_put` for a record with a journal, or one that is to have one."""
         new = decision.record
@@ -161,7 +161,7 @@ class Shard:
         self._put_head(txn, key, after)
         return after
 
-    def _rewrite(self, txn: Any, key: bytes, after: Journaled, decision: Decision) -> Journaled | bytes:
+    def _rewrite(self, txn: Transaction, key: bytes, after: Journaled, decision: Decision) -> Journaled | bytes:
         """Write the journal anew, without what has ended; or none where a short record without locks is left."""
         new = decision.record
         self._clear(txn, key)
@@ -179,7 +179,7 @@ class Shard:
         self._put_head(txn, key, after)
         return after
 
-    def _put_head(self, txn: Any, key: bytes, after: Journaled) -> None:
+    def _put_head(self, txn: Transaction, key: bytes, after: Journaled) -> None:
         head = HEAD.pack(HEAD_MARK, after.number, after.pieces, after.things, after.record.serial)
         txn.put(key, head, db=self.records)
 
@@ -188,7 +188,7 @@ class Shard:
         self.words[JOURNALS] += 1
         return int(self.words[JOURNALS])
 
-    def _append(self, txn: Any, key: bytes, after: Journaled, found: list[journal.Change]) -> None:
+    def _append(self, txn: Transaction, key: bytes, after: Journaled, found: list[journal.Change]) -> None:
         if not found:
             return
         for piece in journal.pieces(found):
@@ -197,7 +197,7 @@ class Shard:
         for change in found:
             after.things += journal.weight(change)
 
-    def _clear(self, txn: Any, key: bytes) -> None:
+    def _clear(self, txn: Transaction, key: bytes) -> None:
         """Take out a record's journal."""
         with txn.cursor(db=self.journal) as cursor:
             found = cursor.set_range(key)
@@ -259,7 +259,7 @@ class Shard:
 
     # ------------------------------------------------------------------------------------------------------- reading
 
-    def _read(self, txn: Any, file: FileKey, key: bytes, head: bytes) -> Journaled:
+    def _read(self, txn: Transaction, file: FileKey, key: bytes, head: bytes) -> Journaled:
         """The record with this head; as much of its journal as is not known is read."""
         _, number, pieces, things, serial = HEAD.unpack(head)
         known = self._decoded.journals.get(file)

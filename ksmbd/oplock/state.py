@@ -23,7 +23,7 @@ from typing import Any, Final
 import lmdb
 
 from ksmbd.oplock.record import Holder, Link, OpenEntry, Record, holder_key
-from ksmbd.oplock.requests import Adopt, Decision, Open, TakeLocks
+from ksmbd.oplock.requests import Adopt, Decision, Open, Request, TakeLocks
 from ksmbd.oplock.store import StoreError
 from ksmbd.smb.ports import FileKey
 from ksmbd.smb.status import STATUS_DISK_FULL
@@ -59,7 +59,7 @@ def _entry_of(fields: tuple[Any, ...]) -> OpenEntry:
     return entry
 
 
-def keeps_more(record: Record, request: Any) -> bool:
+def keeps_more(record: Record, request: Request) -> bool:
     """Whether a request may make more of what has to be kept."""
     if isinstance(request, Open):
         return request.durable is not None and request.durable[2]
@@ -164,11 +164,11 @@ class StateDirectory:
                 found.append(((device, inode), adopt))
         return found
 
-    def _locks_of(self, txn: Any, prefix: bytes) -> list[tuple[str, int, int, bool, int, int]]:
+    def _locks_of(self, txn: lmdb.Transaction, prefix: bytes) -> list[tuple[str, int, int, bool, int, int]]:
         locks = []
         with txn.cursor(db=self._locks) as cursor:
             more = cursor.set_range(prefix)
-            while more and cursor.key().startswith(prefix):
+            while more and bytes(cursor.key()).startswith(prefix):
                 _, _, open_id, number = LOCK.unpack(cursor.key())
                 stream, first, length, exclusive = marshal.loads(cursor.value())  # noqa: S302 - our own bytes
                 locks.append((stream, first, length, exclusive, open_id, number))

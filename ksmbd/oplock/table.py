@@ -8,7 +8,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from ksmbd import debug
 from ksmbd.oplock import caching, requests
@@ -18,7 +17,7 @@ from ksmbd.oplock.executor import DecisionExecutor
 from ksmbd.oplock.fast_path import first_open
 from ksmbd.oplock.kernel_sync import LocalLock
 from ksmbd.oplock.record import NO_LINK, H, HolderKey, Link, OpenEntry, R, Record, W
-from ksmbd.oplock.requests import LeaseContext, OpenResult
+from ksmbd.oplock.requests import CloseResult, Encoded, LeaseContext, OpenResult, ReconnectResult, Result
 from ksmbd.oplock.sequence import Make, run_in_sequence
 from ksmbd.oplock.share import sharing_violation
 from ksmbd.oplock.store import CREATE_GUIDS, DURABLES, LEASES, IndexEntry, StoreError
@@ -111,10 +110,11 @@ class LocalOpenTable(DecisionExecutor):
         waiter_id = self._number()
         ask = requests.Open(waiter_id, entry, request.disposition, request.created, level, lease, durable)
 
-        def finish(result: tuple[Any, ...], entry: OpenEntry | None = entry) -> OpenGrant:
+        def finish(result: Result | Encoded, entry: OpenEntry | None = entry) -> OpenGrant:
+            assert isinstance(result, tuple)
             return self._opened(request, entry, OpenResult._make(result))
 
-        def finish_late(result: tuple[Any, ...]) -> OpenGrant:
+        def finish_late(result: Result | Encoded) -> OpenGrant:
             # Since it was granted, the file may have been renamed, the open purged.
             record = self._store.peek(request.ref.file)
             return finish(result, record.opens.get(request.ref.open_id) if record is not None else None)
@@ -149,7 +149,7 @@ class LocalOpenTable(DecisionExecutor):
                 raise
         return grant_of(granted)
 
-    def _forget_failed(self, key: bytes, open_id: int, future: Future[Any]) -> None:
+    def _forget_failed(self, key: bytes, open_id: int, future: Future[OpenGrant]) -> None:
         try:
             future.result()
         except (NtStatusError, Cancelled):
@@ -199,7 +199,9 @@ class LocalOpenTable(DecisionExecutor):
         file, _, open_id = ref
         closed = self._store.end(file, open_id)
         if closed is None:
-            closed = self._run(file, requests.Close(open_id))
+            result = self._run(file, requests.Close(open_id))
+            assert isinstance(result, CloseResult)
+            closed = result
         delete, whole, lease, create_guid, client_guid, durable = closed
         if durable or create_guid or lease is not None:
             self.retries.do(
@@ -333,7 +335,8 @@ class LocalOpenTable(DecisionExecutor):
             self._clock.call_later(0.0, partial(self._apply, file, decision))
         if decision.status:
             raise NtStatusError(decision.status)
-        return int(decision.result)
+        assert isinstance(decision.result, int)
+        return decision.result
 
     # -------------------------------------------------------------------------------------------- byte-range locks
 
@@ -408,7 +411,7 @@ class LocalOpenTable(DecisionExecutor):
                 self.retries.do(partial(self._store.index_remove, DURABLES, key))
             raise
 
-    def keep(self, ref: OpenRef, handle: Any) -> None:
+    def keep(self, ref: OpenRef, handle: object) -> None:
         """See OpenTable.keep."""
         entry = self._entry(ref)
         self._handles[ref.open_id] = (handle, entry.client_guid, self.on_keep(entry.client_guid))
@@ -437,8 +440,10 @@ class LocalOpenTable(DecisionExecutor):
     def reconnect(self, request: DurableReconnect) -> Reconnected:
         """See OpenTable.reconnect."""
         file = self._kept_file(request)
-        entry, granted = self._run(file, reconnect_of(request))
-        return Reconnected(request_of(file, entry), grant_of(granted), self._take_handle(entry.open_id))
+        back = self._run(file, reconnect_of(request))
+        assert isinstance(back, ReconnectResult)
+        handle = self._take_handle(back.entry.open_id)
+        return Reconnected(request_of(file, back.entry), grant_of(back.granted), handle)
 
     def find_replay(self, client_guid: bytes, create_guid: bytes) -> OpenRef | None:
         """See OpenTable.find_replay; one that still waits is found, too."""
@@ -451,7 +456,7 @@ class LocalOpenTable(DecisionExecutor):
         return OpenRef(bound.file, bound.stream, bound.open_id)
 
 
-def _none(result: Any) -> None:
+def _none(result: Result | Encoded) -> None:
     return None
 
 

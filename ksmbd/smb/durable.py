@@ -163,8 +163,8 @@ def _reclaim(request: Request, wanted: ctx.Reconnect, contexts: ctx.CreateContex
         if created is not None:
             created.file.close()
         raise
-    kept: Open | None = outcome.handle
-    if kept is not None:
+    kept = outcome.handle
+    if isinstance(kept, Open):
         # The kept record stays behind closed, so that a request that still holds it does nothing; its file goes on in a
         # new one.
         open_ = replace(

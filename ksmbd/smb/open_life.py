@@ -87,7 +87,8 @@ def close_open(open_: Open) -> None:
 def purge_open(server: Server, purged: PurgedOpen) -> None:
     """The open table ended an open by itself: a durable one that its client did not reclaim, one that an application's
     failover displaced. What `OpenTable.on_purge` is set to. Never raises."""
-    open_ = purged.handle if purged.handle is not None else server.opens.get(purged.ref.open_id)
+    kept = purged.handle
+    open_ = kept if isinstance(kept, Open) else server.opens.get(purged.ref.open_id)
     if open_ is None or open_.closed:
         return
     file = open_.file

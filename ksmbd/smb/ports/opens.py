@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from ksmbd.smb.ports.files import FileKey, LocalOpen
 from ksmbd.smb.waiting import Future
@@ -149,7 +149,7 @@ class PurgedOpen:
     share: str
     path: str
     outcome: CloseOutcome
-    handle: Any
+    handle: object
     """What was kept with `keep`, None where it was not in this process."""
 
 
@@ -272,7 +272,7 @@ class OpenTable(Protocol):
         """Keep the open over a lost connection for `timeout` milliseconds, whatever it caches (MS-SMB2 3.3.5.15.9)."""
         ...
 
-    def keep(self, ref: OpenRef, handle: Any) -> None:
+    def keep(self, ref: OpenRef, handle: object) -> None:
         """Keep something of the protocol's with a durable open; `reconnect` and `on_purge` give it back."""
         ...
 
@@ -324,5 +324,5 @@ class Reconnected:
 
     request: OpenRequest
     grant: OpenGrant
-    handle: Any = None
+    handle: object = None
     """What the owner kept with `keep` (the protocol's Open), when it lives in this process."""
