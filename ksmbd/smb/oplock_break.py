@@ -129,6 +129,8 @@ def _watch(server: Server, delivery: Delivery, seconds: float) -> None:
         if server.deliveries.get(key) is not delivery:
             return
         del server.deliveries[key]
+        if not any(number in server.opens for number in delivery.notice.open_ids):
+            return  # closed meanwhile: nobody waits for an answer
         left = [channel for channel in delivery.tried if not channel.closed]
         if any(channel.transport.delivered(delivery.tried[channel]) for channel in left) or _send(server, delivery):
             return

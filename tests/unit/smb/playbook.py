@@ -96,10 +96,10 @@ def _resolve(value: object) -> object:
     if isinstance(value, tuple):
         parts = [_resolve(part) for part in value]
         return cast(Any, type(value))(*parts) if hasattr(value, "_fields") else tuple(parts)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+    if dataclasses.is_dataclass(value) and not isinstance(value, type) and not _is_record(value):
         for field in dataclasses.fields(value):
             old = getattr(value, field.name)
-            new = _resolve(old) if isinstance(old, (Unknown, tuple)) else old
+            new = _resolve(old)
             if new is not old and new != old:
                 value = dataclasses.replace(value, **{field.name: new})
     return value
@@ -121,7 +121,7 @@ def _match(expected: object, actual: object, met: dict[Unknown, object]) -> bool
         return len(expected) == len(actual) and all(
             _match(one, other, met) for one, other in zip(expected, actual, strict=True)
         )
-    if dataclasses.is_dataclass(expected) and type(expected) is type(actual) and not isinstance(expected, type):
+    if type(expected) is type(actual) and dataclasses.is_dataclass(expected) and not _is_record(expected):
         fields = dataclasses.fields(expected)
         return all(_match(getattr(expected, f.name), getattr(actual, f.name), met) for f in fields)
     return expected is actual or expected == actual
@@ -141,12 +141,17 @@ def show(value: object) -> str:
     if isinstance(value, tuple):
         return f"({', '.join(map(show, value))})"
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        if type(value).__eq__ is object.__eq__:
-            return type(value).__name__  # a record of the server's
+        if _is_record(value):
+            return type(value).__name__
         return f"{type(value).__name__}({_pairs(_told(value))})"
     if callable(value):
         return "<call>"
     return str(value) if isinstance(value, Named) else repr(value)
+
+
+def _is_record(value: object) -> bool:
+    """Whether it is one of the server's (an Open): the same one or another, whatever is in it."""
+    return type(value).__eq__ is object.__eq__
 
 
 def _told(value: object) -> dict[str, object]:
@@ -227,11 +232,13 @@ class Call(Generic[T]):
         """It has an answer."""
         self._answer: Callable[[], object] = (lambda: Future.of(None)) if future else (lambda: None)
         self._note = ""
+        self._act: Act | None = None
 
     @property
     def line(self) -> str:
         """As failures show it."""
-        return _line(self._owner, self._method, ", ".join(map(show, self._arguments)), self._note)
+        note = self._note if self._act is None else f"{self._note}, and first {self._act.line}"
+        return _line(self._owner, self._method, ", ".join(map(show, self._arguments)), note)
 
     def gives(self, value: T) -> Call[T]:
         """The server gets this value."""
@@ -256,6 +263,11 @@ class Call(Generic[T]):
         """The server waits until an act of `later` completes it."""
         assert self._future, f"{self._method} cannot wait"
         return self._answered(later.begin, f" pends: {later}")
+
+    def does(self, act: Act) -> Call[T]:
+        """Before the server gets the answer, this comes of its call; what happens then are the next steps."""
+        self._act = act
+        return self
 
     def _answered(self, answer: Callable[[], object], note: str) -> Call[T]:
         assert not self._note, "a second answer"
@@ -284,6 +296,8 @@ class Call(Generic[T]):
 
     def answer(self) -> object:
         """What the server gets. Raises what it is refused with."""
+        if self._act is not None:
+            self._act.do()
         return self._answer()
 
 
@@ -298,9 +312,10 @@ def call(method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Call[T]: 
 def call(method: Callable[..., Any], *args: Any, **kwargs: Any) -> Call[Any]:
     """The server calls this method of a scripted port with these arguments."""
     owner = method.__self__  # type: ignore[attr-defined]
-    bound = inspect.signature(method).bind(*args, **kwargs)
+    signature = inspect.signature(method)
+    bound = signature.bind(*args, **kwargs)
     bound.apply_defaults()
-    returns = str(inspect.signature(method).return_annotation)
+    returns = str(signature.return_annotation)
     return Call(owner, method.__name__, bound.args, returns.startswith("Future["), returns in ("None", "Future[None]"))
 
 
@@ -410,7 +425,8 @@ class Playbook:
         self._departed = True
         if self._expected and self._expected[0].is_call_of(owner, method):
             step = self._expected.pop(0)
-            self._happened.append(step.differing(arguments))
+            line = step.differing(arguments)
+            self._happened.append(line if line != step.line else f"{line} (another)")
             return step.answer()
         self._happened.append(_line(owner, method, ", ".join(map(show, arguments))))
         self._dead = True
@@ -449,6 +465,7 @@ class Playbook:
     def _difference(self, before: list[str], act: Act, run: list[Call[Any]], rest: int) -> str:
         lines = ["the server does not follow the script (- in the script, + what happened):"]
         lines += [f"  {line}" for line in [*before, act.line]]
-        compared = difflib.ndiff([step.line for step in run], self._happened)
-        lines += [line for line in compared if not line.startswith("?")]
+        expected = [step.line for step in run]
+        compared = list(difflib.unified_diff(expected, self._happened, n=len(expected) + len(self._happened)))[3:]
+        lines += [f"{line[0]} {line[1:]}" for line in compared]
         return "\n".join([*lines, f"  ({rest} steps to come)"])

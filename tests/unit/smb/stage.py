@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 import create_messages as m
 import pytest
-from fakes import FakeSecurity
+from fakes import FakeSealer, FakeSecurity
 from playbook import Act, Call, Later, Named, Playbook, bind, call, some, unknown, value_of
 from script import CLIENT_KEY, Client, split
 from scripted_ports import (
@@ -36,7 +36,16 @@ from ksmbd.smb import status as s
 from ksmbd.smb.model import Server
 from ksmbd.smb.open_life import purge_open
 from ksmbd.smb.oplock_break import send_break
-from ksmbd.smb.ports import Identity, LeaseGrant, OpenRef, ShareConfig, TreeConnectResult
+from ksmbd.smb.ports import (
+    CreateIntent,
+    Identity,
+    LeaseGrant,
+    OpenGrant,
+    OpenRef,
+    OpenRequest,
+    ShareConfig,
+    TreeConnectResult,
+)
 from ksmbd.smb.settings import ServerSettings
 from ksmbd.smb.waiting import Future
 
@@ -148,6 +157,8 @@ class Line(Named):
         self._client.guid = guid
         self._last: Asked | None = None
         self.guid = guid
+        self.seals = False
+        """It encrypts its requests."""
         self.transport = ScriptedTransport(stage.play, f"{name}.transport", self._client.transport.peer, self._receive)
 
     # --------------------------------------------------------------------------------------------------- its life
@@ -205,6 +216,10 @@ class Line(Named):
             bind(asked.message_id, self._client.message_id)
             known = {name: value_of(value) for name, value in fields.items()}
             frame = self._client.element(command, body(*map(value_of, args)), **known)
+            if self.seals:
+                sealed = bytearray(52) + frame
+                FakeSealer().seal(sealed, 52, self.session_id)
+                frame = bytes(sealed)
             self._client.connection.receive(bytearray(frame))
 
         asked = Asked(f"{self} {text}", command, do)
@@ -272,7 +287,7 @@ class Line(Named):
         assert asked is not None
         return self._gets(
             some(Message, command=asked.command, status=status, message_id=asked.message_id, body=body,
-                 **{"sealed": False, **fields})
+                 **{"sealed": self.seals, **fields})
         )  # fmt: skip
 
     def pending(self, async_id: int, to: Asked | None = None) -> Call[None]:
@@ -286,16 +301,16 @@ class Line(Named):
         """A CREATE Response."""
         return self.answer(0, Created(level, action, file_id, lease, durable, others), to)
 
-    def oplock_break(self, file_id: FileId, level: int, sealed: bool = False) -> Call[None]:
+    def oplock_break(self, file_id: FileId, level: int) -> Call[None]:
         """An Oplock Break Notification (MS-SMB2 3.3.4.6)."""
-        return self._gets(Message(c.OPLOCK_BREAK, 0, UNASKED, OplockBreak(level, file_id), sealed))
+        return self._gets(Message(c.OPLOCK_BREAK, 0, UNASKED, OplockBreak(level, file_id), self.seals))
 
     def lease_break(
-        self, key: bytes, current: int, new: int, epoch: int = 0, acknowledge: bool = True, sealed: bool = False
+        self, key: bytes, current: int, new: int, epoch: int = 0, acknowledge: bool = True
     ) -> Call[None]:
         """A Lease Break Notification (MS-SMB2 3.3.4.7)."""
         notice = LeaseBreak(key, current, new, epoch, acknowledge)
-        return self._gets(Message(c.OPLOCK_BREAK, 0, UNASKED, notice, sealed))
+        return self._gets(Message(c.OPLOCK_BREAK, 0, UNASKED, notice, self.seals))
 
 
 def _wire(part: bytes | FileId) -> bytes:
@@ -394,6 +409,20 @@ class Stage:
     def later(self, kind: type[T], name: str = "grant") -> Later[T]:
         """An answer that comes later."""
         return Later(self.play, name)
+
+    def opens(
+        self, line: Line, file: ScriptedFile, file_id: FileId, grant: OpenGrant, *contexts: Context
+    ) -> Playbook:
+        """A client opens a file, and is granted this."""
+        play = self.play >> line.create(file.path, oplock=grant.oplock_level, contexts=contexts)
+        if any(name == ctx.DH2Q for name, _ in contexts):
+            play = play << call(self.table.find_replay, line.guid, unknown(bytes)).gives(None)
+        return (
+            play
+            << call(self.volume.create, some(CreateIntent, name=file.path)).gives(file.opened())
+            << call(self.table.open, some(OpenRequest, ref=file_id.ref(file))).gives(grant)
+            << line.answer(0, some(Created, file_id=file_id, level=grant.oplock_level))
+        )
 
     def ends(self, play: Playbook, account: str = "alice", trees: int = 1) -> Playbook:
         """A session ends, once its opens have: the tree connects and the account."""

@@ -49,7 +49,7 @@ def test_a_step_that_the_script_does_not_have() -> None:
     stage = Stage()
     play = overwriting(stage, stage.line().begin())
     del play.steps[3]
-    assert difference(play) == ["+ << old.overwrite", "- << old.info", "- << alice.gets"]
+    assert difference(play) == ["- << old.info", "- << alice.gets", "+ << old.overwrite"]
 
 
 def test_a_step_that_does_not_happen() -> None:
@@ -163,6 +163,23 @@ def test_a_timer_that_is_left() -> None:
     play = stage.play >> Act("a timer is asked for", ask) << call(stage.clock.call_later, 3.0, ANY_CALL).gives(timer)
     with pytest.raises(AssertionError, match="timer was not cancelled"):
         play.play()
+
+
+def test_what_a_call_brings_about_before_it_is_answered() -> None:
+    """Its consequences are next; a server that went on before them would be found."""
+    stage = Stage()
+    alice, bob, file = stage.line().begin(), stage.line("bob").begin(), stage.file("old")
+    late = bob.asks("ECHO", c.ECHO, lambda: b"\x04\0\0\0")
+    play = (
+        stage.play
+        >> alice.create("old")
+        << call(stage.volume.create, unknown(CreateIntent)).does(late).gives(file.opened())
+        << bob.answer(to=late)
+        << call(stage.table.open, unknown(OpenRequest)).gives(OpenGrant(0))
+        << alice.created(FileId.unknown())
+    )
+    play.steps[2], play.steps[3] = play.steps[3], play.steps[2]
+    assert difference(play) == ["+ << bob.gets", "- << bob.gets"]
 
 
 def test_a_step_without_an_answer_is_refused() -> None:
