@@ -9,14 +9,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from ksmbd.oplock.caching import Survey
-from ksmbd.oplock.grant import grant
+from ksmbd.oplock.grant import ALONE, grant
 from ksmbd.oplock.record import OpenEntry, Record, holder_key
 from ksmbd.oplock.requests import CloseResult, LeaseContext, OpenResult
 from ksmbd.oplock.settings import OplockSettings
 from ksmbd.smb.constants import OPLOCK_LEVEL_NONE
 
-_NOBODY: Final = Survey()
 _NOTHING: Final = OpenResult(OPLOCK_LEVEL_NONE, None, 0, False, 0)
 
 
@@ -35,7 +33,7 @@ def first_open(
     if lease is None and wanted is None and not oplock_level:
         record.opens[entry.open_id] = entry
         return record, _NOTHING
-    granted = grant(entry, oplock_level, lease, wanted, settings, _NOBODY, None, False, False)
+    granted = grant(entry, oplock_level, lease, wanted, settings, ALONE)
     if granted.holder is not None:
         record.holders[holder_key(granted.holder)] = granted.holder
     record.opens[entry.open_id] = granted.entry

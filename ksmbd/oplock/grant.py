@@ -5,7 +5,7 @@ One pure function, for the first open of a file (`short`) and for one beside oth
 """
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ksmbd.oplock import durable
 from ksmbd.oplock.caching import DIRECTORY_LEASES, LEVEL_STATES, STATE_LEVELS, Survey, grantable, upgrade
@@ -20,6 +20,22 @@ from ksmbd.smb.constants import (
 )
 
 
+class Beside(NamedTuple):
+    """What there is beside the open on its file."""
+
+    seen: Survey
+    own: Holder | None
+    """The lease that the open shares; None: its client has none with this key."""
+    locked: bool
+    """Its stream has byte-range locks."""
+    unwatched: bool
+    """The kernel could give no read lease for it (see ksmbd.oplock.local)."""
+
+
+ALONE: Final = Beside(Survey(), None, False, False)
+"""For the first open of a file."""
+
+
 class Grant(NamedTuple):
     """What is granted, and what the record has to keep of it."""
 
@@ -31,10 +47,10 @@ class Grant(NamedTuple):
 
 def grant(
     entry: OpenEntry, oplock_level: int, lease: LeaseContext | None, wanted: tuple[int, int, bool] | None,
-    settings: OplockSettings, seen: Survey, own: Holder | None, locked: bool, unwatched: bool,
+    settings: OplockSettings, beside: Beside,
 ) -> Grant:  # fmt: skip
-    """`wanted` is the durable request, `own` the lease that the open shares, `locked` whether its stream has byte-range
-    locks, `unwatched` whether the kernel could give no read lease for it (see ksmbd.oplock.local)."""
+    """What `entry` is granted. `wanted` is the durable request."""
+    seen, own, locked, unwatched = beside
     level = OPLOCK_LEVEL_NONE
     state = 0
     answer: LeaseContext | None = None

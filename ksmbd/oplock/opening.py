@@ -7,7 +7,7 @@ from ksmbd.oplock import durable, local
 from ksmbd.oplock.breaks import break_holder, break_others, purge
 from ksmbd.oplock.caching import break_for_open, survey
 from ksmbd.oplock.context import WAIT, Context
-from ksmbd.oplock.grant import grant
+from ksmbd.oplock.grant import Beside, grant
 from ksmbd.oplock.record import H, Holder, OpenEntry, Record, holder_key
 from ksmbd.oplock.requests import Open, OpenResult, Refused
 from ksmbd.oplock.share import OVERWRITES, is_stat_open, sharing_violation
@@ -82,12 +82,13 @@ def grant_open(context: Context, request: Open, own: Holder | None) -> OpenResul
     if len(record.opens) >= OPENS_PER_FILE.value:
         raise Refused(STATUS_INSUFFICIENT_RESOURCES)
     entry = request.entry
-    granted = grant(
-        entry, request.oplock_level, request.lease, request.durable, context.settings,
-        survey(record, entry.stream, entry.client_guid, entry.lease_key), own,
-        locked=context.locks(entry.stream).count > 0,
-        unwatched=entry.kernel != 0 and local.writes(record, entry.kernel),
-    )  # fmt: skip
+    beside = Beside(
+        survey(record, entry.stream, entry.client_guid, entry.lease_key),
+        own,
+        context.locks(entry.stream).count > 0,
+        entry.kernel != 0 and local.writes(record, entry.kernel),
+    )
+    granted = grant(entry, request.oplock_level, request.lease, request.durable, context.settings, beside)
     if granted.holder is not None:
         record.holders[holder_key(granted.holder)] = granted.holder
     record.opens[entry.open_id] = granted.entry

@@ -338,14 +338,15 @@ class Access:
         the share stores descriptors."""
         entries: Callable[[int, int], list[posix_acl.Entry]] | None = None
         # A chmod sets the mode alone; stored as an ACL, its one entry would grant nobody access.
-        name = self.options.acl_name if self.options.acl_xattr and not posix_acl.is_mode(descriptor.dacl) else None
+        stored = None
+        if self.options.acl_xattr and not posix_acl.is_mode(descriptor.dacl):
+            stored = gate.StoredDescriptor(self.options.acl_name, partial(self._encode, descriptor))
         if information & DACL_SECURITY_INFORMATION:
-            directory = name is not None and stat_fd(fd).mode & S_IFMT == S_IFDIR
+            directory = stored is not None and stat_fd(fd).mode & S_IFMT == S_IFDIR
             entries = partial(
                 posix_acl.kept_directory if directory else posix_acl.from_dacl, descriptor.dacl, idmap=self.idmap
             )
-        encode = partial(self._encode, descriptor)
-        gate.set_security(self.caller, granted, fd, path_only, descriptor, information, entries, name, encode)
+        gate.set_security(self.caller, granted, fd, path_only, descriptor, information, entries, stored)
 
     def _encode(self, descriptor: SecurityDescriptor, blob: bytes) -> bytes:
         return ntacl.encode(self._to_disk(descriptor).encode(), blob, self._clock.filetime())

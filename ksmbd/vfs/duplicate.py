@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from ksmbd.kernel.stat import stat_fd
 from ksmbd.vfs.errors import os_errors
+from ksmbd.vfs.opened import Opened
 from ksmbd.vfs.reserving import ReservingFile
 
 F = TypeVar("F", bound=ReservingFile)
@@ -18,17 +19,17 @@ F = TypeVar("F", bound=ReservingFile)
 
 def make(file: ReservingFile, kind: type[F]) -> F:
     """A duplicate of `file`, an object of class `kind`. The caller ends it by `rejoin`. Raises NtStatusError."""
+    opened = Opened(file.place, file.posix)
     with os_errors:
-        fd = os.dup(file.fd)
+        opened.fd = os.dup(file.fd)
     try:
         with os_errors:
-            stat = stat_fd(fd)
-        duplicate = kind(
-            file.place, fd, file.path_only, stat, file.names, file.path, file.granted_access, file.entry_key,
-            file.posix, file.created,
-        )  # fmt: skip
+            opened.now = stat_fd(opened.fd)
+        opened.path_only, opened.disk_names, opened.path = file.path_only, file.names, file.path
+        opened.granted, opened.entry_key = file.granted_access, file.entry_key
+        duplicate = kind(opened, file.created)
     except BaseException:
-        os.close(fd)
+        os.close(opened.fd)
         raise
     duplicate.copy_state(file)
     duplicate.is_duplicate = True

@@ -42,7 +42,7 @@ from ksmbd.vfs.attributes import (
 )
 from ksmbd.vfs.dosattrib import NOTHING
 from ksmbd.vfs.errors import os_errors, to_status
-from ksmbd.vfs.place import Place
+from ksmbd.vfs.opened import Opened
 from ksmbd.vfs.times import to_filetime
 from ksmbd.vfs.write_times import WriteTime
 
@@ -61,33 +61,23 @@ class LocalEntry:
         "reserved", "stream", "duplicates", "allocation_failed", "write_time",
     )  # fmt: skip
 
-    def __init__(
-        self,
-        place: Place,
-        fd: int,
-        path_only: bool,
-        stat: Stat,
-        disk_names: tuple[bytes, ...],
-        path: str,
-        granted: int,
-        entry_key: FileKey,
-        posix: bool,
-        created: bool,
-    ) -> None:
-        self.place = place
-        self._fd = fd
-        self.path_only = path_only
+    def __init__(self, opened: Opened, created: bool) -> None:
+        """`created`: the open made the file, or its stream."""
+        place = self.place = opened.place
+        stat = opened.now
+        self._fd = opened.fd
+        self.path_only = opened.path_only
         self.key: FileKey = (stat.dev, stat.ino)
         self.kind = stat.mode & S_IFMT
         self.is_directory = self.kind == S_IFDIR
         self.stream = ""
-        self.names = disk_names
+        self.names = opened.disk_names
         """Names on disk from the share's root; () is the root itself."""
-        self.path = path
-        self.granted_access = granted
-        self.posix = posix
+        self.path = opened.path
+        self.granted_access = opened.granted
+        self.posix = opened.posix
         self.created = created
-        self.entry_key = entry_key
+        self.entry_key = opened.entry_key or self.key
         """(device, inode) of the directory entry: of the symbolic link, where one was followed."""
         self._parent_key: FileKey | None = None
         """(device, inode) of the directory that it was opened in; None: `parent_key` looks it up."""

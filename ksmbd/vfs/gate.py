@@ -16,7 +16,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from ksmbd.kernel import credentials, descriptors, filesystems
 from ksmbd.kernel.credentials import Credentials
@@ -65,6 +65,15 @@ class Caller:
 # ---------------------------------------------------------------------------------------------- owner and permissions
 
 
+class StoredDescriptor(NamedTuple):
+    """Where and how a share keeps a file's descriptor."""
+
+    name: bytes
+    """The extended attribute."""
+    encode: Callable[[bytes], bytes]
+    """Makes its value from `posix_acl.blob`."""
+
+
 def owner_and_group(caller: Caller, stat: Stat, descriptor: SecurityDescriptor, information: int) -> tuple[int, int]:
     """The (uid, gid) that a file gets when the owner and group of `descriptor` are set, as far as `information` names
     them. `stat` is the file's Stat before.
@@ -100,14 +109,14 @@ def owner_and_group(caller: Caller, stat: Stat, descriptor: SecurityDescriptor, 
 
 def set_security(
     caller: Caller, granted: int, fd: int, path_only: bool, descriptor: SecurityDescriptor, information: int,
-    entries: Callable[[int, int], list[Entry]] | None, name: bytes | None, encode: Callable[[bytes], bytes],
+    entries: Callable[[int, int], list[Entry]] | None, stored: StoredDescriptor | None,
 ) -> None:  # fmt: skip
     """Set owner and group (as `owner_and_group` allows), POSIX permissions and stored descriptor of an open file: all
     of them or none.
 
     `granted` is the access of the handle. `entries` returns the POSIX ACL for a uid and gid; None keeps the
-    permissions. `name` is the extended attribute of the descriptor, None where the share stores none; `encode` makes
-    its value from `posix_acl.blob`. Raises OSError, STATUS_INVALID_OWNER, STATUS_ACCESS_DENIED."""
+    permissions. `stored`: None where the share stores no descriptors. Raises OSError, STATUS_INVALID_OWNER,
+    STATUS_ACCESS_DENIED."""
     if not granted & _PERMISSIONS:
         raise NtStatusError(STATUS_ACCESS_DENIED, "neither WRITE_DAC nor WRITE_OWNER granted")
     before = stat_fd(fd)
@@ -125,8 +134,8 @@ def set_security(
                 _harmless(fd, path_only, stat_fd(fd))  # the kernel leaves set-group-ID without g+x to a member
         if entries is not None:
             _set_permissions(fd, path_only, gid, entries(uid, gid))
-        if name is not None:
-            _set_descriptor(fd, path_only, name, encode(posix_acl.blob(fd, path_only, stat_fd(fd))))
+        if stored is not None:
+            _set_descriptor(fd, path_only, stored.name, stored.encode(posix_acl.blob(fd, path_only, stat_fd(fd))))
     except BaseException:
         _put_back(fd, path_only, before, acl)
         raise

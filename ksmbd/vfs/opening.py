@@ -37,7 +37,7 @@ from ksmbd.smb.constants import (
     FILE_WRITE_DATA,
     MAXIMUM_ALLOWED,
 )
-from ksmbd.smb.ports import CreateIntent, CreateResult, FileKey
+from ksmbd.smb.ports import CreateIntent, CreateResult
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
     STATUS_CANNOT_DELETE,
@@ -55,6 +55,7 @@ from ksmbd.vfs.dosattrib import NOTHING, DosAttributes
 from ksmbd.vfs.errors import to_status
 from ksmbd.vfs.file import LocalFile
 from ksmbd.vfs.local import local_open, local_stream
+from ksmbd.vfs.opened import Opened
 from ksmbd.vfs.place import Place
 from ksmbd.vfs.stream_store import MAXIMUM_SIZE, attribute, find
 from ksmbd.vfs.streams import LocalStream
@@ -80,31 +81,25 @@ def _needed(disposition: int) -> int:
     return FILE_WRITE_DATA | DELETE if disposition == FILE_SUPERSEDE else FILE_WRITE_DATA
 
 
-class Opening:
+class Opening(Opened):
     """One opening: the request, the place on the disk, and the results of the steps so far."""
 
     __slots__ = (
-        "base_only", "check", "destroys", "disk", "disk_names", "dos", "entry_key", "existing", "fd", "flags",
-        "granted", "intent", "kind", "later", "now", "parent", "path", "path_only", "place", "posix", "seen",
+        "base_only", "check", "destroys", "disk", "dos", "existing", "flags", "intent", "kind", "later", "parent",
+        "seen",
     )  # fmt: skip
 
-    def __init__(self, place: Place, intent: CreateIntent, parent: int | None, seen: Stat) -> None:
-        self.place = place
+    seen: Stat
+    """The Stat that the lookup found under the name; not set for a new entry."""
+
+    def __init__(self, place: Place, intent: CreateIntent, parent: int | None) -> None:
+        super().__init__(place, intent.posix_mode is not None)
         self.intent = intent
-        self.posix = intent.posix_mode is not None
         self.base_only = not intent.stream
         self.parent = parent
         """Descriptor of the directory that has the entry; None: the share's root itself is opened."""
         self.disk = b"."
         """The name on the disk, in `parent`."""
-        self.disk_names: tuple[bytes, ...] = ()
-        """The names on the disk from the share's root."""
-        self.path = ""
-        """The path as clients see it."""
-        self.seen = seen
-        """The Stat that the lookup found under the name."""
-        self.entry_key: FileKey | None = None
-        """(device, inode) of the symbolic link that was followed; None: there was none."""
         self.kind = 0
         """S_IFMT bits."""
         self.check = 0
@@ -115,19 +110,14 @@ class Opening:
         """The open(2) flags for the data."""
         self.later = False
         """The data is opened after the open table has granted the open (ksmbd/vfs/local.py)."""
-        self.fd = -1
-        self.path_only = True
-        """Whether `fd` was opened with O_PATH."""
-        self.now = seen
-        """The Stat of `fd`."""
         self.existing: tuple[str, bytes] | None = None
         """(name, extended attribute) of the stream; None: it does not exist."""
-        self.granted = 0
         self.dos: DosAttributes = NOTHING
 
 
-def open_existing(o: Opening) -> CreateResult:
+def open_existing(o: Opening, seen: Stat) -> CreateResult:
     """Open the file that was looked up. Raises NtStatusError; Raced where another file has the name now."""
+    o.seen = seen
     _open_descriptor(o)
     try:
         _look(o)
@@ -239,9 +229,7 @@ def _deletable(o: Opening) -> bool:
 def _opened(o: Opening, deletable: bool) -> CreateResult:
     """Make the LocalFile, which owns the descriptor from now on."""
     place, now, granted, path = o.place, o.now, o.granted, o.path
-    file = LocalFile(
-        place, o.fd, o.path_only, now, o.disk_names, path, granted, o.entry_key or (now.dev, now.ino), o.posix, False
-    )
+    file = LocalFile(o, False)
     info = None
     if o.kind == S_IFREG and not o.destroys:
         info = make_info(now, o.dos, path.rpartition("\\")[2], place.options, place.root_dev)
@@ -346,10 +334,7 @@ def open_stream(o: Opening) -> CreateResult:
     if existing is None and (intent.share_read_only or place.read_only):
         raise NtStatusError(STATUS_ACCESS_DENIED, "read-only share")
     name, attribute_name = existing or (intent.stream, attribute(intent.stream))
-    stream = LocalStream(
-        place, o.fd, o.path_only, o.now, o.disk_names, o.path, o.granted, o.entry_key or (o.now.dev, o.now.ino),
-        o.posix, existing is None, name, attribute_name,
-    )  # fmt: skip
+    stream = LocalStream(o, existing is None, name, attribute_name)
     if existing is None:
         try:
             if intent.allocation_size:

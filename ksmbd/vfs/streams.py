@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 from ksmbd.kernel import descriptors
 from ksmbd.kernel.files import W_OK, access_fd, get_attribute
-from ksmbd.kernel.stat import Stat, stat_fd
+from ksmbd.kernel.stat import stat_fd
 from ksmbd.overriding import override
 from ksmbd.smb.constants import FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_NORMAL, FILE_ATTRIBUTE_READONLY
-from ksmbd.smb.ports import DirectoryEntry, File, FileInfo, FileKey, Watch
+from ksmbd.smb.ports import DirectoryEntry, File, FileInfo, Watch
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
     STATUS_CANNOT_DELETE,
@@ -33,7 +33,7 @@ from ksmbd.vfs.attributes import attributes_of, read_dos, xattr_target
 from ksmbd.vfs.errors import os_errors, to_status
 from ksmbd.vfs.metadata import LocalMetadata
 from ksmbd.vfs.names import fold
-from ksmbd.vfs.place import Place
+from ksmbd.vfs.opened import Opened
 from ksmbd.vfs.stream_store import MAXIMUM_SIZE, allocation, attribute, check_name, find
 
 
@@ -43,22 +43,9 @@ class LocalStream(LocalMetadata):
 
     __slots__ = ("_attribute_name", "_name")
 
-    def __init__(
-        self,
-        place: Place,
-        fd: int,
-        path_only: bool,
-        stat: Stat,
-        disk_names: tuple[bytes, ...],
-        path: str,
-        granted: int,
-        entry_key: FileKey,
-        posix: bool,
-        created: bool,
-        name: str,
-        attribute_name: bytes,
-    ) -> None:
-        super().__init__(place, fd, path_only, stat, disk_names, path, granted, entry_key, posix, created)
+    def __init__(self, opened: Opened, created: bool, name: str, attribute_name: bytes) -> None:
+        """`opened` is its base file; `created`: the open made the stream."""
+        super().__init__(opened, created)
         self.is_directory = False  # the stream of one is none
         self._name = name
         self.stream = fold(name)

@@ -224,6 +224,21 @@ class LocalWatch:
             return
         name = below + client
         is_directory = bool(mask & inotify.IN_ISDIR)
+        if mask & _NAMES:
+            self._name_changed(event, name, is_directory)
+        elif mask & inotify.IN_MODIFY:
+            if self._filter & _ON_MODIFY:
+                self._put(ACTION_MODIFIED, name)
+        elif mask & inotify.IN_ATTRIB and self._filter & _ON_ATTRIB:
+            if self._now() < self._created.get(name, 0.0):
+                self._described.add(name)
+            else:
+                self._put(ACTION_MODIFIED, name)
+        if self._tree and not self._on_fanotify and is_directory and mask & (inotify.IN_CREATE | inotify.IN_MOVED_TO):
+            self._descend(below, event.name)
+
+    def _name_changed(self, event: inotify.Event, name: str, is_directory: bool) -> None:
+        mask = event.mask
         wanted = self._filter & (CHANGE_DIR_NAME if is_directory else CHANGE_FILE_NAME)
         if mask & inotify.IN_CREATE:
             self._created[name] = self._now() + _MAKING
@@ -236,22 +251,11 @@ class LocalWatch:
             if wanted:
                 self._moved[event.cookie] = name
                 self._put(ACTION_REMOVED, name)
-        elif mask & inotify.IN_MOVED_TO:
-            if wanted:
-                self._moved_to(event.cookie, name, below)
-            elif not is_directory and self._filter & (CHANGE_ATTRIBUTES | CHANGE_CREATION):
-                # Windows tells this of a renamed file, not of a directory.
-                self._put(ACTION_MODIFIED, name)
-        elif mask & inotify.IN_MODIFY:
-            if self._filter & _ON_MODIFY:
-                self._put(ACTION_MODIFIED, name)
-        elif mask & inotify.IN_ATTRIB and self._filter & _ON_ATTRIB:
-            if self._now() < self._created.get(name, 0.0):
-                self._described.add(name)
-            else:
-                self._put(ACTION_MODIFIED, name)
-        if self._tree and not self._on_fanotify and is_directory and mask & (inotify.IN_CREATE | inotify.IN_MOVED_TO):
-            self._descend(below, event.name)
+        elif wanted:
+            self._moved_to(event.cookie, name)
+        elif not is_directory and self._filter & (CHANGE_ATTRIBUTES | CHANGE_CREATION):
+            # Windows tells this of a renamed file, not of a directory.
+            self._put(ACTION_MODIFIED, name)
 
     def _now(self) -> float:
         return self.file.place.common.clock.monotonic()
@@ -266,7 +270,7 @@ class LocalWatch:
         }
         self._described.clear()
 
-    def _moved_to(self, cookie: int, name: str, below: str) -> None:
+    def _moved_to(self, cookie: int, name: str) -> None:
         old = self._moved.pop(cookie, None)
         same = old is not None and old.rpartition("\\")[0] == name.rpartition("\\")[0]
         if old is not None and same:

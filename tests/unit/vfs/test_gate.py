@@ -295,10 +295,10 @@ def test_the_gate_looks_at_what_was_granted(make_share: Callable[..., Share]) ->
         lambda: gate.write_dos(reads, fd, False, b""),
         lambda: gate.write_times(reads, fd, (0, 0), (0, 0)),
         lambda: gate.is_empty(reads, fd),
-        lambda: gate.set_security(caller(), reads, fd, False, descriptor(), DACL, None, None, bytes),
-        lambda: gate.set_security(caller(), c.WRITE_OWNER, fd, False, descriptor(), DACL, lambda u, g: [], None, bytes),
+        lambda: gate.set_security(caller(), reads, fd, False, descriptor(), DACL, None, None),
+        lambda: gate.set_security(caller(), c.WRITE_OWNER, fd, False, descriptor(), DACL, lambda u, g: [], None),
         lambda: gate.set_security(
-            caller(), c.WRITE_DAC, fd, False, descriptor(None, IDS.group_sid(3001)), GROUP, None, None, bytes
+            caller(), c.WRITE_DAC, fd, False, descriptor(None, IDS.group_sid(3001)), GROUP, None, None
         ),
     ]
     for call in refused:

@@ -13,6 +13,7 @@ from vfs_share import Share
 from ksmbd.smb import constants as c
 from ksmbd.smb import status as s
 from ksmbd.smb.status import NtStatusError
+from ksmbd.vfs import allocation
 from ksmbd.vfs.entry import LocalEntry
 
 
@@ -108,6 +109,6 @@ def test_a_create_that_fails_takes_back_its_own_file_alone(share: Share, monkeyp
         (share.path / "new").write_text("not mine")
         raise NtStatusError(s.STATUS_DISK_FULL)
 
-    monkeypatch.setattr(type(share.volume), "_furnish", fail)
-    assert status_of(lambda: share.open("new")) == s.STATUS_DISK_FULL
+    monkeypatch.setattr(allocation, "reserve", fail)
+    assert status_of(lambda: share.open("new", allocation_size=1)) == s.STATUS_DISK_FULL
     assert (share.path / "new").read_text() == "not mine"

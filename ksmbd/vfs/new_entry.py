@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Making a file or a directory that is not there, with its attributes and security descriptor, and opening it (MS-FSA
+2.1.5.1.1).
+
+The steps go over one record, as in ksmbd/vfs/opening.py. What fails behind the making takes the new entry back.
+"""
+from __future__ import annotations
+
+import errno
+import os
+from typing import Final
+
+from ksmbd.kernel.stat import key_fd, stat_at, stat_fd
+from ksmbd.smb.constants import (
+    FILE_ADD_FILE,
+    FILE_ADD_SUBDIRECTORY,
+    FILE_ALL_ACCESS,
+    FILE_ATTRIBUTE_ARCHIVE,
+    FILE_ATTRIBUTE_DIRECTORY,
+    FILE_ATTRIBUTE_READONLY,
+    FILE_ATTRIBUTE_TEMPORARY,
+    FILE_CREATED,
+    FILE_DELETE_ON_CLOSE,
+    FILE_DIRECTORY_FILE,
+    FILE_NO_COMPRESSION,
+    FILE_OPEN,
+    FILE_OVERWRITE,
+    MAXIMUM_ALLOWED,
+)
+from ksmbd.smb.ports import NO_POSIX_MODE, CreateResult
+from ksmbd.smb.security_descriptor import parse_security_descriptor
+from ksmbd.smb.status import (
+    STATUS_ACCESS_DENIED,
+    STATUS_CANNOT_DELETE,
+    STATUS_INVALID_PARAMETER,
+    STATUS_OBJECT_NAME_NOT_FOUND,
+    NtStatusError,
+)
+from ksmbd.vfs import allocation, gate, ranges
+from ksmbd.vfs.attributes import SETTABLE, check_eas, make_info, write_dos, write_eas
+from ksmbd.vfs.errors import os_errors, to_status
+from ksmbd.vfs.file import LocalFile
+from ksmbd.vfs.local import local_open
+from ksmbd.vfs.opening import BASE, PATH_ONLY, Opening, Raced, check_allocation, open_stream
+from ksmbd.vfs.times import to_filetime
+
+_CLIENTS_MODE: Final = 0o1777
+"""What a client may ask for in the POSIX create context: set-id bits never come from one."""
+
+
+def make_entry(o: Opening, parent: int) -> CreateResult:
+    """Make the entry in the open directory `parent`. Raises NtStatusError; Raced where something has the name by now.
+    """
+    place, intent = o.place, o.intent
+    is_directory = bool(intent.options & FILE_DIRECTORY_FILE) and not intent.stream
+    _check(o, parent, is_directory)
+    # The entry was just found missing in the cache, so that is what it was a moment ago, too.
+    token = place.cache.prepare(parent) if o.posix else place.cache.found_current
+    try:
+        _make(o, parent, is_directory)
+    except FileExistsError as error:
+        raise Raced from error
+    except OSError as error:
+        if error.errno == errno.EROFS:
+            raise NtStatusError(STATUS_ACCESS_DENIED, "read-only file system") from error
+        raise to_status(error) from error
+    try:
+        with os_errors:
+            place.cache.added(token, parent, o.disk)
+            _furnish(o, parent, is_directory)
+        return _opened(o, is_directory)
+    except BaseException:
+        _take_back(o, parent, is_directory)
+        os.close(o.fd)
+        raise
+
+
+def _check(o: Opening, parent: int, is_directory: bool) -> None:
+    """What forbids a new entry."""
+    place, intent = o.place, o.intent
+    if intent.disposition in (FILE_OPEN, FILE_OVERWRITE) or place.options.veto.match(o.path.rpartition("\\")[2]):
+        raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND)
+    if intent.share_read_only or place.read_only:
+        raise NtStatusError(STATUS_ACCESS_DENIED, "read-only share")
+    attributes = intent.attributes
+    if is_directory and attributes & FILE_ATTRIBUTE_TEMPORARY:
+        raise NtStatusError(STATUS_INVALID_PARAMETER, "a temporary directory")
+    if attributes & FILE_ATTRIBUTE_READONLY and intent.options & FILE_DELETE_ON_CLOSE:
+        raise NtStatusError(STATUS_CANNOT_DELETE, "read-only")
+    with os_errors:
+        place.access.check_parent(parent, FILE_ADD_SUBDIRECTORY if is_directory else FILE_ADD_FILE)
+        if intent.allocation_size and not is_directory:
+            check_allocation(intent, parent)
+        if intent.security_descriptor:
+            place.access.check_creator(intent.security_descriptor, stat_fd(parent))
+    check_eas(intent.extended_attributes, place.options)
+    if intent.security_descriptor:
+        parse_security_descriptor(intent.security_descriptor)
+
+
+def _make(o: Opening, parent: int, is_directory: bool) -> None:
+    """The entry itself, opened. Raises OSError."""
+    options, asked = o.place.options, o.intent.posix_mode
+    if is_directory:
+        mode = 0o777 & options.directory_mask | options.force_directory_mode
+    else:
+        mode = 0o777 & options.create_mask | options.force_create_mode
+    if asked is not None and asked != NO_POSIX_MODE:
+        mode = asked & _CLIENTS_MODE
+    o.path_only = False
+    if not is_directory:
+        o.fd = os.open(o.disk, os.O_CREAT | os.O_EXCL | os.O_RDWR | BASE, mode, dir_fd=parent)
+        return
+    os.mkdir(o.disk, mode, dir_fd=parent)
+    try:
+        o.fd = os.open(o.disk, os.O_RDONLY | os.O_DIRECTORY | BASE, dir_fd=parent)
+    except PermissionError:  # a mode without the owner's r
+        o.fd = os.open(o.disk, PATH_ONLY | os.O_DIRECTORY, dir_fd=parent)
+        o.path_only = True
+
+
+def _furnish(o: Opening, parent: int, is_directory: bool) -> None:
+    """Give the new entry its owner, attributes, descriptor, EAs and space. `now` is its Stat before that. Raises
+    OSError."""
+    place, intent, fd, path_only = o.place, o.intent, o.fd, o.path_only
+    options = place.options
+    stat = stat_fd(fd)
+    if options.inherit_owner:
+        gate.inherit_owner(fd, stat_fd(parent))
+        stat = stat_fd(fd)
+    o.now = stat
+    attributes = intent.attributes & SETTABLE
+    attributes |= FILE_ATTRIBUTE_DIRECTORY if is_directory else FILE_ATTRIBUTE_ARCHIVE
+    if intent.posix_mode is None:
+        created = (stat.btime, stat.btime_ns) if stat.btime else (stat.mtime, stat.mtime_ns)
+        o.dos = write_dos(fd, path_only, options, gate.CREATOR, attributes, to_filetime(*created))
+    if options.acl_xattr or intent.security_descriptor:
+        place.access.new_file(fd, path_only, parent, intent.security_descriptor)
+    write_eas(fd, path_only, options, intent.extended_attributes)
+    if intent.options & FILE_NO_COMPRESSION and not path_only:  # MS-FSA 2.1.5.1.1: not as its directory
+        ranges.set_compression(fd, ranges.COMPRESSION_FORMAT_NONE)
+    if intent.allocation_size and not is_directory and not intent.stream:
+        allocation.reserve(fd, intent.allocation_size, stat)
+
+
+def _opened(o: Opening, is_directory: bool) -> CreateResult:
+    """The open itself; it owns the descriptor from now on. A stream is made on the new file."""
+    place, intent = o.place, o.intent
+    with os_errors:
+        shown = stat_fd(o.fd)
+    desired = intent.desired_access
+    o.granted = FILE_ALL_ACCESS | desired & ~MAXIMUM_ALLOWED if desired & MAXIMUM_ALLOWED else desired
+    if intent.stream:
+        return open_stream(o)
+    file = LocalFile(o, True)
+    if intent.allocation_size and not is_directory:
+        file.reserves()
+    local = None
+    if not is_directory and (place.options.kernel_oplocks or place.options.posix_locking):
+        local = local_open(file, os.O_RDWR, False)
+    info = make_info(shown, o.dos, o.path.rpartition("\\")[2], place.options, place.root_dev)
+    return CreateResult(file, FILE_CREATED, o.granted, info, local)
+
+
+def _take_back(o: Opening, parent: int, is_directory: bool) -> None:
+    try:
+        there = stat_at(parent, o.disk)
+        if (there.dev, there.ino) != key_fd(o.fd):
+            return  # a local process moved it, and has another one there
+        if is_directory:
+            os.rmdir(o.disk, dir_fd=parent)
+        else:
+            os.unlink(o.disk, dir_fd=parent)
+    except OSError:
+        pass  # somebody else removed it, or put something into it
