@@ -39,6 +39,8 @@ _NO_SUCH_HOST: Final = (1, 4)
 Query = tuple[str, ...]
 """`name` and a host's name; `peer` and an address; `group`, a netgroup and an address."""
 
+Answer = frozenset[Address] | PeerNames | bool
+"""To a `name`, a `peer`, a `group`."""
 
 def forward(name: str) -> frozenset[Address]:
     """A name's addresses; none where it is no host. OSError: it cannot be told now."""
@@ -80,7 +82,7 @@ def in_netgroup(group: str, address: str) -> bool:
     )
 
 
-def look_up(query: Query) -> object:
+def look_up(query: Query) -> Answer:
     """The answer to a query. OSError: it cannot be told now."""
     kind, *rest = query
     if kind == "name":
@@ -92,18 +94,18 @@ def look_up(query: Query) -> object:
 class _Known:
     """An answer; `value` None: there is none."""
 
-    value: object
+    value: Answer | None
     until: float
 
 
 class Look:
     """What is known now, for one decision (mountd.hosts.Names); what was asked for in vain is in `wanted`."""
 
-    def __init__(self, known: Callable[[Query], tuple[bool, Any]]) -> None:
+    def __init__(self, known: Callable[[Query], tuple[bool, Answer | None]]) -> None:
         self._known = known
         self.wanted: set[Query] = set()
 
-    def _ask(self, query: Query) -> Any:
+    def _ask(self, query: Query) -> Answer | None:
         fresh, value = self._known(query)
         if not fresh:
             self.wanted.add(query)
@@ -111,15 +113,21 @@ class Look:
 
     def addresses(self, name: str) -> frozenset[Address] | None:
         """A listed name's addresses."""
-        return self._ask(("name", name))  # type: ignore[no-any-return]
+        found = self._ask(("name", name))
+        assert found is None or isinstance(found, frozenset)
+        return found
 
     def names_of(self, address: Address) -> PeerNames | None:
         """A client's names."""
-        return self._ask(("peer", str(address)))  # type: ignore[no-any-return]
+        found = self._ask(("peer", str(address)))
+        assert found is None or isinstance(found, PeerNames)
+        return found
 
     def in_netgroup(self, group: str, address: Address) -> Truth:
         """Whether a client is in a netgroup."""
-        return self._ask(("group", group, str(address)))  # type: ignore[no-any-return]
+        found = self._ask(("group", group, str(address)))
+        assert found is None or isinstance(found, bool)
+        return found
 
 
 class HostNames:
@@ -128,7 +136,7 @@ class HostNames:
     def __init__(
         self,
         loop: Loop,
-        resolve: Callable[[Query], object] = look_up,
+        resolve: Callable[[Query], Answer] = look_up,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._loop = loop
@@ -139,7 +147,7 @@ class HostNames:
         self._peers: OrderedDict[Query, _Known] = OrderedDict()
         self._jobs: queue.SimpleQueue[Query | None] = queue.SimpleQueue()
         """None ends a thread."""
-        self._done: queue.SimpleQueue[tuple[Query, object, str]] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[tuple[Query, Answer | None, str]] = queue.SimpleQueue()
         self._under_way: set[Query] = set()
         self._waiting: dict[int, tuple[set[Query], Callable[[], None], Timer]] = {}
         self._next = 0
@@ -192,7 +200,7 @@ class HostNames:
             self._start(query)
         return True
 
-    def _known(self, query: Query) -> tuple[bool, Any]:
+    def _known(self, query: Query) -> tuple[bool, Answer | None]:
         """(whether that counts, the answer)."""
         known = self._stored(query)
         return (True, known.value) if known is not None and known.until > self._clock() else (False, None)
@@ -234,7 +242,7 @@ class HostNames:
             self._keep(query, value, why)
             self._settle(query)
 
-    def _keep(self, query: Query, value: object, why: str) -> None:
+    def _keep(self, query: Query, value: Answer | None, why: str) -> None:
         now = self._clock()
         if query[0] == "name":
             if why or not value:

@@ -217,7 +217,7 @@ _ENCRYPTION_ALIASES = {
     "desired": "enabled",
     "required": "mandatory",
 }
-_IO = {"minimum": 64 << 10, "maximum": 8 << 20, "clamp": True}
+_IO_LEAST, _IO_MOST = 64 << 10, 8 << 20
 
 PARAMETERS: tuple[Parameter, ...] = (
     # [global]
@@ -311,11 +311,14 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter("smb2 max credits", G, Kind.NUMBER, "8192",
               "Credits that a client may hold, that is how many requests may be under way at once.",
               minimum=1, maximum=65535, clamp=True),
-    Parameter("smb2 max read", G, Kind.SIZE, "4MB", "The longest READ.", samba="8MB", **_IO),  # type: ignore[arg-type]
+    Parameter("smb2 max read", G, Kind.SIZE, "4MB", "The longest READ.", samba="8MB",
+              minimum=_IO_LEAST, maximum=_IO_MOST, clamp=True),
     Parameter("smb2 max trans", G, Kind.SIZE, "8MB",
               "The longest buffer of QUERY_INFO, SET_INFO, QUERY_DIRECTORY and CHANGE_NOTIFY. KSMBD's default is 1MB; "
-              "Windows offers 8MB, and there are clients that ask for that much in a listing.", **_IO),  # type: ignore[arg-type]
-    Parameter("smb2 max write", G, Kind.SIZE, "4MB", "The longest WRITE.", samba="8MB", **_IO),  # type: ignore[arg-type]
+              "Windows offers 8MB, and there are clients that ask for that much in a listing.",
+              minimum=_IO_LEAST, maximum=_IO_MOST, clamp=True),
+    Parameter("smb2 max write", G, Kind.SIZE, "4MB", "The longest WRITE.", samba="8MB",
+              minimum=_IO_LEAST, maximum=_IO_MOST, clamp=True),
     Parameter("smb3 encryption", G, Kind.CHOICE, "auto",
               "disabled never encrypts, auto when the client or a share asks, enabled whenever the client can, "
               "mandatory refuses clients that cannot.",

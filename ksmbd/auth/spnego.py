@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from pyasn1.codec.der import decoder, encoder
 from pyasn1.error import PyAsn1Error
-from pyasn1.type import char, namedtype, tag, univ
+from pyasn1.type import base, char, namedtype, tag, univ
 
 from ksmbd import limits
 from ksmbd.auth import der
@@ -39,7 +39,7 @@ def _context(number: int, form: int = tag.tagFormatConstructed) -> tag.Tag:
     return tag.Tag(tag.tagClassContext, form, number)
 
 
-def _optional(name: str, number: int, kind: Any) -> namedtype.OptionalNamedType:
+def _optional(name: str, number: int, kind: base.Asn1Item) -> namedtype.OptionalNamedType:
     return namedtype.OptionalNamedType(name, kind.subtype(explicitTag=_context(number)))
 
 
@@ -87,7 +87,7 @@ class Response:
     mic: bytes | None
 
 
-def _decode(data: bytes, kind: Any) -> tuple[Any, bytes]:
+def _decode(data: bytes, kind: base.Asn1Item) -> tuple[base.Asn1Item, bytes]:
     der.check(data)
     # Whatever the decoder stumbles over in a peer's bytes is the peer's mistake.
     try:
@@ -97,7 +97,7 @@ def _decode(data: bytes, kind: Any) -> tuple[Any, bytes]:
     return value, bytes(rest)
 
 
-def _whole(data: bytes, kind: Any) -> Any:
+def _whole(data: bytes, kind: base.Asn1Item) -> base.Asn1Item:
     value, rest = _decode(data, kind)
     if rest:
         raise WireError(f"bytes behind the {type(kind).__name__}")

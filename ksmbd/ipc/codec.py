@@ -58,12 +58,12 @@ def _pair(name: str, value: str) -> dict[str, Any]:
     return {"attrs": [("NAME", _escape(name)), ("VALUE", _escape(value))]}
 
 
-def _escape(text: str) -> str:
-    """asciiz ends at a NUL: none may be inside."""
+def _escape(text: str) -> bytes:
+    """pyroute2 takes bytes as they are. asciiz ends at a NUL: none may be inside."""
     data = text.encode("utf-8", "surrogateescape")
     if b"\0" in data or len(data) >= NLA_PAYLOAD_MAX:
         raise ValueError(f"a text of {len(data)} bytes, or with NUL, cannot be an attribute")
-    return data  # type: ignore[return-value]  # pyroute2 takes bytes as they are
+    return data
 
 
 def encode(parcel: Parcel, sequence: int = 0, port: int = 0) -> bytes:
@@ -174,7 +174,7 @@ def _check_nested(reader: Reader, depth: int) -> None:
         reader.skip(min(-size % 4, reader.remaining))
 
 
-def _collect(parcel: Parcel, name: str, value: Any) -> None:
+def _collect(parcel: Parcel, name: str, value: Any) -> None:  # noqa: ANN401 - what pyroute2 decoded
     if name == parcel.event.name and parcel.event in STRUCTURES:
         hidden = ("header", "reserved", "_padding")
         parcel.fields = {key: item for key, item in dict(value).items() if key not in hidden}
@@ -195,16 +195,16 @@ def _collect(parcel: Parcel, name: str, value: Any) -> None:
         parcel.texts[attribute] = _plain(value)
 
 
-def _slots(value: Any) -> Sequence[tuple[str, Any]]:
+def _slots(value: Any) -> Sequence[tuple[str, Any]]:  # noqa: ANN401 - what pyroute2 decoded
     return [(slot[0], slot[1]) for slot in value["attrs"]]
 
 
-def _cells(value: Any) -> tuple[str, str]:
+def _cells(value: Any) -> tuple[str, str]:  # noqa: ANN401 - what pyroute2 decoded
     cells = {name: _plain(text) for name, text in _slots(value)}
     return cells.get("NAME", ""), cells.get("VALUE", "")
 
 
-def _plain(value: Any) -> str:
+def _plain(value: object) -> str:
     if isinstance(value, bytes):
         return value.partition(b"\0")[0].decode("utf-8", "surrogateescape")
     return str(value).partition("\0")[0]

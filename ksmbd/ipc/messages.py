@@ -92,7 +92,7 @@ class StructureAttribute(nla_base):  # type: ignore[misc]
         return offset + padding, padding
 
 
-def _pack_field(name: str, fmt: str, value: Any) -> bytes:
+def _pack_field(name: str, fmt: str, value: Any) -> bytes:  # noqa: ANN401 - what the struct format says
     """One field's bytes. ValueError: a text that does not fit, which must never be cut in silence."""
     if fmt.endswith("x"):
         return bytes(int(fmt[:-1] or 1))

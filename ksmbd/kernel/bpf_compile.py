@@ -16,6 +16,7 @@ import os
 import struct
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final
 
 from ksmbd.kernel import bpf
@@ -28,7 +29,7 @@ _LD_IMM64: Final = 0x18
 _PSEUDO_MAP_FD: Final = 1
 
 
-def import_bcc() -> Any:
+def import_bcc() -> ModuleType:
     """Debian's bcc, also from inside a virtual environment; ImportError with the package to install."""
     if not DEBIAN_BCC.exists():
         raise ImportError("bcc is missing: install python3-bpfcc")
@@ -41,7 +42,7 @@ def import_bcc() -> Any:
     return module
 
 
-def _map_specs(module: Any) -> dict[int, tuple[str, list[int]]]:
+def _map_specs(module: ctypes.c_void_p) -> dict[int, tuple[str, list[int]]]:
     """bcc's maps by descriptor: name and (type, key size, value size, entries, flags)."""
     from bcc.libbcc import lib
 

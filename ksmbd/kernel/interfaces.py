@@ -50,7 +50,7 @@ def link_speed(name: str) -> int:
     return 0 if speed in _UNKNOWN_SPEEDS else speed * _MEGABIT
 
 
-def _usable(address: Any) -> bool:
+def _usable(address: Any) -> bool:  # noqa: ANN401 - pyroute2's messages have no types
     flags = address.get_attr("IFA_FLAGS") or 0
     if flags & (IFA_F_TENTATIVE | IFA_F_DEPRECATED):
         return False

@@ -42,8 +42,10 @@ def number(name: str) -> int | None:
     return _COMMON.get(name) or _NUMBERS.get(platform.machine(), {}).get(name)
 
 
-def function(name: str, *argtypes: Any, restype: Any = ctypes.c_int) -> Any:
-    """libc's function with its types, or None where this libc lacks it."""
+def function(
+    name: str, *argtypes: type[Any], restype: type[Any] | None = ctypes.c_int
+) -> Any:  # noqa: ANN401 - ctypes has no type for a function with its arguments' types
+    """libc's function with its types, or None where this libc lacks it. `restype` None: void."""
     try:
         found = libc[name]
     except AttributeError:
@@ -64,13 +66,13 @@ def read_now(fd: int, size: int) -> bytes:
 _held: Final = ctypes.PyDLL(None, use_errno=True)
 
 
-def quick_function(name: str) -> Any:
+def quick_function(name: str) -> Any:  # noqa: ANN401 - as `function`
     """libc's function for calls that come all the time and wait for nothing: without declared types, and without
     handing the interpreter to another thread meanwhile. Arguments are int (32 bits), bytes and ctypes objects."""
     return _held[name]
 
 
-def system_call(*argtypes: Any) -> Any:
+def system_call(*argtypes: type[Any]) -> Any:  # noqa: ANN401 - as `function`
     """A `syscall(number, ...)` of its own with these argument types (each has its own, so they can differ)."""
     found = ctypes.CDLL(None, use_errno=True)["syscall"]
     found.argtypes = (ctypes.c_long, *argtypes)

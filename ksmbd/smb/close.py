@@ -11,7 +11,7 @@ from ksmbd.smb.model import Open
 from ksmbd.smb.open_life import close_open
 from ksmbd.smb.request import Reply, Request
 from ksmbd.smb.status import STATUS_FILE_CLOSED, NtStatusError
-from ksmbd.smb.waiting import Future
+from ksmbd.smb.waiting import end_of
 
 _REQUEST: Final = Struct("<HHIQQ")  # StructureSize, Flags, Reserved, FileId
 # StructureSize, Flags, Reserved, four times, AllocationSize, EndofFile, FileAttributes
@@ -32,9 +32,7 @@ async def _after_listing(request: Request, open_: Open, flags: int) -> Reply:
     """A client may send its CLOSE behind a QUERY_DIRECTORY that it has not heard of yet: that one is answered first,
     though it comes in pieces."""
     while open_.listing is not None:
-        own: Future[None] = Future()
-        open_.listing.add_callback(lambda _, own=own: own.set_result(None))  # type: ignore[misc]
-        await own
+        await end_of(open_.listing)
         await request.server.scheduler.next_turn(request.connection)  # behind its answer
         if open_.closed:
             raise NtStatusError(STATUS_FILE_CLOSED)

@@ -35,7 +35,7 @@ from ksmbd.smb.status import (
     STATUS_SUCCESS,
     NtStatusError,
 )
-from ksmbd.smb.waiting import Future
+from ksmbd.smb.waiting import Future, end_of
 
 SMB2_RESTART_SCANS: Final = 0x01
 SMB2_RETURN_SINGLE_ENTRY: Final = 0x02
@@ -100,9 +100,7 @@ async def _after_others(
 ) -> Reply:
     """When those that came before on this open are answered."""
     while open_.listing is not None:
-        own: Future[None] = Future()
-        open_.listing.add_callback(lambda _, own=own: own.set_result(None))  # type: ignore[misc]
-        await own
+        await end_of(open_.listing)
         if open_.closed:
             raise NtStatusError(STATUS_FILE_CLOSED)
     enumeration = _enumeration(open_, file, pattern, flags)

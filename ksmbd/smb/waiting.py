@@ -94,6 +94,13 @@ class Future(Generic[T]):
         return self.result()
 
 
+def end_of(future: Future[T]) -> Future[None]:
+    """A Future that completes when `future` has ended, however it ends; cancelled, it leaves that one alone."""
+    own: Future[None] = Future()
+    future.add_callback(lambda _: own.set_result(None))
+    return own
+
+
 class Task(Generic[T]):
     """Drives one coroutine. `start` runs it until it ends or waits; `on_done(task)` is called once, at its end."""
 

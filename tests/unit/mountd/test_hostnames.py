@@ -16,7 +16,7 @@ from ksmbd import limits, log
 from ksmbd.ipc.codec import Parcel, decode, encode
 from ksmbd.ipc.constants import Event, TreeStatus
 from mountd import hostnames
-from mountd.hostnames import FAILED_SECONDS, KEPT_SECONDS, HostNames, Query, forward, reverse
+from mountd.hostnames import FAILED_SECONDS, KEPT_SECONDS, Answer, HostNames, Query, forward, reverse
 from mountd.hosts import Address, PeerNames
 from mountd.loop import Loop
 from mountd.requests import Requests
@@ -28,12 +28,12 @@ class Resolver:
     """Answers of the test's, each when it lets it go."""
 
     def __init__(self) -> None:
-        self.answers: dict[Query, object] = {}
+        self.answers: dict[Query, Answer | Exception] = {}
         self.asked: list[Query] = []
         self.go = threading.Event()
         self.go.set()
 
-    def __call__(self, query: Query) -> object:
+    def __call__(self, query: Query) -> Answer:
         self.asked.append(query)
         self.go.wait(30)
         answer = self.answers.get(query, frozenset() if query[0] == "name" else PeerNames())
