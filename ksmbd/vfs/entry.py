@@ -62,7 +62,7 @@ class LocalEntry:
     )  # fmt: skip
 
     def __init__(self, opened: Opened, created: bool) -> None:
-        """`created`: the open made the file, or its stream."""
+        """`created`: this open has created the file, or its stream."""
         place = self.place = opened.place
         stat = opened.now
         self._fd = opened.fd

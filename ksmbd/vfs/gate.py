@@ -66,12 +66,12 @@ class Caller:
 
 
 class StoredDescriptor(NamedTuple):
-    """Where and how a share keeps a file's descriptor."""
+    """Where and how a share stores a file's security descriptor."""
 
     name: bytes
     """The extended attribute."""
     encode: Callable[[bytes], bytes]
-    """Makes its value from `posix_acl.blob`."""
+    """Makes the attribute's value from `posix_acl.blob`."""
 
 
 def owner_and_group(caller: Caller, stat: Stat, descriptor: SecurityDescriptor, information: int) -> tuple[int, int]:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Making a file or a directory that is not there, with its attributes and security descriptor, and opening it (MS-FSA
-2.1.5.1.1).
+"""Creates and opens a new file or directory for CREATE, with its attributes and security descriptor (MS-FSA 2.1.5.1.1).
 
-The steps go over one record, as in ksmbd/vfs/opening.py. What fails behind the making takes the new entry back.
+The steps work on one record, Opening, as in ksmbd/vfs/opening.py. If a step after the creation fails, the new entry is
+removed.
 """
 from __future__ import annotations
 
@@ -45,16 +45,16 @@ from ksmbd.vfs.opening import BASE, PATH_ONLY, Opening, Raced, check_allocation,
 from ksmbd.vfs.times import to_filetime
 
 _CLIENTS_MODE: Final = 0o1777
-"""What a client may ask for in the POSIX create context: set-id bits never come from one."""
+"""The mode bits that a client may set by the POSIX create context: no set-id bits."""
 
 
 def make_entry(o: Opening, parent: int) -> CreateResult:
-    """Make the entry in the open directory `parent`. Raises NtStatusError; Raced where something has the name by now.
-    """
+    """Create the entry in the open directory `parent`, and open it. Raises NtStatusError; Raced where another entry has
+    the name now."""
     place, intent = o.place, o.intent
     is_directory = bool(intent.options & FILE_DIRECTORY_FILE) and not intent.stream
     _check(o, parent, is_directory)
-    # The entry was just found missing in the cache, so that is what it was a moment ago, too.
+    # The lookup just now did not find the entry, so the cache was valid then.
     token = place.cache.prepare(parent) if o.posix else place.cache.found_current
     try:
         _make(o, parent, is_directory)
@@ -76,7 +76,7 @@ def make_entry(o: Opening, parent: int) -> CreateResult:
 
 
 def _check(o: Opening, parent: int, is_directory: bool) -> None:
-    """What forbids a new entry."""
+    """Raise NtStatusError where the request, the share or the directory forbids the new entry."""
     place, intent = o.place, o.intent
     if intent.disposition in (FILE_OPEN, FILE_OVERWRITE) or place.options.veto.match(o.path.rpartition("\\")[2]):
         raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND)
@@ -99,7 +99,7 @@ def _check(o: Opening, parent: int, is_directory: bool) -> None:
 
 
 def _make(o: Opening, parent: int, is_directory: bool) -> None:
-    """The entry itself, opened. Raises OSError."""
+    """Create the file or directory, and set `fd` and `path_only`. Raises OSError."""
     options, asked = o.place.options, o.intent.posix_mode
     if is_directory:
         mode = 0o777 & options.directory_mask | options.force_directory_mode
@@ -120,8 +120,8 @@ def _make(o: Opening, parent: int, is_directory: bool) -> None:
 
 
 def _furnish(o: Opening, parent: int, is_directory: bool) -> None:
-    """Give the new entry its owner, attributes, descriptor, EAs and space. `now` is its Stat before that. Raises
-    OSError."""
+    """Set owner, attributes, security descriptor, EAs and allocation of the new file. Sets `now` to its Stat before the
+    attributes are set. Raises OSError, NtStatusError."""
     place, intent, fd, path_only = o.place, o.intent, o.fd, o.path_only
     options = place.options
     stat = stat_fd(fd)
@@ -144,7 +144,8 @@ def _furnish(o: Opening, parent: int, is_directory: bool) -> None:
 
 
 def _opened(o: Opening, is_directory: bool) -> CreateResult:
-    """The open itself; it owns the descriptor from now on. A stream is made on the new file."""
+    """Make the open, which owns the descriptor from now on. If the client asked for a stream, create it on the new
+    file. Raises NtStatusError."""
     place, intent = o.place, o.intent
     with os_errors:
         shown = stat_fd(o.fd)
@@ -166,10 +167,10 @@ def _take_back(o: Opening, parent: int, is_directory: bool) -> None:
     try:
         there = stat_at(parent, o.disk)
         if (there.dev, there.ino) != key_fd(o.fd):
-            return  # a local process moved it, and has another one there
+            return  # a local process has moved it and put another file there
         if is_directory:
             os.rmdir(o.disk, dir_fd=parent)
         else:
             os.unlink(o.disk, dir_fd=parent)
     except OSError:
-        pass  # somebody else removed it, or put something into it
+        pass  # another process has removed it, or put something into it

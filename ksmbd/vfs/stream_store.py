@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Named streams in extended attributes, as Samba's streams_xattr keeps them: names and where they are.
+"""Names and finds named streams in extended attributes, in the layout of Samba's streams_xattr.
 
-user.DosStream.NAME:$DATA holds the data and one NUL byte behind it.
+The attribute user.DosStream.NAME:$DATA holds the data and one NUL byte behind it.
 """
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FORBIDDEN: Final = frozenset("\0/:\\")
 
 
 def check_name(name: str) -> None:
-    """STATUS_OBJECT_NAME_INVALID for what cannot be a stream's name (MS-FSCC 2.1.5.3)."""
+    """Raise STATUS_OBJECT_NAME_INVALID for a name that no stream can have (MS-FSCC 2.1.5.3)."""
     if not name or any(character in _FORBIDDEN for character in name) or len(name) > 255:
         raise NtStatusError(STATUS_OBJECT_NAME_INVALID, "stream name")
     if len(attribute(name)) > 255:
@@ -30,7 +30,7 @@ def check_name(name: str) -> None:
 
 
 def attribute(name: str) -> bytes:
-    """The extended attribute of a stream."""
+    """The name of the extended attribute that holds a stream."""
     return (STREAM_PREFIX + name + SUFFIX).encode("utf-8", "surrogatepass")
 
 
@@ -40,12 +40,13 @@ def _stream_name(name: str) -> str | None:
     found = os.fsencode(name[len(STREAM_PREFIX) :]).decode("utf-8", "replace")
     # With `streams_xattr:store_stream_type = no` Samba leaves the type out.
     found = found.removesuffix(SUFFIX)
-    # What a local process has made and no client can name is no stream.
+    # An attribute whose name no client could send was made by a local process and is no stream.
     return found if found and _FORBIDDEN.isdisjoint(found) else None
 
 
 def find(fd: int, path_only: bool, name: str) -> tuple[str, bytes] | None:
-    """(name as stored, extended attribute) of a stream in any case, None where there is none."""
+    """(name as stored, extended attribute) of a stream, found without regard to case; None where there is none. Raises
+    NtStatusError."""
     exact = attribute(name)
     folded = fold(name)
     other = None
@@ -60,7 +61,8 @@ def find(fd: int, path_only: bool, name: str) -> tuple[str, bytes] | None:
 
 
 def listed(fd: int, path_only: bool) -> list[StreamInfo]:
-    """The named streams; names without type. What the user may not read, or nobody can, is left out as Samba does."""
+    """The named streams, names without type. A stream that the user may not read is left out, as in Samba. Raises
+    NtStatusError."""
     result = []
     for full in list_names(fd, path_only):
         name = _stream_name(full)
@@ -76,7 +78,7 @@ def listed(fd: int, path_only: bool) -> list[StreamInfo]:
 
 
 def remove_all(fd: int, path_only: bool) -> None:
-    """Remove every named stream (overwrite, supersede)."""
+    """Remove every named stream, for overwrite and supersede. Raises NtStatusError."""
     target = xattr_target(fd, path_only)
     for full in list_names(fd, path_only):
         if full.startswith(STREAM_PREFIX):
@@ -85,5 +87,5 @@ def remove_all(fd: int, path_only: bool) -> None:
 
 
 def allocation(size: int) -> int:
-    """AllocationSize of a stream of `size` bytes."""
+    """The AllocationSize that is shown for a stream of `size` bytes."""
     return (size + 4095) & ~4095

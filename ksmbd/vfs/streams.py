@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Named streams in extended attributes, as Samba's streams_xattr keeps them.
+"""An open named stream: its data is an extended attribute, in the layout of Samba's streams_xattr.
 
-user.DosStream.NAME:$DATA holds the data and one NUL byte behind it. A stream is as long as the file system lets an
-attribute be (64 KiB less two bytes at most), so offsets and sizes are checked before anything is allocated.
+user.DosStream.NAME:$DATA holds the data and one NUL byte behind it. A stream can be as long as the file system lets an
+attribute be, 65535 bytes at most, so offsets and sizes are checked before anything is allocated.
 """
 from __future__ import annotations
 
@@ -38,15 +38,16 @@ from ksmbd.vfs.stream_store import MAXIMUM_SIZE, allocation, attribute, check_na
 
 
 class LocalStream(LocalMetadata):
-    """One open named stream. What concerns its file is in LocalMetadata; all else is decided here, none of it by the
-    class of files: tests/unit/vfs/test_streams.py has the list."""
+    """An open named stream. Operations on its file are inherited from LocalMetadata; all operations on data are defined
+    here. tests/unit/vfs/test_streams.py lists both kinds."""
 
     __slots__ = ("_attribute_name", "_name")
 
     def __init__(self, opened: Opened, created: bool, name: str, attribute_name: bytes) -> None:
-        """`opened` is its base file; `created`: the open made the stream."""
+        """`opened` is the base file's record; `created`: this open has created the stream. `name` is the stream's
+        name, `attribute_name` the extended attribute that holds it."""
         super().__init__(opened, created)
-        self.is_directory = False  # the stream of one is none
+        self.is_directory = False  # a stream of a directory is no directory
         self._name = name
         self.stream = fold(name)
         self._attribute_name = attribute_name
@@ -58,7 +59,7 @@ class LocalStream(LocalMetadata):
         return self._name
 
     def normalized_name(self) -> str:
-        """FileNormalizedNameInformation (MS-FSCC 2.4.36), with the stream."""
+        """The path for FileNormalizedNameInformation (MS-FSCC 2.4.36), with the stream's name."""
         return f"{self.path}:{self._name}"
 
     @override
@@ -71,7 +72,7 @@ class LocalStream(LocalMetadata):
         return len(self._load())
 
     def make(self) -> None:
-        """Create it, empty."""
+        """Create the stream, empty. Raises NtStatusError."""
         self._store(b"")
 
     def _load(self) -> bytearray:
@@ -91,7 +92,7 @@ class LocalStream(LocalMetadata):
 
     @override
     def info(self) -> FileInfo:
-        """The base file's, with the stream's sizes."""
+        """The information of the base file, with the stream's sizes."""
         info = super().info()
         size = len(self._load())
         info.end_of_file = size
@@ -112,7 +113,7 @@ class LocalStream(LocalMetadata):
         return len(data)
 
     def write(self, offset: int, data: memoryview | bytes, write_through: bool = False) -> int:
-        """See the port; STATUS_DISK_FULL beyond what an attribute holds."""
+        """See the port. Raises STATUS_DISK_FULL for data beyond MAXIMUM_SIZE."""
         ranges.check_span(offset, len(data))
         end = offset + len(data)
         if end > MAXIMUM_SIZE:
@@ -126,7 +127,7 @@ class LocalStream(LocalMetadata):
         return len(data)
 
     def write_from_pipe(self, offset: int, pipe: int, count: int) -> None:
-        """See the port. No pipe leads into an attribute: by way of memory."""
+        """See the port. The data is copied through memory, because splice(2) cannot write an attribute."""
         done = 0
         with os_errors:
             while done < count:
@@ -136,23 +137,24 @@ class LocalStream(LocalMetadata):
                 done += self.write(offset + done, data)
 
     def prefetch(self, offset: int, length: int) -> Future[None] | None:
-        """See the port: an attribute is short."""
+        """None: an attribute is short, so reading it ahead gains nothing."""
         return None
 
     def duplicate(self) -> File | None:
-        """None: an attribute is small."""
+        """None: operations on an attribute are quick."""
         return None
 
     def rejoin(self, duplicate: File) -> None:
-        """There is none."""
+        """Not called: a stream has no duplicates."""
 
     def flush(self, full: bool = False) -> None:
-        """Attributes are metadata: the file is synced with them. Its own descriptor was opened for no access."""
+        """See the port. Syncs the whole file, because an attribute is metadata; through a new descriptor, because the
+        stream's own is O_PATH."""
         fd = self._begin()
         try:
             real = os.open(descriptors.path(fd), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError:
-            return  # who may not read the file cannot have it synced; the kernel writes it in its own time
+            return  # the user may not read the file; the kernel writes the attribute back in its own time
         try:
             with os_errors:
                 os.fsync(real)
@@ -167,8 +169,8 @@ class LocalStream(LocalMetadata):
             self._store(content[:size] if size < len(content) else content + bytes(size - len(content)))
 
     def set_allocation(self, size: int) -> None:
-        """A smaller size truncates (MS-FSA 2.1.5.15.1). A larger one reserves nothing, as attributes have no room of
-        their own; STATUS_DISK_FULL for what the stream could never be."""
+        """Set the AllocationSize: a smaller one truncates the stream (MS-FSA 2.1.5.15.1), a larger one reserves
+        nothing. Raises STATUS_DISK_FULL beyond MAXIMUM_SIZE."""
         self._check_size(size)
         content = self._load()
         if size < len(content):
@@ -183,14 +185,15 @@ class LocalStream(LocalMetadata):
         self, attributes: int, supersede: bool, extended_attributes: Sequence[tuple[str, int, bytes]],
         allocation_size: int = 0,
     ) -> None:  # fmt: skip
-        """Only the stream is emptied; the base file's attributes stay (MS-FSA 2.1.5.1.2.1 is about the default
-        stream)."""
+        """Truncate the stream. The base file's attributes stay, because MS-FSA 2.1.5.1.2.1 changes them for the default
+        stream only."""
         self._check_size(allocation_size)
         self._store(b"")
 
     @override
     def check_delete(self) -> None:
-        """A stream can go whatever the file holds and wherever it is; a read-only file keeps it (MS-FSA 2.1.5.15.3)."""
+        """See the port. Only a read-only file and missing write permission keep a stream from being deleted (MS-FSA
+        2.1.5.15.3)."""
         fd = self._begin()
         with os_errors:
             options = self.place.options
@@ -202,7 +205,7 @@ class LocalStream(LocalMetadata):
 
     @override
     def unlink(self) -> None:
-        """Remove the stream."""
+        """Remove the stream. One that was removed already is no error."""
         try:
             os.removexattr(xattr_target(self._begin(), self.path_only), self._attribute_name)
         except OSError as error:
@@ -210,7 +213,8 @@ class LocalStream(LocalMetadata):
                 raise to_status(error) from error
 
     def rename(self, target: str, replace: bool, posix: bool = False) -> None:
-        """To `:name` or `:name:$DATA` (MS-FSA 2.1.5.15.11: a stream stays with its file)."""
+        """Rename the stream to `target`, which is `:name` or `:name:$DATA` (MS-FSA 2.1.5.15.11). It stays with its
+        file."""
         if not target.startswith(":"):
             raise NtStatusError(STATUS_INVALID_PARAMETER, "a stream is renamed to a stream")
         name, separator, kind = target[1:].partition(":")
@@ -247,36 +251,36 @@ class LocalStream(LocalMetadata):
         self.stream = fold(name)
 
     def link(self, target: str, replace: bool) -> None:
-        """A stream has no links."""
+        """Refuse: a stream has no links."""
         raise NtStatusError(STATUS_INVALID_PARAMETER, "a stream")
 
     def list_directory(self, matches: Callable[[str], bool] | None = None) -> Iterator[DirectoryEntry | None]:
-        """A stream is no directory."""
+        """Refuse: a stream is no directory."""
         raise NtStatusError(STATUS_NOT_A_DIRECTORY)
 
     def lookup_entry(self, name: str) -> DirectoryEntry | None:
-        """A stream is no directory."""
+        """Refuse: a stream is no directory."""
         raise NtStatusError(STATUS_NOT_A_DIRECTORY)
 
     def reparse_point(self) -> tuple[int, bytes]:
-        """The file's, as `info` shows its tag."""
+        """The reparse point of the file, whose tag `info` shows."""
         self._begin()
         return reparse_points.get(self)
 
     def set_reparse_point(self, tag: int, data: bytes) -> None:
-        """A reparse point is set by an open of the file or directory itself (MS-FSCC 2.3.81)."""
+        """Refuse: a reparse point is set through an open of the file or directory itself (MS-FSCC 2.3.81)."""
         raise NtStatusError(STATUS_INVALID_PARAMETER, "a stream")
 
     def delete_reparse_point(self, tag: int) -> None:
-        """As `set_reparse_point`."""
+        """Refuse, as `set_reparse_point`."""
         raise NtStatusError(STATUS_INVALID_PARAMETER, "a stream")
 
     def watch(self, completion_filter: int, tree: bool, later: bool = False) -> Watch:
-        """A stream is no directory."""
+        """Refuse: a stream is no directory."""
         raise NtStatusError(STATUS_INVALID_PARAMETER, "a stream")
 
     def set_sparse(self, sparse: bool) -> None:
-        """Streams in attributes have no holes; accepted, as they cost nothing."""
+        """Accept and ignore: an attribute has no holes."""
 
     def zero_data(self, offset: int, beyond: int) -> None:
         """See the port."""
@@ -289,27 +293,27 @@ class LocalStream(LocalMetadata):
             self._store(content)
 
     def allocated_ranges(self, offset: int, length: int, most: int) -> list[tuple[int, int]]:
-        """All of it."""
+        """See the port: all of the stream is allocated."""
         ranges.check_span(offset, length)
         end = min(offset + length, len(self._load()))
         return [(offset, end - offset)] if end > offset else []
 
     def copy_range(self, source: File, source_offset: int, target_offset: int, length: int) -> int:
-        """Through memory; the attribute's limit bounds it."""
+        """See the port. Copies through memory, bounded by MAXIMUM_SIZE."""
         ranges.check_span(source_offset, length)
         if target_offset + length > MAXIMUM_SIZE:
             raise NtStatusError(STATUS_DISK_FULL)
         return self.write(target_offset, source.read(source_offset, length))
 
     def clone_range(self, source: File, source_offset: int, target_offset: int, length: int) -> None:
-        """No extents to share."""
+        """Refuse: an attribute has no extents to share."""
         raise NtStatusError(STATUS_INVALID_DEVICE_REQUEST, "a stream")
 
     def compression(self) -> int:
-        """No extents to compress: COMPRESSION_FORMAT_NONE."""
+        """COMPRESSION_FORMAT_NONE: an attribute has no extents to compress."""
         return ranges.COMPRESSION_FORMAT_NONE
 
     def set_compression(self, state: int) -> None:
-        """None it is; no other."""
+        """Accept COMPRESSION_FORMAT_NONE only."""
         if state:
             raise NtStatusError(STATUS_INVALID_DEVICE_REQUEST, "a stream")

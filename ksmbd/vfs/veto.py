@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`delete veto files = yes` (smb.conf(5)): a folder that has nothing but what `veto files` hides goes with that.
+"""Deletes the vetoed contents of a directory that a client deletes (`delete veto files = yes`, as in smb.conf(5)).
 
-Clients cannot remove what they do not see. A vetoed folder goes with all that is in it, since no name there is a
-client's; a folder with one entry that clients do see stays whole. All is looked at before anything is removed, as the
-user, links are not followed, and no other file system is entered.
+Clients cannot see and so cannot delete entries that `veto files` hides. A directory that has no other entries is
+deleted with them, and a vetoed directory below it with all that it contains. A directory with an entry that clients can
+see is not touched. All entries are checked before the first one is removed, with the user's rights. Symbolic links are
+not followed, and other file systems are not entered.
 """
 from __future__ import annotations
 
@@ -23,14 +24,16 @@ _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def check(place: Place, folder: int) -> None:
-    """Whether an open folder that is not empty can be removed with what is in it. STATUS_DIRECTORY_NOT_EMPTY where
-    clients see some of that, or there is too much; STATUS_ACCESS_DENIED where the user may not remove some."""
+    """Check that an open directory, which is not empty, can be removed with its contents.
+
+    Raises STATUS_DIRECTORY_NOT_EMPTY where clients can see an entry, or there are more than VETOED_ENTRIES;
+    STATUS_ACCESS_DENIED where the user may not remove one; OSError."""
     for _ in _walk(place, folder):
         pass
 
 
 def empty(place: Place, folder: int) -> None:
-    """Remove all of it, after `check`. The same statuses. Raises OSError."""
+    """Check an open directory and remove its contents. Raises what `check` raises."""
     check(place, folder)
     for directory, name, is_directory in _walk(place, folder):
         if is_directory:
@@ -40,7 +43,8 @@ def empty(place: Place, folder: int) -> None:
 
 
 def _walk(place: Place, folder: int) -> Iterator[tuple[int, bytes, bool]]:
-    """(directory, name, whether it is a directory) of all that is to go, a folder after what is in it."""
+    """(directory descriptor, name, whether it is a directory) of all entries to remove, contents before their
+    directory."""
     if not place.options.delete_veto:
         raise NtStatusError(STATUS_DIRECTORY_NOT_EMPTY)
     left = [limits.VETOED_ENTRIES.value]

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One share's tree for one user: resolves, checks, opens and creates (MS-FSA 2.1.5.1).
+"""Implements the port Volume for one share and user: resolves paths, opens and creates files (MS-FSA 2.1.5.1).
 
-An open of an existing file is statx (exists, kind), open, statx (still the same inode), then the access check on the
-descriptor. Data access opens the file as it will be used; everything else opens with O_PATH, which touches nothing.
-Files that are neither regular nor directories are never opened but with O_PATH: a FIFO would wait, a device would act.
+An open of an existing file is: statx (it exists; its type), open, statx (it is still the same inode), then the access
+check on the descriptor. For data access the file is opened with the flags it needs, otherwise with O_PATH. Special
+files are opened with O_PATH only, because opening a FIFO may block, and opening a device may have effects.
 """
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ from ksmbd.vfs.volume_info import volume_info
 logger = logging.getLogger("ksmbd.vfs")
 
 _RETRIES: Final = 8
-"""Times that an entry may change between the look and the open."""
+"""How often an open is tried again because the entry changed between lookup and open."""
 
 
 class LocalVolume:
-    """Implements the port Volume."""
+    """The volume of one tree connect."""
 
     __slots__ = ("place",)
 
@@ -67,7 +67,7 @@ class LocalVolume:
             return volume_info(self.place)
 
     def snapshots(self) -> list[int]:
-        """None are offered."""
+        """The FILETIMEs of the share's previous versions: none."""
         return []
 
     # ------------------------------------------------------------------------------------------------------ create
@@ -92,7 +92,7 @@ class LocalVolume:
         return result
 
     def _create(self, intent: CreateIntent) -> CreateResult:
-        """Find the folder that has the entry, as the client may spell it otherwise, and open or make the entry."""
+        """Resolve the directory of the path, and open or create the entry in it."""
         place, resolver = self.place, self.place.resolver
         credentials.assume(place.user)
         if intent.options & FILE_OPEN_BY_FILE_ID:
@@ -136,8 +136,8 @@ class LocalVolume:
     def _create_in(
         self, parent: int, head: str, above: tuple[bytes, ...], wanted: str, wanted_disk: bytes, intent: CreateIntent
     ) -> CreateResult:
-        """Open or make the entry `wanted`, on the disk `wanted_disk`, of the open directory `parent`, which clients
-        see as `head`; on the disk these are the names `above`."""
+        """Open or create the entry `wanted` (on disk `wanted_disk`) in the open directory `parent`. `head` is the
+        directory's path as clients see it, `above` its names on disk."""
         place, resolver = self.place, self.place.resolver
         posix = intent.posix_mode is not None
         for _ in range(_RETRIES):
@@ -170,7 +170,7 @@ class LocalVolume:
         raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "keeps changing")
 
     def _linked(self, opening: Opening, parent: int, link: Stat) -> CreateResult:
-        """Open what a symbolic link of the open directory `parent` leads to. The open keeps the link's name."""
+        """Open the target of a symbolic link in the open directory `parent`. The open keeps the link's name."""
         if opening.intent.disposition == FILE_CREATE:
             raise NtStatusError(STATUS_OBJECT_NAME_COLLISION, "a symbolic link")
         target = self.place.resolver.follow(parent, opening.disk)

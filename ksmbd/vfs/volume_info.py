@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""File-system information (MS-FSCC 2.5) from statvfs."""
+"""Collects the file-system information of a share (MS-FSCC 2.5) from statvfs and the file system's abilities."""
 from __future__ import annotations
 
 import os
@@ -31,7 +31,7 @@ _ST_RDONLY: Final = 1
 
 
 def volume_info(place: Place) -> VolumeInfo:
-    """Of the file system of the share's root. Raises OSError."""
+    """The information about the file system of the share's root. Raises OSError."""
     root = place.resolver.root
     found = os.fstatvfs(root)
     unit = found.f_frsize or 4096
@@ -44,7 +44,7 @@ def volume_info(place: Place) -> VolumeInfo:
     if options.streams:
         attributes |= FILE_NAMED_STREAMS
     if options.store_dos_attributes:
-        attributes |= FILE_SUPPORTS_SPARSE_FILES  # the attribute is ours, holes are any file system's
+        attributes |= FILE_SUPPORTS_SPARSE_FILES  # the attribute is stored in user.DOSATTRIB; any file system has holes
     able = gate.abilities(root)
     if able.reflinks:
         attributes |= FILE_SUPPORTS_BLOCK_REFCOUNTING

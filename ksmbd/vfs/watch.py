@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Change notify (MS-FSA 2.1.5.11, MS-SMB2 3.3.5.19) from inotify: changes made by clients and by local processes alike.
+"""Watches directories for CHANGE_NOTIFY by inotify (MS-FSA 2.1.5.11, MS-SMB2 3.3.5.19).
 
-A tree watch adds a kernel watch for each directory below, bounded; beyond the bound fanotify watches the file system
-(ksmbd/vfs/watch_filesystem.py). Where that is not allowed, the client is told to list again.
+inotify reports changes by clients and by local processes alike. A watch of a tree adds an inotify watch for each
+directory below, up to WATCHED_DIRECTORIES. Beyond that, fanotify watches the whole file system
+(ksmbd/vfs/watch_filesystem.py). Where fanotify is not allowed, the client is told to list the directory again.
 """
 from __future__ import annotations
 
@@ -44,13 +45,13 @@ ACTION_RENAMED_NEW_NAME: Final = 5
 
 _NAMES: Final = inotify.IN_CREATE | inotify.IN_DELETE | inotify.IN_MOVED_FROM | inotify.IN_MOVED_TO
 _QUEUE: Final = limits.CHANGES_KEPT.value
-"""Changes kept between two requests."""
+"""Changes that are kept between two requests."""
 _MAKING: Final = 0.02
-"""Seconds in which a worker that made a file writes what belongs to it (attributes, owner)."""
+"""Seconds within which a worker that creates a file also sets its attributes and owner."""
 _DIRECTORIES: Final = limits.WATCHED_DIRECTORIES.value
-"""Kernel watches of one tree watch."""
+"""inotify watches of one watched tree."""
 _DEPTH: Final = limits.WATCHED_DEPTH.value
-# A change of metadata arrives as IN_ATTRIB whatever it was: times, mode, extended attributes (EAs, streams, ACLs).
+# inotify reports every change of metadata as IN_ATTRIB: times, mode, extended attributes (EAs, streams, ACLs).
 _ON_ATTRIB: Final = (
     CHANGE_ATTRIBUTES | CHANGE_LAST_WRITE | CHANGE_LAST_ACCESS | CHANGE_CREATION | CHANGE_EA | CHANGE_SECURITY
     | CHANGE_STREAM_NAME | CHANGE_STREAM_SIZE | CHANGE_STREAM_WRITE
@@ -74,7 +75,9 @@ def _kernel_mask(completion_filter: int, tree: bool) -> int:
 
 
 def begin(file: LocalEntry, completion_filter: int, tree: bool, later: bool = False) -> LocalWatch:
-    """Begin a watch of an open directory; with `later`, what is below it is left to `go_on`. Raises OSError."""
+    """Begin a watch of an open directory, with `tree` also of all directories below. With `later`, the caller adds the
+    directories below by calling `go_on`. `completion_filter` is CompletionFilter (MS-SMB2 2.2.35). Raises OSError,
+    STATUS_INSUFFICIENT_RESOURCES."""
     result = LocalWatch(file.place.common.watches, file, completion_filter, tree)
     result.begin()
     while not later and result.go_on():
@@ -83,7 +86,7 @@ def begin(file: LocalEntry, completion_filter: int, tree: bool, later: bool = Fa
 
 
 class LocalWatch:
-    """Implements the port Watch."""
+    """The watch of one open directory; implements the port Watch."""
 
     __slots__ = ("_buffer", "_created", "_described", "_filter", "_mask", "_moved", "_overflow", "_queue", "_rest",
                  "_too_many", "_tree", "_veto", "_waiters", "_watches", "_on_fanotify", "file", "numbers")  # fmt: skip
@@ -97,31 +100,33 @@ class LocalWatch:
         self._queue: deque[tuple[int, str]] = deque()
         self._overflow = False
         self._too_many = False
-        """Not all directories below are watched one by one."""
+        """There are more directories below than inotify may watch."""
         self._on_fanotify = False
-        """fanotify tells of the whole tree."""
+        """fanotify watches the tree instead of inotify."""
         self._moved: dict[int, str] = {}
-        """Cookies of IN_MOVED_FROM in this batch: a second half makes a pair of the two."""
+        """Cookie -> old name of the IN_MOVED_FROM events in this batch; IN_MOVED_TO with the same cookie completes a
+        rename."""
         self._waiters: dict[Future[list[tuple[int, str]] | None], int] = {}
-        """Requests that wait, in their order; a change answers the first."""
+        """Waiting requests, in order, with their buffer sizes in bytes; a change answers the first."""
         self._veto: Patterns = file.place.options.veto
         self._buffer: int | None = None
         self._created: dict[str, float] = {}
-        """Names just made, with the time from which their attributes are news: what is written about a new file is part
-        of making it. Another worker may write it a moment later, so that it comes in another batch of events."""
+        """New name -> monotonic time until which IN_ATTRIB counts as part of its creation. The worker that creates a
+        file sets its attributes a moment later, so that the event may come in another batch."""
         self._described: set[str] = set()
-        """Those of them whose attributes came in this batch."""
+        """The new names whose IN_ATTRIB came in this batch."""
         self.numbers: set[int] = set()
+        """The inotify watch descriptors of this watch."""
         self._rest: Iterator[None] | None = None
-        """Directories below that are still to be watched."""
+        """Adds inotify watches for the directories below, one per step; None: all are added."""
 
     @property
     def fd(self) -> int:
-        """The watched directory's descriptor, as its user."""
+        """The descriptor of the watched directory. Reading it makes the thread act as the user."""
         return self.file.fd
 
     def may_list(self, names: tuple[bytes, ...]) -> bool:
-        """Whether the user may list a directory, by its names on disk below the watched one."""
+        """Whether the user may list a directory below the watched one; `names` are its names on disk from there."""
         place = self.file.place
         try:
             directory = place.resolver.open_parent((*self.file.names, *names))
@@ -136,9 +141,9 @@ class LocalWatch:
         return True
 
     def begin(self) -> None:
-        """Add the kernel watches. Raises OSError."""
+        """Add the inotify watch of the directory itself. Raises STATUS_INSUFFICIENT_RESOURCES."""
         if not self.file.place.options.change_notify:
-            return  # the request waits until it is cancelled
+            return  # `change notify = no`: requests wait until they are cancelled
         try:
             self._watches.add(self.file.fd, self, "", self._mask)
         except OSError as error:
@@ -147,10 +152,10 @@ class LocalWatch:
             self._rest = self._add_below(self.file.fd, "", 0)
 
     def go_on(self) -> bool:
-        """See the port: one more directory of the tree."""
+        """See the port: watch one more directory of the tree."""
         if self._rest is None:
             return False
-        self.file.place.become()  # between two steps others may have run
+        self.file.place.become()  # the worker may have served another user since the last step
         try:
             next(self._rest)
         except StopIteration:
@@ -161,13 +166,13 @@ class LocalWatch:
         return True
 
     def _leave_out(self) -> None:
-        """There are too many directories. Where the watch has begun already, the client is to know."""
+        """Note that there are too many directories. If the watch has begun already, the client must list again."""
         self._too_many = True
         if self._rest is None:
             self._overflow = True
 
     def _use_fanotify(self) -> None:
-        """Where there are too many directories, and fanotify is allowed."""
+        """Switch to fanotify where there are too many directories and fanotify is allowed."""
         if self._too_many and not self._on_fanotify:
             try:
                 self._watches.add_filesystem(self, self._mask)
@@ -176,8 +181,8 @@ class LocalWatch:
             self._on_fanotify = True
 
     def _add_below(self, directory: int, below: str, depth: int) -> Iterator[None]:
-        """The directories below an open one, links not followed, a step each; what cannot be read or watched is left
-        out."""
+        """Add inotify watches for the directories below an open one, one per step. Symbolic links are not followed;
+        directories that cannot be read or watched are left out."""
         try:
             fd = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
         except OSError:
@@ -198,14 +203,14 @@ class LocalWatch:
             self._leave_out()
             return
         if len(below) > self.file.place.resolver.longest:
-            return  # beyond what clients can open
+            return  # the path is longer than clients can open
         child = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
         try:
             path = below + to_client(name) + "\\"
             try:
                 self._watches.add(child, self, path, self._mask)
             except OSError as error:
-                if error.errno == errno.ENOSPC:  # as many as this user may have
+                if error.errno == errno.ENOSPC:  # fs.inotify.max_user_watches
                     self._leave_out()
                 raise
             yield
@@ -215,7 +220,8 @@ class LocalWatch:
             os.close(child)
 
     def on_event(self, event: inotify.Event, below: str) -> None:
-        """One event of a directory that is `below` (with a final backslash, '' for itself)."""
+        """Queue the change that an event reports. `below` is the path from the watched directory to the event's, with a
+        final backslash; '' for the watched directory itself."""
         mask = event.mask
         if not event.name:
             return
@@ -254,14 +260,14 @@ class LocalWatch:
         elif wanted:
             self._moved_to(event.cookie, name)
         elif not is_directory and self._filter & (CHANGE_ATTRIBUTES | CHANGE_CREATION):
-            # Windows tells this of a renamed file, not of a directory.
+            # Windows reports this for a renamed file, not for a directory.
             self._put(ACTION_MODIFIED, name)
 
     def _now(self) -> float:
         return self.file.place.common.clock.monotonic()
 
     def end_batch(self) -> None:
-        """All events that were there have been seen."""
+        """Call after all events that could be read were passed to `on_event`."""
         if not self._created:
             return
         now = self._now()
@@ -313,14 +319,14 @@ class LocalWatch:
         self._queue.append((action, name))
 
     def overflow(self) -> None:
-        """Changes were lost: the client shall list again."""
+        """Note that changes were lost, so that the client must list again."""
         self._queue.clear()
         self._overflow = True
 
     def next(self, limit: int) -> Future[list[tuple[int, str]] | None]:
-        """See the port. `limit` is in bytes of FILE_NOTIFY_INFORMATION (MS-FSCC 2.7.1)."""
+        """See the port. `limit`: bytes of FILE_NOTIFY_INFORMATION (MS-FSCC 2.7.1) that the reply can hold."""
         future: Future[list[tuple[int, str]] | None] = Future()
-        # The first request's buffer is the one that changes are gathered in (MS-FSA 2.1.5.11).
+        # The first request's buffer size limits the changes that are gathered (MS-FSA 2.1.5.11).
         self._buffer = limit if self._buffer is None else self._buffer
         self._waiters[future] = min(limit, self._buffer)
         future.on_cancel = partial(self._forget_waiter, future)
@@ -331,7 +337,7 @@ class LocalWatch:
         self._waiters.pop(future, None)
 
     def deliver(self) -> None:
-        """Complete the waiter if there is something to tell."""
+        """Complete the first waiting request if there are changes."""
         self._moved.clear()
         if not self._waiters or not (self._queue or self._overflow):
             return
@@ -346,7 +352,7 @@ class LocalWatch:
         future.set_result(None if lost or size > limit else changes)
 
     def close(self) -> None:
-        """The watch ends; who waits gets STATUS_NOTIFY_CLEANUP."""
+        """End the watch. Waiting requests fail with STATUS_NOTIFY_CLEANUP."""
         self._rest = None
         self._watches.remove(self)
         while self._waiters:

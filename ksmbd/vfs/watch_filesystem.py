@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Watches of trees with more directories than inotify is asked to watch: fanotify tells of the whole file system, with
-the directory's file handle, and what is not below the watched directory is left out.
+"""Watches trees with more directories than WATCHED_DIRECTORIES by fanotify, which reports all changes on a file system.
 
-What a user may not list is not told either: inotify looks at that itself, here each directory is opened as the user.
+An event names a directory by its file handle. Events outside the watched directory are left out, and so are events in
+directories that the user may not list: inotify checks that itself, here each directory is opened as the user.
 """
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _NAMES: Final = fanotify.FAN_CREATE | fanotify.FAN_DELETE | fanotify.FAN_RENAME
 _CHANGES: Final = fanotify.FAN_MODIFY | fanotify.FAN_ATTRIB
 _MOVES: Final = fanotify.FAN_RENAME | fanotify.FAN_DELETE
 _ORDER: Final = (inotify.IN_CREATE, inotify.IN_MODIFY, inotify.IN_ATTRIB, inotify.IN_DELETE)
-"""fanotify joins what happened to one name; its bits are inotify's but for renames."""
+"""The order in which merged events of one name are reported. The FAN_* bits equal the IN_* bits, except for renames."""
 
 
 class TreeWatch(Protocol):
-    """What is asked of a watch (ksmbd/vfs/watch.py)."""
+    """What FilesystemWatches needs of a watch; LocalWatch (watch.py) implements it."""
 
     @property
     def fd(self) -> int: ...
@@ -32,14 +32,14 @@ class TreeWatch(Protocol):
 
 
 class _Tree:
-    """One watch, with what is known of the directories below it."""
+    """One watched tree, with a cache of which directories below it the user may list."""
 
     def __init__(self, watch: TreeWatch) -> None:
         self.watch = watch
         self.readable: dict[tuple[bytes, ...], bool] = {}
 
     def may_see(self, names: tuple[bytes, ...]) -> bool:
-        """Whether the watch's user may list a directory, by its names below the watched one."""
+        """Whether the watch's user may list a directory; `names` are its names on disk below the watched one."""
         known = self.readable.get(names)
         if known is None:
             known = self.readable[names] = self.watch.may_list(names)
@@ -47,7 +47,7 @@ class _Tree:
 
 
 class FilesystemWatches:
-    """The watches that fanotify serves; one group for all of them."""
+    """The trees that are watched by fanotify, with one fanotify group for all of them."""
 
     __slots__ = ("_cookie", "_group", "_paths", "_trees")
 
@@ -56,20 +56,20 @@ class FilesystemWatches:
         self._group = gate.watch_group()
         self._trees: list[_Tree] = []
         self._paths: dict[bytes, bytes] = {}
-        """Where directories are, by their handles."""
+        """File handle -> current path of a directory."""
         self._cookie = 0
 
     def fileno(self) -> int:
-        """Readable when there are events."""
+        """The descriptor that is readable when there are events."""
         return self._group.fd
 
     def add(self, watch: TreeWatch, mask: int) -> None:
-        """Serve a watch; `mask` is inotify's. Raises OSError."""
+        """Add a watch; `mask` has IN_* bits. Raises OSError."""
         gate.watch_file_system(self._group, watch.fd, _NAMES | mask & _CHANGES)
         self._trees.append(_Tree(watch))
 
     def remove(self, watch: TreeWatch) -> None:
-        """A watch ends; nothing where it is none of these."""
+        """Remove a watch. One that is not in here is no error."""
         left = [tree for tree in self._trees if tree.watch is not watch]
         if len(left) < len(self._trees):
             self._trees = left
@@ -78,7 +78,7 @@ class FilesystemWatches:
                 self._paths.clear()
 
     def on_readable(self) -> None:
-        """Read what is there and hand it out."""
+        """Read the pending events and pass them to the watches."""
         events = self._group.read()
         if not events:
             return
@@ -101,14 +101,14 @@ class FilesystemWatches:
             tree.watch.end_batch()
 
     def _watched(self, tree: _Tree) -> bytes | None:
-        """Where a watched directory is now; None where the kernel has no name for that (beyond PATH_MAX)."""
+        """The current path of a watched directory; None where it is longer than PATH_MAX."""
         try:
             return gate.path_of(tree.watch.fd)
         except OSError:
             return None
 
     def _path(self, place: fanotify.Place) -> bytes:
-        """Where a place's directory is now; b'' for one that is gone."""
+        """The current path of an event's directory; b'' for one that is gone."""
         path = self._paths.get(place.directory)
         if path is None:
             path = b""
@@ -127,7 +127,7 @@ class FilesystemWatches:
                 self._tell(tree, root, bit | kind, place)
         bits = [bit for bit in _ORDER if mask & bit]
         if inotify.IN_CREATE in bits and inotify.IN_DELETE in bits and gate.exists(b"/".join(places[0])):
-            bits.remove(inotify.IN_DELETE)  # what had the name before is gone
+            bits.remove(inotify.IN_DELETE)  # the name exists, so the deletion came before the creation
             bits.insert(0, inotify.IN_DELETE)
         for bit in bits:
             self._tell(tree, root, bit | kind, places[0])
@@ -144,6 +144,6 @@ class FilesystemWatches:
             tree.watch.on_event(inotify.Event(0, mask, self._cookie, name), below)
 
     def close(self) -> None:
-        """End everything."""
+        """Close the fanotify group."""
         self._trees.clear()
         self._group.close()

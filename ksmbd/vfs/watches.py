@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The kernel's watches of this process: one inotify instance serves all watches of directories (ksmbd/vfs/watch.py).
+"""Shares one inotify instance among all watches of directories of a process (ksmbd/vfs/watch.py).
 
-The worker registers `Watches.fileno()` and calls `on_readable()`."""
+The worker registers `Watches.fileno()` in its event loop and calls `on_readable()`.
+"""
 from __future__ import annotations
 
 import select
@@ -13,10 +14,10 @@ from ksmbd.vfs.watch_filesystem import FilesystemWatches, TreeWatch
 
 
 class ServedWatch(TreeWatch, Protocol):
-    """A watch that inotify serves, directory by directory."""
+    """A watch that uses inotify, with an inotify watch for each directory."""
 
     numbers: set[int]
-    """The kernel's numbers of the directories that are watched for it."""
+    """The inotify watch descriptors that belong to it."""
 
 
 class Watches:
@@ -30,14 +31,15 @@ class Watches:
         self._ready = select.epoll(flags=select.EPOLL_CLOEXEC)
         self._ready.register(self._inotify.fd, select.EPOLLIN)
         self._by_number: dict[int, list[tuple[ServedWatch, str]]] = {}
-        """Kernel watch to the watches that it serves, each with the directory's path below the watched one."""
+        """inotify watch descriptor -> [(watch, path of the directory below the watched one)]."""
 
     def fileno(self) -> int:
-        """Readable when there are events."""
+        """The descriptor that is readable when there are events."""
         return self._ready.fileno()
 
     def add(self, directory: int, watch: ServedWatch, below: str, mask: int) -> None:
-        """Let the kernel watch one more directory for `watch`. Raises OSError."""
+        """Add an inotify watch of `directory` for `watch`. `below` is its path below the watched one, `mask` has IN_*
+        bits. Raises OSError."""
         number = self._inotify.add(directory, mask | inotify.IN_MASK_ADD)
         served = self._by_number.setdefault(number, [])
         if all(known is not watch for known, _ in served):
@@ -45,8 +47,8 @@ class Watches:
             watch.numbers.add(number)
 
     def add_filesystem(self, watch: ServedWatch, mask: int) -> None:
-        """Let the kernel tell of all that happens on the file system for `watch`, instead of directory by directory.
-        Raises OSError where it is not allowed."""
+        """Watch the whole file system by fanotify for `watch`, instead of each directory by inotify. Raises OSError
+        where fanotify is not allowed."""
         if self._filesystems is None:
             self._filesystems = FilesystemWatches()
             self._ready.register(self._filesystems.fileno(), select.EPOLLIN)
@@ -54,7 +56,7 @@ class Watches:
         self._remove_directories(watch)
 
     def remove(self, watch: ServedWatch) -> None:
-        """`watch` ends."""
+        """Remove all kernel watches of `watch`, which ends."""
         if self._filesystems is not None:
             self._filesystems.remove(watch)
         self._remove_directories(watch)
@@ -70,7 +72,7 @@ class Watches:
         watch.numbers.clear()
 
     def on_readable(self) -> None:
-        """Read what is there, hand it out, complete who waits."""
+        """Read the pending events, pass them to the watches and complete waiting requests."""
         touched: dict[int, ServedWatch] = {}
         for event in self._inotify.read():
             if event.mask & inotify.IN_Q_OVERFLOW:
@@ -86,7 +88,7 @@ class Watches:
             for watch, below in list(self._by_number.get(event.watch, ())):
                 watch.on_event(event, below)
                 touched[id(watch)] = watch
-                if not event.mask & inotify.IN_MOVED_FROM:  # its other half may follow
+                if not event.mask & inotify.IN_MOVED_FROM:  # IN_MOVED_TO may follow
                     watch.deliver()
         for watch in touched.values():
             watch.deliver()
@@ -95,7 +97,7 @@ class Watches:
             self._filesystems.on_readable()
 
     def close(self) -> None:
-        """End everything."""
+        """Close inotify and fanotify."""
         self._by_number.clear()
         self._ready.close()
         self._inotify.close()
