@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The open table: who may open, cache and lock what."""
+"""The open table: decides which opens, oplocks, leases and byte-range locks are granted."""

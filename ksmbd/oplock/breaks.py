@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Breaking what others cache (MS-FSA 2.1.4.12, MS-SMB2 3.3.4.6, 3.3.4.7, 3.3.5.22), and the end of an open.
+"""Breaks oplocks and leases (MS-FSA 2.1.4.12, MS-SMB2 3.3.4.6, 3.3.4.7, 3.3.5.22), and removes opens.
 
-Both are one idea: a break that reaches nobody ends an open, and an open that ends with a deletion breaks others.
+Both are in one module because they call each other: a break whose client is not connected removes its durable opens,
+and an open that is closed with a deletion breaks the leases of others.
 """
 from __future__ import annotations
 
@@ -41,11 +42,11 @@ CLOSED_STATUS: Final = {
     "replace": STATUS_FILE_CLOSED,
     "lock": STATUS_RANGE_NOT_LOCKED,
 }
-"""How a waiting operation ends when the open it acts through is closed."""
+"""The status of a waiting operation, by its name, when the open that it acts through is closed."""
 
 
 def set_holder(context: Context, holder: Holder) -> None:
-    """Store a holder's new state. An oplock that is gone leaves no trace; a lease without state is still a lease."""
+    """Store a holder's new state in the record. An oplock of level none is removed; a lease without state stays."""
     record = context.record
     key = holder_key(holder)
     old = record.holders.get(key)
@@ -58,7 +59,7 @@ def set_holder(context: Context, holder: Holder) -> None:
 
 
 def notify(context: Context, holder: Holder, notice: caching.Notice) -> None:
-    """Have the break notification sent by the worker that has the client."""
+    """Emit the break notification to the worker that has the client's connection."""
     connected = [entry for entry in context.record.opens_of(holder) if entry.connected]
     last = connected[-1]
     context.emit(
@@ -72,9 +73,11 @@ def notify(context: Context, holder: Holder, notice: caching.Notice) -> None:
 
 
 def break_holder(context: Context, holder: Holder, left: int, opening: bool = False) -> bool:
-    """Break a holder to `left`. False: its client is not connected, so there is no acknowledgment to wait for. Then
-    durable opens end. A persistent or resilient open stays: with `opening` the new open is refused, otherwise the
-    client finds less caching when it reconnects."""
+    """Break a holder to `left` (R, W, H). Returns False where its client is not connected, so that there is no
+    acknowledgment to wait for.
+
+    In that case the holder's durable opens are removed. A persistent or resilient open stays: with `opening`, the new
+    open is refused (STATUS_FILE_NOT_AVAILABLE); otherwise the client finds less caching when it reconnects."""
     opens = context.record.opens_of(holder)
     if not any(entry.connected for entry in opens):
         if any(entry.persistent or entry.durable == RESILIENT for entry in opens):
@@ -99,7 +102,8 @@ def break_holder(context: Context, holder: Holder, left: int, opening: bool = Fa
 
 
 def break_others(context: Context, stream: str, entry: OpenEntry | None, lose: int) -> bool:
-    """Take `lose` from all other holders of a stream. Whether one of them has still to give up H or W that is asked."""
+    """Break `lose` (R, W, H) of all other holders of a stream; `entry` is the open that causes this. Returns whether a
+    holder must still acknowledge the loss of W or H."""
     wait = False
     for holder in holders_of_others(context.record, stream, entry):
         left = holder.state & ~lose
@@ -114,7 +118,7 @@ def break_others(context: Context, stream: str, entry: OpenEntry | None, lose: i
 
 
 def purge(context: Context, entry: OpenEntry) -> None:
-    """The table itself ends an open: the worker that has it closes the file."""
+    """Remove an open without a CLOSE, and tell the worker that has it to close the file."""
     closed = remove_open(context, entry)
     tag = (entry.worker, entry.epoch)
     context.emit(tag, Purged(entry.open_id, entry.stream, entry.share, entry.path, closed.delete, closed.whole_file,
@@ -122,7 +126,7 @@ def purge(context: Context, entry: OpenEntry) -> None:
 
 
 def remove_open(context: Context, entry: OpenEntry) -> CloseResult:
-    """Take an open out with its locks, its oplock and its share of a lease (MS-FSA 2.1.5.4)."""
+    """Remove an open with its locks and its oplock, and its lease if no other open shares it (MS-FSA 2.1.5.5)."""
     record = context.record
     context.retry_needed = True
     holder = record.holder_of(entry)
@@ -154,8 +158,8 @@ def remove_open(context: Context, entry: OpenEntry) -> CloseResult:
 
 
 def delete_at_end(record: Record, entry: OpenEntry) -> tuple[bool, bool]:
-    """What is deleted after an open was taken out (MS-FSA 2.1.5.5): (anything, the name that it was opened by). Opens
-    by other names of the file do not keep that name."""
+    """What must be deleted after an open was removed (MS-FSA 2.1.5.5): (whether anything, whether the name that it was
+    opened by). Opens by other names of the file do not keep that name."""
     others = record.opens.values()
     link = entry.link
     whole = link in record.deleted_links and (
@@ -173,18 +177,19 @@ def delete_at_end(record: Record, entry: OpenEntry) -> tuple[bool, bool]:
 
 
 def break_caching(context: Context, request: Break, retried: bool) -> bool | None:
-    """Before a change through an open. Losing R alone holds nobody up; losing W or H does, until acknowledged."""
+    """Break what others cache before a change through an open (MS-FSA 2.1.4.12). The change waits for acknowledgments
+    of the loss of W or H, and not for the loss of R."""
     entry = context.entry(request.open_id)
     wait = break_others(context, entry.stream, entry, request.lose)
     own = context.record.holders.get(entry.open_id)
     if own is not None and own.state == R and request.lose & R:
-        # A level II oplock, unlike a lease, goes with its own open's writes and locks too (MS-FSA 2.1.4.12).
+        # A level II oplock, unlike a lease, is also broken by writes and locks of its own open (MS-FSA 2.1.4.12).
         break_holder(context, own, 0)
     return WAIT if wait and request.lose & (H | W) else GRANTED
 
 
 def acknowledge(context: Context, request: Acknowledge) -> int:
-    """The state that holds now (MS-SMB2 3.3.5.22)."""
+    """Process a break acknowledgment (MS-SMB2 3.3.5.22). Returns the state that the holder has now. Raises Refused."""
     holder = context.record.holders.get(request.holder)
     if holder is None:
         is_lease = isinstance(request.holder, tuple)
@@ -201,7 +206,7 @@ def acknowledge(context: Context, request: Acknowledge) -> int:
 
 
 def unreachable(context: Context, request: Unreachable) -> bool:
-    """No channel of the client is left: it caches nothing any longer, and its disconnected opens end."""
+    """Expire a holder whose client has no channel left, and purge its disconnected opens, except persistent ones."""
     holder = context.record.holders.get(request.holder)
     if holder is not None:
         opens = context.record.opens_of(holder)
@@ -213,7 +218,7 @@ def unreachable(context: Context, request: Unreachable) -> bool:
 
 
 def directory_changed(context: Context, request: DirectoryChanged) -> bool:
-    """All directory leases go but the one through which the change was made; nobody waits for that."""
+    """Break all leases on the directory, except the one whose key the change named. The change does not wait."""
     for holder in list(context.record.holders.values()):
         own = holder.key == request.parent_key and holder.client_guid == request.client_guid
         if holder.is_lease and holder.state and not (own and request.parent_key):

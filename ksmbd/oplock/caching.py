@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Oplocks and leases of one stream: what is granted, how it breaks.
+"""The state machine of oplocks and leases on one stream: which caching is granted, and how it is broken.
 
 MS-FSA 2.1.4.12, 2.1.5.18; MS-SMB2 3.3.1.4, 3.3.5.9.8, 3.3.5.22.
 
-Both are a Holder with R, W and H caching. A holder is in one of three phases, and TRANSITIONS says what an input does:
+An oplock and a lease are both a Holder, with R, W and H caching. A holder is in one of three phases, and TRANSITIONS
+has the function for each input:
 
-    HELD      nothing is going on
-    BREAKING  a notice that wants an acknowledgment is out; `requested` is what it asked for
-    DEEPER    as BREAKING, but more must go after that acknowledgment: `required` is less than `requested`
+    HELD      no break is in progress
+    BREAKING  a notification was sent that must be acknowledged; `requested` is the state that it asked for
+    DEEPER    as BREAKING, but another break must follow: `required` is less than `requested`
 
-A holder that must lose more than it was asked for is broken in steps (RWH, RH, R, nothing): a client that writes back
-under RH may still need its handles. Only the loss of bare R needs no acknowledgment.
+A holder that must lose more than it was asked for is broken in steps (RWH, RH, R, nothing), because a client that
+writes back data under RH may still need its handles. Only the loss of R alone needs no acknowledgment.
 """
 from __future__ import annotations
 
@@ -34,20 +35,21 @@ LEVEL_STATES: Final = {
     OPLOCK_LEVEL_EXCLUSIVE: RW,
     OPLOCK_LEVEL_BATCH: RWH,
 }
-"""What an oplock level allows to cache."""
+"""Oplock level -> caching state."""
 
 STATE_LEVELS: Final = {0: OPLOCK_LEVEL_NONE, R: OPLOCK_LEVEL_II, RH: OPLOCK_LEVEL_II, RW: OPLOCK_LEVEL_EXCLUSIVE,
                        RWH: OPLOCK_LEVEL_BATCH}  # fmt: skip
-"""The oplock level for what is left of a request."""
+"""Caching state -> oplock level."""
 
 VALID_LEASES: Final = frozenset((R, RH, RW, RWH))
-"""Lease states that exist; others are granted as none (MS-SMB2 3.3.5.9.8)."""
+"""The valid lease states; a request for another state is granted none (MS-SMB2 3.3.5.9.8)."""
 
 DIRECTORY_LEASES: Final = RH
+"""The largest lease state of a directory."""
 
 
 class Phase(enum.Enum):
-    """See the module's docstring."""
+    """The phase of a holder; see the module's docstring."""
 
     HELD = 0
     BREAKING = 1
@@ -55,31 +57,35 @@ class Phase(enum.Enum):
 
 
 class Input(enum.Enum):
-    """What may happen to a holder."""
+    """An input of the state machine."""
 
     BREAK = 0
-    """Others need more than it leaves them."""
+    """An operation of another client conflicts with the caching."""
     ACKNOWLEDGE = 1
     EXPIRE = 2
-    """No acknowledgment in time, or nobody there to send one."""
+    """No acknowledgment came in time, or the client has no connection to send one."""
 
 
 class Notice(NamedTuple):
     """A break notification to send (MS-SMB2 2.2.23)."""
 
     current: int
+    """CurrentLeaseState."""
     new: int
+    """NewLeaseState."""
     epoch: int
+    """NewEpoch."""
     acknowledge: bool
+    """Whether the client must acknowledge it."""
 
 
 class Step(NamedTuple):
-    """What an input made of a holder."""
+    """The result of an input."""
 
     holder: Holder
     notice: Notice | None = None
     status: int = 0
-    """Not 0: the input is an error of the client; `holder` is what holds nevertheless."""
+    """Not 0: the NTSTATUS of a wrong acknowledgment; `holder` is valid nevertheless."""
 
 
 def phase(holder: Holder) -> Phase:
@@ -105,7 +111,7 @@ def _begin_break(holder: Holder, to: int, deadline: float) -> Step:
 
 
 def _deepen_break(holder: Holder, to: int, deadline: float) -> Step:
-    # No second notice before the first is acknowledged, and no new epoch either (what Windows does).
+    # As on Windows, no second notification is sent before the first is acknowledged, and the epoch does not change.
     return Step(holder._replace(required=holder.required & to))
 
 
@@ -118,7 +124,7 @@ def _acknowledge(holder: Holder, to: int, deadline: float) -> Step:
     if to & ~holder.requested:
         if holder.is_lease:
             return Step(holder, status=STATUS_REQUEST_NOT_ACCEPTED)
-        # MS-SMB2 3.3.5.22.1: the break ends all the same, with nothing left.
+        # MS-SMB2 3.3.5.22.1: the break ends nevertheless, with level none.
         return Step(_expire(holder, 0, 0.0).holder, status=STATUS_INVALID_OPLOCK_PROTOCOL)
     if to & ~holder.required == 0:
         return Step(holder._replace(state=to, breaking=False, requested=0, required=0, deadline=0.0))
@@ -127,7 +133,7 @@ def _acknowledge(holder: Holder, to: int, deadline: float) -> Step:
         if to & ~requested:
             notice = Notice(to, requested, holder.epoch, True)
             return Step(holder._replace(state=to, requested=requested, deadline=deadline), notice)
-    # Bare R is left and must go: told, not asked.
+    # Only R is left and must go: this notification needs no acknowledgment.
     notice = Notice(to, holder.required, holder.epoch, False)
     return Step(
         holder._replace(state=holder.required, breaking=False, requested=0, required=0, deadline=0.0), notice
@@ -152,25 +158,27 @@ TRANSITIONS: Final[dict[tuple[Phase, Input], Callable[[Holder, int, float], Step
 
 
 def step(holder: Holder, event: Input, to: int = 0, deadline: float = 0.0) -> Step:
-    """Give a holder an input: break or acknowledge to the state `to`, with `deadline` for the next acknowledgment."""
+    """Apply an input to a holder: break or acknowledge to the state `to`. `deadline` (monotonic seconds) is for the
+    next acknowledgment."""
     return TRANSITIONS[phase(holder), event](holder, to, deadline)
 
 
 class Survey(NamedTuple):
-    """What others hold on a stream, as far as a new holder must know."""
+    """What other opens hold on a stream, as far as it limits the grant to a new open."""
 
     handle_lease: bool = False
-    """Somebody has H caching: no oplock beside it."""
+    """Another holder has H caching: no oplock can be granted."""
     oplock: bool = False
-    """Somebody has an oplock: no H beside it."""
+    """Another open has an oplock: no H caching can be granted."""
     write: bool = False
-    """Somebody caches writes: nothing beside it."""
+    """Another holder caches writes: nothing can be granted."""
     occupied: bool = False
-    """Another open or holder is there, so no W: stat opens without a holder do not count (MS-FSA 2.1.5.18.1)."""
+    """There is another open or holder: no W caching can be granted. Stat opens without a holder do not count (MS-FSA
+    2.1.5.18.1)."""
 
 
 def survey(record: Record, stream: str, client_guid: bytes, lease_key: bytes, open_id: int = 0) -> Survey:
-    """Look at the opens of a stream, but not at those that share the lease of who asks."""
+    """Survey the opens of a stream, without those that share the requested lease and without the open `open_id`."""
     if record.opens.counted and not open_id:
         return _counted_survey(record, stream, client_guid, lease_key)
     handle_lease = oplock = write = occupied = False
@@ -191,7 +199,7 @@ def survey(record: Record, stream: str, client_guid: bytes, lease_key: bytes, op
 
 
 def _counted_survey(record: Record, stream: str, client_guid: bytes, lease_key: bytes) -> Survey:
-    """The same of many opens: those that cache something, and whether there are others that are no stat opens."""
+    """As `survey`, for a record with many opens: it looks at the holders, and uses the map's count of the others."""
     handle_lease = oplock = write = False
     opens = record.opens
     active = opens.counts(stream).active
@@ -211,7 +219,8 @@ def _counted_survey(record: Record, stream: str, client_guid: bytes, lease_key: 
 
 
 def grantable(seen: Survey, requested: int, is_lease: bool, is_directory: bool, locked: bool) -> int:
-    """The caching that can be granted of what is requested (MS-FSA 2.1.5.18, MS-SMB2 3.3.5.9.8)."""
+    """The part of the requested caching state that can be granted (MS-FSA 2.1.5.18, MS-SMB2 3.3.5.9.8). `locked`:
+    the stream has byte-range locks."""
     if is_directory:
         if not is_lease:
             return 0
@@ -224,24 +233,26 @@ def grantable(seen: Survey, requested: int, is_lease: bool, is_directory: bool, 
         if seen.oplock:
             requested &= ~H
         return requested
-    # An oplock cannot stand beside somebody's H: its holder could not be told of a close.
+    # An oplock excludes H caching of others: its notification could not ask them to close their handles.
     if seen.handle_lease or requested not in STATE_LEVELS:
         return 0
     return LEVEL_STATES[STATE_LEVELS[requested]]
 
 
 def upgrade(holder: Holder, requested: int, granted: int) -> Holder:
-    """A lease asked for again: it only grows, and only to all that was asked for (MS-SMB2 3.3.5.9.8)."""
+    """The lease after another open has requested it: it can only grow, and only to the full request (MS-SMB2
+    3.3.5.9.8)."""
     if holder.breaking or granted != requested or granted == holder.state or holder.state & ~granted:
         return holder
     return holder._replace(state=granted, epoch=holder.epoch + 1 & 0xFFFF)
 
 
 def break_for_open(holder: Holder, access: int, overwrite: bool, violation: bool, retried: bool) -> tuple[int, bool]:
-    """What an open takes from another holder: (state that is left, whether the open waits). MS-FSA 2.1.4.12 for OPEN.
+    """What an open breaks of another holder: (state that is left, whether the open waits). MS-FSA 2.1.4.12 for OPEN.
 
-    `violation`: share modes conflict, then handles must be given up (the close may end the conflict) but no data.
-    `retried`: the open has waited already, so that a break that began meanwhile holds it up too."""
+    `violation`: the share modes conflict, so H caching is broken, because closing a cached handle may resolve the
+    conflict; data caching stays. `retried`: the open has waited already, so it also waits for a break that began
+    meanwhile."""
     if holder.is_lease and is_stat_open(access, LEASE_STAT_ACCESS) and not overwrite:
         return holder.state, False
     lost = H if violation else W
@@ -257,6 +268,6 @@ def break_for_open(holder: Holder, access: int, overwrite: bool, violation: bool
 
 
 def holders_of_others(record: Record, stream: str, entry: OpenEntry | None) -> list[Holder]:
-    """The holders on a stream but the one of this open."""
+    """The holders on a stream, without the one of this open."""
     own = record.holder_of(entry) if entry is not None else None
     return [holder for holder in record.holders.values() if holder.stream == stream and holder is not own]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Between the words of the protocol's OpenTable port and those of decisions."""
+"""Converts the records of the OpenTable port (ksmbd/smb/ports/opens.py) to those of decisions, and back."""
 from __future__ import annotations
 
 from ksmbd.oplock.kernel_sync import kernel_flags
@@ -10,13 +10,13 @@ from ksmbd.smb.ports import DurableReconnect, DurableRequest, FileKey, LeaseGran
 
 
 def durable_of(request: OpenRequest) -> tuple[int, int, bool] | None:
-    """The durable request of an open: (version, milliseconds, persistent)."""
+    """The durable request of an open as (version, milliseconds, persistent); None where it has none."""
     durable = request.durable
     return (durable.version, durable.timeout, durable.persistent) if durable is not None and durable.version else None
 
 
 def grant_of(granted: OpenResult) -> OpenGrant:
-    """What the protocol hears of what was granted."""
+    """The port's OpenGrant for the result of a decision."""
     lease = LeaseContext._make(granted.lease) if granted.lease is not None else None
     return OpenGrant(
         oplock_level=granted.oplock_level,
@@ -30,7 +30,7 @@ def grant_of(granted: OpenResult) -> OpenGrant:
 
 
 def request_of(file: FileKey, entry: OpenEntry) -> OpenRequest:
-    """The open's request again, for the protocol to rebuild its Open from."""
+    """The OpenRequest of an existing open, from which the protocol rebuilds its Open on a reconnect."""
     return OpenRequest(
         ref=OpenRef(file, entry.stream, entry.open_id), client_guid=entry.client_guid, session_id=entry.session_id,
         owner=entry.owner, share=entry.share, path=entry.path, is_directory=entry.is_directory, created=False,
@@ -44,7 +44,7 @@ def request_of(file: FileKey, entry: OpenEntry) -> OpenRequest:
 
 
 def reconnect_of(request: DurableReconnect) -> Reconnect:
-    """The question of a decision that takes a durable open up again."""
+    """The Reconnect request of a decision, for a durable reconnect."""
     lease = request.lease
     return Reconnect(
         request.persistent_id, request.version, request.create_guid, request.client_guid, request.owner,
@@ -54,12 +54,13 @@ def reconnect_of(request: DurableReconnect) -> Reconnect:
 
 
 def entry_of(request: OpenRequest, lease: LeaseContext | None, me: WorkerTag) -> OpenEntry:
-    """The open of a request as its file's record keeps it. `lease`: what of its lease request counts."""
+    """The record entry of a new open. `lease` is its lease request as far as the settings allow it; `me` is the worker
+    that has the open."""
     durable = request.durable
     ref = request.ref
     options = request.options
     worker, epoch = me
-    # By position, in the order of the fields: keywords cost four times as much, with each open.
+    # By position, in the order of the fields: keywords would cost four times as much on every open.
     return OpenEntry(
         ref.open_id, ref.stream, worker, epoch, request.client_guid, request.session_id, request.owner,
         request.share, request.path, request.is_directory, request.granted_access, request.share_access, options,

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""decide(record, request) -> Decision: all that can happen to one file's record, as a pure function.
+"""decide(record, request) -> Decision: a pure function for everything that can happen to one file's record.
 
-The record passed in is left alone. Nothing here sends, sleeps or looks at a clock: what is to be done comes back as
-actions, the time comes in with the Context. A store runs it atomically. The rules are in the modules that the tables
-name.
+The record passed in is not changed. Nothing here sends, sleeps or reads a clock: the decision returns actions, and the
+time comes in as an argument. A store runs decide() atomically. The rules are in the modules that the tables below name.
 
-Operations that may have to wait are in OPERATIONS: tried once when they come, put into the record's waiters if others
-must give way first, and tried again, in order, whenever something gave way: a break was acknowledged, an open closed, a
-lock released, time ran out.
+OPERATIONS has the operations that may have to wait. Each is tried once when it arrives. If it must wait for others, it
+is put into the record's waiters. All waiters are tried again, in order, when a break was acknowledged, an open closed,
+a lock released or a deadline passed.
 """
 from __future__ import annotations
 
@@ -67,7 +66,7 @@ from ksmbd.smb.status import STATUS_INSUFFICIENT_RESOURCES, STATUS_SUCCESS
 
 
 def close(context: Context, request: Close) -> CloseResult:
-    """The client closes."""
+    """Close an open at its client's request."""
     return remove_open(context, context.entry(request.open_id))
 
 
@@ -98,7 +97,7 @@ OPERATIONS: Final[dict[type, tuple[str, Operation]]] = dict([
     _waiting(Replace, "replace", replace),
     _waiting(TakeLocks, "lock", lock),
 ])
-"""What may have to wait."""
+"""Request type -> (name in Waiter.operation, function), for operations that may have to wait."""
 
 BY_NAME: Final = {name: (kind, operation) for kind, (name, operation) in OPERATIONS.items()}
 
@@ -122,16 +121,16 @@ AT_ONCE: Final[dict[type, Action]] = dict([
     _at_once(WorkerDied, worker_died),
     _at_once(TakeOutbox, take_outbox),
 ])
-"""What never waits."""
+"""Request type -> function, for requests that never wait."""
 
 
 def exact(value: tuple[object, ...]) -> tuple[object, ...]:
-    """A named tuple and those in it as exact tuples, which marshal encodes."""
+    """A named tuple, and those nested in it, as plain tuples, because marshal encodes no subclasses."""
     return tuple([exact(field) if isinstance(field, tuple) else field for field in value])
 
 
 def restore(kind: Callable[..., WaitingRequest], arguments: tuple[object, ...]) -> WaitingRequest:
-    """A request from a waiter's arguments."""
+    """Rebuild a request from a waiter's arguments."""
     request = kind(*arguments)
     if isinstance(request, Open):
         lease = request.lease
@@ -142,8 +141,8 @@ def restore(kind: Callable[..., WaitingRequest], arguments: tuple[object, ...]) 
 
 
 def retry_waiters(context: Context) -> None:
-    """Try all that waits again, in order, until nothing more gives way; as often as each of many once or twice, then
-    Expire goes on with it."""
+    """Try all waiters again, in order, until a round changes nothing. After about two rounds Expire continues, so that
+    one decision is bounded."""
     record = context.record
     tries = 2 * len(record.waiters) + 64
     while context.retry_needed:
@@ -176,7 +175,8 @@ def decide(
     settings: OplockSettings,
     me: WorkerTag,
 ) -> Decision:
-    """What `request`, made by worker `me` at `now` (monotonic seconds), makes of `record`."""
+    """Decide on a request of worker `me` at `now` (monotonic seconds). `locks_of` gives the byte-range locks of a
+    stream. Never raises: a refusal is in Decision.status."""
     context = Context(record.copy(), locks_of, now, settings, me)
     result: Result | None = WAIT
     status = STATUS_SUCCESS

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Durable and persistent opens: who gets one, who keeps it, who may reclaim it.
+"""The rules of durable and persistent opens: when one is granted, when it is kept, and who may reclaim it.
 
 MS-SMB2 3.3.5.9.6, 3.3.5.9.7, 3.3.5.9.10, 3.3.5.9.12, 3.3.5.9.13, 3.3.7.1.
 """
@@ -23,7 +23,7 @@ STATUS_FILE_FORCED_CLOSED: Final = 0xC00000B6
 
 
 class DurableGrant(NamedTuple):
-    """What a durable request is granted."""
+    """The grant of a durable request."""
 
     version: int = 0
     persistent: bool = False
@@ -37,8 +37,9 @@ NOT_DURABLE: Final = DurableGrant()
 def grant_durable(
     request: tuple[int, int, bool] | None, state: int, is_directory: bool, settings: OplockSettings
 ) -> DurableGrant:
-    """MS-SMB2 3.3.5.9.6 and 3.3.5.9.10: durable needs a batch oplock or a lease with H; persistent needs nothing more
-    than the share, which the protocol has checked. `state` is the caching that was granted."""
+    """Grant a durable request, (version, milliseconds, persistent), as MS-SMB2 3.3.5.9.6 and 3.3.5.9.10 say. A durable
+    open needs a batch oplock or a lease with H; `state` is the caching that was granted. A persistent open needs only
+    the share's capability, which the protocol has checked."""
     if request is None or is_directory or not settings.durable:
         return NOT_DURABLE
     version, timeout, persistent = request
@@ -50,9 +51,9 @@ def grant_durable(
 
 
 def outlives_connection(entry: OpenEntry, holder: Holder | None) -> bool:
-    """Whether an open outlives its connection: persistent or resilient, or durable and its batch oplock or H lease
-    still held. A durable one that deletes its file on close is closed with the connection, so that the deletion is not
-    put off."""
+    """Whether an open outlives its connection (MS-SMB2 3.3.7.1): it is persistent or resilient, or it is durable and
+    still has its batch oplock or lease with H. A durable open with delete-on-close ends with the connection, so that
+    the deletion is not delayed."""
     if entry.persistent or entry.durable == RESILIENT:
         return True
     if not entry.durable or entry.delete_on_close or holder is None or holder.breaking:
@@ -61,12 +62,13 @@ def outlives_connection(entry: OpenEntry, holder: Holder | None) -> bool:
 
 
 def check_reconnect(entry: OpenEntry | None, holder: Holder | None, request: Reconnect) -> int:
-    """The status for reclaiming an open: MS-SMB2 3.3.5.9.7 (version 1), 3.3.5.9.12 (version 2).
+    """The status of a durable reconnect: MS-SMB2 3.3.5.9.7 (version 1), 3.3.5.9.12 (version 2).
 
-    As Windows does it: either version reclaims an open of the other, where the create guids agree (that of a version 1
-    open is zero, a version 1 reconnect has none to compare), and the client's guid counts for leases only. An open is
-    its share's, which says how it is protected and what may be written: through another one, with another dialect,
-    with less protection or where its user may only read by now, it is not given back."""
+    As on Windows, a request of one version may reclaim an open of the other if the CreateGuids agree: that of a
+    version 1 open is zero, and a version 1 request has none to compare. The ClientGuid is compared for leases only.
+
+    The open belongs to its share, which determines encryption and write access. So it is not given back through
+    another share, with another dialect, with less protection, or where its user may now only read."""
     if entry is None or not entry.durable or entry.connected:
         return STATUS_OBJECT_NAME_NOT_FOUND
     if request.version == 2 and (
@@ -92,6 +94,6 @@ def check_reconnect(entry: OpenEntry | None, holder: Holder | None, request: Rec
 
 
 def check_instance_version(old: OpenEntry, new: OpenEntry) -> None:
-    """Refuses a failover from an application instance of a later version (MS-SMB2 3.3.5.9.16)."""
+    """Raise Refused where the existing open `old` has the same or a later AppInstanceVersion (MS-SMB2 3.3.5.9.16)."""
     if old.app_instance_version and new.app_instance_version and old.app_instance_version >= new.app_instance_version:
         raise Refused(STATUS_FILE_FORCED_CLOSED)

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One LMDB environment in the run directory, that never writes where the file system has no room.
+"""An LMDB environment in the run directory whose file is allocated before it is written, so that no write gets SIGBUS.
 
-LMDB writes through a mapping of its file. Where a page of that cannot be had the process gets SIGBUS, so the map is
-never larger than what fallocate(2) has given to the file. It begins small and grows in steps. Another process that
-grows it is noticed by MDB_MAP_RESIZED. All that changes the size holds a lock on the directory, because LMDB truncates
-the file to the size that it is told.
+LMDB writes through a memory map of its file. If the file system has no block for a page, the process gets SIGBUS. So
+the map is never larger than what fallocate(2) has allocated. It begins small and grows in steps. A process learns by
+MDB_MAP_RESIZED that another one has grown it. Whoever changes the size holds a lock on the directory, because LMDB
+truncates the file to the size that it is given.
 
-A third of the map is kept for what ends things: closes, unlocks, answers to who waits. What makes more of them finds
-the environment full before that (`Full`).
+A third of the map is reserved for operations that end something: closes, unlocks, answers to waiters. Operations that
+add something find the environment full before (`Full`).
 """
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ INITIAL: Final = 1 << 20
 STEP: Final = 1 << 20
 MAXIMUM: Final = 256 << 20
 FREE: Final = 2 << 20
-"""Bytes of the file system that are left to others when an environment grows; with small ones an eighth."""
+"""Bytes of the file system that growing leaves free; on a small file system it leaves an eighth."""
 LOCK_FILE: Final = 48 << 10
-"""Bytes of LMDB's lock file: more than 512 readers need."""
+"""Bytes of LMDB's lock file: more than READERS readers need."""
 READERS: Final = 512
 PAGE: Final = 4096
 RESERVED: Final = 3
-"""One part in so many of the map is for what ends things."""
+"""One part in RESERVED of the map is for operations that end something."""
 UNCHECKED: Final = 16
-"""So many transactions with room are followed by one that looks for it again; each takes a few pages at most."""
+"""Number of transactions after which the room is checked again while it is plenty; each takes a few pages at most."""
 
 
 class Full(Exception):
@@ -43,7 +43,8 @@ class Full(Exception):
 
 
 class Cursor(Protocol):
-    """What is used of lmdb.Cursor where keys and values come as bytes (`buffers=False`). All raise lmdb.Error."""
+    """The methods of lmdb.Cursor that are used, with keys and values as bytes (`buffers=False`). All raise
+    lmdb.Error."""
 
     def __enter__(self) -> Cursor: ...
     def __exit__(self, *error: object) -> None: ...
@@ -58,7 +59,7 @@ class Cursor(Protocol):
 
 
 class Transaction(Protocol):
-    """What is used of lmdb.Transaction, in the same way. A database is what `Environment.databases` has."""
+    """The methods of lmdb.Transaction that are used. `db` is one of Environment.databases. All raise lmdb.Error."""
 
     def __enter__(self) -> Transaction: ...
     def __exit__(self, *error: object) -> None: ...
@@ -70,11 +71,11 @@ class Transaction(Protocol):
 
 
 class Environment:
-    """See the module. Open it once a process, after the fork."""
+    """An open LMDB environment. A process opens it once, after the fork."""
 
     def __init__(self, path: Path, databases: tuple[bytes, ...], fresh: bool) -> None:
-        """`fresh`: make it; only while nobody else has it open. Raises OSError where it cannot be made, or is not
-        there; lmdb.Error."""
+        """`fresh`: create it; no other process may have it open. Raises OSError where it cannot be created or does not
+        exist; lmdb.Error."""
         if fresh:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -99,7 +100,7 @@ class Environment:
         self.databases = [self.env.open_db(name) for name in databases]
 
     def _prepare(self, fresh: bool) -> tuple[int, int]:
-        """The data file, open, and the size of its map."""
+        """Open or create the files. Returns (descriptor of the data file, size of its map)."""
         flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if fresh else 0)
         if fresh:
             lock = os.open("lock.mdb", flags, 0o600, dir_fd=self._directory)
@@ -107,7 +108,7 @@ class Environment:
                 os.posix_fallocate(lock, 0, LOCK_FILE)
             finally:
                 os.close(lock)
-            # What follows must fit, but LMDB wants to find the file empty.
+            # Check that the first map fits; LMDB itself must find the file empty.
             data = os.open("data.mdb", flags, 0o600, dir_fd=self._directory)
             try:
                 os.posix_fallocate(data, 0, INITIAL)
@@ -116,14 +117,14 @@ class Environment:
                 os.close(data)
                 raise
             return data, INITIAL
-        # LMDB would make a lock file that the others do not know.
+        # Raises OSError where the lock file is missing: LMDB would create one that other processes do not use.
         os.stat("lock.mdb", dir_fd=self._directory)
         data = os.open("data.mdb", flags, dir_fd=self._directory)
         return data, max(os.fstat(data).st_size, INITIAL)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Nobody else changes the size meanwhile."""
+        """Hold the lock that all processes take to change the size."""
         fcntl.flock(self._directory, fcntl.LOCK_EX)
         try:
             yield
@@ -131,7 +132,7 @@ class Environment:
             fcntl.flock(self._directory, fcntl.LOCK_UN)
 
     def begin(self, write: bool = False) -> Transaction:
-        """A transaction, to be used in a `with` statement. Raises lmdb.Error."""
+        """Begin a transaction, for a `with` statement. Raises lmdb.Error."""
         transaction: Transaction
         try:
             transaction = self.env.begin(write=write)
@@ -150,7 +151,8 @@ class Environment:
         self._sure = 0
 
     def has_room(self, transaction: Transaction) -> bool:
-        """Whether one may put more in by this write transaction, so that enough is left for what ends things."""
+        """Whether this write transaction may add something without using the room reserved for operations that end
+        something."""
         if self._sure:
             self._sure -= 1
             return True
@@ -158,7 +160,7 @@ class Environment:
         usable = pages - pages // RESERVED
         used = self.env.info()["last_pgno"] + 1
         if used > usable:
-            # Pages that were used and are free again come after the last one only in this account.
+            # Free pages in the middle count as used above; here only used pages are counted.
             used = sum(_pages(transaction.stat(database)) for database in self.databases) + 8
             if used > usable:
                 return False
@@ -167,7 +169,8 @@ class Environment:
         return True
 
     def grow(self) -> None:
-        """Have more room, or as much as another process has made by now. No transaction may be open. Raises Full."""
+        """Grow the map by one step, or to the size that another process has grown it to. No transaction may be open.
+        Raises Full."""
         with self._alone():
             size = os.fstat(self._data).st_size
             if size <= self._size:
@@ -179,7 +182,7 @@ class Environment:
                 raise Full from error
 
     def grown(self) -> bool:
-        """`grow`; whether there was room."""
+        """As `grow`, but returns whether there was room."""
         try:
             self.grow()
         except Full:
@@ -187,7 +190,7 @@ class Environment:
         return True
 
     def _allocate(self, size: int) -> None:
-        """Have the file system give the next step after `size` bytes."""
+        """Allocate one step of the file after its first `size` bytes. Raises Full."""
         place = os.fstatvfs(self._data)
         free, whole = place.f_bavail * place.f_frsize, place.f_blocks * place.f_frsize
         if size + STEP > MAXIMUM or free - STEP < min(FREE, whole >> 3):
@@ -199,7 +202,7 @@ class Environment:
             raise Full from error
 
     def close(self) -> None:
-        """Give it up."""
+        """Close the environment and its descriptors."""
         self.env.close()
         os.close(self._data)
         os.close(self._directory)
@@ -210,5 +213,5 @@ def _pages(stat: dict[str, int]) -> int:
 
 
 def failed(error: lmdb.Error) -> StoreError:
-    """What callers of the store hear of an error of LMDB's."""
+    """The StoreError for an error of LMDB."""
     return StoreError(f"the store of open files fails: {error}")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What an open may cache, and how long it is kept: MS-FSA 2.1.5.18, MS-SMB2 3.3.5.9.6, 3.3.5.9.8, 3.3.5.9.10.
+"""Grants an open its oplock or lease and its durability: MS-FSA 2.1.5.18, MS-SMB2 3.3.5.9.6, 3.3.5.9.8, 3.3.5.9.10.
 
-One pure function, for the first open of a file (`short`) and for one beside others (`opening`).
+`grant` is one pure function for the first open of a file (fast_path.py) and for later ones (opening.py).
 """
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from ksmbd.smb.constants import (
 
 
 class Beside(NamedTuple):
-    """What there is beside the open on its file."""
+    """What else there is on the file of an open, as far as it limits the grant."""
 
     seen: Survey
     own: Holder | None
-    """The lease that the open shares; None: its client has none with this key."""
+    """The existing lease that the open shares; None: its client has no lease with this key."""
     locked: bool
-    """Its stream has byte-range locks."""
+    """The stream has byte-range locks."""
     unwatched: bool
-    """The kernel could give no read lease for it (see ksmbd.oplock.local)."""
+    """The kernel could not grant a read lease for the open (see ksmbd.oplock.local)."""
 
 
 ALONE: Final = Beside(Survey(), None, False, False)
@@ -37,19 +37,20 @@ ALONE: Final = Beside(Survey(), None, False, False)
 
 
 class Grant(NamedTuple):
-    """What is granted, and what the record has to keep of it."""
+    """The result for the client, and the entries for the record."""
 
     result: OpenResult
     entry: OpenEntry
     holder: Holder | None
-    """The lease or oplock; None where the open has none."""
+    """The lease or oplock; None where none is granted."""
 
 
 def grant(
     entry: OpenEntry, oplock_level: int, lease: LeaseContext | None, wanted: tuple[int, int, bool] | None,
     settings: OplockSettings, beside: Beside,
 ) -> Grant:  # fmt: skip
-    """What `entry` is granted. `wanted` is the durable request."""
+    """Grant caching and durability to the open `entry`. `wanted` is the durable request: (version, milliseconds,
+    persistent)."""
     seen, own, locked, unwatched = beside
     level = OPLOCK_LEVEL_NONE
     state = 0
@@ -84,9 +85,9 @@ def grant(
 
 
 def new_lease(entry: OpenEntry, lease: LeaseContext, state: int) -> Holder:
-    """A lease that the client did not have (MS-SMB2 3.3.5.9.8, 3.3.5.9.11)."""
+    """A new lease with the caching `state` (MS-SMB2 3.3.5.9.8, 3.3.5.9.11)."""
     epoch = lease.epoch + (1 if state else 0) & 0xFFFF
-    # By position, in the order of the fields: keywords cost four times as much, with each open that caches.
+    # By position, in the order of the fields: keywords would cost four times as much on every open that caches.
     return Holder(
         entry.stream, entry.client_guid, lease.key, 0, state, False, 0, 0, epoch, lease.version, lease.flags,
         lease.parent_key, 0.0,
@@ -94,6 +95,6 @@ def new_lease(entry: OpenEntry, lease: LeaseContext, state: int) -> Holder:
 
 
 def new_oplock(entry: OpenEntry, state: int) -> Holder:
-    """An open's oplock, in a lease's terms."""
+    """A new oplock, as a Holder with the caching `state`."""
     # By position, as above.
     return Holder(entry.stream, entry.client_guid, b"", entry.open_id, state, False, 0, 0, 0, 0, 0, b"", 0.0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The indexes over all files: which lease key, CreateGuid and durable open is on which file."""
+"""Maintains the indexes over all files: which file has a lease key, a CreateGuid or a durable open."""
 from __future__ import annotations
 
 from ksmbd.oplock.record import OpenEntry
@@ -8,7 +8,7 @@ from ksmbd.smb.ports import FileKey
 
 
 class OpenIndexes:
-    """Enters opens into a store's indexes, and takes them out."""
+    """Adds opens to a store's indexes, and removes them."""
 
     __slots__ = ("_store",)
 
@@ -16,7 +16,7 @@ class OpenIndexes:
         self._store = store
 
     def enter(self, file: FileKey, entry: OpenEntry, leased: bool, durable: bool) -> None:
-        """An open is in its record. Raises StoreError."""
+        """Add an open that is in its record. `leased`, `durable`: which indexes it belongs to. Raises StoreError."""
         store = self._store
         if leased:
             store.index_put(LEASES, entry.client_guid + entry.lease_key, IndexEntry(file, entry.stream))
@@ -30,7 +30,8 @@ class OpenIndexes:
         self, file: FileKey, open_id: int, lease: tuple[bytes, bytes] | None, create_guid: bytes, client_guid: bytes,
         durable: bool = True,
     ) -> None:
-        """An open has ended. `lease`: the client guid and key of the lease that ended with it."""
+        """Remove an open that has ended. `lease`: (ClientGuid, LeaseKey) of the lease that ended with it, or None.
+        Raises StoreError."""
         store = self._store
         if lease is not None:
             bound = store.index_get(LEASES, lease[0] + lease[1])
@@ -43,7 +44,8 @@ class OpenIndexes:
             self.forget_create_guid(client_guid + create_guid, open_id)
 
     def forget_create_guid(self, key: bytes, open_id: int) -> None:
-        """No replay is to find this open any more; a later one with the same CreateGuid is left."""
+        """Remove an open from the index of CreateGuids, so that no replay finds it. The entry of a later open with the
+        same CreateGuid stays. Raises StoreError."""
         bound = self._store.index_get(CREATE_GUIDS, key)
         if bound is not None and bound.open_id == open_id:
             self._store.index_remove(CREATE_GUIDS, key)

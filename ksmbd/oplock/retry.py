@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Calls that must succeed in the end although the store refuses them now: the ends of opens, locks, waits and index
-entries.
+"""Retries calls that must succeed in the end although the store refuses them now: the ends of opens, locks, waits and
+index entries.
 
-A store keeps room for these, so they seldom fail. A call that fails is tried again until it succeeds. The client is
-answered meanwhile, and later calls do not wait for it.
+A store keeps room for these, so they seldom fail. A call that fails is tried again every 0.25 seconds until it
+succeeds. The client is answered meanwhile, and later calls do not wait for it.
 """
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PAUSE: Final = 0.25
 
 
 class RetryQueue:
-    """Repeats calls that raise StoreError. Any other error of the first try reaches the caller."""
+    """The calls that raised StoreError and are tried again. Any other error of the first try reaches the caller."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -30,7 +30,7 @@ class RetryQueue:
         self._timer: Timer | None = None
 
     def do(self, call: Callable[[], object]) -> bool:
-        """Call it, now or later. Returns whether it has succeeded already."""
+        """Make the call now, and again later if it raises StoreError. Returns whether it has succeeded already."""
         try:
             call()
         except StoreError as error:
@@ -52,7 +52,7 @@ class RetryQueue:
             try:
                 call()
             except StoreError:
-                # Most likely it is the same with the others: they keep their turn.
+                # The other calls would most likely fail, too: all keep their order.
                 self._left = calls[number:] + self._left
                 self._arm()
                 return
@@ -60,5 +60,5 @@ class RetryQueue:
                 logger.debug("there is nothing left to end: %s", error)
 
     def __len__(self) -> int:
-        """The number of calls that are still to succeed."""
+        """The number of calls that have not succeeded yet."""
         return len(self._left)

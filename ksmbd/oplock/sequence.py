@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Operations on several files, each of which may have to wait: one after the other."""
+"""Runs operations on several files one after the other, each of which may have to wait."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -15,7 +15,8 @@ Make = Callable[[int], WaitingRequest]
 
 
 def run_in_sequence(steps: list[tuple[FileKey, Make]], start: Callable[[FileKey, Make], Future[None]]) -> Future[None]:
-    """Start each step when the one before has succeeded; the first failure ends it. `steps` is used up."""
+    """Start each step when the one before has succeeded. The first failure ends the sequence, and is the result.
+    `start` begins one step. The list `steps` is emptied."""
     whole: Future[None] = Future()
     current: list[Future[Any]] = []
 
