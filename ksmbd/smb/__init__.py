@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The protocol, sans-IO: bytes in, replies and actions out."""
+"""The SMB protocol without I/O: it takes received bytes, and gives replies and calls of its ports (ksmbd.smb.ports)."""

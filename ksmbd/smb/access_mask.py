@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Access masks as a CREATE asks for them: generic rights, what is refused, what writes (MS-SMB2 2.2.13.1)."""
+"""Checks and maps the DesiredAccess of a CREATE (MS-SMB2 2.2.13.1): generic rights, refused bits, rights that write."""
 from __future__ import annotations
 
 from typing import Final
@@ -26,12 +26,12 @@ from ksmbd.smb.constants import (
 from ksmbd.smb.status import STATUS_ACCESS_DENIED, STATUS_PRIVILEGE_NOT_HELD, NtStatusError
 
 INVALID_BITS: Final = 0x0CE0FE00
-"""Bits that no right has (MS-FSA 2.1.5.1): refused with STATUS_ACCESS_DENIED."""
+"""Bits that belong to no right (MS-FSA 2.1.5.1). A CREATE that sets one is refused with STATUS_ACCESS_DENIED."""
 WRITE_BITS: Final = (
     FILE_WRITE_DATA | FILE_APPEND_DATA | FILE_WRITE_EA | FILE_WRITE_ATTRIBUTES | FILE_DELETE_CHILD
     | DELETE | WRITE_DAC | WRITE_OWNER
 )  # fmt: skip
-"""Rights that a share that is read-only does not give."""
+"""Rights that a read-only share never grants."""
 
 _GENERIC: Final = (
     (GENERIC_READ, FILE_GENERIC_READ),
@@ -43,7 +43,7 @@ _GENERIC_BITS: Final = GENERIC_READ | GENERIC_WRITE | GENERIC_EXECUTE | GENERIC_
 
 
 def map_generic(access: int) -> int:
-    """Replace generic rights by those that they stand for on files; MAXIMUM_ALLOWED is kept."""
+    """Replace generic rights by the file rights that they stand for. MAXIMUM_ALLOWED is kept."""
     if access & _GENERIC_BITS:
         for generic, rights in _GENERIC:
             if access & generic:
@@ -53,10 +53,10 @@ def map_generic(access: int) -> int:
 
 
 def check_desired_access(access: int) -> int:
-    """The mapped DesiredAccess of a CREATE.
+    """Check the DesiredAccess of a CREATE and return it with generic rights mapped.
 
-    STATUS_ACCESS_DENIED for none and for bits that are no rights; STATUS_PRIVILEGE_NOT_HELD for ACCESS_SYSTEM_SECURITY,
-    since no SMB user has SeSecurityPrivilege here."""
+    Raises STATUS_ACCESS_DENIED where no bit is set, or one that is no right. Raises STATUS_PRIVILEGE_NOT_HELD for
+    ACCESS_SYSTEM_SECURITY, because no SMB user has SeSecurityPrivilege here."""
     if access & INVALID_BITS or not access:
         raise NtStatusError(STATUS_ACCESS_DENIED, f"DesiredAccess 0x{access:08X}")
     if access & ACCESS_SYSTEM_SECURITY:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Access control lists and their entries (MS-DTYP 2.4.4, 2.4.5): values, codec, what a child inherits, text.
+"""Access control lists and their entries (MS-DTYP 2.4.4, 2.4.5): their values, wire form, inheritance and SDDL text.
 
-What was received survives a round trip: object ACEs, system ACEs and ACE types unknown here are kept as they came.
+A received list survives a round trip: object ACEs, system ACEs and ACEs of unknown types are kept byte for byte.
 """
 from __future__ import annotations
 
@@ -67,12 +67,13 @@ _ACL_HEADER: Final = Struct("<BBHHH")
 _ACE_HEADER: Final = Struct("<BBH")
 _U32: Final = Struct("<I")
 _PLAIN: Final = Struct("<IBB6s")
-"""Mask and the SID's first fields, of the usual entry."""
+"""The mask and the first fields of the SID, of an ACE without object types."""
 _PLAIN_SIZE: Final = 4 + _PLAIN.size
 
 
 def map_generic(mask: int) -> int:
-    """`mask` with generic bits replaced by the file rights they stand for (MS-DTYP 2.4.3, MS-SMB2 2.2.13.1.1)."""
+    """Return `mask` with generic bits replaced by the file rights that they stand for (MS-DTYP 2.4.3, MS-SMB2
+    2.2.13.1.1)."""
     if mask & _GENERIC:
         if mask & GENERIC_READ:
             mask |= FILE_GENERIC_READ
@@ -93,14 +94,14 @@ class Ace(NamedTuple):
     flags: int
     mask: int
     sid: Sid | None
-    """None: an ACE type unknown here, kept as it came."""
+    """None for an ACE of an unknown type, which is kept as it was received."""
     object_type: bytes = b""
     """GUID, 16 bytes, of an object ACE; empty where absent."""
     inherited_object_type: bytes = b""
     body: bytes = b""
 
     def encode(self) -> bytes:
-        """The ACE on the wire, padded to 4 bytes."""
+        """The wire form, padded to a multiple of 4 bytes."""
         if self.sid is None:
             data = self.body
         else:
@@ -121,7 +122,7 @@ class Acl:
     revision: int = ACL_REVISION
 
     def encode(self) -> bytes:
-        """The ACL on the wire; STATUS_INVALID_ACL where it is longer than its 16-bit size can say."""
+        """The wire form. Raises STATUS_INVALID_ACL where the list is longer than its 16-bit size field can say."""
         body = b"".join(ace.encode() for ace in self.aces)
         if len(body) + 8 > 0xFFFF:
             raise NtStatusError(STATUS_INVALID_ACL, "longer than 64 KiB")
@@ -142,7 +143,7 @@ def _read_ace(reader: Reader) -> Ace:
         if revision == 1 and subs <= MAX_SUB_AUTHORITIES and rest >= 0:
             sid = Sid(int.from_bytes(authority, "big"), reader.unpack(SUB_AUTHORITIES[subs]))
             return Ace(kind, flags, mask, sid, body=reader.bytes(rest) if rest else b"")
-        reader.position = start  # whatever is wrong with it is told below
+        reader.position = start  # the code below finds out what is wrong
     body = Reader(reader.view(size - 4), status=reader.status)
     if kind not in _SID_TYPES and kind not in _OBJECT_TYPES:
         return Ace(kind, flags, 0, None, body=body.bytes(body.remaining))
@@ -157,12 +158,13 @@ def _read_ace(reader: Reader) -> Ace:
 
 
 def has_generic(ace: Ace) -> bool:
-    """Whether the entry counts for the object itself and names generic rights."""
+    """Whether the entry applies to the object itself and names generic rights."""
     return ace.sid is not None and not ace.flags & INHERIT_ONLY and bool(ace.mask & _GENERIC)
 
 
 def parse_acl(data: Buffer) -> Acl:
-    """The ACL at the start of `data` (MS-DTYP 2.4.5); STATUS_INVALID_ACL where sizes, counts or SIDs lie."""
+    """Decode the ACL at the start of `data` (MS-DTYP 2.4.5). Raises STATUS_INVALID_ACL where a size, a count or a SID
+    is wrong."""
     header = Reader(data, status=STATUS_INVALID_ACL)
     revision, _, size, count, _ = header.unpack(_ACL_HEADER)
     if not ACL_REVISION <= revision <= ACL_REVISION_DS or size < _ACL_HEADER.size:
@@ -182,6 +184,7 @@ def _inherits(ace: Ace, is_directory: bool) -> bool:
 
 
 def for_owner(sid: Sid | None, owner: Sid | None, group: Sid | None) -> Sid | None:
+    """`sid` with CREATOR OWNER replaced by `owner` and CREATOR GROUP by `group`, where these are known."""
     if sid == CREATOR_OWNER:
         return owner or sid
     if sid == CREATOR_GROUP:
@@ -192,10 +195,11 @@ def for_owner(sid: Sid | None, owner: Sid | None, group: Sid | None) -> Sid | No
 def inherited_aces(
     aces: Iterable[Ace], owner: Sid | None, group: Sid | None, is_directory: bool, mark: bool = True
 ) -> tuple[Ace, ...]:
-    """What a new child gets of its parent's `aces` (MS-DTYP 2.5.3.4.3); `mark` sets INHERITED_ACE on each.
+    """The entries that a new child inherits from the `aces` of its parent (MS-DTYP 2.5.3.4.3). `mark` sets
+    INHERITED_ACE on each.
 
-    An entry that counts for the new directory and goes on to its children is written twice where the two differ, that
-    is where it names CREATOR OWNER or CREATOR GROUP or has generic bits.
+    An entry that applies to a new directory and is passed on to its children is written twice if the two forms differ,
+    that is if it names CREATOR OWNER or CREATOR GROUP or has generic bits.
     """
     result = []
     extra = INHERITED_ACE if mark else 0

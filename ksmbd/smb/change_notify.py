@@ -33,7 +33,7 @@ Other bits are let through and never match, as on Windows."""
 
 
 def handle(request: Request) -> Coroutine[Any, Any, Reply]:
-    """Wait for changes of a directory. The open's first request fixes what is watched (MS-FSA 2.1.5.11)."""
+    """Wait for changes of a directory. The first request of an open fixes what is watched (MS-FSA 2.1.5.11)."""
     _, flags, length, persistent, volatile, completion_filter, _ = request.reader().unpack(_REQUEST)
     if length > request.connection.max_transact:
         raise NtStatusError(STATUS_INVALID_PARAMETER, "OutputBufferLength")
@@ -67,7 +67,7 @@ async def _wait(request: Request, open_: Open, watch: Watch, length: int) -> Rep
 
 
 async def _watch_all(request: Request, open_: Open, watch: Watch, future: Future[Any]) -> None:
-    """A tree of many directories, in pieces between which others are served."""
+    """Set up the watches of a large directory tree in time slices."""
     time_slice = request.time_slice()
     try:
         while not open_.closed and watch.go_on():
@@ -79,7 +79,8 @@ async def _watch_all(request: Request, open_: Open, watch: Watch, future: Future
 
 
 def encode_changes(changes: Sequence[tuple[int, str]]) -> bytes:
-    """(action, name below the directory) as a chain of FILE_NOTIFY_INFORMATION, each on a multiple of 4."""
+    """Encode (action, name below the directory) pairs as a chain of FILE_NOTIFY_INFORMATION, each aligned to 4
+    bytes."""
     chain = bytearray()
     last = len(changes) - 1
     for index, (action, name) in enumerate(changes):

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Open.ChannelSequence (MS-SMB2 3.3.5.2.10): after a channel was lost, what was sent before it must not overtake what
-the client sends again.
+"""Checks the ChannelSequence of a request against Open.ChannelSequence (MS-SMB2 3.3.5.2.10): after a channel failed, a
+request sent before the failure must not overtake one that the client sends again.
 
-The specification counts outstanding requests; here they are the pending ones of the session's channels, so that what
-is answered at once, which is nearly all, is not counted up and down. OutstandingPreRequestCount is the number of those
-that carry another sequence number than the open.
+The specification counts outstanding requests. Here they are derived from the pending requests of the session's
+channels, so requests that are answered at once, nearly all, are not counted. OutstandingPreRequestCount is the number
+of pending requests with another sequence number than the open's.
 """
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ksmbd.smb.model import Connection, Open, PendingRequest
 from ksmbd.smb.status import STATUS_FILE_NOT_AVAILABLE, NtStatusError
 
 _REFUSED: Final = frozenset((WRITE, SET_INFO, IOCTL))
-"""What changes files; everything else goes on whatever its number."""
+"""Commands that change files. Others are carried out whatever their sequence number is."""
 _HALF: Final = 0x7FFF
 
 
 def verify(connection: Connection, request: PendingRequest, open_: Open) -> None:
-    """For a request whose number is not the open's, or that is a replay. STATUS_FILE_NOT_AVAILABLE where it comes too
-    late, or too early."""
+    """Check a request that is a replay or whose number differs from the open's. Raises STATUS_FILE_NOT_AVAILABLE where
+    the request is too old, or a replay comes while an earlier request is outstanding."""
     if connection.dialect < DIALECT_300:
         return
     number = request.header.channel_sequence

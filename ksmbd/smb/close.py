@@ -20,7 +20,7 @@ _PLAIN: Final = Reply(_RESPONSE.pack(60, 0, 0, 0, 0, 0, 0, 0, 0, 0))
 
 
 def handle(request: Request) -> Reply | Coroutine[Any, Any, Reply]:
-    """End the open; with POSTQUERY_ATTRIB the reply says what the file was like then."""
+    """Close the open. With POSTQUERY_ATTRIB the reply has the attributes that the file had at that moment."""
     _, flags, _, persistent, volatile = request.reader().unpack(_REQUEST)
     open_ = request.find_open(persistent, volatile)
     if open_.listing is not None:
@@ -29,11 +29,11 @@ def handle(request: Request) -> Reply | Coroutine[Any, Any, Reply]:
 
 
 async def _after_listing(request: Request, open_: Open, flags: int) -> Reply:
-    """A client may send its CLOSE behind a QUERY_DIRECTORY that it has not heard of yet: that one is answered first,
-    though it comes in pieces."""
+    """Close after a QUERY_DIRECTORY of this open that is still being answered in time slices: the client may send its
+    CLOSE without waiting for that reply."""
     while open_.listing is not None:
         await end_of(open_.listing)
-        await request.server.scheduler.next_turn(request.connection)  # behind its answer
+        await request.server.scheduler.next_turn(request.connection)  # so that its reply leaves first
         if open_.closed:
             raise NtStatusError(STATUS_FILE_CLOSED)
     return _close(open_, flags)
@@ -47,7 +47,7 @@ def _close(open_: Open, flags: int) -> Reply:
                 open_.file.finish_writes()
             info = open_.file.info()
         except NtStatusError:
-            pass  # the open ends all the same; the flag stays clear, so the client asks again where it cares
+            pass  # the open is closed anyway; the flag stays clear, which tells the client that there are no attributes
         else:
             reply = Reply(
                 _RESPONSE.pack(

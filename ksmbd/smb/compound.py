@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A frame's elements one after the other, and their replies in one frame (MS-SMB2 3.3.5.2.7, 3.3.4.1.3).
+"""Runs the requests of one message, in order, and sends their replies in one message (MS-SMB2 3.3.5.2.7, 3.3.4.1.3).
 
-An element that must wait stops the run; it goes on when that element's Task ends. So does one that has taken its time:
-it goes on when it is its turn, and others are served between two of its elements. Only a frame's last element may
-answer STATUS_PENDING (what came before it is then sent at once); one in the middle waits without an interim reply.
+A request that must wait stops the run, which continues when the Task of that request ends. A long compound also gives
+up its time slice between two requests, so that other clients are served. Only the last request of a message may be
+answered with STATUS_PENDING; the replies before it are then sent at once. A request in the middle waits without an
+interim response.
 """
 from __future__ import annotations
 
@@ -37,22 +38,24 @@ from ksmbd.smb.status import (
 from ksmbd.smb.waiting import Future, Task
 
 OFFLOAD_FROM: Final = 128 << 10
-"""Bytes from which on a slow signature or cipher is another thread's work: handing it over and back takes some 20 us,
-the work 120 us (AES-CMAC, 128 KiB)."""
+"""Size in bytes from which a helper thread computes a slow signature or encryption. Handing it over and back takes some
+20 us; the computation takes 120 us (AES-CMAC, 128 KiB)."""
 REPLIES_MAX: Final = limits.COMPOUND_REPLIES.value
-"""Of a compound: with one more of the longest replies it still fits the transport packet's 24 bits (MS-SMB2 2.1)."""
+"""Bytes of replies after which no further request of a compound is carried out. One more reply of the largest size
+still fits the 24-bit length of the transport packet (MS-SMB2 2.1)."""
 
 
 def _refuse(task: Task[Reply]) -> Reply:
-    """A request that would have to wait, and may not."""
+    """Cancel a request that would have to wait although no more may wait. Returns its reply:
+    STATUS_INSUFFICIENT_RESOURCES, or its own where cancelling completed it."""
     task.cancel()
     if task.done and task.error is None:
-        return task.result()  # what it waited for was there in the same moment
+        return task.result()  # cancelling completed it
     return Reply(error_body(), STATUS_INSUFFICIENT_RESOURCES)
 
 
 class CompoundRun:
-    """One frame being handled."""
+    """One received message, a single request or a compound, while it is handled."""
 
     __slots__ = ("connection", "elements", "sealed_by", "chain", "index", "frame", "last_start", "request", "sign_last",
                  "span", "single", "kept")  # fmt: skip
@@ -72,10 +75,12 @@ class CompoundRun:
         self.request: Request | None = None
         self.single = len(elements) == 1
         self.kept = 0
-        """Bytes of the elements that were left when it began to wait: they have memory of their own since."""
+        """Bytes counted in PendingBudget for the requests of this message that are not handled yet; they are copies by
+        then."""
 
     def start(self) -> None:
-        """Run elements until one waits, they have taken their time, or none is left; then send."""
+        """Run requests until one waits, the time slice is over or none is left. Then send the replies. Raises
+        ConnectionFatal."""
         connection = self.connection
         time_slice = connection.server.scheduler.time_slice(connection)
         while self.index < len(self.elements):
@@ -90,7 +95,7 @@ class CompoundRun:
             chain = self.chain
             if header.flags & FLAGS_RELATED_OPERATIONS:
                 if self.index == 1:
-                    chain.broken = True  # nothing before it that it could be related to (3.3.5.2.7.2)
+                    chain.broken = True  # the first request cannot be related (3.3.5.2.7.2)
                 else:
                     header.session_id, header.tree_id = chain.session_id, chain.tree_id
             elif self.index > 1:
@@ -107,7 +112,7 @@ class CompoundRun:
             if isinstance(outcome, Task):
                 if not outcome.done:
                     if header.command == CHANGE_NOTIFY and self.index < len(self.elements):
-                        # It could wait for ever, and what follows with it: refused as Windows does
+                        # It may wait for ever, and so would the requests behind it: Windows refuses it, too
                         outcome.cancel()
                         outcome = Reply(error_body(), STATUS_INTERNAL_ERROR)
                     elif self._wait(request, outcome):
@@ -126,7 +131,7 @@ class CompoundRun:
     # --------------------------------------------------------------------------------------------------- waiting
 
     def _pause(self) -> None:
-        """The rest when it is this client's turn again."""
+        """Run the rest in the client's next time slice."""
         connection = self.connection
         connection.server.scheduler.next_turn(connection).add_callback(self._go_on)
 
@@ -142,13 +147,14 @@ class CompoundRun:
             connection.fail(str(error))
 
     def park(self, request: Request, task: Task[Reply]) -> Reply | None:
-        """The only element waits, and ends here; it was begun by `run_single`. The Reply: there is no room for it."""
+        """Wait for the single request of a message, which `run_single` has begun. Returns None, or the reply that
+        refuses it where too many requests wait."""
         self.index = 1
         self.chain = request.chain
         return None if self._wait(request, task) else _refuse(task)
 
     def _wait(self, request: Request, task: Task[Reply]) -> bool:
-        """Until `task` ends. False: too much waits on this connection."""
+        """Register the request as pending until `task` ends. False: too much waits on this connection."""
         connection = self.connection
         if not self._keep_elements(1 if request.interim_sent else 0):
             return False
@@ -161,24 +167,25 @@ class CompoundRun:
         return True
 
     def _keep_elements(self, requests: int) -> bool:
-        """Count `requests` more that wait, with what is kept for them. False: there is no room, nothing is counted."""
+        """Count `requests` pending requests and the bytes of the requests that are left, and copy these out of the
+        receive buffer. False: the budget is used up, and nothing is counted."""
         room = self.connection.pending_budget
         if self.kept:
             return room.enter(requests, 0)
-        # The one that waits and those behind it.
+        # The request that waits, and those behind it
         left = self.elements[max(self.index - 1, 0) :]
         size = sum([len(message) for _, message in left])
         if not room.enter(requests, size):
             return False
         self.kept = size
-        # A message may be a slice of a receive buffer that is used again: what waits keeps its own bytes.
+        # The messages may lie in a receive buffer that is reused, so requests that wait need copies.
         self.elements[self.index :] = [
             (header, memoryview(bytes(message))) for header, message in self.elements[self.index :]
         ]
         return True
 
     def _let_go(self) -> None:
-        """Nothing of this frame waits any longer."""
+        """Release what PendingBudget counts for this message."""
         if self.kept:
             self.connection.pending_budget.leave(0, self.kept)
             self.kept = 0
@@ -203,8 +210,8 @@ class CompoundRun:
             connection.fail(str(error))
 
     def _interim(self, request: Request) -> None:
-        """Send what is ready, then STATUS_PENDING with an AsyncId (MS-SMB2 3.3.4.2). It carries the credits; it is
-        never signed, because its nonce would be the final reply's (AES-GMAC)."""
+        """Send the replies that are ready, then STATUS_PENDING with an AsyncId (MS-SMB2 3.3.4.2). The interim response
+        grants the credits. It is never signed, because it would use the nonce of the final reply (AES-GMAC)."""
         connection = self.connection
         if connection.closed:
             return
@@ -230,7 +237,7 @@ class CompoundRun:
     # --------------------------------------------------------------------------------------------------- replies
 
     def _add(self, request: Request, reply: Reply) -> None:
-        """Put one reply behind those that are there; sign the one before, now that its padding is known."""
+        """Append one reply to the message, and sign the reply before it, whose padding is known now."""
         if self.frame is None:
             frame = self.frame = start_frame(reply)
             start = HEADROOM
@@ -279,7 +286,8 @@ class CompoundRun:
 
 
 def run_single(connection: Connection, header: Header, message: memoryview, sealed_by: Session | None) -> None:
-    """A frame of one element, the common case: the same steps as CompoundRun's, without what only chains need."""
+    """Run a message with one request, the common case: the steps of CompoundRun without those that only a compound
+    needs."""
     request = Request(connection, header, message, Chain(1))
     if sealed_by is not None:
         request.sealed = True
@@ -300,7 +308,7 @@ def run_single(connection: Connection, header: Header, message: memoryview, seal
 
 
 def finish_single(connection: Connection, request: Request, outcome: Reply, sealed_by: Session | None) -> None:
-    """Answer a frame of one element."""
+    """Send the reply to a message with one request."""
     if connection.state is ConnectionState.CLOSED:
         return
     header = request.header
@@ -324,8 +332,8 @@ def finish_single(connection: Connection, request: Request, outcome: Reply, seal
 
 
 def cancel(connection: Connection, header: Header, message: memoryview, sealed_by: Session | None) -> None:
-    """CANCEL (MS-SMB2 3.3.5.16): no reply; the request it names ends with STATUS_CANCELLED. It need not be signed; if
-    it is, the signature is verified, and where that does not fit nothing is cancelled."""
+    """Handle CANCEL (MS-SMB2 3.3.5.16). It has no reply; the request that it names ends with STATUS_CANCELLED. A CANCEL
+    need not be signed. If it is, and the signature is wrong, nothing is cancelled."""
     if header.flags & FLAGS_SIGNED and sealed_by is None:
         session = connection.sessions.get(header.session_id)
         signer = connection.signer_of(session) if session is not None else None

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A connection receives frames, and ends (MS-SMB2 3.3.5.2, 3.3.7.1).
+"""Receives the messages of one connection, and ends it (MS-SMB2 3.3.5.2, 3.3.7.1).
 
-A frame is decrypted here, cut into the elements of its compound and handed to ksmbd.smb.compound; replies leave through
-the connection's Sender (ksmbd.smb.sending). What the specification answers with the end of the connection is
-ConnectionFatal, caught here and nowhere else.
+A message is decrypted here, split into the requests of its compound and passed to ksmbd.smb.compound. Replies leave
+through the connection's Sender (ksmbd.smb.sending). Where the specification demands that the connection ends, a module
+raises ConnectionFatal, which is caught here.
 """
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _NOT_PLAIN: Final = FLAGS_SIGNED | FLAGS_RELATED_OPERATIONS
 
 
 class ServerConnection(Connection):
-    """One transport connection of one client, as it receives and ends."""
+    """A Connection that can receive and end. The transport calls it (ksmbd.conn.contract.Core)."""
 
     def __init__(self, server: Server, transport: Transport) -> None:
         super().__init__(server, transport)
@@ -58,17 +58,17 @@ class ServerConnection(Connection):
 
     @property
     def offloaded_bytes(self) -> int:
-        """Bytes of replies that helper threads sign or encrypt now."""
+        """Bytes of replies that helper threads are signing or encrypting now."""
         return self.sender.offloaded_bytes
 
     @property
     def write_from(self) -> int:
-        """Length from which on a frame that has not come whole may be a WRITE for `begin_write`."""
+        """Length in bytes from which a message that is not complete is offered to `begin_write`."""
         return self.server.settings.data_paths.write_from
 
     @override
     def receive(self, frame: memoryview | bytearray | bytes) -> None:
-        """Handle one frame (without its NBSS length). Never raises for what the peer sent."""
+        """Handle one message, without its 4-byte length. Never raises for what the peer sent."""
         if self.state is ConnectionState.CLOSED:
             return
         try:
@@ -77,8 +77,9 @@ class ServerConnection(Connection):
             self.fail(str(error))
 
     def receive_batch(self, view: memoryview, position: int, end: int, limit: int) -> tuple[int, int]:
-        """Handle whole frames of view[position:end], each with its NBSS length, from the front on, as far as they go
-        the short way and at most `limit`: (where the rest begins, how many). Never raises for what the peer sent."""
+        """Handle complete messages of view[position:end], each behind its 4-byte length, in order and as far as the
+        fast path takes them, at most `limit`. Returns (position of the rest, number handled). Never raises for what the
+        peer sent."""
         try:
             return fast_path.run(self, view, position, end, limit)
         except ConnectionFatal as error:
@@ -108,9 +109,10 @@ class ServerConnection(Connection):
             raise ConnectionFatal("no SMB message")
 
     def begin_write(self, head: memoryview, length: int) -> IncomingWrite | None:
-        """`head` is what has come of a frame of `length` bytes. An IncomingWrite: a plain WRITE that is allowed, whose
-        data may go straight from the socket to its file. None: the frame is to come whole, through `receive`, where
-        all that is wrong with it is answered. Never raises for what the peer sent."""
+        """Begin a WRITE whose data goes directly from the socket to its file. `head` holds the bytes received so far of
+        a message of `length` bytes. Returns an IncomingWrite for an unsigned, unencrypted, single WRITE that passes all
+        checks, else None: then the transport receives the whole message for `receive`, which answers whatever is wrong.
+        Never raises for what the peer sent."""
         if self.state is not ConnectionState.NEGOTIATED or len(head) < WRITE_HEAD:
             return None
         try:
@@ -131,7 +133,7 @@ class ServerConnection(Connection):
         return incoming
 
     def _transform_session(self, frame: memoryview) -> Session:
-        """The session of a transform header (MS-SMB2 3.3.5.2.1.1)."""
+        """The session that a transform header names (MS-SMB2 3.3.5.2.1.1). Raises ConnectionFatal."""
         if self.dialect < DIALECT_300 or len(frame) < TRANSFORM_HEADER_SIZE + HEADER_SIZE:
             raise ConnectionFatal("an encrypted message that cannot be one")
         session_id = _TRANSFORM_SESSION.unpack_from(frame, 44)[0]
@@ -141,7 +143,7 @@ class ServerConnection(Connection):
         return session
 
     def _message(self, buffer: memoryview, sealed_by: Session | None) -> None:
-        """One message, or the first of a compound."""
+        """Handle one decrypted or clear message, a single request or a compound. Raises ConnectionFatal."""
         header = Header(buffer)
         command = header.command
         if header.next_command or command == CANCEL:
@@ -154,7 +156,7 @@ class ServerConnection(Connection):
         run_single(self, header, buffer, sealed_by)
 
     def _compound(self, buffer: memoryview, sealed_by: Session | None) -> None:
-        """Cut a compound into its elements (MS-SMB2 3.3.5.2.7) and run them."""
+        """Split a compound into its requests (MS-SMB2 3.3.5.2.7) and run them. Raises ConnectionFatal."""
         elements: list[tuple[Header, memoryview]] = []
         offset = 0
         total = len(buffer)
@@ -171,7 +173,7 @@ class ServerConnection(Connection):
             elements.append((header, buffer[offset : offset + following]))
             offset += following
         for header, _ in elements:
-            # Unknown dialect's first message must be NEGOTIATE; afterwards it must not come again.
+            # The first request must be a NEGOTIATE, and no later one may be.
             if header.command != 0:
                 self.move(ConnectionInput.OTHER)
             if header.command == CANCEL:
@@ -189,7 +191,7 @@ class ServerConnection(Connection):
 
     @override
     def fail(self, reason: str) -> None:
-        """The peer broke the protocol, or the server gives up on it: end this connection alone."""
+        """End this connection, because the peer broke the protocol or the server gives up on it."""
         self.close_reason = self.close_reason or reason
         self.sender.flush()
         transport = self.transport
@@ -197,7 +199,8 @@ class ServerConnection(Connection):
         transport.close(reason)
 
     def disconnected(self, reason: str) -> None:
-        """The transport is gone (MS-SMB2 3.3.7.1): pending requests end, sessions lose this channel or are deleted."""
+        """The transport has ended (MS-SMB2 3.3.7.1): end pending requests, remove this channel from its sessions, and
+        delete sessions that have no other channel."""
         if self.closed:
             return
         self.move(ConnectionInput.END)

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A connection's life as one transition table (MS-SMB2 3.3.5.2, 3.3.5.3, 3.3.5.4).
+"""The states of a connection as one transition table (MS-SMB2 3.3.5.2, 3.3.5.3, 3.3.5.4).
 
     NEW --SMB1_WILDCARD--> MULTI_PROTOCOL --NEGOTIATE--> NEGOTIATED
     NEW --NEGOTIATE / SMB1_202--> NEGOTIATED --OTHER--> NEGOTIATED
     any --END--> CLOSED
 
-A pair that is missing is the peer's violation: the connection ends (a second NEGOTIATE, a command before the first).
+A pair that is missing in the table is a violation by the peer, such as a second NEGOTIATE or a command before the first
+one. It ends the connection.
 """
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from ksmbd.smb.status import ConnectionFatal
 
 
 class ConnectionState(Enum):
-    """How far the dialect is agreed on."""
+    """Whether a dialect is negotiated."""
 
     NEW = "no message yet"
     MULTI_PROTOCOL = "SMB1 NEGOTIATE answered with the wildcard revision"
@@ -25,7 +26,7 @@ class ConnectionState(Enum):
 
 
 class ConnectionInput(Enum):
-    """What arrives."""
+    """The events that change the state."""
 
     SMB1_WILDCARD = "SMB1 NEGOTIATE that offers SMB 2.???"
     SMB1_202 = "SMB1 NEGOTIATE that offers SMB 2.002 alone"

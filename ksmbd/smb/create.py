@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""CREATE (MS-SMB2 2.2.13, 2.2.14, 3.3.5.9): decoding, checking, the way through create_state."""
+"""CREATE of files and directories (MS-SMB2 2.2.13, 2.2.14, 3.3.5.9): decodes and checks the request, then runs the
+steps of create_state."""
 from __future__ import annotations
 
 from collections.abc import Coroutine
@@ -56,15 +57,15 @@ IMPERSONATION_DELEGATE: Final = 3
 _OPTIONS_INVALID: Final = 0xFF000000
 _OPTIONS_UNSUPPORTED: Final = c.FILE_CREATE_TREE_CONNECTION | c.FILE_OPEN_BY_FILE_ID | c.FILE_RESERVE_OPFILTER
 _ATTRIBUTES_VALID: Final = 0x005EFFB7
-"""All of MS-FSCC 2.6: those that are not kept are ignored, as SET_INFO does. DEVICE, VOLUME and undefined bits are
-refused."""
+"""The attributes of MS-FSCC 2.6. Those that this server does not store are ignored, as in SET_INFO. DEVICE, VOLUME and
+undefined bits are refused."""
 _SHARE_ACCESS: Final = c.FILE_SHARE_READ | c.FILE_SHARE_WRITE | c.FILE_SHARE_DELETE
 _OPLOCK_LEVELS: Final = frozenset(
     (c.OPLOCK_LEVEL_II, c.OPLOCK_LEVEL_EXCLUSIVE, c.OPLOCK_LEVEL_BATCH, c.OPLOCK_LEVEL_LEASE)
 )
 
 _ATTEMPTS: Final = 8
-"""How often it is begun again; the last time it waits for nothing."""
+"""How often a CREATE is tried again while a large directory is being read. The last try reads it at once."""
 
 
 class CreateRequest:
@@ -96,7 +97,7 @@ class CreateRequest:
 
 
 def handle(request: Request) -> Reply | Coroutine[Any, Any, Reply]:
-    """Open or make a file, a directory, a stream or a pipe; reclaim a durable open; answer a replayed CREATE."""
+    """Open or create a file, a directory, a stream or a pipe, reclaim a durable open, or answer a replayed CREATE."""
     try:
         return _create(request, True)
     except Unfinished as rest:
@@ -104,7 +105,7 @@ def handle(request: Request) -> Reply | Coroutine[Any, Any, Reply]:
 
 
 async def _create_again(request: Request, rest: Unfinished | None) -> Reply:
-    """The same, once the large folder has been read that it has to look through."""
+    """Try again after the large directory has been read, in time slices, that the name must be searched in."""
     time_slice = request.time_slice()
     for attempt in range(_ATTEMPTS):
         while rest is not None and rest.go_on():
@@ -121,7 +122,8 @@ async def _create_again(request: Request, rest: Unfinished | None) -> Reply:
 
 
 def _check_alive(request: Request) -> None:
-    """The session or the tree connect may have ended while the request waited."""
+    """Raise where the session or the tree connect ended while the request waited: STATUS_NETWORK_NAME_DELETED,
+    STATUS_USER_SESSION_DELETED."""
     if request.tree.closed:
         raise NtStatusError(STATUS_NETWORK_NAME_DELETED)
     if request.session.state is SessionState.DELETED:
@@ -129,8 +131,8 @@ def _check_alive(request: Request) -> None:
 
 
 def _create(request: Request, later: bool) -> Reply | Coroutine[Any, Any, Reply]:
-    """`later`: Unfinished may come out."""
-    # Should this fail, related elements behind it fail like it, not go on with an open from before (3.3.5.2.7.2).
+    """Carry out the CREATE. `later`: it may raise Unfinished, and the caller tries again."""
+    # If this CREATE fails, related requests behind it must fail, too, not use an earlier open (3.3.5.2.7.2).
     request.chain.file_id = None
     fields = CreateRequest(request)
     tree = request.tree
@@ -185,9 +187,9 @@ async def _wait(
         if creation.local is not None:
             grant = await admit(creation, grant)
         request.server.open_admission.check(request.session)
-        _check_alive(request)  # it waited for somebody's cache
+        _check_alive(request)  # an oplock or lease break may have taken long
         if request.connection.closed:
-            # Lost meanwhile; the client replays the CREATE on one of the session's other channels.
+            # The client replays the CREATE on another channel of the session.
             request.connection = next(iter(request.session.channels))
         return _complete(request, fields, intent, creation, grant)
     except BaseException:
@@ -215,7 +217,8 @@ def _complete(
 
 
 def _check(fields: CreateRequest) -> None:
-    """What does not depend on the file (MS-SMB2 2.2.13, 3.3.5.9; MS-FSA 2.1.5.1). Maps generic rights."""
+    """The checks that do not depend on the file (MS-SMB2 2.2.13, 3.3.5.9; MS-FSA 2.1.5.1). Maps the generic rights in
+    `fields`."""
     options = fields.options
     if fields.impersonation > IMPERSONATION_DELEGATE:
         raise NtStatusError(STATUS_BAD_IMPERSONATION_LEVEL)
@@ -236,7 +239,7 @@ def _check(fields: CreateRequest) -> None:
 
 
 def _intent(fields: CreateRequest, name: Name, tree: TreeConnect) -> CreateIntent:
-    """What is asked of the file system, the name's own demands and the share's limits taken in."""
+    """The CreateIntent for the volume, from the request, the syntax of the name and the restrictions of the share."""
     options = fields.options
     if name.must_be_directory:
         if options & c.FILE_NON_DIRECTORY_FILE:
@@ -259,8 +262,8 @@ def _intent(fields: CreateRequest, name: Name, tree: TreeConnect) -> CreateInten
 
 
 def _check_delete_on_close(file: File) -> None:
-    """FILE_DELETE_ON_CLOSE of what cannot be deleted is refused at once (MS-FSA 2.1.5.1.2); a directory may still be
-    emptied before it is closed."""
+    """Refuse FILE_DELETE_ON_CLOSE of a file that cannot be deleted (MS-FSA 2.1.5.1.2). A directory that has entries is
+    accepted, because it may be emptied before it is closed."""
     try:
         file.check_delete()
     except NtStatusError as error:
@@ -272,8 +275,8 @@ def _check_delete_on_close(file: File) -> None:
 
 
 def _lease(request: Request, fields: CreateRequest) -> LeaseRequest | None:
-    """The lease to ask for (MS-SMB2 3.3.5.9.8, 3.3.5.9.11): only with OplockLevel LEASE and a dialect that
-    knows it. The open table grants none of version 1 on a directory."""
+    """The lease to request from the open table (MS-SMB2 3.3.5.9.8, 3.3.5.9.11), None without OplockLevel LEASE or in a
+    dialect without leases. The open table grants no lease of version 1 on a directory."""
     lease = fields.contexts.lease
     dialect = request.session.dialect
     if lease is None or fields.oplock_level != c.OPLOCK_LEVEL_LEASE or not request.server.settings.leases:
@@ -308,7 +311,7 @@ def _open_request(request: Request, fields: CreateRequest, creation: Creation, f
         if lease is None:
             level = c.OPLOCK_LEVEL_NONE
     elif file.is_directory:
-        level = c.OPLOCK_LEVEL_NONE  # directories have leases alone
+        level = c.OPLOCK_LEVEL_NONE  # a directory has leases, no oplocks
     return OpenRequest(
         OpenRef(file.key, file.stream, request.server.new_id()),
         session.client_guid,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""SMB2_CREATE_CONTEXT values: the request's (MS-SMB2 2.2.13.2) parsed strictly, the response's (2.2.14.2) encoded."""
+"""Decodes the create contexts of a CREATE request (MS-SMB2 2.2.13.2) and encodes those of its response (2.2.14.2)."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -64,14 +64,14 @@ class Reconnect:
 
 @dataclass(slots=True)
 class CreateContexts:
-    """The contexts of one CREATE; None or empty where absent."""
+    """The decoded contexts of one CREATE; None or empty where a context is absent."""
 
     count: int = 0
     extended_attributes: Sequence[tuple[str, int, bytes]] = ()
     security_descriptor: bytes | None = None
     allocation_size: int = 0
     maximal_access_time: int | None = None
-    """Timestamp of MxAc, 0 where it has none."""
+    """Timestamp of MxAc as FILETIME, 0 where MxAc carries none."""
     query_on_disk_id: bool = False
     timewarp: int = 0
     lease: LeaseRequest | None = None
@@ -85,7 +85,7 @@ class CreateContexts:
 
 
 NO_CONTEXTS: Final = CreateContexts()
-"""Of a CREATE without contexts: one for all, not to be changed."""
+"""The shared value of every CREATE without contexts; it must not be changed."""
 
 
 def _exact(data: memoryview, layout: Struct) -> tuple[Any, ...]:
@@ -200,10 +200,10 @@ _PARSERS: Final[dict[bytes, Callable[[CreateContexts, memoryview], None]]] = {
 
 
 def parse_contexts(reader: Reader) -> CreateContexts:
-    """The chain that fills `reader`'s window. Unknown contexts are skipped (MS-SMB2 3.3.5.9).
+    """Decode the chain that fills the window of `reader`. Unknown contexts are skipped (MS-SMB2 3.3.5.9).
 
-    Raises STATUS_INVALID_PARAMETER for an offset, alignment or length that does not fit, for a name shorter than four
-    bytes, for a context that comes twice, and for more contexts than there can be kinds of."""
+    Raises STATUS_INVALID_PARAMETER for a wrong offset, alignment or length, for a name shorter than four bytes, for a
+    context that appears twice, and for too many contexts."""
     contexts = CreateContexts()
     seen: set[bytes] = set()
     start = 0
@@ -237,9 +237,8 @@ def parse_contexts(reader: Reader) -> CreateContexts:
 
 
 def check_exclusions(contexts: CreateContexts, dialect_is_3: bool) -> None:
-    """Which durable contexts exclude which (MS-SMB2 3.3.5.9.6, .7, .10 and .12); STATUS_INVALID_PARAMETER.
-
-    Before SMB 3.x the second version's contexts are unknown, so they exclude nothing."""
+    """Refuse durable contexts that exclude each other with STATUS_INVALID_PARAMETER (MS-SMB2 3.3.5.9.6, .7, .10 and
+    .12). Before SMB 3.x the contexts of version 2 are unknown, so they are removed and exclude nothing."""
     if not dialect_is_3:
         contexts.durable_v2 = contexts.reconnect_v2 = None
         contexts.app_instance_id, contexts.app_instance_version = b"", None
@@ -277,7 +276,7 @@ def encode_durable_v2(timeout: int, persistent: bool) -> bytes:
 
 
 def encode_chain(contexts: Sequence[tuple[bytes, bytes]]) -> bytes:
-    """(name, data) pairs as a chain; each begins on a multiple of 8, and so does its data (MS-SMB2 2.2.13.2)."""
+    """Encode (name, data) pairs as a chain. Each context and its data is aligned to 8 bytes (MS-SMB2 2.2.13.2)."""
     chain = bytearray()
     last = len(contexts) - 1
     for index, (name, data) in enumerate(contexts):

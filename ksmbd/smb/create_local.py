@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The part of CREATE where local processes count (`kernel oplocks`, `posix locking`, a file that somebody has a lease
-on): the file's data is opened once the open table has agreed, and waits for whoever has a lease (fcntl(2), F_SETLEASE).
+"""The last steps of a CREATE that local processes may delay (`kernel oplocks`, `posix locking`, or a lease that a local
+process holds): once the open table has granted the open, the data of the file is opened, waiting for a lease holder
+(fcntl(2), F_SETLEASE).
 """
 from __future__ import annotations
 
@@ -13,15 +14,16 @@ from ksmbd.smb.waiting import Future
 
 FIRST_PAUSE: Final = 0.002
 LAST_PAUSE: Final = 0.25
-"""Seconds between two tries, twice as long each time: the kernel does not say when a lease is given back."""
+"""The longest pause between two tries, in seconds; pauses begin with FIRST_PAUSE and double. The kernel does not report
+when a lease is given back."""
 PATIENCE: Final = 90.0
-"""Seconds after which a lease that its holder takes again and again refuses the open. The kernel gives a holder
+"""Seconds after which the open is refused if a process takes its lease again and again. The kernel gives a holder
 /proc/sys/fs/lease-break-time, 45 s, to give one back."""
 
 
 async def admit(creation: Creation, grant: OpenGrant) -> OpenGrant:
-    """Open the data and have the kernel stand behind the grant; what is granted then. STATUS_SHARING_VIOLATION where
-    somebody's lease does not go."""
+    """Open the data and take the kernel's lease for the grant; returns the grant, perhaps with less. Raises
+    STATUS_SHARING_VIOLATION where a local process keeps its lease for PATIENCE seconds."""
     table, clock = creation.server.table, creation.server.clock
     local, ref = creation.local, creation.ref
     assert local is not None and ref is not None

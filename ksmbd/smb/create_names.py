@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a client may call a file: MS-FSCC 2.1.5 (path names and streams), MS-SMB2 3.3.5.9, MS-FSA 2.1.5.1."""
+"""Parses the names that clients send: MS-FSCC 2.1.5 (path names and streams), MS-SMB2 3.3.5.9, MS-FSA 2.1.5.1."""
 from __future__ import annotations
 
 import re
@@ -15,9 +15,9 @@ from ksmbd.smb.status import (
 )
 
 MAX_COMPONENT: Final = limits.COMPONENT.value
-"""UTF-16 units of one component or stream name (MS-FSCC 2.1.5.2, 2.1.5.3)."""
+"""Longest component or stream name, in UTF-16 code units (MS-FSCC 2.1.5.2, 2.1.5.3)."""
 MAX_PATH: Final = limits.PATH.value
-"""UTF-16 units of a whole path name (MS-FSCC 2.1.5)."""
+"""Longest path name, in UTF-16 code units (MS-FSCC 2.1.5)."""
 
 DATA_TYPE: Final = "$DATA"
 INDEX_TYPE: Final = "$INDEX_ALLOCATION"
@@ -28,22 +28,22 @@ _CONTROL: Final = frozenset(map(chr, range(0x20)))
 _ILLEGAL: Final = frozenset('"*/:<>?|') | _CONTROL
 
 
-# Most names are made of such components; none of the rules below can apply to them.
+# Most names consist of such components, to which none of the rules below applies.
 _PLAIN_COMPONENT: Final = r"[A-Za-z0-9_][A-Za-z0-9_ .-]{0,254}"
 _PLAIN: Final = re.compile(rf"{_PLAIN_COMPONENT}(?:\\{_PLAIN_COMPONENT})*")
 
 
 class Name(NamedTuple):
-    """A name taken apart."""
+    """A parsed path name."""
 
     path: str
-    """Components joined by `\\`, '' = the share's root."""
+    """The path below the share: components joined by `\\`; '' is the share's root."""
     stream: str = ""
-    """'' = the default data stream."""
+    """The stream name; '' is the default data stream."""
     must_be_directory: bool = False
-    """A trailing separator, or the type $INDEX_ALLOCATION."""
+    """The name has a trailing separator or the type $INDEX_ALLOCATION."""
     must_be_file: bool = False
-    """`::$DATA` names the data of a file: a directory has none."""
+    """The name ends in `::$DATA`, the data of a file, which a directory has not."""
 
 
 def _units(text: str) -> int:
@@ -51,18 +51,18 @@ def _units(text: str) -> int:
 
 
 def parse_name(name: str, posix: bool = False) -> Name:
-    """Check and split the Buffer of a CREATE (MS-SMB2 2.2.13), or the new name of a rename. `..` takes back the
-    component before it, before anything is looked up; repeated separators inside are one.
+    """Check and split the name of a CREATE (MS-SMB2 2.2.13) or the new name of a rename. `..` removes the component
+    before it, without a look at the disk. Repeated separators count as one.
 
     Raises STATUS_INVALID_PARAMETER for a leading separator (MS-SMB2 3.3.5.9), STATUS_OBJECT_PATH_SYNTAX_BAD for a `..`
-    that leads above the share, STATUS_OBJECT_NAME_INVALID for the rest. `posix`: `/` alone separates, there are no
-    streams, and Windows' reserved characters are ordinary; see posix_names."""
+    that leads above the share, STATUS_OBJECT_NAME_INVALID for any other error. `posix`: only `/` separates, there are
+    no streams, and the characters that Windows reserves are allowed (see posix_names)."""
     if not name:
         return Name("")
     if posix:
         name = posix_path(name)
     elif "/" in name:
-        name = name.replace("/", "\\")  # as Samba and KSMBD take it; no file can have it in its name here
+        name = name.replace("/", "\\")  # as Samba and KSMBD do; no file here can have a slash in its name
     if name[0] == "\\":
         raise NtStatusError(STATUS_INVALID_PARAMETER, "leading separator")
     if _PLAIN.fullmatch(name) and len(name) <= MAX_PATH:
@@ -122,7 +122,8 @@ def _split_stream(component: str) -> tuple[str, str, bool, bool]:
 
 
 def check_stream(stream: str, may_be_empty: bool) -> None:
-    """MS-FSCC 2.1.5.3: 255 units, everything but separators, `:` and NUL; STATUS_OBJECT_NAME_INVALID."""
+    """Check a stream name (MS-FSCC 2.1.5.3): at most 255 UTF-16 code units, without separators, `:` and NUL. Raises
+    STATUS_OBJECT_NAME_INVALID."""
     if not stream and not may_be_empty:
         raise NtStatusError(STATUS_OBJECT_NAME_INVALID, "no stream name")
     if _units(stream) > MAX_COMPONENT or not frozenset("\\/:\0").isdisjoint(stream):
@@ -130,6 +131,6 @@ def check_stream(stream: str, may_be_empty: bool) -> None:
 
 
 def pipe_name(name: str) -> str:
-    """The pipe of a name on IPC$: `srvsvc`, `\\srvsvc`, `\\pipe\\srvsvc` and `PIPE\\srvsvc` are one."""
+    """The name of a pipe on IPC$: `srvsvc`, `\\srvsvc`, `\\pipe\\srvsvc` and `PIPE\\srvsvc` all give `srvsvc`."""
     folded = name.lower().lstrip("\\")
     return folded.removeprefix("pipe\\")

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""CREATE on IPC$: a named pipe of mountd's DCE/RPC services (MS-SMB2 3.3.5.9, "Open Execution" for a pipe share)."""
+"""CREATE on IPC$: opens a named pipe of the DCE/RPC services of mountd (MS-SMB2 3.3.5.9, "Open Execution" for a pipe
+share)."""
 from __future__ import annotations
 
 from typing import Final
@@ -21,11 +22,12 @@ from ksmbd.smb.status import (
 
 PIPES_MAX: Final = limits.PIPES_PER_SESSION.value
 PIPE_ALLOCATION: Final = 4096
-"""AllocationSize that a pipe reports, as Windows does."""
+"""AllocationSize of a pipe in the reply, the value of Windows."""
 
 
 async def open_pipe(request: Request, raw_name: str, desired_access: int, share_access: int) -> Reply:
-    """Open a pipe; STATUS_OBJECT_NAME_NOT_FOUND for one that mountd does not serve."""
+    """Open a pipe. Raises STATUS_OBJECT_NAME_NOT_FOUND for a pipe that mountd does not serve,
+    STATUS_INSUFFICIENT_RESOURCES where the session or user has too many."""
     access = check_desired_access(desired_access)
     if access & c.MAXIMUM_ALLOWED:
         access = access & ~c.MAXIMUM_ALLOWED | c.FILE_ALL_ACCESS

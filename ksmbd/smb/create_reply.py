@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The CREATE Response (MS-SMB2 2.2.14) with its contexts, for an Open new, reclaimed or replayed."""
+"""Encodes the CREATE Response (MS-SMB2 2.2.14) and its contexts, for a new, reclaimed or replayed Open."""
 from __future__ import annotations
 
 from struct import Struct
@@ -27,10 +27,10 @@ def create_reply(
     request: Request, open_: Open, action: int, contexts: ctx.CreateContexts, reconnected: bool = False,
     replayed_level: int | None = None, info: FileInfo | None = None,
 ) -> Reply:
-    """The response for `open_`, with `info` where that is known. Raises what File.info raises.
+    """The response for `open_`. `info`: the metadata of its file, where that is known. Raises what File.info raises.
 
-    `replayed_level`: the OplockLevel of a replayed CREATE, which is answered with what it asks for, and as durable only
-    where that level allows it; the open keeps what it has."""
+    `replayed_level`: the OplockLevel that a replayed CREATE requests. The reply grants no more than this level, and
+    says durable only where that level allows it. The open itself does not change."""
     assert open_.file is not None
     if info is None:
         info = open_.file.info()
@@ -69,7 +69,7 @@ def _contexts(open_: Open, info: FileInfo, contexts: ctx.CreateContexts, durable
 
 
 def _maximal_access(open_: Open, info: FileInfo, client_time: int) -> bytes:
-    """MS-SMB2 3.3.5.9.5: nothing new where the client's time stamp is the file's."""
+    """The data of MxAc (MS-SMB2 3.3.5.9.5): STATUS_NONE_MAPPED if the timestamp of the client equals LastWriteTime."""
     assert open_.file is not None
     if client_time and client_time == info.last_write_time:
         return ctx.encode_maximal_access(STATUS_NONE_MAPPED, 0)

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One CREATE of a file, step by step, as one table (MS-SMB2 3.3.5.9, "Open Execution" and what follows).
+"""The steps of one CREATE of a file as a transition table (MS-SMB2 3.3.5.9, "Open Execution" and what follows).
 
     DECODED -OPENED-> OPENED -GRANTED-> GRANTED -EMPTIED-> EMPTIED -REGISTERED-> REGISTERED -ANSWERED-> ANSWERED
     any of them but the last -FAIL-> UNDONE
 
 Rules:
-1. A file is opened without being truncated; the open table decides (and may wait for others' caches); only then is the
-   file emptied. So a client that is refused, or goes away while it waits, has changed nothing.
-2. What a step has made is taken back by FAIL in the order of WAY_BACK[state]: an error, a CANCEL and a connection that
-   ends take the same way.
+
+1. A file is first opened without being truncated. The open table decides, and may wait for oplock and lease breaks.
+   Only then is the file truncated. So a client that is refused, or goes away while it waits, has changed nothing.
+2. FAIL undoes the steps that were made, in the order of WAY_BACK[state]. An error, a CANCEL and the end of the
+   connection are handled alike.
 3. A pair that is not in TRANSITIONS is a programming error and raises KeyError.
 """
 from __future__ import annotations
@@ -34,7 +35,7 @@ from ksmbd.smb.waiting import Future
 
 
 class CreateState(Enum):
-    """What there is so far."""
+    """The steps that are done."""
 
     # By identity, as they compare: Enum's own hash is a call into Python, and every CREATE makes ten of them.
     __hash__ = object.__hash__
@@ -49,7 +50,7 @@ class CreateState(Enum):
 
 
 class CreateInput(Enum):
-    """What moves a CREATE on."""
+    """The events that lead to the next step."""
 
     # By identity, as they compare: Enum's own hash is a call into Python, and every CREATE makes ten of them.
     __hash__ = object.__hash__
@@ -63,7 +64,7 @@ class CreateInput(Enum):
 
 
 class Undo(Enum):
-    """One thing to take back."""
+    """One step to undo."""
 
     UNREGISTER = "take the Open out of the tables"
     TABLE_CLOSE = "take the open out of the open table"
@@ -99,7 +100,7 @@ _EMPTYING: Final = frozenset((FILE_SUPERSEDE, FILE_OVERWRITE, FILE_OVERWRITE_IF)
 
 
 class Creation:
-    """One CREATE on its way through the table."""
+    """One CREATE and the resources that it holds so far."""
 
     __slots__ = ("server", "state", "file", "action", "granted_access", "ref", "open", "options", "info", "local",
                  "deletable")  # fmt: skip
@@ -114,12 +115,13 @@ class Creation:
         self.ref: OpenRef | None = None
         self.open: Open | None = None
         self.info: FileInfo | None = None
-        """What the file is like, as long as nothing can have changed that."""
+        """The metadata of the file, None where it may have changed since."""
         self.deletable = False
         self.local: LocalOpen | None = None
 
     def open_file(self, volume: Volume, intent: CreateIntent) -> File:
-        """DECODED -> OPENED: resolve and open, without truncating."""
+        """DECODED -> OPENED: resolve the name and open the file, without truncating it. Raises what Volume.create
+        raises."""
         opened = volume.create(intent)
         file = self.file = opened.file
         self.action = opened.action
@@ -131,7 +133,7 @@ class Creation:
         return file
 
     def ask(self, request: OpenRequest) -> Future[OpenGrant]:
-        """In OPENED: the open table's decision. Its owner calls `granted` once it is there."""
+        """In OPENED: request the open from the open table. The caller calls `granted` once the Future is complete."""
         assert self.state is _S.OPENED
         self.ref = request.ref
         return self.server.table.open(request)
@@ -141,7 +143,7 @@ class Creation:
         self.state = TRANSITIONS[self.state, _GRANTED]
 
     def empty(self, intent: CreateIntent) -> None:
-        """GRANTED -> EMPTIED: truncate an existing file where the disposition says so (MS-FSA 2.1.5.1.2.1)."""
+        """GRANTED -> EMPTIED: truncate an existing file if the disposition demands it (MS-FSA 2.1.5.1.2.1)."""
         disposition = intent.disposition
         if self.action == FILE_OPENED and disposition in _EMPTYING:
             assert self.file is not None
@@ -154,7 +156,7 @@ class Creation:
         self.state = TRANSITIONS[self.state, _EMPTIED]
 
     def register(self, open_: Open) -> None:
-        """EMPTIED -> REGISTERED: into Session.OpenTable and GlobalOpenTable."""
+        """EMPTIED -> REGISTERED: enter the Open into Session.OpenTable and GlobalOpenTable."""
         assert open_.session is not None
         self.open = open_
         open_.session.opens[open_.volatile_id] = open_
@@ -166,14 +168,14 @@ class Creation:
         self.state = TRANSITIONS[self.state, _ANSWERED]
 
     def fail(self) -> None:
-        """Take back what was made. A step back that fails itself does not stop the others."""
+        """Undo the steps that were made. An NtStatusError in one of them does not stop the others."""
         steps = WAY_BACK[self.state]
         self.state = TRANSITIONS[self.state, CreateInput.FAIL]
         for step in steps:
             try:
                 _UNDO[step](self)
             except NtStatusError:
-                # The client hears of the first failure; what could not be removed stays on the disk.
+                # The client gets the status of the first failure; a file that cannot be removed stays on the disk.
                 continue
 
     def _unregister(self) -> None:
@@ -186,7 +188,7 @@ class Creation:
     def _table_close(self) -> None:
         assert self.ref is not None and self.file is not None
         outcome = self.server.table.close(self.ref)
-        # An open that fails does not delete by its own FILE_DELETE_ON_CLOSE, only for what somebody else has asked.
+        # A failed open does not delete by its own FILE_DELETE_ON_CLOSE, only where another open asked for it.
         if outcome.delete and self.action != FILE_CREATED and not self.options & FILE_DELETE_ON_CLOSE:
             self.file.unlink()
 

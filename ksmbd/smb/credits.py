@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Credits: the command sequence window, what a reply grants, and what a multi-credit request must pay.
+"""Credits: the command sequence window, the credits that a reply grants, and the CreditCharge that a request must have.
 
 MS-SMB2 3.3.1.1 and 3.3.1.2 (algorithms), 3.3.5.2.3 (message ids), 3.3.5.2.5 (payload).
 """
@@ -28,14 +28,15 @@ CREDIT_UNIT: Final = 65536
 
 
 def max_charge(credit_charge: int, multi_credit: bool) -> int:
-    """MessageIds that a request uses, and credits that it pays: its CreditCharge, at least 1. Where the connection has
-    no multi-credit requests (dialect 2.0.2) the field is reserved and each request counts 1 (MS-SMB2 2.2.1.2,
-    3.3.5.2.3, 3.3.5.2.5)."""
+    """The number of MessageIds that a request uses and of credits that it pays: its CreditCharge, at least 1. Without
+    multi-credit requests (dialect 2.0.2) the field is reserved, and each request counts 1 (MS-SMB2 2.2.1.2, 3.3.5.2.3,
+    3.3.5.2.5)."""
     return credit_charge if credit_charge > 1 and multi_credit else 1
 
 
 class SequenceWindow:
-    """Connection.CommandSequenceWindow: message ids from `low` up to, not including, `high`, less those used."""
+    """Connection.CommandSequenceWindow: the MessageIds from `low` up to, not including, `high`, without those in
+    `used`."""
 
     __slots__ = ("low", "high", "used", "maximum")
 
@@ -51,7 +52,8 @@ class SequenceWindow:
         return self.high - self.low - len(self.used)
 
     def consume(self, message_id: int, charge: int) -> None:
-        """Use `charge` ids from `message_id`; raises ConnectionFatal for an id not granted or used before."""
+        """Mark `charge` ids from `message_id` as used. Raises ConnectionFatal for an id that was not granted or was
+        used before."""
         end = message_id + charge
         if message_id < self.low or end > self.high:
             raise ConnectionFatal(f"message id {message_id} (charge {charge}) outside {self.low}..{self.high}")
@@ -68,9 +70,8 @@ class SequenceWindow:
             self.low += 1
 
     def consume_and_grant(self, message_id: int, charge: int, requested: int) -> int:
-        """`consume`, and what `grant` gives for a reply that succeeds, in one step.
-
-        Raises ConnectionFatal."""
+        """`consume`, then `grant` for a reply that succeeds, in one step. Returns the credits granted. Raises
+        ConnectionFatal."""
         if message_id != self.low or self.used or message_id + charge > self.high:
             self.consume(message_id, charge)
             return self.grant(ECHO, STATUS_SUCCESS, requested, charge)
@@ -85,16 +86,15 @@ class SequenceWindow:
         return granted
 
     def grant_interim(self, command: int, requested: int) -> int:
-        """Credits for a STATUS_PENDING: what the request asks for and no more, at least one, within the maximum. What
-        it cost beyond that is not given back: the client did not ask for it (MS-SMB2 3.3.1.2)."""
+        """Grant credits with STATUS_PENDING: as many as the request asks for, at least one, within the maximum. If the
+        request cost more, the rest is not given back, since the client did not ask for it (MS-SMB2 3.3.1.2)."""
         return self.grant(command, STATUS_PENDING, requested, 1)
 
     def grant(self, command: int, status: int, requested: int, charge: int) -> int:
-        """Credits for a reply: what the request cost, and as many more as it asks for within the maximum.
-
-        NEGOTIATE and an unfinished SESSION_SETUP get no more than they cost: before its log-on a client holds one
-        credit. The window's span is bounded, so ids that a client skips for ever stop further grants, never a client's
-        last."""
+        """Grant credits with a reply: the CreditCharge, and as many more as the request asks for, within the maximum.
+        NEGOTIATE and an unfinished SESSION_SETUP get no more than their charge, so before log-on a client holds one
+        credit. The span of the window is bounded: if a client never uses some ids, grants stop, but the client keeps at
+        least one credit."""
         more = requested - 1 if requested > 1 else 0
         if command <= SESSION_SETUP and (command == NEGOTIATE or status != STATUS_SUCCESS):
             more = 0
@@ -127,9 +127,8 @@ PAYLOAD_FIELDS: Final[dict[int, tuple[int, ...]]] = {
 
 
 def payload_size(command: int, message: memoryview) -> int:
-    """The larger of what a request carries and what it lets the reply carry, in bytes (MS-SMB2 3.3.5.2.5).
-
-    The body's fixed part was checked before."""
+    """The payload in bytes that CreditCharge must cover: the larger of what the request carries and of the largest
+    reply that it allows (MS-SMB2 3.3.5.2.5). The length of the fixed part was checked before."""
     fields = PAYLOAD_FIELDS.get(command)
     if fields is None:
         return 0
@@ -142,5 +141,5 @@ def payload_size(command: int, message: memoryview) -> int:
 
 
 def charge_is_enough(charge: int, payload: int) -> bool:
-    """Whether the CreditCharge of a connection with multi-credit requests pays for the payload."""
+    """Whether the CreditCharge covers the payload in bytes, on a connection with multi-credit requests."""
     return payload <= max_charge(charge, True) * CREDIT_UNIT

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The entries of QUERY_DIRECTORY, one encoder a class (MS-FSCC 2.4). Every entry starts with NextEntryOffset and
-FileIndex (0: Linux' directories have no stable index) and ends with its name."""
+"""Encodes the entries of QUERY_DIRECTORY, one encoder for each information class (MS-FSCC 2.4). Every entry starts with
+NextEntryOffset and FileIndex (0, since directories of Linux have no stable index) and ends with its name."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -31,14 +31,15 @@ _U32: Final = Struct("<I")
 
 
 class DirectoryClass(NamedTuple):
-    """One class: its fixed size, and the encoder of an entry whose NextEntryOffset is 0."""
+    """One information class: the size of its fixed part in bytes, and the encoder of an entry with NextEntryOffset
+    0."""
 
     fixed: int
     encode: Callable[[DirectoryEntry], bytes]
 
 
 def _ea_size(info: FileInfo) -> int:
-    """EaSize; a reparse point's tag takes its place (MS-FSCC 2.4.8)."""
+    """EaSize, or the reparse tag of a reparse point, which takes its place (MS-FSCC 2.4.8)."""
     return info.reparse_tag if info.attributes & FILE_ATTRIBUTE_REPARSE_POINT else info.ea_size
 
 
@@ -80,8 +81,8 @@ def _names(entry: DirectoryEntry) -> bytes:
 
 
 def _id_both(entry: DirectoryEntry) -> bytes:
-    """FileIdBothDirectoryInformation, 2.4.22; what Windows and cifs.ko list with: so what others call
-    (`encode_utf16`, `_ea_size`) is written out here."""
+    """FileIdBothDirectoryInformation, 2.4.22, which Windows and cifs.ko use for listings. For speed the code of
+    `encode_utf16` and `_ea_size` is repeated here."""
     i = entry.info
     attributes = i.attributes
     name = entry.name.encode("utf-16-le", "surrogatepass")
@@ -104,8 +105,8 @@ def _id_full(entry: DirectoryEntry) -> bytes:
 
 
 def _extended(layout: Struct, ids: int, both: bool) -> DirectoryClass:
-    """FileId[64|All]Extd[Both]DirectoryInformation: EaSize and the tag apart, then the id, of 64 bits, of 128 or both;
-    with `both` the short name too (2.4.17 to 2.4.20, 2.4.23, 2.4.24)."""
+    """FileId[64|All]Extd[Both]DirectoryInformation: EaSize and ReparsePointTag are separate fields, then follow `ids`
+    file ids, and with `both` the short name (2.4.17 to 2.4.20, 2.4.23, 2.4.24)."""
 
     def encode(entry: DirectoryEntry) -> bytes:
         i = entry.info

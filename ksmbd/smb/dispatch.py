@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""From a request to its command's module: the checks that MS-SMB2 3.3.5.2 makes for every command, as one table.
+"""Makes the checks that MS-SMB2 3.3.5.2 demands for every command, by one table, and calls the command's module.
 
-`execute` gives the Reply at once, or the Task of a command that waits; `outcome` turns an ended Task into a Reply.
+`execute` returns the Reply at once, or the Task of a command that waits. `outcome` turns an ended Task into a Reply.
 """
 from __future__ import annotations
 
@@ -54,16 +54,16 @@ logger = logging.getLogger("ksmbd.smb")
 
 
 class Command(NamedTuple):
-    """What every request of a command needs before its module sees it."""
+    """One command: its handler, and what dispatch checks before it."""
 
     name: str
     handle: Handler
     structure_sizes: tuple[int, ...]
-    """StructureSize; an odd one counts the first byte of a variable part that may be absent."""
+    """The allowed values of StructureSize; an odd one counts the first byte of a variable part that may be absent."""
     needs_session: bool = True
     needs_tree: bool = True
     when_expired: bool = False
-    """Served on a session whose credentials have expired (MS-SMB2 3.3.5.2.9)."""
+    """The command is served even if the credentials of the session have expired (MS-SMB2 3.3.5.2.9)."""
 
 
 COMMANDS: Final[dict[int, Command]] = {
@@ -92,7 +92,8 @@ _ALLOWED_FLAGS: Final = (
     c.FLAGS_RELATED_OPERATIONS | c.FLAGS_SIGNED | c.FLAGS_PRIORITY_MASK | c.FLAGS_DFS_OPERATIONS
     | c.FLAGS_REPLAY_OPERATION
 )  # fmt: skip
-"""What a client may set (MS-SMB2 2.2.1.2); ASYNC_COMMAND is CANCEL's alone, which does not come here."""
+"""The header flags that a client may set (MS-SMB2 2.2.1.2). ASYNC_COMMAND is allowed in CANCEL alone, which is not
+dispatched here."""
 
 
 def error_reply(status: int, data: bytes = b"", in_context: bool = False) -> Reply:
@@ -101,9 +102,10 @@ def error_reply(status: int, data: bytes = b"", in_context: bool = False) -> Rep
 
 
 def execute(request: Request, sealed_by: Session | None, session: Session | None = None) -> Reply | Task[Reply]:
-    """Check and run one element. ConnectionFatal passes; every other failure becomes an error response.
+    """Check and run one request. Every failure becomes an error response, except ConnectionFatal, which is raised.
 
-    `session`: the request's, of which `accepts_unsigned` was true; only for what that speaks of."""
+    `session`: the session of the request where `accepts_unsigned` was true for it; the checks of the session are then
+    left out."""
     try:
         command = COMMANDS.get(request.header.command)
         if command is None:
@@ -128,7 +130,7 @@ def execute(request: Request, sealed_by: Session | None, session: Session | None
 
 
 def admit(request: Request) -> None:
-    """The checks that `execute` makes before the command's own; nothing is run, nothing answered."""
+    """Make the checks of `execute` without running the command. Raises NtStatusError or ConnectionFatal."""
     command = COMMANDS[request.header.command]
     _find_session(request, command, None)
     check_structure(request, command)
@@ -137,7 +139,7 @@ def admit(request: Request) -> None:
 
 
 def outcome(request: Request, task: Task[Reply]) -> Reply:
-    """The Reply of an ended Task. ConnectionFatal ends the connection here, for there is no caller to catch it."""
+    """The Reply of an ended Task. ConnectionFatal ends the connection here, since no caller could catch it."""
     error = task.error
     if error is None:
         return task.result()
@@ -154,14 +156,15 @@ def outcome(request: Request, task: Task[Reply]) -> Reply:
 
 
 def failed(request: Request, error: NtStatusError) -> Reply:
-    """The error response of a refusal; the `smb` debug component tells the reason that the client does not hear."""
+    """The error response for an NtStatusError. The debug component `smb` logs the detail, which the client does not
+    get."""
     if debug.mask[0] & debug.SMB:
         logger.debug("mid %d: %s", request.header.message_id, error)
     return error_reply(error.status, error.data, request.connection.dialect == c.DIALECT_311)
 
 
 def unexpected(request: Request, error: BaseException | None = None) -> Reply:
-    """A defect of ours: logged with its traceback; the client hears of it, its connection and the others go on."""
+    """The error response for an unexpected exception, a defect of the server, which is logged with its traceback."""
     logger.error("%s: unexpected failure", c.COMMAND_NAMES[request.header.command], exc_info=error or True)
     if isinstance(error, MemoryError):
         return error_reply(STATUS_INSUFFICIENT_RESOURCES)
@@ -172,18 +175,19 @@ def unexpected(request: Request, error: BaseException | None = None) -> Reply:
 
 
 def _find_session(request: Request, command: Command, sealed_by: Session | None) -> None:
-    """MS-SMB2 3.3.5.2.4 (signature), 3.3.5.2.9 (session)."""
+    """Find the session of the request, verify its signature and check that the session may be used (MS-SMB2 3.3.5.2.4,
+    3.3.5.2.9). Raises NtStatusError or ConnectionFatal."""
     header = request.header
     connection = request.connection
     session_id = header.session_id
     if sealed_by is not None and session_id != sealed_by.session_id:
-        # The transform header and the message must name one session (3.3.5.2.1.1)
+        # The transform header and the message must name the same session (3.3.5.2.1.1)
         raise ConnectionFatal("an encrypted message of another session than its transform header")
     if header.flags & ~_ALLOWED_FLAGS:
         raise NtStatusError(STATUS_INVALID_PARAMETER, "Flags")
     session = connection.sessions.get(session_id) if session_id else None
     if header.command == c.SESSION_SETUP:
-        # Its own rules: a new session, a binding to a session of another connection (3.3.5.5)
+        # SESSION_SETUP has its own rules: it may make a session, or bind to one of another connection (3.3.5.5)
         if session is not None and header.flags & c.FLAGS_SIGNED and sealed_by is None:
             verify_signature(request, session)
         request.session_ = session
@@ -193,7 +197,7 @@ def _find_session(request: Request, command: Command, sealed_by: Session | None)
             return
         request.chain.broken = True
         if header.command == c.NEGOTIATE or header.flags & c.FLAGS_RELATED_OPERATIONS:
-            # A signed NEGOTIATE (3.3.5.2.4); an element related to one that had or left no session
+            # A signed NEGOTIATE (3.3.5.2.4), or a request related to one without a session
             raise NtStatusError(STATUS_INVALID_PARAMETER)
         raise NtStatusError(STATUS_USER_SESSION_DELETED)
     if session.state is SessionState.IN_PROGRESS or connection not in session.channels:
@@ -215,8 +219,8 @@ def _find_session(request: Request, command: Command, sealed_by: Session | None)
 
 
 def accepts_unsigned(connection: Connection, session: Session) -> bool:
-    """Whether `_find_session` has nothing to say to requests of this session that are alone, clear and unsigned, and
-    have no flags but a priority: those of commands behind the log-on."""
+    """Whether `_find_session` would pass every unencrypted, unsigned, single request of this session that has no flag
+    but a priority, for the commands after log-on."""
     return (
         session.state is SessionState.VALID
         and not session.signing_required
@@ -227,7 +231,8 @@ def accepts_unsigned(connection: Connection, session: Session) -> bool:
 
 
 def check_structure(request: Request, command: Command) -> None:
-    """The StructureSize is the command's, and the fixed part is there (MS-SMB2 3.3.5.2.6)."""
+    """Check that StructureSize is one of the command and that the fixed part is complete (MS-SMB2 3.3.5.2.6). Raises
+    STATUS_INVALID_PARAMETER."""
     message = request.message
     if len(message) < HEADER_SIZE + 2:
         raise NtStatusError(STATUS_INVALID_PARAMETER, "no body")
@@ -237,7 +242,8 @@ def check_structure(request: Request, command: Command) -> None:
 
 
 def _find_tree(request: Request, command: Command) -> None:
-    """MS-SMB2 3.3.5.2.11."""
+    """Find the tree connect of the request (MS-SMB2 3.3.5.2.11). Raises STATUS_NETWORK_NAME_DELETED or
+    STATUS_ACCESS_DENIED."""
     header = request.header
     session = request.session_
     if session is None or header.command in (c.SESSION_SETUP, c.TREE_CONNECT, c.LOGOFF, c.ECHO):
@@ -246,7 +252,7 @@ def _find_tree(request: Request, command: Command) -> None:
     if tree is None:
         if command.needs_tree:
             if header.flags & c.FLAGS_RELATED_OPERATIONS and not header.tree_id:
-                # The element before it had no TreeId, and this one's own does not count (3.3.5.2.7.2)
+                # The request before it had no TreeId, and the TreeId of a related request does not count (3.3.5.2.7.2)
                 request.chain.broken = True
                 raise NtStatusError(STATUS_INVALID_PARAMETER, "related to an element without a TreeId")
             raise NtStatusError(STATUS_NETWORK_NAME_DELETED)
@@ -257,7 +263,8 @@ def _find_tree(request: Request, command: Command) -> None:
 
 
 def check_credit_charge(request: Request) -> None:
-    """MS-SMB2 3.3.5.2.5: a multi-credit request pays for the larger of its two payloads."""
+    """Check that CreditCharge covers the larger payload of the request and its reply (MS-SMB2 3.3.5.2.5). Raises
+    STATUS_INVALID_PARAMETER."""
     connection: Connection = request.connection
     if connection.supports_multi_credit and request.header.command in PAYLOAD_FIELDS:
         payload = payload_size(request.header.command, request.message)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Durable opens as CREATE meets them: granted, reclaimed (MS-SMB2 3.3.5.9.7, 3.3.5.9.12), replayed (3.3.5.9.10)."""
+"""Durable opens in CREATE: granting, reclaiming (MS-SMB2 3.3.5.9.7, 3.3.5.9.12) and replay (3.3.5.9.10)."""
 from __future__ import annotations
 
 from dataclasses import replace
@@ -47,10 +47,10 @@ from ksmbd.smb.status import (
 from ksmbd.smb.tree_connect import rights_on_share
 
 MAX_TIMEOUT: Final = 300_000
-"""Milliseconds: the longest that an open waits for its client (MS-SMB2 3.3.5.9.10)."""
+"""The longest time in milliseconds that a durable open waits for its client (MS-SMB2 3.3.5.9.10)."""
 
 POSIX_OPEN: Final = b"P"
-"""OpenRequest.persistent_state of an open with the POSIX create context."""
+"""Value of OpenRequest.persistent_state for an open with the POSIX create context."""
 MODE_OPTIONS: Final = (
     FILE_WRITE_THROUGH | FILE_SEQUENTIAL_ONLY | FILE_NO_INTERMEDIATE_BUFFERING | FILE_DELETE_ON_CLOSE
 )
@@ -58,8 +58,8 @@ MODE_OPTIONS: Final = (
 
 
 def take_grant(open_: Open, grant: OpenGrant) -> None:
-    """What the open table granted. Without a batch oplock or a lease with handle caching an open is durable only when
-    it is persistent (MS-SMB2 3.3.5.9.6, 3.3.5.9.10)."""
+    """Store in the Open what the open table granted. Without a batch oplock or a lease with handle caching an open is
+    durable only if it is persistent (MS-SMB2 3.3.5.9.6, 3.3.5.9.10)."""
     lease = grant.lease
     caches_handle = grant.oplock_level == OPLOCK_LEVEL_BATCH or (
         lease is not None and bool(lease.state & LEASE_HANDLE_CACHING)
@@ -70,15 +70,15 @@ def take_grant(open_: Open, grant: OpenGrant) -> None:
 
 
 def owner_of(identity: Identity | None) -> str:
-    """Open.DurableOwner (MS-SMB2 3.3.1.10): the account, in one case; guests and anonymous callers are nobody with an
-    account, whatever they are called."""
+    """The value of Open.DurableOwner (MS-SMB2 3.3.1.10): the account name in lower case. Guests get a value that no
+    account can have."""
     if identity is None or identity.is_anonymous:
         return ""
     return f"guest\0{identity.account.lower()}" if identity.is_guest else identity.account.lower()
 
 
 def protection_of(request: Request) -> int:
-    """How the client's requests are protected, because it or the server wants that: 0, SIGNED or ENCRYPTED."""
+    """How the requests of this session must be protected: 0, SIGNED or ENCRYPTED."""
     session = request.session
     if request.sealed or session.encrypt_data or request.tree.encrypt_data:
         return ENCRYPTED
@@ -86,14 +86,14 @@ def protection_of(request: Request) -> int:
 
 
 def rights_of(request: Request) -> Identity | None:
-    """The identity whose rights an open that is made now works with."""
+    """The identity whose rights an open of this tree connect uses."""
     identity, tree = request.session.identity, request.tree
     return None if identity is None else rights_on_share(identity, tree.share, tree.is_admin, tree.is_guest)
 
 
 def _check_rights(request: Request, kept: Open) -> None:
-    """STATUS_ACCESS_DENIED where the file that was kept works with rights that its user has not got any more: it was
-    opened with groups, or as an administrator, of that time."""
+    """Raise STATUS_ACCESS_DENIED where the kept open has rights that its user has lost since: groups, or those of an
+    administrator."""
     old, now = kept.made_by, rights_of(request)
     if old is None or now is None or (
         (old.uid, old.gid, old.is_guest, old.is_anonymous) != (now.uid, now.gid, now.is_guest, now.is_anonymous)
@@ -103,7 +103,7 @@ def _check_rights(request: Request, kept: Open) -> None:
 
 
 def _same_lease(open_: Open, lease: LeaseRequest | None) -> bool:
-    """A lease on both sides, of one key and version; or on neither."""
+    """Whether open and request have the same lease (key and version), or both have none."""
     held = open_.lease
     if held is None or lease is None:
         return held is None and lease is None
@@ -111,8 +111,8 @@ def _same_lease(open_: Open, lease: LeaseRequest | None) -> bool:
 
 
 def reconnect(request: Request, wanted: ctx.Reconnect, contexts: ctx.CreateContexts, raw_name: str) -> Reply:
-    """DHnC or DH2C: give a kept open to its client again. STATUS_OBJECT_NAME_NOT_FOUND where there is none that fits,
-    STATUS_ACCESS_DENIED for another user."""
+    """Answer a CREATE with DHnC or DH2C: reclaim a kept open. Raises STATUS_OBJECT_NAME_NOT_FOUND where no kept open
+    matches, STATUS_ACCESS_DENIED for another user."""
     allowed = 1 + contexts.durable_v1 + (contexts.lease is not None)
     if contexts.count > allowed:
         raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "other contexts beside the reconnect")
@@ -127,7 +127,7 @@ def reconnect(request: Request, wanted: ctx.Reconnect, contexts: ctx.CreateConte
 
 
 def _by_create_guid(request: Request, wanted: ctx.Reconnect) -> ctx.Reconnect | None:
-    """A persistent open whose FileId its client does not know, or not any more (MS-SMB2 3.3.5.9.12)."""
+    """The persistent open with this CreateGuid where the client does not know its FileId (MS-SMB2 3.3.5.9.12)."""
     if not wanted.persistent:
         return None
     ref = request.server.table.find_replay(request.session.client_guid, wanted.create_guid)
@@ -137,7 +137,7 @@ def _by_create_guid(request: Request, wanted: ctx.Reconnect) -> ctx.Reconnect | 
 
 
 def _reclaim(request: Request, wanted: ctx.Reconnect, contexts: ctx.CreateContexts, raw_name: str) -> Open:
-    """The kept open, in this session. Raises what `reconnect` raises."""
+    """Move the kept open into this session. Raises what `reconnect` raises."""
     server, session = request.server, request.session
     waiting = server.opens.get(wanted.persistent_id)
     if waiting is not None:
@@ -149,7 +149,7 @@ def _reclaim(request: Request, wanted: ctx.Reconnect, contexts: ctx.CreateContex
         contexts.lease, wanted.persistent, name.path, session.session_id, tree.share.name, tree.read_only,
         session.dialect, protection_of(request),
     )  # fmt: skip
-    # All that can be refused is refused before the table gives the open away: it goes on waiting for its client.
+    # Every check comes before the table releases the open, so a refused open goes on waiting for its client.
     again = server.table.find_kept(asked)
     created: CreateResult | None = None
     if again is not None:
@@ -185,8 +185,9 @@ def _reclaim(request: Request, wanted: ctx.Reconnect, contexts: ctx.CreateContex
 
 
 def _open_file(request: Request, old: OpenRequest) -> CreateResult:
-    """The file of an open that another worker or an earlier server had, opened again by its name with the rights that
-    its user has now. STATUS_OBJECT_NAME_NOT_FOUND where another file has the name, and what opening it raises."""
+    """Open again, by name and with the current rights of the user, the file of an open that another worker or an
+    earlier server had. Raises STATUS_OBJECT_NAME_NOT_FOUND where another file has the name now, and what Volume.create
+    raises."""
     tree = request.tree
     if tree.volume is None:
         raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "another share's")
@@ -204,8 +205,8 @@ def _open_file(request: Request, old: OpenRequest) -> CreateResult:
 
 
 def _open_of(request: Request, old: OpenRequest, created: CreateResult | None) -> Open:
-    """The Open of a reclaimed open whose file had to be opened again. Raises what taking its place beside local
-    processes raises; the open then goes on waiting for its client."""
+    """The Open for a reclaimed open whose file had to be opened again. Raises what OpenTable.readmit raises; the kept
+    open then goes on waiting for its client."""
     server, tree = request.server, request.tree
     ref = old.ref
     try:
@@ -236,10 +237,11 @@ def _open_of(request: Request, old: OpenRequest, created: CreateResult | None) -
 
 
 def find_replay(request: Request, contexts: ctx.CreateContexts, raw_name: str) -> Open | None:
-    """The open that an earlier CREATE with this CreateGuid made, to be answered again; None: a new CREATE.
+    """The open that an earlier CREATE with this CreateGuid made and whose reply is to be repeated. None: this is a new
+    CREATE.
 
-    STATUS_DUPLICATE_OBJECTID without the replay flag or from another session or tree connect,
-    STATUS_FILE_NOT_AVAILABLE while the first one is still under way, STATUS_ACCESS_DENIED for another user or lease."""
+    Raises STATUS_DUPLICATE_OBJECTID without the replay flag or from another session or tree connect,
+    STATUS_FILE_NOT_AVAILABLE while the first CREATE is not finished, STATUS_ACCESS_DENIED for another user or lease."""
     durable = contexts.durable_v2
     session = request.session
     if durable is None or session.dialect < DIALECT_300:
@@ -253,7 +255,7 @@ def find_replay(request: Request, contexts: ctx.CreateContexts, raw_name: str) -
     if open_ is not None:
         finish_disconnect(open_)
     if replay and durable.persistent and (open_ is None or open_.session is None):
-        # The connection of a persistent open was lost, perhaps with the first one's answer.
+        # The connection of the persistent open was lost, perhaps before the client got the first reply.
         again = ctx.Reconnect(2, ref.open_id, 0, durable.create_guid, True)
         try:
             return _reclaim(request, again, contexts, raw_name)
@@ -269,7 +271,7 @@ def find_replay(request: Request, contexts: ctx.CreateContexts, raw_name: str) -
     if not _same_lease(open_, contexts.lease):
         raise NtStatusError(STATUS_ACCESS_DENIED, "another lease key")
     if open_.lease is not None:
-        # The lease may have been upgraded by a later open of its key: that one knows its state now.
+        # A later open with this key may have upgraded the lease: take its state.
         key = open_.lease.key
         holders = [other for other in session.opens.values() if other.lease is not None and other.lease.key == key]
         open_.lease = max(holders, key=lambda other: other.persistent_id, default=open_).lease

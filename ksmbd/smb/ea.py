@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The lists of a FileFullEaInformation query: FILE_GET_EA_INFORMATION comes in, FILE_FULL_EA_INFORMATION goes out
-(MS-FSCC 2.4.16.1 and 2.4.16). Names are single bytes on the wire, Latin-1 here."""
+"""The lists of a FileFullEaInformation query: decodes FILE_GET_EA_INFORMATION and encodes FILE_FULL_EA_INFORMATION
+(MS-FSCC 2.4.16.1 and 2.4.16). Names are single bytes on the wire, decoded as Latin-1."""
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ _ENTRY: Final = Struct("<IBBH")
 _GET_ENTRY: Final = Struct("<IB")
 """NextEntryOffset, EaNameLength."""
 _ILLEGAL: Final = frozenset(b'"*+,/:;<=>?[\\]|') | frozenset(range(0x20))
-"""MS-FSCC 2.4.16: what an EA name may not hold, with the control characters."""
+"""Bytes that an EA name must not contain (MS-FSCC 2.4.16), control characters included."""
 
 
 def _name(raw: bytes) -> str:
@@ -32,9 +32,9 @@ def _name(raw: bytes) -> str:
 
 
 def parse_get_ea(data: Buffer) -> list[str]:
-    """The names of a FILE_GET_EA_INFORMATION list.
+    """Decode the names of a FILE_GET_EA_INFORMATION list.
 
-    STATUS_EA_LIST_INCONSISTENT for a broken chain (not aligned, out of bounds, no NUL after a name),
+    Raises STATUS_EA_LIST_INCONSISTENT for a malformed chain (not aligned, out of bounds, no NUL after a name),
     STATUS_INVALID_EA_NAME for an empty or illegal name."""
     if len(data) > limits.EA_LIST.value:
         raise NtStatusError(STATUS_INVALID_PARAMETER, f"a list of {len(data)} bytes")
@@ -57,7 +57,8 @@ def parse_get_ea(data: Buffer) -> list[str]:
 
 
 def encode_full_ea(attributes: Iterable[tuple[str, int, bytes]], limit: int) -> tuple[bytearray, int]:
-    """As many whole entries as fit `limit` bytes, each on a 4-byte boundary; the list and the number of entries."""
+    """Encode (name, flags, value) entries, each aligned to 4 bytes, as many as fit into `limit` bytes. Returns the list
+    and the number of entries in it."""
     out = bytearray()
     last = 0
     count = 0

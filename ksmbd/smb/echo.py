@@ -10,5 +10,5 @@ _RESPONSE: Final = Reply(b"\x04\0\0\0")
 
 
 def handle(request: Request) -> Reply:
-    """Answer; that is all."""
+    """Answer with the ECHO response, which has no content."""
     return _RESPONSE

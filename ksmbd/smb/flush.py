@@ -14,10 +14,10 @@ from ksmbd.smb.status import STATUS_ACCESS_DENIED, NtStatusError
 
 _REQUEST: Final = Struct("<HHIQQ")  # StructureSize, Reserved1, Reserved2, FileId
 _FULL_SYNC: Final = 0xFFFF
-"""Reserved1 of a client of Apple's that wants the drive's cache written, too (F_FULLFSYNC)."""
+"""Value of Reserved1 from Apple's clients that also want the drive's cache written (F_FULLFSYNC)."""
 _RESPONSE: Final = Reply(b"\x04\0\0\0")
 IN_MEMORY: Final = frozenset(("tmpfs", "ramfs"))
-"""File systems that have no disk to wait for."""
+"""File systems without a disk, where a flush returns at once."""
 
 
 def _flush(file: File, full: bool) -> None:
@@ -25,7 +25,8 @@ def _flush(file: File, full: bool) -> None:
 
 
 async def handle(request: Request) -> Reply:
-    """Write what is cached to the disk. On a directory the same rights are FILE_ADD_FILE and FILE_ADD_SUBDIRECTORY."""
+    """Flush the file to disk. Raises STATUS_ACCESS_DENIED without the right to write; on a directory the same bits mean
+    FILE_ADD_FILE and FILE_ADD_SUBDIRECTORY."""
     _, reserved, _, persistent, volatile = request.reader().unpack(_REQUEST)
     open_ = request.find_open(persistent, volatile)
     if open_.file is not None:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Memory of long messages, used again: a new bytearray is zeroed first, which costs a tenth of a signed READ of 1 MiB.
+"""Reuses the buffers of long messages, because a new bytearray is zeroed first, which costs a tenth of a signed READ of
+1 MiB.
 
-Not among the compiled modules: it counts references as the interpreter does.
+This module is not compiled: it relies on the reference counts of the interpreter.
 """
 from __future__ import annotations
 
@@ -9,27 +10,27 @@ from sys import getrefcount
 from typing import Final
 
 TAIL: Final = 16
-"""Bytes that an encrypted frame grows by and shrinks again, for the cipher's tag (ksmbd.auth.encryption): with room for
-them it stays where it is."""
+"""Spare bytes behind each buffer: encryption appends its tag and removes it again (ksmbd.auth.encryption), which must
+not move the buffer."""
 LEAST: Final = 64 << 10
-"""Shorter frames are made anew: that is as quick."""
+"""Shorter buffers, in bytes, are not reused: making them is as quick."""
 MOST: Final = 1 << 20 | 4096
-"""Longer ones too, so that they do not stay in memory for good."""
+"""Longer buffers, in bytes, are not reused, so that they do not occupy memory for good."""
 KEPT: Final = 3
-"""Frames of a worker: one being received, one with a helper thread, one being sent."""
+"""Buffers that a worker keeps: one to receive into, one with a helper thread, one being sent."""
 
 _kept: Final[list[bytearray]] = []
 _PROBE: Final = [bytearray()]
 _ONE_OWNER: Final = getrefcount(_PROBE[0])
-"""The reference count of a frame that only `_kept` holds."""
+"""The reference count of a buffer that only `_kept` refers to."""
 
 
 def make(size: int) -> bytearray:
-    """A frame of `size` bytes with whatever in them, which the caller overwrites or cuts off."""
+    """A buffer of `size` bytes with arbitrary content, which the caller overwrites or cuts off."""
     if size < LEAST or size > MOST:
         return _new(size)
     for index in range(len(_kept)):
-        # Views of it count too: a frame that waits to be sent is in use.
+        # Memory views count as references, so a buffer that waits to be sent is in use.
         if getrefcount(_kept[index]) == _ONE_OWNER:
             if len(_kept[index]) != size:
                 _kept[index] = _new(size)
@@ -41,12 +42,12 @@ def make(size: int) -> bytearray:
 
 
 def begin(size: int) -> bytearray:
-    """The first `size` bytes of a frame that is to grow; it is not used again afterwards."""
+    """A buffer of `size` bytes that the caller lengthens with `grown`; it is not reused."""
     return _new(size)
 
 
 def grown(frame: bytearray, size: int) -> bytearray:
-    """A frame of `size` bytes that begins with `frame`."""
+    """A new buffer of `size` bytes that begins with the content of `frame`."""
     larger = _new(size)
     larger[: len(frame)] = frame
     return larger

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the FSCTL handlers share: the request's fields, the output, and the rules of one code (MS-SMB2 3.3.5.15)."""
+"""What the handlers of FSCTLs share: the fields of the request, the output, and the checks of one code (MS-SMB2
+3.3.5.15)."""
 from __future__ import annotations
 
 from collections.abc import Coroutine
@@ -25,14 +26,15 @@ T = TypeVar("T")
 
 
 class Output(NamedTuple):
-    """What goes into the response's output buffer. An error status with data is sent as an IOCTL Response."""
+    """The output buffer of the response. An error status with data is sent as an IOCTL Response, not as an ERROR
+    Response."""
 
     data: bytes | bytearray = b""
     status: int = STATUS_SUCCESS
 
 
 class Control:
-    """One FSCTL request."""
+    """One FSCTL request on its way through a handler."""
 
     __slots__ = ("code", "input", "limit", "open_", "request")
 
@@ -46,14 +48,14 @@ class Control:
 
     @property
     def open(self) -> Open:
-        """The open of the FileId; the dispatcher found it for every code that works on one."""
+        """The Open that the FileId names. Raises STATUS_FILE_CLOSED for a code that works on no open."""
         if self.open_ is None:
             raise NtStatusError(STATUS_FILE_CLOSED)
         return self.open_
 
     @property
     def file(self) -> File:
-        """The open's file; STATUS_INVALID_DEVICE_REQUEST for a pipe."""
+        """The file of the open. Raises STATUS_INVALID_DEVICE_REQUEST for a pipe."""
         file = self.open.file
         if file is None:
             raise NtStatusError(STATUS_INVALID_DEVICE_REQUEST, "a pipe")
@@ -61,24 +63,25 @@ class Control:
 
     @property
     def ref(self) -> OpenRef:
-        """The open's name in the open table."""
+        """The key of the open in the open table."""
         return ref_of(self.open)
 
     def reader(self, size: int) -> Reader:
-        """The input, which must hold `size` bytes at least (STATUS_INVALID_PARAMETER)."""
+        """A Reader over the input. Raises STATUS_INVALID_PARAMETER where it is shorter than `size` bytes."""
         if len(self.input) < size:
             raise NtStatusError(STATUS_INVALID_PARAMETER, "input too short")
         return Reader(self.input)
 
     def need(self, size: int, status: int = STATUS_BUFFER_TOO_SMALL) -> None:
-        """The client must take `size` bytes of output."""
+        """Raise `status` where MaxOutputResponse is less than `size` bytes; STATUS_BUFFER_TOO_SMALL carries the
+        size."""
         if self.limit < size:
             if status == STATUS_BUFFER_TOO_SMALL:
                 raise BufferTooSmall(size)
             raise NtStatusError(status, "output too small")
 
     async def settle(self, future: Future[T]) -> T:
-        """A Future's result, waiting for it; STATUS_FILE_CLOSED if the open was closed meanwhile."""
+        """Await a Future and return its result. Raises STATUS_FILE_CLOSED if the open was closed meanwhile."""
         if future.done:
             return future.result()
         self.request.go_async()
@@ -89,13 +92,13 @@ class Control:
 
 
 def ref_of(open_: Open) -> OpenRef:
-    """The name in the open table that every open of a file has."""
+    """The key in the open table, which every open of a file has."""
     assert open_.ref is not None
     return open_.ref
 
 
 class Target(Enum):
-    """What a code works on."""
+    """What the FileId of a code must name."""
 
     FILE = auto()
     PIPE = auto()
@@ -104,19 +107,19 @@ class Target(Enum):
 
 
 class Handler(Protocol):
-    """One FSCTL."""
+    """The function that carries out one FSCTL."""
 
     def __call__(self, control: Control, /) -> Output | Coroutine[Any, Any, Output]: ...
 
 
 class Rule(NamedTuple):
-    """One line of the table in ioctl.py."""
+    """The checks of one FSCTL, a line of the table in ioctl.py."""
 
     handler: Handler
     access: int = 0
-    """Needed in Open.GrantedAccess, any bit of it; 0 = nothing."""
+    """One bit of these must be in Open.GrantedAccess; 0: none is needed."""
     writes: bool = False
-    """It changes what is stored, so a read-only share refuses it."""
+    """The FSCTL changes the file, so a read-only share refuses it."""
     target: Target = Target.FILE
     misplaced: int = STATUS_INVALID_DEVICE_REQUEST
-    """The status for an open that is no `target`."""
+    """The status for an open that is not a `target`."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""FSCTLs about the connection and the server: secure negotiate, network interfaces, DFS referrals."""
+"""FSCTLs about the connection and the server: VALIDATE_NEGOTIATE_INFO, network interfaces, DFS referrals."""
 from __future__ import annotations
 
 from ipaddress import IPv4Address, ip_address
@@ -27,9 +27,9 @@ _AF_INET6: Final = 0x0017
 
 
 def validate_negotiate_info(control: Control) -> Output:
-    """FSCTL_VALIDATE_NEGOTIATE_INFO (MS-SMB2 3.3.5.15.12): what the client says it negotiated is what arrived here.
-
-    Any difference means that the NEGOTIATE was changed on its way: the connection ends, without an answer."""
+    """FSCTL_VALIDATE_NEGOTIATE_INFO (MS-SMB2 3.3.5.15.12): compare the client's record of the negotiation with the
+    server's. A difference means that somebody changed the NEGOTIATE, so the connection ends without a reply
+    (ConnectionFatal)."""
     connection = control.request.connection
     settings = control.request.server.settings
     if connection.dialect == DIALECT_311:
@@ -68,7 +68,8 @@ def _interface(interface: NetworkInterface) -> bytes:
 
 
 def query_network_interface_info(control: Control) -> Output:
-    """FSCTL_QUERY_NETWORK_INTERFACE_INFO (MS-SMB2 3.3.5.15.11), SMB 3.x alone: a chain of NETWORK_INTERFACE_INFO."""
+    """FSCTL_QUERY_NETWORK_INTERFACE_INFO (MS-SMB2 3.3.5.15.11), for SMB 3.x alone: a chain of
+    NETWORK_INTERFACE_INFO."""
     if control.request.connection.dialect < DIALECT_300:
         raise NtStatusError(STATUS_INVALID_DEVICE_REQUEST)
     interfaces = control.request.server.settings.interfaces(control.request.connection.transport.local)
@@ -81,5 +82,5 @@ def query_network_interface_info(control: Control) -> Output:
 
 
 def dfs_get_referrals(control: Control) -> Output:
-    """FSCTL_DFS_GET_REFERRALS and _EX (MS-SMB2 3.3.5.15.2): this server has no DFS."""
+    """FSCTL_DFS_GET_REFERRALS and _EX (MS-SMB2 3.3.5.15.2): this server has no DFS, so STATUS_FS_DRIVER_REQUIRED."""
     raise NtStatusError(STATUS_FS_DRIVER_REQUIRED, "no DFS")

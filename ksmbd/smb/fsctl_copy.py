@@ -38,10 +38,11 @@ from ksmbd.smb.status import (
 MAX_CHUNKS: Final = limits.COPY_CHUNKS.value
 MAX_CHUNK_SIZE: Final = limits.COPY_CHUNK_SIZE.value
 MAX_TOTAL_SIZE: Final = limits.COPY_TOTAL_SIZE.value
-"""ServerSideCopyMaxNumberofChunks, ...MaxChunkSize, ...MaxDataSize (MS-SMB2 3.3.3), Windows' values."""
+"""ServerSideCopyMaxNumberofChunks, ServerSideCopyMaxChunkSize and ServerSideCopyMaxDataSize (MS-SMB2 3.3.3), the values
+of Windows."""
 
 _RESUME_KEY: Final = Struct("<QQQ")
-"""24 opaque bytes; here the FileId."""
+"""The resume key: 24 bytes that are opaque to the client; here the FileId and zeros."""
 _COPY: Final = Struct("<QQQII")
 """SourceKey, ChunkCount, Reserved (2.2.31.1)."""
 _CHUNK: Final = Struct("<QQII")
@@ -51,26 +52,26 @@ _COPY_RESPONSE: Final = Struct("<III")
 _DUPLICATE: Final = Struct("<QQqqq")
 """SourceFileID, SourceFileOffset, TargetFileOffset, ByteCount (MS-FSCC 2.3.7.2)."""
 _DUPLICATE_EX_SIZE: Final = 0x30
-"""StructureSize, which comes before the same fields and does not count itself (MS-FSCC 2.3.9.2)."""
+"""StructureSize of DUPLICATE_EXTENTS_DATA_EX, which does not count its own field (MS-FSCC 2.3.9.2)."""
 _FLAGS: Final = Struct("<I4x")
 """Flags, Reserved, behind them."""
 DUPLICATE_EXTENTS_DATA_EX_SOURCE_ATOMIC: Final = 0x00000001
 
 _MAX_SIZE: Final = (1 << 63) - 1
-"""Of a file, in bytes."""
+"""The largest size of a file in bytes."""
 
 WRITE_BREAK: Final = BreakKind(lose_read=True, lose_write=True, lose_handle=False)
 
 
 def request_resume_key(control: Control) -> Output:
-    """FSCTL_SRV_REQUEST_RESUME_KEY: the key that names this open in a copy; 4 bytes of context follow, none used."""
+    """FSCTL_SRV_REQUEST_RESUME_KEY: the key that names this open as the source of a copy, and an empty context."""
     control.need(32, STATUS_INVALID_PARAMETER)
     open_ = control.open
     return Output(_RESUME_KEY.pack(open_.persistent_id, open_.volatile_id, 0) + bytes(8))
 
 
 def _source(control: Control, persistent: int, volatile: int, status: int) -> Open:
-    """An open of a file in the same session, on any of its shares."""
+    """The source of a copy: an open of the same session, on any of its shares. Raises `status` for any other."""
     source = control.request.session.opens.get(volatile)
     if source is None or source.persistent_id != persistent or source.file is None:
         raise NtStatusError(status)
@@ -78,14 +79,14 @@ def _source(control: Control, persistent: int, volatile: int, status: int) -> Op
 
 
 def _maxima() -> Output:
-    """The refusal that teaches the client the limits (MS-SMB2 3.3.5.15.6.2)."""
+    """The reply to a copy beyond the limits, which tells the client these limits (MS-SMB2 3.3.5.15.6.2)."""
     return Output(_COPY_RESPONSE.pack(MAX_CHUNKS, MAX_CHUNK_SIZE, MAX_TOTAL_SIZE), STATUS_INVALID_PARAMETER)
 
 
 async def copy_chunk(control: Control) -> Output:
-    """FSCTL_SRV_COPYCHUNK and FSCTL_SRV_COPYCHUNK_WRITE, which needs no right to read the target.
+    """FSCTL_SRV_COPYCHUNK, and FSCTL_SRV_COPYCHUNK_WRITE, which needs no right to read the target.
 
-    What went wrong after the checks is reported with what was written before it."""
+    An error during the copy is reported together with the number of bytes written before it."""
     control.need(_COPY_RESPONSE.size, STATUS_INVALID_PARAMETER)
     reader = control.reader(_COPY.size)
     persistent, volatile, rest, count, _ = reader.unpack(_COPY)
@@ -125,7 +126,8 @@ async def copy_chunk(control: Control) -> Output:
 async def _copy_one(
     control: Control, time_slice: TimeSlice, source: Open, source_offset: int, target_offset: int, length: int
 ) -> tuple[int, int]:
-    """One chunk: its NTSTATUS and the bytes written. A range beyond the source's end is STATUS_INVALID_VIEW_SIZE."""
+    """Copy one chunk. Returns its NTSTATUS and the bytes written. A range beyond the end of the source gives
+    STATUS_INVALID_VIEW_SIZE."""
     request = control.request
     table = request.server.table
     source_file, target_file = source.file, control.file
@@ -161,12 +163,14 @@ def _copy(source_offset: int, target_offset: int, length: int, target: File, sou
 
 
 async def duplicate_extents(control: Control) -> Output:
-    """FSCTL_DUPLICATE_EXTENTS_TO_FILE: blocks shared by two files, where the file system can (MS-FSA 2.1.5.10.4)."""
+    """FSCTL_DUPLICATE_EXTENTS_TO_FILE: share blocks between two files, where the file system can (MS-FSA
+    2.1.5.10.4)."""
     return await _duplicate(control, control.reader(_DUPLICATE.size))
 
 
 async def duplicate_extents_ex(control: Control) -> Output:
-    """FSCTL_DUPLICATE_EXTENTS_TO_FILE_EX (MS-FSA 2.1.5.10.5). A clone is one system call, and so atomic either way."""
+    """FSCTL_DUPLICATE_EXTENTS_TO_FILE_EX (MS-FSA 2.1.5.10.5). A clone is one system call, so it is atomic with any
+    flags."""
     reader = control.reader(8 + _DUPLICATE.size + _FLAGS.size)
     size = reader.u64()
     (flags,) = reader.unpack_at(_FLAGS, 8 + _DUPLICATE.size)

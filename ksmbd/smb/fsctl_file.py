@@ -29,9 +29,9 @@ _REPARSE: Final = Struct("<IHH")
 _RESILIENCY: Final = Struct("<II")
 """Timeout in milliseconds, Reserved (MS-SMB2 2.2.31.3)."""
 MAX_RESILIENCY_TIMEOUT: Final = 300
-"""MaxResiliencyTimeout in seconds (MS-SMB2 3.3.1.5); what durable opens of version 2 get at most, too."""
+"""MaxResiliencyTimeout in seconds (MS-SMB2 3.3.1.5), also the longest timeout of durable opens of version 2."""
 DEFAULT_RESILIENCY_TIMEOUT: Final = 120_000
-"""Milliseconds where the client names none, as Windows."""
+"""Timeout in milliseconds where the client names none, the value of Windows."""
 _SNAPSHOTS: Final = Struct("<III")
 _NTFS_VOLUME: Final = Struct("<QQQQQIIIIQQQQQ")
 FILE_FILE_COMPRESSION: Final = 0x00000010
@@ -54,7 +54,8 @@ def get_compression(control: Control) -> Output:
 
 
 def set_compression(control: Control) -> Output:
-    """FSCTL_SET_COMPRESSION (MS-FSCC 2.3.69). Where the volume does not compress, "none" is already so."""
+    """FSCTL_SET_COMPRESSION (MS-FSCC 2.3.69). On a volume without compression only COMPRESSION_FORMAT_NONE succeeds,
+    which changes nothing."""
     state = control.reader(_U16.size).u16()
     if state not in _COMPRESSION_STATES:
         raise NtStatusError(STATUS_INVALID_PARAMETER, "compression format")
@@ -69,7 +70,7 @@ def get_reparse_point(control: Control) -> Output:
     """FSCTL_GET_REPARSE_POINT (MS-FSCC 2.3.24)."""
     tag, data = control.file.reparse_point()
     control.need(_REPARSE.size)
-    # The store's data starts behind the fixed header; for other vendors' tags with their GUID.
+    # `data` is what follows the fixed header; with a tag that is not Microsoft's it begins with the GUID.
     length = len(data) if tag & _MICROSOFT_TAG else max(len(data) - _GUID_SIZE, 0)
     out = _REPARSE.pack(tag, length, 0) + data
     return Output(out[: control.limit], STATUS_BUFFER_OVERFLOW) if len(out) > control.limit else Output(out)
@@ -106,8 +107,8 @@ def delete_reparse_point(control: Control) -> Output:
 
 
 def get_object_id(control: Control) -> Output:
-    """FSCTL_GET_OBJECT_ID and FSCTL_CREATE_OR_GET_OBJECT_ID (MS-FSCC 2.1.3.1, MS-FSA 2.1.5.10.1): the file was born
-    where it is. Only the second makes one, and not on a read-only share: STATUS_MEDIA_WRITE_PROTECTED."""
+    """FSCTL_GET_OBJECT_ID and FSCTL_CREATE_OR_GET_OBJECT_ID (MS-FSCC 2.1.3.1, MS-FSA 2.1.5.10.1). The birth ids are the
+    file's own. Only the second code creates an id; on a read-only share it raises STATUS_MEDIA_WRITE_PROTECTED."""
     control.need(_OBJECT_ID_SIZE, STATUS_INVALID_PARAMETER)
     makes = control.code == FSCTL_CREATE_OR_GET_OBJECT_ID
     found = control.file.object_id(makes and not control.request.tree.read_only)
@@ -119,21 +120,22 @@ def get_object_id(control: Control) -> Output:
 
 
 def set_object_id(control: Control) -> Output:
-    """FSCTL_SET_OBJECT_ID (MS-FSA 2.1.5.10.35): needs the right to restore, which no client gets here; and every file
-    has an id already."""
+    """FSCTL_SET_OBJECT_ID (MS-FSA 2.1.5.10.35). It needs the privilege to restore, which no client has here, so
+    STATUS_ACCESS_DENIED."""
     if len(control.input) != _OBJECT_ID_SIZE:
         raise NtStatusError(STATUS_INVALID_PARAMETER, "no FILE_OBJECTID_BUFFER")
     raise NtStatusError(STATUS_ACCESS_DENIED, "not opened to restore")
 
 
 def gmt_token(filetime: int) -> str:
-    """`@GMT-YYYY.MM.DD-HH.MM.SS` of a FILETIME (MS-SMB2 2.2.32.2)."""
+    """A FILETIME as `@GMT-YYYY.MM.DD-HH.MM.SS` (MS-SMB2 2.2.32.2)."""
     moment = datetime(1601, 1, 1) + timedelta(microseconds=filetime // 10)  # UTC, like every FILETIME
     return moment.strftime("@GMT-%Y.%m.%d-%H.%M.%S")
 
 
 def enumerate_snapshots(control: Control) -> Output:
-    """FSCTL_SRV_ENUMERATE_SNAPSHOTS (MS-SMB2 3.3.5.15.1): all tokens, or none and the size that they need."""
+    """FSCTL_SRV_ENUMERATE_SNAPSHOTS (MS-SMB2 3.3.5.15.1): all tokens, or, if they do not fit, none and the size that
+    they need."""
     control.need(16, STATUS_INVALID_PARAMETER)
     snapshots = sorted(control.file.volume().snapshots(), reverse=True)
     tokens = encode_utf16("".join(f"{gmt_token(snapshot)}\0" for snapshot in snapshots) + "\0")
@@ -143,7 +145,7 @@ def enumerate_snapshots(control: Control) -> Output:
 
 
 def get_ntfs_volume_data(control: Control) -> Output:
-    """FSCTL_GET_NTFS_VOLUME_DATA (MS-FSCC 2.3.22): sizes as NTFS tells them; there is no MFT."""
+    """FSCTL_GET_NTFS_VOLUME_DATA (MS-FSCC 2.3.22): the sizes that NTFS would report; fields about the MFT are 0."""
     control.need(_NTFS_VOLUME.size)
     volume = control.file.volume().volume_info()
     cluster = volume.bytes_per_sector * volume.sectors_per_unit
@@ -157,9 +159,8 @@ def get_ntfs_volume_data(control: Control) -> Output:
 
 
 def request_resiliency(control: Control) -> Output:
-    """FSCTL_LMR_REQUEST_RESILIENCY (MS-SMB2 3.3.5.15.9): whatever it caches, the open waits for its client's return.
-
-    It is not durable any longer then, so nothing that its oplock or lease loses ends that."""
+    """FSCTL_LMR_REQUEST_RESILIENCY (MS-SMB2 3.3.5.15.9): the open survives a lost connection, whatever its oplock or
+    lease. It is no longer durable then, so the loss of its oplock or lease does not end this."""
     request, open_ = control.request, control.open
     if request.connection.dialect < DIALECT_210:
         raise NtStatusError(STATUS_INVALID_DEVICE_REQUEST)
@@ -176,10 +177,11 @@ def request_resiliency(control: Control) -> Output:
 
 
 def not_supported(control: Control) -> Output:
-    """A code that is known, and that this file system does not have."""
+    """The handler of a known code that this file system does not support: STATUS_NOT_SUPPORTED."""
     raise NtStatusError(STATUS_NOT_SUPPORTED)
 
 
 def invalid_device_request(control: Control) -> Output:
-    """A code that the file system does not implement (MS-FSA 2.1.5.10)."""
+    """The handler of a code that the file system does not implement: STATUS_INVALID_DEVICE_REQUEST (MS-FSA
+    2.1.5.10)."""
     raise NtStatusError(STATUS_INVALID_DEVICE_REQUEST)

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""FSCTLs of named pipes: an RPC call in one round trip, a look at what is there, and the wait for an instance (MS-SMB2
-3.3.5.15.3, 3.3.5.15.4 and 3.3.5.15.10)."""
+"""FSCTLs of named pipes: PIPE_TRANSCEIVE, PIPE_PEEK and PIPE_WAIT (MS-SMB2 3.3.5.15.3, 3.3.5.15.4 and 3.3.5.15.10)."""
 from __future__ import annotations
 
 from struct import Struct
@@ -20,7 +19,7 @@ FILE_PIPE_CONNECTED_STATE: Final = 3
 
 
 async def pipe_transceive(control: Control) -> Output:
-    """FSCTL_PIPE_TRANSCEIVE: write the input, read the answer; what does not fit is left for READ."""
+    """FSCTL_PIPE_TRANSCEIVE: write the input and read the answer. A rest that does not fit stays for READ."""
     daemon = control.request.server.daemon
     future = daemon.rpc_transceive(control.open.pipe_handle, bytes(control.input), control.limit)
     data, more = await control.settle(future)
@@ -28,8 +27,8 @@ async def pipe_transceive(control: Control) -> Output:
 
 
 async def pipe_peek(control: Control) -> Output:
-    """FSCTL_PIPE_PEEK (MS-SMB2 3.3.5.15.4): the next message, which stays in the pipe. Never waits for one to come, and
-    takes a client without room for anything."""
+    """FSCTL_PIPE_PEEK (MS-SMB2 3.3.5.15.4): the next message, which stays in the pipe. It never waits, and accepts an
+    output buffer of any size."""
     data, more = await control.settle(control.request.server.daemon.rpc_peek(control.open.pipe_handle))
     out = _PIPE_PEEK.pack(FILE_PIPE_CONNECTED_STATE, len(data), 1 if data else 0, len(data)) + data
     cut = more or len(out) > control.limit
@@ -37,7 +36,8 @@ async def pipe_peek(control: Control) -> Output:
 
 
 async def pipe_wait(control: Control) -> Output:
-    """FSCTL_PIPE_WAIT: an instance of a pipe that exists is always free; STATUS_OBJECT_NAME_NOT_FOUND for others."""
+    """FSCTL_PIPE_WAIT: succeeds for a pipe that exists, since an instance is always free; STATUS_OBJECT_NAME_NOT_FOUND
+    for others."""
     request = control.request
     if not request.tree.share.is_pipe:
         raise NtStatusError(STATUS_INVALID_DEVICE_REQUEST)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""FSCTLs about a file's ranges: sparse files, zeros, what is allocated, regions, trim (MS-FSCC 2.3)."""
+"""FSCTLs about ranges of a file: sparse files, zeroing, allocated ranges, regions, trim (MS-FSCC 2.3)."""
 from __future__ import annotations
 
 from functools import partial
@@ -28,11 +28,11 @@ _REGION: Final = Struct("<qqII")
 FILE_REGION_USAGE_VALID_CACHED_DATA: Final = 0x00000001
 _MAX_SIZE: Final = (1 << 63) - 1
 _ZEROS: Final = 64 << 20
-"""Bytes of one step: a file system that must write the zeros needs some 20 ms for them."""
+"""Bytes that one step zeroes. A file system that must write the zeros needs some 20 ms for them."""
 
 
 def set_sparse(control: Control) -> Output:
-    """FSCTL_SET_SPARSE: without input the flag is set (MS-FSCC 2.3.79)."""
+    """FSCTL_SET_SPARSE: an empty input sets the flag (MS-FSCC 2.3.79)."""
     if control.file.is_directory:
         raise NtStatusError(STATUS_INVALID_PARAMETER, "a directory")
     control.file.set_sparse(not control.input or control.input[0] != 0)
@@ -40,7 +40,7 @@ def set_sparse(control: Control) -> Output:
 
 
 async def set_zero_data(control: Control) -> Output:
-    """FSCTL_SET_ZERO_DATA: FileOffset up to, not including, BeyondFinalZero (MS-FSCC 2.3.85)."""
+    """FSCTL_SET_ZERO_DATA: zero the bytes from FileOffset up to, not including, BeyondFinalZero (MS-FSCC 2.3.85)."""
     offset, beyond = control.reader(_RANGE.size).unpack(_RANGE)
     if control.file.is_directory or offset < 0 or beyond < offset:
         raise NtStatusError(STATUS_INVALID_PARAMETER)
@@ -53,7 +53,7 @@ async def set_zero_data(control: Control) -> Output:
 
 
 async def _zero(control: Control, offset: int, end: int) -> None:
-    """In steps, so that none takes long."""
+    """Zero the bytes from `offset` up to `end` in steps, so that none takes long."""
     while offset < end:
         beyond = min(offset + _ZEROS, end)
         if beyond - offset < LONG:
@@ -83,7 +83,8 @@ def query_allocated_ranges(control: Control) -> Output:
 
 
 def query_file_regions(control: Control) -> Output:
-    """FSCTL_QUERY_FILE_REGIONS (MS-FSCC 2.3.57): all of a Linux file up to its end is valid data, one region."""
+    """FSCTL_QUERY_FILE_REGIONS (MS-FSCC 2.3.57): one region, since on Linux all data up to the end of the file is
+    valid."""
     control.need(_REGION_OUTPUT.size)
     offset, length, usage = 0, _MAX_SIZE, FILE_REGION_USAGE_VALID_CACHED_DATA
     if control.input:
@@ -100,7 +101,7 @@ def query_file_regions(control: Control) -> Output:
 
 
 async def file_level_trim(control: Control) -> Output:
-    """FSCTL_FILE_LEVEL_TRIM (MS-FSCC 2.3.15): the client needs these ranges no longer; they read as zeros then."""
+    """FSCTL_FILE_LEVEL_TRIM (MS-FSCC 2.3.15): the client needs the data of these ranges no longer; they are zeroed."""
     reader = control.reader(_TRIM.size)
     key, count = reader.unpack(_TRIM)
     if control.file.is_directory or key or not count:

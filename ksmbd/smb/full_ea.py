@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""FILE_FULL_EA_INFORMATION lists (MS-FSCC 2.4.16), as CREATE's ExtA context and SET_INFO carry them."""
+"""Decodes FILE_FULL_EA_INFORMATION lists (MS-FSCC 2.4.16), which the ExtA context of CREATE and SET_INFO carry."""
 from __future__ import annotations
 
 from struct import Struct
@@ -21,9 +21,10 @@ FILE_NEED_EA: Final = 0x80
 
 
 def parse_full_ea(data: Buffer) -> list[tuple[str, int, bytes]]:
-    """(name, flags, value) of each entry; STATUS_EA_LIST_INCONSISTENT where the list is malformed,
-    STATUS_INVALID_EA_NAME for a name that no attribute may have (MS-FSA 2.1.5.15.6), STATUS_EA_TOO_LARGE for a list
-    that is longer than a file's attributes may be."""
+    """Decode the list into (name, flags, value) tuples.
+
+    Raises STATUS_EA_LIST_INCONSISTENT where the list is malformed, STATUS_INVALID_EA_NAME for an illegal name (MS-FSA
+    2.1.5.15.6), STATUS_EA_TOO_LARGE for a list longer than the attributes of a file may be."""
     entries: list[tuple[str, int, bytes]] = []
     if not len(data):
         return entries

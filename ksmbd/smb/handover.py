@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A connection that has only negotiated, as bytes: so that it can go on in another worker of this server.
+"""Serialises a connection that has negotiated and nothing more, so that another worker of this server can continue it.
 
-That is where a session lives to which it is to be bound (MS-SMB2 3.3.5.5.2): all channels of one are in one place.
+This is needed for a binding (MS-SMB2 3.3.5.5.2): all channels of a session must be in the worker of the session.
 """
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _SESSION_ID: Final = 40
 
 
 def is_session_setup(frame: Buffer) -> bool:
-    """Whether a frame is an SMB2 SESSION_SETUP, in the clear."""
+    """Whether a message is an unencrypted SMB2 SESSION_SETUP."""
     return bytes(frame[:4]) == SMB2_PROTOCOL_ID and frame[_COMMAND:][:2] == SESSION_SETUP.to_bytes(2, "little")
 
 
 def session_to_bind(frame: Buffer) -> int:
-    """The SessionId of a SESSION_SETUP that asks for a binding (MS-SMB2 2.2.5), 0 for any other frame."""
+    """The SessionId of a SESSION_SETUP that requests a binding (MS-SMB2 2.2.5), 0 for any other message."""
     if not is_session_setup(frame):
         return 0
     reader = Reader(frame)
@@ -41,7 +41,7 @@ def session_to_bind(frame: Buffer) -> int:
 
 
 def can_move(connection: Connection) -> bool:
-    """Whether nothing but what was negotiated belongs to a connection."""
+    """Whether the connection has no state but what was negotiated."""
     return (
         connection.state is ConnectionState.NEGOTIATED
         and not connection.sessions
@@ -52,7 +52,7 @@ def can_move(connection: Connection) -> bool:
 
 
 def encode(connection: Connection) -> bytes:
-    """What `resume` needs; for one that `can_move`."""
+    """Serialise a connection for which `can_move` is true."""
     dialects = connection.client_dialects
     return _STATE.pack(
         connection.dialect, connection.client_security_mode, connection.signing_algorithm,
@@ -62,7 +62,8 @@ def encode(connection: Connection) -> bytes:
 
 
 def resume(connection: Connection, state: bytes) -> None:
-    """Let a new connection go on where another worker's was. The bytes come from a worker, not from a client."""
+    """Restore into a new connection what another worker serialised with `encode`. The bytes come from a worker, never
+    from a client."""
     reader = Reader(state)
     (
         dialect, client_mode, signing, client_capabilities, capabilities, cipher, posix, low, high, guid,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The SMB2 packet header (MS-SMB2 2.2.1), the error response (2.2.2) and the transform header's place (2.2.41)."""
+"""The SMB2 packet header (MS-SMB2 2.2.1) and the ERROR Response (2.2.2): decoding and encoding."""
 from __future__ import annotations
 
 from struct import Struct
@@ -18,7 +18,8 @@ HEADER_SIZE: Final = 64
 TRANSFORM_HEADER_SIZE: Final = 52
 NBSS_HEADER_SIZE: Final = 4
 HEADROOM: Final = NBSS_HEADER_SIZE + TRANSFORM_HEADER_SIZE
-"""Bytes in front of an outgoing message: sealing writes both headers in place, a clear frame starts at 52."""
+"""Bytes reserved before an outgoing message: sealing writes the length and the transform header there, an unencrypted
+message uses the last 4 for the length."""
 SIGNATURE_OFFSET: Final = 48
 
 # ProtocolId, StructureSize, CreditCharge, Status or ChannelSequence, Command, Credits, Flags, NextCommand, MessageId,
@@ -26,16 +27,16 @@ SIGNATURE_OFFSET: Final = 48
 SYNC_HEADER: Final = Struct("<4sHHIHHIIQIIQ16s")
 ASYNC_HEADER: Final = Struct("<4sHHIHHIIQQQ16s")
 REPLY_HEADER: Final = Struct("<4s4sHHIHHIIQIIQ16s")
-"""A frame's length (MS-SMB2 2.1), then SYNC_HEADER."""
+"""The 4-byte length (MS-SMB2 2.1), then SYNC_HEADER."""
 _NO_SIGNATURE: Final = bytes(16)
 
 
 BLANK_HEADER: Final = SYNC_HEADER.pack(SMB2_PROTOCOL_ID, HEADER_SIZE, *(0,) * 10, _NO_SIGNATURE)
-"""Every field 0: for a reply to what had no SMB2 header, and for what the server sends unasked."""
+"""A header with all fields 0, for the reply to an SMB1 NEGOTIATE and for notifications."""
 
 
 class Header:
-    """One request's header, as fields. `tree_id` is 0 and `async_id` set where FLAGS_ASYNC_COMMAND is."""
+    """The decoded header of one request. With FLAGS_ASYNC_COMMAND `async_id` is set and `tree_id` is 0."""
 
     __slots__ = (
         "credit_charge", "status", "command", "credits", "flags", "next_command", "message_id", "tree_id",
@@ -55,7 +56,7 @@ class Header:
     signature: bytes
 
     def __init__(self, buffer: Buffer, offset: int = 0) -> None:
-        """Decode 64 bytes at `offset`; raises ConnectionFatal where they are no SMB2 header (MS-SMB2 3.3.5.2)."""
+        """Decode the 64 bytes at `offset`. Raises ConnectionFatal where they are no SMB2 header (MS-SMB2 3.3.5.2)."""
         if len(buffer) - offset < HEADER_SIZE:
             raise ConnectionFatal("a message shorter than its header")
         (
@@ -71,7 +72,7 @@ class Header:
 
     @property
     def channel_sequence(self) -> int:
-        """The low half of the Status field of an SMB 3.x request (MS-SMB2 2.2.1.2)."""
+        """ChannelSequence, the low half of the Status field in requests of SMB 3.x (MS-SMB2 2.2.1.2)."""
         return self.status & 0xFFFF
 
 
@@ -87,7 +88,8 @@ def write_header(
     session_id: int | None = None,
     tree_id: int | None = None,
 ) -> None:
-    """Write the reply's header for `request` at `offset`, the signature zero; `flags` without SERVER_TO_REDIR."""
+    """Write the header of the reply to `request` at `offset`, with a zero signature. SERVER_TO_REDIR is added to
+    `flags`."""
     session = request.session_id if session_id is None else session_id
     flags |= FLAGS_SERVER_TO_REDIR
     if async_id:
@@ -109,9 +111,9 @@ _ERROR_CONTEXT: Final = Struct("<II")
 
 
 def error_body(data: bytes = b"", in_context: bool = False) -> bytes:
-    """The SMB2 ERROR Response body (MS-SMB2 2.2.2): StructureSize 9, one byte of ErrorData where there is none.
+    """The body of the ERROR Response (MS-SMB2 2.2.2): StructureSize 9, and one byte of ErrorData where there is none.
 
-    `in_context`: on dialect 3.1.1 ErrorData is an array of SMB2 ERROR Contexts, here of one."""
+    `in_context`: wrap ErrorData in an SMB2 ERROR Context, as dialect 3.1.1 demands."""
     if data and in_context:
         return _ERROR_RESPONSE.pack(9, 1, 0, _ERROR_CONTEXT.size + len(data)) + _ERROR_CONTEXT.pack(len(data), 0) + data
     return _ERROR_RESPONSE.pack(9, 0, 0, len(data)) + (data or b"\0")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The worker's helper threads, as the protocol uses them for long calculations."""
+"""The helper threads that sign and encrypt long messages, as the protocol sees them."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -8,8 +8,8 @@ from ksmbd.smb.waiting import Future
 
 
 class HelperThreads:
-    """Set by the module that puts the rooms together."""
+    """The entry point of the helper threads; process/worker.py sets it."""
 
     def __init__(self) -> None:
         self.submit: Callable[[Callable[[], None]], Future[None]] | None = None
-        """Runs a calculation in another thread; None: there is none, and all is done at once."""
+        """Runs a function in another thread. None: there are no threads, and everything is computed at once."""

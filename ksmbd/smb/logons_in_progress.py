@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Log-ons under way: how many a connection, an address and all may leave half done, and for how long.
+"""Limits the log-ons in progress by connection, by address and in all, and their duration (MS-SMB2 3.3.5.5, 3.3.6.3).
 
-A log-on that begins always finds room: where there is none, the oldest that is half done goes, of the same connection
-first, then of the same address, then of the address that has most of them. So no client keeps others out by beginning
-log-ons, and a log-on that goes on within a moment is not touched. MS-SMB2 3.3.5.5, 3.3.6.3.
+A new log-on is always accepted. Where there are too many, the oldest one in progress is dropped: of the same connection
+first, then of the same address, then of the address that has most. So a client cannot lock others out by beginning
+log-ons, and a log-on that proceeds without delay is not affected.
 """
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SECONDS: Final = limits.LOGON_IN_PROGRESS_SECONDS.value
 
 
 class _Entry:
-    """What the books know of one exchange."""
+    """One exchange that is counted."""
 
     __slots__ = ("address", "connection", "drop", "since")
 
@@ -31,7 +31,7 @@ class _Entry:
 
 
 class LogonsInProgress:
-    """The exchanges of one worker's connections, oldest first."""
+    """The exchanges in progress on all connections of a worker, oldest first."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -44,8 +44,8 @@ class LogonsInProgress:
         return len(self._entries)
 
     def begin(self, exchange: object, connection: object, peer: str, drop: Callable[[], None]) -> None:
-        """Count an exchange of a connection from the address `peer`. `drop` ends it, and calls `end`: at once that of
-        another one, where there are too many."""
+        """Count an exchange of a connection from the address `peer`. Where there are too many, the oldest is dropped.
+        `drop` is called to drop this one: it ends the exchange and calls `end`."""
         address = address_group(peer)
         own, others = self._by_connection.get(connection, {}), self._by_address.get(address, {})
         if len(own) >= limits.LOGONS_IN_PROGRESS_PER_CONNECTION.value:
@@ -61,7 +61,7 @@ class LogonsInProgress:
             self._timer = self._clock.call_later(SECONDS, self._expire)
 
     def end(self, exchange: object) -> None:
-        """The exchange is over, well or not. One that is over already may be told again."""
+        """Count the exchange no longer, after success or failure. Unknown exchanges are ignored."""
         entry = self._entries.pop(exchange, None)
         if entry is None:
             return
@@ -93,7 +93,8 @@ class LogonsInProgress:
 
 
 class LogonQueue:
-    """At most so many at once for a key, as `limit` says; the others wait, in the order in which they came."""
+    """Lets only as many callers per key proceed at once as `limit` allows. The others wait, first come, first
+    served."""
 
     def __init__(self, limit: Limit) -> None:
         self._inside = Meter(limit)
@@ -101,11 +102,11 @@ class LogonQueue:
         self._serving: set[str] = set()
 
     def __len__(self) -> int:
-        """Keys for which a caller is inside or waiting."""
+        """How many keys have a caller that proceeds or waits."""
         return len(self._inside)
 
     def enter(self, key: str) -> Future[None]:
-        """Complete when it is the caller's turn. The caller calls `leave` when it is done."""
+        """Complete when the caller may proceed. The caller must call `leave` afterwards."""
         if key not in self._waiting and self._inside.take(key):
             return Future.of(None)
         future: Future[None] = Future()
@@ -121,10 +122,10 @@ class LogonQueue:
         return future
 
     def leave(self, key: str) -> None:
-        """The caller's turn is over."""
+        """The caller has finished: let the next one proceed."""
         self._inside.give(key)
         if key in self._serving:
-            return  # called by a caller that the loop below has just let in: that loop goes on
+            return  # the loop below called a caller that is leaving already: the loop serves the next one
         self._serving.add(key)
         try:
             while key in self._waiting and self._inside.take(key):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Operations on files that may take long (a large copy, a flush, the allocation of gigabytes) in helper threads.
+"""Runs file operations that may take long (a large copy, a flush, the allocation of gigabytes) in helper threads.
 
-The thread works on a duplicate of the open: it has a descriptor of its own, so that a CLOSE meanwhile does not
-take it away, and acts with the rights of the same user.
+The thread works on a duplicate of the file: the same open with a descriptor of its own and the rights of the same user.
+So a CLOSE does not take the descriptor away while the operation runs.
 """
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ksmbd.smb.status import STATUS_FILE_CLOSED, NtStatusError
 T = TypeVar("T")
 
 LONG: Final = 256 << 10
-"""Bytes of a copy from which on it is another thread's work: handing it over and back takes some 50 us."""
+"""Size in bytes from which a copy is offloaded. Handing it to a thread and back takes some 50 us."""
 LARGE: Final = 16 << 20
 """Bytes from which on an allocation, a truncation or zeroing goes to a helper thread: the file system does less in a
 millisecond or two."""
@@ -54,7 +54,7 @@ async def offload(request: Request, call: Callable[..., T], *opens: Open) -> T:
 
 
 def is_large(file: File, size: int) -> bool:
-    """Whether an operation is about so many bytes, or on a file that has so many, that it may take long."""
+    """Whether an operation on `size` bytes of `file` may take long, because `size` or the file is large."""
     if size >= LARGE:
         return True
     info = file.info()
