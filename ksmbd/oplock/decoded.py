@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Records that a process keeps decoded, so that it decodes nothing twice: those that it wrote or read last.
+"""Caches the records that a process has decoded or written, so that it does not decode them again.
 
-A record without a journal is kept with the bytes that it was decoded from: if the store has the same bytes, nothing has
-changed. Of a record with a journal (ksmbd.oplock.journal) it is kept how much of the journal was read.
+A record without a journal is cached with the bytes that it was decoded from: if the store has the same bytes, the
+record is unchanged. For a record with a journal (ksmbd.oplock.journal) the cache knows how much of the journal was
+read.
 """
 from __future__ import annotations
 
@@ -14,11 +15,11 @@ from ksmbd.oplock.record import Record
 from ksmbd.smb.ports import FileKey
 
 KNOWN: Final = 16384
-"""Decoded records that a process keeps."""
+"""Records without a journal that a process caches."""
 KNOWN_THINGS: Final = 100_000
-"""Opens and locks of records with a journal that a process keeps decoded, as long as it has more than one such."""
+"""Opens and locks in cached records with a journal; one such record is always kept."""
 NO_LOCKS: Final[dict[str, LockSet]] = {}
-"""Of a record without a journal."""
+"""The locks of a record without a journal."""
 
 
 class Journaled:
@@ -28,27 +29,28 @@ class Journaled:
 
     def __init__(self, number: int, record: Record, locks: dict[str, LockSet]) -> None:
         self.number = number
-        """The journal's own, among all that its environment had."""
+        """The journal's number, unique in its environment."""
         self.pieces = 0
         """How many pieces of the journal are in `record` and `locks`."""
         self.things = 0
-        """How many things the journal has told of (journal.weight)."""
+        """The sum of journal.weight of all changes in the journal."""
         self.record = record
         self.locks = locks
 
 
 class Decoded:
-    """What one process keeps of all files."""
+    """The cached records of one process."""
 
     def __init__(self) -> None:
         self.records: dict[FileKey, tuple[bytes, Record]] = {}
-        """Records without a journal, and what they were decoded from."""
+        """Records without a journal, with the bytes that they were decoded from."""
         self.journals: dict[FileKey, Journaled] = {}
+        """Records with a journal, the least recently used first."""
         self.held: dict[FileKey, int] = {}
-        """How many opens, locks and so on each of `journals` has."""
+        """The journal.size of each record in `journals`."""
 
     def record(self, file: FileKey, data: bytes) -> Record:
-        """The record that these bytes are. The caller does not change it."""
+        """The record that is encoded as `data`. The caller does not change it."""
         known = self.records.get(file)
         if known is not None and known[0] == data:
             return known[1]
@@ -57,16 +59,16 @@ class Decoded:
         return record
 
     def keep(self, file: FileKey, data: bytes, record: Record) -> None:
-        """Keep a record without a journal."""
+        """Cache a record without a journal."""
         if self.journals:
             self.journals.pop(file, None)
             self.held.pop(file, None)
-        if len(self.records) >= KNOWN:  # what another worker changed or ended stays in here
+        if len(self.records) >= KNOWN:  # records that other workers have changed or deleted are still in here
             self.records.clear()
         self.records[file] = (data, record)
 
     def keep_journal(self, file: FileKey, known: Journaled) -> None:
-        """Keep a record with a journal; the oldest ones go where they are too large together."""
+        """Cache a record with a journal. The least recently used ones are dropped beyond KNOWN_THINGS."""
         self.records.pop(file, None)
         journals = self.journals
         journals.pop(file, None)
@@ -77,7 +79,7 @@ class Decoded:
             del journals[oldest], self.held[oldest]
 
     def forget(self, file: FileKey) -> None:
-        """The file has no record any more."""
+        """Drop the record of a file that has none any more."""
         self.records.pop(file, None)
         self.journals.pop(file, None)
         self.held.pop(file, None)

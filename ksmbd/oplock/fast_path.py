@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The short way through `decide` for what most opens are: the first of a file that nobody else has open, closed again
-while it is the only one.
+"""The fast path of `decide` for the most common case: the first open of a file, and its close while it is the only one.
 
-Nobody is there to be asked, told or made to wait, so neither copy nor context nor actions are needed. The rules are
-those of `decide`; tests/unit/oplock/test_fast_path.py compares the answers of both.
+There is no other open to check, break or wait for, so neither a copy of the record nor a Context nor actions are
+needed. The rules are those of `decide`; tests/unit/oplock/test_fast_path.py compares the results of both.
 """
 from __future__ import annotations
 
@@ -22,10 +21,10 @@ def first_open(
     entry: OpenEntry, oplock_level: int, lease: LeaseContext | None, wanted: tuple[int, int, bool] | None,
     settings: OplockSettings,
 ) -> tuple[Record, OpenResult] | None:  # fmt: skip
-    """The record of a file that had none, once `entry` is open, and what that is answered: what `decide` makes of
-    requests.Open on an empty record without locks. `wanted` is the durable request.
+    """The new record of a file without one, with the open `entry`, and the result for the client: the same as `decide`
+    makes of requests.Open on an empty record. `wanted` is the durable request.
 
-    None for an open beside local processes and for one that is to be persistent: `decide` takes those."""
+    None for opens that `decide` must handle: on shares with `kernel oplocks`, and persistent ones."""
     if entry.kernel or (wanted is not None and wanted[2]):
         return None
     record = Record()
@@ -41,8 +40,8 @@ def first_open(
 
 
 def last_close(record: Record, open_id: int) -> CloseResult | None:
-    """What `decide` answers to Close of an open without locks that is all there is in `record`: nothing is left of it
-    then. None where the record has more than that: `decide` takes those."""
+    """The result of closing an open without locks that is the only content of `record`; the record is empty then. None
+    where the record has more, so that `decide` must handle the close."""
     entry = record.opens.get(open_id)
     if entry is None or len(record.opens) > 1 or record.waiters or record.outbox or entry.persistent:
         return None

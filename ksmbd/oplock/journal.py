@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a decision changed in a file's record and locks, as a few small tuples, so that a store that several processes
-share need not write, or read, a file with thousands of opens or locks as a whole each time.
+"""Encodes what a decision changed in a file's record and locks, so that a shared store need not write or read a record
+with thousands of opens or locks as a whole each time.
 
-A journal is a sequence of pieces; a piece is a marshalled list of changes. Applied in order to an empty record they
-give the record. marshal, because this never crosses a trust boundary (see Record.encode).
+A journal is a sequence of pieces; a piece is a marshalled list of changes, which are small tuples. Applied in order to
+an empty record, the pieces give the record. marshal is safe here because the data never crosses a trust boundary (see
+Record.encode).
 """
 from __future__ import annotations
 
@@ -29,9 +30,9 @@ UNLOCKED: Final = "u"
 LOCKS_GONE: Final = "e"
 
 PIECE: Final = 1900
-"""Bytes of a piece, so that two find place on a page; a single change may be longer."""
+"""Bytes of a piece at most, so that two fit on a page of LMDB; a single change may be longer."""
 TOGETHER: Final = 40
-"""Locks of one change."""
+"""Locks in one change at most."""
 LOCK: Final = struct.Struct("<QQ?QQ")
 """first, length, exclusive, open id, number."""
 NUMBER: Final = struct.Struct("<QQ")
@@ -39,11 +40,11 @@ NUMBER: Final = struct.Struct("<QQ")
 
 Change = tuple[Any, ...]
 Locks = dict[str, LockSet]
-"""By stream; streams without locks are not in it."""
+"""Stream -> its byte-range locks; streams without locks are left out."""
 
 
 def changes(old: Record, new: Record) -> list[Change]:
-    """What makes `new` of `old`, but for the serial."""
+    """The changes from `old` to `new`, without the serial."""
     found: list[Change] = []
     for open_id, entry in new.opens.changes_since(old.opens):
         found.append((OPEN, tuple(entry)) if entry is not None else (CLOSED, open_id))
@@ -70,7 +71,7 @@ def changes(old: Record, new: Record) -> list[Change]:
 
 
 def lock_changes(stream: str, overlay: LockOverlay) -> list[Change]:
-    """What a decision does to the locks of a stream."""
+    """The changes that a decision makes to the locks of a stream."""
     found: list[Change] = [(LOCKS_GONE, stream, open_id) for open_id in overlay.dropped]
     gone = [lock for lock in overlay.removed if lock.open_id not in overlay.dropped]
     for start in range(0, len(gone), TOGETHER * 2):
@@ -91,7 +92,7 @@ def _locked(stream: str, locks: Sequence[Lock]) -> list[Change]:
 
 
 def everything(record: Record, locks: Locks) -> list[Change]:
-    """A record from its beginning."""
+    """The changes that make a whole record from an empty one."""
     found = changes(Record(), record)
     for stream, held in locks.items():
         for open_id in held.owners():
@@ -100,13 +101,13 @@ def everything(record: Record, locks: Locks) -> list[Change]:
 
 
 def size(record: Record, locks: Locks) -> int:
-    """How many things a record holds, as `weight` counts them."""
+    """The number of opens, holders, waiters, actions and locks in a record, as `weight` counts them."""
     held = sum(held.count for held in locks.values())
     return len(record.opens) + len(record.holders) + len(record.waiters) + len(record.outbox) + held
 
 
 def weight(change: Change) -> int:
-    """How many things a change makes known, or ends."""
+    """The number of things that a change adds or removes."""
     kind = change[0]
     if kind == LOCKED:
         return len(change[2]) // LOCK.size
@@ -114,7 +115,7 @@ def weight(change: Change) -> int:
 
 
 def pieces(found: list[Change]) -> Iterator[bytes]:
-    """The changes, encoded; cut where they are many."""
+    """Encode changes as pieces of at most PIECE bytes."""
     whole = marshal.dumps(found)
     if len(whole) <= PIECE:
         yield whole
@@ -134,7 +135,7 @@ def pieces(found: list[Change]) -> Iterator[bytes]:
 
 
 def apply(piece: bytes, record: Record, locks: Locks) -> None:
-    """Make a piece's changes."""
+    """Apply the changes of a piece to a record and its locks."""
     for change in marshal.loads(piece):  # noqa: S302 - our own bytes
         kind = change[0]
         if kind == OPEN:
@@ -179,7 +180,7 @@ def _apply_locks(change: Change, locks: Locks) -> None:
 
 
 def apply_overlays(decided: dict[str, LockOverlay], locks: Locks) -> None:
-    """Make a decision's changes of locks."""
+    """Apply a decision's changes of locks."""
     for stream, overlay in decided.items():
         held = locks.get(stream)
         if held is None:
@@ -190,7 +191,7 @@ def apply_overlays(decided: dict[str, LockOverlay], locks: Locks) -> None:
 
 
 def view_changes(stream: str, overlay: LockOverlay, opens: Iterable[int]) -> list[Change]:
-    """The locks of a stream as a decision leaves them, from their beginning."""
+    """The changes that make all locks of a stream, as a decision leaves them."""
     found: list[Change] = []
     for open_id in opens:
         if overlay.count_of(open_id):

@@ -13,7 +13,7 @@ from ksmbd.oplock.store import IndexEntry, StoreFull
 
 
 class LmdbIndexes:
-    """See Store for what its methods promise."""
+    """The index methods of LmdbStore; see Store."""
 
     def __init__(self, path: Path, fresh: bool) -> None:
         """Raises OSError and lmdb.Error, as Environment."""
@@ -72,6 +72,6 @@ class LmdbIndexes:
         return found
 
     def entries(self) -> int:
-        """How many entries all indexes have. Raises lmdb.Error."""
+        """The number of entries of all indexes. Raises lmdb.Error."""
         with self.environment.begin() as txn:
             return int(txn.stat(self.database)["entries"])

@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the kernel lets clients cache beside local processes, and which byte-range locks it is told of. Pure.
+"""Pure rules for files that local processes use, too: which caching a kernel lease allows, and which kernel locks stand
+for SMB's byte-range locks.
 
-With `kernel oplocks = yes` a client may cache what a lease of the kernel watches over (fcntl(2), F_SETLEASE):
+With `kernel oplocks = yes`, a client may cache only as much as a kernel lease (fcntl(2), F_SETLEASE) protects:
 
-    write caching       a write lease: this descriptor is the only one of the file
-    read, handle        a read lease: nobody has the file open for writing, the holder itself neither
-    none                no lease
+    write caching            needs a write lease: this is the only open descriptor of the file
+    read and handle caching  needs a read lease: no descriptor is open for writing, the holder's own included
+    none                     needs no lease
 
-So beside an open that writes nobody caches anything, not even a level II oplock; a break that would leave that leaves
-nothing. An open's place in this is in OpenEntry.kernel: 0 on other shares.
+So beside an open that can write, no client caches anything, not even by a level II oplock; a break that would leave
+read caching then leaves none. OpenEntry.kernel has an open's flags for this: WATCHED, WRITER; 0 on other shares.
 
-Byte-range locks of SMB stack and never merge; those of the kernel are one kind a byte. What the kernel is told of an
-open's locks is therefore computed anew wherever something changed: for writing where an exclusive lock is, else for
-reading where a shared one is. Locks of no length, and bytes from 2**63 on, exist for SMB alone.
+SMB's byte-range locks stack and never merge, while the kernel has one kind of lock per byte. So the kernel's locks are
+computed anew for each range that changed: a write lock where an exclusive lock is, else a read lock where a shared one
+is. Locks of length 0, and bytes from 2**63 on, exist in SMB only.
 """
 from __future__ import annotations
 
@@ -33,42 +34,43 @@ LARGEST: Final = (1 << 63) - 1
 
 
 def lease_for(state: int) -> int:
-    """The kernel's lease that must stand behind a caching state."""
+    """The kernel lease that a caching state needs."""
     if state & W:
         return WRITE_LEASE
     return READ_LEASE if state else NO_LEASE
 
 
 def state_for(state: int, lease: int) -> int:
-    """What remains of a caching state with this lease of the kernel."""
+    """The part of a caching state that a kernel lease allows."""
     if lease == WRITE_LEASE:
         return state
     return state & ~W if lease == READ_LEASE else 0
 
 
 def backed(record: Record, state: int, kernel: int = 0) -> int:
-    """What of a state the kernel can watch over beside the opens of the record and one more with `kernel`."""
+    """The part of a caching state for which the kernel can grant a lease, beside the opens of the record and one more
+    with the flags `kernel`."""
     if state & W or not state:
         return state
     return 0 if writes(record, kernel) else state
 
 
 def writes(record: Record, kernel: int = 0) -> bool:
-    """Whether one of the record's opens can write, or one more with `kernel`."""
+    """Whether one of the record's opens, or one more with the flags `kernel`, has a descriptor that can write."""
     return bool(kernel & WRITER) or any(entry.kernel & WRITER for entry in record.opens.values())
 
 
 def break_for_descriptor(holder: Holder, entry: OpenEntry, left: int, wait: bool) -> tuple[int, bool]:
-    """What an open takes from a holder that the kernel watches over, where the rules of SMB leave `left`: all of it, if
-    its descriptor can write."""
+    """What an open breaks of a holder on a share with `kernel oplocks`, where SMB's rules leave `left`: (state that is
+    left, whether the open waits). Nothing is left if the new descriptor can write."""
     if not entry.kernel & WRITER or not left or left & W:
         return left, wait
     return 0, wait or holder.breaking or bool(holder.state & (W | H))
 
 
 def segments(held: Sequence[LockSet], first: int, last: int) -> list[tuple[int, int, int]]:
-    """What the kernel is to know of the bytes from `first` to `last`, where opens with one descriptor have these locks:
-    (kind, first, last), in order, without gaps. n log n in the number of locks that begin or end there."""
+    """The kernel locks for the bytes from `first` to `last`, where `held` are the locks of all opens that share the
+    file description: (kind, first, last), in order, without gaps. O(n log n) in the locks that begin or end there."""
     last = min(last, LARGEST)
     if first > last:
         return []
@@ -100,7 +102,8 @@ def segments(held: Sequence[LockSet], first: int, last: int) -> list[tuple[int, 
 
 
 def span(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """(offset, length) as (first, last): those that the kernel can know, what touches joined, in order."""
+    """Convert (offset, length) ranges to (first, last), sorted and merged. Ranges that the kernel cannot lock are left
+    out."""
     found: list[tuple[int, int]] = []
     for offset, length in sorted(ranges):
         if length and offset <= LARGEST:

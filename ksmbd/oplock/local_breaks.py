@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the kernel says of local processes, as decisions (`kernel oplocks`)."""
+"""Decisions on what the kernel reports about local processes (`kernel oplocks`)."""
 from __future__ import annotations
 
 from ksmbd.oplock import local
@@ -10,7 +10,7 @@ from ksmbd.oplock.requests import LimitGrant, LimitGrantResult, LocalProcess
 
 
 def local_process(context: Context, request: LocalProcess) -> bool:
-    """The kernel holds up a local process until this holder has given way."""
+    """Break the holder of an open to `left`, because the kernel lets a local process wait for that."""
     entry = context.record.opens.get(request.open_id)
     holder = context.record.holder_of(entry) if entry is not None else None
     if holder is not None and holder.state & ~request.left:
@@ -19,7 +19,8 @@ def local_process(context: Context, request: LocalProcess) -> bool:
 
 
 def limit_grant(context: Context, request: LimitGrant) -> LimitGrantResult:
-    """Less than was granted: the client is told of what it has heard of through other opens, and of nothing else."""
+    """Reduce the caching of a new open to what the kernel lease allows. Only the part that the client already knows of,
+    through other opens, is broken by a notification."""
     record = context.record
     entry = context.entry(request.open_id)
     holder = record.holder_of(entry)
@@ -38,7 +39,7 @@ def limit_grant(context: Context, request: LimitGrant) -> LimitGrantResult:
         return LimitGrantResult(left, False)
     holder = holder._replace(state=known | left)
     if holder.breaking:
-        # Asked for already: what comes back is no more than this.
+        # A break is in progress: its acknowledgment must not leave more than this.
         set_holder(context, holder._replace(required=left))
         return LimitGrantResult(holder.state, True)
     set_holder(context, holder)

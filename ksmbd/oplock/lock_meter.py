@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How many byte-range locks the sessions of this worker hold, over all files."""
+"""Counts the byte-range locks that each session of this worker holds, over all files (LOCKS_PER_SESSION)."""
 from __future__ import annotations
 
 from collections import Counter
@@ -12,18 +12,18 @@ from ksmbd.oplock.requests import Decision
 
 
 class LockMeter:
-    """Follows the decisions that change locks."""
+    """The counts per session, updated by the decisions that change locks."""
 
     __slots__ = ("_me", "_opens", "_sessions")
 
     def __init__(self, me: WorkerTag) -> None:
         self._me: Final = me
         self._opens: dict[int, tuple[int, int]] = {}
-        """Open -> (session, locks)."""
+        """Open id -> (session id, number of locks)."""
         self._sessions: dict[int, int] = {}
 
     def follow(self, decision: Decision) -> None:
-        """This worker took or released locks."""
+        """Count the locks that a decision of this worker took or released."""
         for overlay in decision.locks.values():
             more = Counter([lock.open_id for lock in overlay.added.values()])
             more.subtract([lock.open_id for lock in overlay.removed])
@@ -36,7 +36,7 @@ class LockMeter:
                     self.set(open_id, entry.session_id, max(0, change + known[1] if known is not None else change))
 
     def set(self, open_id: int, session_id: int, count: int) -> None:
-        """An open of a session has so many locks. To be told where another worker granted one."""
+        """Set the number of locks of an open. Called where another worker has granted a lock."""
         before, had = self._opens.pop(open_id, (0, 0))
         if had:
             left = self._sessions[before] - had
@@ -49,7 +49,8 @@ class LockMeter:
             self._sessions[session_id] = self._sessions.get(session_id, 0) + count
 
     def room(self, open_id: int, wanted: int, session_of: Callable[[], int]) -> bool:
-        """Whether the session of an open may have so many locks more. `session_of`: for an open without locks."""
+        """Whether the session of an open may take `wanted` more locks. `session_of` returns the session of an open that
+        has no locks yet."""
         if not self._sessions and wanted <= LOCKS_PER_SESSION.value:
             return True
         known = self._opens.get(open_id)
@@ -57,9 +58,9 @@ class LockMeter:
         return self._sessions.get(session_id, 0) + wanted <= LOCKS_PER_SESSION.value
 
     def count(self, session_id: int) -> int:
-        """What a session holds."""
+        """The number of locks that a session holds."""
         return self._sessions.get(session_id, 0)
 
     def __len__(self) -> int:
-        """Sessions that hold locks."""
+        """The number of sessions that hold locks."""
         return len(self._sessions)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""LOCK and unlock of an open (MS-FSA 2.1.5.8, 2.1.5.9; MS-SMB2 3.3.5.14)."""
+"""Decisions on LOCK requests: lock and unlock byte ranges (MS-FSA 2.1.5.8, 2.1.5.9; MS-SMB2 3.3.5.14)."""
 from __future__ import annotations
 
 from ksmbd.limits import LOCKS_PER_FILE, LOCKS_PER_OPEN
@@ -12,7 +12,7 @@ from ksmbd.smb.status import STATUS_INSUFFICIENT_RESOURCES, STATUS_LOCK_NOT_GRAN
 
 
 def lock(context: Context, request: TakeLocks, retried: bool) -> bool | None:
-    """All of the locks or none (MS-FSA 2.1.5.8, MS-SMB2 3.3.5.14.2)."""
+    """Take all of the locks or none (MS-FSA 2.1.5.8, MS-SMB2 3.3.5.14.2). Raises Refused."""
     entry = context.entry(request.open_id)
     for offset, length, _ in request.elements:
         if status := check_range(offset, length):
@@ -25,13 +25,14 @@ def lock(context: Context, request: TakeLocks, retried: bool) -> bool | None:
         if request.wait:
             return WAIT
         raise Refused(STATUS_LOCK_NOT_GRANTED)
-    # Whoever reads from a cache would not see the lock (MS-FSA 2.1.4.12 for LOCK_CONTROL).
+    # A client that reads from its cache would not notice the lock (MS-FSA 2.1.4.12 for LOCK_CONTROL).
     break_caching(context, Break(0, request.open_id, R), retried)
     return GRANTED
 
 
 def unlock(context: Context, request: DropLocks) -> bool:
-    """In order; the first that is no range or not locked ends it, those before stay unlocked (MS-SMB2 3.3.5.14.1)."""
+    """Unlock in order. The first range that is invalid or not locked raises Refused; those before it stay unlocked
+    (MS-SMB2 3.3.5.14.1)."""
     entry = context.entry(request.open_id)
     locks = context.locks(entry.stream)
     for offset, length in request.elements:
@@ -44,5 +45,5 @@ def unlock(context: Context, request: DropLocks) -> bool:
 
 
 def locks_of(context: Context, request: LocksOf) -> list[Lock]:
-    """Oldest first."""
+    """The locks of an open, oldest first."""
     return context.locks(context.entry(request.open_id).stream).of_open(request.open_id)

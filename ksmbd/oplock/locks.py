@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Byte-range locks of one stream (MS-FSA 2.1.1.10, 2.1.4.10, 2.1.5.8, 2.1.5.9).
+"""The byte-range locks of one stream, and their conflicts (MS-FSA 2.1.1.10, 2.1.4.10, 2.1.5.8, 2.1.5.9).
 
-Whether a lock, a read or a write must wait asks only how many locks overlap its range: of all, of the exclusive ones,
-and of an open's own exclusive ones. `Spans` counts each of them in O(log n), however many there are and however they
-lie in each other; a decision's changes are counted apart and added. So no request costs more than n log n in the
-number of its elements, and next to nothing more for the locks that are there.
+To decide whether a lock, read or write conflicts, only three numbers are needed: how many locks overlap its range, how
+many of these are exclusive, and how many are the open's own exclusive ones. `Spans` counts each in O(log n), however
+the locks nest. A decision's changes are counted separately and added. So a request costs O(n log n) in the number of
+its elements, and hardly more for the locks that exist already.
 """
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ MAXIMUM: Final = (1 << 64) - 1
 
 
 class Lock(NamedTuple):
-    """One granted lock. `number` tells equal locks apart and keeps their order."""
+    """One granted lock on the bytes `first` to `last`, inclusive. `number` distinguishes equal locks, and orders
+    them."""
 
     first: int
     last: int
@@ -28,17 +29,18 @@ class Lock(NamedTuple):
 
 
 def make_lock(offset: int, length: int, exclusive: bool, open_id: int, number: int) -> Lock:
-    """A lock on `length` bytes from `offset`. An empty one has last = offset - 1."""
+    """A lock on `length` bytes from `offset`. A lock of length 0 has last = offset - 1."""
     return Lock(offset, offset + length - 1, exclusive, open_id, number)
 
 
 def check_range(offset: int, length: int) -> int:
-    """STATUS_INVALID_LOCK_RANGE where a range runs over the end of the 64-bit space (MS-FSA 2.1.5.8)."""
+    """STATUS_INVALID_LOCK_RANGE for a range that wraps around the 64-bit space (MS-FSA 2.1.5.8), else
+    STATUS_SUCCESS."""
     return STATUS_INVALID_LOCK_RANGE if length and offset + length - 1 > MAXIMUM else STATUS_SUCCESS
 
 
 class LockView(Protocol):
-    """The locks of one stream, to be read."""
+    """A read-only view of the locks of one stream."""
 
     @property
     def count(self) -> int:
@@ -50,15 +52,16 @@ class LockView(Protocol):
         ...
 
     def exclusive(self, first: int, last: int) -> int:
-        """How many exclusive ones do."""
+        """How many exclusive locks do so."""
         ...
 
     def own_exclusive(self, first: int, last: int, open_id: int) -> int:
-        """How many exclusive ones of this open do."""
+        """How many exclusive locks of this open do so."""
         ...
 
     def equal(self, first: int, last: int, exclusive: bool, open_id: int) -> Sequence[Lock]:
-        """The locks of one open of this kind on exactly this range, oldest first; not to be changed."""
+        """The locks of one open, of this kind, on exactly this range, oldest first. The caller does not change the
+        sequence."""
         ...
 
     def of_open(self, open_id: int) -> list[Lock]:
@@ -78,12 +81,12 @@ class _Owned:
     def __init__(self) -> None:
         self.locks: dict[int, Lock] = {}
         self.equal: dict[tuple[int, int, bool], list[Lock]] = {}
-        """By (first, last, exclusive)."""
+        """(first, last, exclusive) -> locks, oldest first."""
         self.exclusive = Spans()
 
 
 class LockSet:
-    """A LockView in memory that can be changed."""
+    """The locks of one stream in memory: a LockView that can be changed."""
 
     __slots__ = ("_all", "_exclusive", "_owned", "count")
 
@@ -123,7 +126,7 @@ class LockSet:
         return len(owned.locks) if owned is not None else 0
 
     def find(self, open_id: int, number: int) -> Lock:
-        """A lock that is in."""
+        """The lock with this number, which must be in the set."""
         return self._owned[open_id].locks[number]
 
     def owners(self) -> list[int]:
@@ -131,11 +134,11 @@ class LockSet:
         return list(self._owned)
 
     def edges(self, first: int, last: int) -> tuple[list[int], list[int], list[int], list[int]]:
-        """Where, in [first, last], locks begin and end, and where exclusive ones do."""
+        """The bytes in [first, last] where locks begin, where locks end, and where exclusive locks begin and end."""
         return *self._all.edges(first, last), *self._exclusive.edges(first, last)
 
     def add(self, lock: Lock) -> None:
-        """Put a lock in."""
+        """Add a lock."""
         owned = self._enter(lock)
         self._all.add(lock.first, lock.last)
         if lock.exclusive:
@@ -143,7 +146,7 @@ class LockSet:
             owned.exclusive.add(lock.first, lock.last)
 
     def remove(self, lock: Lock) -> None:
-        """Take a lock out; it must be in."""
+        """Remove a lock, which must be in the set."""
         owned = self._leave(lock)
         self._all.remove(lock.first, lock.last)
         if lock.exclusive:
@@ -151,7 +154,7 @@ class LockSet:
             owned.exclusive.remove(lock.first, lock.last)
 
     def add_all(self, locks: Sequence[Lock]) -> None:
-        """Put many in."""
+        """Add locks."""
         if len(locks) == 1:
             self.add(locks[0])
             return
@@ -163,7 +166,7 @@ class LockSet:
             self._owned[open_id].exclusive.add_all(ranges)
 
     def remove_all(self, locks: Sequence[Lock]) -> None:
-        """Take many out; they must be in. Quickest where equal ones come youngest first."""
+        """Remove locks, which must be in the set. This is fastest where equal ones come youngest first."""
         if len(locks) == 1:
             self.remove(locks[0])
             return
@@ -176,7 +179,7 @@ class LockSet:
                 self._owned[open_id].exclusive.remove_all(ranges)
 
     def apply(self, overlay: LockOverlay) -> None:
-        """Make the changes of an overlay over this set."""
+        """Apply the changes of an overlay over this set."""
         if overlay.dropped:
             for open_id in overlay.dropped:
                 self.drop_open(open_id)
@@ -187,7 +190,7 @@ class LockSet:
             self.add_all(list(overlay.added.values()))
 
     def drop_open(self, open_id: int) -> None:
-        """Take all locks of an open out."""
+        """Remove all locks of an open."""
         owned = self._owned.pop(open_id, None)
         if owned is None:
             return
@@ -236,35 +239,37 @@ def _exclusive_by_open(locks: Iterable[Lock]) -> list[tuple[int, list[tuple[int,
 
 
 EMPTY: Final = LockSet()
-"""The view of a stream without locks. Never changed."""
+"""The view of a stream without locks. It is never changed."""
 
 
 class LockOverlay:
-    """A view with changes that are not made yet, so that one decision sees what it did before."""
+    """A LockView with pending changes, so that a decision sees the changes that it has made itself."""
 
     __slots__ = ("_base", "_gone", "_hidden", "_made", "_put", "_waiting", "added", "dropped", "removed")
 
     def __init__(self, base: LockView) -> None:
         self._base = base
         self.added: dict[int, Lock] = {}
-        """What the store has to put in, by number."""
+        """Number -> lock that the store must add."""
         self.removed: list[Lock] = []
-        """What the store has to take out."""
+        """The locks that the store must remove."""
         self.dropped: list[int] = []
-        """Opens all of whose locks are among `removed`."""
-        # Both are counted when somebody asks for it: most decisions change a lock and look no more.
+        """The opens all of whose locks are among `removed`."""
+        # `_put` and `_gone` are filled on demand: most decisions change a lock and ask nothing afterwards.
         self._put: LockSet | None = None
+        """The added locks."""
         self._waiting: list[Lock] = []
-        """Locks that are added, and not yet in `_put`."""
+        """Added locks that are not in `_put` yet."""
         self._gone: LockSet | None = None
+        """The removed locks."""
         self._made = 0
-        """So many of `removed` are in `_gone`."""
+        """How many of `removed` are in `_gone`."""
         self._hidden: dict[tuple[int, int, bool, int], int] = {}
-        """How many of the base's equal locks are removed: the youngest ones."""
+        """(first, last, exclusive, open id) -> how many of the base's equal locks are removed, the youngest first."""
 
     @property
     def changed(self) -> bool:
-        """Whether the store has anything to do."""
+        """Whether there are changes for the store."""
         return bool(self.added or self.removed)
 
     @property
@@ -339,23 +344,23 @@ class LockOverlay:
         return found - self._less().count_of(open_id) if self.removed else found
 
     def add(self, lock: Lock) -> None:
-        """Put a lock in."""
+        """Add a lock."""
         self.added[lock.number] = lock
         self._waiting.append(lock)
 
     def add_all(self, locks: Sequence[Lock]) -> None:
-        """Put many in."""
+        """Add locks."""
         self.added.update([(lock.number, lock) for lock in locks])
         self._waiting += locks
 
     def take_back(self, lock: Lock) -> None:
-        """Take out one that was put in here."""
+        """Remove a lock that was added to this overlay."""
         self._more().remove(lock)
         del self.added[lock.number]
 
     def take_out(self, first: int, last: int, open_id: int) -> bool:
-        """Unlock: take out a lock of the open on exactly this range, an exclusive one first (MS-FSA 2.1.5.9). Of equal
-        ones, which nobody can tell apart, the youngest. False where there is none."""
+        """Unlock: remove a lock of the open on exactly this range, an exclusive one first (MS-FSA 2.1.5.9), and of
+        equal ones the youngest. False where there is none."""
         for exclusive in (True, False):
             here = self._more().equal(first, last, exclusive, open_id) if self.added else ()
             if here:
@@ -372,7 +377,7 @@ class LockOverlay:
         return False
 
     def drop_open(self, open_id: int) -> None:
-        """Take all locks of an open out: it ends."""
+        """Remove all locks of an open that ends."""
         if self.added:
             for lock in reversed(self._more().of_open(open_id)):
                 self.take_back(lock)
@@ -384,8 +389,8 @@ class LockOverlay:
 
 
 def lock_conflict(view: LockView, offset: int, length: int, exclusive: bool, open_id: int) -> bool:
-    """Whether a new lock must wait (MS-FSA 2.1.4.10). An exclusive one excludes all, also the open's own locks; a
-    shared one stacks on the open's own exclusive lock."""
+    """Whether a new lock conflicts (MS-FSA 2.1.4.10). An exclusive lock conflicts with every overlapping lock, the
+    open's own included. A shared lock may overlap the open's own exclusive lock."""
     last = offset + length - 1
     if exclusive:
         return view.overlapping(offset, last) > 0
@@ -393,14 +398,14 @@ def lock_conflict(view: LockView, offset: int, length: int, exclusive: bool, ope
 
 
 def _foreign(view: LockView, first: int, last: int, open_id: int) -> bool:
-    """Whether somebody else has an exclusive lock there."""
+    """Whether another open has an exclusive lock in the range."""
     found = view.exclusive(first, last)
     return found > 0 and found > view.own_exclusive(first, last, open_id)
 
 
 def io_conflict(view: LockView, offset: int, length: int, write: bool, open_id: int) -> bool:
-    """Whether a lock forbids reading or writing (MS-FSA 2.1.4.10). A shared lock forbids writing to everybody, to its
-    owner too; an exclusive one forbids both to all others. An empty read or write conflicts with nothing."""
+    """Whether a lock forbids reading or writing (MS-FSA 2.1.4.10). A shared lock forbids writing by every open, its
+    owner's included; an exclusive lock forbids both to other opens. Reading or writing 0 bytes never conflicts."""
     if not length:
         return False
     last = min(offset + length - 1, MAXIMUM)
@@ -413,7 +418,7 @@ def io_conflict(view: LockView, offset: int, length: int, write: bool, open_id: 
 def take_locks(
     overlay: LockOverlay, elements: Sequence[tuple[int, int, bool]], open_id: int, number: int
 ) -> bool:
-    """Take all (offset, length, exclusive) or none; numbered from `number` on. False where one conflicts."""
+    """Take all locks (offset, length, exclusive) or none, numbered from `number` on. False where one conflicts."""
     if len(elements) > FEW and len({exclusive for _, _, exclusive in elements}) == 1:
         return _take_alike(overlay, elements, open_id, number)
     taken: list[Lock] = []
@@ -431,8 +436,8 @@ def take_locks(
 def _take_alike(
     overlay: LockOverlay, elements: Sequence[tuple[int, int, bool]], open_id: int, number: int
 ) -> bool:
-    """The same where all are shared or all exclusive: whether they exclude each other depends on no order then, so it
-    is counted once for all of them. Shared ones never do."""
+    """`take_locks` for locks that are all shared or all exclusive. Whether they conflict with each other does not
+    depend on their order then, so it is counted once for all; shared ones never do."""
     exclusive = elements[0][2]
     ranges = [(offset, offset + length - 1) for offset, length, _ in elements]
     among = Spans()

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The opens of a file, by id: a dict as long as they are few. Of many, a copy is only what it changes, and what a new
-open asks of all of them, their share modes and who shares a lease, is counted: an open or a close costs the same beside
-thousands as beside a few.
+"""A map of the opens of a file by id, in which an open or close costs the same beside thousands of opens as beside few.
 
-Of a map with many opens the copies share one body. Who keeps the map for good settles its changes into that; all other
-copies are of no use any more then. Nobody changes a map that was copied.
+With up to FEW opens it is a dict. With more, a copy of the map stores only its changes, and the share modes and lease
+sharers, which each new open needs, are counted.
+
+The copies of a large map share one body. The copy that is kept commits its changes to the body; the other copies are
+invalid from then on. A map that was copied must not be changed.
 """
 from __future__ import annotations
 
@@ -15,11 +16,11 @@ from ksmbd.oplock.modes import STAT_ACCESS, mode_of
 from ksmbd.overriding import override
 
 FEW: Final = 16
-"""So many opens are a plain dict."""
+"""Up to this number of opens the map is a dict."""
 
 
 class Opened(Protocol):
-    """What a map looks at."""
+    """The fields of an open that the map reads; OpenEntry (record.py) has them."""
 
     @property
     def stream(self) -> str: ...
@@ -37,18 +38,18 @@ T = TypeVar("T", bound=Opened)
 
 
 class Counts:
-    """The opens of a stream."""
+    """The counts of the opens of one stream."""
 
     __slots__ = ("active", "modes")
 
     def __init__(self) -> None:
         self.modes: dict[int, int] = {}
-        """How many there are of each mode."""
+        """Mode (modes.py) -> number of opens."""
         self.active = 0
-        """How many are no stat opens."""
+        """The number of opens that are no stat opens."""
 
     def add(self, entry: Opened, number: int) -> None:
-        """One more, or with -1 one less."""
+        """Count an open; `number` is 1 to add it, -1 to remove it."""
         mode = mode_of(entry.access, entry.share_access)
         count = self.modes.get(mode, 0) + number
         if count:
@@ -60,7 +61,7 @@ class Counts:
 
 
 class _Body(Generic[T]):
-    """Many opens, and what is counted of them."""
+    """The opens of a large map, and their counts. Copies of the map share it."""
 
     def __init__(self, opens: dict[int, T]) -> None:
         self.opens = opens
@@ -78,18 +79,18 @@ class _Body(Generic[T]):
             self.leases.setdefault((entry.client_guid, entry.lease_key), {})[open_id] = None
 
     def put(self, open_id: int, entry: T) -> None:
-        """Put one in, perhaps in place of another."""
+        """Add or replace an open."""
         self.remove_counts(open_id)
         self.opens[open_id] = entry
         self._count(open_id, entry)
 
     def remove(self, open_id: int) -> None:
-        """Take one out, if it is in."""
+        """Remove an open, if it is in the map."""
         self.remove_counts(open_id)
         self.opens.pop(open_id, None)
 
     def remove_counts(self, open_id: int) -> None:
-        """It does not count any more."""
+        """Remove an open from the counts, if it is in the map."""
         old = self.opens.get(open_id)
         if old is None:
             return
@@ -106,14 +107,14 @@ class _Body(Generic[T]):
 
 
 class OpenMap(Generic[T]):
-    """See the module."""
+    """The opens of one file by id; see the module."""
 
     __slots__ = ("_body", "_changed", "_few", "_size")
 
     def __init__(self, opens: dict[int, T] | None = None) -> None:
         self._few: dict[int, T] = {} if opens is None else opens
         self._body: _Body[T] | None = None
-        # Only where there is a body: what is different from it (None: gone), and how many there are.
+        # Only where there is a body: the changes from it (None: removed), and the number of opens.
         self._changed: dict[int, T | None]
         self._size: int
 
@@ -163,7 +164,7 @@ class OpenMap(Generic[T]):
         self._changed[open_id] = None
 
     def items(self) -> list[tuple[int, T]]:
-        """All (id, open), oldest first, as they are now."""
+        """A list of (id, open), oldest first."""
         body = self._body
         if body is None:
             return list(self._few.items())
@@ -181,7 +182,7 @@ class OpenMap(Generic[T]):
         return found
 
     def values(self) -> list[T]:
-        """All opens, oldest first, as they are now."""
+        """A list of the opens, oldest first."""
         if self._body is None:
             return list(self._few.values())
         return [entry for _, entry in self.items()]
@@ -200,7 +201,7 @@ class OpenMap(Generic[T]):
     # --------------------------------------------------------------------------------------------------------- copies
 
     def copy(self) -> OpenMap[T]:
-        """A map of its own; this one is changed no more."""
+        """A copy that can be changed. This map must not be changed any more."""
         if self._body is None:
             if len(self._few) <= FEW:
                 return OpenMap(self._few.copy())
@@ -214,7 +215,7 @@ class OpenMap(Generic[T]):
         return new
 
     def commit(self) -> None:
-        """This copy is the one that is kept: its changes are made where the opens are."""
+        """Keep this copy: apply its changes to the shared body. All other copies become invalid."""
         body = self._body
         if body is None or not self._changed:
             return
@@ -229,7 +230,7 @@ class OpenMap(Generic[T]):
             self._body = None
 
     def changes_since(self, old: OpenMap[T]) -> list[tuple[int, T | None]]:
-        """What is different from the map that this one was copied from: (id, open), None for one that is gone."""
+        """The changes from `old`, the map that this one was copied from: (id, open), with None for a removed one."""
         if self._body is not None and self._body is old._body and not old._changed:
             return list(self._changed.items())
         before, now = dict(old.items()), dict(self.items())
@@ -243,11 +244,11 @@ class OpenMap(Generic[T]):
 
     @property
     def counted(self) -> bool:
-        """Whether the questions below are to be asked: there are many."""
+        """Whether the map is large, so that `counts` and `streams` can be called."""
         return self._body is not None
 
     def counts(self, stream: str) -> Counts:
-        """The opens of a stream. Not to be changed."""
+        """The counts of a stream; the caller does not change them. Raises ValueError unless `counted`."""
         body = self._body
         if body is None:
             raise ValueError("nothing is counted")
@@ -267,7 +268,8 @@ class OpenMap(Generic[T]):
         return found
 
     def streams(self) -> list[str]:
-        """The streams that are open; those that a change ended may be among them."""
+        """The streams with opens; streams whose last open was removed in this copy may be among them. Raises ValueError
+        unless `counted`."""
         body = self._body
         if body is None:
             raise ValueError("nothing is counted")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Deciding on an open: MS-FSA 2.1.5.1.2, MS-SMB2 3.3.5.9."""
+"""Decides on an open: breaks, sharing violations, the grant (MS-FSA 2.1.5.1.2, MS-SMB2 3.3.5.9)."""
 from __future__ import annotations
 
 from ksmbd.limits import OPENS_PER_FILE
@@ -21,7 +21,8 @@ from ksmbd.smb.status import (
 
 
 def open_file(context: Context, request: Open, retried: bool) -> OpenResult | None:
-    """Decide on an open: MS-FSA 2.1.5.1.2 with the order of Windows: break first, then look at share modes."""
+    """Decide on an open (MS-FSA 2.1.5.1.2). As on Windows, oplocks and leases are broken before share modes are
+    checked. Returns WAIT while a break must be acknowledged. Raises Refused."""
     record = context.record
     entry = request.entry
     overwrite = request.disposition in OVERWRITES and not request.created
@@ -56,14 +57,15 @@ def open_file(context: Context, request: Open, retried: bool) -> OpenResult | No
 
 
 def check_available(record: Record, stream: str, access: int, share_access: int) -> None:
-    """Refuses with FILE_NOT_AVAILABLE where a persistent open whose client is not connected causes the violation."""
+    """Raise Refused (STATUS_FILE_NOT_AVAILABLE) where the sharing violation may come from a persistent open whose
+    client is not connected."""
     if any(entry.persistent and not entry.connected and entry.stream == stream for entry in record.opens.values()):
         raise Refused(STATUS_FILE_NOT_AVAILABLE)
 
 
 def displace_instance(context: Context, entry: OpenEntry) -> None:
-    """An application failed over to another client: its old opens of the share are closed, where the new one's user may
-    read the file (MS-SMB2 3.3.5.9.13)."""
+    """Close the opens of an application instance that has failed over to another client, if the new open's user may
+    read the file (MS-SMB2 3.3.5.9.13). Raises Refused."""
     if not entry.app_instance_id:
         return
     for other in list(context.record.opens.values()):
@@ -77,7 +79,8 @@ def displace_instance(context: Context, entry: OpenEntry) -> None:
 
 
 def grant_open(context: Context, request: Open, own: Holder | None) -> OpenResult:
-    """Put the open into the record with what it may cache. `own` is the lease that it shares, if that is there."""
+    """Add the open to the record, with the caching that it is granted. `own` is the existing lease that it shares, or
+    None. Raises Refused."""
     record = context.record
     if len(record.opens) >= OPENS_PER_FILE.value:
         raise Refused(STATUS_INSUFFICIENT_RESOURCES)

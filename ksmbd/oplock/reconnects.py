@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Opens that outlive their connection, or the server: MS-SMB2 3.3.5.9.7, 3.3.5.9.12, 3.3.5.15.9, 3.3.7.1."""
+"""Decisions on opens that outlive their connection or the server: disconnect, reconnect, resiliency, adoption (MS-SMB2
+3.3.5.9.7, 3.3.5.9.12, 3.3.5.15.9, 3.3.7.1)."""
 from __future__ import annotations
 
 from ksmbd.oplock import caching, durable
@@ -21,14 +22,14 @@ from ksmbd.smb.constants import LEASE_FLAG_PARENT_LEASE_KEY_SET, OPLOCK_LEVEL_LE
 
 
 def make_resilient(context: Context, request: MakeResilient) -> bool:
-    """Keep the open when its connection ends, whatever it caches; a persistent one is that already."""
+    """Make an open resilient: it is kept when its connection ends, whatever it caches (MS-SMB2 3.3.5.15.9)."""
     entry = context.entry(request.open_id)
     context.record.opens[entry.open_id] = entry._replace(durable=RESILIENT, timeout=request.timeout)
     return True
 
 
 def disconnect(context: Context, request: Disconnect) -> bool:
-    """Whether the open is kept for its client to come back (MS-SMB2 3.3.7.1)."""
+    """Mark an open as disconnected if it is to be kept for its client (MS-SMB2 3.3.7.1). Returns whether it is."""
     entry = context.entry(request.open_id)
     if not durable.outlives_connection(entry, context.record.holder_of(entry)):
         return False
@@ -40,7 +41,7 @@ def disconnect(context: Context, request: Disconnect) -> bool:
 
 
 def reconnect(context: Context, request: Reconnect) -> ReconnectResult:
-    """The client is back."""
+    """Give a kept open to its client, which has reconnected (MS-SMB2 3.3.5.9.7, 3.3.5.9.12). Raises Refused."""
     entry = context.record.opens.get(request.open_id)
     holder = context.record.holder_of(entry) if entry is not None else None
     status = durable.check_reconnect(entry, holder, request)
@@ -66,7 +67,8 @@ def reconnect(context: Context, request: Reconnect) -> ReconnectResult:
 
 
 def adopt(context: Context, request: Adopt) -> bool:
-    """Take in persistent opens from the disk; each waits for its client as one does that was disconnected just now."""
+    """Add persistent opens from the state directory. Each waits for its client, as if it had just been
+    disconnected."""
     record = context.record
     record.serial = max(record.serial, request.serial + 1)
     worker, epoch = context.me
@@ -77,7 +79,7 @@ def adopt(context: Context, request: Adopt) -> bool:
         )
         context.wake_at(deadline)
     for holder in request.holders:
-        # Nobody can acknowledge a break of the server that ended: what was asked for is taken.
+        # No client can acknowledge a break of the previous server, so the state that it asked for holds.
         left = holder.state & holder.required if holder.breaking else holder.state
         record.holders[holder_key(holder)] = holder._replace(state=left, breaking=False, requested=0, required=0)
     record.delete_pending |= request.delete_pending

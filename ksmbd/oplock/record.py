@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One file's record in the open table: who has it open, who caches it, who waits. Plain data, and its encoding.
+"""The record of one file in the open table: its opens, its oplocks and leases, its waiters; and their encoding.
 
-All entries are immutable tuples, so copying a record is copying a few dicts; `decide` works on such a copy and is
-therefore pure. Byte-range locks are not in here: a file may have 100,000 of them (see locks.py).
+All entries are immutable tuples, so that a copy of a record copies only a few dicts; `decide` works on a copy and is
+therefore pure. Byte-range locks are stored separately (locks.py), because a file may have 100,000 of them.
 """
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ RW: Final = R | W
 RWH: Final = R | W | H
 
 WorkerTag = tuple[int, int]
-"""(worker, epoch): a worker that was restarted has the same number and another epoch."""
+"""(worker, epoch): a restarted worker has the same number and another epoch."""
 
 
 Link = tuple[int, int, bytes]
-"""One name of a file (MS-FSA 2.1.1.5, Link): its directory's device and inode, and the name there as the disk spells
-it. The directory, not its path: folders are renamed, and shares may overlap."""
+"""One name of a file (MS-FSA 2.1.1.5, Link): device and inode of its directory, and the name on disk. It has the
+directory and not its path, because directories are renamed and shares may overlap."""
 
 NO_LINK: Final[Link] = (0, 0, b"")
-"""What stands for a link where none is known, of a share's root."""
+"""The Link of a share's root, whose directory is not known."""
 
 RESILIENT: Final = 3
-"""OpenEntry.durable of an open with Open.IsResilient (MS-SMB2 3.3.1.10): kept without any oplock or lease."""
+"""The value of OpenEntry.durable for an open with Open.IsResilient (MS-SMB2 3.3.1.10), which is kept without an oplock
+or lease."""
 
 
 class OpenEntry(NamedTuple):
@@ -52,9 +53,9 @@ class OpenEntry(NamedTuple):
     options: int
     parent: tuple[int, int] | None
     delete_on_close: bool
-    """The open's own FILE_DELETE_ON_CLOSE (MS-FSA 2.1.5.1, Open.Mode): becomes delete-pending when it is closed."""
+    """The open has FILE_DELETE_ON_CLOSE (MS-FSA 2.1.5.1, Open.Mode): its close marks the file for deletion."""
     lease_key: bytes
-    """The lease it shares, b"" = none."""
+    """LeaseKey of its lease; b"": it has none."""
     durable: int
     """0, or the version of the durable request that was granted (MS-SMB2 3.3.1.10, Open.IsDurable), or RESILIENT."""
     persistent: bool
@@ -65,80 +66,82 @@ class OpenEntry(NamedTuple):
     """Open.DurableOpenTimeout, milliseconds."""
     connected: bool
     deadline: float
-    """When a disconnected durable open is scavenged; monotonic seconds, 0 while connected."""
+    """When a disconnected durable open is closed by the server; monotonic seconds, 0 while connected."""
     reconnectable_state: bytes
-    """What the protocol wants back on a reconnect; opaque here."""
+    """Opaque data that the protocol needs on a reconnect."""
     kernel: int = 0
-    """Its place beside local processes: WATCHED, WRITER of ksmbd.oplock.local."""
+    """Flags of ksmbd.oplock.local: WATCHED, WRITER."""
     name: bytes = b""
     """The name on disk, in `parent`, that it was opened by; follows renames of that name."""
     posix: bool = False
-    """It has the POSIX create context: what it deletes loses its name when this open is closed, whoever else has the
-    file open."""
+    """It has the POSIX create context: a file that it deletes loses its name when this open is closed, even if other
+    opens exist."""
     unlinks: bool = False
-    """It is to remove its name when it is closed: FileDispositionInformationEx with POSIX semantics."""
+    """Its close removes its name: FileDispositionInformationEx with POSIX semantics."""
     dialect: int = 0
-    """Of the session that made it; 0: noted by a server that did not keep it."""
+    """The dialect of its connection; 0: stored by a server that did not record it."""
     protection: int = 0
     """How its client's requests were protected: 0, or SIGNED, ENCRYPTED of ksmbd.smb.ports."""
 
     @property
     def link(self) -> Link:
-        """The name of the file that it was opened by (MS-FSA 2.1.1.6, Open.Link)."""
+        """The Link that it was opened by (MS-FSA 2.1.1.6, Open.Link)."""
         parent = self.parent
         return (parent[0], parent[1], self.name) if parent is not None else NO_LINK
 
 
 class Holder(NamedTuple):
-    """Who may cache a stream: a lease (MS-SMB2 3.3.1.12) or one open's oplock, in the lease's terms.
+    """The holder of caching on a stream: a lease (MS-SMB2 3.3.1.12), or the oplock of one open, expressed as a lease
+    state.
 
-    Level II is R, exclusive RW, batch RWH. An oplock breaks to R or nothing only."""
+    Level II is R, exclusive is RW, batch is RWH. An oplock breaks to R or none only."""
 
     stream: str
     client_guid: bytes
     key: bytes
-    """LeaseKey; b"" = an oplock."""
+    """LeaseKey; b"": it is an oplock."""
     open_id: int
-    """The oplock's open; 0 for a lease."""
+    """The open of an oplock; 0 for a lease."""
     state: int
     breaking: bool
     requested: int
     """Lease.BreakToLeaseState: what the holder was asked to break to."""
     required: int
-    """What all who wait need it to break to; less than `requested` when a stronger need came after the notice."""
+    """The state that it must break to in the end; less than `requested` where a stronger conflict came after the
+    notification."""
     epoch: int
     version: int
     flags: int
     parent_key: bytes
     deadline: float
-    """When an unacknowledged break ends, monotonic seconds; 0 = none expected."""
+    """When a break without acknowledgment expires, in monotonic seconds; 0: none is expected."""
 
     @property
     def is_lease(self) -> bool:
-        """Whether it is a lease, not an oplock."""
+        """Whether it is a lease and not an oplock."""
         return bool(self.key)
 
 
 class Waiter(NamedTuple):
-    """An operation that waits for others to give way; retried in order whenever something gave way."""
+    """An operation that waits for others, such as an acknowledgment or a lock. decide.py tries it again."""
 
     waiter_id: int
     worker: int
     epoch: int
     operation: str
-    """Key of decide's table of operations that wait."""
+    """The operation's name in decide.OPERATIONS."""
     open_id: int
-    """The open it acts through: closing that ends the wait."""
+    """The open it acts through: closing that open ends the wait."""
     arguments: tuple[Any, ...]
-    """Of exact tuples, strings, bytes and numbers, so that it can be encoded."""
+    """The request, of plain tuples, strings, bytes and numbers, so that marshal can encode it."""
 
 
 HolderKey = tuple[bytes, bytes] | int
-"""(client guid, lease key) of a lease, the open's id of an oplock."""
+"""(ClientGuid, LeaseKey) of a lease; the open id of an oplock."""
 
 
 class Record:
-    """All the open table knows of one file, except its byte-range locks."""
+    """All that the open table stores about one file, except its byte-range locks."""
 
     __slots__ = ("delete_pending", "deleted_links", "holders", "opens", "outbox", "serial", "waiters")
 
@@ -147,16 +150,16 @@ class Record:
         self.holders: dict[HolderKey, Holder] = {}
         self.waiters: list[Waiter] = []
         self.delete_pending: frozenset[str] = frozenset()
-        """Named streams that go with their last close (MS-FSA 2.1.1.4, Stream.IsDeleted)."""
+        """Named streams that are deleted at their last close (MS-FSA 2.1.1.4, Stream.IsDeleted)."""
         self.deleted_links: frozenset[Link] = frozenset()
-        """Names that go when the last open that came by them is closed (MS-FSA 2.1.1.5, Link.IsDeleted)."""
+        """Names that are deleted when the last open by that name is closed (MS-FSA 2.1.1.5, Link.IsDeleted)."""
         self.outbox: list[tuple[Any, ...]] = []
-        """(worker, epoch, action ...): actions that another worker decided; the named worker takes them out."""
+        """(worker, epoch, action's name, its fields ...): actions for other workers, which take them out."""
         self.serial = 0
-        """Counts the decisions, so that the state directory knows which of two is later."""
+        """The number of decisions, so that the state directory can tell which of two is later."""
 
     def copy(self) -> Record:
-        """A record of its own; the entries are shared, they never change."""
+        """A copy that can be changed; the immutable entries are shared."""
         new = Record()
         new.opens = self.opens.copy()
         new.holders = self.holders.copy()
@@ -169,14 +172,14 @@ class Record:
 
     @property
     def empty(self) -> bool:
-        """Nothing left: the store forgets the file."""
+        """Whether nothing is left, so that the store can delete the record."""
         return not (
             self.opens or self.holders or self.waiters or self.outbox or self.delete_pending or self.deleted_links
         )
 
     def encode(self) -> bytes:
-        """As bytes for a store. marshal, because these never cross a trust boundary: only workers of one server,
-        of one build, read them (the store is emptied when the server starts)."""
+        """Encode the record for a store. marshal is safe here because the bytes never cross a trust boundary: only
+        workers of one server, of one build, read them, and the store is emptied when the server starts."""
         return marshal.dumps((
             [tuple(entry) for entry in self.opens.values()],
             [tuple(holder) for holder in self.holders.values()],
@@ -189,7 +192,7 @@ class Record:
 
     @classmethod
     def decode(cls, data: bytes) -> Record:
-        """The inverse of encode."""
+        """Decode what `encode` returned."""
         opens, holders, waiters, streams, links, outbox, serial = marshal.loads(data)  # noqa: S302 - our own bytes
         record = cls()
         record.opens = OpenMap({fields[0]: OpenEntry._make(fields) for fields in opens})
@@ -202,28 +205,28 @@ class Record:
         return record
 
     def holder_of(self, entry: OpenEntry) -> Holder | None:
-        """The lease or oplock of one open."""
+        """The lease or oplock of an open; None where it has none."""
         if entry.lease_key:
             return self.holders.get((entry.client_guid, entry.lease_key))
         return self.holders.get(entry.open_id)
 
     def is_deleted(self, entry: OpenEntry) -> bool:
-        """Whether what this open is of is to go: the name that it came by, or its named stream."""
+        """Whether the name that an open was opened by, or its named stream, is marked for deletion."""
         return entry.link in self.deleted_links or entry.stream in self.delete_pending
 
     def mark_deleted(self, entry: OpenEntry) -> None:
-        """Let go what this open is of, with the last open of it: the name that it came by, or its named stream."""
+        """Mark the name that an open was opened by, or its named stream, for deletion at the last close."""
         if entry.stream:
             self.delete_pending |= {entry.stream}
         else:
             self.deleted_links |= {entry.link}
 
     def waits_to_open(self, open_id: int) -> bool:
-        """Whether an open that is to have this id waits for its decision."""
+        """Whether the open with this id is still a waiter."""
         return any(waiter.operation == "open" and waiter.arguments[1][0] == open_id for waiter in self.waiters)
 
     def opens_of(self, holder: Holder) -> list[OpenEntry]:
-        """The opens that share a lease, or the one with the oplock."""
+        """The opens that share a lease, or the one open of an oplock."""
         if not holder.key:
             entry = self.opens.get(holder.open_id)
             return [entry] if entry is not None else []
@@ -231,5 +234,5 @@ class Record:
 
 
 def holder_key(holder: Holder) -> HolderKey:
-    """Where a record keeps this holder."""
+    """The key of a holder in Record.holders."""
     return (holder.client_guid, holder.key) if holder.key else holder.open_id

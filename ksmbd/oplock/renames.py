@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Deletion and names: FileDispositionInformation, FileRenameInformation, FileLinkInformation (MS-FSA 2.1.5.15)."""
+"""Decisions on deletions, renames and links: FileDispositionInformation, FileRenameInformation, FileLinkInformation
+(MS-FSA 2.1.5.15)."""
 from __future__ import annotations
 
 from ksmbd.oplock.breaks import break_others
@@ -13,7 +14,7 @@ from ksmbd.smb.status import STATUS_ACCESS_DENIED, STATUS_SHARING_VIOLATION
 
 
 def set_delete(context: Context, request: SetDelete, retried: bool) -> bool | None:
-    """Mark for deletion, or take the mark off (MS-FSA 2.1.5.15.3)."""
+    """Mark the file or stream for deletion, or remove the mark (MS-FSA 2.1.5.15.3). Raises Refused."""
     entry = context.entry(request.open_id)
     if not entry.access & DELETE:
         raise Refused(STATUS_ACCESS_DENIED)
@@ -34,7 +35,8 @@ def set_delete(context: Context, request: SetDelete, retried: bool) -> bool | No
 
 
 def rename(context: Context, request: Rename, retried: bool) -> bool | None:
-    """Others must give up their cached handles, and those that are really open must share deletion."""
+    """Break the handle caching of others before a rename. Opens that remain must share deletion, else Refused is
+    raised."""
     entry = context.entry(request.open_id)
     if break_others(context, entry.stream, entry, H):
         return WAIT
@@ -48,7 +50,8 @@ def rename(context: Context, request: Rename, retried: bool) -> bool | None:
 
 
 def move_with_folder(context: Context, request: MoveWithFolder, retried: bool) -> bool | None:
-    """A file that moves with its folder must not be open; handle caching is broken first."""
+    """Break the handle caching of a file below a directory that is renamed. The file must not be open then, else
+    Refused is raised."""
     if break_handles(context):
         return WAIT
     if context.record.opens:
@@ -65,10 +68,12 @@ def break_handles(context: Context) -> bool:
 
 
 def replace(context: Context, request: Replace, retried: bool) -> bool | None:
-    """Opens that share deletion go on with a file that has lost its name, as after a deletion with POSIX semantics.
+    """Break the handle caching of a file that is about to be replaced. Opens that share deletion stay valid: their file
+    has lost its name, as after a deletion with POSIX semantics. Raises Refused.
 
-    MS-FSA 2.1.5.15.11 refuses whatever is open with ACCESS_DENIED. The Linux client then deletes the target and tries
-    again: it is open still, so that both are lost, the old file and the name. Samba and KSMBD replace as this does."""
+    MS-FSA 2.1.5.15.11 refuses to replace an open file with ACCESS_DENIED. The Linux client then deletes the target and
+    tries again; as the file is still open, that fails, and both the file and the name are lost. Samba and KSMBD replace
+    open files, as this does."""
     if break_handles(context):
         return WAIT
     if status := replace_refused(context.record, request.link, request.posix):
@@ -77,7 +82,7 @@ def replace(context: Context, request: Replace, retried: bool) -> bool | None:
 
 
 def moved(context: Context, request: Moved) -> bool:
-    """All opens that came by the name have the new one; a path is told to those of the same share alone."""
+    """Give all opens by the renamed name the new name; only opens of the same share get the new path, too."""
     record = context.record
     opens = record.opens
     mover = context.entry(request.open_id)
@@ -87,13 +92,13 @@ def moved(context: Context, request: Moved) -> bool:
             path = request.path if entry.share == mover.share else entry.path
             opens[open_id] = entry._replace(path=path, parent=request.parent or entry.parent, name=request.name)
     if old in record.deleted_links:
-        # Somebody in another worker was quicker: the name is to go, whatever it is called.
+        # Another worker has marked the old name for deletion meanwhile: move the mark to the new name.
         record.deleted_links = record.deleted_links - {old} | {opens[request.open_id].link}
     return GRANTED
 
 
 def rebase(context: Context, request: Rebase) -> bool:
-    """All opens of the share that have a path below the folder."""
+    """Change the path of all opens of the share below a renamed directory."""
     opens = context.record.opens
     above = request.old + "\\"
     for open_id, entry in opens.items():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What can be asked of one file's record, and what a decision answers. Plain data."""
+"""The requests, results and actions of decide(), as plain data."""
 from __future__ import annotations
 
 from typing import Final, NamedTuple
@@ -53,25 +53,25 @@ class SetDelete(NamedTuple):
     open_id: int
     delete: bool
     posix: bool = False
-    """With POSIX semantics: the name goes with this open, not with the last one."""
+    """With POSIX semantics: the name is deleted when this open is closed, not at the last close."""
 
 
 class Rename(NamedTuple):
-    """The file of this open gets another name (MS-FSA 2.1.5.15.12)."""
+    """The file of this open is about to be renamed (MS-FSA 2.1.5.15.12)."""
 
     waiter_id: int
     open_id: int
 
 
 class MoveWithFolder(NamedTuple):
-    """The file is about to move with its folder: handles that are only cached must be closed, others forbid it."""
+    """A directory above the file is about to be renamed: cached handles must be closed, and open ones forbid it."""
 
     waiter_id: int
 
 
 class Replace(NamedTuple):
-    """Another file is about to have this name of the file: handles that are only cached must be closed, and those that
-    are not, share deletion."""
+    """Another file is about to replace this name of the file: cached handles must be closed, and open ones must share
+    deletion."""
 
     waiter_id: int
     link: Link
@@ -79,7 +79,7 @@ class Replace(NamedTuple):
 
 
 class Moved(NamedTuple):
-    """The name that an open came by is another one now, for all opens that came by it."""
+    """The file was renamed: the name that this open was opened by has changed, for all opens by that name."""
 
     open_id: int
     path: str
@@ -88,7 +88,7 @@ class Moved(NamedTuple):
 
 
 class Rebase(NamedTuple):
-    """A folder above the file has another path."""
+    """A directory above the file was renamed: paths below `old` are below `new` now."""
 
     share: str
     old: str
@@ -96,16 +96,16 @@ class Rebase(NamedTuple):
 
 
 class Break(NamedTuple):
-    """An operation of this open takes caching from others (MS-FSA 2.1.4.12)."""
+    """An operation of this open breaks the caching of others (MS-FSA 2.1.4.12)."""
 
     waiter_id: int
     open_id: int
     lose: int
-    """Bits of the lease state."""
+    """The caching to break: bits R, W, H."""
 
 
 class DirectoryChanged(NamedTuple):
-    """An entry of this directory changed (MS-FSA 2.1.4.12 with the parent's lease key, MS-SMB2 3.3.1.4)."""
+    """An entry of this directory has changed (MS-FSA 2.1.4.12 with ParentLeaseKey, MS-SMB2 3.3.1.4)."""
 
     client_guid: bytes
     parent_key: bytes
@@ -119,20 +119,22 @@ class Acknowledge(NamedTuple):
 
 
 class Unreachable(NamedTuple):
-    """The client of this holder cannot be told of a break (MS-SMB2 3.3.4.6, 3.3.4.7)."""
+    """The break notification could not be sent: the holder's client has no channel (MS-SMB2 3.3.4.6, 3.3.4.7)."""
 
     holder: HolderKey
 
 
 class TakeLocks(NamedTuple):
-    """LOCK (MS-FSA 2.1.5.8). `number`: the first number for the new locks, unique in the store."""
+    """LOCK (MS-FSA 2.1.5.8)."""
 
     waiter_id: int
     open_id: int
     elements: tuple[tuple[int, int, bool], ...]
     """(offset, length, exclusive)."""
     wait: bool
+    """Whether the request may wait for the lock."""
     number: int
+    """The number of the first new lock, unique in the store; the others follow."""
 
 
 class DropLocks(NamedTuple):
@@ -140,33 +142,33 @@ class DropLocks(NamedTuple):
 
     open_id: int
     elements: tuple[tuple[int, int], ...]
+    """(offset, length)."""
 
 
 class LocalProcess(NamedTuple):
-    """A local process opens the file: the holder of this open keeps no more than `left` (`kernel oplocks`)."""
+    """A local process opens the file: break the holder of this open to `left` (`kernel oplocks`)."""
 
     open_id: int
     left: int
 
 
 class LimitGrant(NamedTuple):
-    """The kernel gave a weaker lease than the caching of this new open needs: it is limited to `left`. The answer: the
-    state that is left, and whether it is being broken."""
+    """The kernel granted a weaker lease than the caching of this new open needs: limit the caching to `left`."""
 
     open_id: int
     left: int
     known: int
-    """What the client has heard of already, through other opens of the lease."""
+    """The caching that the client already knows of, through other opens of the lease."""
 
 
 class LocksOf(NamedTuple):
-    """The byte-range locks that an open has, for a descriptor that is to have them too."""
+    """Read the byte-range locks of an open, so that a new descriptor can take them from the kernel."""
 
     open_id: int
 
 
 class Forget(NamedTuple):
-    """The operation was cancelled."""
+    """The waiting operation was cancelled."""
 
     waiter_id: int
 
@@ -205,18 +207,18 @@ class Reconnect(NamedTuple):
 
 
 class Expire(NamedTuple):
-    """A deadline has come."""
+    """A deadline has passed."""
 
 
 class WorkerDied(NamedTuple):
-    """All opens of this worker are gone with it."""
+    """This worker has died, so its opens must be removed."""
 
     worker: int
     epoch: int
 
 
 class Adopt(NamedTuple):
-    """Persistent opens of a server that ended, from the disk."""
+    """Add the persistent opens of a previous server, from the state directory."""
 
     serial: int
     opens: tuple[OpenEntry, ...]
@@ -228,18 +230,18 @@ class Adopt(NamedTuple):
 
 
 class TakeOutbox(NamedTuple):
-    """Hand over what is in the outbox for the worker that asks."""
+    """Take the actions for the asking worker out of the outbox."""
 
 
 WaitingRequest = Open | Break | SetDelete | Rename | MoveWithFolder | Replace | TakeLocks
-"""Operations that may have to wait; each has a waiter_id."""
+"""The requests that may have to wait; each has a waiter_id."""
 
 Request = (
     WaitingRequest | Close | Acknowledge | Unreachable | DirectoryChanged | DropLocks | Forget | Moved | Rebase
     | Disconnect | MakeResilient | Reconnect | Expire | LocalProcess | LimitGrant | LocksOf | Adopt | WorkerDied
     | TakeOutbox
 )  # fmt: skip
-"""All that may be asked of a record."""
+"""All requests."""
 
 
 class OpenResult(NamedTuple):
@@ -256,7 +258,7 @@ class CloseResult(NamedTuple):
     """The answer to Close."""
 
     delete: bool
-    """Something is to be deleted: the named stream, or with `whole_file` the name that the open came by."""
+    """The caller must delete the named stream, or with `whole_file` the name that the open was opened by."""
     whole_file: bool
     lease: tuple[bytes, bytes] | None
     create_guid: bytes
@@ -277,16 +279,16 @@ class LimitGrantResult(NamedTuple):
     state: int
     """R, W and H that remain."""
     breaking: bool
-    """The holder is asked to give up more than that."""
+    """A break to less than `state` is in progress."""
 
 
 Result = bool | int | OpenResult | CloseResult | ReconnectResult | LimitGrantResult | list[Lock]
-"""What requests are answered: Open with OpenResult, Close with CloseResult, Reconnect with ReconnectResult, LimitGrant
-with LimitGrantResult, LocksOf with its locks in order, Acknowledge with the state that holds now, Forget and Disconnect
-with whether they found what they are about; all others with True, or with None where nothing is to be said."""
+"""The results of requests: Open has OpenResult, Close CloseResult, Reconnect ReconnectResult, LimitGrant
+LimitGrantResult, LocksOf the locks in order, Acknowledge the state that the holder has now, Forget and Disconnect
+whether they applied. All others have True or None."""
 
 Encoded = bool | tuple[object, ...]
-"""The Result of an operation that had to wait, with exact tuples for named ones, so that marshal encodes it."""
+"""The Result of an operation that had to wait, with plain tuples for named ones, so that marshal can encode it."""
 
 
 class Notify(NamedTuple):
@@ -319,7 +321,8 @@ class Failed(NamedTuple):
 
 
 class Purged(NamedTuple):
-    """Action: the table closed an open by itself (scavenged, displaced, its worker died)."""
+    """Action: close the file of an open that the table has removed by itself (its durable timeout has passed, a
+    failover or break displaced it, its worker died)."""
 
     open_id: int
     stream: str
@@ -328,13 +331,13 @@ class Purged(NamedTuple):
     delete: bool
     whole_file: bool
     lease: tuple[bytes, bytes] | None
-    """(client guid, key) of the lease that ended with it."""
+    """(ClientGuid, LeaseKey) of the lease that ended with it."""
     create_guid: bytes
     client_guid: bytes
 
 
 class Reclaimed(NamedTuple):
-    """Action: the open was reclaimed through another worker; this worker gives up its descriptor."""
+    """Action: the open was reclaimed through another worker; this worker closes its descriptor."""
 
     open_id: int
     stream: str
@@ -343,29 +346,29 @@ class Reclaimed(NamedTuple):
 
 
 class DeletePending(NamedTuple):
-    """Action: the directory is deleted with its last open, and this worker has one of its opens: their CHANGE_NOTIFY
-    requests end."""
+    """Action: the directory is marked for deletion, and this worker has opens of it: complete their CHANGE_NOTIFY
+    requests."""
 
 
 Action = Notify | Done | Failed | Purged | Reclaimed | DeletePending
-"""What a worker is to carry out."""
+"""What a worker must carry out."""
 
 ACTIONS: Final[tuple[type[Action], ...]] = (Notify, Done, Failed, Purged, Reclaimed, DeletePending)
 
 
 class Decision(NamedTuple):
-    """What a request made of a record."""
+    """The result of decide(), for the store to keep and for the worker to carry out."""
 
     record: Record
     result: Result | None
-    """None: it waits (where the operation can)."""
+    """The request's result; None for an operation that waits."""
     status: int
     """Not 0: the operation failed with this NTSTATUS."""
     actions: list[Action]
-    """For the worker that asked."""
+    """The actions of the worker that asked."""
     doorbells: set[WorkerTag]
-    """Workers that have something in the record's outbox now."""
+    """The workers that have new actions in the record's outbox."""
     locks: dict[str, LockOverlay]
-    """Changes of the streams' locks."""
+    """Stream -> the changes of its byte-range locks."""
     deadline: float
-    """When Expire has something to do at the latest, as far as this decision set it; 0 = unchanged."""
+    """Expire must run at this time (monotonic seconds) at the latest; 0: this decision has set no deadline."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What can be chosen about the open table."""
+"""The settings of the open table, from [global] of ksmbd.conf(5)."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -7,22 +7,24 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class OplockSettings:
-    """Configuration of an open table; from `[global]`, the same in all workers."""
+    """The settings of an open table; the same in all workers."""
 
     oplocks: bool = True
-    """`oplocks`: any caching by clients at all."""
+    """`oplocks`: grant oplocks and leases."""
     leases: bool = True
-    """`smb2 leases`: leases beside oplocks."""
+    """`smb2 leases`: grant leases."""
     directory_leases: bool = True
+    """Grant leases on directories."""
     durable: bool = True
-    """`durable handles`: keep opens over a lost connection."""
+    """`durable handles`: grant durable opens, which survive a lost connection."""
     break_timeout: float = 35.0
-    """Seconds an acknowledgment may take (MS-SMB2 3.3.2.1, 3.3.2.5: 35 in Windows)."""
+    """Seconds within which a break must be acknowledged (MS-SMB2 3.3.2.1, 3.3.2.5: 35 on Windows)."""
     durable_v1_timeout: int = 960_000
-    """Milliseconds a version 1 durable open is kept (Windows: 16 minutes)."""
+    """Milliseconds for which a version 1 durable open is kept (Windows: 16 minutes)."""
     durable_v2_default: int = 60_000
-    """Milliseconds for a version 2 request that names no time."""
+    """Milliseconds for a version 2 request that names no timeout."""
     durable_v2_maximum: int = 300_000
-    """Milliseconds a version 2 request is granted at most."""
+    """The longest timeout that a version 2 request is granted, in milliseconds."""
     lease_break_time: float = 45.0
-    """Seconds after which the kernel takes a lease from us (`kernel oplocks`), so that our clients have less."""
+    """Seconds after which the kernel breaks a lease by force (/proc/sys/fs/lease-break-time). On shares with `kernel
+    oplocks` clients have no longer than this to acknowledge."""

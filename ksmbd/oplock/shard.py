@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A part of the files of LmdbStore: one environment with their records and journals.
+"""One of the LMDB environments of LmdbStore, with the records and journals of a part of the files.
 
-Of a record with a journal a process reads the pieces that are new, so what an open, a lock or a close costs does not
-grow with the opens and locks that the file has. When most of a journal is about what has ended it is written anew; that
-costs as much as what ended since the last time.
+For a record with a journal, a process reads only the new pieces, so that the cost of an open, lock or close does not
+grow with the opens and locks of the file. A journal is rewritten when most of it is about opens and locks that have
+ended; the cost of that is proportional to what has ended since the last time.
 """
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ from ksmbd.oplock.store import Decide, StoreFull, grows, more_locks
 from ksmbd.smb.ports import FileKey
 
 REWRITE: Final = 16
-"""A journal is written anew when it has told of twice as many things as there are left, and so many."""
+"""A journal is rewritten when the sum of its changes exceeds twice the size of the record by this number."""
 
 SHARE: Final = OpenEntry._fields.index("share")
 PATH: Final = OpenEntry._fields.index("path")
 FILE: Final = struct.Struct(">QQ")
 HEAD: Final = struct.Struct(">sQQQQ")
-"""HEAD_MARK, the journal's own number, how many pieces and things it has told of, Record.serial."""
+"""HEAD_MARK, the journal's number, its number of pieces, the sum of its changes (journal.weight), Record.serial."""
 HEAD_MARK: Final = b"J"
 PIECE_NUMBER: Final = struct.Struct(">Q")
 
 
 class Shard:
-    """One environment with a part of the files. Its methods raise StoreError, but for those that say lmdb.Error."""
+    """One environment with a part of the files. Its methods raise StoreError, except those that say lmdb.Error."""
 
     def __init__(self, path: Path, fresh: bool, shared: SharedCounters, part: int, decoded: Decoded) -> None:
         """`part` is its number in the shared counters. Raises OSError and lmdb.Error, as Environment."""
@@ -63,7 +63,7 @@ class Shard:
                 if not self.environment.grown():
                     if not rewrite:
                         raise StoreFull("no room for more opens and locks") from None
-                    rewrite = False  # which needs room for both
+                    rewrite = False  # rewriting a journal needs room for the old one and the new one
             except lmdb.Error as error:
                 raise failed(error) from error
 
@@ -86,7 +86,7 @@ class Shard:
                 more = self._check_room(txn, old, decision)
                 kept = self._put(txn, key, before, old, known, decision, rewrite)
                 if decision.locks:
-                    # Counted before it is seen, so that nobody finds no locks where there are some.
+                    # Counted before the commit, so that no reader sees a zero counter for a stream with locks.
                     counted = self._count(file, known, decision)
                     self.words[HELD] += more
         except lmdb.Error:
@@ -106,8 +106,8 @@ class Shard:
         return decision
 
     def _check_room(self, txn: Transaction, old: Record, decision: Decision) -> int:
-        """How many locks there are more after a decision. Raises StoreFull where that is beyond the limit, and
-        MapFullError where what is left of the environment is for what ends things."""
+        """The change of the number of locks by a decision. Raises StoreFull where it exceeds LOCKS, and MapFullError
+        where the decision adds something and only the reserved room is left."""
         if grows(old, decision) and not self.environment.has_room(txn):
             raise lmdb.MapFullError("kept for what ends things")
         if not decision.locks:
@@ -121,8 +121,8 @@ class Shard:
         self, txn: Transaction, key: bytes, before: bytes | None, old: Record, known: Journaled | None,
         decision: Decision, rewrite: bool,
     ) -> Journaled | bytes:  # fmt: skip
-        """Store what a decision made of a record, which was `before`. Returns what is known of it once that is
-        committed: with a journal all but the changes of its locks; without one its encoding, empty for no record."""
+        """Store the record of a decision in place of `before`. Returns what the cache keeps after the commit: a
+        Journaled, still without the changes of locks; or the record's encoding, b"" where no record is left."""
         new = decision.record
         if new.empty:
             if before is not None:
@@ -141,10 +141,10 @@ class Shard:
     def _write(
         self, txn: Transaction, key: bytes, old: Record, known: Journaled | None, decision: Decision, rewrite: bool
     ) -> Journaled | bytes:
-        """`_put` for a record with a journal, or one that is to have one."""
+        """`_put` for a record that has a journal or gets one."""
         new = decision.record
         if known is None:
-            # From now on it has a journal, which begins with what there was.
+            # The record gets a journal, which begins with its contents before this decision.
             after = Journaled(self._begin_journal(), new, {})
             self._append(txn, key, after, journal.everything(old, NO_LOCKS))
         else:
@@ -162,7 +162,7 @@ class Shard:
         return after
 
     def _rewrite(self, txn: Transaction, key: bytes, after: Journaled, decision: Decision) -> Journaled | bytes:
-        """Write the journal anew, without what has ended; or none where a short record without locks is left."""
+        """Rewrite the journal without what has ended; or remove it where a short record without locks is left."""
         new = decision.record
         self._clear(txn, key)
         locks = {stream: held for stream, held in after.locks.items() if stream not in decision.locks}
@@ -184,7 +184,7 @@ class Shard:
         txn.put(key, head, db=self.records)
 
     def _begin_journal(self) -> int:
-        """A number that no journal of the environment had before."""
+        """A new journal number, unique in the environment."""
         self.words[JOURNALS] += 1
         return int(self.words[JOURNALS])
 
@@ -198,15 +198,15 @@ class Shard:
             after.things += journal.weight(change)
 
     def _clear(self, txn: Transaction, key: bytes) -> None:
-        """Take out a record's journal."""
+        """Delete a record's journal."""
         with txn.cursor(db=self.journal) as cursor:
             found = cursor.set_range(key)
             while found and cursor.key().startswith(key):
                 found = cursor.delete()
 
     def _count(self, file: FileKey, known: Journaled | None, decision: Decision) -> list[tuple[int, int]]:
-        """Count the streams that get their first lock, or lose their last one. Returns which counters that changed,
-        and by how much."""
+        """Update the counters of streams that get their first lock or lose their last one. Returns [(counter,
+        change)]."""
         counted: list[tuple[int, int]] = []
         for stream, overlay in decision.locks.items():
             had, has = known is not None and stream in known.locks, overlay.count > 0
@@ -260,7 +260,7 @@ class Shard:
     # ------------------------------------------------------------------------------------------------------- reading
 
     def _read(self, txn: Transaction, file: FileKey, key: bytes, head: bytes) -> Journaled:
-        """The record with this head; as much of its journal as is not known is read."""
+        """The record with this head. Reads the part of its journal that is not in the cache."""
         _, number, pieces, things, serial = HEAD.unpack(head)
         known = self._decoded.journals.get(file)
         if known is None or known.number != number:
@@ -279,7 +279,7 @@ class Shard:
         return known
 
     def peek(self, file: FileKey) -> tuple[Record, dict[str, LockSet]] | None:
-        """The record and its locks as they are, not to be changed; None: there is no record."""
+        """(record, stream -> locks) as they are now, which the caller does not change; None: there is no record."""
         key = FILE.pack(*file)
         try:
             with self.environment.begin() as txn:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Share modes: which opens of one file exclude each other (MS-FSA 2.1.5.1.2.2)."""
+"""Checks share modes: whether an open conflicts with other opens of the file (MS-FSA 2.1.5.1.2.2)."""
 from __future__ import annotations
 
 from typing import Final
@@ -27,18 +27,18 @@ from ksmbd.smb.constants import (
 from ksmbd.smb.status import STATUS_ACCESS_DENIED, STATUS_DELETE_PENDING, STATUS_FILE_NOT_AVAILABLE
 
 OVERWRITES: Final = frozenset((FILE_SUPERSEDE, FILE_OVERWRITE, FILE_OVERWRITE_IF))
-"""The dispositions that truncate a file that exists."""
+"""The CreateDispositions that truncate an existing file."""
 
 LEASE_STAT_ACCESS: Final = STAT_ACCESS | READ_CONTROL
-"""An open for no more than this breaks no lease, although READ_CONTROL alone does break oplocks."""
+"""An open with no other access breaks no lease. (READ_CONTROL alone does break oplocks.)"""
 
 def is_stat_open(access: int, allowed: int = STAT_ACCESS) -> bool:
-    """Whether an open looks at attributes only."""
+    """Whether an open has no access beyond `allowed`: a stat open."""
     return access & ~allowed == 0
 
 
 def conflict(access: int, share_access: int, other_access: int, other_share_access: int) -> bool:
-    """Whether two opens of one stream exclude each other. Opens without data or delete access exclude nobody."""
+    """Whether two opens of one stream conflict. Opens without data or delete access never do."""
     if not access & DATA_ACCESS or not other_access & DATA_ACCESS:
         return False
     return any(
@@ -48,8 +48,8 @@ def conflict(access: int, share_access: int, other_access: int, other_share_acce
 
 
 def delete_conflict(entry: OpenEntry, stream: str, access: int, share_access: int) -> bool:
-    """Deleting a file takes its streams along: DELETE access to the file and an open stream that does not share
-    deletion exclude each other (MS-FSA 2.1.5.1.2.2)."""
+    """Whether opens of different streams of a file conflict. Deleting a file deletes its streams, so DELETE access to
+    the file conflicts with an open stream that does not share deletion (MS-FSA 2.1.5.1.2.2)."""
     if stream == "":
         return bool(access & DELETE and entry.access & DATA_ACCESS and not entry.share_access & FILE_SHARE_DELETE)
     if entry.stream == "":
@@ -58,7 +58,8 @@ def delete_conflict(entry: OpenEntry, stream: str, access: int, share_access: in
 
 
 def sharing_violation(record: Record, stream: str, access: int, share_access: int) -> bool:
-    """Whether an open that asks for this finds others that forbid it. Share modes count per stream."""
+    """Whether a new open with this access and ShareAccess conflicts with an existing one. Share modes count per
+    stream."""
     if record.opens.counted:
         return _counted_violation(record.opens, stream, mode_of(access, share_access))
     for entry in record.opens.values():
@@ -71,9 +72,10 @@ def sharing_violation(record: Record, stream: str, access: int, share_access: in
 
 
 def replace_refused(record: Record, link: Link, posix: bool) -> int:
-    """The status that forbids another file to take this name, 0 for none. An open that does not share deletion refuses
-    the Linux client's deletion of the target, too, so that its second try does no harm; ACCESS_DENIED for anything else
-    would make it delete what is open."""
+    """The status with which replacing this name by another file is refused; 0 if it is allowed.
+
+    STATUS_ACCESS_DENIED makes the Linux client delete the target and try again. Where an open does not share deletion,
+    that deletion is refused, too, so it does no harm. In all other cases it would delete an open file."""
     if link in record.deleted_links and not posix:
         return STATUS_DELETE_PENDING
     for entry in record.opens.values():
@@ -85,7 +87,7 @@ def replace_refused(record: Record, link: Link, posix: bool) -> int:
 
 
 def _counted_violation(opens: OpenMap[OpenEntry], stream: str, mode: int) -> bool:
-    """The same of many opens, by their modes."""
+    """`sharing_violation` for a record with many opens, by their modes."""
     if any(modes_conflict(mode, other) for other in opens.counts(stream).modes):
         return True
     if stream:

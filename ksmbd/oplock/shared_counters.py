@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Counters in memory that all workers share: which streams have byte-range locks, and how many locks there are.
 
-READ and WRITE ask each time whether the stream has locks at all; for most streams a counter answers. A counter of zero
-means that there are none. Several streams may share a counter: any other number sends the question to the record.
+Each READ and WRITE asks whether its stream has locks. Where the stream's counter is zero there are none, so most
+requests need not read the record. Several streams may share a counter; where it is not zero the record is read.
 
 Each environment has its own part, which only the holder of the environment's writer lock changes.
 """
@@ -24,11 +24,11 @@ WORD: Final = 8
 JOURNALS: Final = 0
 HELD: Final = 1
 WORDS: Final = 2
-"""Words of a part: journals begun, locks."""
+"""Number of 64-bit words of a part: JOURNALS (journals begun), HELD (locks)."""
 
 
 def stream_digest(stream: str) -> bytes:
-    """16 bytes that stand for a stream's name where counters are chosen."""
+    """A hash of 16 bytes of a stream's name, to choose its counter."""
     return hashlib.blake2b(stream.encode("utf-16-le", "surrogatepass"), digest_size=16).digest()
 
 
@@ -45,7 +45,7 @@ class SharedCounters:
     """The counters and words of all parts, in one mapped file."""
 
     def __init__(self, path: Path, parts: int, fresh: bool) -> None:
-        """`fresh`: make the file. Raises OSError where there is no room for it, or where it is not there."""
+        """`fresh`: create the file. Raises OSError where there is no room for it, or where it does not exist."""
         flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if fresh else 0)
         counted = COUNTERS * COUNTER.size * parts
         whole = counted + parts * WORDS * WORD
@@ -78,7 +78,7 @@ class SharedCounters:
         return not any(self.counters) and not any(self.words[HELD::WORDS])
 
     def close(self) -> None:
-        """Give up the mapping."""
+        """Unmap the file."""
         self.counters.release()
         self.words.release()
         self._shared.close()

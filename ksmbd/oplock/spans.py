@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How many ranges overlap a range, among very many: by counting ends, not by looking at ranges.
+"""Counts how many of a large set of ranges overlap a given range, by counting their ends.
 
-Of the ranges that are not empty all that start at or before `last` overlap [first, last], but for those that end before
-`first`. So two sorted lists, of first and of last bytes, answer with four searches, however the ranges lie in each
-other. Counts of disjoint sets can be added and subtracted, which is what a view with pending changes does.
+A range that is not empty overlaps [first, last] if it starts at or before `last` and does not end before `first`. So
+two sorted lists, of first and of last bytes, give the count by binary search, however the ranges nest. The counts of
+disjoint sets can be added and subtracted, which LockOverlay does for pending changes.
 
-`last` is inclusive: an empty range at p has last = p - 1. It overlaps what covers the bytes on both its sides, and no
-empty range (MS-FSA 2.1.4.10).
+`last` is inclusive: an empty range at p has last = p - 1. It overlaps ranges that cover the bytes on both its sides,
+and no empty range (MS-FSA 2.1.4.10).
 """
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Final
 
 FEW: Final = 32
-"""So many at once are put into a list one after the other; more are merged with it."""
+"""Up to this number of values is inserted into a list one by one; more are merged with it."""
 
 
 class Spans:
@@ -27,10 +27,10 @@ class Spans:
         self._firsts: list[int] = []
         self._lasts: list[int] = []
         self._empty: list[int] = []
-        """Where the empty ranges are."""
+        """The positions of the empty ranges."""
 
     def count(self, first: int, last: int) -> int:
-        """How many of them overlap [first, last]. O(log n)."""
+        """How many ranges overlap [first, last]. O(log n)."""
         found = 0
         if self._firsts:
             found = bisect_right(self._firsts, last) - bisect_left(self._lasts, first)
@@ -39,7 +39,7 @@ class Spans:
         return found
 
     def add(self, first: int, last: int) -> None:
-        """Put one in."""
+        """Add a range."""
         if first > last:
             insort(self._empty, first)
         else:
@@ -47,7 +47,7 @@ class Spans:
             insort(self._lasts, last)
 
     def remove(self, first: int, last: int) -> None:
-        """Take one out; it must be in."""
+        """Remove a range, which must be in the set."""
         if first > last:
             del self._empty[bisect_left(self._empty, first)]
         else:
@@ -55,7 +55,7 @@ class Spans:
             del self._lasts[bisect_left(self._lasts, last)]
 
     def add_all(self, ranges: Sequence[tuple[int, int]]) -> None:
-        """Put k in. O(k log k + k log n), and n words are moved once."""
+        """Add k ranges. O(k log k + k log n), and n list items are moved once."""
         firsts = [first for first, last in ranges if first <= last]
         lasts = [last for first, last in ranges if first <= last]
         _merge(self._firsts, firsts)
@@ -63,7 +63,7 @@ class Spans:
         _merge(self._empty, [first for first, last in ranges if first > last])
 
     def remove_all(self, ranges: Sequence[tuple[int, int]]) -> None:
-        """Take k out; they must be in. As add_all."""
+        """Remove k ranges, which must be in the set. The cost is that of add_all."""
         firsts = [first for first, last in ranges if first <= last]
         lasts = [last for first, last in ranges if first <= last]
         self._firsts = _without(self._firsts, firsts)
@@ -71,7 +71,7 @@ class Spans:
         self._empty = _without(self._empty, [first for first, last in ranges if first > last])
 
     def edges(self, first: int, last: int) -> tuple[list[int], list[int]]:
-        """The first and the last bytes that lie in [first, last]; of empty ranges none."""
+        """(first bytes, last bytes) of the ranges that lie in [first, last], sorted; without empty ranges."""
         firsts, lasts = self._firsts, self._lasts
         return (
             firsts[bisect_left(firsts, first) : bisect_right(firsts, last)],
@@ -89,7 +89,7 @@ def _merge(into: list[int], more: list[int]) -> None:
     else:
         more.sort()
         into += more
-        into.sort()  # of two sorted runs: a merge
+        into.sort()  # Timsort merges the two sorted runs
 
 
 def _without(values: list[int], gone: list[int]) -> list[int]:

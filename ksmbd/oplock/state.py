@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Persistent opens with their leases and locks on the disk, so that they outlive the server (MS-SMB2 3.3.1.10).
+"""Stores persistent opens with their leases and locks on the disk, so that they outlive the server (MS-SMB2 3.3.1.10).
 
-The open table notes every decision on a file with persistent opens here, synced, before anybody hears of it. A server
-that starts adopts them as disconnected opens before it listens. Locks have keys of their own, so that one more lock
-among many writes no more than itself.
+The open table writes every decision on a file with persistent opens here, synced, before it is answered. A server that
+starts adopts the stored opens as disconnected ones before it listens. Each lock has its own key, so that a new lock
+among many writes one entry only.
 
 Keys (numbers big-endian):
     records   device, inode                            -> marshalled (serial, opens, holders, streams, links)
     locks     device, inode, open id, lock number      -> marshalled (stream, first, length, exclusive)
 
-`streams` and `links` are those that are to be deleted. A server of before wrote no links, but '' among the streams for
-the whole file; what it left is read as of the names that its opens came by.
+`streams` and `links` are those that are marked for deletion. Earlier versions stored no links, and '' in `streams` for
+the whole file; this is read as the links of all stored opens.
 """
 from __future__ import annotations
 
@@ -31,19 +31,20 @@ from ksmbd.smb.status import STATUS_DISK_FULL
 MAP_SIZE: Final = 1 << 30
 PAGE: Final = 4096
 ROOM: Final = 512 << 10
-"""Bytes of the disk that a decision may need."""
+"""Bytes of the disk that one decision may need."""
 FILE: Final = struct.Struct(">QQ")
 LOCK: Final = struct.Struct(">QQQQ")
 
 
 def persistent_part(record: Record) -> tuple[list[Any], list[Any], list[str], list[Link]] | None:
-    """What has to be kept of a record, None for nothing."""
+    """The part of a record that must be stored: (opens, holders, streams, links); None where it has no persistent
+    open."""
     opens = [entry for entry in record.opens.values() if entry.persistent]
     if not opens:
         return None
     holders = {holder_key(holder): holder for entry in opens if (holder := record.holder_of(entry)) is not None}
     return (
-        # What changes without being worth a write to the disk is left out.
+        # Deadlines and `connected` are cleared, so that a change of them alone causes no write.
         [tuple(entry._replace(connected=False, deadline=0.0)) for entry in opens],
         [tuple(holder._replace(deadline=0.0)) for holder in holders.values()],
         sorted(record.delete_pending),
@@ -52,7 +53,7 @@ def persistent_part(record: Record) -> tuple[list[Any], list[Any], list[str], li
 
 
 def _entry_of(fields: tuple[Any, ...]) -> OpenEntry:
-    """An open as it was kept; one that a server of before kept has no name beside its path."""
+    """A stored open. One that an earlier version stored has no name, so it is taken from the path."""
     entry = OpenEntry(*fields)
     if len(fields) <= OpenEntry._fields.index("name"):
         entry = entry._replace(name=entry.path.rpartition("\\")[2].encode("utf-8", "surrogatepass"))
@@ -60,7 +61,7 @@ def _entry_of(fields: tuple[Any, ...]) -> OpenEntry:
 
 
 def keeps_more(record: Record, request: Request) -> bool:
-    """Whether a request may make more of what has to be kept."""
+    """Whether a request may add something that must be stored."""
     if isinstance(request, Open):
         return request.durable is not None and request.durable[2]
     if isinstance(request, TakeLocks):
@@ -70,7 +71,7 @@ def keeps_more(record: Record, request: Request) -> bool:
 
 
 class StateDirectory:
-    """The persistent opens of one server; several of its workers may have it open."""
+    """The stored persistent opens of one server; several workers may have it open."""
 
     def __init__(self, directory: Path) -> None:
         """Raises StoreError."""
@@ -88,8 +89,8 @@ class StateDirectory:
         self._data = os.open(directory / "data.mdb", os.O_RDWR | os.O_CLOEXEC)
 
     def make_room(self) -> None:
-        """To be called before a decision that `keeps_more`: what it makes of the record can be written then, and what
-        ends that. Raises StoreError with STATUS_DISK_FULL."""
+        """Allocate disk space before a decision for which `keeps_more` is true, so that it and the later removal can be
+        written. Raises StoreError with STATUS_DISK_FULL."""
         used = (self._env.info()["last_pgno"] + 1) * PAGE
         if used + ROOM > self._allocated:
             try:
@@ -99,7 +100,7 @@ class StateDirectory:
             self._allocated = used + 2 * ROOM
 
     def note(self, file: FileKey, decision: Decision) -> None:
-        """Keep what a decision made of the file's persistent opens; returns when it is on the disk. Raises
+        """Store a decision's changes of the file's persistent opens; returns when they are on the disk. Raises
         StoreError."""
         try:
             self._note(file, decision)
@@ -126,7 +127,7 @@ class StateDirectory:
                 return
         with self._env.begin(write=True) as txn:
             newer = txn.get(key, db=self._records)
-            # Another worker may have decided later and been here sooner.
+            # Another worker may have stored a later decision already.
             if newer is None or marshal.loads(newer)[0] < record.serial:  # noqa: S302
                 if part is None:
                     txn.delete(key, db=self._records)
@@ -139,7 +140,7 @@ class StateDirectory:
                 txn.put(LOCK.pack(*file, lock.open_id, lock.number), value, db=self._locks)
 
     def load(self) -> list[tuple[FileKey, Adopt]]:
-        """All that is kept, as requests for the table of a server that starts. Raises StoreError."""
+        """All stored opens, as (file, request) for the open table of a server that starts. Raises StoreError."""
         try:
             return self._load()
         except lmdb.Error as error:
@@ -176,6 +177,6 @@ class StateDirectory:
         return locks
 
     def close(self) -> None:
-        """Give up the directory."""
+        """Close the directory."""
         os.close(self._data)
         self._env.close()

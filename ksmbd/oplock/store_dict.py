@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The store of one process: dicts. Also the reference for other stores in the tests."""
+"""The store for a single worker, in dicts. The tests use it as the reference for other stores."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -14,17 +14,17 @@ from ksmbd.smb.ports import FileKey
 
 
 class DictStore:
-    """Records in memory. Tables of several "workers" may share it within a process (tests do)."""
+    """A Store in the memory of one process. In tests, several open tables of that process share it."""
 
     def __init__(self) -> None:
         self._records: dict[FileKey, Record] = {}
         self._locks: dict[tuple[FileKey, str], LockSet] = {}
         self._indexes: dict[tuple[bytes, bytes], IndexEntry] = {}
         self._held = 0
-        """Locks of all files."""
+        """The number of locks of all files."""
 
     def update(self, file: FileKey, decide: Decide) -> Decision:
-        """As Store.update; there is one thread, so nothing can come between."""
+        """As Store.update; it is atomic because there is only one thread."""
         record = self._records.get(file) or Record()
         decision = decide(record, self.locks_of(file))
         if decision.locks:
@@ -99,7 +99,7 @@ class DictStore:
         return [(key, place) for (of, key), place in self._indexes.items() if of == index]
 
     def files_below(self, share: str, path: str) -> list[FileKey]:
-        """As Store.files_below. Folders are renamed seldom, files opened all the time: so it looks at all of them."""
+        """As Store.files_below. It looks at all opens: directories are renamed seldom, files opened all the time."""
         prefix = path_prefix(share, path)
         found = []
         for file, record in self._records.items():
@@ -111,11 +111,11 @@ class DictStore:
 
     @property
     def empty(self) -> bool:
-        """Nothing is left anywhere; for tests of clean-up."""
+        """As Store.empty, for tests of clean-up."""
         return not (self._records or self._locks or self._indexes)
 
     def recover(self) -> None:
-        """As Store.recover: nobody else has this store."""
+        """As Store.recover; there is nothing to do, because no other process has this store."""
 
     def close(self) -> None:
-        """As Store.close: nothing to give up."""
+        """As Store.close; there is nothing to do."""

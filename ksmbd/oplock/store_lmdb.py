@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The store of several workers: LMDB environments in the run directory.
+"""The store for several workers: LMDB environments in the run directory.
 
 An environment takes one writer at a time, so files are spread over a few by hash (ksmbd.oplock.shard); the indexes over
-all files have their own (ksmbd.oplock.lmdb_indexes). Open the store after the fork, once a process. Nothing here waits
-inside a transaction. Nothing is synced: the store is lost with the machine, as the opens in it are.
+all files have their own (ksmbd.oplock.lmdb_indexes). A process opens the store once, after the fork. No transaction
+waits for anything. Nothing is synced to disk: the store is lost when the machine stops, as the opens in it are.
 
 Keys (numbers big-endian, so that they sort):
     records   device, inode               -> Record.encode(), or a Head where there is more than fits into one piece
     journal   device, inode, number       -> a piece of the record's journal (ksmbd.oplock.journal)
     index     index, key                  -> marshalled tuple
 
-Each process keeps what it has decoded (ksmbd.oplock.decoded). Whether a stream has locks at all is told by counters in
-shared memory (ksmbd.oplock.shared_counters).
+Each process caches decoded records (ksmbd.oplock.decoded). Counters in shared memory tell whether a stream has locks
+(ksmbd.oplock.shared_counters).
 """
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ class LmdbStore:
     """The open table's store for several processes."""
 
     def __init__(self, directory: Path, fresh: bool = False) -> None:
-        """Open the store in `directory`. `fresh`: begin with an empty one; only while nobody else has it open.
+        """Open the store in `directory`. `fresh`: create an empty one; no other process may have it open.
 
-        Raises StoreError where there is no room for it, or where it is not there."""
+        Raises StoreError where there is no room for it, or where it does not exist."""
         self._decoded = Decoded()
         try:
             self._open(directory, fresh)
@@ -117,7 +117,7 @@ class LmdbStore:
         return held.count if held is not None else 0
 
     def files_below(self, share: str, path: str) -> list[FileKey]:
-        """As Store.files_below. It looks at all opens: folders are renamed seldom, files opened all the time."""
+        """As Store.files_below. It looks at all opens: directories are renamed seldom, files opened all the time."""
         prefix = path_prefix(share, path)
         found: list[tuple[str, int, FileKey]] = []
         try:
@@ -161,7 +161,7 @@ class LmdbStore:
 
     @property
     def empty(self) -> bool:
-        """Nothing is left anywhere; for tests of clean-up."""
+        """As Store.empty, for tests of clean-up."""
         try:
             left = self._indexes.entries() + sum([shard.entries() for shard in self._shards])
         except lmdb.Error as error:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""LocalOpenTable: the protocol's OpenTable port over a store. It turns the port's calls into requests of decide() and
-keeps the indexes over all files; carry_out does what was decided. All rules are in decide and below it.
+"""Implements the port OpenTable over a store: LocalOpenTable.
+
+It turns the port's calls into requests of decide(), and maintains the indexes over all files. Its base class
+DecisionExecutor (executor.py) carries the decisions out. The rules are in decide.py and the modules below it.
 """
 from __future__ import annotations
 
@@ -60,21 +62,22 @@ class LocalOpenTable(DecisionExecutor):
     """The open table as one worker sees it."""
 
     def worker_died(self, worker: int, epoch: int) -> None:
-        """Remove a dead worker's opens, locks and leases; who waited for it goes on. One surviving worker does this."""
+        """Remove a dead worker's opens, locks and leases, so that waiting operations continue. One surviving worker
+        calls this."""
         self.retries.do(self._store.recover)
         request = requests.WorkerDied(worker, epoch)
         for file in self._store.files():
             self.retries.do(partial(self._run, file, request))
-        # It died before it took out the CreateGuids of opens that were refused, or that waited for ever from now on.
-        # What is in this index is in its record first: an open that is in neither part of it has ended.
+        # The dead worker may have left CreateGuids of opens that were refused or still waited. An open is in its record
+        # before it is in this index, so one that is neither open nor waiting in the record has ended.
         for key, place in self._store.index_items(CREATE_GUIDS):
             record = self._store.peek(place.file)
             if record is None or (place.open_id not in record.opens and not record.waits_to_open(place.open_id)):
                 self.retries.do(partial(self.indexes.forget_create_guid, key, place.open_id))
 
     def adopt_persistent(self) -> int:
-        """Take in the persistent opens of the server that was here before; how many files have some. Done once, by one
-        worker, before anybody listens."""
+        """Add the persistent opens of the previous server. Returns how many files have some. One worker calls this
+        once, before the server listens. Raises StoreError."""
         if self._state is None:
             return 0
         kept = self._state.load()
@@ -85,7 +88,7 @@ class LocalOpenTable(DecisionExecutor):
         return len(kept)
 
     def watch_deadlines(self) -> None:
-        """Take over the deadlines of a store that another process prepared."""
+        """Set timers for the deadlines in a store that another process has filled."""
         for file in self._store.files():
             self._expire(file)
 
@@ -115,7 +118,7 @@ class LocalOpenTable(DecisionExecutor):
             return self._opened(request, entry, OpenResult._make(result))
 
         def finish_late(result: Result | Encoded) -> OpenGrant:
-            # Since it was granted, the file may have been renamed, the open purged.
+            # Since the grant, the file may have been renamed or the open purged.
             record = self._store.peek(request.ref.file)
             return finish(result, record.opens.get(request.ref.open_id) if record is not None else None)
 
@@ -123,7 +126,7 @@ class LocalOpenTable(DecisionExecutor):
             request.ref.file, waiter_id, ask, finish, lambda: self.close(request.ref), finish_late
         )
         if not future.done and ask.entry.create_guid:
-            # A replay finds it while it waits, too (MS-SMB2 3.3.5.9.10).
+            # A replay must find an open that still waits, too (MS-SMB2 3.3.5.9.10).
             key = request.client_guid + ask.entry.create_guid
             place = IndexEntry(request.ref.file, request.ref.stream, request.ref.open_id)
             try:
@@ -135,7 +138,8 @@ class LocalOpenTable(DecisionExecutor):
         return future
 
     def _opened(self, request: OpenRequest, entry: OpenEntry | None, granted: OpenResult) -> OpenGrant:
-        """An open is in its record, None: and out of it again. Enter it into the indexes; what the protocol hears."""
+        """Add a granted open to the indexes, and return the grant for the protocol. `entry` is None where the open was
+        removed again meanwhile."""
         if debug.mask[0] & debug.OPLOCK:
             logger.debug("open %#x of %s: granted %s", request.ref.open_id, request.path, granted)
         if granted.lease is None and not granted.durable and not granted.persistent and not request.durable:
@@ -169,8 +173,8 @@ class LocalOpenTable(DecisionExecutor):
         )  # fmt: skip
 
     def _leased(self, request: OpenRequest) -> list[OpenEntry] | None:
-        """A lease key is bound to one stream while the lease lives (MS-SMB2 3.3.5.9.8), even if this request for it
-        could not be granted. None: no other one has it; else that one's opens, where it is another file's."""
+        """Find another stream with the requested LeaseKey: a key belongs to one stream while the lease exists (MS-SMB2
+        3.3.5.9.8). Returns None where there is none; else the opens of that lease, [] if it is on the same file."""
         lease = request.lease
         if lease is None or not (self._settings.oplocks and self._settings.leases):
             return None
@@ -265,8 +269,8 @@ class LocalOpenTable(DecisionExecutor):
         return self._start(file, waiter_id, make(waiter_id), _none)
 
     def _check_parent(self, entry: OpenEntry) -> None:
-        """Renaming opens the parent directory to add an entry, and shares no deletion (MS-FSA 2.1.5.15.12).
-        A directory is renamed in spite of it."""
+        """Check the parent's share modes: a rename of a file opens the parent directory to add an entry, without
+        sharing deletion (MS-FSA 2.1.5.15.12). Not for directories. Raises STATUS_SHARING_VIOLATION."""
         if entry.parent is None or entry.stream or entry.is_directory:
             return
         record = self._store.peek(entry.parent)
@@ -292,7 +296,7 @@ class LocalOpenTable(DecisionExecutor):
     # ------------------------------------------------------------------------------------------------------- caches
 
     def break_caching(self, ref: OpenRef, kind: BreakKind) -> Future[None]:
-        """See OpenTable.break_caching. Comes with every write, so it looks before it decides."""
+        """See OpenTable.break_caching. It is called for every write, so it reads the record before it decides."""
         lose = (R if kind.lose_read else 0) | (W if kind.lose_write else 0) | (H if kind.lose_handle else 0)
         record = self._store.peek(ref.file)
         if record is None or not _caches(record, ref, lose):
@@ -330,7 +334,7 @@ class LocalOpenTable(DecisionExecutor):
             self.kernel_sync.update_leases(file)
         if debug.mask[0] & debug.OPLOCK:
             logger.debug("%s acknowledged by %s: state %d, %s", file, holder, state, status_name(decision.status))
-        # The acknowledgment's own response goes first: the next notice and the answers it sets free come after it.
+        # By timer, so that the acknowledgment's response is sent before further notifications and waiting replies.
         if decision.actions or decision.doorbells or decision.deadline:
             self._clock.call_later(0.0, partial(self._apply, file, decision))
         if decision.status:
@@ -355,7 +359,7 @@ class LocalOpenTable(DecisionExecutor):
         )
 
     def _locked_late(self, ref: OpenRef) -> None:
-        """A lock was granted that had to wait; perhaps by another worker."""
+        """Count a lock that was granted after a wait, perhaps by another worker."""
         record = self._store.peek(ref.file)
         entry = record.opens.get(ref.open_id) if record is not None else None
         if entry is not None:
@@ -363,7 +367,7 @@ class LocalOpenTable(DecisionExecutor):
             self.lock_meter.set(ref.open_id, entry.session_id, held)
 
     def _lock(self, ref: OpenRef, asked: tuple[tuple[int, int, bool], ...], wait: bool) -> Future[None]:
-        """The table's own part of `lock`, where local processes have a part too."""
+        """Take the locks in the table, for `lock` on a share with `posix locking`."""
         number = self._number()
         self._next += len(asked)
         ask = requests.TakeLocks(number, ref.open_id, asked, wait, number)
@@ -446,7 +450,7 @@ class LocalOpenTable(DecisionExecutor):
         return Reconnected(request_of(file, back.entry), grant_of(back.granted), handle)
 
     def find_replay(self, client_guid: bytes, create_guid: bytes) -> OpenRef | None:
-        """See OpenTable.find_replay; one that still waits is found, too."""
+        """See OpenTable.find_replay; it also finds an open that still waits."""
         bound = self._store.index_get(CREATE_GUIDS, client_guid + create_guid)
         if bound is None:
             return None
@@ -461,8 +465,9 @@ def _none(result: Result | Encoded) -> None:
 
 
 def _was_named(opens: list[OpenEntry], request: OpenRequest) -> bool:
-    """Whether a lease is of a file that had the request's name before (deleted or replaced with POSIX semantics). The
-    key is for the name, says the specification, so its client has done nothing wrong; it caches the old file still."""
+    """Whether a lease is on a file that had the requested name before (it was deleted or replaced with POSIX
+    semantics). The specification binds a LeaseKey to the name, so the request is valid; the client still caches the old
+    file."""
     return any(entry.share == request.share and entry.path == request.path for entry in opens)
 
 
@@ -481,7 +486,7 @@ def _rename_of(open_id: int, waiter_id: int) -> requests.Rename:
 
 
 def _caches(record: Record, ref: OpenRef, lose: int) -> bool:
-    """Whether anybody, the open's own level II oplock too, has something of what is to be lost."""
+    """Whether a holder, or the open's own level II oplock, has caching that `lose` would break."""
     entry = record.opens.get(ref.open_id)
     own = record.holder_of(entry) if entry is not None else None
     for holder in record.holders.values():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What no client asks for: time that runs out, dead workers, messages between workers, waits that were cancelled."""
+"""Decisions that no client requests: expired deadlines, dead workers, messages between workers, cancelled waits."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ ACTION_TYPES: Final[dict[str, Callable[..., Action]]] = {kind.__name__: kind for
 
 
 def forget(context: Context, request: Forget) -> bool:
-    """A waiter was cancelled. False: it is done already, its answer is on the way."""
+    """Remove a cancelled waiter. False: it is already done, and its result is on the way."""
     waiters = context.record.waiters
     for waiter in waiters:
         if waiter.waiter_id == request.waiter_id and (waiter.worker, waiter.epoch) == context.me:
@@ -25,7 +25,7 @@ def forget(context: Context, request: Forget) -> bool:
 
 
 def expire(context: Context, request: Expire) -> bool:
-    """Take what was not acknowledged in time, and the durable opens nobody came back for."""
+    """End breaks that were not acknowledged in time, and purge durable opens that were not reclaimed in time."""
     record = context.record
     context.retry_needed = bool(record.waiters)
     for holder in list(record.holders.values()):
@@ -44,12 +44,12 @@ def expire(context: Context, request: Expire) -> bool:
 
 
 def worker_died(context: Context, request: WorkerDied) -> None:
-    """Remove what a dead worker had; a persistent open waits for its client, the others are gone with their files."""
+    """Remove a dead worker's waiters and opens. A persistent open stays and waits for its client."""
     record = context.record
     tag = (request.worker, request.epoch)
     record.waiters[:] = [waiter for waiter in record.waiters if (waiter.worker, waiter.epoch) != tag]
     orphans = [entry for entry in record.opens.values() if (entry.worker, entry.epoch) == tag]
-    # Nothing may be sent to who is dead, so all opens change hands before the first one goes.
+    # No action may go to the dead worker, so all its opens are taken over before the first one is purged.
     for number, entry in enumerate(orphans):
         deadline = entry.deadline or context.now + entry.timeout / 1000
         orphans[number] = record.opens[entry.open_id] = entry._replace(
@@ -62,18 +62,17 @@ def worker_died(context: Context, request: WorkerDied) -> None:
         context.retry_needed = True
         if not entry.persistent and entry.open_id in record.opens:
             purge(context, entry)
-    # The dead one's timers went with it.
+    # The dead worker's timers are lost: set the deadlines again.
     for deadline in [holder.deadline for holder in record.holders.values()]:
         context.wake_at(deadline)
     for deadline in [entry.deadline for entry in record.opens.values()]:
         context.wake_at(deadline)
-    # What it was still to be told is gone with it, but for opens that were ended: they are in indexes over all files,
-    # which somebody has to clear.
+    # Drop the actions for the dead worker, except Purged: those opens must still be removed from the indexes.
     record.outbox[:] = [
         item if (item[0], item[1]) != tag else (*context.me, *item[2:])
         for item in record.outbox if (item[0], item[1]) != tag or item[2] == Purged.__name__
     ]  # fmt: skip
-    # What it decided and could not say any more.
+    # The dead worker may not have rung for its last decisions: ring for all actions in the outbox.
     context.doorbells.update((item[0], item[1]) for item in record.outbox if (item[0], item[1]) != context.me)
     if any((item[0], item[1]) == context.me for item in record.outbox):
         own = context.actions
@@ -83,7 +82,7 @@ def worker_died(context: Context, request: WorkerDied) -> None:
 
 
 def take_outbox(context: Context, request: TakeOutbox) -> bool:
-    """What others decided for the worker that asks."""
+    """Take the actions of the asking worker out of the outbox."""
     rest = []
     for item in context.record.outbox:
         if (item[0], item[1]) == context.me:
