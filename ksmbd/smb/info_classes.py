@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Numbers of the information classes (MS-FSCC 2.4 and 2.5), and which of them QUERY_INFO and SET_INFO may name."""
+"""The numbers of the information classes (MS-FSCC 2.4 and 2.5), and which of them QUERY_INFO and SET_INFO do not
+carry."""
 from __future__ import annotations
 
 from typing import Final
@@ -54,10 +55,12 @@ QUERY_KNOWN: Final = frozenset(
     (1, 2, 3, 9, 12, 26, 27, 29, 31, 33, 36, 37, 38, 43, 44, 45, 46, 47, 50, 51, 52, 54, 60, 63, 68, 70, 71, 78, 79, 80,
      81)
 )
-"""Classes of MS-FSCC 2.4 that can be queried locally or otherwise, but not by SMB2 QUERY_INFO (MS-SMB2 3.3.5.20.1)."""
+"""Classes of MS-FSCC 2.4 that exist but cannot be queried by SMB2 QUERY_INFO (MS-SMB2 3.3.5.20.1):
+STATUS_NOT_SUPPORTED."""
 
 SET_KNOWN: Final = frozenset((30, 36, 41, 42, 43, 58, 61, 66, 67, 69, 71, 74))
-"""Classes of MS-FSCC 2.4 with the use "Set" that SMB2 SET_INFO does not carry (MS-SMB2 3.3.5.21.1)."""
+"""Classes of MS-FSCC 2.4 with the use "Set" that SMB2 SET_INFO does not carry (MS-SMB2 3.3.5.21.1):
+STATUS_NOT_SUPPORTED."""
 
 # MS-FSCC 2.5
 FileFsVolumeInformation: Final = 1

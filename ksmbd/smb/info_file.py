@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""QUERY_INFO of files: the classes of MS-FSCC 2.4, with the access that each of them needs (MS-SMB2 3.3.5.20.1)."""
+"""Encodes QUERY_INFO of files: the classes of MS-FSCC 2.4, each with the access that it needs (MS-SMB2 3.3.5.20.1)."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ SL_INDEX_SPECIFIED: Final = 0x04
 _BASIC: Final = Struct("<QQQQII")
 _STANDARD: Final = Struct("<QQIBBH")
 _ALL: Final = Struct("<QQQQIIQQIBBHQIIQIII")
-"""The classes that FileAllInformation is made of, one after the other, and the length of the name."""
+"""The classes that FileAllInformation consists of, in order, and the length of the name."""
 _U32: Final = Struct("<I")
 _NO_LIMIT: Final = 1 << 32
 _U64: Final = Struct("<Q")
@@ -55,13 +55,14 @@ def basic(query: Query) -> bytes:
 
 
 def _pending(query: Query) -> bool:
-    """Whether the name that the file was opened by waits for its deletion, or the file's last one is gone already."""
+    """DeletePending: whether the name that the file was opened by is to be deleted, or its last name is deleted
+    already."""
     ref = query.open.ref
     return not query.info.number_of_links or (ref is not None and query.request.server.table.link_deleted(ref))
 
 
 def standard(query: Query) -> bytes:
-    """FileStandardInformation, MS-FSCC 2.4.47; a name that waits for its deletion is one link less."""
+    """FileStandardInformation, MS-FSCC 2.4.47. A name that is to be deleted does not count in NumberOfLinks."""
     info = query.info
     pending = _pending(query)
     links = max(info.number_of_links - pending, 0)
@@ -85,7 +86,7 @@ def access(query: Query) -> bytes:
 
 
 def position(query: Query) -> bytes:
-    """FilePositionInformation, MS-FSCC 2.4.40: what SET_INFO stored, since SMB2 has no position of its own."""
+    """FilePositionInformation, MS-FSCC 2.4.40: the value that SET_INFO stored, or the end of the last READ or WRITE."""
     return _U64.pack(query.open.current_byte_offset)
 
 
@@ -127,7 +128,8 @@ def alternate_name(query: Query) -> bytes:
 
 
 def normalized_name(query: Query) -> bytes:
-    """FileNormalizedNameInformation, MS-FSCC 2.4.36: relative to the share, in the disk's case; 3.1.1 alone."""
+    """FileNormalizedNameInformation, MS-FSCC 2.4.36: relative to the share, with the letter case of the disk; 3.1.1
+    alone."""
     if query.request.connection.dialect != DIALECT_311:
         raise NtStatusError(STATUS_NOT_SUPPORTED)
     return _sized_name(query.file.normalized_name())
@@ -151,8 +153,8 @@ def streams(query: Query) -> Answer:
 
 
 def compression(query: Query) -> bytes:
-    """FileCompressionInformation, MS-FSCC 2.4.9; of what is compressed, also the units as NTFS has them: 16 clusters,
-    in chunks of 4 KiB."""
+    """FileCompressionInformation, MS-FSCC 2.4.9. For compressed files it reports the units of NTFS: 16 clusters in
+    chunks of 4 KiB."""
     state = query.file.compression()
     if not state:
         return _COMPRESSION.pack(query.info.allocation_size, 0, 0, 0, 0)
@@ -182,7 +184,8 @@ def file_id(query: Query) -> bytes:
 
 
 def full_ea(query: Query) -> Answer:
-    """FileFullEaInformation, MS-FSCC 2.4.16 with the scan of MS-FSA 2.1.5.12.14: by list, by index, or onward."""
+    """FileFullEaInformation, MS-FSCC 2.4.16, with the scan of MS-FSA 2.1.5.12.14: by a list of names, by index, or from
+    where the last query ended."""
     attributes = query.file.extended_attributes()
     if query.input:
         wanted = parse_get_ea(query.input)
@@ -217,7 +220,7 @@ def _ea_answer(out: bytearray, count: int, wanted: Sequence[tuple[str, int, byte
 
 
 def posix(query: Query) -> bytes:
-    """The POSIX extensions' class, for opens made with their create context."""
+    """FilePosixInformation of the SMB3 POSIX extensions, for opens made with their create context."""
     if not query.open.is_posix:
         raise NtStatusError(STATUS_INVALID_INFO_CLASS)
     return encode_posix_info(query.info)
@@ -249,7 +252,8 @@ FILE_CLASSES: Final[dict[int, QueryClass]] = {
 
 
 def query_file(query: Query, info_class: int) -> Answer:
-    """Answer a class about a file or directory; the pipe classes do not apply (STATUS_INVALID_PARAMETER)."""
+    """Answer a query of a file or directory. Raises STATUS_INVALID_PARAMETER for the classes of pipes,
+    STATUS_NOT_SUPPORTED or STATUS_INVALID_INFO_CLASS for other unknown classes."""
     rule = FILE_CLASSES.get(info_class)
     if rule is not None:
         return rule.answer(query)

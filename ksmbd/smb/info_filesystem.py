@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""QUERY_INFO of file systems (SMB2_0_INFO_FILESYSTEM): the classes of MS-FSCC 2.5 (MS-SMB2 3.3.5.20.2)."""
+"""Encodes QUERY_INFO of file systems (SMB2_0_INFO_FILESYSTEM): the classes of MS-FSCC 2.5 (MS-SMB2 3.3.5.20.2)."""
 from __future__ import annotations
 
 from struct import Struct
@@ -34,7 +34,7 @@ def volume(query: Query) -> bytes:
 
 
 def size(query: Query) -> bytes:
-    """FileFsSizeInformation, MS-FSCC 2.5.8; what the caller may use."""
+    """FileFsSizeInformation, MS-FSCC 2.5.8: the units that the caller may use."""
     info = query.volume
     return _SIZE.pack(info.total_units, info.caller_available_units, info.sectors_per_unit, info.bytes_per_sector)
 
@@ -65,23 +65,24 @@ def attribute(query: Query) -> Answer | bytes:
 
 
 def control(query: Query) -> bytes:
-    """FileFsControlInformation, MS-FSCC 2.5.2: no content indexing thresholds, quotas neither tracked nor enforced."""
+    """FileFsControlInformation, MS-FSCC 2.5.2: no thresholds of content indexing; quotas are neither tracked nor
+    enforced."""
     return _CONTROL.pack(0, 0, 0, _NO_LIMIT, _NO_LIMIT, 0)
 
 
 def object_id(query: Query) -> bytes:
-    """FileFsObjectIdInformation, MS-FSCC 2.5.6: the id and 48 bytes of nothing more."""
+    """FileFsObjectIdInformation, MS-FSCC 2.5.6: the id; the 48 bytes of extended info are zero."""
     return query.volume.object_id.ljust(16, b"\0")[:16] + bytes(48)
 
 
 def sector_size(query: Query) -> bytes:
-    """FileFsSectorSizeInformation, MS-FSCC 2.5.7: no partial writes within a page, everything aligned."""
+    """FileFsSectorSizeInformation, MS-FSCC 2.5.7: writes within a page are atomic, and everything is aligned."""
     sector = query.volume.bytes_per_sector
     return _SECTOR.pack(sector, sector, max(_PAGE, sector), sector, 3, 0, 0)
 
 
 def posix(query: Query) -> bytes:
-    """The POSIX extensions' class, for opens made with their create context."""
+    """FileFsPosixInformation of the SMB3 POSIX extensions, for opens made with their create context."""
     if not query.open.is_posix:
         raise NtStatusError(STATUS_INVALID_INFO_CLASS)
     return encode_posix_fs(query.volume)
@@ -105,7 +106,8 @@ _KNOWN: Final = frozenset(
 
 
 def query_filesystem(query: Query, info_class: int) -> Answer:
-    """Answer a class about the volume that holds the open; of a pipe, FileFsDeviceInformation alone."""
+    """Answer a query of the volume that holds the open; of a pipe, only FileFsDeviceInformation. Raises
+    STATUS_NOT_SUPPORTED or STATUS_INVALID_INFO_CLASS for other classes."""
     rule = FILESYSTEM_CLASSES.get(info_class)
     if rule is None:
         raise NtStatusError(STATUS_NOT_SUPPORTED if info_class in _KNOWN else STATUS_INVALID_INFO_CLASS)

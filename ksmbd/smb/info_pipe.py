@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""QUERY_INFO of named pipes: the classes that a message pipe on IPC$ has (MS-FSCC 2.4.37 to 2.4.39)."""
+"""Encodes QUERY_INFO of named pipes: the classes that a message pipe on IPC$ has (MS-FSCC 2.4.37 to 2.4.39)."""
 from __future__ import annotations
 
 from struct import Struct
@@ -13,7 +13,7 @@ from ksmbd.smb.reader import encode_utf16
 from ksmbd.smb.status import STATUS_INVALID_INFO_CLASS, STATUS_NOT_SUPPORTED, NtStatusError
 
 PIPE_BUFFER: Final = 4096
-"""Allocation of a pipe instance, as Windows reports it."""
+"""AllocationSize of a pipe instance in bytes, the value of Windows."""
 FILE_PIPE_MESSAGE_MODE: Final = 1
 _PIPE: Final = Struct("<II")
 _LOCAL: Final = Struct("<IIIIIIIIII")
@@ -28,12 +28,12 @@ def basic(query: Query) -> bytes:
 
 
 def standard(query: Query) -> bytes:
-    """FileStandardInformation: one link that vanishes with the last handle (DeletePending)."""
+    """FileStandardInformation: one link, and DeletePending, since the pipe ends with its last handle."""
     return _STANDARD.pack(PIPE_BUFFER, 0, 1, 1, 0, 0)
 
 
 def internal(query: Query) -> bytes:
-    """FileInternalInformation: the handle's own number."""
+    """FileInternalInformation: the persistent half of the FileId."""
     return query.open.persistent_id.to_bytes(8, "little")
 
 
@@ -63,7 +63,7 @@ def pipe_local(query: Query) -> bytes:
 
 
 def pipe_remote(query: Query) -> bytes:
-    """FilePipeRemoteInformation, MS-FSCC 2.4.39: nothing is collected."""
+    """FilePipeRemoteInformation, MS-FSCC 2.4.39: no data is collected before it is sent."""
     return _REMOTE.pack(0, 0)
 
 
@@ -89,7 +89,8 @@ _FILES_ONLY: Final = classes.QUERY_KNOWN | {
 
 
 def query_pipe(query: Query, info_class: int) -> Answer:
-    """Answer a class about a pipe; what only files have is STATUS_NOT_SUPPORTED."""
+    """Answer a query of a pipe. Raises STATUS_NOT_SUPPORTED for classes that only files have, STATUS_INVALID_INFO_CLASS
+    for unknown ones."""
     rule = PIPE_CLASSES.get(info_class)
     if rule is None:
         raise NtStatusError(STATUS_NOT_SUPPORTED if info_class in _FILES_ONLY else STATUS_INVALID_INFO_CLASS)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the encoders of QUERY_INFO share: the query, a class's rules, and how an answer is cut to the client's buffer.
+"""What the encoders of QUERY_INFO share: the query, the checks of a class, and cutting an answer to the buffer of the
+client.
 
-MS-SMB2 3.3.5.20.1: a buffer that cannot hold the fixed part is STATUS_INFO_LENGTH_MISMATCH, one that cannot hold the
-variable part gets as much of it as fits with STATUS_BUFFER_OVERFLOW.
+MS-SMB2 3.3.5.20.1: a buffer too small for the fixed part gives STATUS_INFO_LENGTH_MISMATCH. A buffer too small for the
+variable part is filled with as much of it as fits, with STATUS_BUFFER_OVERFLOW.
 """
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ from ksmbd.smb.status import (
 
 
 class Query:
-    """One QUERY_INFO request's fields and the open it asks about; `info` and `volume` are fetched once, when needed."""
+    """The fields of one QUERY_INFO request and its open. `info` and `volume` are fetched once, when first needed."""
 
     def __init__(
         self, request: Request, open_: Open, limit: int, additional: int, flags: int, input_buffer: Buffer
@@ -42,7 +43,7 @@ class Query:
 
     @property
     def file(self) -> File:
-        """The open's file; a pipe has none (STATUS_INVALID_DEVICE_REQUEST)."""
+        """The file of the open. Raises STATUS_INVALID_DEVICE_REQUEST for a pipe."""
         file = self.open.file
         if file is None:
             raise NtStatusError(STATUS_INVALID_DEVICE_REQUEST, "a pipe")
@@ -50,7 +51,7 @@ class Query:
 
     @property
     def info(self) -> FileInfo:
-        """The file's metadata."""
+        """The metadata of the file. Raises what File.info raises."""
         info = self._info
         if info is None:
             info = self._info = self.file.info()
@@ -58,29 +59,30 @@ class Query:
 
     @cached_property
     def volume(self) -> VolumeInfo:
-        """The file system's."""
+        """The information about the file system."""
         return self.file.volume().volume_info()
 
 
 class Answer(NamedTuple):
-    """What is sent: at most `limit` bytes."""
+    """The output buffer of the response, at most Query.limit bytes, and its status."""
 
     data: bytes | bytearray
     status: int = STATUS_SUCCESS
 
 
 class QueryClass(NamedTuple):
-    """The rules of one class."""
+    """One information class: the checks before it and its encoder."""
 
     fixed: int
-    """Bytes that the buffer must hold at least."""
+    """The size in bytes that the output buffer must have at least."""
     access: int
-    """Needed in Open.GrantedAccess; 0 = nothing."""
+    """The bits that must all be in Open.GrantedAccess; 0: none."""
     encode: Callable[[Query], Answer | bytes]
-    """The whole structure, to be cut here; an Answer where the encoder cuts at its own boundaries."""
+    """Encodes the structure: bytes, which `answer` cuts, or an Answer that is cut at its own boundaries already."""
 
     def answer(self, query: Query) -> Answer:
-        """Check access and length, encode, cut."""
+        """Check access and buffer size, encode the structure and cut it. Raises STATUS_ACCESS_DENIED,
+        STATUS_INFO_LENGTH_MISMATCH, and what the encoder raises."""
         if self.access & ~query.open.granted_access:
             raise NtStatusError(STATUS_ACCESS_DENIED)
         if query.limit < self.fixed:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""QUERY_INFO and SET_INFO of quotas (MS-SMB2 3.3.5.20.4 and 3.3.5.21.4): the store keeps none, so the requests are
+"""QUERY_INFO and SET_INFO of quotas (MS-SMB2 3.3.5.20.4 and 3.3.5.21.4). This server has no quotas: the requests are
 checked as specified and then refused with STATUS_NOT_SUPPORTED."""
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _QUERY_QUOTA_INFO: Final = Struct("<BBHIII")
 
 
 def query_quota(query: Query) -> Answer:
-    """STATUS_INVALID_PARAMETER for a malformed SMB2_QUERY_QUOTA_INFO, else STATUS_NOT_SUPPORTED."""
+    """Always raises: STATUS_INVALID_PARAMETER for a malformed SMB2_QUERY_QUOTA_INFO, else STATUS_NOT_SUPPORTED."""
     reader = Reader(query.input)
     _, _, _, list_length, start_length, start_offset = reader.unpack(_QUERY_QUOTA_INFO)
     if list_length:
@@ -27,5 +27,5 @@ def query_quota(query: Query) -> Answer:
 
 
 def set_quota(open_: Open, data: Buffer) -> None:
-    """STATUS_NOT_SUPPORTED."""
+    """Always raises STATUS_NOT_SUPPORTED."""
     raise NtStatusError(STATUS_NOT_SUPPORTED, "quotas")

@@ -32,14 +32,14 @@ SCOPE_SECURITY_INFORMATION: Final = 0x00000040
 BACKUP_SECURITY_INFORMATION: Final = 0x00010000
 _ALL_PARTS: Final = 0x0000007F | BACKUP_SECURITY_INFORMATION
 _HEADER_SIZE: Final = 20
-"""Of a self-relative SECURITY_DESCRIPTOR (MS-DTYP 2.4.6)."""
+"""Size in bytes of the header of a self-relative SECURITY_DESCRIPTOR (MS-DTYP 2.4.6)."""
 
 QUERY_ACCESS: Final = (
     (OWNER_SECURITY_INFORMATION | GROUP_SECURITY_INFORMATION | DACL_SECURITY_INFORMATION | LABEL_SECURITY_INFORMATION
      | ATTRIBUTE_SECURITY_INFORMATION | SCOPE_SECURITY_INFORMATION | BACKUP_SECURITY_INFORMATION, READ_CONTROL),
     (SACL_SECURITY_INFORMATION | BACKUP_SECURITY_INFORMATION, ACCESS_SYSTEM_SECURITY),
 )  # fmt: skip
-"""Parts asked for, and the access each set of them needs."""
+"""For QUERY_INFO: (parts of the descriptor, access that any of them needs)."""
 SET_ACCESS: Final = (
     (OWNER_SECURITY_INFORMATION | GROUP_SECURITY_INFORMATION | LABEL_SECURITY_INFORMATION
      | BACKUP_SECURITY_INFORMATION, WRITE_OWNER),
@@ -55,7 +55,8 @@ def _check(information: int, granted: int, rules: tuple[tuple[int, int], ...]) -
 
 
 def query_security(query: Query) -> Answer:
-    """The descriptor's parts in AdditionalInformation; too small a buffer learns the size needed in ErrorData."""
+    """The parts of the descriptor that AdditionalInformation names. Raises BufferTooSmall with the size needed,
+    STATUS_ACCESS_DENIED, STATUS_NOT_SUPPORTED for a pipe."""
     information = query.additional & _ALL_PARTS
     _check(information, query.open.granted_access, QUERY_ACCESS)
     if query.open.file is None:
@@ -67,7 +68,8 @@ def query_security(query: Query) -> Answer:
 
 
 def set_security(open_: Open, information: int, descriptor: Buffer) -> None:
-    """Apply the parts in AdditionalInformation; the descriptor's inside is checked where it is parsed."""
+    """Set the parts that AdditionalInformation names. File.set_security_descriptor checks the content. Raises
+    STATUS_ACCESS_DENIED, STATUS_INVALID_SECURITY_DESCR, STATUS_INVALID_PARAMETER, STATUS_NOT_SUPPORTED for a pipe."""
     information &= _ALL_PARTS
     _check(information, open_.granted_access, SET_ACCESS)
     if open_.file is None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""IOCTL (MS-SMB2 2.2.31, 2.2.32, 3.3.5.15): one table says of each FSCTL what runs it and what that needs."""
+"""IOCTL (MS-SMB2 2.2.31, 2.2.32, 3.3.5.15): decodes the request and calls the handler of its FSCTL, by one table."""
 from __future__ import annotations
 
 from struct import Struct
@@ -67,7 +67,7 @@ RULES: Final[dict[int, Rule]] = {
     c.FSCTL_SRV_ENUMERATE_SNAPSHOTS: Rule(fsctl_file.enumerate_snapshots),
     c.FSCTL_GET_NTFS_VOLUME_DATA: Rule(fsctl_file.get_ntfs_volume_data),
     c.FSCTL_LMR_REQUEST_RESILIENCY: Rule(fsctl_file.request_resiliency),
-    # Integrity streams, offloaded transfers and branch-cache hashes: as by a file system that has none
+    # Integrity streams, ODX and BranchCache hashes: answered as a file system answers that has none of them
     c.FSCTL_GET_INTEGRITY_INFORMATION: Rule(fsctl_file.invalid_device_request),
     c.FSCTL_SET_INTEGRITY_INFORMATION: Rule(fsctl_file.invalid_device_request, _WRITE, writes=True),
     c.FSCTL_SET_INTEGRITY_INFORMATION_EX: Rule(fsctl_file.invalid_device_request, _WRITE, writes=True),
@@ -75,11 +75,12 @@ RULES: Final[dict[int, Rule]] = {
     c.FSCTL_OFFLOAD_WRITE: Rule(fsctl_file.not_supported, _WRITE, writes=True),
     c.FSCTL_SRV_READ_HASH: Rule(fsctl_file.not_supported),
 }
-"""FSCTL -> handler, access needed (any bit), whether a read-only share refuses it, what the FileId names."""
+"""For each FSCTL the handler, the access it needs (any bit), whether a read-only share refuses it, what the FileId
+names."""
 
 
 def _buffer(reader: Reader, offset: int, count: int) -> Buffer:
-    """The bytes of one of the request's buffers, which must lie behind the fixed part."""
+    """One of the two buffers of the request, which must lie behind its fixed part. Raises STATUS_INVALID_PARAMETER."""
     if not count:
         return b""
     if offset < HEADER_SIZE + _REQUEST.size:
@@ -99,7 +100,7 @@ def _check(request: Request, rule: Rule, open_: Open | None) -> None:
 
 
 async def handle(request: Request) -> Reply:
-    """Run one FSCTL."""
+    """Run one FSCTL. Raises STATUS_INVALID_DEVICE_REQUEST for an unknown code, and what the handler raises."""
     reader = request.reader()
     (
         structure, _, code, persistent, volatile, input_offset, input_count, max_input, output_offset, output_count,

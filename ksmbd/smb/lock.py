@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""LOCK (MS-SMB2 2.2.26, 2.2.27, 3.3.5.14): locks all or none, unlocks in order, and the sequence that finds replays."""
+"""LOCK (MS-SMB2 2.2.26, 2.2.27, 3.3.5.14): all ranges are locked or none, unlocks are made one by one, and LockSequence
+finds replays."""
 from __future__ import annotations
 
 from collections.abc import Coroutine
@@ -49,7 +50,7 @@ _LOCKING: Final[dict[int, tuple[bool, bool]]] = {
 
 
 def handle(request: Request) -> Reply | Coroutine[Any, Any, Reply]:
-    """Lock or unlock ranges; what the first element does, all must do."""
+    """Lock or unlock ranges. All elements must do what the first one does."""
     reader = request.reader()
     _, count, sequence, persistent, volatile = reader.unpack(_REQUEST)
     if count == 0 or count * _ELEMENT.size > reader.remaining:
@@ -92,7 +93,8 @@ async def _wait(request: Request, open_: Open, future: Future[None], index: int,
 
 
 def _sequence_index(request: Request, open_: Open, index: int) -> int:
-    """The entry of LockSequenceArray that this request uses, 0 for none (MS-SMB2 3.3.5.14)."""
+    """The index in LockSequenceArray that this request uses (MS-SMB2 3.3.5.14); 0: the request is not checked for
+    replay."""
     dialect = request.session.dialect
     if dialect == DIALECT_202 or not 0 < index <= LOCK_SEQUENCE_INDEX_MAX:
         return 0
@@ -106,7 +108,8 @@ def _elements(reader: Reader, count: int) -> list[tuple[int, int, int]]:
 
 
 def _unlock(request: Request, ref: OpenRef, elements: list[tuple[int, int, int]]) -> None:
-    """MS-SMB2 3.3.5.14.1: one after the other; those before a bad one stay unlocked."""
+    """Unlock the ranges in order (MS-SMB2 3.3.5.14.1). If one is wrong, those before it stay unlocked, and its error is
+    raised."""
     ranges = []
     for offset, length, flags in elements:
         if flags != LOCKFLAG_UNLOCK:
@@ -118,7 +121,8 @@ def _unlock(request: Request, ref: OpenRef, elements: list[tuple[int, int, int]]
 
 
 def _locks(elements: list[tuple[int, int, int]]) -> tuple[list[LockElement], bool]:
-    """MS-SMB2 3.3.5.14.2: the ranges, and whether to wait for them; only a single lock may wait."""
+    """Decode elements that lock (MS-SMB2 3.3.5.14.2): the ranges, and whether to wait for them. Only a single lock may
+    wait. Raises STATUS_INVALID_PARAMETER or STATUS_INVALID_LOCK_RANGE."""
     locks = []
     wait = False
     for offset, length, flags in elements:

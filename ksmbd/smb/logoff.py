@@ -7,15 +7,15 @@ from ksmbd.smb.teardown import delete_session, wait_for
 
 
 async def handle(request: Request) -> Reply:
-    """End the session on all its channels; its opens are closed, its pending requests ended.
+    """End the session on all its channels: close its opens and cancel its pending requests.
 
-    The reply still is signed or encrypted with the session's keys: the Session object keeps them."""
+    The reply is still signed or encrypted with the keys of the session, which the Session object keeps."""
     session = request.session
     channels = list(session.channels)
     signer = request.connection.signer_of(session)
     # 3.3.5.6: durable opens outlive the session, as they outlive its connection.
     await wait_for(delete_session(session, keep=True))
-    # The opens' end answers what waits on them (notify, locks); what is left, a CREATE that waits, is cancelled.
+    # Closing the opens has completed what waits on them (notify, locks). What is left are CREATEs that wait.
     for connection in channels:
         for other in list(connection.pending.values()):
             if other.session_ is session and other is not request:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Calls in helper threads that may take long, one of each client at a time: its further ones wait, so that no client
-occupies all threads."""
+"""Runs calls that may take long in helper threads, one at a time for each client, so that no client occupies all
+threads."""
 from __future__ import annotations
 
 from collections import deque
@@ -13,16 +13,19 @@ T = TypeVar("T")
 
 
 class LongCalls:
-    """The clients that have a call in a helper thread."""
+    """The clients with a call in a helper thread, and the calls that wait behind it."""
 
     def __init__(self) -> None:
         self.offload: Callable[[Callable[[], Any]], Future[Any]] | None = None
-        """Runs a call in another thread; None: there is none, and all is done at once."""
+        """Runs a function in another thread. None: there are no threads, and everything is done at once."""
         self._waiting: dict[object, deque[Callable[[], None]]] = {}
 
     def run(self, owner: object, work: Callable[[], T], ended: Callable[[], None]) -> Future[T]:
-        """Run `work` in a thread when it is `owner`'s turn, then `ended` in the core's. Cancelling the
-        Future does not stop work that has begun; work that has not never does."""
+        """Run `work` in a thread when the earlier calls of `owner` have ended, then call `ended` in the thread of
+        the event loop.
+
+        Cancelling the Future does not stop work that runs. Work that has not begun is dropped, and `ended` is
+        called."""
         outer: Future[T] = Future()
 
         def begin() -> None:
@@ -61,5 +64,5 @@ class LongCalls:
         return outer
 
     def __len__(self) -> int:
-        """Clients with calls under way."""
+        """How many clients have calls that run or wait."""
         return len(self._waiting)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The abstract data model of MS-SMB2 3.3.1 under its names: Server, Connection, Session, Channel, TreeConnect, Open.
+"""The abstract data model of MS-SMB2 3.3.1: Server, Connection, Session, Channel, TreeConnect, Open and their tables.
 
-These are records that the command modules read and change. How a connection receives and ends is in
-ksmbd.smb.connection, how its replies leave in ksmbd.smb.sending.
+These records are read and changed by the modules of the commands. How a connection receives and ends is in
+ksmbd.smb.connection, how its replies are sent in ksmbd.smb.sending.
 """
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ from ksmbd.smb.tree_admission import TreeAdmission
 from ksmbd.smb.waiting import Future
 
 PREAUTH_FRAME_MAX: Final = limits.FRAME_BEFORE_LOGON.value
-"""Longest frame before a session exists: a log-on token and a list of contexts are far below it."""
+"""The longest message in bytes before a session exists. A log-on token and a list of contexts are far shorter."""
 
 DeliveryKey = tuple[bytes, bytes] | int
-"""Of a break notification: ClientGuid and lease key, or the open's id."""
+"""Identifies a break notification: (ClientGuid, LeaseKey), or the id of the open that has the oplock."""
 
 
 class Server:
-    """MS-SMB2 3.3.1.5, per worker: the ports and the global tables."""
+    """Server of MS-SMB2 3.3.1.5, one in each worker: the ports and the global tables."""
 
     def __init__(
         self,
@@ -87,22 +87,21 @@ class Server:
         self.open_admission = OpenAdmission(self.opens, settings.max_open_files)
         self.connections: set[Connection] = set()
         self.helper_threads = HelperThreads()
-        """For long calculations."""
+        """The threads that sign and encrypt long messages."""
         self.scheduler = Scheduler(clock)
-        """Long work in pieces, and which client's goes on next."""
+        """Grants time slices to long requests."""
         self.long_calls = LongCalls()
-        """Operations on files in helper threads."""
+        """File operations in helper threads."""
         self.deliveries: dict[DeliveryKey, Delivery] = {}
-        """Break notifications that may have to go over another channel."""
+        """Break notifications that may have to be sent again on another channel."""
         self._next_id = settings.first_id
         self._next_session = int.from_bytes(security.random(3), "little")
         self.end_remote_session: Callable[[int, Identity], Future[None]] = lambda session_id, identity: Future.of(None)
-        """Ends a previous session that lives in another worker (ksmbd.smb.previous_session)."""
+        """Ends a previous session of the user in another worker (ksmbd.smb.previous_session)."""
 
     def new_id(self) -> int:
-        """A 64-bit id that no other worker hands out: the worker's index, then a counter.
-
-        Not secret (MS-SMB2 asks for uniqueness alone); never 0 nor all ones."""
+        """A 64-bit id that is unique among all workers: the index of the worker, then a counter. It is not secret
+        (MS-SMB2 demands uniqueness alone), never 0 and never all ones."""
         self._next_id += 1
         return (self.settings.worker & 0xFFFF) << 48 | self._next_id
 
@@ -112,8 +111,8 @@ class Server:
         return session_id >> 24 & 0xFF
 
     def new_session_id(self) -> int:
-        """A SessionId that no other worker hands out and no live session here has. It fits 32 bits: there are clients
-        that keep no more of it."""
+        """A SessionId that is unique among all workers and live sessions. It fits into 32 bits, because some clients
+        keep only these."""
         while True:
             self._next_session = self._next_session % 0xFFFFFF + 1
             session_id = (self.settings.worker & 0xFF) << 24 | self._next_session
@@ -122,29 +121,29 @@ class Server:
 
 
 class PendingRequest:
-    """MS-SMB2 3.3.1.13: what others read and end of a request that has no final reply yet."""
+    """A request without a final reply (MS-SMB2 3.3.1.13), as far as others read or end it. ksmbd.smb.request.Request is
+    the one implementation."""
 
     header: Header
     open: Open | None = None
-    """Request.Open: set when the command has found it."""
+    """Request.Open, once the command has found it."""
     session_: Session | None = None
     tree_: TreeConnect | None = None
     replayable: bool = False
-    """A CREATE with a CreateGuid: it goes on without its connection while its session has another channel, where the
-    client replays it and gets the answer (MS-SMB2 3.3.5.9.10)."""
+    """A CREATE with a CreateGuid: if its connection is lost and the session has another channel, it goes on, and the
+    client replays it there to get the reply (MS-SMB2 3.3.5.9.10)."""
 
     def cancel(self) -> None:
-        """CANCEL, or the end of the session or tree connect: the request is answered with STATUS_CANCELLED."""
+        """End the request with STATUS_CANCELLED, for CANCEL or because its session or tree connect ends."""
         raise NotImplementedError
 
     def abort(self) -> None:
-        """The connection is gone: the request ends and nothing is answered."""
+        """End the request without a reply, because its connection has ended."""
         raise NotImplementedError
 
 
 class Connection:
-    """MS-SMB2 3.3.1.7: what is known of one transport connection of one client. How it receives and ends is in
-    ksmbd.smb.connection."""
+    """Connection of MS-SMB2 3.3.1.7. ksmbd.smb.connection.ServerConnection adds receiving and ending."""
 
     def __init__(self, server: Server, transport: Transport) -> None:
         self.server = server
@@ -167,22 +166,22 @@ class Connection:
         self.preauth_hash = INITIAL_HASH
         self.window = SequenceWindow(server.settings.max_credits)
         self.sessions: dict[int, Session] = {}
-        """SessionTable: sessions with a channel here, and those being set up here."""
+        """Connection.SessionTable: the sessions with a channel on this connection, and those being set up on it."""
         self.exchanges = ExchangeTable(self)
-        """Log-on exchanges under way, with their preauth hashes."""
+        """Connection.PreauthSessionTable: the log-ons in progress."""
         self.max_frame = PREAUTH_FRAME_MAX
-        """Longest frame that conn may receive; a longer one ends the connection."""
+        """The longest message in bytes that the transport accepts; a longer one ends the connection."""
         self.pending: dict[int, PendingRequest] = {}
         """Requests without a final reply, by MessageId (MS-SMB2 3.3.1.7, Connection.AsyncCommandList)."""
         self.pending_async: dict[int, PendingRequest] = {}
         self.pending_budget = PendingBudget()
-        """What those hold."""
+        """Limits how many of those wait, and the bytes kept for them."""
         self.creation_time = server.clock.monotonic()
         self.close_reason = ""
 
     @property
     def transport(self) -> Transport:
-        """The other side of the connection's sender."""
+        """The transport that carries this connection."""
         return self.sender.transport
 
     @transport.setter
@@ -191,36 +190,37 @@ class Connection:
 
     @property
     def closed(self) -> bool:
-        """Whether nothing is received or sent any more."""
+        """Whether the connection has ended."""
         return self.state is ConnectionState.CLOSED
 
     def move(self, event: ConnectionInput) -> None:
-        """Step the connection's state machine; raises ConnectionFatal where the table has no such step."""
+        """Make a transition of the connection's state. Raises ConnectionFatal where the protocol does not allow it."""
         self.state = next_state(self.state, event)
 
     def signer_of(self, session: Session) -> Signer | None:
-        """The key that signs on this connection: the channel's, else (a binding under way) the session's."""
+        """The signing key on this connection: that of the channel, or while a binding is in progress that of the
+        session. None for guests and anonymous sessions."""
         channel: Channel | None = session.channels.get(self)
         if channel is not None and channel.signer is not None:
             return channel.signer
         return session.signer
 
     def hash_preauth(self, message: memoryview | bytes) -> None:
-        """Fold a NEGOTIATE message into Connection.PreauthIntegrityHashValue (3.1.1)."""
+        """Update Connection.PreauthIntegrityHashValue with a NEGOTIATE message (3.1.1)."""
         if self.dialect == DIALECT_311:
             self.preauth_hash = preauth_update(self.preauth_hash, message)
 
     def receive(self, frame: memoryview | bytearray | bytes) -> None:
-        """Handle one frame (without its NBSS length). Never raises for what the peer sent."""
+        """Handle one message, without its 4-byte length. Never raises for what the peer sent."""
         raise NotImplementedError
 
     def fail(self, reason: str) -> None:
-        """The peer broke the protocol, or the server gives up on it: end this connection alone."""
+        """End this connection, because the peer broke the protocol or the server gives up on it."""
         raise NotImplementedError
 
 
 class Channel:
-    """MS-SMB2 3.3.1.14: a session on one connection, with the channel's signing key."""
+    """Channel of MS-SMB2 3.3.1.14: a connection of a session, and the signing key of the channel."""
 
     __slots__ = ("connection", "signer")
 
@@ -231,7 +231,7 @@ class Channel:
 
 @dataclass(slots=True, eq=False)
 class Session:
-    """MS-SMB2 3.3.1.8."""
+    """Session of MS-SMB2 3.3.1.8."""
 
     session_id: int
     server: Server
@@ -239,50 +239,50 @@ class Session:
     client_guid: bytes
     state: SessionState = SessionState.IN_PROGRESS
     identity: Identity | None = None
-    """UserName, SecurityContext; None until authenticated."""
+    """Session.UserName and Session.SecurityContext; None until authenticated."""
     signer: Signer | None = None
-    """Session.SigningKey's (first channel); None where there is no key (guest, anonymous)."""
+    """Signs with Session.SigningKey, the key of the first channel; None where there is no key (guest, anonymous)."""
     sealer: Sealer | None = None
     full_session_key: bytes = b""
     session_key: bytes = b""
-    """First 16 bytes."""
+    """Session.SessionKey: the first 16 bytes of the full key."""
     application_key: bytes = b""
     signing_algorithm: int = 0
     cipher: int = 0
     signing_required: bool = False
     encrypt_data: bool = False
     channels: dict[Connection, Channel] = field(default_factory=dict)
-    """ChannelList."""
+    """Session.ChannelList."""
     tree_connects: dict[int, TreeConnect] = field(default_factory=dict)
     opens: dict[int, Open] = field(default_factory=dict)
-    """OpenTable, by the volatile half of the FileId."""
+    """Session.OpenTable, by the volatile half of the FileId."""
     admitted: tuple[str, str] | None = None
-    """What SessionAdmission counts it as, once it is established."""
+    """The value that SessionAdmission.take returned, None until the session is established."""
     creation_time: int = 0
     expires: float = 0.0
-    """Monotonic seconds; 0 = never (MS-SMB2 3.3.5.2.9, ExpirationTime)."""
+    """Session.ExpirationTime in seconds of the monotonic clock; 0: never (MS-SMB2 3.3.5.2.9)."""
     next_tree_id: int = 0
     trees: int = 0
-    """Tree connects, with those that mountd is being asked about."""
+    """How many tree connects there are, those included that mountd is being asked about."""
     pipes: int = 0
-    """Pipes that it has open, or is opening."""
+    """How many pipes are open or being opened."""
     ended: Future[None] | None = None
-    """Of a session that is deleted: complete when nothing of it is left."""
+    """Set when the session is deleted; complete when its opens and tree connects are closed."""
 
     @property
     def user(self) -> str:
-        """The account that budgets count it for; "" for all guests and anonymous callers."""
+        """The account name that limits count the session for; "" for all guests and anonymous users together."""
         return self.admitted[0] if self.admitted is not None else ""
 
     @property
     def is_guest_or_anonymous(self) -> bool:
-        """Whether the session has no key of its own."""
+        """Whether the session is a guest's or anonymous and so has no key."""
         return self.identity is not None and (self.identity.is_guest or self.identity.is_anonymous)
 
 
 @dataclass(slots=True, eq=False)
 class TreeConnect:
-    """MS-SMB2 3.3.1.9."""
+    """TreeConnect of MS-SMB2 3.3.1.9."""
 
     tree_id: int
     session: Session
@@ -293,12 +293,12 @@ class TreeConnect:
     read_only: bool = False
     is_admin: bool = False
     is_guest: bool = False
-    """The share's guest account works on it."""
+    """Whether the guest account of the share works on it."""
     encrypt_data: bool = False
     creation_time: int = 0
     closed: bool = False
     user: str | None = None
-    """Session.user when it was made, for whom it is counted."""
+    """The value of Session.user when it was made; limits count it for this user."""
 
     @property
     def opens(self) -> Iterator[Open]:
@@ -312,20 +312,20 @@ class Enumeration:
 
     pattern: str
     entries: Iterator[DirectoryEntry | None]
-    """None: nothing to show among many."""
+    """The remaining entries; it yields None where it has read many entries and none of them matched."""
     pending: DirectoryEntry | None = None
-    """Read from the iterator but not sent: it did not fit."""
+    """An entry that was read but did not fit into the last response."""
     returned_any: bool = False
 
 
 @dataclass(slots=True, eq=False)
 class Open:
-    """MS-SMB2 3.3.1.10."""
+    """Open of MS-SMB2 3.3.1.10."""
 
     persistent_id: int
     volatile_id: int
     session: Session | None
-    """None while disconnected (durable)."""
+    """None while the client of a durable open is disconnected."""
     tree: TreeConnect | None
     connection: Connection | None
     file: File | None
@@ -335,9 +335,9 @@ class Open:
     share_access: int = 0
     ref: OpenRef | None = None
     create_action: int = 1
-    """The CreateAction that was answered, for a replay; FILE_OPENED."""
+    """The CreateAction of the reply, for a replay; default FILE_OPENED."""
     pipe_handle: int = 0
-    """The daemon's handle, for an open on IPC$."""
+    """The handle of the pipe in mountd, for an open on IPC$."""
     pipe_name: str = ""
     oplock_level: int = 0
     lease: LeaseGrant | None = None
@@ -348,45 +348,46 @@ class Open:
     create_guid: bytes = b""
     app_instance_id: bytes = b""
     is_replay_eligible: bool = True
-    """No operation has come on it yet, so a replayed CREATE may be answered with it (MS-SMB2 3.3.5.9.10)."""
+    """Open.IsReplayEligible: no request has used the open yet, so a replayed CREATE may be answered with it (MS-SMB2
+    3.3.5.9.10)."""
     made_by: Identity | None = None
-    """The identity whose rights a durable open's file works with; None where it is not durable."""
+    """The identity whose rights a durable open uses; None for an open that is not durable."""
     is_posix: bool = False
     enumeration: Enumeration | None = None
     listing: Future[None] | None = None
-    """A QUERY_DIRECTORY that goes on in pieces; complete when it has ended, and it is the next one's turn."""
+    """A QUERY_DIRECTORY that runs in time slices; complete when it has ended."""
     watch: Watch | None = None
     current_byte_offset: int = 0
     """FilePositionInformation."""
     mode: int = 0
     """FileModeInformation."""
     next_ea: int = 0
-    """Where the next FileFullEaInformation query goes on (MS-FSA 2.1.5.12.14)."""
+    """Index of the EA at which the next FileFullEaInformation query continues (MS-FSA 2.1.5.12.14)."""
     lock_sequences: dict[int, int] = field(default_factory=dict)
     """LockSequenceArray (MS-SMB2 3.3.5.14): index -> sequence number."""
     channel_sequence: int = 0
     closed: bool = False
     wrote: bool = False
-    """Its directory's entry has another size or time when it is closed (MS-SMB2 3.3.1.4 for directory leases)."""
+    """The open has written, so at CLOSE directory leases of others on its directory break (MS-SMB2 3.3.1.4)."""
     waits: dict[Future[Any], int] = field(default_factory=dict)
-    """What requests on this open wait for (notify, locks), and the NTSTATUS that CLOSE ends each with."""
+    """What requests on this open wait for (notify, locks), with the NTSTATUS that CLOSE ends each with."""
 
 
 @dataclass(slots=True, eq=False)
 class Exchange:
-    """One GSS exchange on one connection, with its PreauthSession hash (MS-SMB2 3.3.1.15)."""
+    """One log-on (GSS exchange) on one connection, with its hash of MS-SMB2 3.3.1.15 (PreauthSession)."""
 
     session: Session
     authenticator: Authenticator
     preauth_hash: bytes
     binding: bool = False
     protected: bool = False
-    """Its first round was signed or sealed, and so are the others."""
+    """The first SESSION_SETUP was signed or encrypted, so the others must be, too."""
     busy: bool = False
-    """A round waits for mountd: a further SESSION_SETUP of the session meanwhile is refused."""
+    """A SESSION_SETUP waits for mountd; a further one of the session is refused meanwhile."""
 
     def hash_message(self, message: Buffer) -> None:
-        """Take one SESSION_SETUP message into the hash (3.1.1)."""
+        """Update the hash with one SESSION_SETUP message (3.1.1)."""
         self.preauth_hash = preauth_update(self.preauth_hash, message)
 
 
@@ -401,24 +402,25 @@ class ExchangeTable:
         self._exchanges: dict[int, Exchange] = {}
 
     def get(self, session_id: int) -> Exchange | None:
-        """The exchange of a session on this connection."""
+        """The exchange of a session, None where there is none."""
         return self._exchanges.get(session_id)
 
     def add(self, exchange: Exchange, drop: Callable[[], None]) -> None:
-        """A first round has come. Another exchange, the oldest half done, may have to go for it; `drop` is called where
-        this one has to, or has waited for too long, and removes it."""
+        """Add the exchange of a first SESSION_SETUP. If there are too many log-ons, the oldest is dropped. `drop` is
+        called if this one must be dropped or takes too long; it removes the exchange."""
         self.remove(exchange.session.session_id)
         self._logons_in_progress.begin(exchange, self._connection, self._connection.transport.peer, drop)
         self._exchanges[exchange.session.session_id] = exchange
 
     def remove(self, session_id: int) -> None:
-        """The exchange is over, well or not."""
+        """Remove the exchange, after success or failure."""
         exchange = self._exchanges.pop(session_id, None)
         if exchange is not None:
             self._logons_in_progress.end(exchange)
 
     def binding_session(self, session_id: int) -> Session | None:
-        """The session to which a binding is under way here, whose key its messages are signed and sealed with."""
+        """The session that a binding in progress on this connection is for; its messages are signed and encrypted with
+        the keys of that session."""
         exchange = self._exchanges.get(session_id)
         return exchange.session if exchange is not None and exchange.binding else None
 
@@ -426,24 +428,24 @@ class ExchangeTable:
         return len(self._exchanges)
 
     def clear(self) -> None:
-        """The connection is gone."""
+        """Remove all exchanges, because the connection has ended."""
         for session_id in list(self._exchanges):
             self.remove(session_id)
 
 
 @dataclass(slots=True, eq=False)
 class Delivery:
-    """A notification that a client may not have got yet."""
+    """A break notification that may not have reached the client yet."""
 
     notice: BreakNotice
     since: float
     tried: dict[Connection, int] = field(default_factory=dict)
-    """The channels that it was sent on, with the mark behind it in each one's stream."""
+    """The channels on which it was sent, each with Transport.delivery_mark behind it."""
     confirmed: int = 0
-    """What all of those had confirmed when this was last looked at."""
+    """The sum of Transport.confirmed of these channels at the last check."""
     timer: Timer | None = None
 
     def end(self) -> None:
-        """No further tries."""
+        """Do not send it again."""
         if self.timer is not None:
             self.timer.cancel()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""NEGOTIATE (MS-SMB2 2.2.3, 2.2.4, 3.3.5.3, 3.3.5.4), opened with SMB2 or with SMB1's multi-protocol form."""
+"""NEGOTIATE (MS-SMB2 2.2.3, 2.2.4, 3.3.5.3, 3.3.5.4), sent as SMB2 or as an SMB1 multi-protocol request."""
 from __future__ import annotations
 
 from struct import Struct
@@ -39,7 +39,7 @@ _RESPONSE: Final = Struct("<HHHH16sIIIIQQHHI")
 SALT_SIZE: Final = 32
 SMB2_DIALECTS: Final = (DIALECT_311, DIALECT_302, DIALECT_300, DIALECT_210, DIALECT_202)
 SMALL_IO: Final = 65536
-"""Largest read, write and transact without multi-credit requests (SMB 2.0.2)."""
+"""Largest READ, WRITE and transaction in bytes without multi-credit requests (SMB 2.0.2)."""
 
 
 def choose_dialect(offered: tuple[int, ...], settings: ServerSettings) -> int | None:
@@ -51,7 +51,8 @@ def choose_dialect(offered: tuple[int, ...], settings: ServerSettings) -> int | 
 
 
 def server_capabilities(dialect: int, client: int, settings: ServerSettings, cipher: int) -> int:
-    """Capabilities of the response (MS-SMB2 3.3.5.4): of the dialect, offered here and, for 3.x, the client's."""
+    """Capabilities of the response (MS-SMB2 3.3.5.4): what the dialect has, the server offers and, for 3.x, the client
+    supports."""
     capabilities = 0
     if dialect >= DIALECT_210:
         capabilities |= GLOBAL_CAP_LARGE_MTU
@@ -70,7 +71,8 @@ def server_capabilities(dialect: int, client: int, settings: ServerSettings, cip
 
 
 def handle(request: Request) -> Reply:
-    """Agree on a dialect; the connection keeps what was agreed. A second NEGOTIATE ends the connection."""
+    """Choose a dialect and its algorithms, and store them in the Connection. A second NEGOTIATE ends the connection.
+    Raises STATUS_NOT_SUPPORTED without a common dialect, STATUS_INVALID_PARAMETER for a malformed request."""
     connection = request.connection
     connection.move(ConnectionInput.NEGOTIATE)
     reader = request.reader()
@@ -116,7 +118,7 @@ def handle(request: Request) -> Reply:
 
 
 def agree(connection: Connection, dialect: int, capabilities: int) -> None:
-    """The dialect and the server's capabilities are settled."""
+    """Store the dialect and the server's capabilities in the Connection, and what follows from them."""
     connection.dialect = dialect
     connection.supports_multi_credit = dialect >= DIALECT_210
     connection.server_capabilities = capabilities
@@ -125,7 +127,7 @@ def agree(connection: Connection, dialect: int, capabilities: int) -> None:
 
 
 def max_transact(connection: Connection) -> int:
-    """Connection.MaxTransactSize: 64 KiB where there are no multi-credit requests to pay for more."""
+    """Connection.MaxTransactSize in bytes: 64 KiB where there are no multi-credit requests."""
     large = connection.server_capabilities & GLOBAL_CAP_LARGE_MTU
     return connection.server.settings.max_transact if large else SMALL_IO
 
@@ -154,14 +156,13 @@ def _response(connection: Connection, revision: int, contexts: bytes = b"", cont
 
 
 def security_mode(settings: ServerSettings) -> int:
-    """The server's SecurityMode: signing is always enabled, required as `server signing` says."""
+    """The server's SecurityMode: signing is always enabled, and required if `server signing` says so."""
     return NEGOTIATE_SIGNING_ENABLED | (NEGOTIATE_SIGNING_REQUIRED if settings.signing_required else 0)
 
 
 def smb1_negotiate(connection: Connection, message: Buffer) -> bytes:
-    """Answer an SMB1 NEGOTIATE (MS-SMB2 3.3.5.3): the response's body; the header is SMB2's with MessageId 0.
-
-    Raises ConnectionFatal where it offers no SMB2 dialect, or is no well-formed SMB1 NEGOTIATE."""
+    """Handle an SMB1 NEGOTIATE (MS-SMB2 3.3.5.3). Returns the body of the response, whose header is an SMB2 one with
+    MessageId 0. Raises ConnectionFatal where it is malformed or offers no SMB2 dialect."""
     reader = Reader(message)
     try:
         reader.skip(4)
@@ -192,7 +193,7 @@ def smb1_negotiate(connection: Connection, message: Buffer) -> bytes:
 
 
 def smb1_reply_header() -> Header:
-    """The request header that an SMB1 NEGOTIATE stands for: message id 0, one credit asked."""
+    """The SMB2 request header that an SMB1 NEGOTIATE stands for: MessageId 0, one credit requested."""
     header = Header(BLANK_HEADER)
     header.credits = 1
     return header

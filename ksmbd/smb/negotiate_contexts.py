@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Negotiate contexts of SMB 3.1.1 (MS-SMB2 2.2.3.1, 2.2.4.1, 3.3.5.4)."""
+"""Decodes, chooses from and encodes the negotiate contexts of SMB 3.1.1 (MS-SMB2 2.2.3.1, 2.2.4.1, 3.3.5.4)."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -24,10 +24,10 @@ from ksmbd.smb.reader import Reader
 from ksmbd.smb.status import STATUS_SMB_NO_PREAUTH_INTEGRITY_HASH_OVERLAP, NtStatusError, WireError
 
 CIPHER_PREFERENCE: Final = (CIPHER_AES128_GCM, CIPHER_AES256_GCM, CIPHER_AES128_CCM, CIPHER_AES256_CCM)
-"""GCM costs a tenth of CCM; 256-bit keys only where the client offers no shorter ones first."""
+"""GCM costs a tenth of CCM. 256-bit keys are slower, so they are used only where the client offers no 128-bit ones."""
 SIGNING_PREFERENCE: Final = (SIGNING_AES_GMAC, SIGNING_AES_CMAC, SIGNING_HMAC_SHA256)
 POSIX_EXTENSIONS_ID: Final = bytes.fromhex("93ad25509cb411e7b42383de968bcd7c")
-"""Data of the POSIX context: a client that sends another value speaks another version of the extensions."""
+"""Data of the POSIX context; another value means another version of the extensions."""
 
 _CONTEXT: Final = Struct("<HHI")
 _PREAUTH: Final = Struct("<HH")
@@ -35,7 +35,7 @@ _PREAUTH: Final = Struct("<HH")
 
 @dataclass(slots=True)
 class NegotiateContexts:
-    """What a client's contexts offer; None = that context did not come."""
+    """What the client offers; None: the context is absent."""
 
     hash_algorithms: tuple[int, ...] | None = None
     ciphers: tuple[int, ...] | None = None
@@ -50,9 +50,9 @@ def _u16_list(reader: Reader, count: int) -> tuple[int, ...]:
 
 
 def parse(reader: Reader, offset: int, count: int) -> NegotiateContexts:
-    """Decode the list at `offset` of the message. Each of the known contexts may come once; PREAUTH must.
-
-    Raises WireError (STATUS_INVALID_PARAMETER), or NtStatusError without a common hash. Unknown ones are ignored."""
+    """Decode the list of contexts at `offset` of the message. Each known context may appear once, and PREAUTH must
+    appear. Unknown ones are ignored. Raises WireError (STATUS_INVALID_PARAMETER), and NtStatusError where the hash
+    algorithms have none in common."""
     result = NegotiateContexts()
     for index in range(count):
         if index:
@@ -84,7 +84,7 @@ def parse(reader: Reader, offset: int, count: int) -> NegotiateContexts:
 
 
 def choose(preference: tuple[int, ...], offered: tuple[int, ...]) -> int | None:
-    """The first of ours that the client offers too, or None."""
+    """The first of `preference` that the client offers, or None."""
     return next((one for one in preference if one in offered), None)
 
 
@@ -93,7 +93,8 @@ def _one(kind: int, data: bytes) -> bytes:
 
 
 def encode(salt: bytes, cipher: int | None, signing_algorithm: int | None, posix: bool) -> tuple[bytes, int]:
-    """The response's list and its count; `cipher` 0 says that none is common, None leaves the context out."""
+    """Encode the contexts of the response; returns them with their number. `cipher` 0 says that there is no common one,
+    None leaves the context out, as it does for `signing_algorithm`."""
     contexts = [
         _one(PREAUTH_INTEGRITY_CAPABILITIES, _PREAUTH.pack(1, len(salt)) + HASH_SHA512.to_bytes(2, "little") + salt)
     ]

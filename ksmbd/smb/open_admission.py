@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Whether a user may open one file more: `max open files`, and the process's descriptors, of which each user leaves
-some to others.
+"""Decides whether a user may open one more file, by `max open files` and the descriptors of the process, so that no
+user takes all.
 
-While less than half is taken no user is counted. Beyond it a user's opens count together, whatever sessions they are
-of, the disconnected ones too: one user stops at seven eighths of the opens, and where three quarters of the descriptors
-are taken, a user that has more than the share of one stops. The last eighth is for connections, log-ons and the server
-itself.
+While less than half is used, users are not counted. Beyond that all opens of a user count together, over all sessions
+and with disconnected durable opens. A user may have seven eighths of the opens. Where three quarters of the descriptors
+are used, a user with more than DESCRIPTORS_OF_USER percent of them may open no more. The last eighth of the descriptors
+is kept for connections, log-ons and the server itself.
 """
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OF_USER: Final = limits.DESCRIPTORS_OF_USER.value
 
 
 class SessionView(Protocol):
-    """What is asked of a Session."""
+    """The part of a Session that is used here."""
 
     @property
     def opens(self) -> Sized: ...
@@ -31,7 +31,7 @@ class SessionView(Protocol):
 
 
 class OpenView(Protocol):
-    """What is asked of an Open."""
+    """The part of an Open that is used here."""
 
     @property
     def session(self) -> SessionView | None: ...
@@ -41,24 +41,25 @@ class OpenView(Protocol):
 
 
 class OpenAdmission:
-    """The opens of a worker. `opens` is its GlobalOpenTable."""
+    """Checks the limits for the opens of a worker. `opens` is its GlobalOpenTable."""
 
     def __init__(self, opens: Mapping[int, OpenView], maximum: int) -> None:
         self._opens = opens
         self._maximum = maximum
         self._counts: dict[str, int] = {}
         self._fresh = 0
-        """So many more opens before the users' are counted anew: a count costs as much as there are opens."""
+        """How many more opens there may be before the opens of users are counted again, which takes time for every
+        open."""
         self._descriptors = 0
         self._used: Callable[[], int] = lambda: 0
 
     def watch_descriptors(self, limit: int, used: Callable[[], int]) -> None:
-        """The process may have `limit` descriptors; `used` tells how many it has."""
+        """The process may have `limit` descriptors; `used` returns how many it has."""
         self._descriptors = limit
         self._used = used
 
     def check(self, session: SessionView) -> None:
-        """Raise STATUS_TOO_MANY_OPENED_FILES where this session's user may not open one more."""
+        """Raise STATUS_TOO_MANY_OPENED_FILES where the user of this session may not open one more file."""
         total, maximum = len(self._opens), self._maximum
         if total >= maximum or len(session.opens) >= maximum - maximum // 8:
             raise NtStatusError(STATUS_TOO_MANY_OPENED_FILES)
@@ -71,7 +72,7 @@ class OpenAdmission:
                 raise NtStatusError(STATUS_TOO_MANY_OPENED_FILES, "descriptors")
 
     def _of_user(self, session: SessionView) -> int:
-        """The opens of the session's user, more or less."""
+        """About how many opens the user of the session has."""
         if self._fresh <= 0:
             self._counts.clear()
             for open_ in self._opens.values():

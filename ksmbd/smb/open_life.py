@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How an Open ends, whoever ends it: CLOSE, TREE_DISCONNECT, LOGOFF, the connection (MS-SMB2 3.3.4.17, 3.3.7.1)."""
+"""Ends Opens, for CLOSE, TREE_DISCONNECT, LOGOFF and the end of a connection (MS-SMB2 3.3.4.17, 3.3.7.1), and completes
+what waits on them."""
 from __future__ import annotations
 
 import logging
@@ -16,9 +17,8 @@ logger = logging.getLogger("ksmbd.smb")
 
 
 async def wait_on_open(open_: Open, future: Future[T], closed_status: int) -> T:
-    """Await `future` for a request on `open_`; the open's end raises NtStatusError(closed_status) here instead.
-
-    Whatever ends the wait, `future` is cancelled where it is not complete, so that its owner forgets the waiter."""
+    """Await `future` for a request on `open_` and return its result. If the open ends first,
+    NtStatusError(closed_status) is raised here. `future` is cancelled if it is not complete when the wait ends."""
     waiter: Future[T] = Future()
     waiter.on_cancel = future.cancel
 
@@ -39,14 +39,15 @@ async def wait_on_open(open_: Open, future: Future[T], closed_status: int) -> T:
 
 
 def end_waits(open_: Open) -> None:
-    """End what waits on this open: notify with STATUS_NOTIFY_CLEANUP, locks with STATUS_RANGE_NOT_LOCKED."""
+    """Complete what waits on this open with an error: CHANGE_NOTIFY with STATUS_NOTIFY_CLEANUP, locks with
+    STATUS_RANGE_NOT_LOCKED."""
     while open_.waits:
         waiter, status = open_.waits.popitem()
         waiter.set_error(NtStatusError(status, "the open has ended"))
 
 
 def end_notify(server: Server, directory: FileKey) -> None:
-    """A directory is to be deleted: CHANGE_NOTIFY requests on it end with STATUS_DELETE_PENDING."""
+    """End CHANGE_NOTIFY requests on a directory with STATUS_DELETE_PENDING, because it is to be deleted."""
     for open_ in list(server.opens.values()):
         if open_.watch is not None and open_.file is not None and open_.file.key == directory:
             for waiter in list(open_.waits):
@@ -54,15 +55,15 @@ def end_notify(server: Server, directory: FileKey) -> None:
 
 
 def parent_changed(server: Server, file: File, lease: LeaseGrant | None, client_guid: bytes) -> None:
-    """An entry of the file's directory was made or removed: break the directory leases of others."""
+    """Break the directory leases of others on the directory of `file`, because an entry was added or removed."""
     parent = file.parent_key
     if parent is not None:
         server.table.directory_changed(parent, lease.parent_key if lease else b"", client_guid)
 
 
 def close_open(open_: Open) -> None:
-    """End the open: pending requests on it, its table entries, its locks and caches; delete the file where this was the
-    last open of one that is to be deleted. Never raises; closing twice does nothing."""
+    """Close the open: end what waits on it, remove it from all tables with its locks, oplock and lease, and delete the
+    file if this was the last open and deletion is pending. Never raises; closing twice has no effect."""
     session = open_.session
     if session is None or open_.closed:
         return
@@ -85,8 +86,8 @@ def close_open(open_: Open) -> None:
 
 
 def purge_open(server: Server, purged: PurgedOpen) -> None:
-    """The open table ended an open by itself: a durable one that its client did not reclaim, one that an application's
-    failover displaced. What `OpenTable.on_purge` is set to. Never raises."""
+    """Close an open that the open table has removed: a durable open whose client did not return, or one displaced by
+    another instance of its application. OpenTable.on_purge is set to this. Never raises."""
     kept = purged.handle
     open_ = kept if isinstance(kept, Open) else server.opens.get(purged.ref.open_id)
     if open_ is None or open_.closed:
@@ -105,7 +106,7 @@ def purge_open(server: Server, purged: PurgedOpen) -> None:
 
 
 def _delete(server: Server, open_: Open, file: File, outcome: CloseOutcome, client_guid: bytes) -> None:
-    """Unlink where the outcome says so (MS-FSA 2.1.5.5). A directory that has entries again stays."""
+    """Delete the file if `outcome` says so (MS-FSA 2.1.5.5). A directory that has entries again stays."""
     if not outcome.delete:
         if file.is_directory and server.table.delete_pending(file.key):
             end_notify(server, file.key)
@@ -118,7 +119,7 @@ def _delete(server: Server, open_: Open, file: File, outcome: CloseOutcome, clie
 
 
 def _forget(server: Server, open_: Open) -> None:
-    """Out of all tables of the protocol."""
+    """Remove the open from the tables of the protocol."""
     open_.closed = True
     session = open_.session
     _leave(open_)
@@ -131,7 +132,7 @@ def _forget(server: Server, open_: Open) -> None:
 
 
 def _leave(open_: Open) -> None:
-    """Out of its session, with all that belongs to a connected open only."""
+    """Remove the open from its session, and release what only a connected open has."""
     if open_.waits:
         end_waits(open_)
     if open_.session is not None:
@@ -143,8 +144,8 @@ def _leave(open_: Open) -> None:
 
 
 def disconnect_open(open_: Open) -> None:
-    """The connection is gone: a durable open is kept without session, tree connect and connection, for a reconnect
-    (MS-SMB2 3.3.7.1); any other is closed. The open table purges a kept one when its time is over (3.3.2.2)."""
+    """Handle the loss of the connection of an open (MS-SMB2 3.3.7.1): keep a durable open, without session, tree
+    connect and connection, and close any other. The open table removes a kept open after its timeout (3.3.2.2)."""
     session = open_.session
     if open_.closed or session is None:
         return
@@ -166,6 +167,7 @@ def disconnect_open(open_: Open) -> None:
 
 
 def finish_disconnect(open_: Open) -> None:
-    """Somebody asks for an open again whose session is being ended: its turn is now (ksmbd.smb.teardown)."""
+    """Disconnect an open at once whose session is being ended in time slices (ksmbd.smb.teardown), because a client
+    reclaims it."""
     if open_.session is not None and open_.session.state is SessionState.DELETED:
         disconnect_open(open_)

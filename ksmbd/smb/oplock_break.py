@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""OPLOCK_BREAK: notifications (MS-SMB2 2.2.23, 3.3.4.6, 3.3.4.7) and acknowledgements (2.2.24, 3.3.5.22)."""
+"""OPLOCK_BREAK: sends notifications (MS-SMB2 2.2.23, 3.3.4.6, 3.3.4.7) and handles acknowledgements (2.2.24,
+3.3.5.22)."""
 from __future__ import annotations
 
 from collections.abc import Container
@@ -25,14 +26,14 @@ _LEASE: Final = Struct("<HHI16sIQ")  # StructureSize, Reserved, Flags, LeaseKey,
 _LEASE_NOTICE: Final = Struct("<HHI16sIIIII")
 _LEASE_ACK_SIZE: Final = 36
 PATIENT_TRIES: Final = 4
-"""Channels that are each given their time before the rest gets half of it."""
+"""How many channels are given the full time to confirm; further ones get half of it."""
 SILENCE_SECONDS: Final = 5.0
-"""A client that confirms nothing on any channel for so long while a break waits for it is cut off: others wait for its
-files, and its durable opens outlive the connections."""
+"""If a client confirms no bytes on any channel for this long while a break waits for it, its connections end. Others
+wait for its files, and its durable opens survive."""
 
 
 def handle(request: Request) -> Reply:
-    """An acknowledgement; which of the two its StructureSize says."""
+    """Handle an acknowledgement of an oplock or a lease break, as StructureSize says."""
     message = request.message
     if message[HEADER_SIZE] == _LEASE_ACK_SIZE:
         return _acknowledge_lease(request)
@@ -40,7 +41,7 @@ def handle(request: Request) -> Reply:
 
 
 def _acknowledge_oplock(request: Request) -> Reply:
-    """MS-SMB2 3.3.5.22.1."""
+    """Handle an oplock break acknowledgement (MS-SMB2 3.3.5.22.1)."""
     _, level, _, _, persistent, volatile = request.reader().unpack(_OPLOCK)
     open_ = request.find_open(persistent, volatile)
     if level == OPLOCK_LEVEL_LEASE or open_.ref is None:
@@ -55,7 +56,7 @@ def _acknowledge_oplock(request: Request) -> Reply:
 
 
 def _acknowledge_lease(request: Request) -> Reply:
-    """MS-SMB2 3.3.5.22.2."""
+    """Handle a lease break acknowledgement (MS-SMB2 3.3.5.22.2)."""
     _, _, _, key, state, _ = request.reader().unpack(_LEASE)
     session = request.session
     _settle(request.server, (session.client_guid, key))
@@ -85,7 +86,7 @@ def _delivery_key(notice: BreakNotice) -> DeliveryKey:
 
 
 def _settle(server: Server, key: DeliveryKey) -> None:
-    """The client answered, or there is something newer to tell it."""
+    """End the delivery of a notification, because the client has answered or a newer one replaces it."""
     delivery = server.deliveries.pop(key, None)
     if delivery is not None:
         delivery.end()
@@ -122,7 +123,7 @@ def _send(server: Server, delivery: Delivery) -> bool:
 
 
 def _watch(server: Server, delivery: Delivery, seconds: float) -> None:
-    """Look after a while whether the bytes arrived; channels that ended, or do not confirm them, have a successor."""
+    """Check after `seconds` whether the client confirmed the notification; if not, send it on another channel."""
     key = _delivery_key(delivery.notice)
 
     def look() -> None:
@@ -176,7 +177,7 @@ def _notice_body(open_: Open, notice: BreakNotice) -> bytes:
 
 
 def _remember(opens: list[Open], notice: BreakNotice) -> None:
-    """What the opens hold now, for the reply to a replayed or reconnecting CREATE."""
+    """Store the new oplock level or lease state in the Opens, for the reply to a replayed or reconnecting CREATE."""
     for open_ in opens:
         if not notice.lease_key:
             open_.oplock_level = notice.oplock_level

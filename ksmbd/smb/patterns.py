@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which names a search pattern selects (MS-FSA 2.1.4.3 and 2.1.4.4), without regard to case unless asked.
+"""Matches names with the search pattern of QUERY_DIRECTORY (MS-FSA 2.1.4.3 and 2.1.4.4), by default ignoring case.
 
     *   zero or more characters                ?   one character
-    "   DOS_DOT: a period, or nothing at the name's end
-    >   DOS_QM: one character; nothing at a period or at the name's end
-    <   DOS_STAR: zero or more characters up to and with the name's last period; without one to come, any characters
+    "   DOS_DOT: a period, or nothing at the end of the name
+    >   DOS_QM: one character; nothing at a period or at the end of the name
+    <   DOS_STAR: zero or more characters up to and including the last period of the name; without a further
+        period, any characters
 
-A pattern comes from the client, so no matcher here takes more than len(pattern) * len(name) steps; that of DOS
-wildcards takes len(name) steps, each on a number of len(pattern) bits.
+A client chooses the pattern, so no matcher takes more than len(pattern) * len(name) steps. The matcher of DOS wildcards
+takes len(name) steps, each on an integer of len(pattern) bits.
 """
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ Matcher = Callable[[str], bool]
 
 
 def fold(name: str) -> str:
-    """Upper case character by character, as NTFS compares: a character whose upper case is longer stays as it is."""
+    """Convert to upper case as NTFS does, character by character. A character whose upper case is longer stays as it
+    is."""
     if name.isascii():
         return name.upper()
     return "".join(upper if len(upper := character.upper()) == 1 else character for character in name)
@@ -34,12 +36,12 @@ def has_wildcards(pattern: str) -> bool:
 
 
 def everything(name: str) -> bool:
-    """The matcher of `*`."""
+    """The matcher of `*`, which matches every name."""
     return True
 
 
 def compile_pattern(pattern: str, case_sensitive: bool = False) -> Matcher:
-    """The matcher of `pattern`: the cheapest that decides it."""
+    """A function that tells whether a name matches `pattern`; the cheapest kind that can decide it."""
     if pattern in ("*", "*.*"):
         return everything
     change: Callable[[str], str] = str if case_sensitive else fold
@@ -62,8 +64,8 @@ def compile_pattern(pattern: str, case_sensitive: bool = False) -> Matcher:
 
 
 def _expression(pattern: str) -> str:
-    """`*` and `?` as a regular expression. Each piece between two `*` is taken where it first fits and, as an atomic
-    group, never elsewhere, which is enough for a match and keeps the search from exploding."""
+    """A regular expression for a pattern of `*` and `?`. Each piece between two `*` is matched at its first possible
+    place in an atomic group, which suffices for a match and prevents exponential backtracking."""
     first, *middle = ("".join("." if c == "?" else re.escape(c) for c in piece) for piece in pattern.split("*"))
     if not middle:
         return first
@@ -72,8 +74,8 @@ def _expression(pattern: str) -> str:
 
 
 class DosPattern:
-    """A pattern with DOS wildcards. All places in it that the name read so far can have reached are the bits of one
-    number: bit i stands before pattern[i], and one character of the name moves them all."""
+    """A pattern with DOS wildcards, matched by simulating its automaton: bit i of an integer says that the name so far
+    can match pattern[:i]. Each character of the name moves all bits at once."""
 
     __slots__ = ("_always", "_at_dot", "_at_end", "_dot", "_dot_star", "_end", "_one", "_one_no_dot", "_same", "_star")
 
@@ -88,7 +90,7 @@ class DosPattern:
         self._one = places("?")
         self._one_no_dot = places(">")
         self._always = places("*<")
-        """What may match nothing anywhere; the next two: at a period, and at the name's end."""
+        """Wildcards that may match nothing anywhere; the next two sets: at a period, and at the end of the name."""
         self._at_dot = places("*<>")
         self._at_end = places('*<>"')
         self._same: dict[str, int] = {}
@@ -97,7 +99,7 @@ class DosPattern:
                 self._same[sign] = self._same.get(sign, 0) | 1 << index
 
     def matches(self, name: str) -> bool:
-        """Whether the whole name matches; both in the same case."""
+        """Whether the whole name matches. Pattern and name must have the same case."""
         last_dot = name.rfind(".")
         star, dot_star = self._star, self._dot_star
         reached = _skip(1, self._at(name, 0))
@@ -117,13 +119,13 @@ class DosPattern:
         return bool(reached & self._end)
 
     def _at(self, name: str, index: int) -> int:
-        """The wildcards that match nothing here."""
+        """The wildcards that may match nothing at this position of the name."""
         if index == len(name):
             return self._at_end
         return self._at_dot if name[index] == "." else self._always
 
 
 def _skip(reached: int, empty: int) -> int:
-    """Add the places behind wildcards of `empty`, those that match nothing: the carry of an addition runs from a place
-    that was reached through all of them that stand side by side."""
+    """Add the states behind wildcards in `empty`, which may match nothing. The carry of the addition passes over any
+    number of adjacent ones."""
     return reached | (empty + (reached & empty)) ^ empty

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Structures of the SMB3 POSIX extensions: the information class 100 of files and of file systems."""
+"""Encodes the information class 100 of the SMB3 POSIX extensions, for files and for file systems."""
 from __future__ import annotations
 
 from struct import Struct
@@ -18,12 +18,12 @@ _TYPE_SHIFT: Final = 12
 _TYPES: Final[dict[int, int]] = {
     0o100000: 0, 0o040000: 1, 0o120000: 2, 0o020000: 3, 0o060000: 4, 0o010000: 5, 0o140000: 6,
 }  # fmt: skip
-"""File type of st_mode -> the one of the wire: regular, directory, symbolic link, character and block device, FIFO,
-socket."""
+"""File type in st_mode -> file type on the wire: regular file, directory, symbolic link, character device, block
+device, FIFO, socket."""
 
 
 def posix_mode(info: FileInfo) -> int:
-    """Mode on the wire: the permission bits as Unix has them, above them the file type, which is not st_mode's."""
+    """The mode on the wire: the permission bits of Unix, and above them the file type in its own numbering."""
     kind = _TYPES.get(info.mode & ~_PERMISSIONS)
     if kind is None:
         kind = 1 if info.is_directory else 0
@@ -31,12 +31,12 @@ def posix_mode(info: FileInfo) -> int:
 
 
 def owner_sids(info: FileInfo) -> bytes:
-    """Owner's and group's SIDs one after the other."""
+    """The SIDs of owner and group, one after the other."""
     return UNIX_USERS.child(info.uid).encode() + UNIX_GROUPS.child(info.gid).encode()
 
 
 def encode_posix_info(info: FileInfo) -> bytes:
-    """The class for one file."""
+    """Encode FilePosixInformation (100) of one file."""
     return POSIX_INFO.pack(
         info.creation_time, info.last_access_time, info.last_write_time, info.change_time, info.end_of_file,
         info.allocation_size, info.attributes, info.file_id, info.volume_id & 0xFFFFFFFF, 0, info.number_of_links,
@@ -45,8 +45,8 @@ def encode_posix_info(info: FileInfo) -> bytes:
 
 
 def encode_posix_fs(volume: VolumeInfo) -> bytes:
-    """The class for a file system: OptimalTransferSize, BlockSize, blocks (total, free, free to the user), file nodes
-    (total, free) and an identifier; all ones where it is not known."""
+    """Encode FileFsPosixInformation (100): OptimalTransferSize, BlockSize, blocks (total, free, available to the user),
+    inodes (total, free) and an identifier. Unknown values are all ones."""
     block = volume.bytes_per_sector * volume.sectors_per_unit
     return _FS_INFO.pack(
         _UNKNOWN32, block, volume.total_units, volume.available_units, volume.caller_available_units, _UNKNOWN64,

@@ -11,7 +11,7 @@ INITIAL_HASH: Final = bytes(64)
 
 
 def preauth_update(value: bytes, message: Buffer) -> bytes:
-    """SHA-512 of the value so far and one whole message, header first."""
+    """The new hash value: SHA-512 over the old one and a whole message, from its header on."""
     digest = sha512(value)
     digest.update(message)
     return digest.digest()

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""PreviousSessionId (MS-SMB2 3.3.5.5.3): the user's session from before a reconnect ends; its durable opens are kept.
+"""Ends the session that PreviousSessionId of a SESSION_SETUP names (MS-SMB2 3.3.5.5.3): the user's session from before
+a reconnect. Its durable opens are kept.
 
-The session may live in another worker: a client that started anew has another ClientGuid, and goes where there is room.
+The session may be in another worker, because a client that restarted has another ClientGuid.
 """
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ from ksmbd.smb.waiting import Future
 
 
 def end_previous_session(server: Server, session_id: int, identity: Identity) -> Future[None]:
-    """End the session `session_id`, wherever it lives, if it is this user's. Complete once it is gone."""
+    """End the session `session_id` in whichever worker it is, if it belongs to this user. Complete when it has
+    ended."""
     if server.worker_of_session(session_id) == server.settings.worker & 0xFF:
         ended: Future[None] = Future()  # the waiter's own: cancelling it stops nothing else
         end_session_of(server, session_id, identity.account, identity.uid).add_callback(
@@ -23,8 +25,8 @@ def end_previous_session(server: Server, session_id: int, identity: Identity) ->
 
 
 def end_session_of(server: Server, session_id: int, account: str, uid: int) -> Future[None]:
-    """End a session of this worker, if it is this user's; another's is left alone, and the caller does not learn that
-    it exists. Complete once it is gone."""
+    """End a session of this worker if it belongs to this user. Another user's session is left alone, and the caller
+    does not learn that it exists. Complete when it has ended."""
     old = server.sessions.get(session_id)
     if old is None or old.identity is None:
         return Future.of(None)

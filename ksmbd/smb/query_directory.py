@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """QUERY_DIRECTORY (MS-SMB2 2.2.33, 2.2.34, 3.3.5.18; MS-FSA 2.1.5.6.3).
 
-The open keeps its Enumeration: the pattern, the lazy listing, and the entry that was read but did not fit. So a
-directory is read once from end to end, however many requests that takes. A request that takes long goes on in pieces;
-further ones of the same open wait for it.
+The open keeps an Enumeration: the pattern, the iterator over the entries, and an entry that did not fit. So a directory
+is read once from beginning to end, over any number of requests. A request that takes long runs in time slices; further
+requests of the same open wait for it.
 """
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from ksmbd.smb.waiting import Future, end_of
 SMB2_RESTART_SCANS: Final = 0x01
 SMB2_RETURN_SINGLE_ENTRY: Final = 0x02
 SMB2_INDEX_SPECIFIED: Final = 0x04
-"""Not honoured: FileIndex is 0 in every entry, so there is nothing to go on from."""
+"""Ignored: FileIndex is 0 in every entry, so the client has no index to resume from."""
 SMB2_REOPEN: Final = 0x10
 
 _REQUEST: Final = Struct("<HBBIQQHHI")
@@ -50,12 +50,12 @@ _RESPONSE: Final = Struct("<HHI")
 _PADDING: Final = tuple(map(bytes, range(8)))
 pack_u32: Final = Struct("<I").pack_into
 _LOOKS: Final = 16
-"""Entries between two looks at the time."""
+"""Entries between two checks of the time slice."""
 _BUFFER_OFFSET: Final = HEADER_SIZE + _RESPONSE.size
 
 
 def handle(request: Request) -> Reply | Coroutine[Any, Any, Reply]:
-    """Answer with as many entries as fit the client's buffer."""
+    """Answer with as many entries as fit into the output buffer."""
     reader = request.reader()
     (
         structure, info_class, flags, _, persistent, volatile, name_offset, name_length, limit,
@@ -98,7 +98,7 @@ def handle(request: Request) -> Reply | Coroutine[Any, Any, Reply]:
 async def _after_others(
     request: Request, open_: Open, file: File, pattern: str, flags: int, buffer: EntryBuffer
 ) -> Reply:
-    """When those that came before on this open are answered."""
+    """Wait until earlier requests on this open have been answered, then list."""
     while open_.listing is not None:
         await end_of(open_.listing)
         if open_.closed:
@@ -111,7 +111,7 @@ async def _after_others(
 
 
 async def _go_on(open_: Open, enumeration: Enumeration, buffer: EntryBuffer, time_slice: TimeSlice) -> Reply:
-    """The rest in pieces."""
+    """Continue the listing in further time slices."""
     ended = open_.listing = Future()
     try:
         while True:
@@ -126,7 +126,7 @@ async def _go_on(open_: Open, enumeration: Enumeration, buffer: EntryBuffer, tim
 
 
 def _enumeration(open_: Open, file: File, pattern: str, flags: int) -> Enumeration:
-    """The open's, or a new one from the beginning where there is none or the client wants one."""
+    """The Enumeration of the open, or a new one where there is none or the client asks to restart."""
     enumeration = open_.enumeration
     if enumeration is None or flags & (SMB2_RESTART_SCANS | SMB2_REOPEN):
         if not pattern and enumeration is not None and not flags & SMB2_REOPEN:
@@ -136,7 +136,7 @@ def _enumeration(open_: Open, file: File, pattern: str, flags: int) -> Enumerati
 
 
 def start(open_: Open, file: File, pattern: str) -> Enumeration:
-    """A listing from its beginning; a pattern that names one file is looked up instead of searched for."""
+    """A new Enumeration. A pattern that names one entry is looked up, without reading the directory."""
     if has_wildcards(pattern) or pattern in (".", ".."):
         return Enumeration(pattern, file.list_directory(compile_pattern(pattern, open_.is_posix)))
     return Enumeration(pattern, _one(file, pattern))
@@ -149,12 +149,12 @@ def _one(file: File, name: str) -> Iterator[DirectoryEntry | None]:
 
 
 class EntryBuffer:
-    """The entries of one response, each on a boundary of 8 from the first."""
+    """The output buffer of one response: entries, each aligned to 8 bytes."""
 
     __slots__ = ("_body", "_encoder", "_last", "_limit", "_padding", "_room", "_single", "_status")
 
     def __init__(self, encoder: DirectoryClass, limit: int, single: bool) -> None:
-        """At most `limit` bytes; `single`: one entry."""
+        """`limit`: size of the buffer in bytes; `single`: only one entry is wanted."""
         self._body = bytearray(_RESPONSE.size)
         self._encoder = encoder
         self._limit = self._room = limit
@@ -164,10 +164,11 @@ class EntryBuffer:
         self._status = STATUS_SUCCESS
 
     def run(self, enumeration: Enumeration, time_slice: TimeSlice) -> bool:
-        """Take entries for the time that there is. True: the response is complete.
+        """Add entries until the buffer is full, the directory ends or the time slice is over (False). True: the
+        response is complete.
 
-        Raises STATUS_NO_SUCH_FILE or STATUS_NO_MORE_FILES where there is none. An entry whose name alone does not fit
-        comes cut with STATUS_BUFFER_OVERFLOW and stays the next one."""
+        Raises STATUS_NO_SUCH_FILE or STATUS_NO_MORE_FILES where there is no entry. If not even the first entry fits, it
+        is cut and sent with STATUS_BUFFER_OVERFLOW, and it is the next one again."""
         body = self._body
         room = self._room
         encode = self._encoder.encode

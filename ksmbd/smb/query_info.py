@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""QUERY_INFO (MS-SMB2 2.2.37, 2.2.38, 3.3.5.20): by InfoType to the modules that encode the classes."""
+"""QUERY_INFO (MS-SMB2 2.2.37, 2.2.38, 3.3.5.20): decodes the request and calls the encoder by InfoType."""
 from __future__ import annotations
 
 from struct import Struct

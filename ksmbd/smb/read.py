@@ -31,17 +31,18 @@ _REQUEST: Final = Struct("<HBBIQQQIIIHH")
 _RESPONSE: Final = Struct("<HBBIII")  # StructureSize, DataOffset, Reserved, DataLength, DataRemaining, Reserved2
 _DATA_OFFSET: Final = HEADER_SIZE + _RESPONSE.size
 MAX_OFFSET: Final = 0x7FFFFFFFFFFFFFFF
-"""Offsets are signed in the file system: offset + length may not pass this (MS-FSA 2.1.5.2)."""
+"""The largest offset + length of a READ or WRITE, since file systems use signed offsets (MS-FSA 2.1.5.2)."""
 SMALL_MTU: Final = 65536
-"""Longest READ and WRITE of dialect 2.0.2, which knows no multi-credit requests."""
+"""Longest READ and WRITE in bytes of dialect 2.0.2, which has no multi-credit requests."""
 
 
 SMALL: Final = 16 << 10
-"""Bytes up to which a READ's data passes through an object of its own."""
+"""Size in bytes up to which the data of a READ is copied once more instead of allocating a Body."""
 
 
 def handle(request: Request) -> Reply | Coroutine[Any, Any, Reply]:
-    """Read from a file or stream at once, from a pipe as soon as mountd answers."""
+    """Read from a file or stream, at once or after its data has come from the disk, or from a pipe when mountd
+    answers."""
     _, _, _, length, offset, persistent, volatile, minimum, channel, _, _, _ = request.reader().unpack(_REQUEST)
     open_ = request.find_open(persistent, volatile)
     dialect = request.session.dialect
@@ -67,9 +68,10 @@ def handle(request: Request) -> Reply | Coroutine[Any, Any, Reply]:
 async def _when_read_ahead(
     request: Request, open_: Open, file: File, offset: int, length: int, minimum: int, cold: Future[None]
 ) -> Reply:
-    """The range has to come from the disk first, which a helper thread waits for. No interim response: it is short."""
+    """Read after a helper thread has brought the range from the disk into the page cache. No interim response is sent,
+    because the wait is short."""
     await cold
-    # It was let in when less waited for the client; many may come from the disk at once.
+    # Many such reads may complete at once: wait until the client has read enough of its replies.
     while (room := request.connection.transport.room()) is not None:
         await room
     if open_.closed:
@@ -98,7 +100,7 @@ def _read(request: Request, open_: Open, file: File, offset: int, length: int, m
 
 
 def _small(open_: Open, file: File, offset: int, length: int, minimum: int) -> Reply:
-    """Where another copy of the data costs less than a body of its own."""
+    """Read a small range: an additional copy costs less than a Body."""
     data = file.read(offset, length) if length else b""
     count = len(data)
     if count < minimum or (count == 0 and length):
@@ -108,7 +110,7 @@ def _small(open_: Open, file: File, offset: int, length: int, minimum: int) -> R
 
 
 def _span(open_: Open, file: File, offset: int, length: int, minimum: int, splice: bool) -> Reply:
-    """The header alone; conn sends the file's bytes behind it."""
+    """Reply with the header and a FileSpan: the transport sends the bytes of the file behind the header."""
     count = min(length, file.end_of_file() - offset)
     if count < minimum or count <= 0:
         raise NtStatusError(STATUS_END_OF_FILE)

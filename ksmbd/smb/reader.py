@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The one bounded reader that peer data passes, and its exception, WireError.
+"""The bounded reader, through which all data of peers is read, and its exception WireError.
 
-A Reader is a window on a buffer. Whatever would look outside the window raises WireError, which carries the
-NTSTATUS for the client; nothing else is ever raised for what a peer sent.
+A Reader is a window on a buffer. A read outside the window raises WireError with the NTSTATUS for the client. Nothing
+else is raised because of what a peer sent.
 """
 from __future__ import annotations
 

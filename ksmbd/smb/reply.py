@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""From a Reply to bytes: the header, the key that signs it, and the preauth hash (MS-SMB2 3.3.4.1)."""
+"""Turns a Reply into a message: its header, the key that signs it, and the preauthentication hash (MS-SMB2 3.3.4.1)."""
 from __future__ import annotations
 
 import logging
@@ -29,7 +29,8 @@ _HEAD: Final = bytes(HEADROOM + HEADER_SIZE)
 
 
 def start_frame(reply: Reply) -> bytearray:
-    """A frame with room for all headers and the reply's body at its place; the Body's own frame where it has one."""
+    """A buffer with room for all headers and the body of the reply at its place. If the reply has a Body, it is the
+    buffer of the Body."""
     body = reply.body
     if isinstance(body, Body):
         body.data.release()
@@ -38,10 +39,11 @@ def start_frame(reply: Reply) -> bytearray:
 
 
 def write_reply_header(frame: bytearray, start: int, request: Request, status: int, related: bool = False) -> None:
-    """The header at `start`: credits, echoed flags, ids. A final asynchronous reply grants no credits (3.3.4.3).
+    """Write the header at `start`: credits, echoed flags, ids. A final asynchronous response grants no credits
+    (3.3.4.3).
 
-    Where nothing can sign an error's reply, flag and signature of the request are echoed, as Windows does: there are
-    clients that take a reply without the flag for a forgery."""
+    Where there is no key to sign an error response, flag and signature of the request are echoed, as Windows does,
+    because some clients reject a response without the flag."""
     header = request.header
     if debug.mask[0] & debug.SMB:
         logger.debug("%s", describe(request, status))
@@ -62,7 +64,7 @@ def write_reply_header(frame: bytearray, start: int, request: Request, status: i
 
 
 def describe(request: Request, status: int) -> str:
-    """One line of the `smb` debug component: who asked for what, and how it ended."""
+    """A line for the debug component `smb`: client, user, command, file and status."""
     header = request.header
     session = request.session_
     who = session.identity.account if session is not None and session.identity is not None else "nobody"
@@ -77,7 +79,8 @@ def describe(request: Request, status: int) -> str:
 
 
 def signing_session(request: Request) -> Session | None:
-    """The session whose key signs the reply, if it is to be signed (MS-SMB2 3.3.4.1.1): an encrypted one never is."""
+    """The session whose key signs the reply (MS-SMB2 3.3.4.1.1); None: the reply is not signed. An encrypted one never
+    is."""
     session = request.session_
     if session is None or request.sealed:
         return None
@@ -91,7 +94,8 @@ def signing_session(request: Request) -> Session | None:
 
 
 def hashes_preauth(request: Request, status: int) -> bool:
-    """Whether the reply's final bytes go into a preauth hash: NEGOTIATE's, and SESSION_SETUP's but the last one's."""
+    """Whether the reply updates a preauthentication hash: that of NEGOTIATE, or of SESSION_SETUP except the final
+    one."""
     command = request.header.command
     if command > SESSION_SETUP or request.connection.dialect != DIALECT_311:
         return False
@@ -99,7 +103,7 @@ def hashes_preauth(request: Request, status: int) -> bool:
 
 
 def hash_preauth(request: Request, message: memoryview) -> None:
-    """Take the reply's final bytes into the hash that `hashes_preauth` means."""
+    """Update that hash with the final bytes of the reply."""
     if request.header.command == NEGOTIATE:
         request.connection.hash_preauth(request.message)
         request.connection.hash_preauth(message)

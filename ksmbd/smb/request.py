@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One element of a (compound) request on its way to its command's module, and the Reply that comes back.
+"""One request, single or of a compound, on its way to the module of its command, and the Reply that comes back.
 
-A command module has `handle(request) -> Reply | Coroutine`. It raises NtStatusError for an error response. A coroutine
-may await Futures; before a wait that can last (a break, a lock, notify) it calls `request.go_async()`, which sends the
-interim STATUS_PENDING where the protocol allows one (MS-SMB2 3.3.4.2).
+The module of a command has `handle(request) -> Reply | Coroutine`. It raises NtStatusError for an error response. A
+coroutine may await Futures. Before a wait that may be long (a break, a lock, CHANGE_NOTIFY) it calls
+`request.go_async()`, which sends the interim STATUS_PENDING where the protocol allows one (MS-SMB2 3.3.4.2).
 """
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from ksmbd.smb.status import (
 from ksmbd.smb.waiting import Task
 
 _MAKERS: Final = frozenset((SESSION_SETUP, TREE_CONNECT))
-"""Commands that give the elements behind them a SessionId or a TreeId."""
+"""Commands whose reply gives the related requests behind them a SessionId or TreeId."""
 
 
 @dataclass(slots=True)
 class Reply:
-    """A response: the body after the header, the NTSTATUS, perhaps a part of a file that follows the body.
+    """A response: its body, its NTSTATUS, and perhaps a part of a file that follows the body.
 
-    `body` may be the `Body` of `request.allocate`, whose frame then is sent as it is. STATUS_BUFFER_OVERFLOW and other
-    warnings come with a body as here; an error without one is raised as NtStatusError."""
+    `body` may be the Body of `request.allocate`, whose buffer is then sent without a copy. STATUS_BUFFER_OVERFLOW and
+    other warnings carry a body; errors without a body are raised as NtStatusError."""
 
     body: bytes | bytearray | Body
     status: int = STATUS_SUCCESS
@@ -45,9 +45,9 @@ class Reply:
 
 
 class Body:
-    """A response body with room for the headers before it, so that a large read is not copied again.
+    """A response body behind free space for the headers, so that a large READ is not copied again.
 
-    `data` is the body (length `size`), with whatever in it; `shrink` cuts it when fewer bytes were read."""
+    `data` is the body of `size` bytes with arbitrary content; `shrink` cuts it where fewer bytes were read."""
 
     __slots__ = ("frame", "data", "size")
 
@@ -67,24 +67,24 @@ class Body:
 
 
 class Chain:
-    """What the elements of one compound share (MS-SMB2 3.3.5.2.7.2)."""
+    """What the requests of one compound share (MS-SMB2 3.3.5.2.7.2)."""
 
-    # Defaults in the class: an element that is no compound's sets none of them, and costs no time for them.
+    # Defaults in the class: a single request sets none of them, which saves time.
     file_id: tuple[int, int] | None = None
-    """FileId of the open that the last element made or used."""
+    """FileId of the open that the last request made or used."""
     session_id: int = 0
     tree_id: int = 0
     status: int = STATUS_SUCCESS
-    """Of the element before."""
+    """NTSTATUS of the request before."""
     broken: bool = False
-    """The element before had or left no session or tree connect: nothing can be related to it."""
+    """The request before has no session or tree connect, so nothing can be related to it."""
 
     def __init__(self, count: int) -> None:
         self.count = count
-        """Elements in the chain: 1 = no compound, and a READ may be sent with sendfile."""
+        """How many requests the message has. A READ uses sendfile only if it is 1."""
 
     def follow(self, request: Request, status: int) -> None:
-        """An element has been answered: its identifiers, used or made, are the next one's."""
+        """Store status and ids of an answered request for the one behind it."""
         self.status = status
         self.session_id, self.tree_id = request.reply_ids()
         if status & 0x80000000 and status != STATUS_MORE_PROCESSING_REQUIRED and request.header.command in _MAKERS:
@@ -92,26 +92,26 @@ class Chain:
 
 
 class Request(PendingRequest):
-    """One request. `message` is its bytes, header first: offsets on the wire count from message[0]."""
+    """One request. `message` holds its bytes from the header on, so offsets on the wire count from message[0]."""
 
-    # Defaults in the class: most requests set few of them, and a request is made for every message.
+    # Defaults in the class: most requests set few of them, and every message makes a Request.
     sealed: bool = False
-    """It came encrypted, so the reply goes encrypted."""
+    """It was received encrypted, so the reply must be encrypted."""
     signed: bool = False
-    """It came with a signature that was verified."""
+    """It was received with a valid signature."""
     async_id: int = 0
     interim_sent: bool = False
     counted: bool = False
-    """As one of the connection's requests that wait."""
+    """Whether PendingBudget counts it as a request that waits."""
     on_cancel: Callable[[], None] | None = None
-    """CANCEL calls this when set (else the waiting Future is cancelled): notify answers STATUS_CANCELLED itself."""
+    """CANCEL calls this if it is set, so that a command can end its own wait; else the waiting Future is cancelled."""
     task: Task[Reply] | None = None
-    """Set while the request waits."""
+    """The Task of the coroutine, while the request waits."""
     on_done: Callable[[Request, Task[Any]], None] | None = None
     sign_reply: bool = False
-    """SESSION_SETUP decides for itself whether its reply is signed."""
+    """SESSION_SETUP sets this if its reply is to be signed."""
     exchange: Exchange | None = None
-    """SESSION_SETUP's exchange, whose preauth hash takes in this reply."""
+    """The Exchange of SESSION_SETUP, whose preauthentication hash includes the reply."""
     _interim: Callable[[Request], None] | None = None
     _reply_session: int | None = None
     _reply_tree: int | None = None
@@ -142,11 +142,11 @@ class Request(PendingRequest):
         return reader
 
     def find_open(self, persistent: int, volatile: int) -> Open:
-        """The Open of a FileId on the wire; a related element's is that of the element before it, whatever its own says
+        """Find the Open of a FileId. For a related request it is the open of the request before, whatever its FileId
         (MS-SMB2 3.3.5.2.7.2).
 
-        Raises STATUS_FILE_CLOSED; for a related element the status of the one before that should have had a FileId and
-        failed, STATUS_INVALID_HANDLE where that one needed none."""
+        Raises STATUS_FILE_CLOSED. For a related request it raises the status of the request before if that failed,
+        STATUS_INVALID_HANDLE if that had no open."""
         chain = self.chain
         if self.header.flags & FLAGS_RELATED_OPERATIONS:
             if chain.file_id is None:
@@ -165,38 +165,37 @@ class Request(PendingRequest):
         return open_
 
     def allocate(self, size: int) -> Body:
-        """A body of `size` bytes with room before it for the headers."""
+        """A Body of `size` bytes."""
         return Body(size)
 
     def time_slice(self) -> TimeSlice:
-        """For work that may take long, in pieces between which others are served (ksmbd.smb.scheduler)."""
+        """A TimeSlice for work that may take long (ksmbd.smb.scheduler)."""
         return self.server.scheduler.time_slice(self.connection)
 
     # ------------------------------------------------------------------------------------------------- waiting
 
     def go_async(self) -> None:
-        """This request will wait: send the interim response where the protocol allows it.
-
-        The response leaves when the coroutine has come to its wait, so one that ends without waiting sends none."""
+        """Announce a long wait: the interim response is sent where the protocol allows it. It is sent when the
+        coroutine waits, so a request that ends without waiting sends none."""
         self.interim_sent = True
         if self._interim is not None and not self.async_id:
             self._interim(self)
 
     def allow_interim(self, interim: Callable[[Request], None]) -> None:
-        """The compound run has parked this request as the frame's last: from here on it may answer STATUS_PENDING."""
+        """Allow the interim response. CompoundRun calls this for the last request of a message once it is pending."""
         self._interim = interim
         if self.interim_sent:
             interim(self)
 
     def finished(self, task: Task[Any]) -> None:
-        """The Task of a request that waited has ended."""
+        """Called when the Task of a request that waited has ended."""
         if self.on_done is not None:
             on_done, self.on_done = self.on_done, None
             on_done(self, task)
 
     @override
     def cancel(self) -> None:
-        """CANCEL: the command's own hook, else the waiting Task is cancelled and answers STATUS_CANCELLED."""
+        """Cancel the request: call its own hook, or cancel its Task, which then answers STATUS_CANCELLED."""
         if self.on_cancel is not None:
             self.on_cancel()
         elif self.task is not None:
@@ -204,14 +203,14 @@ class Request(PendingRequest):
 
     @override
     def abort(self) -> None:
-        """The connection is gone: nothing is answered, the Task is cancelled so that it gives back what it holds."""
+        """End the request without a reply: its Task is cancelled and releases its resources."""
         if self.task is not None:
             self.task.cancel()
 
     # ------------------------------------------------------------------------------------------------ the reply
 
     def reply_ids(self) -> tuple[int, int]:
-        """SessionId and TreeId of the reply's header: the request's, or those that the command has just made."""
+        """SessionId and TreeId of the reply: those of the request, or those that the command has just made."""
         session = self._reply_session
         tree = self._reply_tree
         if session is None:
@@ -221,11 +220,11 @@ class Request(PendingRequest):
         return session, tree
 
     def set_reply_session(self, session_id: int) -> None:
-        """SESSION_SETUP made this session."""
+        """Set the SessionId of the reply, which SESSION_SETUP has made."""
         self._reply_session = session_id
 
     def set_reply_tree(self, tree_id: int) -> None:
-        """TREE_CONNECT made this tree connect."""
+        """Set the TreeId of the reply, which TREE_CONNECT has made."""
         self._reply_tree = tree_id
 
 
