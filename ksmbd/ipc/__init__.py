@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The netlink messages to and from mountd."""
+"""The messages between the engine and ksmbd.mountd, over netlink."""

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""mountd's answers, as the port `Daemon` returns them. KSMBD's flags and status words end here.
+"""Converts mountd's responses to the records of the port `Daemon`, so that no other module needs KSMBD's flags.
 
-WireError: lengths that contradict each other, or a text that is no value of its parameter."""
+The functions raise WireError for lengths that contradict each other, and for a text that is no value of its parameter.
+"""
 from __future__ import annotations
 
 import struct
@@ -59,12 +60,12 @@ TREE_ERRORS: Final = {
     TreeStatus.TOO_MANY_CONNS: STATUS_REQUEST_NOT_ACCEPTED,
     TreeStatus.TOO_MANY_SESSIONS: STATUS_REQUEST_NOT_ACCEPTED,
 }
-"""What TREE_CONNECT is refused with; STATUS_ACCESS_DENIED for all others."""
+"""The NTSTATUS of a refused TREE_CONNECT; STATUS_ACCESS_DENIED for all other statuses."""
 _REFUSED: Final = UserFlag.BAD_PASSWORD | UserFlag.BAD_UID | UserFlag.BAD_USER
 
 
 def fits(text: str, size: int) -> bool:
-    """Whether a text goes into a field of `size` bytes and a NUL, without a NUL inside."""
+    """Whether a text has at most `size` bytes and no NUL, so that it fits a field of `size` + 1 bytes."""
     try:
         return "\0" not in text and len(text.encode()) <= size
     except UnicodeEncodeError:
@@ -72,7 +73,7 @@ def fits(text: str, size: int) -> bool:
 
 
 def login_response(parcel: Parcel) -> LoginResponse:
-    """LOGIN_RESPONSE, or the one inside SPNEGO_AUTHEN_RESPONSE; the groups come separately."""
+    """Convert LOGIN_RESPONSE, or the one inside SPNEGO_AUTHEN_RESPONSE. The supplementary groups come separately."""
     fields = parcel.fields
     if fields["hash_sz"] > len(fields["hash"]):
         raise WireError(f"hash_sz {fields['hash_sz']}")
@@ -93,13 +94,13 @@ _GID: Final = struct.Struct("=I")
 
 
 def groups(parcel: Parcel) -> tuple[int, ...]:
-    """LOGIN_RESPONSE_EXT: the supplementary groups."""
+    """The supplementary groups in LOGIN_RESPONSE_EXT."""
     reader = Reader(parcel.fields["payload"])
     return tuple(reader.unpack(_GID)[0] for _ in range(max(0, parcel.fields["ngroups"])))
 
 
 def share_config(parcel: Parcel) -> ShareConfig | None:
-    """SHARE_CONFIG_RESPONSE with our attributes; None: there is no such share."""
+    """Convert SHARE_CONFIG_RESPONSE with its additional attributes; None: there is no such share."""
     fields = parcel.fields
     flags = fields["flags"]
     if not flags & ShareFlag.AVAILABLE:
@@ -109,7 +110,7 @@ def share_config(parcel: Parcel) -> ShareConfig | None:
         raise WireError(f"payload_sz {fields['payload_sz']}")
     veto = reader.bytes(fields["veto_list_sz"])
     if veto:
-        reader.skip(1)  # the NUL between
+        reader.skip(1)  # the NUL between veto list and path
     path = reader.bytes(reader.remaining).partition(b"\0")[0].decode("utf-8", "surrogateescape")
     options = parcel.options
     return ShareConfig(
@@ -149,7 +150,7 @@ def share_config(parcel: Parcel) -> ShareConfig | None:
 
 
 def _guest(options: Mapping[str, str]) -> GuestIds | None:
-    """The share's own guest account, where it has one."""
+    """The ids of the share's own guest account; None where it has none."""
     if GUEST_UID not in options:
         return None
     uid, gid = number(options, GUEST_UID), number(options, GUEST_GID)
@@ -157,7 +158,7 @@ def _guest(options: Mapping[str, str]) -> GuestIds | None:
 
 
 def tree_result(parcel: Parcel) -> TreeConnectResult:
-    """TREE_CONNECT_RESPONSE."""
+    """Convert TREE_CONNECT_RESPONSE."""
     status, flags = parcel.fields["status"], parcel.fields["connection_flags"]
     if status != TreeStatus.OK:
         return TreeConnectResult(TREE_ERRORS.get(status, STATUS_ACCESS_DENIED))
@@ -171,7 +172,8 @@ def tree_result(parcel: Parcel) -> TreeConnectResult:
 
 
 def pipe_data(parcel: Parcel) -> tuple[bytes, bool]:
-    """RPC_RESPONSE: the bytes and whether more is there; NtStatusError where the call failed."""
+    """Convert RPC_RESPONSE to (data, whether there is more of the message). Raises NtStatusError where the call
+    failed."""
     fields = parcel.fields
     if fields["payload_sz"] != len(fields["payload"]):
         raise WireError(f"payload_sz {fields['payload_sz']}", STATUS_PIPE_BROKEN)

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One end of a pair of NETLINK_USERSOCK sockets, each connected to the other's port id.
+"""Sends and receives messages on one end of a pair of NETLINK_USERSOCK sockets, each connected to the other's port id.
 
-Anybody may send to such a socket as long as it is not connected; a connected one takes messages from its peer's port
-id alone, and the kernel refuses all others. mountd makes both ends before there is an engine and keeps its copy of
-the engine's ends open, so that a port id never becomes free for somebody else while mountd runs. The sender's user
-(SCM_CREDENTIALS, which the kernel fills in) and port id are checked on every message all the same.
+Any process may send to such a socket while it is not connected. A connected socket takes messages from its peer's port
+id only; the kernel refuses all others. mountd makes both ends before it starts the engine, and keeps its copy of the
+engine's end open, so that no other process can get the port id while mountd runs. In addition, the sender's user
+(SCM_CREDENTIALS, which the kernel fills in) and port id are checked on every message.
 
-A receiver that is full makes send() fail with EAGAIN (or ENOBUFS): the message waits in `Channel` and is sent later,
-in order; where too many wait, `Congested` tells the caller, who refuses his request. Nothing is lost in silence.
+While the receiver's buffer is full, send() fails with EAGAIN (or ENOBUFS). The message then waits in `Channel` and is
+sent later, in order. When too many messages wait, `send` raises Congested, and the caller refuses its request. No
+message is lost without a log line.
 """
 from __future__ import annotations
 
@@ -28,11 +29,11 @@ NETLINK_USERSOCK: Final = 2
 SO_SNDBUFFORCE: Final = 32
 SO_RCVBUFFORCE: Final = 33
 BUFFER_SIZE: Final = 4 << 20
-"""Of each socket, where the kernel allows it; net.core.wmem_max bounds it for who is not root."""
+"""Bytes of each socket's buffers. Without root, net.core.wmem_max and rmem_max limit them."""
 MESSAGE_MAX: Final = 512 << 10
-"""The longest message received; longer ones are dropped with a line in the log."""
+"""Bytes of the longest message that is received; longer ones are dropped with a log line."""
 QUEUE_MAX: Final = 4096
-"""Messages that wait for a receiver that is full."""
+"""Messages that may wait for a full receiver."""
 
 _CREDENTIALS: Final = struct.Struct("=iII")
 """struct ucred: pid, uid, gid."""
@@ -40,15 +41,15 @@ _ANCILLARY_SIZE: Final = socket.CMSG_SPACE(_CREDENTIALS.size)
 
 
 class PeerGone(Exception):
-    """Nobody holds the other end any more."""
+    """The other end is closed."""
 
 
 class Congested(Exception):
-    """The peer does not read: too many messages wait already."""
+    """The peer does not read, and QUEUE_MAX messages wait already."""
 
 
 class Channel:
-    """One end. Not blocking; all calls from one thread."""
+    """One end of the pair. It never blocks. All calls must come from one thread."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
@@ -61,30 +62,32 @@ class Channel:
         self._buffer = bytearray(MESSAGE_MAX)
         self._users = {0, os.getuid()}
         self.dropped = 0
-        """Messages that were malformed, too long or from somebody else."""
+        """Number of messages that were dropped because they were malformed, too long or from another sender."""
 
     @classmethod
     def inherited(cls, descriptor: int) -> Channel:
-        """An end that the parent passed on. OSError: not such a socket, or not connected."""
+        """Use an end that the parent process has passed on as `descriptor`. Raises OSError where it is no such socket
+        or not connected."""
         sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_USERSOCK, fileno=descriptor)
         os.set_inheritable(descriptor, False)
         return cls(sock)
 
     def fileno(self) -> int:
-        """The socket, to be watched for reading."""
+        """The socket's descriptor, which is readable when a message has arrived."""
         return self._socket.fileno()
 
     def close(self) -> None:
-        """Give the end up."""
+        """Close the socket."""
         self._socket.close()
 
     @property
     def backlog(self) -> int:
-        """Messages that wait; `flush` again soon where it is not 0."""
+        """Number of messages that wait. While it is not 0, the caller calls `flush` again soon."""
         return len(self._queue)
 
     def send(self, parcel: Parcel) -> None:
-        """Send, or keep it for `flush`. ValueError: does not fit a message; Congested; PeerGone."""
+        """Send a message, or keep it for `flush`. Raises ValueError where it does not fit, Congested, PeerGone,
+        OSError."""
         self._sequence += 1
         data = encode(parcel, self._sequence, self._own_port)
         if len(self._queue) >= QUEUE_MAX:
@@ -93,7 +96,8 @@ class Channel:
         self.flush()
 
     def flush(self) -> bool:
-        """Send what waits; whether all is out. PeerGone: nobody is there, and what waited is dropped."""
+        """Send the waiting messages. Returns whether all are sent. Raises PeerGone, which drops them all; ValueError,
+        OSError."""
         while self._queue:
             try:
                 self._socket.send(self._queue[0])
@@ -114,17 +118,18 @@ class Channel:
         return True
 
     def receive(self, limit: int = 64) -> Iterator[Parcel]:
-        """What has come, at most `limit` messages so that others get their turn. Bad ones are logged and left out."""
+        """Iterate over received messages, at most `limit`, so that the caller can serve others. Bad messages are logged
+        and left out. Raises OSError."""
         for _ in range(limit):
             if self._socket.fileno() < 0:
-                return  # what has just come made its reader close us
+                return  # the caller has closed this channel because of the last message
             try:
                 size, ancillary, flags, address = self._socket.recvmsg_into([self._buffer], _ANCILLARY_SIZE)
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
                 if error.errno == errno.ENOBUFS:
-                    continue  # the kernel's note that it was short of memory once; unicast messages wait at the sender
+                    continue  # the kernel was short of memory; unicast messages wait at the sender, so none is lost
                 raise
             problem = self._problem(ancillary, flags, address)
             if not problem:
@@ -139,7 +144,7 @@ class Channel:
             log.peer(f"ipc: message of {size} bytes dropped: {problem}")
 
     def _problem(self, ancillary: list[tuple[int, int, bytes]], flags: int, address: tuple[int, int]) -> str:
-        """Why a message is not to be trusted, or ''."""
+        """Why a message must not be trusted, or ''."""
         if address[0] != self._peer_port:
             return f"from port id {address[0]} and not from the peer"
         if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
@@ -152,7 +157,7 @@ class Channel:
 
 
 def make_pair() -> tuple[Channel, socket.socket]:
-    """Both ends, connected: mountd's, and the engine's to be inherited. OSError where the kernel refuses."""
+    """Make a connected pair: (mountd's end, the engine's end, which it inherits). Raises OSError."""
     ends = []
     try:
         for _ in range(2):

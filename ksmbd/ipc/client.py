@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The engine's side of the messages: NetlinkDaemon implements the port `Daemon` (ksmbd/smb/ports/daemon.py), and
-never blocks.
+"""Implements the port `Daemon` (ksmbd/smb/ports/daemon.py) by requests to ksmbd.mountd: NetlinkDaemon.
 
-One object a process and socket. The event loop watches `fileno()` and calls `on_readable()`; time comes from a Clock.
+There is one object per process and socket. It never blocks: the event loop watches `fileno()` and calls
+`on_readable()`.
 """
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from ksmbd.smb.waiting import Future
 
 
 class NetlinkDaemon:
-    """mountd, as the engine's processes see it. `ipc_timeout` in seconds, 0: wait for ever."""
+    """ksmbd.mountd as the engine's processes see it. `ipc_timeout` is in seconds, 0: wait for ever."""
 
     def __init__(self, channel: Channel, clock: Clock, ipc_timeout: float = 0) -> None:
         self._channel = channel
@@ -40,31 +40,31 @@ class NetlinkDaemon:
         self.on_lost: Callable[[str], None] = lambda reason: None
         """Called once when mountd is gone or silent for longer than `ipc timeout`."""
         self.on_reload: Callable[[], None] = lambda: None
-        """The configuration has changed; the cache of shares is empty already."""
+        """Called when the configuration has changed, after the cache of shares was emptied."""
         self.on_shutdown: Callable[[], None] = lambda: None
-        """mountd wants the engine to stop."""
+        """Called when mountd tells the engine to stop."""
         self.on_list: Callable[[str], list[dict[str, str]]] = lambda what: []
-        """`sessions`, `files` or `connections` of this process, a row each."""
+        """Returns the `sessions`, `files` or `connections` of this process, each as column -> text."""
 
     def start(self) -> None:
-        """Say hello and begin the heartbeat.
+        """Send HELLO and begin the heartbeat.
 
-        What waits on the socket already is read later: a predecessor's answers find nobody, and what mountd has told
-        this process meanwhile (SHUTTING_DOWN, RELOAD) counts."""
+        Messages that wait on the socket already are read later: answers to a dead predecessor are ignored, and
+        SHUTTING_DOWN and RELOAD apply to this process."""
         self._exchange.post(Parcel(Event.HELLO, numbers={Attribute.PID: os.getpid()}))
         self._exchange.arm_heartbeat()
 
     def fileno(self) -> int:
-        """The socket, to be watched for reading."""
+        """The socket's descriptor, which is readable when a message has arrived."""
         return self._channel.fileno()
 
     def close(self) -> None:
-        """Stop: all waiters fail, no more timers, the socket is closed."""
+        """Fail all waiting requests, stop the timers and close the socket."""
         self._exchange.lose("closed", notify=False)
         self._channel.close()
 
     def on_readable(self) -> None:
-        """Take what has come. Never raises."""
+        """Process the messages that have arrived. Never raises."""
         for parcel in self._exchange.receive():
             try:
                 self._handle(parcel)
@@ -75,7 +75,7 @@ class NetlinkDaemon:
     # ----------------------------------------------------------------------------------------- accounts and shares
 
     def login(self, account: str) -> Future[LoginResponse]:
-        """Who is `account` ('' is the anonymous user); LOGIN_REQUEST, and LOGIN_REQUEST_EXT for the groups."""
+        """Look up an account; '' is the anonymous user. Sends LOGIN_REQUEST, and LOGIN_REQUEST_EXT for the groups."""
         future: Future[LoginResponse] = Future()
 
         def answered(parcel: Parcel) -> None:
@@ -95,13 +95,14 @@ class NetlinkDaemon:
         return future
 
     def logout(self, account: str, failed: bool) -> None:
-        """A session of the account has ended, or a log-on with its name has failed."""
+        """Report that a session of the account has ended, or with `failed` that a log-on with its name has failed."""
         if fits(account, 47):
             flags = UserFlag.BAD_PASSWORD if failed else UserFlag(0)
             self._exchange.post(Parcel(Event.LOGOUT_REQUEST, fields={"account": account, "account_flags": int(flags)}))
 
     def share_config(self, name: str) -> Future[ShareConfig | None]:
-        """A share by its name in any case; None: there is no such share. Kept until mountd says RELOAD."""
+        """Look up a share by its name, without regard to case; None: there is no such share. The answer is cached until
+        RELOAD."""
         key = name.casefold()
         known = self._shares.get(key)
         if known is not None:
@@ -123,7 +124,7 @@ class NetlinkDaemon:
     def tree_connect(
         self, session_id: int, connect_id: int, account: str, is_guest: bool, share: str, peer: str
     ) -> Future[TreeConnectResult]:
-        """May this session use the share."""
+        """Ask whether this session may use the share. `peer` is the client's address."""
         if not fits(share, 63):
             return Future.of(TreeConnectResult(STATUS_BAD_NETWORK_NAME))
         if not fits(account, 47) or not fits(peer, 63):
@@ -143,12 +144,12 @@ class NetlinkDaemon:
         return future
 
     def tree_disconnect(self, session_id: int, connect_id: int) -> None:
-        """A tree connect has ended."""
+        """Report that a tree connect has ended."""
         fields = {"session_id": session_id, "connect_id": connect_id}
         self._exchange.post(Parcel(Event.TREE_DISCONNECT_REQUEST, fields=fields))
 
     def spnego_authen(self, blob: bytes) -> Future[tuple[LoginResponse, bytes, bytes] | None]:
-        """Kerberos: the account, the session key and the AP-REP; None: refused."""
+        """Check a Kerberos token: (account, session key, AP-REP); None: refused."""
         if len(blob) > 0xFFFF - 16:
             return Future.of(None)
         future: Future[tuple[LoginResponse, bytes, bytes] | None] = Future()

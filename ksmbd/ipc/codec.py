@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Parcel, a message as the rooms use it, to and from bytes. A peer's bytes are checked before pyroute2 sees them."""
+"""Encodes and decodes messages between the engine and mountd. Received bytes are checked before pyroute2 sees them."""
 from __future__ import annotations
 
 import struct
@@ -29,7 +29,7 @@ _NUMBERS: Final = {
 
 @dataclass(slots=True)
 class Parcel:
-    """A message as the rooms use it: the event, KSMBD's structure as fields, and our attributes."""
+    """One message: its event, the fields of KSMBD's structure, and the additional attributes."""
 
     event: Event
     fields: dict[str, Any] = field(default_factory=dict)
@@ -42,11 +42,11 @@ class Parcel:
 
     @property
     def handle(self) -> int:
-        """The request's handle: the structure's, or our attribute."""
+        """The request's handle, from the structure or from the attribute HANDLE."""
         return int(self.fields.get("handle", self.numbers.get(Attribute.HANDLE, 0)))
 
     def text(self, name: str) -> str:
-        """A text of the structure."""
+        """A text field of the structure."""
         return text_of(self.fields[name])
 
 
@@ -59,7 +59,7 @@ def _pair(name: str, value: str) -> dict[str, Any]:
 
 
 def _escape(text: str) -> bytes:
-    """pyroute2 takes bytes as they are. asciiz ends at a NUL: none may be inside."""
+    """Encode a text for an asciiz attribute. Raises ValueError where it has a NUL or is too long."""
     data = text.encode("utf-8", "surrogateescape")
     if b"\0" in data or len(data) >= NLA_PAYLOAD_MAX:
         raise ValueError(f"a text of {len(data)} bytes, or with NUL, cannot be an attribute")
@@ -67,7 +67,8 @@ def _escape(text: str) -> bytes:
 
 
 def encode(parcel: Parcel, sequence: int = 0, port: int = 0) -> bytes:
-    """A message's bytes. ValueError: something does not fit its field."""
+    """Encode a message with a netlink sequence number and port id. Raises ValueError where a value does not fit its
+    field."""
     message = Message()
     message["cmd"] = int(parcel.event)
     message["version"] = GENL_VERSION
@@ -103,7 +104,7 @@ def _structure_value(event: Event, fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def decode(data: bytes) -> Parcel:
-    """A message from its bytes. WireError: malformed in any way; pyroute2 sees only what was checked here."""
+    """Decode a message. Raises WireError where it is malformed in any way."""
     reader = Reader(data)
     length = reader.u32()
     if length != len(data):
@@ -132,7 +133,7 @@ def decode(data: bytes) -> Parcel:
 
 
 def _check_attributes(reader: Reader, event: Event) -> bool:
-    """Walk the attributes in bounds; whether KSMBD's structure is there, complete."""
+    """Check the bounds of all attributes. Returns whether KSMBD's structure is there. Raises WireError."""
     found = False
     while reader.remaining:
         offset = reader.position
@@ -181,7 +182,7 @@ def _collect(parcel: Parcel, name: str, value: Any) -> None:  # noqa: ANN401 - w
         return
     attribute = Attribute.__members__.get(name)
     if attribute is None:
-        return  # from a newer peer
+        return  # an attribute of a newer version
     if attribute in _NUMBERS:
         parcel.numbers[attribute] = int(value)
     elif attribute is Attribute.OPTION:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Ids, flags and status words of the messages between the engine and mountd (KSMBD's ksmbd_netlink.h, and ours)."""
+"""The ids, flags and statuses of the messages between the engine and mountd: KSMBD's (ksmbd_netlink.h), and additional
+ones."""
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -8,7 +9,7 @@ from typing import Final
 
 
 class Event(IntEnum):
-    """Message ids (enum ksmbd_event), and ours."""
+    """Message ids: KSMBD's (enum ksmbd_event), and from 64 on additional ones."""
 
     HEARTBEAT_REQUEST = 1
     STARTING_UP = 2
@@ -29,22 +30,23 @@ class Event(IntEnum):
     LOGIN_RESPONSE_EXT = 17
 
     SETTINGS = 64
-    """mountd to engine, behind STARTING_UP: the settings that its 744 bytes have no room for."""
+    """mountd to engine, after STARTING_UP: the settings that KSMBD's structure has no fields for."""
     LISTENING = 65
-    """Engine to mountd: clients can connect to the addresses named."""
+    """Engine to mountd: clients can connect to these addresses."""
     HELLO = 66
-    """Engine to mountd: a process begins to use this socket; what its predecessor left behind is void."""
+    """Engine to mountd: a new process uses this socket; requests of its predecessor are void."""
     RELOAD = 67
-    """mountd to engine: configuration or accounts have changed, forget cached shares."""
+    """mountd to engine: configuration or accounts have changed; drop cached shares."""
     LIST_REQUEST = 68
-    """mountd to engine: what connections, sessions or open files a process has."""
+    """mountd to engine: list the connections, sessions or open files of the process."""
     LIST_RESPONSE = 69
+    """Engine to mountd: rows of the list; the last message has SIZE and no rows."""
     FAILED = 70
-    """Either way: the request with this handle could not be answered."""
+    """Both directions: the request with this handle could not be answered."""
 
 
 class Attribute(IntEnum):
-    """Our attributes' types."""
+    """The types of the additional attributes."""
 
     HANDLE = 64
     OPTION = 65
@@ -127,7 +129,7 @@ class TreeFlag(IntFlag):
     ADMIN_ACCOUNT = 1 << 3
     UPDATE = 1 << 4
     KEEP_GROUP = 1 << 8
-    """Not KSMBD's: `force group = +GROUP`, and the user is no member."""
+    """Additional: `force group = +GROUP`, and the user is no member of the group."""
 
 
 class TreeStatus(IntEnum):
@@ -146,7 +148,7 @@ class TreeStatus(IntEnum):
 
 
 class RpcFlag(IntFlag):
-    """RPC_REQUEST's flags: one method, one service, and RESTRICTED_CONTEXT for a session without credentials."""
+    """RPC_REQUEST's flags: a method, a service, and RESTRICTED_CONTEXT for an anonymous or guest session."""
 
     RETURN = 0x1
     SRVSVC = 0x2
@@ -163,7 +165,7 @@ class RpcFlag(IntFlag):
 
 
 RPC_METHODS: Final = (RpcFlag.IOCTL, RpcFlag.OPEN, RpcFlag.WRITE, RpcFlag.READ, RpcFlag.CLOSE)
-"""Their bits are disjoint but for RETURN, so that a method is found by `flags & method == method`."""
+"""The methods. Their bits are disjoint except RETURN, so that `flags & method == method` finds the method."""
 
 PIPES: Final[Mapping[str, RpcFlag]] = {
     "srvsvc": RpcFlag.SRVSVC,
@@ -171,11 +173,11 @@ PIPES: Final[Mapping[str, RpcFlag]] = {
     "samr": RpcFlag.SAMR,
     "lsarpc": RpcFlag.LSARPC,
 }
-"""The named pipes that there are words for."""
+"""The named pipes, and their service flags."""
 
 
 class RpcStatus(IntEnum):
-    """RPC_RESPONSE's flags: how the call ended (KSMBD_RPC_*)."""
+    """RPC_RESPONSE's flags: the status of the call (KSMBD_RPC_*)."""
 
     OK = 0
     BAD_FUNC = 0x1
@@ -186,9 +188,9 @@ class RpcStatus(IntEnum):
     NOT_IMPLEMENTED = 0x40
     INVALID_PARAMETER = 0x57
     BROKEN_PIPE = 0x6D
-    """Not KSMBD's: the service at the other end is gone."""
+    """Additional: the service has ended."""
     INVALID_LEVEL = 0x7C
     PIPE_BUSY = 0xE7
-    """Not KSMBD's: there is no service at the other end now."""
+    """Additional: the service is not available now."""
     MORE_DATA = 0xEA
     SOME_NOT_MAPPED = 0x107

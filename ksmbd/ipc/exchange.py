@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Requests to mountd and their answers: handles, time-outs, a receiver that is full, the heartbeat, the loss of mountd.
+"""Matches requests to mountd with their answers; handles time-outs, congestion, the heartbeat, and the loss of mountd.
 
-A request carries a handle, and the answer with the same handle completes it. Handles begin at a random number, so that
-an answer meant for a dead predecessor on the same socket finds nobody here.
+A request has a handle, and the answer with the same handle completes it. Handles begin at a random number, so that an
+answer to a dead predecessor on the same socket matches no request.
 """
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from ksmbd.smb.status import (
 from ksmbd.smb.waiting import Future
 
 PENDING_MAX: Final = limits.DAEMON_QUESTIONS.value
-"""Requests under way; more are refused with STATUS_INSUFFICIENT_RESOURCES."""
+"""Requests without an answer yet; more are refused with STATUS_INSUFFICIENT_RESOURCES."""
 HEARTBEAT_IDLE: Final = 5.0
-"""Seconds between heartbeats where `ipc timeout` is 0: a mountd that died is noticed by them."""
+"""Seconds between heartbeats where `ipc timeout` is 0; they detect that mountd has died."""
 RETRY: Final = 0.005
 """Seconds until messages to a full receiver are tried again."""
 
 
 @dataclass(slots=True)
 class Waiter:
-    """A request under way."""
+    """A request that waits for its answer."""
 
     answer: Event
     finish: Callable[[Parcel], None]
@@ -45,33 +45,34 @@ class Waiter:
 
 
 class Exchange:
-    """The requests of one process over one channel. `timeout` in seconds, 0: wait for ever."""
+    """The requests of one process over one channel."""
 
     def __init__(self, channel: Channel, clock: Clock, timeout: float, on_lost: Callable[[str], None]) -> None:
-        """`on_lost` is called once when mountd is gone or silent for longer than `timeout`."""
+        """`timeout`: seconds that a request waits for its answer; 0: for ever. `on_lost` is called once when mountd is
+        gone or silent for longer than `timeout`."""
         self._channel = channel
         self._clock = clock
         self._timeout = timeout
         self._on_lost = on_lost
         self.waiting: dict[int, Waiter] = {}
-        """Requests under way, by their handles."""
+        """Handle -> the request that waits for its answer."""
         self.taken: Container[int] = ()
-        """Handles that no new request gets: those of open pipes."""
+        """Handles of open pipes, which no new request may get."""
         self.next_handle = secrets.randbits(30)
         self._retry: Timer | None = None
         self._heartbeat: Timer | None = None
         self._last_heard = clock.monotonic()
         self.lost = ""
-        """Why mountd cannot be reached any more, or ''."""
+        """Why mountd cannot be reached any more; '' while it can."""
 
     def receive(self) -> Iterator[Parcel]:
-        """What has come, each message a sign of life."""
+        """Iterate over received messages; each proves that mountd is alive."""
         for parcel in self._channel.receive():
             self._last_heard = self._clock.monotonic()
             yield parcel
 
     def new_handle(self) -> int:
-        """A handle that nothing else has."""
+        """A handle that no request and no open pipe has."""
         while True:
             handle = self.next_handle = (self.next_handle + 1) & 0x7FFFFFFF
             if handle and handle not in self.waiting and handle not in self.taken:
@@ -80,7 +81,8 @@ class Exchange:
     # ----------------------------------------------------------------------------------------------------- sending
 
     def request(self, parcel: Parcel, finish: Callable[[Parcel], None], future: Future[Any]) -> None:
-        """Send a request whose answer goes to `finish`; the future fails where there is no answer."""
+        """Send a request and pass its answer to `finish`, which completes the future; without an answer the future
+        fails. Cancelling the future forgets the request."""
         handle = self.new_handle()
         parcel.fields["handle"] = handle
 
@@ -91,7 +93,7 @@ class Exchange:
         future.on_cancel = forget
 
     def send(self, handle: int, parcel: Parcel, waiter: Waiter) -> None:
-        """Send a request with this handle; the waiter hears of the answer or of the failure."""
+        """Send a request with this handle; the waiter is called with the answer or the failure."""
         if self.lost:
             waiter.fail(NtStatusError(STATUS_INSUFF_SERVER_RESOURCES, self.lost))
             return
@@ -106,12 +108,12 @@ class Exchange:
             self.fail(handle, status)
 
     def post(self, parcel: Parcel) -> None:
-        """Send what has no answer. A failure is one line in the log."""
+        """Send a message that has no answer. A failure is logged."""
         if not self.lost and self._transmit(parcel):
             log.error(f"ipc: {parcel.event.name} could not be sent to ksmbd.mountd", "ipc unsent")
 
     def _transmit(self, parcel: Parcel) -> int:
-        """Send; an NTSTATUS where that failed, else 0."""
+        """Send a message. Returns the NTSTATUS of a failure, else 0."""
         if debug.mask[0] & debug.IPC:
             log.debug(debug.IPC, f"to mountd: {parcel.event.name} handle {parcel.handle}")
         try:
@@ -142,16 +144,16 @@ class Exchange:
             self.lose("ksmbd.mountd is gone")
             return
         except (OSError, ValueError):
-            pass  # logged there; its waiter ends with its time-out
+            pass  # the channel has logged it; the request ends with its time-out
         self._arm_retry()
 
     # ----------------------------------------------------------------------------------------------------- answers
 
     def answer(self, parcel: Parcel) -> None:
-        """Complete the request that this is the answer to; nothing where nobody waits for it."""
+        """Complete the request that this message answers; ignore it where no request waits for it."""
         waiter = self.waiting.get(parcel.handle)
         if waiter is None or waiter.answer is not parcel.event:
-            return  # late, cancelled, or a predecessor's
+            return  # the request has timed out, was cancelled, or was a predecessor's
         self._end(parcel.handle)
         try:
             waiter.finish(parcel)
@@ -159,7 +161,7 @@ class Exchange:
             waiter.fail(NtStatusError(STATUS_INSUFF_SERVER_RESOURCES, str(error)))
 
     def fail(self, handle: int, status: int) -> None:
-        """End the request with an NTSTATUS."""
+        """Fail a request with an NTSTATUS."""
         waiter = self._end(handle)
         if waiter is not None:
             waiter.fail(NtStatusError(status, "ksmbd.mountd"))
@@ -178,7 +180,7 @@ class Exchange:
     # ------------------------------------------------------------------------------------------------ life of mountd
 
     def arm_heartbeat(self) -> None:
-        """Begin the heartbeat, or go on with it."""
+        """Set the timer for the next heartbeat."""
         interval = max(0.5, self._timeout / 2) if self._timeout else HEARTBEAT_IDLE
         self._heartbeat = self._clock.call_later(interval, self._beat)
 
@@ -193,7 +195,7 @@ class Exchange:
             self.arm_heartbeat()
 
     def lose(self, reason: str, notify: bool = True) -> None:
-        """Fail all requests, those to come too, and stop the timers."""
+        """Fail all requests, now and in future, and stop the timers. `notify`: log the reason and call `on_lost`."""
         if self.lost:
             return
         self.lost = reason

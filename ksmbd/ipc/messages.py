@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The messages between the engine and mountd: KSMBD's byte for byte (ids 1 to 17), ours from id 64 on.
+"""The layouts of the messages between the engine and mountd: KSMBD's (ids 1 to 17), and additional ones from id 64 on.
 
-A message is a netlink header, a generic-netlink header whose command is the message's id, and attributes. KSMBD's
-messages are one attribute whose type is the id and whose payload is a C structure; a reply's id is the request's
-plus one. What KSMBD's structures cannot carry rides behind that attribute in attributes of our own (`Extra`); the
-messages with ids from 64 on consist of such attributes alone.
+A message is a netlink header, a generic-netlink header whose command is the message's id, and attributes. A KSMBD
+message is one attribute whose type is the id and whose payload is a C structure; a response's id is the request's plus
+one. Values that KSMBD's structures have no field for follow in additional attributes (constants.Attribute). Messages
+with ids from 64 on consist of such attributes only.
 
 All integers are in the host's byte order, as netlink has it. The layouts are written field by field, so that no
-compiler's padding is implied; tests/unit/ipc/test_messages.py holds every size and offset.
+compiler's padding is implied; tests/unit/ipc/test_messages.py checks every size and offset.
 """
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ NLA_HEADER_SIZE: Final = 4
 NLA_PAYLOAD_MAX: Final = 0xFFFF - NLA_HEADER_SIZE
 """An attribute's length is a 16-bit field."""
 MESSAGE_TYPE: Final = 0x10
-"""nlmsg_type of every message (the first one that netlink leaves to protocols, NLMSG_MIN_TYPE)."""
+"""The nlmsg_type of every message (NLMSG_MIN_TYPE, the first one for protocols)."""
 RPC_CHUNK: Final = 32 << 10
-"""Bytes of a pipe's data in one message; longer writes are several messages, longer reads say MORE_DATA."""
+"""Bytes of pipe data in one message at most; longer writes are split, longer reads return MORE_DATA."""
 
 ACCOUNT_SIZE: Final = 48
 SHARE_NAME_SIZE: Final = 64
@@ -38,9 +38,9 @@ HASH_SIZE: Final = 18
 
 
 class StructureAttribute(nla_base):  # type: ignore[misc]
-    """An attribute that holds a C structure, and behind it, where `tail` is set, bytes of any number.
+    """An attribute that holds a C structure, followed, where `tail` is set, by any number of bytes (`payload`).
 
-    pyroute2 writes each field by itself and puts nothing between them: `x` fields are the structure's own padding.
+    pyroute2 writes the fields one after the other without padding: `x` fields are the structure's own padding.
     """
 
     __slots__ = ()
@@ -48,16 +48,16 @@ class StructureAttribute(nla_base):  # type: ignore[misc]
     defaults: dict[str, Any] = {}  # noqa: RUF012  pyroute2's name and shape
     tail = False
     align = 1
-    """Length counts the structure and no alignment; encode() pads behind it."""
+    """The attribute's length counts no alignment; encode() adds padding after it."""
 
     @classmethod
     def fixed_size(cls) -> int:
-        """Bytes of the structure."""
+        """Bytes of the structure without `payload`."""
         return sum(struct.calcsize("=" + fmt) for name, fmt in cls.fields if name != "payload")
 
     @classmethod
     def offset_of(cls, name: str) -> int:
-        """Where a field begins."""
+        """The offset of a field in bytes. Raises KeyError."""
         offset = 0
         for field_name, fmt in cls.fields:
             if field_name == name:
@@ -66,7 +66,7 @@ class StructureAttribute(nla_base):  # type: ignore[misc]
         raise KeyError(name)
 
     def ft_decode(self, offset: int) -> None:
-        """The fields, then the tail up to the attribute's length."""
+        """Decode the fields, then the payload up to the attribute's length."""
         for name, fmt in self.fields:
             if name == "payload":
                 self[name] = bytes(self.data[offset : self.offset + self.length])
@@ -76,7 +76,7 @@ class StructureAttribute(nla_base):  # type: ignore[misc]
         self.pop("value", None)
 
     def ft_encode(self, offset: int) -> tuple[int, int]:
-        """The fields, the tail, and zeros up to the next multiple of 4, which the length does not count."""
+        """Encode the fields, the payload, and zeros up to a multiple of 4, which the length does not count."""
         for name, fmt in self.fields:
             value = self[name] if dict.get(self, name) is not None else 0
             if name == "payload":
@@ -93,7 +93,7 @@ class StructureAttribute(nla_base):  # type: ignore[misc]
 
 
 def _pack_field(name: str, fmt: str, value: Any) -> bytes:  # noqa: ANN401 - what the struct format says
-    """One field's bytes. ValueError: a text that does not fit, which must never be cut in silence."""
+    """Encode one field. Raises ValueError for a value that does not fit; a text is never truncated."""
     if fmt.endswith("x"):
         return bytes(int(fmt[:-1] or 1))
     if fmt.endswith("s"):
@@ -111,7 +111,7 @@ def _pack_field(name: str, fmt: str, value: Any) -> bytes:  # noqa: ANN401 - wha
 
 
 def text_of(data: bytes) -> str:
-    """A NUL-terminated field as text; bytes that are not UTF-8 are kept by surrogate escapes."""
+    """Decode a NUL-terminated field; bytes that are not UTF-8 become surrogate escapes."""
     return data.partition(b"\0")[0].decode("utf-8", "surrogateescape")
 
 
@@ -130,7 +130,7 @@ _LOGIN_RESPONSE_FIELDS: Final = (
 
 
 class Message(genlmsg):  # type: ignore[misc]
-    """Every message. KSMBD's structures are attributes named as the event; ours follow."""
+    """Any message. KSMBD's structures are attributes named as the event; additional attributes follow."""
 
     __slots__ = ()
     prefix = "KSMBD_"
@@ -293,14 +293,14 @@ class Message(genlmsg):  # type: ignore[misc]
         tail = True
 
     class spnego_request(StructureAttribute):
-        """ksmbd_spnego_authen_request; the blob begins at 6, before the structure's end."""
+        """ksmbd_spnego_authen_request; the blob begins at offset 6, before the padded end of the structure."""
 
         __slots__ = ()
         fields = (("handle", "I"), ("blob_len", "H"), ("payload", ""))
         tail = True
 
     class spnego_response(StructureAttribute):
-        """ksmbd_spnego_authen_response: a login response within, then session key and AP-REP."""
+        """ksmbd_spnego_authen_response: it contains a login response; the payload is session key and AP-REP."""
 
         __slots__ = ()
         fields = (
@@ -321,7 +321,7 @@ class Message(genlmsg):  # type: ignore[misc]
         tail = True
 
     class pair(nla):  # type: ignore[misc]
-        """A parameter: its name as ksmbd.conf writes it, and its value."""
+        """A parameter: its name as in ksmbd.conf, and its value."""
 
         __slots__ = ()
         nla_map = ((1, "NAME", "asciiz"), (2, "VALUE", "asciiz"))
@@ -342,4 +342,4 @@ class Message(genlmsg):  # type: ignore[misc]
 STRUCTURES: Final[Mapping[Event, type[StructureAttribute]]] = {
     Event(number): getattr(Message, kind) for number, _, kind in Message.nla_map if isinstance(number, Event)
 }
-"""The structure of each of KSMBD's messages."""
+"""KSMBD's message -> its structure."""

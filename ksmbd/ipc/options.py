@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The OPTION attributes: parameters that KSMBD's structures have no room for, by their name in ksmbd.conf.
+"""Reads the OPTION attributes: parameters that KSMBD's structures have no field for, by their names in ksmbd.conf.
 
-mountd has read and checked them; it writes booleans as yes and no, numbers in decimal. What it does not write is no
-value: the functions raise WireError for an option that is missing or malformed, and know no default.
+mountd has parsed and checked them; it sends booleans as yes or no and numbers in decimal. The functions have no
+defaults: they raise WireError for an option that is missing or malformed.
 """
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ NO: Final = "no"
 GUEST_UID: Final = "guest uid"
 GUEST_GID: Final = "guest gid"
 GUEST_GROUPS: Final = "guest groups"
-"""The ids of a share's own `guest account`; none of them where it has none."""
+"""The ids of a share's own `guest account`; all are left out where it has none."""
 FORCE_GROUP: Final = "force group"
 OF_MEMBERS: Final = "members"
-"""The value of FORCE_GROUP where the forced group is for its members alone; the option is left out otherwise."""
+"""The value of FORCE_GROUP for `force group = +GROUP`, which applies to members of the group only; otherwise the option
+is left out."""
 
 
 def required(options: Mapping[str, str], name: str) -> str:
-    """An option's text. WireError: it is missing."""
+    """The text of an option. Raises WireError where it is missing."""
     try:
         return options[name]
     except KeyError:
@@ -32,7 +33,7 @@ def required(options: Mapping[str, str], name: str) -> str:
 
 
 def switch(options: Mapping[str, str], name: str) -> bool:
-    """A boolean. WireError: it is missing, or neither yes nor no."""
+    """The value of a boolean option. Raises WireError where it is missing, or neither yes nor no."""
     text = required(options, name)
     if text not in (YES, NO):
         raise WireError(f"`{name}` is {text!r}")
@@ -40,7 +41,7 @@ def switch(options: Mapping[str, str], name: str) -> bool:
 
 
 def number(options: Mapping[str, str], name: str) -> int:
-    """A number that is not negative. WireError: it is missing, or no such number."""
+    """The value of a number option. Raises WireError where it is missing, or no decimal number."""
     found = numbers(required(options, name))
     if len(found) != 1:
         raise WireError(f"`{name}` is {options[name]!r}")
@@ -48,7 +49,7 @@ def number(options: Mapping[str, str], name: str) -> int:
 
 
 def numbers(text: str) -> tuple[int, ...]:
-    """Numbers between blanks. WireError: one is none."""
+    """The decimal numbers in a text, separated by blanks. Raises WireError for anything else."""
     words = text.split()
     if not all(word.isascii() and word.isdigit() for word in words):
         raise WireError(f"no numbers: {text!r}")
@@ -56,5 +57,5 @@ def numbers(text: str) -> tuple[int, ...]:
 
 
 def patterns(text: str) -> tuple[str, ...]:
-    """Names between slashes, as in `/*.tmp/name/`."""
+    """The names in a list like `/*.tmp/name/`."""
     return tuple(name for name in text.split("/") if name)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The named pipes of mountd's RPC services: each pipe's requests one after the other, and what a peek has read.
+"""The named pipes of mountd's RPC services: sends the requests of each pipe one after the other.
 
-An answer carries the pipe's handle alone, so a pipe has one request under way and a queue behind it.
+An answer names only the pipe, so a pipe has one outstanding request and a queue. A peek reads data before the client
+reads it; the pipe keeps such data.
 """
 from __future__ import annotations
 
@@ -35,29 +36,30 @@ class _Pipe:
     queue: deque[tuple[Parcel, Future[Parcel], bool]] = field(default_factory=deque)
     """(request, its answer, whether it peeks)."""
     ahead: bytes = b""
-    """What a peek has read of the next message; the next read takes it."""
+    """The data of the next message that a peek has read; the next read returns it."""
     ahead_more: bool = False
-    """There is more of that message behind `ahead`."""
+    """The message has more data after `ahead`."""
     queued: int = 0
-    """Bytes that clients wrote in `queue`."""
+    """Bytes of client data in `queue`."""
     broken: bool = False
-    """A request timed out: a late answer could be taken for the next one's, so there is no next one."""
+    """A request has timed out. No further request is sent, because a late answer could be taken for its answer."""
     closing: bool = False
 
 
 class Pipes:
-    """The pipes that a process has open. The methods without an underscore are those of the port `Daemon`."""
+    """The open pipes of a process. The public methods are those of the port `Daemon`."""
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
         self.pipes: dict[int, _Pipe] = {}
-        """Open pipes, by their handles."""
+        """Handle -> open pipe."""
         self.queued = 0
-        """Bytes that clients wrote to pipes and that are not with mountd yet."""
+        """Bytes of client data, in all pipes, that were not sent to mountd yet."""
         exchange.taken = self.pipes
 
     def open(self, pipe: str, account: str, restricted: bool) -> Future[int]:
-        """Open a pipe by its name, without `\\pipe\\`; its handle. STATUS_OBJECT_NAME_NOT_FOUND: there is none."""
+        """Open a pipe by its name, without `\\pipe\\`. The result is its handle; STATUS_OBJECT_NAME_NOT_FOUND where
+        there is no such pipe. `restricted`: the session is anonymous or guest."""
         service = PIPES.get(pipe.lower())
         if service is None or not fits(account, 255):
             return Future.failed(NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, pipe))
@@ -71,12 +73,12 @@ class Pipes:
             try:
                 status = RpcStatus(answer.result().fields["flags"])
             except (NtStatusError, ValueError) as error:
-                self.close(handle)  # it may be open there all the same: the answer was late
+                self.close(handle)  # mountd may have opened it although the answer was late
                 result.set_error(error if isinstance(error, NtStatusError) else NtStatusError(STATUS_NOT_IMPLEMENTED))
                 return
             if status is RpcStatus.OK:
                 if result.done:
-                    self.close(handle)  # nobody waits for it any more
+                    self.close(handle)  # the caller has cancelled
                 result.set_result(handle)
                 return
             self.pipes.pop(handle, None)
@@ -87,7 +89,7 @@ class Pipes:
         return result
 
     def write(self, handle: int, data: bytes) -> Future[None]:
-        """One message into the pipe. In parts where it is long; the parts are one message to the service."""
+        """Write one message to the pipe. A long message is sent in parts, which the service receives as one message."""
         if self._crowded(handle, len(data)):
             return Future.failed(NtStatusError(STATUS_INSUFFICIENT_RESOURCES, "pipe"))
         result: Future[None] = Future()
@@ -109,25 +111,26 @@ class Pipes:
         return result
 
     def read(self, handle: int, size: int) -> Future[tuple[bytes, bool]]:
-        """At most `size` bytes of the message that is next, and whether more of it is there."""
+        """Read at most `size` bytes of the next message: (data, whether there is more of it)."""
         return _data_of(self._rpc(handle, RpcFlag.READ, b"", {Attribute.SIZE: min(size, RPC_CHUNK)}))
 
     def peek(self, handle: int) -> Future[tuple[bytes, bool]]:
-        """What is there of the next message, as far as one answer holds it, and whether there is more; it stays."""
+        """Read the next message without removing it, as much as one answer holds: (data, whether there is more of
+        it)."""
         return _data_of(self._rpc(handle, RpcFlag.READ, b"", {Attribute.SIZE: RPC_CHUNK}, peek=True))
 
     def transceive(self, handle: int, data: bytes, size: int) -> Future[tuple[bytes, bool]]:
-        """Write a message and read the first part of the answer."""
+        """Write a message and read the first `size` bytes of the answer: (data, whether there is more of it)."""
         if self._crowded(handle, len(data)):
             return Future.failed(NtStatusError(STATUS_INSUFFICIENT_RESOURCES, "pipe"))
         split = (len(data) - 1) // RPC_CHUNK * RPC_CHUNK if data else 0
         for start in range(0, split, RPC_CHUNK):
-            self._rpc(handle, RpcFlag.WRITE, data[start : start + RPC_CHUNK])  # its failure shows in the last part's
+            self._rpc(handle, RpcFlag.WRITE, data[start : start + RPC_CHUNK])  # if it fails, the last part fails, too
         numbers = {Attribute.SIZE: min(size, RPC_CHUNK)}
         return _data_of(self._rpc(handle, RpcFlag.IOCTL, data[split:], numbers))
 
     def close(self, handle: int) -> None:
-        """Close the pipe, behind what is under way on it."""
+        """Close the pipe after its queued requests."""
         pipe = self.pipes.get(handle)
         if pipe is not None and not pipe.closing:
             pipe.closing = True
@@ -148,7 +151,7 @@ class Pipes:
         texts: dict[Attribute, str] | None = None,
         peek: bool = False,
     ) -> Future[Parcel]:
-        """A request on a pipe, behind those that wait on it."""
+        """Queue a request on a pipe."""
         pipe = self.pipes.get(handle)
         if pipe is None:
             return Future.failed(NtStatusError(STATUS_INVALID_HANDLE))
@@ -170,7 +173,7 @@ class Pipes:
 
         def finish(answer: Parcel) -> None:
             if peek:
-                with contextlib.suppress(NtStatusError):  # the answer's reader hears of it
+                with contextlib.suppress(NtStatusError):  # the future's reader gets the error
                     pipe.ahead, pipe.ahead_more = pipe_data(answer)
             elif ahead and method is RpcFlag.IOCTL and answer.fields["flags"] == RpcStatus.OK:
                 answer = _take_ahead(pipe, parcel)
@@ -192,12 +195,12 @@ class Pipes:
             future.set_result(answer)
             return
         if ahead and method is RpcFlag.IOCTL:
-            # The message that was peeked at comes before the answer to this one, which mountd keeps.
+            # The client must first get the message that was peeked at; mountd keeps the answer to this one.
             parcel = replace(parcel, fields=parcel.fields | {"flags": int(RpcFlag.WRITE | pipe.service)})
         self._exchange.send(handle, parcel, Waiter(Event.RPC_RESPONSE, finish, fail))
 
     def _advance(self, handle: int, pipe: _Pipe) -> None:
-        """The first request of the queue has ended."""
+        """Remove the first request of the queue, which has ended, and send the next one."""
         size = len(pipe.queue.popleft()[0].fields["payload"])
         pipe.queued -= size
         self.queued -= size
@@ -205,7 +208,7 @@ class Pipes:
             self._pump(handle, pipe)
 
     def _crowded(self, handle: int, size: int) -> bool:
-        """Whether `size` bytes more for a pipe are beyond what may wait for mountd."""
+        """Whether `size` more bytes for a pipe would exceed PIPE_QUEUE or PIPE_QUEUES."""
         pipe = self.pipes.get(handle)
         return pipe is not None and (
             pipe.queued + size > limits.PIPE_QUEUE.value or self.queued + size > limits.PIPE_QUEUES.value
@@ -213,21 +216,21 @@ class Pipes:
 
 
 def _take_ahead(pipe: _Pipe, request: Parcel) -> Parcel:
-    """The answer to a read of what a peek has read before."""
+    """The answer to a read, from the data that a peek has read."""
     size = request.numbers[Attribute.SIZE]
     data, pipe.ahead = pipe.ahead[:size], pipe.ahead[size:]
     return _ahead_parcel(request, data, bool(pipe.ahead) or pipe.ahead_more)
 
 
 def _ahead_parcel(request: Parcel, data: bytes, more: bool) -> Parcel:
-    """The answer that mountd would have given."""
+    """An answer as mountd would have sent it."""
     flags = RpcStatus.MORE_DATA if more else RpcStatus.OK
     fields = {"handle": request.handle, "flags": int(flags), "payload_sz": len(data), "payload": data}
     return Parcel(Event.RPC_RESPONSE, fields)
 
 
 def _data_of(future: Future[Parcel]) -> Future[tuple[bytes, bool]]:
-    """The data in an answer, and whether there is more of the message."""
+    """A future of (data, whether there is more of the message) for the future of an answer."""
     result: Future[tuple[bytes, bool]] = Future()
 
     def done(answer: Future[Parcel]) -> None:

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What mountd tells the engine when it starts: STARTING_UP, KSMBD's 744 bytes, and SETTINGS, what has no room there.
+"""The settings that mountd sends to the engine at start: EngineSettings, and its two messages.
 
-Each value is in one of the two alone."""
+STARTING_UP is KSMBD's structure of 744 bytes; SETTINGS has the values that KSMBD has no field for. Each value is in one
+of the two only.
+"""
 from __future__ import annotations
 
 import select
@@ -18,7 +20,7 @@ from ksmbd.ipc.options import NO, YES, number, required, switch
 from ksmbd.smb.status import WireError
 
 SIGNING_WORDS: Final = ("disabled", "enabled", "auto", "mandatory")
-"""`signing` of STARTING_UP is an index into these (KSMBD's tri-state and `mandatory`)."""
+"""The field `signing` of STARTING_UP is an index into this tuple (KSMBD's three values, and `mandatory`)."""
 
 _NUMBERS: Final = (
     "tcp_port", "ipc_timeout", "deadtime", "file_max", "smb2_max_write", "smb2_max_read", "smb2_max_trans",
@@ -31,7 +33,8 @@ _FLAGS: Final = {
     "server_multi_channel_support": GlobalFlag.SMB3_MULTICHANNEL,
     "smb2_leases": GlobalFlag.SMB2_LEASES,
 }
-"""Fields that are flags of STARTING_UP. Its flags of `smb3 encryption` stay clear: they have no `mandatory`."""
+"""Settings that are flags in STARTING_UP. KSMBD's flags for `smb3 encryption` are not used, because they cannot express
+`mandatory`."""
 _TEXT_OPTIONS: Final = {
     "data_paths": "data paths",
     "guest_account": "guest account",
@@ -48,14 +51,14 @@ _SWITCH_OPTIONS: Final = {
 
 
 class NoSettings(Exception):
-    """mountd did not say what to start with."""
+    """mountd has sent no valid settings."""
 
 
 @dataclass(frozen=True)
 class EngineSettings:
-    """The engine's settings. Sizes in bytes, `deadtime` in minutes, `ipc_timeout` in seconds (0: for ever).
+    """The engine's settings. Sizes are in bytes, `deadtime` is in minutes, `ipc_timeout` in seconds (0: for ever).
 
-    The defaults are those of the table of parameters (mountd/parameters.py; a test compares them)."""
+    The defaults are those of the table of parameters (mountd/parameters.py); a test compares them."""
 
     signing: str = "auto"
     min_prot: str = "SMB2_02"
@@ -81,7 +84,7 @@ class EngineSettings:
     workers: int = 1
     bpf: bool = True
     continuous_availability: bool = False
-    """Whether any share has it: its opens may be persistent, which needs the state directory."""
+    """Whether any share has it. Its opens may be persistent, so the engine needs the state directory."""
     data_paths: str = ""
     durable_handles: bool = False
     guest_account: str = "nobody"
@@ -96,7 +99,7 @@ class EngineSettings:
     tune_networks: str = ""
 
     def parcels(self) -> tuple[Parcel, Parcel]:
-        """STARTING_UP and SETTINGS. ValueError from encoding them: a text that does not fit."""
+        """The messages STARTING_UP and SETTINGS. Encoding them raises ValueError for a text that does not fit."""
         interfaces = b"".join(name.encode() + b"\0" for name in self.interfaces)
         fields = {name: getattr(self, name) for name in _NUMBERS}
         fields.update(
@@ -123,7 +126,7 @@ class EngineSettings:
 
     @classmethod
     def from_parcels(cls, start: Parcel, more: Parcel) -> EngineSettings:
-        """The settings in the two messages. WireError: an index or length that cannot be, or an option missing."""
+        """The settings in the two messages. Raises WireError for a wrong index or length, or a missing option."""
         fields = start.fields
         if not 0 <= fields["signing"] < len(SIGNING_WORDS):
             raise WireError(f"signing {fields['signing']}")
@@ -152,7 +155,7 @@ class EngineSettings:
 
 
 def receive_settings(channel: Channel, timeout: float = 10.0) -> EngineSettings:
-    """Wait for STARTING_UP and SETTINGS on the forker's channel (seconds). NoSettings: they did not come."""
+    """Wait for STARTING_UP and SETTINGS on the forker's channel, `timeout` seconds. Raises NoSettings."""
     deadline = time.monotonic() + timeout
     start: Parcel | None = None
     while True:
@@ -172,5 +175,5 @@ def receive_settings(channel: Channel, timeout: float = 10.0) -> EngineSettings:
 
 
 def announce_listening(channel: Channel, addresses: list[str]) -> None:
-    """Tell mountd that clients can connect to these (`ADDRESS:PORT`). PeerGone where it is not there any more."""
+    """Tell mountd that clients can connect to these addresses, each `ADDRESS:PORT`. Raises PeerGone."""
     channel.send(Parcel(Event.LISTENING, addresses=list(addresses)))

@@ -57,8 +57,8 @@ class Store(Protocol):
     table checks against the record.
 
     Ownership: each open, waiter and message in a record names its worker by a WorkerTag (worker, epoch), which is
-    unique among all that share the store. The store keeps the tags and never acts on them. `recover` repairs the store's own
-    state after a process has died; then the open table of a surviving worker ends the dead worker's opens.
+    unique among all that share the store. The store keeps the tags and never acts on them. `recover` repairs the
+    store's own state after a process has died; then the open table of a surviving worker ends the dead worker's opens.
 
     Deadlines: kept exactly, in seconds of the tables' Clock. They must mean the same in all processes that share the
     store. Today that is CLOCK_MONOTONIC, which all processes of a machine share, and the store is emptied when the
