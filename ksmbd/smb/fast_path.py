@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The short way of small requests: frames of one element, clear and unsigned, are answered where they lie in the
-receive buffer; and all small replies to what came with one receive leave joined.
+"""The fast path for small requests: messages with one unencrypted, unsigned request are handled in the receive buffer,
+and small replies to what one receive brought are sent together.
 
-What may go the short way is what dispatch lets pass unseen (`accepts_unsigned`); the commands' own checks are made by
-dispatch as for every request. Other whole frames, compounds, signed and sealed ones, are handed to `Connection` as
-they are everywhere. Errors of framing stay where they are, and so does every frame while the `smb` debug component
-tells of requests.
+Only requests whose session passes `dispatch.accepts_unsigned` take this path. All checks of commands are made by
+dispatch as for every request. Other complete messages (compounds, signed or encrypted ones) are passed to
+`Connection.receive`. Malformed frames are left to the normal path, and so is everything while the debug component `smb`
+logs requests.
 """
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ from ksmbd.smb.request import Body, Chain, Request
 from ksmbd.smb.waiting import Task
 
 LEAST: Final = NBSS_HEADER_SIZE + HEADER_SIZE + 4
-"""The shortest request: ECHO (MS-SMB2 2.2.28)."""
+"""Length in bytes of the shortest request with its 4-byte length: ECHO (MS-SMB2 2.2.28)."""
 BATCH_SECONDS: Final = 0.002
-"""After this no further request is begun: the transport looks whose turn it is."""
+"""Seconds after which no further request is begun in this batch, so that the transport can serve other clients."""
 _COMMAND: Final = NBSS_HEADER_SIZE + 12
 _FLAGS: Final = 16
 _BODY: Final = NBSS_HEADER_SIZE + HEADER_SIZE
@@ -44,14 +44,13 @@ _FRAME: Final = Struct("<I4sHHIHHIIQIIQ16s")
 _ECHO_LENGTH: Final = int.from_bytes((HEADER_SIZE + 4).to_bytes(4, "big"), "little")
 _ECHO_REPLY: Final = Struct("<I4sHHIHHIIQIIQ16sI")
 _ECHO_BODY: Final = 4
-"""StructureSize and Reserved, as one number."""
+"""The body of the ECHO response, StructureSize and Reserved, as one number."""
 _NO_SIGNATURE: Final = bytes(16)
 
 
 def run(connection: Connection, view: memoryview, position: int, end: int, limit: int) -> tuple[int, int]:
-    """Answer whole frames of view[position:end] from the front on, at most `limit`: (where the rest begins, how many).
-
-    Raises ConnectionFatal. The view's memory is the caller's again afterwards."""
+    """Handle complete messages of view[position:end] in order, at most `limit`. Returns (position of the rest, number
+    handled). The caller may reuse the memory of `view` afterwards. Raises ConnectionFatal."""
     if connection.state is not ConnectionState.NEGOTIATED or debug.mask[0] & debug.SMB:
         return position, 0
     window = connection.window
@@ -98,7 +97,7 @@ def run(connection: Connection, view: memoryview, position: int, end: int, limit
             break
         position = after
         count += 1
-        served = None  # whatever the command does
+        served = None  # the command may have changed the session
         header = _short(connection, view, start, command)
         if header is None:
             connection.receive(bytearray(view[start:after]))
@@ -113,12 +112,12 @@ def run(connection: Connection, view: memoryview, position: int, end: int, limit
 def _serve(
     connection: Connection, header: Header, message: memoryview, joined: list[bytes | bytearray | memoryview]
 ) -> None:
-    """Answer one message, of which `_short` gave the header. Raises ConnectionFatal."""
+    """Handle one message whose header `_short` returned. Raises ConnectionFatal."""
     command = header.command
     charge = max_charge(header.credit_charge, connection.supports_multi_credit)
     connection.window.consume(header.message_id, charge)
     if command != READ and command != WRITE:
-        message = memoryview(bytearray(message))  # these two keep nothing of it, others may
+        message = memoryview(bytearray(message))  # READ and WRITE keep no reference to it, other commands may
     request = Request(connection, header, message, Chain(1))
     outcome = dispatch.execute(request, None, connection.sessions[header.session_id])
     if isinstance(outcome, Task):
@@ -146,7 +145,7 @@ def _serve(
 
 
 def _short(connection: Connection, view: memoryview, start: int, command: int) -> Header | None:
-    """The header of the message at `start`, if it may go the short way. Raises ConnectionFatal."""
+    """The header of the message at `start` if it may take the fast path, else None. Raises ConnectionFatal."""
     if (
         not CREATE <= command <= OPLOCK_BREAK or command == CANCEL or view[start] != SMB2_PROTOCOL_ID[0]
         or view[start + _FLAGS] & ~FLAGS_PRIORITY_MASK

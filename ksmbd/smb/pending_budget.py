@@ -1,24 +1,24 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What waits on one connection: how many requests, of whatever kind, and how many bytes are kept for them
-(MS-SMB2 3.3.4.2). Beyond it a request is refused with STATUS_INSUFFICIENT_RESOURCES, and the connection goes on."""
+"""Limits the requests that wait on one connection and the bytes kept for them (MS-SMB2 3.3.4.2). A request beyond the
+limits is refused with STATUS_INSUFFICIENT_RESOURCES, and the connection goes on."""
 from __future__ import annotations
 
 from ksmbd import limits
 
 
 class PendingBudget:
-    """Counts what is let in and out again; empty, both counts are 0."""
+    """Counts pending requests and their bytes."""
 
     __slots__ = ("requests", "bytes")
 
     def __init__(self) -> None:
         self.requests = 0
-        """Requests whose wait can last: for changes, locks, breaks, pipes."""
+        """Requests whose wait may be long: for changes, locks, breaks, pipes."""
         self.bytes = 0
-        """Of messages that are kept, and of the elements behind them in their compounds; of short waits, too."""
+        """Bytes of messages that are kept, and of the requests behind them in their compounds, for short waits, too."""
 
     def enter(self, requests: int, size: int) -> bool:
-        """Count them. False: there is no room, and nothing is counted."""
+        """Count them. False: the limit is reached, and nothing is counted."""
         if requests and self.requests + requests > limits.WAITING_REQUESTS.value:
             return False
         if size and self.bytes + size > limits.WAITING_BYTES.value:
@@ -28,10 +28,10 @@ class PendingBudget:
         return True
 
     def add(self) -> None:
-        """A request that waits already will wait for longer than was to be seen."""
+        """Count one request more, whose wait turned out to be long; never refused."""
         self.requests += 1
 
     def leave(self, requests: int, size: int) -> None:
-        """They wait no longer."""
+        """Count them no longer."""
         self.requests -= requests
         self.bytes -= size

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Security descriptors (MS-DTYP 2.4.3 to 2.4.6), the access check (2.5.3.2) and inheritance (2.5.3.4) of files.
 
-Pure values and functions: nothing here knows a file, a user database or a socket. What was received survives a round
-trip: object ACEs, system ACEs and ACE types unknown here are kept as they came. Mandatory labels, resource attributes
-and central policies are kept and not evaluated; conditional (callback) ACEs count as conditions that cannot be
-evaluated: they never allow and always deny (MS-DTYP 2.4.4.17.3).
+Pure values and functions, without files, user database or sockets. What was received survives a round trip: object
+ACEs, system ACEs and ACEs of unknown types are kept byte for byte. Mandatory labels, resource attributes and central
+policies are stored but not evaluated. The condition of a callback ACE counts as one that cannot be evaluated: it never
+allows and always denies (MS-DTYP 2.4.4.17.3).
 """
 from __future__ import annotations
 
@@ -97,7 +97,8 @@ _HEADER: Final = Struct("<BBHIIII")
 
 @dataclass(frozen=True, slots=True)
 class SecurityDescriptor:
-    """A security descriptor (MS-DTYP 2.4.6). SE_DACL_PRESENT with `dacl` None is the NULL DACL: everybody may all."""
+    """A security descriptor (MS-DTYP 2.4.6). SE_DACL_PRESENT with `dacl` None is the NULL DACL, which grants everybody
+    everything."""
 
     control: int = SE_SELF_RELATIVE
     owner: Sid | None = None
@@ -105,10 +106,11 @@ class SecurityDescriptor:
     dacl: Acl | None = None
     sacl: Acl | None = None
     resource_manager: int = 0
-    """Sbz1: the resource manager's bits where SE_RM_CONTROL_VALID."""
+    """Sbz1: the bits of the resource manager, if SE_RM_CONTROL_VALID is set."""
 
     def encode(self, information: int | None = None) -> bytes:
-        """Self-relative bytes of the parts named in `information` (SECURITY_INFORMATION, MS-DTYP 2.4.7), None: all."""
+        """Encode the parts named in `information` (SECURITY_INFORMATION, MS-DTYP 2.4.7) as a self-relative descriptor;
+        None: all parts."""
         sacl = self.sacl
         if information is None or information & BACKUP_SECURITY_INFORMATION:
             information = (
@@ -146,10 +148,8 @@ class SecurityDescriptor:
     def with_parts(
         self, other: SecurityDescriptor, information: int, canonicalize: bool = True
     ) -> SecurityDescriptor:
-        """This descriptor with the parts of `other` that `information` names: what SET_INFO does (MS-FSA 2.1.5.17).
-
-        Generic bits of entries that count for the object itself are mapped, as NTFS stores them. Without `canonicalize`
-        the flags of inheritance are kept as they come."""
+        """Return this descriptor with the parts of `other` that `information` names, as SET_INFO replaces them (MS-FSA
+        2.1.5.17). Generic bits of entries that apply to the object itself are mapped, as NTFS stores them."""
         result = self
         if information & OWNER_SECURITY_INFORMATION and other.owner is not None:
             control = result.control & ~SE_OWNER_DEFAULTED | other.control & SE_OWNER_DEFAULTED
@@ -178,14 +178,15 @@ class SecurityDescriptor:
         return result
 
     def canonical(self) -> SecurityDescriptor:
-        """The form in which descriptors that mean the same are equal: no defaulted or request bits, masks mapped."""
+        """Normalise the descriptor so that equivalent ones are equal: without defaulted and request bits, with mapped
+        masks."""
         control = self.control & ~_TRANSIENT | SE_SELF_RELATIVE
         dacl = self.dacl if control & SE_DACL_PRESENT else None
         sacl = self.sacl if control & SE_SACL_PRESENT else None
         return SecurityDescriptor(control, self.owner, self.group, _canonical(dacl), _canonical(sacl))
 
     def to_sddl(self) -> str:
-        """Text in the manner of SDDL (MS-DTYP 2.5.1), for messages and tests."""
+        """The descriptor as SDDL (MS-DTYP 2.5.1), for messages and tests."""
         text = f"O:{sid_text(self.owner)}" if self.owner else ""
         text += f"G:{sid_text(self.group)}" if self.group else ""
         for letter, acl, present, protected, auto, request in (
@@ -247,7 +248,7 @@ def _canonical(acl: Acl | None) -> Acl | None:
 
 
 def parse_security_descriptor(data: Buffer) -> SecurityDescriptor:
-    """A self-relative descriptor (MS-DTYP 2.4.6).
+    """Decode a self-relative descriptor (MS-DTYP 2.4.6).
 
     Raises NtStatusError: STATUS_INVALID_SECURITY_DESCR (header, offsets), STATUS_UNKNOWN_REVISION, STATUS_INVALID_SID
     (owner, group), STATUS_INVALID_ACL.
@@ -290,23 +291,23 @@ def parse_security_descriptor(data: Buffer) -> SecurityDescriptor:
 
 
 class Privilege(IntFlag):
-    """The privileges (MS-LSAD 3.1.1.2.1) that the access check of files looks at."""
+    """The privileges (MS-LSAD 3.1.1.2.1) that the access check of files uses."""
 
     NONE = 0
     SECURITY = 1
-    """SeSecurityPrivilege: ACCESS_SYSTEM_SECURITY."""
+    """SeSecurityPrivilege: grants ACCESS_SYSTEM_SECURITY."""
     TAKE_OWNERSHIP = 2
-    """SeTakeOwnershipPrivilege: WRITE_OWNER."""
+    """SeTakeOwnershipPrivilege: grants WRITE_OWNER."""
     BACKUP = 4
-    """SeBackupPrivilege: read everything, for an open with backup intent."""
+    """SeBackupPrivilege: grants reading to an open with backup intent."""
     RESTORE = 8
-    """SeRestorePrivilege: write everything, and own what others shall own."""
+    """SeRestorePrivilege: grants writing to an open with backup intent, and setting any owner."""
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """The caller's token (MS-DTYP 2.5.2): the user's SID, those of the groups (Everyone, Authenticated Users... among
-    them)."""
+    """The token of a caller (MS-DTYP 2.5.2): the SIDs of the user and of the groups, Everyone and Authenticated Users
+    included."""
 
     user: Sid
     groups: frozenset[Sid] = frozenset()
@@ -318,7 +319,7 @@ class Token:
 
 
 def _allowed(descriptor: SecurityDescriptor, token: Token) -> int:
-    """All rights that the DACL and ownership give: each bit is decided by the first ACE that names it."""
+    """The rights that DACL and ownership grant. The first ACE that names a bit decides it."""
     dacl = descriptor.dacl
     if dacl is None:  # absent or NULL
         return FILE_ALL_ACCESS
@@ -350,9 +351,8 @@ def _allowed(descriptor: SecurityDescriptor, token: Token) -> int:
 
 
 def maximal_access(descriptor: SecurityDescriptor, token: Token) -> int:
-    """Every right that `token` has on a file with this descriptor, generic bits mapped; 0 for none.
-
-    ACCESS_SYSTEM_SECURITY is no part of it: it is given only to who asks for it (MS-DTYP 2.5.3.2).
+    """All rights of `token` on a file with this descriptor, with generic bits mapped; 0 for none.
+    ACCESS_SYSTEM_SECURITY is never included, since it must be requested (MS-DTYP 2.5.3.2).
     """
     granted = _allowed(descriptor, token)
     if token.privileges & Privilege.TAKE_OWNERSHIP:
@@ -361,10 +361,10 @@ def maximal_access(descriptor: SecurityDescriptor, token: Token) -> int:
 
 
 def check_access(descriptor: SecurityDescriptor, token: Token, desired: int, backup_intent: bool = False) -> int:
-    """The granted access for `desired` (MS-DTYP 2.5.3.2); generic bits are mapped, MAXIMUM_ALLOWED is resolved.
+    """The access granted for `desired` (MS-DTYP 2.5.3.2); generic bits are mapped, MAXIMUM_ALLOWED is resolved.
 
-    With `backup_intent` (FILE_OPEN_FOR_BACKUP_INTENT) the backup and restore privileges give what they are for
-    (MS-FSA 2.1.5.1).
+    With `backup_intent` (FILE_OPEN_FOR_BACKUP_INTENT) the backup and restore privileges grant their rights (MS-FSA
+    2.1.5.1).
 
     Raises NtStatusError: STATUS_ACCESS_DENIED, or STATUS_PRIVILEGE_NOT_HELD for ACCESS_SYSTEM_SECURITY without
     SeSecurityPrivilege.
@@ -395,7 +395,7 @@ def check_access(descriptor: SecurityDescriptor, token: Token, desired: int, bac
 
 
 def default_dacl(owner: Sid) -> Acl:
-    """The DACL where nothing is inherited and none was given: the owner and the system may all (MS-DTYP 2.5.3.4.1)."""
+    """The DACL where none is inherited or given: full access for owner and system (MS-DTYP 2.5.3.4.1)."""
     aces = tuple(Ace(ACCESS_ALLOWED, 0, FILE_ALL_ACCESS, sid) for sid in dict.fromkeys((owner, LOCAL_SYSTEM)))
     return Acl(aces)
 
@@ -457,7 +457,8 @@ def inherit(
 
 
 def _with_owner(acl: Acl | None, owner: Sid, group: Sid) -> Acl | None:
-    """An ACL that the creator gave: generic bits mapped, CREATOR entries that count here written for the owner."""
+    """The ACL given by the creator, with generic bits mapped and CREATOR entries that apply here replaced by owner and
+    group."""
     if acl is None:
         return None
     aces = []

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How messages leave one connection: in the clear, signed or encrypted; at once, joined with others, or after a helper
-thread has worked on them (MS-SMB2 3.3.4.1; 2.1 for the 4-byte length).
+"""Sends the messages of one connection (MS-SMB2 3.3.4.1): unencrypted, signed or encrypted; at once, joined with others
+in a batch, or after a helper thread has signed or encrypted them. It writes the 4-byte length of 2.1.
 
-A message is a frame whose header begins at HEADROOM: before it there is room for the length and for a transform header.
+A message is a buffer whose SMB2 header is at HEADROOM: before it is room for the length and a transform header.
 """
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from ksmbd.smb.status import STATUS_SUCCESS
 from ksmbd.smb.waiting import Future
 
 OFFLOADED_MAX: Final = limits.REPLIES_OFFLOADED.value
-"""Bytes of one connection's replies that may be with helper threads; what is more is worked on at once, and the
-client waits."""
+"""Bytes of replies of one connection that helper threads may work on. Beyond it the worker signs and encrypts itself,
+and the client waits."""
 JOINED_EACH: Final = 16 << 10
-"""A reply up to this long is joined with others: the copy costs less than a buffer more to send."""
+"""A reply of at most this many bytes is joined with others: copying it costs less than sending one more buffer."""
 JOINED_MAX: Final = 256 << 10
-"""Bytes of joined replies after which a run ends."""
+"""Bytes of joined replies after which a batch ends."""
 NO_MESSAGE_ID: Final = 0xFFFFFFFFFFFFFFFF
-"""Of a message that answers no request (MS-SMB2 3.3.4.6)."""
+"""MessageId of a message that is no reply (MS-SMB2 3.3.4.6)."""
 _NBSS: Final = Struct(">I")
 _CLEAR_START: Final = HEADROOM - NBSS_HEADER_SIZE
 _FLAGS: Final = 16
@@ -35,7 +35,7 @@ _FLAGS: Final = 16
 
 
 class Sender:
-    """Sends one connection's messages. All of them pass here, so what was joined before leaves before."""
+    """Sends all messages of one connection, so replies that were joined leave before later messages."""
 
     __slots__ = ("offloaded_bytes", "batch_open", "_closed", "_fail", "_helper_threads", "_joined", "_joined_size",
                  "transport")  # fmt: skip
@@ -46,23 +46,24 @@ class Sender:
         self._fail = fail
         self._closed = False
         self.offloaded_bytes = 0
-        """Bytes of replies that helper threads sign or encrypt now."""
+        """Bytes of replies that helper threads are signing or encrypting now."""
         self.batch_open = False
-        """Whether small replies are joined now, and not too much of them: the run of requests may go on."""
+        """Whether a batch is open that small replies are joined to, and not full yet."""
         self._joined: list[bytes | bytearray | memoryview] = []
-        """Small replies that leave together, before whatever else is sent."""
+        """The replies of the batch; they are sent together, before anything else."""
         self._joined_size = 0
-        """Bytes of them, long ones at least."""
+        """The bytes of them, those of ECHO replies not counted."""
 
     def close(self) -> None:
-        """The connection has ended: nothing is sent or joined any more."""
+        """Send nothing more, because the connection has ended."""
         self._closed = True
         self.batch_open = False
 
     # ------------------------------------------------------------------------------------------------------ a message
 
     def send_clear(self, frame: bytearray, span: FileSpan | None = None) -> None:
-        """Send the message at frame[HEADROOM:], signed already or not to be, with a file's span behind it."""
+        """Send frame[HEADROOM:] unencrypted, signed by the caller where that is needed, and `span` of a file behind
+        it."""
         if self._closed:
             return
         length = len(frame) - HEADROOM
@@ -72,15 +73,15 @@ class Sender:
         self._send(Frame(memoryview(frame)[_CLEAR_START:], span))
 
     def send_sealed(self, frame: bytearray, sealer: Sealer | None, session_id: int) -> None:
-        """Encrypt the message at frame[HEADROOM:] for a session and send it; nothing where the session has no keys."""
+        """Encrypt frame[HEADROOM:] for a session and send it. Nothing is sent where the session has no keys."""
         if self._closed or sealer is None:
             return
         sealer.seal(frame, HEADROOM, session_id)
         self._send_transformed(frame)
 
     def send_notification(self, command: int, body: bytes, sealer: Sealer | None = None, session_id: int = 0) -> None:
-        """Send an OPLOCK_BREAK notification: no credits, no TreeId (MS-SMB2 3.3.4.6, 3.3.4.7). It leaves at once, since
-        the caller asks when it is delivered."""
+        """Send an OPLOCK_BREAK notification at once, without credits and TreeId (MS-SMB2 3.3.4.6, 3.3.4.7). It does not
+        wait for a batch, since the caller then watches its delivery."""
         header = Header(BLANK_HEADER)
         header.command = command
         header.message_id = NO_MESSAGE_ID
@@ -105,7 +106,7 @@ class Sender:
                 self._joined.append(data)
                 self.count(len(data))
                 return
-            self.batch_open = False  # much data: the transport is to see how much waits
+            self.batch_open = False  # the transport must learn how much data waits
         if self._joined:
             self.flush()
         self.transport.send(frame)
@@ -113,28 +114,28 @@ class Sender:
     # -------------------------------------------------------------------------------------------------- joined messages
 
     def begin_batch(self) -> list[bytes | bytearray | memoryview]:
-        """From here on small messages are joined, until `end_batch`. The caller appends its own whole messages, 4-byte
-        length included, to the list that it gets, and tells `count` of the long ones."""
+        """Begin a batch: small messages are joined until `end_batch`. The caller may append whole messages, with their
+        4-byte length, to the returned list, and reports the size of long ones to `count`."""
         self.batch_open = True
         return self._joined
 
     def count(self, size: int) -> None:
-        """So many bytes more are joined."""
+        """Count `size` more bytes of the batch; it is full beyond JOINED_MAX."""
         self._joined_size += size
         if self._joined_size > JOINED_MAX:
             self.batch_open = False
 
     def end_batch(self) -> None:
-        """Send what has been joined; no more is."""
+        """End the batch and send it."""
         self.batch_open = False
         joined = self._joined
-        if joined:  # as in `flush`, a call less for every request
+        if joined:  # repeats `flush` to save a call for every request
             self.transport.send(Frame(joined[0] if len(joined) == 1 else b"".join(joined)))
             joined.clear()
             self._joined_size = 0
 
     def flush(self) -> None:
-        """Send what has been joined so far."""
+        """Send what the batch holds so far."""
         joined = self._joined
         if joined:
             self.transport.send(Frame(joined[0] if len(joined) == 1 else b"".join(joined)))
@@ -144,8 +145,8 @@ class Sender:
     # -------------------------------------------------------------------------------------------- in a helper thread
 
     def offload_signing(self, frame: bytearray, signer: Signer) -> bool:
-        """Have the message frame[HEADROOM:] signed by a helper thread and send it then, perhaps after later ones.
-        False: it is to be signed here, because that is quick, no thread is there, or enough is with them."""
+        """Let a helper thread sign frame[HEADROOM:], then send it, perhaps after later messages. False: the caller must
+        sign it, because that is quick, there is no thread, or the threads have enough of this connection."""
         if not signer.slow or not self._may_offload(frame):
             return False
         frame[HEADROOM + _FLAGS] |= FLAGS_SIGNED
@@ -154,7 +155,8 @@ class Sender:
         return True
 
     def offload_sealing(self, frame: bytearray, sealer: Sealer | None, session_id: int) -> bool:
-        """The same for a message that is to be encrypted."""
+        """Let a helper thread encrypt the message, then send it. False: the caller must do it, as in
+        `offload_signing`."""
         if sealer is None or not sealer.slow or not self._may_offload(frame):
             return False
         self._offload(frame, partial(sealer.seal, frame, HEADROOM, session_id), None, self._send_transformed)
@@ -186,7 +188,7 @@ class Sender:
 
 
 def sign_in_place(frame: bytearray, start: int, end: int, signer: Signer | None) -> None:
-    """Set FLAGS_SIGNED on the message frame[start:end] and sign it; left as it is where there is no key."""
+    """Set FLAGS_SIGNED in the message frame[start:end] and sign it. Without a key the message is left as it is."""
     if signer is None:
         return
     frame[start + _FLAGS] |= FLAGS_SIGNED

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`max active sessions`, and how many of them one user, or all guests together, may have. MS-SMB2 3.3.5.5.3."""
+"""Limits the sessions: `max active sessions`, and how many of them one user, or all guests together, may have (MS-SMB2
+3.3.5.5.3)."""
 from __future__ import annotations
 
 from ksmbd import limits
@@ -8,12 +9,12 @@ from ksmbd.smb.ports import Identity
 from ksmbd.smb.status import STATUS_TOO_MANY_SESSIONS, NtStatusError
 
 _GUESTS = ""
-"""In place of an account: all guests and anonymous callers."""
+"""Counted as account of all guests and anonymous users."""
 
 
 class SessionAdmission:
-    """Counts the established sessions of a worker. One user stops at seven eighths, and so do all guests and anonymous
-    callers together; those of one address stop at half. So each leaves some to the others."""
+    """Counts the established sessions of a worker. One user may have seven eighths of them, and so may all guests and
+    anonymous users together; guests of one address may have half. So some are left for others."""
 
     def __init__(self, maximum: int) -> None:
         self._maximum = maximum
@@ -21,12 +22,13 @@ class SessionAdmission:
         self.guests = Meter(limits.GUEST_SESSIONS_PER_ADDRESS, max(maximum // 2, 1))
 
     def check(self) -> None:
-        """Raise STATUS_TOO_MANY_SESSIONS where no session can be established: before the client is asked for more."""
+        """Raise STATUS_TOO_MANY_SESSIONS where no session can be added. Called before a log-on begins."""
         if self.users.used >= self._maximum:
             raise NtStatusError(STATUS_TOO_MANY_SESSIONS)
 
     def take(self, identity: Identity, address: str) -> tuple[str, str]:
-        """Count a session; what it is counted as, for `give`. Raises STATUS_TOO_MANY_SESSIONS, and counts nothing."""
+        """Count a session, and return the value to pass to `give`. Raises STATUS_TOO_MANY_SESSIONS and counts
+        nothing."""
         self.check()
         guest = identity.is_guest or identity.is_anonymous
         account = _GUESTS if guest else identity.account.lower()
@@ -39,7 +41,7 @@ class SessionAdmission:
         return account, group
 
     def give(self, counted: tuple[str, str]) -> None:
-        """The session is gone."""
+        """Count the session no longer."""
         account, group = counted
         self.users.give(account)
         if group:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""SESSION_SETUP (MS-SMB2 2.2.5, 2.2.6, 3.3.5.5): new session, further round, re-authentication, binding."""
+"""SESSION_SETUP (MS-SMB2 2.2.5, 2.2.6, 3.3.5.5): new sessions, further rounds of a log-on, re-authentication and
+binding."""
 from __future__ import annotations
 
 from dataclasses import replace
@@ -38,19 +39,19 @@ from ksmbd.smb.tree_connect import rights_on_share
 from ksmbd.smb.waiting import Future, with_timeout
 
 FRAME_OVERHEAD: Final = 0x11000
-"""What a frame may hold beside the largest payload: headers, contexts, other elements of its compound."""
+"""Bytes that a message may have beside the largest payload: headers, contexts, other requests of its compound."""
 _REQUEST: Final = Struct("<HBBIIHHQ")
 _RESPONSE: Final = Struct("<HHHH")
 CHANNELS_MAX: Final = limits.CHANNELS_PER_SESSION.value
 """Channels of one session, as in Windows."""
 ROUND_SECONDS: Final = limits.LOGON_ROUND_SECONDS.value / 2
-"""For the turn, and again for mountd's answer."""
+"""Seconds to wait in the queue of the address, and again for the answer of mountd."""
 THROTTLE_SECONDS: Final = 5.0
-"""How late the failure of an account that has failed too often is answered, as in KSMBD."""
+"""Seconds by which a failed log-on is answered late for an account that has failed too often, as in KSMBD."""
 
 
 async def handle(request: Request) -> Reply:
-    """One round of a log-on."""
+    """Handle one round of a log-on."""
     connection = request.connection
     reader = request.reader()
     _, flags, security_mode, _, _, offset, length, previous = reader.unpack(_REQUEST)
@@ -96,8 +97,9 @@ async def handle(request: Request) -> Reply:
 
 
 async def _step(request: Request, exchange: Exchange, token: bytes) -> AuthStep:
-    """One round, when it is the address's turn. Raises NtStatusError, also where the exchange went meanwhile, and where
-    mountd, or the turn, does not come in time (STATUS_IO_TIMEOUT)."""
+    """Pass the token to the authenticator, after waiting in the queue of the address. Raises NtStatusError: what the
+    authenticator raises, STATUS_IO_TIMEOUT where the queue or mountd takes too long, and an error where the exchange
+    was dropped meanwhile."""
     clock = request.server.clock
     queue, key = request.server.logon_queue, address_group(request.connection.transport.peer)
     await with_timeout(clock, ROUND_SECONDS, queue.enter(key))
@@ -113,8 +115,8 @@ async def _step(request: Request, exchange: Exchange, token: bytes) -> AuthStep:
 
 
 def _end_failed(connection: Connection, exchange: Exchange) -> None:
-    """A new session's failure, or a re-authentication's: the session is gone (3.3.5.5.3). A failed binding leaves the
-    session of the other connection as it was."""
+    """End a failed exchange. A new session, or one that fails to re-authenticate, is deleted (3.3.5.5.3). After a
+    failed binding the session stays as it was."""
     session = exchange.session
     connection.exchanges.remove(session.session_id)
     if session.state is SessionState.IN_PROGRESS or (
@@ -125,7 +127,7 @@ def _end_failed(connection: Connection, exchange: Exchange) -> None:
 
 
 async def _pause(request: Request, seconds: float) -> None:
-    """Let this request alone wait."""
+    """Delay this request; others are served meanwhile."""
     future: Future[None] = Future()
     timer = request.server.clock.call_later(seconds, lambda: future.set_result(None))
     future.on_cancel = timer.cancel
@@ -151,7 +153,8 @@ def _session_flags(session: Session) -> int:
 
 
 def _exchange(request: Request, binding: bool) -> Exchange:
-    """The exchange that this round belongs to, made where it is the first (MS-SMB2 3.3.5.5, steps 3 to 6)."""
+    """The exchange that this round belongs to, made for the first round (MS-SMB2 3.3.5.5, steps 3 to 6). Raises
+    NtStatusError."""
     connection = request.connection
     session_id = request.header.session_id
     if session_id == 0:
@@ -190,8 +193,8 @@ def _begin(request: Request, session: Session, binding: bool = False) -> Exchang
 
 
 def _drop(connection: Connection, exchange: Exchange) -> None:
-    """The exchange has waited for too long, or for others: a session that was to be made is none; one that is there
-    stays as it was."""
+    """Drop an exchange that takes too long, or for which there is no room any more. A new session is deleted; an
+    existing one stays as it was."""
     connection.exchanges.remove(exchange.session.session_id)
     if exchange.session.state is SessionState.IN_PROGRESS:
         delete_session(exchange.session)
@@ -211,7 +214,7 @@ def _new_session(request: Request) -> Exchange:
 
 
 def _new_binding(request: Request) -> Exchange:
-    """Step 4: every condition has its status; the session of the other connection is never changed by a refusal."""
+    """Begin a binding (step 4 of 3.3.5.5). Each condition has its own status. A refusal never changes the session."""
     connection = request.connection
     server = request.server
     header = request.header
@@ -252,7 +255,8 @@ def _new_binding(request: Request) -> Exchange:
 
 
 def _check_binding_signature(request: Request, session: Session) -> None:
-    """A binding's rounds are signed with the session's own key: verified before anything else is believed."""
+    """Verify that a round of a binding is signed with the key of the session. Raises STATUS_INVALID_PARAMETER or
+    STATUS_ACCESS_DENIED."""
     if request.sealed:
         return
     if not request.header.flags & c.FLAGS_SIGNED:
@@ -264,7 +268,8 @@ def _check_binding_signature(request: Request, session: Session) -> None:
 
 
 def _establish(request: Request, exchange: Exchange, identity: Identity, security_mode: int) -> None:
-    """MS-SMB2 3.3.5.5.3: keys, signing, encryption."""
+    """Make the session valid: keys, signing, encryption (MS-SMB2 3.3.5.5.3). Raises STATUS_ACCESS_DENIED or
+    STATUS_TOO_MANY_SESSIONS."""
     connection = request.connection
     server = request.server
     settings = server.settings
@@ -299,14 +304,15 @@ def _establish(request: Request, exchange: Exchange, identity: Identity, securit
 
 
 def _raise_frame_limit(connection: Connection) -> None:
-    """A session is valid: frames may now be as large as the negotiated sizes."""
+    """Allow messages as large as the negotiated sizes, since there is a valid session."""
     settings = connection.server.settings
     most = max(settings.max_read, settings.max_write, settings.max_transact)
     connection.max_frame = (CREDIT_UNIT if connection.dialect == c.DIALECT_202 else most) + FRAME_OVERHEAD
 
 
 def _reauthenticate(request: Request, session: Session, identity: Identity) -> None:
-    """The keys stay (3.3.5.5.3). What is opened from now on is opened with the rights of the new identity."""
+    """Re-authenticate the session: its keys stay (3.3.5.5.3), and what is opened from now on has the rights of the new
+    identity."""
     old = session.identity
     session.expires = identity.expires
     session.identity = identity
@@ -334,7 +340,8 @@ def _rights(identity: Identity) -> tuple[str, int, int, tuple[int, ...], bool, b
 
 
 def _bind(request: Request, exchange: Exchange, identity: Identity) -> None:
-    """The session gets a channel with a signing key of its own; another user is refused (3.3.5.5.2)."""
+    """Add this connection as a channel with its own signing key to the session. Raises STATUS_ACCESS_DENIED for another
+    user (3.3.5.5.2)."""
     connection = request.connection
     session = exchange.session
     if connection in session.channels or session.state is not SessionState.VALID:

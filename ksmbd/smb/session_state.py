@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Session.State (MS-SMB2 3.3.1.8) as one transition table.
+"""Session.State (MS-SMB2 3.3.1.8) as a transition table.
 
     IN_PROGRESS --AUTHENTICATED--> VALID --EXPIRE--> EXPIRED --REAUTHENTICATED--> VALID
-    any state  --DELETE--> DELETED, which has no way out
+    any state  --DELETE--> DELETED, which is final
 
-A pair that is not in the table is a programming error and raises KeyError through `next_state`.
+A pair that is not in the table is a programming error: `next_state` raises KeyError.
 """
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Final
 
 
 class SessionState(Enum):
-    """InProgress, Valid and Expired of the specification; DELETED is what is left for late references."""
+    """InProgress, Valid and Expired of the specification, and DELETED for references that remain after the end."""
 
     IN_PROGRESS = "InProgress"
     VALID = "Valid"
@@ -22,7 +22,7 @@ class SessionState(Enum):
 
 
 class SessionInput(Enum):
-    """What moves a session."""
+    """The events that change the state."""
 
     AUTHENTICATED = "the exchange succeeded"
     EXPIRE = "the credentials' lifetime ended"

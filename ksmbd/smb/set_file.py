@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""SET_INFO of files (SMB2_0_INFO_FILE): the classes of MS-FSCC 2.4 with the use "Set" (MS-SMB2 3.3.5.21.1)."""
+"""Carries out SET_INFO of files (SMB2_0_INFO_FILE): the classes of MS-FSCC 2.4 with the use "Set" (MS-SMB2
+3.3.5.21.1)."""
 from __future__ import annotations
 
 from struct import Struct
@@ -46,7 +47,7 @@ _SYNCHRONOUS: Final = FILE_SYNCHRONOUS_IO_ALERT | FILE_SYNCHRONOUS_IO_NONALERT
 _SETTABLE_MODE: Final = FILE_WRITE_THROUGH | FILE_SEQUENTIAL_ONLY | _SYNCHRONOUS
 
 SIZE_BREAK: Final = BreakKind(lose_read=True, lose_write=True, lose_handle=False)
-"""What a change of size takes from the caches of others (MS-FSA 2.1.4.12, FileEndOfFileInformation)."""
+"""What a change of size takes from the oplocks and leases of others (MS-FSA 2.1.4.12, FileEndOfFileInformation)."""
 _SECTOR_MASK: Final = 511
 
 
@@ -80,8 +81,9 @@ async def disposition_ex(change: Change) -> None:
 
 
 async def _dispose(change: Change, delete: bool, ignore_read_only: bool = False, posix: bool = False) -> None:
-    """MS-FSA 2.1.5.15.3: what cannot be deleted says so now, not when the last handle closes. With POSIX semantics the
-    name goes with this handle, whoever else has the file open (MS-FSCC 2.4.12)."""
+    """Set or clear deletion on close (MS-FSA 2.1.5.15.3). A file that cannot be deleted raises now, not when its last
+    handle closes. `posix`: the name is removed when this handle closes, whoever else has the file open (MS-FSCC
+    2.4.12)."""
     file = change.file
     if delete:
         if not file.path and not file.stream:
@@ -114,7 +116,7 @@ async def end_of_file(change: Change) -> None:
 
 
 async def allocation(change: Change) -> None:
-    """FileAllocationInformation, MS-FSCC 2.4.4 and MS-FSA 2.1.5.15.1: less than the file's size cuts the file."""
+    """FileAllocationInformation, MS-FSCC 2.4.4 and MS-FSA 2.1.5.15.1: less than the size of the file truncates it."""
     size = _new_size(change)
     await change.settle(change.table.break_caching(change.ref, SIZE_BREAK))
     file = change.file
@@ -132,7 +134,7 @@ def valid_data_length(change: Change) -> None:
 
 
 def position(change: Change) -> None:
-    """FilePositionInformation, MS-FSCC 2.4.40: kept for queries alone; READ and WRITE carry their own offsets."""
+    """FilePositionInformation, MS-FSCC 2.4.40: stored for queries only; READ and WRITE carry their own offsets."""
     offset = Reader(change.data).i64()
     unbuffered = change.open.create_options & FILE_NO_INTERMEDIATE_BUFFERING
     if offset < 0 or (unbuffered and offset & _SECTOR_MASK):
@@ -141,7 +143,8 @@ def position(change: Change) -> None:
 
 
 def mode(change: Change) -> None:
-    """FileModeInformation, MS-FSCC 2.4.31 and MS-FSA 2.1.5.15.9: an open stays synchronous or asynchronous."""
+    """FileModeInformation, MS-FSCC 2.4.31 and MS-FSA 2.1.5.15.9: a synchronous open cannot become asynchronous, nor the
+    reverse."""
     wanted = Reader(change.data).u32()
     open_ = change.open
     synchronous = wanted & _SYNCHRONOUS
@@ -186,14 +189,15 @@ SET_CLASSES: Final[dict[int, SetClass]] = {
     classes.FileDispositionInformationEx: SetClass(4, DELETE, True, disposition_ex),
     classes.FileRenameInformationEx: SetClass(TARGET_SIZE, DELETE, True, rename_ex),
 }
-"""Size, access, whether a read-only share refuses it, and what it does: the one table of SET_INFO for files."""
+"""For each class its size, its access, whether a read-only share refuses it, and its function: the one table of
+SET_INFO for files."""
 PIPE_CLASSES: Final = frozenset(
     (classes.FilePipeInformation, classes.FileModeInformation, classes.FilePositionInformation)
 )
 
 
 async def set_file(change: Change, info_class: int) -> None:
-    """Apply one class; of pipes, those in PIPE_CLASSES alone."""
+    """Apply one class; to pipes only those in PIPE_CLASSES. Raises NtStatusError."""
     rule = SET_CLASSES.get(info_class)
     if rule is None:
         raise NtStatusError(STATUS_NOT_SUPPORTED if info_class in classes.SET_KNOWN else STATUS_INVALID_INFO_CLASS)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""SET_INFO of file systems (MS-SMB2 3.3.5.21.2): the requests are checked, and then refused as by a store that has no
-quotas and whose label and object id belong to the administrator."""
+"""SET_INFO of file systems (MS-SMB2 3.3.5.21.2): requests are checked and then refused, because there are no quotas,
+and label and object id belong to the administrator."""
 from __future__ import annotations
 
 from typing import Final, NamedTuple
@@ -27,11 +27,11 @@ _CLASSES: Final[dict[int, _Rule]] = {
     classes.FileFsObjectIdInformation: _Rule(64, FILE_WRITE_DATA),
 }
 _KNOWN: Final = frozenset((classes.FileFsLabelInformation, classes.FileFsVolumeFlagsInformation))
-"""Documented with the use "Set" or "LOCAL", not carried by SMB2."""
+"""Classes with the use "Set" or "LOCAL" that SMB2 does not carry."""
 
 
 def set_filesystem(change: Change, info_class: int) -> None:
-    """Always raises: STATUS_ACCESS_DENIED without the right, else STATUS_NOT_SUPPORTED."""
+    """Always raises: an error of the checks, else STATUS_NOT_SUPPORTED."""
     rule = _CLASSES.get(info_class)
     if rule is None:
         raise NtStatusError(STATUS_NOT_SUPPORTED if info_class in _KNOWN else STATUS_INVALID_INFO_CLASS)

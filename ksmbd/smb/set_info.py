@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""SET_INFO (MS-SMB2 2.2.39, 2.2.40, 3.3.5.21): by InfoType to the modules that apply the classes."""
+"""SET_INFO (MS-SMB2 2.2.39, 2.2.40, 3.3.5.21): decodes the request and applies the change by InfoType."""
 from __future__ import annotations
 
 from struct import Struct

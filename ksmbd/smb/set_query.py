@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the classes of SET_INFO share: the change that is asked for, and one class's rules (MS-SMB2 3.3.5.21.1)."""
+"""What the classes of SET_INFO share: the requested change and the checks of a class (MS-SMB2 3.3.5.21.1)."""
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class Change:
-    """One SET_INFO request: the open, the buffer, and the open table around it."""
+    """One SET_INFO request: its open, its buffer and the open table."""
 
     __slots__ = ("data", "open", "request", "table")
 
@@ -34,7 +34,7 @@ class Change:
 
     @property
     def file(self) -> File:
-        """The open's file; a pipe has none (STATUS_INVALID_DEVICE_REQUEST)."""
+        """The file of the open. Raises STATUS_INVALID_DEVICE_REQUEST for a pipe."""
         file = self.open.file
         if file is None:
             raise NtStatusError(STATUS_INVALID_DEVICE_REQUEST, "a pipe")
@@ -42,12 +42,13 @@ class Change:
 
     @property
     def ref(self) -> OpenRef:
-        """The open's name in the table; every open of a file has one."""
+        """The key in the open table, which every open of a file has."""
         assert self.open.ref is not None
         return self.open.ref
 
     async def settle(self, future: Future[T]) -> T:
-        """The table's answer, waiting for breaks; STATUS_FILE_CLOSED if the open was closed meanwhile."""
+        """Await a Future of the open table, which may wait for breaks. Raises STATUS_FILE_CLOSED if the open was closed
+        meanwhile."""
         if future.done:
             return future.result()
         self.request.go_async()
@@ -57,8 +58,8 @@ class Change:
         return result
 
     def directory_changed(self, directory: FileKey | None) -> None:
-        """An entry of `directory` is not what others may have cached; the holder of this open's ParentLeaseKey
-        knows."""
+        """Break the directory leases of others on `directory`, because an entry changed. The lease with the
+        ParentLeaseKey of this open stays."""
         if directory is not None:
             lease = self.open.lease
             parent_key = lease.parent_key if lease is not None else b""
@@ -66,18 +67,18 @@ class Change:
 
 
 class SetClass(NamedTuple):
-    """The rules of one class."""
+    """One information class: the checks before it and the function that applies it."""
 
     size: int
-    """Bytes of the fixed part."""
+    """Size of the fixed part in bytes."""
     access: int
-    """Needed in Open.GrantedAccess, any bit of it; 0 = nothing."""
+    """One bit of these must be in Open.GrantedAccess; 0: none is needed."""
     writes: bool
-    """It changes what is stored, so a read-only share refuses it."""
+    """The class changes the file, so a read-only share refuses it."""
     apply: Callable[[Change], Awaitable[None] | None]
 
     def check(self, change: Change) -> None:
-        """STATUS_INFO_LENGTH_MISMATCH, STATUS_ACCESS_DENIED."""
+        """Check size and access. Raises STATUS_INFO_LENGTH_MISMATCH or STATUS_ACCESS_DENIED."""
         if len(change.data) < self.size:
             raise NtStatusError(STATUS_INFO_LENGTH_MISMATCH)
         if self.access and not change.open.granted_access & self.access:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""SET_INFO that gives a file another name: FileRenameInformation (MS-FSCC 2.4.41.2, MS-FSA 2.1.5.15.11) and
+"""Renames files and makes hard links: FileRenameInformation (MS-FSCC 2.4.41.2, MS-FSA 2.1.5.15.11) and
 FileLinkInformation (MS-FSCC 2.4.28.2, MS-FSA 2.1.5.15.6)."""
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from ksmbd.smb.status import (
 )
 
 TARGET_SIZE: Final = 20
-"""Up to FileName. The specification pads the whole to 24 bytes, but older Linux clients send a one-letter name without
-the padding, and nothing is ambiguous in that."""
+"""Size in bytes up to FileName. The specification pads the whole to 24 bytes. Older Linux clients send a name of one
+letter without this padding, which is unambiguous."""
 _TARGET: Final = Struct("<IIQI")
 """ReplaceIfExists or Flags (32 bits), reserved, RootDirectory, FileNameLength."""
 
@@ -33,11 +33,11 @@ FILE_RENAME_REPLACE_IF_EXISTS: Final = 0x01
 FILE_RENAME_POSIX_SEMANTICS: Final = 0x02
 FILE_RENAME_IGNORE_READONLY_ATTRIBUTE: Final = 0x40
 _RENAME_FLAGS: Final = 0x7F
-"""All that MS-FSCC and the driver kit define for FileRenameInformationEx."""
+"""All flags that are defined for FileRenameInformationEx."""
 
 
 class Target(NamedTuple):
-    """A FILE_RENAME_INFORMATION_TYPE_2 or FILE_LINK_INFORMATION_TYPE_2."""
+    """A decoded FILE_RENAME_INFORMATION_TYPE_2 or FILE_LINK_INFORMATION_TYPE_2."""
 
     flags: int
     """The first 32 bits: a Boolean in the low byte, or FileRenameInformationEx's Flags."""
@@ -45,7 +45,7 @@ class Target(NamedTuple):
 
 
 def parse_target(change: Change) -> Target:
-    """STATUS_INVALID_PARAMETER for a RootDirectory, an empty or odd name, or one that is not all there."""
+    """Decode the target. Raises STATUS_INVALID_PARAMETER for a RootDirectory, an empty name, or one that is cut off."""
     reader = Reader(change.data)
     flags, _, root, length = reader.unpack(_TARGET)
     if root or not length:
@@ -61,7 +61,8 @@ def _parse_path(name: str, posix: bool) -> Name:
 
 
 def _existing(change: Change, path: str) -> Replaced | None:
-    """What has the name now; None: nothing, or the renamed file itself (a change of case, another of its names)."""
+    """The file that has the name now. None: no file has it, or it is the renamed file itself (a change of case, another
+    of its names)."""
     intent = CreateIntent(path, "", FILE_READ_ATTRIBUTES, FILE_OPEN, FILE_OPEN_REPARSE_POINT, 0)
     if change.open.is_posix:
         intent.posix_mode = 0
@@ -121,7 +122,8 @@ async def _rename(change: Change, name: str, replace: bool, posix: bool) -> None
 
 
 def _rename_stream(change: Change, file: File, name: str, replace: bool) -> None:
-    """MS-FSA 2.1.5.15.11.1. `::$DATA` asks the store to let the stream take the place of the unnamed one."""
+    """Rename a stream (MS-FSA 2.1.5.15.11.1). The target `::$DATA` lets it replace the unnamed stream, where the store
+    can."""
     if not file.stream:
         raise NtStatusError(STATUS_INVALID_PARAMETER, "the unnamed stream keeps its place")
     if not name.startswith(":"):
@@ -138,7 +140,7 @@ def _rename_stream(change: Change, file: File, name: str, replace: bool) -> None
 
 
 async def link(change: Change) -> None:
-    """FileLinkInformation: another name for a file, below the same share."""
+    """FileLinkInformation: make a hard link below the same share."""
     target = parse_target(change)
     file, table = change.file, change.table
     if file.is_directory:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What ksmbd.conf says about the protocol, and the machine about its network interfaces."""
+"""The settings of the protocol from ksmbd.conf, and the network interfaces that clients are told of."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ class NetworkInterface:
 
     index: int
     capability: int
-    """RSS_CAPABLE 1, RDMA_CAPABLE 2."""
+    """Bits: RSS_CAPABLE 1, RDMA_CAPABLE 2."""
     link_speed: int
     """Bits per second."""
     address: str
@@ -24,7 +24,7 @@ class NetworkInterface:
 
 @dataclass(slots=True)
 class ServerSettings:
-    """What ksmbd.conf's [global] says about the protocol.
+    """The settings of [global] that concern the protocol.
 
     The defaults are those of the table of parameters (mountd/parameters.py; a test compares them)."""
 
@@ -47,11 +47,12 @@ class ServerSettings:
     netbios_name: str = "KSMBD SERVER"
     workgroup: str = "WORKGROUP"
     worker: int = 1
-    """Index of this worker; ids that must be unique among the workers carry it."""
+    """The index of this worker, which is part of ids that must be unique among workers."""
     first_id: int = 0
-    """Where the counter of ids begins: above those of persistent opens that an earlier server left."""
+    """The start of the id counter, above the ids of persistent opens that an earlier server left."""
     server_guid: bytes = bytes(16)
     data_paths: DataPaths = field(default_factory=DataPaths)
-    """`data paths`: how the data of plain READs and WRITEs goes."""
+    """`data paths`: how the data of unsigned, unencrypted READs and WRITEs is transferred."""
     interfaces: Callable[[str], list[NetworkInterface]] = lambda local: []
-    """Asks for the addresses of FSCTL_QUERY_NETWORK_INTERFACE_INFO, for a client that came in at this one."""
+    """Returns the interfaces for FSCTL_QUERY_NETWORK_INTERFACE_INFO to a client that connected to this local
+    address."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""8.3 names (MS-FSCC 2.1.5.2.1), made from the long name alone: nothing is stored, every worker makes the same ones.
+"""Computes 8.3 names (MS-FSCC 2.1.5.2.1) from long names. Nothing is stored, and all workers compute the same names.
 
-A name that is a valid 8.3 name is its own short name. Any other gets one character of its beginning, six characters of
-a hash, `~`-separated as Windows' are, and up to three characters of its extension.
+A valid 8.3 name is its own short name. Any other gets its first legal character, six characters of a hash with a `~`
+before the last as in Windows, and up to three characters of its extension.
 """
 from __future__ import annotations
 

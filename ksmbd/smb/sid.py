@@ -53,7 +53,7 @@ class Sid(NamedTuple):
 
 
 def read_sid(reader: Reader) -> Sid:
-    """The SID at the reader's position; NtStatusError with the reader's status where it is none."""
+    """Decode the SID at the position of the reader. Raises WireError, with the status of the reader."""
     revision, count = reader.u8(), reader.u8()
     if revision != _REVISION or count > MAX_SUB_AUTHORITIES:
         raise WireError(f"SID of revision {revision} with {count} sub-authorities", reader.status)
@@ -62,7 +62,7 @@ def read_sid(reader: Reader) -> Sid:
 
 
 def parse_sid(data: Buffer) -> Sid:
-    """The SID that fills `data`; STATUS_INVALID_SID where it is malformed or something follows."""
+    """Decode the SID that fills `data`. Raises STATUS_INVALID_SID where it is malformed or bytes follow it."""
     reader = Reader(data, status=STATUS_INVALID_SID)
     sid = read_sid(reader)
     if reader.remaining:
@@ -71,7 +71,7 @@ def parse_sid(data: Buffer) -> Sid:
 
 
 def sid_from_text(text: str) -> Sid:
-    """`S-1-5-32-544` to a Sid (MS-DTYP 2.4.2.1); STATUS_INVALID_SID where it is none."""
+    """Parse text such as `S-1-5-32-544` (MS-DTYP 2.4.2.1). Raises STATUS_INVALID_SID where it is malformed."""
     parts = text.strip().split("-")
     if len(parts) < 3 or parts[0] not in ("S", "s") or parts[1] != "1":
         raise NtStatusError(STATUS_INVALID_SID, text)

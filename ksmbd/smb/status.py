@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""NTSTATUS values (MS-ERREF 2.3.1) and the one exception that carries one of them to the client."""
+"""NTSTATUS values (MS-ERREF 2.3.1), and the exceptions that carry them to the client or end a connection."""
 from __future__ import annotations
 
 from typing import Final
@@ -139,12 +139,13 @@ _NAMES: Final[dict[int, str]] = {
 
 
 def status_name(status: int) -> str:
-    """The specification's name of an NTSTATUS, or its hexadecimal form when it has none here."""
+    """The name of an NTSTATUS, or its hexadecimal form if it has no name here."""
     return _NAMES.get(status) or f"0x{status:08X}"
 
 
 class NtStatusError(Exception):
-    """A request fails with this NTSTATUS; `data` is the error response's ErrorData (MS-SMB2 2.2.2)."""
+    """A request fails with this NTSTATUS. `detail` is for the debug log; `data` is the ErrorData of the response
+    (MS-SMB2 2.2.2)."""
 
     __slots__ = ("status", "data")
 
@@ -155,13 +156,14 @@ class NtStatusError(Exception):
 
 
 class LogonThrottled(NtStatusError):
-    """A log-on fails for an account that has failed too often: the answer is to come late."""
+    """A log-on fails for an account that has failed too often: SESSION_SETUP answers late."""
 
     __slots__ = ()
 
 
 class BufferTooSmall(NtStatusError):
-    """The client's output buffer holds less than `needed` bytes, of which the ErrorData tells it (MS-SMB2 2.2.2.2)."""
+    """The output buffer of the client is smaller than `needed` bytes. ErrorData tells it this size (MS-SMB2
+    2.2.2.2)."""
 
     __slots__ = ()
 
@@ -170,7 +172,8 @@ class BufferTooSmall(NtStatusError):
 
 
 class WireError(NtStatusError):
-    """Peer data is out of bounds or malformed; STATUS_INVALID_PARAMETER unless the section names another."""
+    """Data of a peer is out of bounds or malformed. The status is STATUS_INVALID_PARAMETER unless the section names
+    another."""
 
     __slots__ = ()
 
@@ -179,4 +182,4 @@ class WireError(NtStatusError):
 
 
 class ConnectionFatal(Exception):
-    """The peer broke the protocol so that the specification ends this connection (MS-SMB2 3.3.5.2 ff.)."""
+    """The peer violated the protocol in a way for which the specification ends the connection (MS-SMB2 3.3.5.2 ff.)."""

@@ -21,7 +21,7 @@ logger = logging.getLogger("ksmbd.smb")
 
 
 def close_tree(tree: TreeConnect) -> Future[None]:
-    """TREE_DISCONNECT: close the opens, tell mountd (MS-SMB2 3.3.5.8). Complete when none of them is left."""
+    """End a tree connect: close its opens and tell mountd (MS-SMB2 3.3.5.8). Complete when all are closed."""
     if tree.closed:
         return Future.of(None)
     tree.closed = True
@@ -32,8 +32,9 @@ def close_tree(tree: TreeConnect) -> Future[None]:
 
 
 def delete_session(session: Session, keep: bool = False, after: Future[None] | None = None) -> Future[None]:
-    """LOGOFF, a failed log-on, a previous session, the last channel's end: nothing of the session is left once it is
-    complete. `keep`: durable opens outlive it, as they outlive their connection. `after`: its opens end then."""
+    """Delete a session, for LOGOFF, a failed log-on, PreviousSessionId or the end of its last channel. Complete when
+    its opens and tree connects are closed. `keep`: durable opens are disconnected, not closed. `after`: opens are
+    closed when this is complete."""
     if session.state is SessionState.DELETED:
         return session.ended or Future.of(None)
     was_valid = session.state is not SessionState.IN_PROGRESS
@@ -48,7 +49,7 @@ def delete_session(session: Session, keep: bool = False, after: Future[None] | N
 
 
 def abort_all(server: Server, owner: object, requests: list[PendingRequest]) -> Future[None]:
-    """The connection of these requests is gone: cancel them, in pieces where they are many. Complete when all are."""
+    """Abort these requests, because their connection has ended. Complete when all have ended."""
     ended: Future[None] = Future()
     Task(_abort_all(server.scheduler.time_slice(owner), requests, ended)).start()
     return ended
@@ -66,7 +67,7 @@ async def _abort_all(time_slice: TimeSlice, requests: list[PendingRequest], ende
 
 
 async def wait_for(ended: Future[None]) -> None:
-    """Await what `close_tree` or `delete_session` gave. A caller that stops waiting stops nothing else."""
+    """Await a Future of `close_tree` or `delete_session`. Cancelling this wait does not stop the end."""
     if not ended.done:
         own: Future[None] = Future()
         ended.add_callback(lambda _: own.set_result(None))
@@ -83,8 +84,8 @@ async def _end_session(
     trees = list(session.tree_connects.values())
     session.tree_connects.clear()
     end_open = open_life.disconnect_open if keep else open_life.close_open
-    while session.opens:  # a CREATE that was under way may have made one more meanwhile
-        # Durable ones first: their client may be on its way back.
+    while session.opens:  # a CREATE in progress may have added one
+        # Durable opens first, since their client may reconnect soon.
         await _end_opens(sorted(session.opens.values(), key=_for_good), end_open, time_slice)
     for tree in trees:
         if not tree.closed:
@@ -110,7 +111,7 @@ async def _end_tree(tree: TreeConnect, ended: Future[None]) -> None:
 
 
 async def _end_opens(opens: Iterable[Open], end_open: Callable[[Open], None], time_slice: TimeSlice) -> None:
-    """All of them, whatever goes wrong with one."""
+    """Close all opens; an exception for one does not stop the others."""
     for open_ in opens:
         try:
             end_open(open_)

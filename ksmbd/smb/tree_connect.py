@@ -28,11 +28,11 @@ FLAG_EXTENSION_PRESENT: Final = 0x0004
 
 _PIPE_ACCESS: Final = c.FILE_GENERIC_READ | c.FILE_GENERIC_WRITE | c.FILE_EXECUTE
 _MAX_PATH: Final = limits.TREE_CONNECT_PATH.value
-"""Bytes of the path name: a server of 15 and a share of 80 characters are far below it."""
+"""Longest path name in bytes; a server name of 15 and a share name of 80 characters are far shorter."""
 
 
 def share_name(path: str) -> str:
-    """The share in `\\\\server\\share`; raises STATUS_BAD_NETWORK_NAME for what is no such path."""
+    """The share name in `\\\\server\\share`. Raises STATUS_BAD_NETWORK_NAME for any other path."""
     parts = path.lstrip("\\").split("\\")
     if not path.startswith("\\") or len(parts) != 2 or not parts[1]:
         raise NtStatusError(STATUS_BAD_NETWORK_NAME, path)
@@ -40,7 +40,8 @@ def share_name(path: str) -> str:
 
 
 def must_be_protected(request: Request) -> bool:
-    """MS-SMB2 3.3.5.7: under 3.1.1 a log-on with a key signs or encrypts this request, lest a downgrade go unseen."""
+    """Whether the request must be signed or encrypted but is not: in 3.1.1 a session with a key must, to detect a
+    downgrade (MS-SMB2 3.3.5.7)."""
     session = request.session
     return (
         request.connection.dialect == c.DIALECT_311
@@ -51,8 +52,8 @@ def must_be_protected(request: Request) -> bool:
 
 
 def rights_on_share(identity: Identity, share: ShareConfig, is_admin: bool, is_guest: bool) -> Identity:
-    """The identity that works on a share: the session's user, an administrator where the share's `admin users` name it,
-    and the share's own `guest account` for its guests."""
+    """The identity that is used on a share: the user of the session, as administrator where `admin users` of the share
+    name it, or the `guest account` of the share for guests."""
     if is_guest and share.guest is not None:
         uid, gid, groups = share.guest
         return replace(identity, uid=uid, gid=gid, groups=groups, is_admin=False)
@@ -60,7 +61,8 @@ def rights_on_share(identity: Identity, share: ShareConfig, is_admin: bool, is_g
 
 
 async def handle(request: Request) -> Reply:
-    """Connect the session to a share; mountd decides who may."""
+    """Connect the session to a share, if mountd allows it. Raises NtStatusError, and ConnectionFatal where the request
+    must be protected."""
     if must_be_protected(request):
         raise ConnectionFatal("TREE_CONNECT neither signed nor encrypted")
     reader = request.reader()
@@ -104,7 +106,7 @@ async def handle(request: Request) -> Reply:
 
 
 async def _ask(request: Request, share: ShareConfig) -> TreeConnect:
-    """The tree connect that mountd allows. Raises what it refuses with."""
+    """Ask mountd, and make the tree connect. Raises the NtStatusError that mountd answers with."""
     session = request.session
     server = request.server
     session.next_tree_id += 1

@@ -7,9 +7,9 @@ from ksmbd.smb.teardown import close_tree, wait_for
 
 
 async def handle(request: Request) -> Reply:
-    """Close the tree connect with its opens; requests that wait on it end."""
+    """End the tree connect: close its opens and cancel requests that wait on it."""
     tree = request.tree
-    # The opens' end answers what waits on them (notify, locks); what is left, a CREATE that waits, is cancelled.
+    # Closing the opens has completed what waits on them (notify, locks). What is left are CREATEs that wait.
     await wait_for(close_tree(tree))
     for connection in list(request.session.channels):
         for other in list(connection.pending.values()):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How the core waits without a loop: a Future that somebody completes, and a Task that drives a coroutine over them.
+"""Future and Task: how the protocol waits without an event loop of its own.
 
 A command that can be answered at once runs to its end inside the call that started it. One that must wait (an oplock
-break, a lock, mountd) awaits a Future; the Task is resumed by whoever completes that Future, in the same thread.
+break, a lock, mountd) awaits a Future. Whoever completes the Future resumes the Task, in the same thread.
 """
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ T = TypeVar("T")
 
 
 class Cancelled(BaseException):
-    """Raised inside a coroutine whose Task was cancelled (CANCEL, a closed connection, a logoff)."""
+    """Raised inside a coroutine whose Task is cancelled (CANCEL, the end of a connection or session)."""
 
 
 class Future(Generic[T]):
-    """A result that comes later. Completed once; awaiting it inside a Task suspends that Task until then."""
+    """A result that is set later, once. A Task that awaits it is suspended until then."""
 
     __slots__ = ("done", "_result", "_error", "_callbacks", "on_cancel")
 
     def __init__(self) -> None:
         self.done = False
-        """Whether it is complete; read only for others."""
+        """Whether it is complete; only this class sets it."""
         self._result: T | None = None
         self._error: BaseException | None = None
         self._callbacks: list[Callable[[Future[T]], None]] = []
         self.on_cancel: Callable[[], None] | None = None
-        """Called when the waiting Task is cancelled, so that the owner forgets the waiter."""
+        """Called by `cancel`, so that the owner forgets the waiter."""
 
     @classmethod
     def of(cls, result: T) -> Future[T]:
@@ -50,14 +50,15 @@ class Future(Generic[T]):
         return future
 
     def set_result(self, result: T) -> None:
-        """Complete it and resume the waiting Tasks; a second completion is ignored (a late answer after a time-out)."""
+        """Set the result and resume the waiting Tasks. A second completion is ignored (a late answer after a
+        time-out)."""
         if not self.done:
             self.done = True
             self._result = result
             self._run_callbacks()
 
     def set_error(self, error: BaseException) -> None:
-        """Complete it with an exception, which the waiter sees."""
+        """Complete with an exception, which the waiter sees. A second completion is ignored."""
         if not self.done:
             self.done = True
             self._error = error
@@ -71,14 +72,14 @@ class Future(Generic[T]):
             self._callbacks.append(callback)
 
     def cancel(self) -> None:
-        """Nobody waits any longer: tell the owner, complete with Cancelled."""
+        """Withdraw the wait: call `on_cancel` and complete with Cancelled."""
         if not self.done:
             if self.on_cancel is not None:
                 self.on_cancel()
             self.set_error(Cancelled())
 
     def result(self) -> T:
-        """The result, or the exception raised. Only when done."""
+        """Return the result or raise the exception. Only when complete."""
         if self._error is not None:
             raise self._error
         return cast(T, self._result)
@@ -102,7 +103,8 @@ def end_of(future: Future[T]) -> Future[None]:
 
 
 class Task(Generic[T]):
-    """Drives one coroutine. `start` runs it until it ends or waits; `on_done(task)` is called once, at its end."""
+    """Runs one coroutine that awaits Futures. `start` runs it until it ends or waits; `on_done(task)` is called once,
+    at its end."""
 
     __slots__ = ("_coroutine", "_waiting", "_on_done", "done", "_result", "error", "_cancelled")
 
@@ -157,7 +159,8 @@ class Task(Generic[T]):
 
 
 def with_timeout(clock: Clock, seconds: float, future: Future[T]) -> Future[T]:
-    """The same future; it fails with STATUS_IO_TIMEOUT unless it is complete in time, and its owner is told."""
+    """Return `future`, which is completed with STATUS_IO_TIMEOUT if it is not complete within `seconds`. `on_cancel` is
+    called then."""
     if future.done:
         return future
 

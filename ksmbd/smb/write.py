@@ -33,19 +33,19 @@ _REQUEST: Final = Struct("<HHIQQQIIHHI")
 _RESPONSE: Final = Struct("<HHIIHH")  # StructureSize, Reserved, Count, Remaining, WriteChannelInfoOffset, -Length
 _BUFFER: Final = HEADER_SIZE + _REQUEST.size
 HEAD: Final = _BUFFER
-"""Bytes that a WRITE has at least."""
+"""Length in bytes of a WRITE request up to its data."""
 MAX_DATA_OFFSET: Final = 0x100
-"""MS-SMB2 3.3.5.13: data does not begin later in the message."""
+"""The largest DataOffset (MS-SMB2 3.3.5.13)."""
 MAX_FILE_SIZE: Final = 0xFFFFFFF0000
-"""The largest file of NTFS with clusters of 4 KiB: a write that begins there is
-STATUS_INVALID_PARAMETER, one that reaches it STATUS_DISK_FULL, as clients expect."""
+"""The largest file of NTFS with clusters of 4 KiB, in bytes. As clients expect, a WRITE that begins there raises
+STATUS_INVALID_PARAMETER, one that reaches it STATUS_DISK_FULL."""
 WRITEFLAG_WRITE_THROUGH: Final = 0x00000001
 
 _BREAK_READERS: Final = BreakKind(lose_read=True, lose_write=True, lose_handle=False)
 
 
 class _Write(NamedTuple):
-    """A WRITE request that may be carried out."""
+    """The fields of a WRITE request that has passed all checks."""
 
     open: Open
     file: File | None
@@ -57,7 +57,7 @@ class _Write(NamedTuple):
 
 
 def _checked(request: Request, reader: Reader, size: int) -> _Write:
-    """The fields of a message of `size` bytes, what there is to refuse refused."""
+    """Decode and check a WRITE whose message has `size` bytes. Raises NtStatusError."""
     _, data_offset, length, offset, persistent, volatile, channel, _, _, _, flags = reader.unpack(_REQUEST)
     open_ = request.find_open(persistent, volatile)
     dialect = request.session.dialect
@@ -87,7 +87,7 @@ def _checked(request: Request, reader: Reader, size: int) -> _Write:
 
 
 def handle(request: Request) -> Reply | Coroutine[Any, Any, Reply]:
-    """Write to a file or stream, after others have given up what they cache of it; or to a pipe."""
+    """Write to a file or stream, after others have lost their read caching of it, or to a pipe."""
     reader = request.reader()
     open_, file, data_offset, length, offset, through = _checked(request, reader, len(request.message))
     data = reader.at(data_offset, length) if length else memoryview(b"")
@@ -145,7 +145,7 @@ class IncomingWrite:
 
     def __init__(self, request: Request, open_: Open, file: File, offset: int, length: int) -> None:
         self.left = length
-        """Bytes that are still to come."""
+        """Bytes that are still to be received."""
         self.method = request.server.settings.data_paths.method(WRITE, file.file_system, length)
         self._request = request
         self._open = open_
@@ -155,7 +155,7 @@ class IncomingWrite:
         self._status = STATUS_SUCCESS
 
     def take(self, data: memoryview) -> None:
-        """The next bytes, in memory."""
+        """Write the next bytes, which are in memory."""
         at = self._offset + self._length - self.left
         self.left -= len(data)
         if self._status == STATUS_SUCCESS and len(data):
@@ -165,7 +165,7 @@ class IncomingWrite:
                 self._failed(error)
 
     def take_pipe(self, pipe: int, count: int) -> bool:
-        """The next `count` bytes, in a pipe. False: they were not all taken out."""
+        """Write the next `count` bytes, which are in a pipe. False: some of them are left in the pipe."""
         at = self._offset + self._length - self.left
         self.left -= count
         if self._status == STATUS_SUCCESS:
@@ -180,7 +180,7 @@ class IncomingWrite:
         self._status = STATUS_FILE_CLOSED if self._open.closed else error.status
 
     def finish(self) -> None:
-        """All of the data is in the file: answer."""
+        """Send the response, after all data has been received."""
         request, open_ = self._request, self._open
         reply = Reply(error_body(), self._status)
         if self._status == STATUS_SUCCESS:
@@ -197,8 +197,8 @@ class IncomingWrite:
 
 
 def begin(request: Request, size: int, have: int) -> IncomingWrite | None:
-    """A WRITE of `size` bytes of which `have` are there. None: it has to come whole before it can be carried out.
-    Raises what `handle` would."""
+    """Begin a WRITE of a message of `size` bytes of which `have` are received. None: the message must be received whole
+    first. Raises what `handle` would raise."""
     open_, file, data_offset, length, offset, through = _checked(request, request.reader(), size)
     if file is None or through or not length or data_offset + length != size or have < data_offset or file.fileno() < 0:
         return None

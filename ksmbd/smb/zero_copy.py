@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which READs are answered from the page cache, without passing through Python."""
+"""Chooses how the data of a READ is transferred: READs may be answered from the page cache without passing through
+Python."""
 from __future__ import annotations
 
 from ksmbd.smb.data_paths import READ, Transfer
@@ -8,8 +9,8 @@ from ksmbd.smb.request import Request
 
 
 def read_method(request: Request, file: File, length: int) -> Transfer:
-    """How a READ's data goes. Other than by a copy only where the reply may be a header with a FileSpan behind it: it
-    is alone in its frame, neither signed nor sealed, of a file that has a descriptor."""
+    """The method for the data of a READ. Methods other than COPY send the header and a FileSpan; they need a single
+    request, neither signed nor encrypted, and a file with a descriptor."""
     if (
         request.chain.count != 1
         or request.sealed
