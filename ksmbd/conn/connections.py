@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The connections of one worker: accepts them within the limits, watches over them, closes them."""
+"""Accepts the connections of one worker within the limits, closes those that are idle too long, and ends all when the
+worker stops."""
 
 from __future__ import annotations
 
@@ -19,35 +20,35 @@ from ksmbd.kernel import credentials
 SWEEP: Final = 5.0
 ACCEPTS_PER_TURN: Final = 16
 ACCEPT_PAUSE: Final = 1.0
-"""Seconds without accepting after the system was out of descriptors or memory."""
+"""Seconds without accepting after the system ran out of descriptors or memory."""
 BEFORE_LOGON_MAX: Final = limits.CONNECTIONS_BEFORE_LOGON.value
 OF_ADDRESS: Final = "`max ip connections`"
-"""How the refusal of `Admission.admit` begins where one address has too many connections, and not the server."""
+"""The beginning of a refusal by `Admission.admit` where one address, not the server, has too many connections."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What is allowed; times in seconds, 0 = without limit."""
+    """The limits of connections; times in seconds, 0 = no limit."""
 
     max_connections: int = limits.CONNECTIONS.value
     max_ip_connections: int = limits.CONNECTIONS_PER_ADDRESS.value
     session_timeout: float = limits.SECONDS_BEFORE_LOGON.value
-    """A connection without a session is closed after this."""
+    """Seconds after which a connection without a session is closed."""
     reader_timeout: float = limits.SECONDS_UNREAD.value
-    """A connection whose client took nothing of what waits for it for this long is closed."""
+    """Seconds after which a connection is closed whose client reads nothing of the replies that wait for it."""
     deadtime: float = 0.0
-    """An idle connection without open files is closed after this."""
+    """Seconds after which an idle connection without open files is closed."""
 
 
 class Admission(Protocol):
-    """Counts connections, of all workers where there are several."""
+    """Counts connections, over all workers where there are several."""
 
     def admit(self, address: str) -> str | None:
-        """Count a connection from `address`; or say why it is refused, and count nothing."""
+        """Count a connection from `address` and return None, or return why it is refused and count nothing."""
         ...
 
     def release(self, address: str) -> None:
-        """A connection that was admitted is gone."""
+        """Count an admitted connection no longer."""
         ...
 
 
@@ -81,7 +82,7 @@ class LocalAdmission:
 
 
 class Connections:
-    """Listeners and connections of one loop."""
+    """The listeners and connections of one event loop."""
 
     def __init__(
         self,
@@ -111,25 +112,25 @@ class Connections:
         return len(self._transports)
 
     def listen(self, listeners: Iterable[Listener]) -> None:
-        """Accept from these."""
+        """Accept connections from these listeners."""
         for listener in listeners:
             self._listeners.append(listener)
             self._loop.add_reader(listener.fileno(), self._accepter(listener))
 
     def ignore(self, listener: Listener) -> None:
-        """Accept no more from this one, which its owner closes."""
+        """Stop accepting from this listener, which its owner then closes."""
         if listener in self._listeners:
             self._listeners.remove(listener)
             self._loop.remove(listener.fileno())
 
     def stop_listening(self) -> None:
-        """Accept no more. The listeners stay open, they are their owner's."""
+        """Stop accepting. The owner of the listeners closes them."""
         for listener in self._listeners:
             self._loop.remove(listener.fileno())
         self._listeners.clear()
 
     def close_all(self, reason: str, when_done: Callable[[], None]) -> None:
-        """Accept no more, end every connection in order, then call `when_done`."""
+        """Stop accepting, end every connection in order, then call `when_done`."""
         self.stop_listening()
         self._on_empty = when_done
         for transport in list(self._transports):
@@ -143,9 +144,8 @@ class Connections:
             transport.abort(reason)
 
     def adopt(self, arrival: Arrival, received: bytes = b"") -> Connected | None:
-        """Serve a connection: just accepted, or handed over by another worker with what it had received.
-
-        None: refused by the limits, and closed. A connection without a session may be ended to make room for it."""
+        """Serve a connection that was just accepted, or handed over by another worker with the bytes `received`. None:
+        the limits refuse it, and it is closed. A connection without a session may be ended to make room for it."""
         address = arrival.peer
         refused = self._admission.admit(address)
         if refused is not None:
@@ -207,14 +207,14 @@ class Connections:
             self.adopt(arrival)
 
     def _out_of_descriptors(self, listener: Listener, error: OSError) -> None:
-        """Refuse one client with the spare descriptor, then leave the others in the backlog for a moment."""
+        """Refuse one client with the help of the spare descriptor, and leave the others in the backlog for a moment."""
         log.peer(f"cannot accept connections: {error.strerror}", "descriptors")
         os.close(self._spare)
         try:
             listener.accept().refuse()
         except OSError:
             pass
-        with credentials.privileged():  # the thread may have no right to open it
+        with credentials.privileged():  # the thread may have no right to open /dev/null
             self._spare = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         fd = listener.fileno()
         self._loop.remove(fd)
@@ -243,7 +243,7 @@ class Connections:
             call()
 
     def _sweep(self) -> None:
-        """Close what has been silent, without a session or unread for too long."""
+        """Abort connections that are idle, without a session or unread for too long."""
         self._sweep_timer = self._loop.call_later(SWEEP, self._sweep)
         now = self._loop.monotonic()
         for transport in list(self._transports):

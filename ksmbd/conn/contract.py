@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a transport provides (MS-SMB2 2.1), and what it may ask of the protocol above it.
+"""The interface between transports (MS-SMB2 2.1), the worker and the protocol.
 
-A transport is a `Provider`: the forker has it listen, a worker has it accept connections and take over those of other
-workers, and all else reaches a connection through `Connected`. It carries messages whole and in order, keeps the rules
-of back-pressure (ksmbd.conn.back_pressure) and ends a connection only once the protocol was told. Nothing outside its
-folder knows more of it than this.
+A transport is a `Provider`. With it the forker listens, and a worker accepts connections and takes over those of other
+workers; everything else reaches a connection through `Connected`. A transport delivers messages whole and in order,
+obeys back-pressure (ksmbd.conn.back_pressure), and closes a connection only after it has told the protocol. No module
+outside its folder knows more about it.
 """
 
 from __future__ import annotations
@@ -20,37 +20,37 @@ from ksmbd.smb.ports.transport import Transport
 
 
 class StartError(Exception):
-    """The engine cannot start; the text says why, for the administrator."""
+    """The engine cannot start; the text tells the administrator why."""
 
 
 # ------------------------------------------------------------------------------------------ the protocol, from below
 
 
 class Incoming(Protocol):
-    """A request whose data goes straight to a file (ksmbd.smb.write.IncomingWrite)."""
+    """A WRITE whose data goes straight to a file (ksmbd.smb.write.IncomingWrite)."""
 
     left: int
-    """Bytes that are still to come."""
+    """Bytes that are still to be received."""
     method: Transfer
 
     def take(self, data: memoryview) -> None:
-        """Bytes that were received already."""
+        """Write bytes that are in memory."""
         ...
 
     def take_pipe(self, pipe: int, count: int) -> bool:
-        """The next `count` bytes are in this pipe. False: they were not all taken out."""
+        """Write the next `count` bytes, which are in this pipe. False: some of them are left in the pipe."""
         ...
 
     def finish(self) -> None:
-        """All has come: answer."""
+        """Send the reply, after all data has been received."""
         ...
 
 
 class Core(Protocol):
-    """What a transport needs of the protocol's connection (ksmbd.smb.connection.ServerConnection)."""
+    """The protocol's connection, as a transport calls it (ksmbd.smb.connection.ServerConnection)."""
 
     max_frame: int
-    """The longest frame accepted now: small before there is a session, then as negotiated."""
+    """The longest message in bytes that is accepted now: small before there is a session, then as negotiated."""
 
     @property
     def session_count(self) -> int:
@@ -59,34 +59,36 @@ class Core(Protocol):
 
     @property
     def open_count(self) -> int:
-        """Opens of those sessions."""
+        """The opens of those sessions."""
         ...
 
     @property
     def offloaded_bytes(self) -> int:
-        """Bytes of replies that are being signed or encrypted by other threads, and will be sent."""
+        """Bytes of replies that helper threads are signing or encrypting, and that will be sent."""
         ...
 
     def receive(self, frame: bytearray) -> None:
-        """One whole frame, without its length. The buffer is the core's to keep and to change."""
+        """Handle one whole message, without its 4-byte length. The core may keep and change the buffer. Never raises
+        for what the peer sent."""
         ...
 
     def receive_batch(self, view: memoryview, position: int, end: int, limit: int) -> tuple[int, int]:
-        """Frames with their lengths, of which the core takes as many as it likes from the front on, at most `limit`:
-        (where the rest begins, how many were taken). The memory stays the transport's."""
+        """Handle messages of view[position:end], each behind its 4-byte length, from the front on, as many as the core
+        wants and at most `limit`. Returns (position of the rest, number handled). The memory stays the transport's."""
         ...
 
     @property
     def write_from(self) -> int:
-        """Length from which on a frame that has not come whole is offered to `begin_write`."""
+        """Length in bytes from which a message that is not complete is offered to `begin_write`."""
         ...
 
     def begin_write(self, head: memoryview, length: int) -> Incoming | None:
-        """`head` is what is there of a frame of `length` bytes. None: it is wanted whole, by `receive`."""
+        """Offer a message of `length` bytes of which `head` is received. None: the core wants it whole, through
+        `receive`."""
         ...
 
     def disconnected(self, reason: str) -> None:
-        """The connection is gone; nothing can be sent any more. Called once."""
+        """The connection has ended; nothing can be sent any more. Called once."""
         ...
 
 
@@ -94,15 +96,15 @@ class Counters(Protocol):
     """What a worker counts of its connections (ksmbd.process.shared)."""
 
     def count(self, requests: int, received: int, sent: int) -> None:
-        """Add to the sums."""
+        """Add handled requests, and bytes received and sent."""
         ...
 
     def connected(self) -> None:
-        """One connection more."""
+        """One more connection."""
         ...
 
     def disconnected(self) -> None:
-        """One connection less."""
+        """One connection ended."""
         ...
 
     def refused(self) -> None:
@@ -110,7 +112,7 @@ class Counters(Protocol):
         ...
 
     def queue_empty(self) -> None:
-        """All connections that had come were accepted."""
+        """All waiting connections have been accepted."""
         ...
 
 
@@ -118,31 +120,32 @@ class Counters(Protocol):
 
 
 class Connected(Transport, Protocol):
-    """A connection as the worker has it. The protocol itself needs only the `Transport` of ksmbd.smb.ports.
+    """A connection of a client, as the worker sees it. The protocol itself uses only the `Transport` of
+    ksmbd.smb.ports.
 
-    A frame that is to be sent has one message or several, each behind its 4-byte length (MS-SMB2 2.1): a transport
-    that keeps the bounds of messages itself cuts it there."""
+    A frame to send holds one message or several, each behind its 4-byte length (MS-SMB2 2.1). A transport that
+    preserves message boundaries itself splits the frame there."""
 
     provider: str
     """The name of its `Provider`."""
     core: Core
-    """Receives what comes; may be replaced while it is given a frame."""
+    """Receives the messages; it may be replaced while it handles one."""
     sessionless_since: float
-    """When it was last seen with a session, or began; monotonic seconds, as the next two."""
+    """When it last had a session, or began; seconds of the monotonic clock, as the next two."""
 
     @property
     def last_received(self) -> float:
-        """When something last came from the client."""
+        """When bytes were last received from the client."""
         ...
 
     @property
     def last_progress(self) -> float:
-        """When the client last took something of what waits for it."""
+        """When the client last took some of the bytes that wait for it."""
         ...
 
     @property
     def waiting_bytes(self) -> int:
-        """Bytes that wait for the client to read."""
+        """Bytes of replies that the client has not taken yet."""
         ...
 
     @property
@@ -151,32 +154,33 @@ class Connected(Transport, Protocol):
         ...
 
     def abort(self, reason: str) -> None:
-        """End the connection now; what waits for the client is dropped."""
+        """End the connection now, and drop what waits for the client."""
         ...
 
     def end(self, reason: str) -> None:
-        """`abort`, and be gone when this returns. Not inside a call of the core's."""
+        """`abort`, and have closed the connection on return. Not to be called inside a call of the core."""
         ...
 
     def when_closed(self, call: Callable[[], None]) -> None:
-        """Call it once the connection is closed or given away."""
+        """Call `call` when the connection is closed or handed over."""
         ...
 
     def unread(self, frame: bytearray) -> bytes:
-        """The frame that the core is being given, and all that came behind it, for the worker that takes over."""
+        """The message that the core is handling, and all bytes received behind it, for the worker that takes over."""
         ...
 
     def descriptors(self) -> list[int]:
-        """What another worker needs to go on with this connection; none: it cannot be handed over."""
+        """The descriptors that another worker needs to continue this connection; none: it cannot be handed over."""
         ...
 
     def give_away(self) -> None:
-        """Another worker has the descriptors: release the connection without ending it. The core is not told."""
+        """Release the connection without ending it, because another worker has the descriptors. The core is not
+        told."""
         ...
 
 
 class Arrival(Protocol):
-    """A connection that is there and that nobody serves yet: just accepted, or handed over by another worker."""
+    """A connection that nobody serves yet: just accepted, or handed over by another worker."""
 
     @property
     def peer(self) -> str:
@@ -192,11 +196,11 @@ class Arrival(Protocol):
         on_closed: Callable[[Connected], None],
         received: bytes,
     ) -> Connected:
-        """Begin. `received`: what another worker's `Connected.unread` gave."""
+        """Begin to serve it. `received`: the bytes that `Connected.unread` of another worker returned."""
         ...
 
     def refuse(self) -> None:
-        """Close it at once: the client learns it now, instead of waiting in a backlog."""
+        """Close it at once, so that the client need not wait in a backlog."""
         ...
 
 
@@ -204,27 +208,27 @@ class Arrival(Protocol):
 
 
 class Listener(Protocol):
-    """One place where one worker's clients come in. The forker makes it, and a worker inherits it or is sent its
-    descriptor, whose inode is its own."""
+    """A listening endpoint of one worker. The forker makes it. A worker inherits it or receives its descriptor, whose
+    inode identifies it."""
 
     provider: str
     """The name of its `Provider`."""
 
     def fileno(self) -> int:
-        """Readable when a client waits."""
+        """The descriptor, readable when a client waits."""
         ...
 
     def accept(self) -> Arrival:
-        """The next client. Raises BlockingIOError where none waits, OSError."""
+        """Accept the next client. Raises BlockingIOError where none waits, else OSError."""
         ...
 
     def close(self) -> None:
-        """No client comes in here any more, in this process."""
+        """Close it in this process."""
         ...
 
 
 class Group(Protocol):
-    """The listeners of one address, one a worker."""
+    """The listeners of one address, one for each worker."""
 
     @property
     def listeners(self) -> Sequence[Listener]:
@@ -233,12 +237,13 @@ class Group(Protocol):
 
     @property
     def steered(self) -> Sequence[socket.socket]:
-        """Those that a BPF program can choose from (SO_REUSEPORT), in the workers' order; none: the transport spreads
-        its clients itself."""
+        """The sockets among which a BPF program can choose (SO_REUSEPORT), in the order of the workers; none: the
+        transport distributes its clients itself."""
         ...
 
     def open_another(self) -> socket.socket:
-        """One more socket like those of `steered`, for a BPF program to know the group by. Raises OSError."""
+        """Open one more socket in the same SO_REUSEPORT group, as the key of the group for a BPF program. Raises
+        OSError."""
         ...
 
     def text(self) -> str:
@@ -259,32 +264,32 @@ class Listening(Protocol):
         ...
 
     def update(self) -> tuple[Sequence[Group], Sequence[Group]]:
-        """Look at the machine's interfaces again: the groups that are new, and those that are gone, which the caller
+        """Follow changes of the network interfaces: returns the new groups and those that are gone, which the caller
         closes. Never raises."""
         ...
 
 
 class Provider(Protocol):
-    """One transport. Stateless: the forker makes it before it forks, and all workers use it."""
+    """One transport. It has no state: the forker makes it before it forks, and all workers use it."""
 
     name: str
-    """At most 8 ASCII characters, unlike any other's."""
+    """The name of the transport: at most 8 ASCII characters, unique."""
 
     def listen(self, workers: int) -> Listening:
-        """Where the configuration says, for so many workers. Raises StartError."""
+        """Listen where the configuration says, for so many workers. Raises StartError."""
         ...
 
     def listener(self, fd: int) -> Listener:
-        """A listener that the forker sent; the descriptor is the listener's from now on."""
+        """The listener for a descriptor that the forker sent, which it then owns."""
         ...
 
     def arrival(self, fds: Sequence[int]) -> Arrival:
-        """A connection that another worker handed over; the descriptors are the arrival's from now on."""
+        """The connection for descriptors that another worker handed over, which it then owns."""
         ...
 
 
 class NotCounted:
-    """`Counters` of nobody."""
+    """Counters that count nothing."""
 
     def count(self, requests: int, received: int, sent: int) -> None:
         """See Counters."""

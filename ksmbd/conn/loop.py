@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The event loop: epoll, timers, calls for later, and an eventfd by which helper threads wake it.
+"""The event loop of each process: epoll, timers, deferred calls, and an eventfd by which helper threads wake it.
 
-One thread runs it. An iteration is: the calls left by `call_soon`, events, due timers, then the calls left by `at_end`
-(connections send there what has gathered). A callback that raises is a defect: it is logged and the loop goes on.
+One thread runs it. An iteration runs the calls of `call_soon`, events, due timers, then the calls of `at_end`
+(connections send there what has gathered). An exception of a callback is a defect: it is logged, and the loop goes on.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _READ: Final = select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR
 _WRITE: Final = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
 _MAX_EVENTS: Final = 256
 _LOOKS: Final = 16
-"""Polls for events before the loop sleeps, while its sleeps have been that short: about 15 µs."""
+"""How often the loop polls before it sleeps, as long as its sleeps are short: about 15 µs."""
 _SOON: Final = 50e-6
-"""Seconds; a sleep that is shorter, wake-up included, costs more than polling would have."""
+"""Seconds; a shorter sleep costs more, wake-up included, than polling would have."""
 _TRIES: Final = 4
-"""Times in a row that polling may find nothing until the loop sleeps at once again."""
+"""How often in a row polling may find nothing before the loop sleeps at once again."""
 
 _LONG: Final = 10e-3
-"""Seconds from which on a callback is logged with the debug component conn: no other client is served meanwhile."""
+"""Seconds from which a callback is logged by the debug component conn, since no other client is served meanwhile."""
 
 Call = Callable[[], None]
 
@@ -42,7 +42,7 @@ def _nothing() -> None:
 
 
 class TimerHandle:
-    """A call that is to come."""
+    """A call that is scheduled for later."""
 
     __slots__ = ("call",)
 
@@ -50,12 +50,12 @@ class TimerHandle:
         self.call: Call | None = call
 
     def cancel(self) -> None:
-        """It will not be called. No effect afterwards."""
+        """Cancel the call; no effect after it has run."""
         self.call = None  # releases what the call holds at once; the heap entry goes when it is due
 
 
 class Timers:
-    """A heap of timers, apart from the loop so that tests can turn the clock."""
+    """A heap of timers, separate from the loop so that tests can advance the clock."""
 
     __slots__ = ("_heap", "_next")
 
@@ -106,7 +106,7 @@ class Loop:
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
         self.now = monotonic()
-        """When this iteration's events came: near enough for what is noted with every turn."""
+        """The time of this iteration's events, precise enough for time stamps of connections."""
         self._epoll = select.epoll()
         self._watches: dict[int, _Watch] = {}
         self._timers = Timers()
@@ -115,7 +115,7 @@ class Loop:
         self._end: list[Call] = []
         self._after: list[Call] = []
         self.before_sleep: Call = _nothing
-        """Called before the thread waits for events that are not there yet."""
+        """Called before the thread sleeps."""
         self._stopping = False
         self._tries = 0
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)

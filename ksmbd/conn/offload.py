@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Helper threads for calls that block, and for cryptography and I/O that is long enough to be worth it.
+"""Helper threads of an event loop, for calls that block and for long cryptography and I/O.
 
-A call runs in a thread and its result comes back to the loop's thread as a Future. The threads start with the first
-call; a worker that never needs them has none.
+A call runs in a thread, and its result comes back as a Future in the thread of the loop. Threads start with the first
+call, so a worker that needs none has none.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ DEFAULT_THREADS: Final = 4
 
 
 class Helpers:
-    """A few threads of one loop."""
+    """The helper threads of one event loop."""
 
     def __init__(self, loop: Loop, threads: int = DEFAULT_THREADS) -> None:
         self._loop = loop
@@ -34,7 +34,8 @@ class Helpers:
         self._closed = False
 
     def submit(self, call: Callable[[], T]) -> Future[T]:
-        """Run `call` in a thread. The Future completes in the loop's thread; cancelling it does not stop the call."""
+        """Run `call` in a helper thread. The Future completes in the thread of the loop; cancelling it does not stop
+        the call."""
         if self._closed:
             raise RuntimeError("the helper threads have ended")
         future: Future[T] = Future()

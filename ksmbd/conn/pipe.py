@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A pipe as the kernel's own buffer between a socket and a file: what passes it is moved, not copied (splice(2))."""
+"""A pipe through which splice(2) moves data between a socket and a file without copying it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import os
 from typing import Final
 
 SIZE: Final = 1 << 20
-"""Bytes wanted; more needs a privilege (/proc/sys/fs/pipe-max-size)."""
+"""Wanted size in bytes; more needs a privilege (/proc/sys/fs/pipe-max-size)."""
 _MOVE: Final = 1  # SPLICE_F_MOVE
 _NONBLOCK: Final = 2  # SPLICE_F_NONBLOCK
 _SET_SIZE: Final = 1031  # F_SETPIPE_SZ
@@ -17,7 +17,7 @@ _GET_SIZE: Final = 1032  # F_GETPIPE_SZ
 
 
 class Pipe:
-    """Both ends, non-blocking. The connection that fills it empties it in the same turn."""
+    """A non-blocking pipe. A connection that fills it empties it before it returns to the loop."""
 
     __slots__ = ("reader", "size", "writer")
 
@@ -29,8 +29,8 @@ class Pipe:
         self.size = fcntl.fcntl(self.writer, _GET_SIZE)
 
     def fill(self, source: int, count: int, offset: int | None = None) -> int:
-        """Move at most `count` bytes from a socket, or a file from `offset` on, into the pipe; 0 at the end of stream
-        or file. Raises OSError."""
+        """Move at most `count` bytes from a socket, or a file from `offset` on, into the pipe. Returns the number, 0 at
+        the end of the stream or file. Raises OSError."""
         return os.splice(source, self.writer, count, offset_src=offset, flags=_MOVE | _NONBLOCK)
 
     def empty(self, target: int, count: int) -> int:
@@ -38,7 +38,7 @@ class Pipe:
         return os.splice(self.reader, target, count, flags=_MOVE | _NONBLOCK)
 
     def drain(self) -> None:
-        """Throw away what is left in it."""
+        """Discard what is left in the pipe."""
         with contextlib.suppress(BlockingIOError):
             while os.read(self.reader, self.size):
                 pass

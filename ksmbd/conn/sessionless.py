@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The connections that nobody has logged on with yet: whose place is given to another one when places are short.
+"""Keeps the connections without a session, which may be ended to make room for another connection (MS-SMB2 3.3.6.3).
 
-Anybody may have one, so none of them is worth more than a newcomer. The oldest of the same address goes first, then the
-oldest of the address that has most; a connection with a session never does. MS-SMB2 3.3.6.3.
+Anybody may open such a connection, so none has a better claim than a new one. The oldest of the same address is ended
+first, then the oldest of the address that has most. A connection with a session is never ended for this.
 """
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ksmbd.limits import address_group
 
 
 class SessionlessConnection(Protocol):
-    """A connection (ksmbd.conn.contract.Connected)."""
+    """The part of ksmbd.conn.contract.Connected that is used here."""
 
     @property
     def peer(self) -> str:
@@ -25,12 +25,13 @@ class SessionlessConnection(Protocol):
         ...
 
     def end(self, reason: str) -> None:
-        """End it now."""
+        """End the connection now."""
         ...
 
 
 class SessionlessConnections:
-    """By address, oldest first. A connection that has logged on meanwhile is removed when it is met."""
+    """The connections without a session, by address, oldest first. One that has logged on meanwhile is removed when it
+    is found."""
 
     def __init__(self) -> None:
         self._groups: dict[str, dict[SessionlessConnection, None]] = {}
@@ -39,11 +40,11 @@ class SessionlessConnections:
         return sum(map(len, self._groups.values()))
 
     def enter(self, connection: SessionlessConnection) -> None:
-        """A connection has begun, or its last session has ended."""
+        """Add a connection that has begun, or whose last session has ended."""
         self._groups.setdefault(address_group(connection.peer), {})[connection] = None
 
     def leave(self, connection: SessionlessConnection) -> None:
-        """The connection is closed, or has a session."""
+        """Remove a connection that is closed or has a session."""
         key = address_group(connection.peer)
         group = self._groups.get(key)
         if group is not None:
@@ -52,11 +53,11 @@ class SessionlessConnections:
                 del self._groups[key]
 
     def count(self, address: str) -> int:
-        """How many there are of an address."""
+        """How many connections of an address there are."""
         return len(self._groups.get(address_group(address), ()))
 
     def oldest_of(self, address: str) -> SessionlessConnection | None:
-        """The oldest one of an address (IPv6: of its network); None: there is none."""
+        """The oldest connection of an address (IPv6: of its /64 network), or None."""
         for connection in list(self._groups.get(address_group(address), ())):
             if not connection.logged_on:
                 return connection
@@ -64,7 +65,7 @@ class SessionlessConnections:
         return None
 
     def oldest_of_most(self) -> SessionlessConnection | None:
-        """The oldest one of the address that has most."""
+        """The oldest connection of the address that has most, or None."""
         while self._groups:
             most = max(self._groups, key=lambda key: len(self._groups[key]))
             connection = self.oldest_of(next(iter(self._groups[most])).peer)

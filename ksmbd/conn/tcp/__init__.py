@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Direct TCP (MS-SMB2 2.1): the transport `Tcp` of provider.py, and all that knows of sockets of connections."""
+"""The transport Direct TCP (MS-SMB2 2.1): `Tcp` of provider.py, and all code that uses sockets of connections."""

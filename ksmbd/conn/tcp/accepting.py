@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""From a listening socket to a connection that is served."""
+"""Accepts connections from a listening socket."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ksmbd.conn.tcp.transport import TcpTransport
 
 
 class TcpArrival:
-    """The `Arrival` of ksmbd.conn.contract: a connected socket."""
+    """A connected socket: the `Arrival` of ksmbd.conn.contract."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -38,7 +38,7 @@ class TcpArrival:
 
 
 class TcpListener:
-    """The `Listener` of ksmbd.conn.contract: a listening socket."""
+    """A listening socket: the `Listener` of ksmbd.conn.contract."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.provider = NAME

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Frames on a stream: the transport packet of MS-SMB2 2.1 (a zero byte and a 24-bit length), NetBIOS' beside it.
+"""Splits a TCP stream into frames: the transport packet of MS-SMB2 2.1 (a zero byte and a 24-bit length), and the
+packets of NetBIOS.
 
-`Receiver` owns no socket: it says where the next bytes go (`target`), is told how many came (`advance`), and gives
-whole frames (`next`), each in a buffer of its own. Small ones are copied out of one scratch buffer that all connections
-of a loop share; one that did not come whole and is longer than `KEEP` gets its own buffer, and the rest is received
-straight into it. The length that a peer announces sets nothing aside: before there is a session, and for the longest
-frames, the buffer grows with what comes, to at most twice of that (`first_size`). So no byte is copied more than a few
-times, whatever the pieces in which it comes.
+`Receiver` owns no socket. It says where the next bytes go (`target`), is told how many were received (`advance`), and
+returns whole frames (`next`), each in its own buffer. Small frames are copied out of a scratch buffer that all
+connections of a loop share. An incomplete frame longer than `KEEP` gets its own buffer, and the rest is received into
+it. The announced length alone allocates no memory: before there is a session, and for the longest frames, the buffer
+grows with the bytes received, to at most twice their number (`first_size`). So no byte is copied more than a few times.
 """
 
 from __future__ import annotations
@@ -33,28 +33,30 @@ SMB1_PROTOCOL_BYTE: Final = 0xFF
 MIN_SMB1: Final = 35
 """SMB_Header, WordCount and ByteCount (MS-CIFS 2.2.3): the multi-protocol NEGOTIATE."""
 MIN_SMB2: Final = 64
-"""The header alone (MS-SMB2 2.2.1); a transform header is shorter, but what it carries is not."""
+"""The shortest SMB2 message: a header (MS-SMB2 2.2.1). A transform header is shorter, but its content is not."""
 
 KEEP: Final = 4096
-"""An incomplete frame up to this long is moved to the front of the scratch buffer each time something comes."""
+"""An incomplete frame of at most this many bytes is moved to the front of the scratch buffer with each receive."""
 
 BEFORE_LOGON: Final = limits.FRAME_BEFORE_LOGON.value
 
 
 def first_size(length: int, have: int, limit: int) -> int:
-    """Bytes to set aside for a frame of `length` of which `have` are there; `limit` is the longest that is accepted."""
+    """Bytes to allocate for a frame of `length` bytes of which `have` are received; `limit` is the longest accepted
+    frame."""
     return min(length, max(2 * have, 2 * KEEP if limit <= BEFORE_LOGON else frames.MOST))
 
 
 class FramingError(Exception):
-    """What comes is no frame, so nothing behind it can be understood: the connection ends."""
+    """The stream has no valid frame here, so nothing behind it can be understood: the connection ends."""
 
 
 class Receiver:
     """The receiving side of one stream.
 
-    A turn: `target`, receive into it, `advance`, `next` until None, then `park`. A caller that stops before None
-    (because the peer reads too slowly, or it is others' turn) calls `park` too; `next` goes on with what was parked.
+    The order of calls: `target`, receive into it, `advance`, `next` until None, then `park`. A caller that stops before
+    None (because the peer reads too slowly, or others must be served) calls `park`, too; `next` then continues with
+    what was parked.
     """
 
     __slots__ = (
@@ -72,9 +74,9 @@ class Receiver:
         self._large: bytearray | None = None
         self._large_have = 0
         self._large_size = 0
-        """How long the frame will be; `_large` may still be shorter."""
+        """The length of the frame; `_large` may still be shorter."""
         self._limit = 0
-        """What `next` was last told."""
+        """The last `limit` of `next`."""
         self._first = True
 
     @property
@@ -84,16 +86,16 @@ class Receiver:
 
     @property
     def missing(self) -> int:
-        """Bytes still to come of the large frame that is being received; 0 if none is."""
+        """Bytes to come of the large frame that is being received; 0 if there is none."""
         return self._large_size - self._large_have if self._large is not None else 0
 
     @property
     def parked(self) -> bool:
-        """Whether `next` may have frames without receiving first."""
+        """Whether `next` may return a frame without receiving first."""
         return len(self._parked) >= HEADER
 
     def target(self) -> memoryview:
-        """Where to receive. Only when `next` has nothing left."""
+        """The memory to receive into. Only when `next` has returned None."""
         large = self._large
         if large is not None:
             if self._large_have == len(large):
@@ -110,25 +112,25 @@ class Receiver:
         return view[kept:] if kept else view
 
     def preload(self, data: bytes) -> None:
-        """Bytes that were received already (by the worker that hands the connection over). Before anything else."""
+        """Begin with bytes that the worker received which handed over the connection."""
         self._parked = bytearray(data)
 
     def unread(self, frame: bytearray) -> bytes:
-        """`frame`, which `next` just gave, and all that is behind it, as it came: for another worker's `preload`."""
+        """`frame`, which `next` has just returned, and all bytes behind it as received, for `preload` in another
+        worker."""
         rest = bytes(self._view[self._position : self._end]) if self._large is None else b""
         return len(frame).to_bytes(HEADER, "big") + bytes(frame) + rest
 
     def advance(self, count: int) -> None:
-        """So many bytes came into `target`."""
+        """`count` bytes were received into `target`."""
         if self._large is not None:
             self._large_have += count
         else:
             self._end += count
 
     def next(self, limit: int) -> bytearray | None:
-        """The next whole frame, without its length, the caller's to keep and to change. None: more must come.
-
-        `limit` is the longest frame that is accepted. Raises FramingError."""
+        """The next whole frame without its length, in a buffer that the caller may keep and change. None: more bytes
+        are needed. `limit` is the longest accepted frame. Raises FramingError."""
         self._limit = limit
         large = self._large
         if large is not None:
@@ -169,8 +171,8 @@ class Receiver:
                 self._on_session_request()
 
     def ready(self) -> tuple[memoryview, int, int]:
-        """What has come and is not part of a large frame: (memory, from, to). The caller takes frames where they
-        lie and then calls `taken`."""
+        """The bytes received that are not part of a large frame: (memory, start, end). The caller may handle frames in
+        place and then calls `taken`."""
         if self._large is not None:
             return self._view, 0, 0
         if self._parked:
@@ -178,7 +180,7 @@ class Receiver:
         return self._view, self._position, self._end
 
     def taken(self, position: int) -> None:
-        """Whole frames before `position` of what `ready` gave were taken."""
+        """The caller has handled the frames before `position`."""
         self._position = position
         self._first = False
 
@@ -190,8 +192,8 @@ class Receiver:
         self._parked = bytearray()
 
     def partial(self, least: int) -> tuple[memoryview, int] | None:
-        """What is there of a frame of at least `least` bytes that has not come whole, and the frame's length; None:
-        there is no such frame. Only when `next` has nothing left."""
+        """The bytes received of an incomplete frame of at least `least` bytes, and its length; None where there is no
+        such frame. Only when `next` has returned None."""
         position = self._position
         have = self._end - position - HEADER
         if self._large is not None or have < 0 or self._view[position] != SESSION_MESSAGE:
@@ -200,12 +202,12 @@ class Receiver:
         return (self._view[position + HEADER : self._end], length) if length >= least else None
 
     def divert(self) -> None:
-        """The caller takes what `partial` gave, and receives the rest of that frame itself."""
+        """The caller takes what `partial` returned, and receives the rest of this frame itself."""
         self._position = self._end = 0
         self._first = False
 
     def park(self) -> None:
-        """End of a turn: keep what is left, so that the scratch buffer is free for other connections."""
+        """Copy what is left, so that other connections can use the scratch buffer."""
         if self._large is not None:
             return
         position, end = self._position, self._end
@@ -229,7 +231,7 @@ class Receiver:
         self._parked = bytearray(view[position:end])
 
     def clear(self) -> None:
-        """Nothing more is received: free all that is held."""
+        """Free all buffers; nothing more is received."""
         self._position = self._end = 0
         self._view = self._scratch.view
         self._parked = bytearray()

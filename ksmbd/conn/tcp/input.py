@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The input of one connection: turns in which frames are received and handed to the protocol's core.
+"""Receives the messages of one connection and passes them to the protocol.
 
-One `recv` a turn, all whole frames of it go to the core, then everything that it answered leaves in one `sendmsg`. A
-large frame is received straight into its own buffer, for at most `TURN_BYTES` a turn, so that other connections get
-theirs.
+One callback of the loop does one `recv`, passes all whole frames to the core, and sends all replies with one `sendmsg`.
+This is called a turn. A large frame is received straight into its own buffer, at most `TURN_BYTES` in one turn, so that
+other connections are served.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from ksmbd.smb.waiting import Cancelled
 TURN_BYTES: Final = 2 << 20
 TURN_FRAMES: Final = 128
 TURN_SECONDS: Final = 0.003
-"""After this no further request of one connection is begun before others had their turn."""
+"""Seconds after which no further request of this connection is begun before others are served."""
 _BATCH_FRAMES: Final = 32
-"""Small requests between two looks at the time."""
+"""Small requests between two checks of the time."""
 LOWAT_FROM: Final = 2 << 20
-"""Bytes still to come of a frame from which on SO_RCVLOWAT is set: measured on loopback, a third less CPU for frames of
-4 MiB and above; below it the wait costs more than the turns saved."""
+"""Missing bytes of a frame from which SO_RCVLOWAT is set. Measured on loopback: a third less CPU for frames of 4 MiB
+and more; for smaller ones waiting costs more than it saves."""
 SHORTEST: Final = HEADER + MIN_SMB2
-"""Bytes of a frame and its length, at least."""
+"""The shortest frame with its length, in bytes."""
 
 
 class Owner(Protocol):
@@ -51,7 +51,7 @@ class Owner(Protocol):
         ...
 
     def count_waiting(self) -> None:
-        """What waits for the client has changed."""
+        """Update the count of the bytes that wait for the client."""
         ...
 
     def close(self, reason: str) -> None:
@@ -63,12 +63,12 @@ class Owner(Protocol):
         ...
 
     def failed(self, error: BaseException) -> None:
-        """End the connection for an error that handing over what was received raised."""
+        """End the connection because the core raised this exception."""
         ...
 
 
 class Input:
-    """What has come and what is done with it, and the loop's watch for more."""
+    """The receiving side of a connection: received bytes, their handling, and the watch for more."""
 
     __slots__ = (
         "_continue_due", "_counters", "_fd", "_loop", "_lowat", "_output", "_owner", "_pressure", "_sock", "_write",
@@ -97,26 +97,26 @@ class Input:
         self._lowat = 1
         self._continue_due = False
         self.in_turn = False
-        """Whether the core is being given something: what it sends now is flushed at the end of the turn."""
+        """Whether the core is handling a message; what it sends is flushed at the end of the turn."""
         self.reading = False
-        """Whether the loop tells of what comes; not while the client has too much to read itself."""
+        """Whether the loop watches the socket for reading; it does not while the client must read its replies."""
         self.last_received = loop.monotonic()
 
     # --------------------------------------------------------------------------------------------------- the watch
 
     def begin(self, received: bytes) -> None:
-        """The core is there. `received`: what another worker received before."""
+        """Begin to receive. `received`: bytes that another worker received before."""
         if received:
             self.receiver.preload(received)
         self._go_on(bool(received))
 
     def end(self) -> None:
-        """Nothing is received any more, and nothing kept of what was."""
+        """Stop receiving and drop what was received."""
         self.receiver.clear()
         self.reading = False
 
     def read(self, wanted: bool) -> None:
-        """Have the loop tell of what comes, or no longer."""
+        """Start or stop to watch the socket for reading."""
         if wanted == self.reading:
             return
         self.reading = wanted
@@ -126,12 +126,12 @@ class Input:
             self._loop.remove_reader(self._fd)
 
     def resume(self) -> None:
-        """The client has read something: go on unless it still has too much to read."""
+        """The client has read some replies: continue unless too many are left."""
         if not self.reading and not self._continue_due and self._output.size <= LOW_WATER:
             self._go_on(True)
 
     def _go_on(self, more: bool) -> None:
-        """After a turn: more frames are at hand (others first), or the socket is next."""
+        """Continue after a turn: with frames that are left (`more`), after other connections, or with the socket."""
         output = self._output
         offloaded = self._owner.core.offloaded_bytes
         if (output.size or offloaded) and self._pressure.is_crowded(output.size, offloaded):
@@ -156,7 +156,7 @@ class Input:
             self._handle(0)
 
     def _wake_at(self, count: int) -> None:
-        """Be woken once so many bytes are there: one turn for the rest of a large frame instead of many."""
+        """Set SO_RCVLOWAT, so that the rest of a large frame wakes the loop once instead of many times."""
         if count != self._lowat:
             self._lowat = count
             with contextlib.suppress(OSError):  # a kind of socket that has no such option
@@ -191,8 +191,8 @@ class Input:
             self.last_received = self._loop.now
 
     def _handle(self, received: int) -> bool:
-        """Hand whole frames to the core, then send what is ready. `received`: bytes that have just come. True: the
-        stream goes on with data that goes to a file."""
+        """Pass whole frames to the core, then send the replies. `received`: bytes just received. True: data of a WRITE
+        for a file follows on the stream."""
         owner = self._owner
         receiver = self.receiver
         core = owner.core
@@ -245,7 +245,8 @@ class Input:
         return self._after_frames(stopped)
 
     def _after_frames(self, stopped: bool) -> bool:
-        """What is next on the stream. `stopped`: whole frames were left for later. True: data that goes to a file."""
+        """Prepare for what follows on the stream. `stopped`: whole frames are left for later. True: data of a WRITE for
+        a file."""
         if self._write.incoming is not None:
             self._stream()
             return True
@@ -260,7 +261,7 @@ class Input:
         return False
 
     def _offer(self, core: Core) -> None:
-        """Ask the core whether the data of a frame that has begun may go past it, from the socket to a file."""
+        """Offer the core an incomplete frame, whose data may go from the socket straight to a file."""
         partial = self.receiver.partial(core.write_from)
         if partial is None:
             return
@@ -272,7 +273,7 @@ class Input:
             self.receiver.divert()
 
     def _stream(self) -> None:
-        """Data of a WRITE: from the socket into its file, for a turn."""
+        """Receive data of a WRITE into its file, for one turn."""
         write = self._write
         incoming = write.incoming
         assert incoming is not None

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Where the server listens: the sockets of all workers, and what becomes of them when interfaces come and go.
+"""Opens the listening sockets of all workers, and follows network interfaces that come and go.
 
-With `bind interfaces only` each word of `interfaces` means some of this machine's interfaces or addresses. What is not
-there is left out with a warning and listened on when the kernel tells that it has come; the listeners of what is gone
-are closed.
+With `bind interfaces only` each item of `interfaces` selects interfaces or addresses of this machine. If one is
+missing, a warning says so, and the server listens on it when the kernel reports it. If one goes away, its listeners are
+closed.
 """
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ksmbd.kernel.local_addresses import State
 
 _NO_IPV6: Final = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 _NOT_THERE: Final = (errno.EADDRNOTAVAIL, errno.ENODEV, errno.ENXIO)
-"""The interface or address has gone meanwhile, or is not ready (IPv6 looks for duplicates first)."""
+"""The interface or address is gone, or not ready yet (duplicate address detection of IPv6)."""
 
 
 class Settings(Protocol):
@@ -46,11 +46,11 @@ class Settings(Protocol):
 
 
 class AddressUnavailable(Exception):
-    """There is no such address now."""
+    """The address does not exist on this machine now."""
 
 
 def patterns_of(settings: Settings) -> list[InterfacePattern]:
-    """The words that say where to listen; an empty list means everywhere. Raises StartError."""
+    """The items of `interfaces` that say where to listen; none: everywhere. Raises StartError."""
     try:
         return [interface_patterns.parse(item) for item in settings.interfaces] if settings.bind_interfaces_only else []
     except ValueError as error:
@@ -58,8 +58,8 @@ def patterns_of(settings: Settings) -> list[InterfacePattern]:
 
 
 def targets_of(words: Iterable[InterfacePattern], now: State) -> tuple[dict[BindTarget, int], list[str]]:
-    """Where to listen for these words: each target with its interface's index, 0 for an address; and the words that
-    mean nothing now. An address of an interface that is listened on as a whole is not listened on again."""
+    """Where to listen for these items: each target with the index of its interface (0 for an address), and the items
+    that match nothing now. If a whole interface is a target, its addresses are no targets of their own."""
     targets: dict[BindTarget, int] = {}
     missing: list[str] = []
     asked: list[tuple[InterfacePattern, list[tuple[str, str]]]] = []
@@ -84,7 +84,7 @@ def targets_of(words: Iterable[InterfacePattern], now: State) -> tuple[dict[Bind
 
 @dataclass
 class Group:
-    """One target's sockets, one a worker."""
+    """The sockets of one target, one for each worker."""
 
     target: BindTarget
     index: int
@@ -117,12 +117,12 @@ class Group:
 
 
 class Listening:
-    """All groups. `look` says what the machine has."""
+    """The groups of all targets. `look` returns the interfaces and addresses of the machine."""
 
     def __init__(
         self, settings: Settings, workers: int, look: Callable[[], State] = local_addresses.state
     ) -> None:
-        """Opens the sockets. Raises StartError; what is not there (yet) is warned of."""
+        """Opens the sockets. Raises StartError; missing targets only give a warning."""
         self._port = settings.tcp_port
         self._workers = workers
         self._look = look
@@ -155,7 +155,8 @@ class Listening:
         return bool(self._words)
 
     def update(self) -> tuple[list[Group], list[Group]]:
-        """Look again: the groups that are new, and those that are gone, which the caller closes. Never raises."""
+        """Follow changes of the interfaces: returns the new groups and those that are gone, which the caller closes.
+        Never raises."""
         try:
             wanted = self._wanted()
         except OSError as error:
@@ -204,7 +205,7 @@ class Listening:
         return targets
 
     def _open(self, target: BindTarget, index: int) -> Group:
-        """A target's sockets. Raises StartError, AddressUnavailable."""
+        """Open the sockets of a target. Raises StartError, AddressUnavailable."""
         sockets: list[socket.socket] = []
         try:
             for _ in range(self._workers):
@@ -217,8 +218,8 @@ class Listening:
         return Group(target, index, sockets)
 
     def _is_free(self, target: BindTarget) -> bool:
-        """Whether the target is there. Raises StartError where another server listens on it: with SO_REUSEPORT one of
-        the same user would silently share our port."""
+        """Whether the target exists. Raises StartError where another server listens on it, since with SO_REUSEPORT one
+        of the same user would silently share the port."""
         try:
             self._listen(target, False).close()
         except AddressUnavailable:

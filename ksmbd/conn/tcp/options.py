@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Socket options and addresses.
+"""Socket options and addresses of TCP connections.
 
-The options are set on the listening socket; Linux passes them on to what it accepts, so a connection costs none of
-these calls. A client that disappears without closing (sleep, cable, NAT) is noticed after KEEP_IDLE plus KEEP_COUNT
-times KEEP_INTERVAL seconds when idle, and after USER_TIMEOUT when something was sent to it; otherwise dead connections
+The options are set on the listening socket; Linux passes them on to accepted sockets, so a connection costs no further
+calls. If a client disappears without closing (sleep, cable, NAT), an idle connection ends after KEEP_IDLE plus
+KEEP_COUNT times KEEP_INTERVAL seconds, and one with unacknowledged data after USER_TIMEOUT. Otherwise dead connections
 would count against `max ip connections`.
 """
 
@@ -19,7 +19,7 @@ from typing import Final
 from ksmbd.overriding import override
 
 NAME: Final = "tcp"
-"""The transport's, among the providers."""
+"""The name of this transport."""
 
 KEEP_IDLE: Final = 60
 KEEP_INTERVAL: Final = 10
@@ -102,7 +102,7 @@ def listening_text(sock: socket.socket) -> str:
 
 
 class BindTarget:
-    """One place to listen on: an address, or all addresses of an interface."""
+    """One target to listen on: an address, or all addresses of an interface."""
 
     __slots__ = ("device", "family", "host")
 
@@ -130,9 +130,8 @@ ANY: Final = (BindTarget(socket.AF_INET, "0.0.0.0"), BindTarget(socket.AF_INET6,
 
 
 def open_listener(target: BindTarget, port: int, share_port: bool = True) -> socket.socket:
-    """A listening socket with all options set. OSError where the address is taken, not there or not allowed.
-
-    `share_port`: SO_REUSEPORT, one socket a worker."""
+    """Open a listening socket with all options. Raises OSError where the address is in use, missing or not allowed.
+    `share_port`: set SO_REUSEPORT, for one socket in each worker."""
     sock = socket.socket(target.family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

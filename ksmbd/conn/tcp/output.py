@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The output queue of one connection: frames that wait for the socket, and who waits for room in it.
+"""The output queue of one connection: frames that wait for the socket, and READs that wait until the client has read.
 
-A frame may end in a span of a file, which goes from the page cache to the socket (header with MSG_MORE, then sendfile).
-If the file has become shorter meanwhile, zeros fill the promised length: the stream stays in step, and the client sees
-what a reader of a file that is being truncated may see.
+A frame may end in a span of a file, which is sent from the page cache (header with MSG_MORE, then sendfile). If the
+file has become shorter meanwhile, zeros fill the promised length, so that the stream stays in step; the client sees
+what any reader of a file may see that is being truncated.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ _SENDFILE_MAX: Final = 0x7FFFF000  # the most that one call moves (sendfile(2))
 
 
 class Span:
-    """A span on its way. It has its own descriptor once it outlives the call that sent it: the open may be closed."""
+    """A span that is being sent. If it is not sent at once, it gets its own descriptor, since the open may be
+    closed."""
 
     __slots__ = ("_own", "fd", "file", "left", "offset", "splice")
 
@@ -40,13 +41,13 @@ class Span:
         self._own = False
 
     def keep(self) -> None:
-        """Some of it is sent later: hold the file itself, not its number."""
+        """Duplicate the descriptor, because a part of the span is sent later."""
         if self.left and not self._own and self.fd >= 0:
             self.fd = os.dup(self.fd)
             self._own = True
 
     def release(self) -> None:
-        """Nothing of it is sent any more."""
+        """Close the duplicate; nothing more of the span is sent."""
         if self._own:
             os.close(self.fd)
             self._own = False
@@ -54,7 +55,7 @@ class Span:
 
 
 class Output:
-    """The queue, and the loop's watch for room in the socket."""
+    """The queue, and the watch for a writable socket."""
 
     __slots__ = (
         "_counters", "_fd", "_for_room", "_loop", "_room_due", "_scratch", "_sock", "_writable", "last_progress",
@@ -64,7 +65,7 @@ class Output:
     def __init__(
         self, loop: Loop, sock: socket.socket, scratch: Scratch, counters: Counters, writable: Callable[[], None]
     ) -> None:
-        """`writable` is called when the socket, having been full, takes more."""
+        """`writable` is called when the socket can take more after it was full."""
         self._loop = loop
         self._sock = sock
         self._fd = sock.fileno()
@@ -91,8 +92,8 @@ class Output:
         self.size += len(data)
 
     def append_span(self, span: FileSpan) -> Span | None:
-        """Queue a span of a file. The caller tries to send at once, then calls the result's `keep`; None: the bytes
-        were read (a stream has no descriptor)."""
+        """Queue a span of a file. The caller tries to send at once, then calls `keep` of the result. None: the file has
+        no descriptor (a stream), so its bytes were read and queued."""
         item = Span(span)
         if item.fd < 0:
             self._append_read(item)
@@ -114,7 +115,7 @@ class Output:
         self.size += len(view)
 
     def drop(self) -> None:
-        """What waits is sent to nobody."""
+        """Drop the queue."""
         for item in self.queue:
             if isinstance(item, Span):
                 item.left = 0
@@ -124,12 +125,12 @@ class Output:
         self.watch(False)
 
     def end(self) -> None:
-        """The socket is no longer ours: nothing waits, and nobody for room."""
+        """Drop the queue and the waiters, because the socket is closed or handed over."""
         self.drop()
         self._for_room.clear()
 
     def watch(self, wanted: bool) -> None:
-        """Have `writable` called, or no longer."""
+        """Start or stop to watch the socket for writing."""
         if wanted == self.watching:
             return
         self.watching = wanted
@@ -141,7 +142,7 @@ class Output:
     # ------------------------------------------------------------------------------------------------------- room
 
     def room(self) -> Future[None] | None:
-        """None: there is room for one more reply. Else complete once there is."""
+        """None: there is room for one more reply. Else a Future that completes when there is."""
         if self.size <= HIGH_WATER:
             return None
         future: Future[None] = Future()
@@ -149,7 +150,7 @@ class Output:
         return future
 
     def _make_room(self) -> None:
-        """Complete those who wait, as long as the client has not too much to read again."""
+        """Complete waiting Futures, as long as there is room."""
         self._room_due = False
         while self._for_room and self.size <= HIGH_WATER:
             self._for_room.popleft().set_result(None)
@@ -157,7 +158,7 @@ class Output:
     # ---------------------------------------------------------------------------------------------------- sending
 
     def send(self) -> None:
-        """Send as much as the socket takes. Raises OSError, with what was sent before counted."""
+        """Send as much as the socket takes. Raises OSError; bytes sent before it are counted."""
         out = self.queue
         sent = 0
         blocked = False
@@ -221,7 +222,7 @@ class Output:
         return count, count < size
 
     def _send_span(self, span: Span) -> tuple[int, bool]:
-        """Send of a file: (bytes, whether the socket is full)."""
+        """Send a span with sendfile. Returns (bytes, whether the socket is full)."""
         if span.splice:
             return self._splice_span(span)
         total = 0
@@ -241,7 +242,8 @@ class Output:
         return total, False
 
     def _splice_span(self, span: Span) -> tuple[int, bool]:
-        """The same through the pipe, which is empty again at the end: what the socket did not take is read anew."""
+        """Send a span through the pipe. What the socket does not take is discarded from the pipe and read again
+        later."""
         total = 0
         pipe = self._scratch.pipe()
         while span.left:
@@ -266,7 +268,7 @@ class Output:
         return total, False
 
     def _fill(self, span: Span) -> None:
-        """The file has become shorter: zeros instead, so that the next frame begins where it must."""
+        """Queue zeros for the rest of the span, because the file has become shorter."""
         self.queue.popleft()
         left = span.left
         span.release()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Direct TCP as one of the server's transports."""
+"""The `Provider` of Direct TCP (MS-SMB2 2.1)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The data of a large WRITE, from the socket into its file: through a pipe or through a small buffer."""
+"""Receives the data of a large WRITE from the socket into its file, through a pipe or a small buffer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ other was spliced now and then, for 0.72 s/GiB instead of 0.57 (medians of paire
 
 
 class StreamedWrite:
-    """One connection's; at most one WRITE at a time is `incoming`."""
+    """The WRITE of one connection that is being received; at most one at a time is `incoming`."""
 
     __slots__ = ("_fd", "_scratch", "_sock", "ended", "incoming", "received")
 
@@ -27,14 +27,14 @@ class StreamedWrite:
         self._fd = sock.fileno()
         self._scratch = scratch
         self.incoming: Incoming | None = None
-        """The request whose data is next on the stream."""
+        """The WRITE whose data follows on the stream."""
         self.received = 0
-        """Bytes that the last `receive` took from the socket, however it ended."""
+        """Bytes that the last `receive` took from the socket, even if it raised."""
         self.ended = False
         """Whether the client has closed its side."""
 
     def receive(self, incoming: Incoming, limit: int) -> None:
-        """Move what has come of the data, until about `limit` bytes. Raises OSError where receiving failed."""
+        """Move received data into the file, until about `limit` bytes. Raises OSError where receiving failed."""
         self.received = 0
         method = incoming.method
         if method is Transfer.EITHER:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One TCP connection's life: begun with a socket, ended in order, at once, or by giving the socket to another worker.
+"""Begins, ends and hands over one TCP connection.
 
-What comes is the business of `Input`, what waits for the client that of `Output`; here both are tied to the protocol's
-core, to the loop's end of an iteration and to each other: while too much waits for the client, nothing is read.
+`Input` receives and `Output` sends. This module connects both with the core of the protocol, with the event loop and
+with each other: while too many bytes wait for the client, nothing is read.
 """
 
 from __future__ import annotations
@@ -30,14 +30,15 @@ from ksmbd.smb.ports.transport import Frame
 from ksmbd.smb.waiting import Cancelled, Future
 
 LINGER: Final = 5.0
-"""Seconds that a closed connection may take to get its last replies out."""
+"""Seconds that a closed connection has to send its last replies."""
 DELIVERY_MIN: Final = 0.2
 DELIVERY_MAX: Final = 1.0
-"""Seconds after which a client that has not confirmed is asked on another channel; between them TCP's own measure."""
+"""Seconds after which a break notification is sent on another channel if the client has not confirmed it; between these
+bounds the retransmission time-out of TCP."""
 
 
 class TcpTransport:
-    """The `Connected` of ksmbd.conn.contract over a TCP (or any stream) socket."""
+    """The `Connected` of ksmbd.conn.contract over a stream socket."""
 
     def __init__(
         self,
@@ -154,7 +155,7 @@ class TcpTransport:
                 self._input.read(False)
 
     def count_waiting(self) -> None:
-        """Let the loop's sum know what waits for this client."""
+        """Update the count of bytes that wait for all clients of the loop."""
         self._pressure.count(0 if self._closed else self._output.size + self.core.offloaded_bytes)
 
     def room(self) -> Future[None] | None:
@@ -180,7 +181,7 @@ class TcpTransport:
     # ---------------------------------------------------------------------------------------------------- delivery
 
     def delivery_mark(self) -> int:
-        """See the port: what was confirmed, what waits in the kernel for a confirmation, and what waits here."""
+        """See the port. The sum of the bytes confirmed, waiting in the kernel for confirmation, and queued here."""
         while True:
             before = acknowledged_bytes(self._sock)
             mark = before + unacknowledged_bytes(self._sock)
@@ -188,7 +189,7 @@ class TcpTransport:
                 return mark + self._output.size
 
     def delivery_seconds(self) -> float:
-        """See the port: when TCP itself would send again."""
+        """See the port. The retransmission time-out of TCP, within bounds."""
         return min(max(retransmission_seconds(self._sock), DELIVERY_MIN), DELIVERY_MAX)
 
     def confirmed(self) -> int:
@@ -223,8 +224,7 @@ class TcpTransport:
         self._finish()
 
     def failed(self, error: BaseException) -> None:
-        """End the connection for an error that handing over what was received raised: a
-        FramingError of the peer's, or a defect of ours."""
+        """End the connection because of this exception: a FramingError of the peer, or a defect of the server."""
         if isinstance(error, FramingError):
             log.peer(f"{self._peer}: {error}; connection closed", "framing", self._peer)
             self.abort(str(error))
@@ -233,7 +233,7 @@ class TcpTransport:
         self.abort("internal error")
 
     def _finish(self) -> None:
-        """End of the iteration in which `close` was called: the core releases everything, the last replies go out."""
+        """Finish `close` at the end of the iteration: tell the core, then send the last replies."""
         if not self._core_told:
             self._core_told = True
             try:
@@ -285,7 +285,7 @@ class TcpTransport:
         self.detach().close()
 
     def detach(self) -> socket.socket:
-        """Give the socket away, to another worker; the core is not told. Nothing may be waiting for the peer."""
+        """Detach the socket, for another worker. The core is not told. No bytes may be queued for the peer."""
         self.reason = "handed over"
         self._core_told = True
         self._closed = True
