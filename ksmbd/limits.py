@@ -404,6 +404,19 @@ LOCKS: Final[Limit] = _limit(
 PIPES: Final[Limit] = _limit(
     "named pipes", Per.SERVER, 1024, "opens", "STATUS_INSUFFICIENT_RESOURCES",
 )
+SNAPSHOTS: Final[Limit] = _limit(
+    "snapshots that a share's clients are told of", Per.SHARE, 4096, "snapshots", "the others are not listed",
+)
+SNAPSHOT_NAMES: Final[Limit] = _limit(
+    "names in a folder of snapshots that are looked at", Per.SHARE, 8192, "names", "the others are no snapshots",
+)
+SNAPSHOT_FOLDERS: Final[Limit] = _limit(
+    "folders of snapshots whose lists are kept", Per.SERVER, 64, "folders of a worker",
+    "the one unused for longest is listed again",
+)
+SNAPSHOT_ROOTS: Final[Limit] = _limit(
+    "snapshots kept open beyond their files", Per.TREE_CONNECT, 16, "snapshots", "the one unused for longest is closed",
+)
 PIPES_PER_USER: Final[Limit] = _limit(
     "named pipes of a user (anonymous callers and guests are one)", Per.USER, 256, "opens",
     "STATUS_INSUFFICIENT_RESOURCES; the pipe of an anonymous caller or guest that was idle longest breaks instead",

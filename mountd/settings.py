@@ -88,7 +88,20 @@ class ShareSettings:
     posix_locking: bool
     read_list: tuple[str, ...]
     read_only: bool
+    shadow_basedir: str
+    shadow_crossmountpoints: bool
+    shadow_delimiter: str
+    shadow_format: str
+    shadow_localtime: bool
+    shadow_mountpoint: str
+    shadow_snapdir: str
+    shadow_snapdirseverywhere: bool
+    shadow_snapprefix: str
+    shadow_snapsharepath: str
+    shadow_sort: str
+    shadow_sscanf: bool
     smb3_encryption: str
+    snapshot_path: str
     store_dos_attributes: bool
     valid_users: tuple[str, ...]
     veto_files: tuple[str, ...]
@@ -115,6 +128,15 @@ class ShareSettings:
     def streams_xattr(self) -> bool:
         """Whether named streams are kept."""
         return "streams_xattr" in self.vfs_objects
+
+    @property
+    def snapshots(self) -> str:
+        """Folder and format of the snapshots, with a slash between; empty: none are offered."""
+        if not self.snapshot_path:
+            return f"{self.shadow_snapdir}/{self.shadow_format}" if "shadow_copy2" in self.vfs_objects else ""
+        if "%" in self.snapshot_path:
+            return self.snapshot_path if "/" in self.snapshot_path else f"./{self.snapshot_path}"
+        return f"{self.snapshot_path.rstrip('/')}/{self.shadow_format}"
 
     def full_path(self, settings: GlobalSettings) -> str:
         """The shared folder with `root directory` before it."""

@@ -37,7 +37,9 @@ def text_value(parameter: Parameter, value: object) -> str:
 
 SHARE_OPTIONS = (
     "acl flag inherited canonicalization", "acl_xattr:security_acl_name", "change notify", "delete veto files",
-    "hide files", "kernel oplocks", "posix locking",
+    "hide files", "kernel oplocks", "posix locking", "shadow:basedir", "shadow:crossmountpoints", "shadow:delimiter",
+    "shadow:localtime", "shadow:mountpoint", "shadow:snapdirseverywhere", "shadow:snapprefix", "shadow:snapsharepath",
+    "shadow:sort", "shadow:sscanf", "snapshot path",
 )  # fmt: skip
 """Share parameters that the engine acts on and that KSMBD's structure and flags have no room for."""
 
@@ -45,7 +47,9 @@ SHARE_OPTIONS = (
 def share_options(share: ShareSettings) -> dict[str, str]:
     """SHARE_OPTIONS of a share, as text by name."""
     parameters = (SHARE_PARAMETERS[name] for name in SHARE_OPTIONS)
-    return {p.name: text_value(p, getattr(share, p.attribute)) for p in parameters}
+    options = {p.name: text_value(p, getattr(share, p.attribute)) for p in parameters}
+    options["snapshot path"] = share.snapshots
+    return options
 
 
 def share_flags(share: ShareSettings) -> ShareFlag:

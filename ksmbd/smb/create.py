@@ -327,7 +327,7 @@ def _open_request(request: Request, fields: CreateRequest, creation: Creation, f
         fields.options,
         level,
         lease,
-        None if contexts is ctx.NO_CONTEXTS else _durable(contexts, tree, request),
+        None if contexts is ctx.NO_CONTEXTS or file.is_snapshot else _durable(contexts, tree, request),
         file.parent_key,
         durable.POSIX_OPEN if contexts.posix_mode is not None else b"",
         creation.local,

@@ -2,7 +2,6 @@
 """FSCTLs about a file or its volume as a whole: compression, reparse points, object ids, snapshots, volume data."""
 from __future__ import annotations
 
-from datetime import datetime, timedelta
 from struct import Struct
 from typing import Final
 
@@ -10,6 +9,7 @@ from ksmbd.smb.constants import DIALECT_210, FSCTL_CREATE_OR_GET_OBJECT_ID
 from ksmbd.smb.durable import rights_of
 from ksmbd.smb.fsctl import Control, Output
 from ksmbd.smb.reader import encode_utf16
+from ksmbd.smb.snapshot_tokens import gmt_token
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
     STATUS_BUFFER_OVERFLOW,
@@ -127,17 +127,11 @@ def set_object_id(control: Control) -> Output:
     raise NtStatusError(STATUS_ACCESS_DENIED, "not opened to restore")
 
 
-def gmt_token(filetime: int) -> str:
-    """A FILETIME as `@GMT-YYYY.MM.DD-HH.MM.SS` (MS-SMB2 2.2.32.2)."""
-    moment = datetime(1601, 1, 1) + timedelta(microseconds=filetime // 10)  # UTC, like every FILETIME
-    return moment.strftime("@GMT-%Y.%m.%d-%H.%M.%S")
-
-
 def enumerate_snapshots(control: Control) -> Output:
     """FSCTL_SRV_ENUMERATE_SNAPSHOTS (MS-SMB2 3.3.5.15.1): all tokens, or, if they do not fit, none and the size that
     they need."""
     control.need(16, STATUS_INVALID_PARAMETER)
-    snapshots = sorted(control.file.volume().snapshots(), reverse=True)
+    snapshots = control.file.previous_versions()
     tokens = encode_utf16("".join(f"{gmt_token(snapshot)}\0" for snapshot in snapshots) + "\0")
     if not snapshots or control.limit < _SNAPSHOTS.size + len(tokens):
         return Output(_SNAPSHOTS.pack(len(snapshots), 0, len(tokens)) + bytes(4))

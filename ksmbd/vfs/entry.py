@@ -157,6 +157,16 @@ class LocalEntry:
             raise NtStatusError(STATUS_INVALID_PARAMETER, "closed")
         return self._fd
 
+    @property
+    def is_snapshot(self) -> bool:
+        """See the port."""
+        return self.place.snapshot != 0
+
+    def previous_versions(self) -> list[int]:
+        """See the port."""
+        previous = self.place.previous
+        return [] if previous is None else previous.times(self.path)
+
     def stat(self) -> Stat:
         """The current statx of the file. Raises NtStatusError."""
         with os_errors:

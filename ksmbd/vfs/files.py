@@ -2,6 +2,7 @@
 """Implements the port Files (ksmbd/smb/ports/files.py) on the file systems of this machine: LocalFiles."""
 from __future__ import annotations
 
+import logging
 import os
 import pwd
 
@@ -14,17 +15,21 @@ from ksmbd.vfs.common import Common
 from ksmbd.vfs.options import ShareOptions, VfsSettings
 from ksmbd.vfs.place import Place
 from ksmbd.vfs.resolve import Resolver
+from ksmbd.vfs.snapshots import SnapshotLists, Snapshots, rules_of
 from ksmbd.vfs.volume import LocalVolume
+
+logger = logging.getLogger("ksmbd.vfs")
 
 
 class LocalFiles(Common):
     """Opens volumes for tree connects. There is one in a process. It sets the process's umask to 0, because shares
     have their own masks."""
 
-    __slots__ = ()
+    __slots__ = ("_snapshots",)
 
     def __init__(self, settings: VfsSettings, clock: Clock) -> None:
         super().__init__(settings, clock)
+        self._snapshots = SnapshotLists(clock)
         os.umask(0)
 
     def volume(self, share: ShareConfig, identity: Identity, read_only: bool) -> Volume:
@@ -41,10 +46,24 @@ class LocalFiles(Common):
             )
             token = self.idmap.token(identity, user.uid, user.gid, user.groups)
             access = Access(options, self.idmap, token, user, self.clock)
-            return LocalVolume(Place(self, share, options, resolver, access, user, read_only))
+            place = Place(self, share, options, resolver, access, user, read_only)
+            place.previous = self._previous(place)
+            return LocalVolume(place)
         except BaseException:
             os.close(root)
             raise
+
+    def _previous(self, place: Place) -> Snapshots | None:
+        """The share's snapshots; without, and a warning, where its parameters cannot be."""
+        share = place.share
+        if not share.snapshot_path:
+            return None
+        try:
+            rules = rules_of(share)
+        except (ValueError, OSError) as error:
+            logger.warning("[%s]: no snapshots: %s", share.name, error)
+            return None
+        return None if rules is None else Snapshots(place, rules, self._snapshots)
 
     def notify_fileno(self) -> int:
         """The descriptor that becomes readable when a watched directory has changed."""

@@ -259,6 +259,15 @@ def open_share(path: str) -> int:
         return os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
+def mount_point(path: str) -> str:
+    """The uppermost folder above `path` (itself included) on the same device. Raises OSError."""
+    with credentials.privileged():
+        device = os.stat(path).st_dev
+        while path != "/" and os.stat(above := os.path.dirname(path)).st_dev == device:
+            path = above
+    return path
+
+
 def abilities(root: int) -> Abilities:
     """What the file system of the share's root supports; the user may have no right to open the root. Raises
     OSError."""

@@ -33,6 +33,7 @@ from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
     STATUS_CANNOT_DELETE,
     STATUS_INVALID_PARAMETER,
+    STATUS_MEDIA_WRITE_PROTECTED,
     STATUS_OBJECT_NAME_NOT_FOUND,
     NtStatusError,
 )
@@ -80,6 +81,8 @@ def _check(o: Opening, parent: int, is_directory: bool) -> None:
     place, intent = o.place, o.intent
     if intent.disposition in (FILE_OPEN, FILE_OVERWRITE) or place.options.veto.match(o.path.rpartition("\\")[2]):
         raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND)
+    if place.snapshot:
+        raise NtStatusError(STATUS_MEDIA_WRITE_PROTECTED, "a snapshot")
     if intent.share_read_only or place.read_only:
         raise NtStatusError(STATUS_ACCESS_DENIED, "read-only share")
     attributes = intent.attributes

@@ -44,6 +44,7 @@ from ksmbd.smb.status import (
     STATUS_DISK_FULL,
     STATUS_FILE_IS_A_DIRECTORY,
     STATUS_INVALID_PARAMETER,
+    STATUS_MEDIA_WRITE_PROTECTED,
     STATUS_NOT_A_DIRECTORY,
     STATUS_OBJECT_NAME_COLLISION,
     STATUS_OBJECT_NAME_NOT_FOUND,
@@ -57,6 +58,7 @@ from ksmbd.vfs.file import LocalFile
 from ksmbd.vfs.local import local_open, local_stream
 from ksmbd.vfs.opened import Opened
 from ksmbd.vfs.place import Place
+from ksmbd.vfs.snapshot_files import SnapshotFile, SnapshotStream, set_apart
 from ksmbd.vfs.stream_store import MAXIMUM_SIZE, attribute, find
 from ksmbd.vfs.streams import LocalStream
 
@@ -144,7 +146,8 @@ def _open_descriptor(o: Opening) -> None:
         _check_kind(kind, disposition, options)
     o.destroys = disposition in _OVERWRITES
     check = o.check = desired | _needed(disposition) if o.destroys else desired
-    flags = flags_of(kind, check) if o.base_only and not desired & MAXIMUM_ALLOWED else PATH_ONLY
+    opened_for = check & ~WRITES if o.place.snapshot else check  # the open may be granted, a write never is
+    flags = flags_of(kind, opened_for) if o.base_only and not desired & MAXIMUM_ALLOWED else PATH_ONLY
     o.flags = flags
     later = kind == S_IFREG and o.place.options.kernel_oplocks
     try:
@@ -175,6 +178,8 @@ def _grant(o: Opening) -> None:
     """Grant the access that the security descriptor, a reparse point and the attributes allow."""
     intent, place = o.intent, o.place
     desired, options, destroys = intent.desired_access, intent.options, o.destroys
+    if place.snapshot and (destroys or options & FILE_DELETE_ON_CLOSE):
+        raise NtStatusError(STATUS_MEDIA_WRITE_PROTECTED, "a snapshot")
     fd, path_only = o.fd, o.path_only
     read_only = intent.share_read_only or place.read_only
     granted = place.access.grant(fd, path_only, o.now, o.parent, o.check, read_only)
@@ -196,7 +201,8 @@ def _open_maximal(o: Opening) -> None:
         flags_of(kind, o.intent.desired_access)
         o.granted &= ~(_READS | WRITES)  # a special file has no data to open
     elif o.path_only and o.base_only:
-        o.flags = flags_of(kind, o.granted | (FILE_WRITE_DATA if o.destroys else 0))
+        granted = o.granted & ~WRITES if o.place.snapshot else o.granted
+        o.flags = flags_of(kind, granted | (FILE_WRITE_DATA if o.destroys else 0))
         if not o.later and not o.flags & O_PATH:
             try:
                 _reopen(o)
@@ -229,7 +235,11 @@ def _deletable(o: Opening) -> bool:
 def _opened(o: Opening, deletable: bool) -> CreateResult:
     """Make the LocalFile, which owns the descriptor from now on."""
     place, now, granted, path = o.place, o.now, o.granted, o.path
-    file = LocalFile(o, False)
+    if place.snapshot:
+        file: LocalFile = SnapshotFile(o, False)
+        set_apart(file)
+    else:
+        file = LocalFile(o, False)
     info = None
     if o.kind == S_IFREG and not o.destroys:
         info = make_info(now, o.dos, path.rpartition("\\")[2], place.options, place.root_dev)
@@ -334,7 +344,11 @@ def open_stream(o: Opening) -> CreateResult:
     if existing is None and (intent.share_read_only or place.read_only):
         raise NtStatusError(STATUS_ACCESS_DENIED, "read-only share")
     name, attribute_name = existing or (intent.stream, attribute(intent.stream))
-    stream = LocalStream(o, existing is None, name, attribute_name)
+    if place.snapshot:
+        stream: LocalStream = SnapshotStream(o, False, name, attribute_name)
+        set_apart(stream)
+    else:
+        stream = LocalStream(o, existing is None, name, attribute_name)
     if existing is None:
         try:
             if intent.allocation_size:

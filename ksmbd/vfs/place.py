@@ -6,10 +6,12 @@ share's state from it, so that they need not import the volume.
 """
 from __future__ import annotations
 
+from typing import Protocol
+
 from ksmbd.kernel import credentials
 from ksmbd.kernel.credentials import Credentials
 from ksmbd.kernel.filesystems import RAMFS_MAGIC, TMPFS_MAGIC, file_system_type
-from ksmbd.smb.ports import FileKey, ShareConfig, Volume
+from ksmbd.smb.ports import CreateIntent, CreateResult, FileKey, ShareConfig, Volume
 from ksmbd.vfs.access import WRITE_RIGHTS, Access
 from ksmbd.vfs.common import Common, Registered
 from ksmbd.vfs.errors import os_errors
@@ -17,12 +19,29 @@ from ksmbd.vfs.options import ShareOptions
 from ksmbd.vfs.resolve import Resolver
 
 
+class Previous(Protocol):
+    """A share's snapshots, for one user (ksmbd/vfs/snapshots.py)."""
+
+    def times(self, path: str) -> list[int]:
+        """FILETIMEs of the snapshots of a file. STATUS_ACCESS_DENIED: he may not list them."""
+        ...
+
+    def create(self, intent: CreateIntent) -> CreateResult | None:
+        """Open what the intent, or a token in its name, asks for in a snapshot; None: it asks for none. Raises what
+        LocalVolume.create raises; STATUS_OBJECT_NAME_NOT_FOUND without the snapshot (MS-SMB2 3.3.5.9.4)."""
+        ...
+
+    def close(self) -> None:
+        """The tree is disconnected."""
+        ...
+
+
 class Place:
     """The share as the user of one tree connect sees it. `resolver.root` is the descriptor of the share's root."""
 
     __slots__ = (
-        "_closed", "access", "cache", "common", "in_memory", "options", "read_only", "resolver", "root_dev",
-        "root_key", "share", "used", "user", "volume",
+        "_closed", "access", "cache", "common", "in_memory", "options", "previous", "read_only", "resolver", "root_dev",
+        "root_key", "share", "snapshot", "used", "user", "volume",
     )  # fmt: skip
 
     volume: Volume
@@ -48,6 +67,10 @@ class Place:
         """The Unix user that all operations act as."""
         self.read_only = read_only
         """Whether the tree connect refuses writes."""
+        self.snapshot = 0
+        """The FILETIME of the snapshot that this is, which nobody writes to; 0: live."""
+        self.previous: Previous | None = None
+        """The share's snapshots; None where it offers none."""
         self.used = 0
         """How many files are open."""
         self._closed = False
@@ -83,6 +106,8 @@ class Place:
     def close(self) -> None:
         """End the tree connect. Durable opens may outlive it: the root is closed with the last file."""
         self._closed = True
+        if self.previous is not None and not self.snapshot:
+            self.previous.close()
         self._close_root()
 
     def _close_root(self) -> None:

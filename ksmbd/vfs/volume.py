@@ -16,6 +16,7 @@ from ksmbd.kernel import credentials
 from ksmbd.kernel.stat import S_IFLNK, S_IFMT, Stat, key_fd, stat_fd
 from ksmbd.smb.constants import FILE_CREATE, FILE_OPEN_BY_FILE_ID, FILE_OPEN_REPARSE_POINT
 from ksmbd.smb.ports import CreateIntent, CreateResult, VolumeInfo
+from ksmbd.smb.snapshot_tokens import MARK
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
     STATUS_NOT_SUPPORTED,
@@ -66,10 +67,6 @@ class LocalVolume:
         with os_errors:
             return volume_info(self.place)
 
-    def snapshots(self) -> list[int]:
-        """The FILETIMEs of the share's previous versions: none."""
-        return []
-
     # ------------------------------------------------------------------------------------------------------ create
 
     def create(self, intent: CreateIntent) -> CreateResult:
@@ -92,7 +89,15 @@ class LocalVolume:
         return result
 
     def _create(self, intent: CreateIntent) -> CreateResult:
-        """Resolve the directory of the path, and open or create the entry in it."""
+        previous = self.place.previous
+        if previous is not None and (intent.snapshot or MARK in intent.name):
+            result = previous.create(intent)
+            if result is not None:
+                return result
+        return self.create_here(intent)
+
+    def create_here(self, intent: CreateIntent) -> CreateResult:
+        """Resolve the directory of the path, and open or create the entry in it. A token is a name like any other."""
         place, resolver = self.place, self.place.resolver
         credentials.assume(place.user)
         if intent.options & FILE_OPEN_BY_FILE_ID:

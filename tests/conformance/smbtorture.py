@@ -52,6 +52,7 @@ SPECIAL = {
     "nostreams": {"vfs objects": "acl_xattr"},
     "ea": {"acl_xattr:security_acl_name": "user.hackme"},
     "dosmode": {"hide files": "/hidefile/"},
+    "snapshots": {"vfs objects": f"{_MODULES} shadow_copy2", "shadow:snapdirseverywhere": "yes"},
 }
 """Shares of tests that need a parameter."""
 
@@ -119,6 +120,24 @@ def empty(directory: Path) -> None:
             entry.unlink()
 
 
+SNAPSHOT = "@GMT-2015.10.31-19.40.30"
+
+
+def make_snapshot(share: Path) -> None:
+    """What Samba's own test of shadow_copy2 makes for smb2.twrp: a file with a stream, a hard link to a live one."""
+    snapshot = share / ".snapshots" / SNAPSHOT
+    (snapshot / "subdir").mkdir(parents=True)
+    (share / "subdir").mkdir()
+    (share / "subdir" / "hardlink").touch()
+    os.link(share / "subdir" / "hardlink", snapshot / "subdir" / "hardlink")
+    for folder in (share, snapshot):
+        (folder / "foo").write_text("foo\n")
+    os.setxattr(snapshot / "foo", "user.DosStream.bar:$DATA", b"baz\0")
+    for above, _, files in os.walk(share):
+        for name in ("", *files):
+            os.chmod(os.path.join(above, name), 0o777)
+
+
 class Bench:
     """A server with the shares that the tests want, and smbtorture."""
 
@@ -151,6 +170,8 @@ class Bench:
     def _smbtorture(self, test: Expected, share: str) -> tuple[str, str]:
         directory = self.server.shares[share]
         empty(directory)
+        if share == "snapshots":
+            make_snapshot(directory)
         given = [value.replace("SHARE_DIR", str(directory)) for value in test.need("opt")]
         given += ["progress=no", f"user2name={self._second}", f"user2password={PASSWORD}"]
         if "iptables" in test.needs:

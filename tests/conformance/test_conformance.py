@@ -16,6 +16,7 @@ from smbtorture import Bench, bench, missing, outcome_of, read_list, run
 QUICK = (
     "smb2.connect", "smb2.tcon", "smb2.session-id", "smb2.credits", "smb2.compound", "smb2.compound_find", "smb2.read",
     "smb2.rw", "smb2.getinfo", "smb2.dir", "smb2.fileid", "smb2.mkdir", "smb2.winattr", "smb2.openattr",
+    "smb2.twrp",
 )  # fmt: skip
 """Suites of tests that take no time to speak of and wait for nothing."""
 

@@ -228,7 +228,6 @@ class Walk:
             ],
             "volume_info": [lambda volume: volume.volume_info()],
             "maximal_access": [lambda volume: volume.maximal_access()],
-            "snapshots": [lambda volume: volume.snapshots()],
             "close": [lambda volume: volume.close()],
         }  # fmt: skip
         self.complete(ports.Volume, recipes)
@@ -290,6 +289,8 @@ class Walk:
             "disk_name": [lambda file: file.disk_name],
             "parent_key": [lambda file: file.parent_key],
             "file_system": [lambda file: file.file_system],
+            "is_snapshot": [lambda file: file.is_snapshot],
+            "previous_versions": [lambda file: file.previous_versions()],
             "info": [lambda file: file.info()],
             "read": [lambda file: file.read(0, 4)],
             "read_into": [lambda file: file.read_into(0, memoryview(bytearray(4)))],

@@ -72,6 +72,18 @@ class ShareConfig:
     kernel_oplocks: bool = False
     oplocks: bool = True
     posix_locking: bool = False
+    shadow_basedir: str = ""
+    shadow_crossmountpoints: bool = False
+    shadow_delimiter: str = "_GMT"
+    shadow_localtime: bool = False
+    shadow_mountpoint: str = ""
+    shadow_snapdirseverywhere: bool = False
+    shadow_snapprefix: str = ""
+    shadow_snapsharepath: str = ""
+    shadow_sort: str = "desc"
+    shadow_sscanf: bool = False
+    snapshot_path: str = ""
+    """Folder and format of the snapshots, with a slash between; '': none are offered."""
     store_dos_attributes: bool = True
     streams_xattr: bool = False
     """`vfs objects = streams_xattr`."""

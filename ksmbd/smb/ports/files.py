@@ -98,7 +98,7 @@ class CreateIntent:
     posix_mode: int | None = None
     """Set for an open with the POSIX create context: case-sensitive name, this mode for a new file."""
     snapshot: int = 0
-    """FILETIME of a previous version (timewarp), 0 = live."""
+    """FILETIME of a previous version (timewarp), 0 = live. A token in the name says so, too."""
     later: bool = False
     """The caller can wait: Volume.create may raise Unfinished."""
 
@@ -190,6 +190,11 @@ class File(Protocol):
 
     is_directory: bool
     granted_access: int
+
+    @property
+    def is_snapshot(self) -> bool:
+        """It is in a snapshot: nothing of it changes, and its path alone does not lead back to it."""
+        ...
 
     def fileno(self) -> int:
         """The descriptor for zero-copy I/O, or -1 (streams in extended attributes, directories)."""
@@ -310,6 +315,10 @@ class File(Protocol):
         ...
 
     def volume(self) -> Volume: ...
+    def previous_versions(self) -> list[int]:
+        """FILETIMEs of the share's snapshots, in the order in which clients are told of them. STATUS_ACCESS_DENIED."""
+        ...
+
     def watch(self, completion_filter: int, tree: bool, later: bool = False) -> Watch:
         """Follow the changes below this directory (MS-FSA 2.1.5.11). With `later` the caller has it `go_on`."""
         ...
@@ -357,7 +366,6 @@ class Volume(Protocol):
         """Of the root, for TREE_CONNECT's reply."""
         ...
 
-    def snapshots(self) -> list[int]: ...
     def close(self) -> None: ...
 
 

@@ -150,7 +150,9 @@ def test_contradicting_answer_fails_its_own_request_only() -> None:
 SHARE_OPTIONS = {
     "acl flag inherited canonicalization": "yes", "acl_xattr:security_acl_name": "security.NTACL",
     "change notify": "no", "delete veto files": "no", "hide files": "/x/*.bak/", "kernel oplocks": "no",
-    "posix locking": "yes",
+    "posix locking": "yes", "shadow:basedir": "", "shadow:crossmountpoints": "no", "shadow:delimiter": "_GMT",
+    "shadow:localtime": "yes", "shadow:mountpoint": "", "shadow:snapdirseverywhere": "no", "shadow:snapprefix": "",
+    "shadow:snapsharepath": "", "shadow:sort": "asc", "shadow:sscanf": "no", "snapshot path": "/snaps/%Y",
 }  # fmt: skip
 
 
@@ -173,6 +175,7 @@ def test_share_config_is_kept_until_reload() -> None:
     assert (share.name, share.path, share.veto_files) == ("Docs", "/srv/x", ("*.tmp", "b*"))
     assert (share.force_uid, share.force_gid, share.encrypt) == (70000, None, True)
     assert (share.change_notify, share.posix_locking, share.hide_files) == (False, True, ("x", "*.bak"))
+    assert (share.snapshot_path, share.shadow_sort, share.shadow_localtime) == ("/snaps/%Y", "asc", True)
     sent = len(bench.channel.sent)
     assert bench.daemon.share_config("DOCS").result() is share
     assert len(bench.channel.sent) == sent

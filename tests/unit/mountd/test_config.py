@@ -402,6 +402,8 @@ def test_the_special_shares_of_conformance_runs_are_understood() -> None:
         "hosts deny = 10.1.",
         "continuous availability = yes",
         "smb3 encryption = mandatory",
+        "vfs objects = acl_xattr streams_xattr shadow_copy2",
+        "shadow:snapdirseverywhere = yes",
     )
     configuration = read(
         "[global]\nworkers = 4\nbpf = no\nlookup port = 445\nntlm auth = disabled\n[s]\npath = /s\n"

@@ -237,7 +237,8 @@ SWITCHES = [f.name for f in fields(ShareConfig) if f.type == "bool" and f.name n
 @pytest.mark.parametrize("name", [
     "acl flag inherited canonicalization", "change notify", "continuous availability", "crossmnt", "delete veto files",
     "follow symlinks", "hide dot files", "hide unreadable", "inherit owner", "kernel oplocks", "oplocks",
-    "posix locking", "store dos attributes", "wide links",
+    "posix locking", "shadow:crossmountpoints", "shadow:localtime", "shadow:snapdirseverywhere", "shadow:sscanf",
+    "store dos attributes", "wide links",
 ])  # fmt: skip
 def test_a_switch_reaches_the_engine_as_a_boolean_of_its_own(name: str) -> None:
     attribute = SHARE_PARAMETERS[name].attribute
@@ -245,6 +246,23 @@ def test_a_switch_reaches_the_engine_as_a_boolean_of_its_own(name: str) -> None:
     assert off is not None and on is not None
     assert [field for field in SWITCHES if getattr(on, field) != getattr(off, field)] == [attribute]
     assert (getattr(off, attribute), getattr(on, attribute)) == (False, True)
+
+
+FORMAT = "@GMT-%Y.%m.%d-%H.%M.%S"
+
+
+@pytest.mark.parametrize("lines, expected", [
+    ([], ""),
+    (["vfs objects = acl_xattr shadow_copy2"], f".snapshots/{FORMAT}"),
+    (["vfs objects = shadow_copy2", "shadow:snapdir = /snaps", "shadow:format = %Y"], "/snaps/%Y"),
+    (["snapshot path = .snapshots/%Y-%m-%d"], ".snapshots/%Y-%m-%d"),
+    (["snapshot path = .zfs/snapshot/", "shadow:format = auto-%Y"], ".zfs/snapshot/auto-%Y"),
+    (["snapshot path = %Y"], "./%Y"),
+    (["snapshot path = /a/%Y", "vfs objects = shadow_copy2", "shadow:snapdir = /b"], "/a/%Y"),
+])  # fmt: skip
+def test_where_snapshots_are(lines: list[str], expected: str) -> None:
+    share = told(s(*lines))[0]
+    assert share is not None and share.snapshot_path == expected
 
 
 def test_a_share_that_says_nothing_has_the_tables_defaults() -> None:

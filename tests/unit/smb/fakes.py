@@ -415,6 +415,13 @@ class FakeFile:
     def volume(self) -> FakeVolume:
         return self._volume
 
+    @property
+    def is_snapshot(self) -> bool:
+        return self._volume.is_snapshot
+
+    def previous_versions(self) -> list[int]:
+        return self._volume.previous_versions
+
     def watch(self, completion_filter: int, tree: bool, later: bool = False) -> FakeWatch:
         self._do("watch", completion_filter, tree)
         return FakeWatch()
@@ -461,6 +468,7 @@ class FakeVolume:
         self.root = self._node("", True)
         self.closed = False
         self.previous_versions: list[int] = []
+        self.is_snapshot = False
         self.opened: list[FakeFile] = []
         self.fail_files: dict[str, int] = {}
         """FakeFile.fail of those that are opened from now on."""
@@ -528,9 +536,6 @@ class FakeVolume:
 
     def maximal_access(self) -> int:
         return c.FILE_ALL_ACCESS
-
-    def snapshots(self) -> list[int]:
-        return self.previous_versions
 
     def close(self) -> None:
         self.closed = True

@@ -145,6 +145,7 @@ class ScriptedFile(Scripted):
         self.granted_access = access
         self.stream_name = stream
         self.parent_key = parent
+        self.is_snapshot = False
         self.disk_name = self.path.rpartition("\\")[2].encode()
         self.file_system = "tmpfs"
         self.is_closed = False

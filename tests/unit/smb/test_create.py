@@ -485,6 +485,14 @@ def test_durable_handles_off() -> None:
     assert asked(made).durable is None
 
 
+def test_no_open_of_a_snapshot_is_durable() -> None:
+    """It is reclaimed by its path, which leads to the live file."""
+    made = bench(durable_handles=True)
+    made.volume.is_snapshot = True
+    run(made, m.create("file", contexts=DH2Q))
+    assert asked(made).durable is None
+
+
 def test_a_persistent_open_needs_the_share() -> None:
     made = bench()
     persistent = m.context(ctx.DH2Q, pack("<II8s16s", 0, 2, bytes(8), GUID))

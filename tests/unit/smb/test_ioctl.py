@@ -564,7 +564,7 @@ def test_snapshots(bench: Bench) -> None:
     open_, code = bench.open("d"), c.FSCTL_SRV_ENUMERATE_SNAPSHOTS
     assert out(bench, open_, code, b"", 16) == struct.pack("<IIII", 0, 0, 2, 0)
     # 2024-02-29 12:34:56 and the epoch of Unix
-    bench.volume.previous_versions = [116444736000000000, 133536836960000000]
+    bench.volume.previous_versions = [133536836960000000, 116444736000000000]
     assert out(bench, open_, code, b"", 16) == struct.pack("<IIII", 2, 0, 102, 0)
     assert out(bench, open_, code, b"", 113) == struct.pack("<IIII", 2, 0, 102, 0)
     tokens = "@GMT-2024.02.29-12.34.56\0@GMT-1970.01.01-00.00.00\0\0".encode("utf-16-le")

@@ -41,6 +41,8 @@ from ksmbd.vfs.streams import LocalStream
 OF_THE_FILE = {
     "file_system",
     "path",
+    "is_snapshot",
+    "previous_versions",
     "parent_key",
     "disk_name",
     "unlink_file",
