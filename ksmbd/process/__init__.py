@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The forker, the workers' life, the control files."""
+"""The processes of the engine: the forker, its workers and their messages, and the control files."""

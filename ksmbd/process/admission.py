@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`max connections` and `max ip connections` over all workers, through what they share."""
+"""Enforces `max connections` and `max ip connections` over all workers, by their shared memory."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from ksmbd.process.shared import SharedState
 class SharedAdmission:
     """The `Admission` of ksmbd.conn.connections for one of several workers.
 
-    The total is the sum of the workers' counters, read without a lock: workers that accept at the very same moment may
-    go over it by one each. Addresses are counted exactly."""
+    The total is the sum of the counters of all workers, read without a lock: workers that accept at the same moment may
+    exceed it by one each. Connections of an address are counted exactly."""
 
     def __init__(self, shared: SharedState, worker: int, limits: Limits) -> None:
         self._shared = shared

@@ -33,7 +33,7 @@ from ksmbd.smb.reader import Reader
 from ksmbd.smb.status import WireError
 
 _PROVIDER: Final = struct.Struct("8s")
-"""Which transport a connection that is handed over has."""
+"""The name of the transport of a connection that is handed over."""
 _LENGTH: Final = struct.Struct("<I")
 _COMMAND: Final = 12
 _CLIENT_GUID: Final = HEADER_SIZE + 12
@@ -55,7 +55,7 @@ def client_guid(frame: bytes | bytearray | memoryview) -> bytes:
 
 
 class Affinity:
-    """One worker's part."""
+    """Assigns the connections of one worker, and takes over those of other workers."""
 
     def __init__(
         self,
@@ -74,15 +74,15 @@ class Affinity:
         self._make_core = make_core
         self._providers = {provider.name.encode(): provider for provider in providers}
         self.connections: Connections | None = None
-        """Set by the worker: serves what others hand over."""
+        """The connections of this worker, to which those handed over are added; set by the worker."""
         self._arriving = False
         self._negotiated = b""
-        """Of the connection that is arriving, if it was negotiated elsewhere."""
+        """The negotiated state of the connection that is being taken over, if it has any."""
         peers.on(Kind.SOCKET, self._arrived)
         peers.on(Kind.CHANNEL, self._channel_arrived)
 
     def first_core(self, transport: Connected) -> Core:
-        """What a new connection begins with."""
+        """The core that a new connection begins with."""
         if self._negotiated:
             core = self._make_core(transport)
             handover.resume(core, self._negotiated)
@@ -90,7 +90,8 @@ class Affinity:
         return AwaitingNegotiate(self, transport, self._arriving)
 
     def place(self, transport: Connected, frame: bytearray, arrived: bool) -> bytes | None:
-        """Where a connection belongs: None, it is handed over; else it stays, with the GUID that was claimed for it."""
+        """Assign a connection by its first frame. None: it was handed over. Else it stays, and the result is the GUID
+        that was claimed for it, or NO_GUID."""
         guid = client_guid(frame)
         if guid == NO_GUID:
             return guid
@@ -104,7 +105,8 @@ class Affinity:
         return NO_GUID
 
     def hand_over_binding(self, transport: Connected, core: WorkerConnection, frame: bytearray) -> bool:
-        """Hand over a connection whose SESSION_SETUP binds it to another worker's session. False: it stays."""
+        """Hand over a connection whose SESSION_SETUP asks for a binding to a session of another worker. False: it stays
+        here."""
         owner = core.server.worker_of_session(handover.session_to_bind(frame))
         if not owner or owner == self._counters.index or transport.waiting_bytes or not handover.can_move(core):
             return False
@@ -112,17 +114,18 @@ class Affinity:
         return self._send(transport, frame, owner, Kind.CHANNEL, _LENGTH.pack(len(state)) + state)
 
     def core_for(self, transport: Connected) -> WorkerConnection:
-        """The protocol's connection."""
+        """Make the core of the protocol for a connection."""
         return self._make_core(transport)
 
     def release(self, guid: bytes, address: str) -> None:
-        """A connection that was claimed for `guid` has ended."""
+        """Release the claim of a connection that has ended."""
         if guid != NO_GUID:
             self._table.release(guid, self._counters.index)
             self._table.client_disconnected(address)
 
     def _teach(self, address: str, guid: bytes, own: int) -> None:
-        """Let the next connection from this address come here by itself, unless it is several clients' address."""
+        """Teach the BPF program to give the next connection from this address to this worker, unless several clients
+        use the address."""
         lesson = self._table.client_connected(address, guid, own)
         if lesson == UNPIN:
             self._bpf.unpin(address)
@@ -146,13 +149,13 @@ class Affinity:
         self._take_over(data, _PROVIDER.size, fds)
 
     def _take_over(self, data: bytes, start: int, fds: list[int]) -> None:
-        """Serve a connection that another worker had; what it had received begins at `start`."""
+        """Serve a connection that another worker handed over; the bytes that it had received begin at `start`."""
         provider = self._providers.get(_PROVIDER.unpack_from(data)[0].rstrip(b"\0"))
         if not fds or provider is None or self.connections is None:
             for fd in fds:
                 os.close(fd)
             return
-        # It is not handed on again, even if its GUID has another owner by now: it could go to and fro for ever.
+        # It is not handed over again, even if its GUID has another owner by now: two workers could do so for ever.
         self._arriving = True
         try:
             self.connections.adopt(provider.arrival(fds), data[start:])
@@ -170,11 +173,11 @@ class Affinity:
 
 
 NOTHING: Final = 1 << 32
-"""Longer than any frame."""
+"""Longer than any frame, so that `begin_write` is never called."""
 
 
 class AwaitingNegotiate:
-    """A core until the first frame has come; then the protocol's own is in its place."""
+    """The core of a new connection until its first frame, a NEGOTIATE; then AwaitingSessionSetup takes its place."""
 
     session_count = 0
     open_count = 0
@@ -189,14 +192,14 @@ class AwaitingNegotiate:
         self.max_frame = self._core.max_frame
 
     def begin_write(self, head: memoryview, length: int) -> None:
-        """The first frame is wanted whole."""
+        """Decline: the first frame is needed whole."""
 
     def receive_batch(self, view: memoryview, position: int, end: int, limit: int) -> tuple[int, int]:
-        """The first frame is handled alone."""
+        """Decline: the first frame is handled alone."""
         return position, 0
 
     def receive(self, frame: bytearray) -> None:
-        """The first frame."""
+        """Handle the first frame: hand the connection over or keep it."""
         guid = self._affinity.place(self._transport, frame, self._arrived)
         if guid is None:
             self._core.disconnected("handed over to another worker")
@@ -214,7 +217,7 @@ class AwaitingNegotiate:
 
 
 class AwaitingSessionSetup:
-    """In the core's place until the first SESSION_SETUP has come, which may ask for another worker's session."""
+    """The core until the first SESSION_SETUP, which may ask for a binding to a session of another worker."""
 
     session_count = 0
     open_count = 0
@@ -228,14 +231,14 @@ class AwaitingSessionSetup:
         self.max_frame = core.max_frame
 
     def begin_write(self, head: memoryview, length: int) -> None:
-        """Nothing is open yet."""
+        """Decline: nothing is open yet."""
 
     def receive_batch(self, view: memoryview, position: int, end: int, limit: int) -> tuple[int, int]:
-        """Every frame is looked at."""
+        """Decline: every frame is checked for a SESSION_SETUP."""
         return position, 0
 
     def receive(self, frame: bytearray) -> None:
-        """A frame before there is a session."""
+        """Handle a frame; the first SESSION_SETUP may hand the connection over."""
         core = self._core
         if handover.is_session_setup(frame):
             if self._affinity.hand_over_binding(self._transport, core, frame):

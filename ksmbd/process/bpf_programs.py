@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The BPF programs of one server: which are on, which are not and why, and what the processes do with them.
+"""Loads and attaches the BPF programs of a server, and reports which are on and why others are not.
 
-The forker makes them after it has bound the sockets and before it forks. Each is independent: where one cannot be
-loaded the others stay on, and the server works without all of them.
+The forker makes them after it has bound the sockets and before it forks. They are independent: if one cannot be loaded,
+the others stay on. The server works without any of them.
 """
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ _COST: Final = {
 
 
 def tune_rules(words: str) -> list[TuneRule]:
-    """The rules of `tune networks`: NETWORK[=SEND[/RECEIVE]] with sizes in bytes or with K, M. Raises ValueError."""
+    """Parse `tune networks`: items NETWORK[=SEND[/RECEIVE]] with buffer sizes in bytes or with K, M. Raises
+    ValueError."""
     rules = list(EVERYWHERE)
     for word in words.replace(",", " ").split():
         network, _, sizes = word.partition("=")
@@ -45,7 +46,8 @@ def _size(text: str) -> int:
 
 
 class BpfPrograms:
-    """What is attached. `rows` are the workers' listening sockets, `open_anchor` opens one more like a given one."""
+    """The attached programs. `rows` are the listening sockets, a list for each worker; `open_anchor` opens one more
+    socket in the group of a given one."""
 
     def __init__(
         self,
@@ -106,29 +108,29 @@ class BpfPrograms:
     # ------------------------------------------------------------------------------------------- the forker's part
 
     def listened(self, group: Sequence[socket.socket]) -> None:
-        """One more address is listened on, by these sockets, one a worker. Where steer cannot have it, the kernel
-        spreads its connections by hash."""
+        """Attach to the sockets of one more address, one for each worker. If `steer` cannot be attached, the kernel
+        distributes its connections by hash."""
         if self.steer is not None and len(group) > 1:
             with contextlib.suppress(OSError):
                 self.steer.attach(group)
 
     def unlistened(self, group: Sequence[socket.socket]) -> None:
-        """These are about to be closed."""
+        """Detach from sockets that are about to be closed."""
         if self.steer is not None:
             self.steer.detach(group)
 
     def worker_started(self, index: int) -> None:
-        """Worker `index` (from 1) serves."""
+        """Worker `index` (from 1) is ready for connections."""
         if self.steer is not None:
             self.steer.set_alive(index - 1, True)
 
     def worker_ended(self, index: int) -> None:
-        """It is dead: no connection goes to it until it serves again."""
+        """Worker `index` has ended: it gets no connections until it is ready again."""
         if self.steer is not None:
             self.steer.set_alive(index - 1, False)
 
     def set_debug_mask(self, mask: int) -> None:
-        """Show the debug mask to the programs."""
+        """Pass the debug mask to the programs."""
         if self.steer is not None:
             self.steer.debug_mask[:4] = mask.to_bytes(4, "little")
 
@@ -142,30 +144,30 @@ class BpfPrograms:
 
     @property
     def worker_descriptors(self) -> set[int]:
-        """What a worker keeps open: the client map. Everything else belongs to the forker, and goes with it."""
+        """The descriptors that a worker keeps open: that of the client map. The others belong to the forker."""
         return {self.steer.maps["clients"].fd} if self.steer is not None else set()
 
     # ------------------------------------------------------------------------------------------- a worker's part
 
     def counted(self, index: int, counters: Counters) -> Counters:
-        """The worker's counters, which tell the programs its load as well."""
+        """Counters of a worker that also report its load to the programs."""
         return SteeredCounters(counters, self.steer, index - 1) if self.steer is not None else counters
 
     def pin(self, address: str, worker: int) -> None:
-        """The next connections of this address go to that worker. A full map is no error: it forgets the oldest."""
+        """Give further connections of this address to `worker`. A full map forgets the oldest address."""
         if self.steer is not None:
             with contextlib.suppress(OSError, ValueError):
                 self.steer.pin(address, worker - 1)
 
     def unpin(self, address: str) -> None:
-        """They go by load again."""
+        """Distribute the connections of this address by load again."""
         if self.steer is not None:
             with contextlib.suppress(ValueError):
                 self.steer.unpin(address)
 
 
 class SteeredCounters:
-    """Counters that keep the steering map's idea of this worker's load."""
+    """Counters that also update the load of this worker in the map of `steer`."""
 
     def __init__(self, counters: Counters, steer: Steer, slot: int) -> None:
         self._counters = counters
@@ -188,5 +190,5 @@ class SteeredCounters:
         self._steer.set_load(self._slot, self._connections)
 
     def queue_empty(self) -> None:
-        """Everything that was given to this worker has been accepted."""
+        """All connections given to this worker have been accepted."""
         self._steer.queue_empty(self._slot)

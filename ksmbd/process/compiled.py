@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which of the engine's modules are compiled: all run as Python, and an installation may have some of them compiled
-(scripts/compiled.txt, setup.py), from the same sources."""
+"""Reports which modules of the engine are compiled: an installation may compile some of them from the same sources
+(scripts/compiled.txt, setup.py)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ksmbd.process.control import Feature
 
 
 def compiled_modules() -> list[str]:
-    """The names of those loaded so far, sorted."""
+    """The names of the compiled modules that are loaded so far, sorted."""
     suffixes = tuple(EXTENSION_SUFFIXES)
     return sorted(
         name

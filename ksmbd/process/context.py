@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the forker gives a worker, and the frame of a worker's life: begin, serve, stop in order, bounded."""
+"""What the forker passes to a worker, and the life of a worker: start, messages of the forker, orderly stop."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from ksmbd.process.peers import DIED, INODE, Inboxes, Kind, Peers
 from ksmbd.process.shared import SharedState, WorkerCounters
 
 STOP_SECONDS: Final = 5.0
-"""How long clients' last replies may take when the server stops."""
+"""Seconds that the last replies to clients may take when the server stops."""
 
 
 EXIT_STORE: Final = 3
-"""Exit status of a worker that cannot share the table of open files with the others: it is of no use alone."""
+"""Exit status of a worker that cannot use the shared table of open files; it must not work alone."""
 
 
 @dataclass
 class WorkerContext:
-    """One worker's inheritance."""
+    """What one worker inherits from the forker."""
 
     index: int
     settings: EngineSettings
@@ -40,7 +40,7 @@ class WorkerContext:
     """The transports."""
     listeners: list[Listener]
     netlink_fd: int
-    """The worker's end of its pair with mountd; -1 where there is none (tests)."""
+    """The netlink descriptor of this worker, connected to mountd; -1 where there is none (tests)."""
     shared: SharedState
     bpf: BpfPrograms
     inboxes: Inboxes
@@ -49,12 +49,13 @@ class WorkerContext:
 
     @property
     def counters(self) -> WorkerCounters:
-        """This worker's own words in the shared state."""
+        """The counters of this worker in shared memory."""
         return self.shared.counters[self.index]
 
 
 class WorkerLife:
-    """The part of a worker that knows no room: its loop, its inbox, the end of the forker, the orderly stop."""
+    """The part of a worker without protocol and files: its event loop, its inbox, the watch over the forker, the
+    orderly stop."""
 
     def __init__(self, context: WorkerContext) -> None:
         self.context = context
@@ -67,7 +68,7 @@ class WorkerLife:
         self.peers.on(Kind.UNLISTEN, lambda sender, data, fds: self._unlisten(INODE.unpack(data)[0]))
         self.peers.on(Kind.LEAVE_TERMINAL, lambda sender, data, fds: self._leave_terminal())
         self.on_worker_died: Callable[[int, int], None] = lambda worker, epoch: None
-        """A worker is gone (index, epoch), and this one is to remove what it had from the open table."""
+        """Called with (index, epoch) of a dead worker whose entries this one must remove from the open table."""
         self.on_stop: Callable[[], None] = lambda: None
         """Called once all connections are closed."""
         self.connections: Connections | None = None
@@ -75,14 +76,14 @@ class WorkerLife:
         self._watch_parent()
 
     def serve(self, connections: Connections) -> None:
-        """Accept and serve until told to stop."""
+        """Accept and serve connections until the worker stops."""
         self.connections = connections
         connections.listen(self.context.listeners)
         self.peers.deliver(0, os.getpid().to_bytes(4, "little"), Kind.READY)
         self.loop.run()
 
     def stop(self, reason: str) -> None:
-        """Stop in order; after STOP_SECONDS whatever is left is cut off."""
+        """Stop in order. Connections that are left after STOP_SECONDS are aborted."""
         if self._stopping:
             return
         self._stopping = True
@@ -104,7 +105,7 @@ class WorkerLife:
         self.loop.stop()
 
     def _listen(self, name: str, fds: list[int]) -> None:
-        """Accept from one more listener of the transport `name`: an interface has come."""
+        """Accept connections from one more listener of the transport `name`, for an interface that has appeared."""
         listeners = [
             provider.listener(fd) for provider in self.context.providers if provider.name == name for fd in fds
         ]
@@ -116,7 +117,7 @@ class WorkerLife:
         self.connections.listen(listeners)
 
     def _unlisten(self, inode: int) -> None:
-        """Close a listener: its interface has gone."""
+        """Close a listener, because its interface has gone."""
         for listener in [one for one in self.context.listeners if os.fstat(one.fileno()).st_ino == inode]:
             self.context.listeners.remove(listener)
             if self.connections is not None:
@@ -136,7 +137,7 @@ class WorkerLife:
             self.peers.deliver(0, data, Kind.CLEANED)
 
     def _watch_parent(self) -> None:
-        """The parent's pidfd, because impersonation makes the kernel forget the parent-death signal."""
+        """Watch the pidfd of the forker, because impersonation makes the kernel forget the parent-death signal."""
         try:
             fd = os.pidfd_open(self.context.parent)
         except ProcessLookupError:
@@ -153,7 +154,7 @@ class WorkerLife:
 
 
 def watch_signals(loop: Loop, handlers: dict[int, Callable[[], None]], ignored: tuple[int, ...]) -> None:
-    """Call `handlers` in the loop when a signal comes. Replaces what was there."""
+    """Call a handler in the loop when its signal comes, and ignore the signals `ignored`. Replaces earlier handlers."""
     reader, writer = socket.socketpair()
     reader.setblocking(False)
     writer.setblocking(False)
@@ -177,4 +178,4 @@ def watch_signals(loop: Loop, handlers: dict[int, Callable[[], None]], ignored: 
 
 
 _kept: list[tuple[socket.socket, socket.socket]] = []
-"""The sockets of `watch_signals`: they live as long as the process."""
+"""The sockets of `watch_signals`, kept open as long as the process."""

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The files of class/ksmbd-control in the run directory, which correspond to those of /sys/class/ksmbd-control.
+"""The control files in class/ksmbd-control of the run directory, which correspond to those of /sys/class/ksmbd-control.
 
-    debug        reading: `[smb] auth vfs oplock ipc conn [rdma]`; a name written is toggled, `all` all
-    stats        the server's counters as text, and as JSON in stats.json; writing anything brings them up to date
-    kill_server  `hard` written to it ends the engine
-    features     a line a feature: its name, `on` or `off`, and why
+    debug        reading: `[smb] auth vfs oplock ipc conn [rdma]`; a name written to it is toggled, `all` toggles all
+    stats        the counters of the server as text, and as JSON in stats.json; any write to it refreshes both
+    kill_server  writing `hard` ends the engine
+    features     one line for each feature: its name, `on` or `off`, and the reason
 
-They are regular files. The forker watches the folder and answers a write by writing the file anew, through a descriptor
-that stays open (so its own writes are no events) and in one write, so that a reader sees the old text or the new one.
+They are regular files. The forker watches the folder and answers a write by rewriting the file with one write, so that
+a reader sees the old or the new text. It keeps the descriptors open, so its own writes cause no events.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FOLDER: Final = os.path.join("class", "ksmbd-control")
 
 
 class Feature(NamedTuple):
-    """Something that the server uses where it is there."""
+    """A feature of the system that the server uses where it exists."""
 
     name: str
     on: bool
@@ -42,7 +42,7 @@ class Feature(NamedTuple):
 
 
 class ControlFile:
-    """One regular file whose text is ours and in which others write a word."""
+    """A regular file whose text the server writes, and in which others write commands."""
 
     def __init__(self, path: str, mode: int) -> None:
         self.path = path
@@ -55,20 +55,20 @@ class ControlFile:
         if self._fd >= 0:
             os.close(self._fd)
         self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, self._mode)
-        os.fchmod(self._fd, self._mode)  # whatever the umask or an earlier server left
+        os.fchmod(self._fd, self._mode)  # the umask, or the mode that an earlier server left, may differ
 
     def command(self) -> str:
-        """The word that somebody wrote; the text itself if nobody did."""
+        """The content of the file: a command that somebody wrote, or else the text itself."""
         try:
             if os.stat(self.path).st_ino != os.fstat(self._fd).st_ino:
                 self._open()  # replaced by a rename
         except FileNotFoundError:
             self._open()
-        # NULs: what `write` appends where somebody's shorter word comes between its two calls
+        # `write` leaves NULs where somebody writes a shorter command between its two calls
         return os.pread(self._fd, _MAX_COMMAND, 0).decode("utf-8", "replace").replace("\0", "").strip()
 
     def write(self, text: str) -> None:
-        """Make `text` the content. Where the file system is full the old one stays, until there is room."""
+        """Replace the content by `text`. If the file system is full, the old text stays and a warning is logged."""
         data = text.encode()
         try:
             os.pwrite(self._fd, data, 0)
@@ -81,7 +81,7 @@ class ControlFile:
         self._text = text
 
     def update(self, text: str) -> None:
-        """`write`, unless it is that already."""
+        """`write`, unless `text` is the content already."""
         if text != self._text:
             self.write(text)
 
@@ -95,7 +95,7 @@ class ControlFile:
 
 
 def stats_text(workers: Sequence[WorkerStats]) -> str:
-    """The counters, a line each, sums first; then a line a worker."""
+    """The counters as text: a line for each sum, then a line for each worker."""
     lines = [f"workers: {sum(1 for worker in workers if worker.pid)}"]
     for name in ("connections", "sessions", "opens", "requests", "bytes_received", "bytes_sent", "accepted", "refused"):
         lines.append(f"{name}: {sum(getattr(worker, name) for worker in workers)}")
@@ -114,7 +114,7 @@ def stats_json(workers: Sequence[WorkerStats]) -> str:
 
 
 class ControlFiles:
-    """The folder, kept by the forker."""
+    """The folder with the control files; the forker owns it."""
 
     def __init__(
         self,
@@ -146,11 +146,11 @@ class ControlFiles:
         self._timer: TimerHandle = loop.call_later(STATS_SECONDS, self._tick)
 
     def set_features(self, features: Sequence[Feature]) -> None:
-        """They have changed."""
+        """Write changed features."""
         self._features.update("".join(feature.line() + "\n" for feature in features))
 
     def close(self) -> None:
-        """Remove the files, and the folders unless somebody has put something there."""
+        """Remove the files, and the folders if they are empty."""
         self._timer.cancel()
         self._loop.remove(self._watch.fileno())
         self._watch.close()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The protocol's connection as a worker's transports have it."""
+"""The core of a worker's connections."""
 from __future__ import annotations
 
 from ksmbd.smb.connection import ServerConnection
@@ -7,14 +7,14 @@ from ksmbd.smb.session_state import SessionState
 
 
 class WorkerConnection(ServerConnection):
-    """The protocol's connection with what a transport asks of it."""
+    """A ServerConnection that also tells the transport how many sessions and opens it has."""
 
     @property
     def session_count(self) -> int:
-        """Sessions established here; one that is being set up counts as none."""
+        """The established sessions on this connection, without those in progress."""
         return sum(1 for session in self.sessions.values() if session.state is not SessionState.IN_PROGRESS)
 
     @property
     def open_count(self) -> int:
-        """Opens of the sessions here."""
+        """The opens of these sessions."""
         return sum(len(session.opens) for session in self.sessions.values())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which features of the kernel the engine uses, for the control file `features`."""
+"""Reports which features of the kernel the engine can use, for the control file `features`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ksmbd.process.control import Feature
 
 
 def collect_features() -> list[Feature]:
-    """What is on and what is not, with the reason or with what its absence costs. BPF's: ksmbd.process.bpf_programs."""
+    """Probe all features. Each has the reason, or what its absence costs. For BPF see ksmbd.process.bpf_programs."""
     permitted = capabilities.permitted()
     return [_impersonation(permitted), _ntacl(permitted), _leases(), _ofd_locks(), _sendfile(), _ipv6()]
 

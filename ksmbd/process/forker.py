@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""ksmbd/0: binds the listening sockets and keeps them, starts the workers, restarts those that die.
+"""The process ksmbd/0: opens and owns the listening sockets, starts the workers and restarts those that die.
 
     python -m ksmbd.process.forker --rundir DIR [--statedir DIR] --netlink FD,FD,... [--ready FD] [--detach]
 
-mountd starts it. The first netlink descriptor is the forker's, one for each worker follows (a worker's successor uses
-its predecessor's). On it come the settings (STARTING_UP and SETTINGS); when all workers serve, LISTENING goes back, and
-the addresses, one a line, to `--ready`. With `--detach` the engine then leaves the terminal: its lines go to syslog and
-its standard descriptors to /dev/null, so that the process that started the server does not wait for them.
+mountd starts it. The first netlink descriptor is the forker's, followed by one for each worker (a restarted worker uses
+that of its predecessor). The forker receives the settings on it (STARTING_UP and SETTINGS). When all workers are ready,
+it sends LISTENING, and writes the addresses, one in a line, to `--ready`. With `--detach` the engine then leaves the
+terminal: log lines go to syslog and the standard descriptors to /dev/null, so that the process that started the server
+does not wait for them.
 
-The forker ends in order on SIGTERM, on SHUTTING_DOWN, when `hard` is written to kill_server and when mountd is gone.
-Exit status: 0 after an orderly stop, EXIT_CONFIG where a start again would fail the same way (a port taken, no such
-interface), 1 otherwise.
+The forker ends in order on SIGTERM, on SHUTTING_DOWN, when `hard` is written to kill_server and when mountd has ended.
+Exit status: 0 after an orderly stop, EXIT_CONFIG where another start would fail the same way (the port is taken, an
+interface is missing), 1 otherwise.
 """
 
 from __future__ import annotations
@@ -49,11 +50,11 @@ EXIT_CONFIG: Final = 78
 FIRST_DELAY: Final = 0.1
 LAST_DELAY: Final = 30.0
 STEADY_SECONDS: Final = 60.0
-"""A worker that lived this long starts again without delay."""
+"""A worker that lived this many seconds is restarted without delay."""
 SETTLE: Final = 0.2
-"""Seconds between a change of interfaces and our look at them: one change comes as several."""
+"""Seconds between a change of interfaces and the update of the listeners, since changes come in groups."""
 STOP_GRACE: Final = STOP_SECONDS + 3.0
-"""Seconds after which workers that do not end are killed."""
+"""Seconds after which workers are killed that have not ended."""
 
 Serve = Callable[[WorkerContext], int]
 
@@ -72,7 +73,7 @@ class _Worker:
 
 
 class Forker:
-    """The forker's state. `serve` is what a worker runs; its result is the worker's exit status."""
+    """The forker. `serve` is the function that a worker runs; its result is the exit status of the worker."""
 
     def __init__(
         self,
@@ -84,7 +85,7 @@ class Forker:
         serve: Serve,
         on_listening: Callable[[list[str]], None],
     ) -> None:
-        """Has all transports listen and writes the control files. Raises StartError, OSError."""
+        """Opens the listeners of all transports and writes the control files. Raises StartError, OSError."""
         count = max(1, settings.workers)
         self.settings = settings
         self._rundir = rundir
@@ -98,7 +99,7 @@ class Forker:
         self.exit_status = 0
         self.loop = Loop()
         self.on_more_listening: Callable[[list[str]], None] = lambda addresses: None
-        """Clients can connect to these as well now."""
+        """Called with addresses that clients can use from now on."""
         self._changes = _follow_interfaces(settings)
         self.listening = Listeners([provider.listen(count) for provider in providers], count)
         self._looks_again = False
@@ -110,7 +111,8 @@ class Forker:
         self.peers.on(Kind.READY, self._ready)
         self.peers.on(Kind.CLEANED, self._cleaned)
         self._deaths: dict[tuple[int, int], int] = {}
-        """Dead workers (index, epoch) that nobody has cleaned up after yet, and who was told to; 0: nobody."""
+        """Dead workers (index, epoch) whose entries are not removed yet -> the worker that was told to do so, 0 for
+        none."""
         self._workers = [_Worker(index) for index in range(1, count + 1)]
         for worker, row in zip(self._workers, self.listening.rows(), strict=True):
             worker.listeners = row
@@ -127,19 +129,19 @@ class Forker:
         return [counters.read() for counters in self.shared.counters[1:]]
 
     def run(self) -> int:
-        """Start the workers and look after them until `stop`; the exit status."""
+        """Start the workers and supervise them until `stop`. Returns the exit status."""
         watch_signals(
             self.loop,
             {signal.SIGTERM: lambda: self.stop("SIGTERM")},
             (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGUSR1, signal.SIGUSR2),
         )
         gc.collect()
-        gc.freeze()  # what is loaded now stays shared between the workers: the collector does not write to it
+        gc.freeze()  # workers share the pages of loaded objects, since the collector does not write to them
         for worker in self._workers:
             self._start(worker)
         if self._changes is not None:
             self.loop.add_reader(self._changes.fileno(), self._interfaces_changed)
-            self._look_at_interfaces()  # what has changed before we listened to that
+            self._look_at_interfaces()  # changes before this point were not reported
         self.loop.run()
         self.control.close()
         self.bpf.close()
@@ -147,7 +149,7 @@ class Forker:
         return self.exit_status
 
     def leave_terminal(self) -> None:
-        """The server has started and detaches: this process, the workers, and so their successors."""
+        """Detach from the terminal: this process, the workers, and thus restarted workers."""
         self.peers.broadcast(b"", Kind.LEAVE_TERMINAL)
         log.leave_terminal()
 
@@ -174,7 +176,8 @@ class Forker:
             self.loop.call_later(SETTLE, self._look_at_interfaces)
 
     def _look_at_interfaces(self) -> None:
-        """Listen on what has come and no longer on what has gone, in all workers."""
+        """Open listeners for interfaces that have appeared and close those of interfaces that have gone, in all
+        workers."""
         self._looks_again = False
         if self._stopping:
             return
@@ -238,8 +241,8 @@ class Forker:
         self.loop.add_reader(worker.pidfd, lambda: self._ended(worker))
 
     def _child(self, context: WorkerContext) -> None:
-        """The worker's process; never returns. `self` stays referenced, so that no object of the forker closes a
-        descriptor number that is another's by then."""
+        """The process of the worker; never returns. `self` stays referenced, so that no finaliser of the forker closes
+        a descriptor whose number the worker reuses."""
         status = 1
         try:
             signal.set_wakeup_fd(-1)
@@ -289,7 +292,7 @@ class Forker:
             self.stop("a worker cannot start")
             return
         if code == EXIT_STORE:
-            # Nor could any worker that is started from now on; all together can begin anew.
+            # No restarted worker could use it either, but the whole engine can start again.
             log.error(f"ksmbd/{worker.index} cannot work with the others: the engine ends, to start again")
             self.exit_status = 1
             self.stop("the table of open files is gone")
@@ -306,7 +309,7 @@ class Forker:
         self._again(worker)
 
     def _assign_deaths(self) -> None:
-        """Let one worker that serves clean up after the dead; where there is none, the next one that is ready."""
+        """Tell a worker that is ready to clean up after dead workers. If none is ready, the next one is told."""
         cleaner = next((worker.index for worker in self._workers if worker.ready), 0)
         if not cleaner:
             return
@@ -319,7 +322,7 @@ class Forker:
         self._deaths.pop((index, epoch), None)
 
     def _again(self, worker: _Worker) -> None:
-        """Start it again, later each time it does not live long."""
+        """Restart a worker, with growing delay if it did not live long."""
         if self.loop.monotonic() - worker.started >= STEADY_SECONDS:
             worker.failures = 0
         delay = min(FIRST_DELAY * 2**worker.failures, LAST_DELAY) if worker.failures else 0.0
@@ -342,7 +345,7 @@ class Forker:
 
 
 def _follow_interfaces(settings: EngineSettings) -> Changes | None:
-    """What tells of interfaces that come and go, where that matters."""
+    """The source of interface changes, where listeners depend on interfaces; else None."""
     if not (settings.bind_interfaces_only and settings.interfaces):
         return None
     try:
@@ -430,12 +433,13 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def descriptors_needed(settings: EngineSettings) -> int:
-    """Connections, open files twice over (a file and its folder), and what the server needs itself."""
+    """The number of descriptors that a process needs: connections, two for each open file (file and directory), and
+    those of the server itself."""
     return settings.max_connections + 2 * settings.file_max + 256
 
 
 def _watch_parent(forker: Forker, parent: int) -> None:
-    """End when mountd ends, however that happens."""
+    """Stop when mountd ends, for whatever reason."""
     try:
         fd = os.pidfd_open(parent)
     except ProcessLookupError:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""inotify(7), as little as the control files need: one folder, names of files that were written."""
+"""inotify(7), as far as the control files need it: the names of files in a folder that were written."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
 class FolderWatch:
-    """Tells which files of a folder were closed after writing or moved into it. OSError where there is no inotify."""
+    """Reports which files of a folder were closed after writing or moved into it. Raises OSError where inotify is
+    missing."""
 
     def __init__(self, path: str) -> None:
         self._fd: int = _libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -29,11 +30,12 @@ class FolderWatch:
             raise OSError(code, os.strerror(code), path)
 
     def fileno(self) -> int:
-        """To be watched for reading."""
+        """The descriptor, readable when there are events."""
         return self._fd
 
     def written(self) -> list[str] | None:
-        """Names written since the last call, each once, in order. None: too many to tell, look at all."""
+        """The names written since the last call, each once, in order. None: events were lost, so any file may have
+        changed."""
         names: dict[str, None] = {}
         overflow = False
         while True:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The addresses by which clients may come with further channels (FSCTL_QUERY_NETWORK_INTERFACE_INFO)."""
+"""Selects the addresses that clients may open further channels to (FSCTL_QUERY_NETWORK_INTERFACE_INFO)."""
 from __future__ import annotations
 
 import contextlib
@@ -16,11 +16,11 @@ from ksmbd.smb.settings import NetworkInterface
 RSS_CAPABLE: Final = 0x1
 """MS-SMB2 2.2.32.5: the client may open several connections to this address."""
 DEFAULT_SPEED: Final = 1_000_000_000
-"""Where the driver does not tell one: a client that compares speeds needs some number (1 Gbit/s)."""
+"""Assumed speed in bits per second (1 Gbit/s) where the driver reports none, since clients compare speeds."""
 
 
 def _words(items: Iterable[str]) -> list[InterfacePattern]:
-    """The words of `interfaces`; those that are invalid were reported when the configuration was read."""
+    """The parsed items of `interfaces`. Invalid ones were reported when the configuration was read."""
     words = []
     for item in items:
         with contextlib.suppress(ValueError):
@@ -29,10 +29,11 @@ def _words(items: Iterable[str]) -> list[InterfacePattern]:
 
 
 def choose(found: Iterable[InterfaceAddress], wanted: tuple[str, ...], local: str) -> list[NetworkInterface]:
-    """What to tell a client that came in at the address `local`: what `interfaces` names, or all of them; speed,
-    capability and index as it says.
+    """The interfaces to report to a client that connected to the local address `local`: those that `interfaces`
+    selects, else all, with the speed, capability and index that it sets.
 
-    The loopback's addresses are told only to clients that came in there: elsewhere they mean another machine."""
+    Loopback addresses are reported only to clients that connected to one, because on another machine they mean that
+    machine."""
     try:
         from_here = ipaddress.ip_address(local.partition("%")[0]).is_loopback
     except ValueError:
@@ -56,7 +57,7 @@ def choose(found: Iterable[InterfaceAddress], wanted: tuple[str, ...], local: st
 
 
 def network_interfaces(wanted: tuple[str, ...]) -> Callable[[str], list[NetworkInterface]]:
-    """ServerSettings.interfaces in a worker. A kernel that does not answer is no reason to fail: no addresses."""
+    """The function ServerSettings.interfaces of a worker. If the kernel does not answer, it reports no addresses."""
     interfaces: list[Interfaces] = []
 
     def ask(local: str) -> list[NetworkInterface]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The listeners of all transports, as the forker has them."""
+"""All listeners of all transports, for the forker."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from ksmbd.conn.contract import Group, Listener, Listening
 
 
 class Listeners:
-    """Groups of listeners, one listener a worker in each."""
+    """The groups of listeners; each has one listener for each worker."""
 
     def __init__(self, all_listening: Sequence[Listening], workers: int) -> None:
-        """`all_listening`: what each transport's `listen` gave."""
+        """`all_listening`: the result of `listen` of each transport."""
         self._all = all_listening
         self._workers = workers
 
     def rows(self) -> list[list[Listener]]:
-        """The listeners, a list for each worker."""
+        """The listeners, as a list for each worker."""
         return [[group.listeners[worker] for group in self._groups()] for worker in range(self._workers)]
 
     def steered_rows(self) -> list[list[socket.socket]]:
-        """Of the listeners that BPF programs can choose from, their sockets, a list for each worker."""
+        """The sockets of groups that a BPF program can choose from, as a list for each worker."""
         groups = [group for group in self._groups() if group.steered]
         return [[group.steered[worker] for group in groups] for worker in range(self._workers)]
 
     def open_another(self, sock: socket.socket) -> socket.socket:
-        """One more socket like this one of `steered_rows`, which stays the caller's. Raises OSError."""
+        """Open one more socket in the group of this one of `steered_rows`; the caller owns it. Raises OSError."""
         return next(group for group in self._groups() if sock in group.steered).open_another()
 
     def addresses(self) -> list[str]:
-        """Where clients can connect."""
+        """The addresses that clients can connect to."""
         return [group.text() for group in self._groups()]
 
     def update(self) -> tuple[list[Group], list[Group]]:
-        """Look at the machine's interfaces again: the groups that are new, and those that are gone, which the caller
+        """Follow changes of the network interfaces: returns the new groups and those that are gone, which the caller
         closes. Never raises."""
         new: list[Group] = []
         gone: list[Group] = []

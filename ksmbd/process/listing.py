@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a worker has, for the administrator: its connections, sessions and open files, a row each."""
+"""Lists the connections, sessions and open files of a worker for the administrator."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from ksmbd.smb.model import Connection, Server
 
 
 def rows(server: Server, what: str) -> list[dict[str, str]]:
-    """`connections`, `sessions` or `files`; anything else has no rows."""
+    """The rows for `what`: `connections`, `sessions` or `files`; no rows for anything else."""
     match what:
         case "connections":
             return [_connection(connection) for connection in list(server.connections)]

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Where the open table lives: a dict with one worker, LMDB in the run directory with several, and the state directory
-for persistent opens.
+"""Chooses and prepares the store of the open table: a dict with one worker, LMDB in the run directory with several, and
+the state directory for persistent opens.
 
-The forker prepares it before it forks: an empty store, into which the persistent opens of the server that was here
-before are taken. Each worker opens it for itself; an LMDB environment must not cross a fork.
+Before it forks, the forker prepares an empty store and adds the persistent opens that an earlier server left. Each
+worker opens the store for itself, because an LMDB environment must not be used across a fork.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from ksmbd.oplock.store_lmdb import LmdbStore
 from ksmbd.oplock.table import LocalOpenTable
 
 FOLDER: Final = "opens"
-"""In the run directory: the store. In the state directory: the persistent opens."""
+"""The name of the folder: in the run directory the store, in the state directory the persistent opens."""
 FIRST_WORKER: Final = (1, 1)
-"""(index, epoch) of the worker that the adopted opens belong to until their clients come back."""
+"""(index, epoch) of the worker that owns the recovered persistent opens until their clients return."""
 
 
 def oplock_settings(settings: EngineSettings) -> OplockSettings:
@@ -41,18 +41,19 @@ def oplock_settings(settings: EngineSettings) -> OplockSettings:
 
 
 def open_state(settings: EngineSettings, statedir: str) -> StateDirectory | None:
-    """The persistent opens' directory, None where no share has any. Raises StoreError."""
+    """The directory of persistent opens, None where no share has any. Raises StoreError."""
     if not settings.continuous_availability:
         return None
     return StateDirectory(Path(statedir) / FOLDER)
 
 
 class StoreGone(Exception):
-    """What the workers share is not in the run directory any longer, or cannot be opened: the text says why."""
+    """The shared store has been removed from the run directory or cannot be opened; the text says why."""
 
 
 def open_store(settings: EngineSettings, rundir: str) -> Store:
-    """A worker's store. Raises StoreGone: one of its own would grant what the others have granted already."""
+    """Open the store of a worker. Raises StoreGone: a worker with a store of its own would grant what others have
+    granted already."""
     if settings.workers < 2:
         return DictStore()
     try:
@@ -62,9 +63,8 @@ def open_store(settings: EngineSettings, rundir: str) -> Store:
 
 
 def prepare(settings: EngineSettings, rundir: str, statedir: str) -> None:
-    """Empty the store of several workers and take in the persistent opens; nothing stays open. Before the first fork.
-
-    A single worker does that itself, since its store is in its memory. Raises StoreError."""
+    """Empty the store of several workers, add the persistent opens, and close it again, before the first fork. A single
+    worker does this itself, since its store is in its memory. Raises StoreError."""
     if settings.workers < 2:
         return
     store = LmdbStore(Path(rundir) / FOLDER, fresh=True)
@@ -80,12 +80,12 @@ def prepare(settings: EngineSettings, rundir: str, statedir: str) -> None:
 
 
 def remove(rundir: str) -> None:
-    """The server has stopped: nothing is open any more."""
+    """Remove the store, after the server has stopped."""
     shutil.rmtree(Path(rundir) / FOLDER, ignore_errors=True)
 
 
 class _NoTimers:
-    """A clock without timers, for the forker: the first worker sets the timers of all deadlines."""
+    """A clock without timers for the forker; the first worker sets the timers of all deadlines."""
 
     def monotonic(self) -> float:
         return time.monotonic()

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Messages between the workers, and with the forker (index 0).
+"""Passes messages between the workers, and between them and the forker (index 0).
 
-Each process has one inbox, a pair of SOCK_SEQPACKET sockets that the forker made before it forked: the process reads
-one end, all others write the other. A message is one record, so writers do not mix. It names its sender and the epoch
-of the receiver that it is meant for: what a dead worker did not read, its successor drops. File descriptors ride along.
+Each process has an inbox, a pair of SOCK_SEQPACKET sockets that the forker makes before it forks: the process reads one
+end, all others write the other. A message is one record, so messages of several writers do not mix. It names its sender
+and the epoch of the receiver, so that a restarted worker drops what was meant for its predecessor. It may carry file
+descriptors.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ from ksmbd.conn.loop import Loop
 
 MESSAGE_MAX: Final = 256 << 10
 QUEUE_MAX: Final = 4096
-"""Messages that wait for a receiver that does not read."""
+"""Messages that are queued for a receiver that does not read."""
 _BUFFER: Final = 4 << 20
 _MAX_FDS: Final = 16
 _ANCILLARY: Final = socket.CMSG_SPACE(_MAX_FDS * 4)
 RETRY: Final = 0.005
-"""Seconds until a full inbox is tried again."""
+"""Seconds until a message to a full inbox is tried again."""
 _PER_TURN: Final = 64
 _SO_SNDBUFFORCE: Final = 32
 
@@ -37,38 +38,39 @@ _HEADER: Final = struct.Struct("<HHQ")
 
 
 class Kind(IntEnum):
-    """What a message is."""
+    """The kinds of messages."""
 
     READY = 1
-    """Worker to forker: it serves."""
+    """Worker to forker: the worker is ready."""
     STOP = 2
     """Forker to worker: end in order."""
     WORKER_DIED = 3
     """Forker to workers: data is the dead worker's index and epoch, and whether the receiver is the one that cleans up
     after it (`DIED`)."""
     OPEN_TABLE = 4
-    """Between the rooms of two workers: data is theirs."""
+    """Between the open tables of two workers."""
     SOCKET = 5
-    """A connection is handed over: its descriptors; data is its transport's name and the bytes received."""
+    """Hands over a connection: its descriptors; the data are the name of its transport and the bytes received."""
     CLEANED = 6
     """Worker to forker: it has cleaned up after a dead worker (`DIED`, as received)."""
     LEAVE_TERMINAL = 7
     """Forker to workers: the server has detached."""
     END_SESSION = 8
-    """Worker to worker: end a session of yours, whose client has logged on here (ksmbd.process.previous_sessions)."""
+    """Worker to worker: end a session of the receiver, because its client has logged on here
+    (ksmbd.process.previous_sessions)."""
     SESSION_ENDED = 9
-    """The answer to it."""
+    """The answer to END_SESSION."""
     LISTEN = 11
-    """Forker to worker: one more listener; data is its transport's name."""
+    """Forker to worker: accept from one more listener; data is the name of its transport."""
     UNLISTEN = 12
     """Forker to worker: close a listener (`INODE`)."""
     CHANNEL = 10
-    """A connection is handed over that is to be bound to a session of the receiver: its transport's name, what was
-    negotiated on it (its length first), and the bytes received."""
+    """Hands over a connection that asks for a binding to a session of the receiver: the name of its transport, the
+    length of its negotiated state and that state, and the bytes received."""
 
 
 INODE: Final = struct.Struct("<Q")
-"""A listener's inode, the same in all processes that have it."""
+"""The inode of a listener, which is the same in all processes."""
 DIED: Final = struct.Struct("<HQ?")
 """Index and epoch of the worker that died, and whether to clean up."""
 
@@ -77,7 +79,7 @@ OnMessage = Callable[[int, bytes, list[int]], None]
 
 
 class Inboxes:
-    """All inboxes of a server: made by the forker, inherited by all."""
+    """The inboxes of all processes, made by the forker and inherited by the workers."""
 
     def __init__(self, workers: int) -> None:
         self.readers: list[socket.socket] = []
@@ -92,12 +94,12 @@ class Inboxes:
             self.writers.append(writer)
 
     def descriptors(self, index: int) -> set[int]:
-        """What the process `index` needs: its reader, everybody's writers."""
+        """The descriptors that the process `index` needs: its own reading end and all writing ends."""
         return {self.readers[index].fileno(), *(writer.fileno() for writer in self.writers)}
 
 
 class Peers:
-    """One process's view: sends to any other, reads its own inbox in the loop."""
+    """The messages of one process: sends to others, and reads its inbox in the loop."""
 
     def __init__(self, loop: Loop, inboxes: Inboxes, own: int, epoch_of: Callable[[int], int]) -> None:
         self._loop = loop
@@ -113,9 +115,8 @@ class Peers:
         self._handlers[kind] = handler
 
     def deliver(self, worker: int, data: bytes, kind: Kind = Kind.OPEN_TABLE, fds: Sequence[int] = ()) -> bool:
-        """Send to a worker. The descriptors stay the caller's. False: it does not run, or too much waits for it.
-
-        There is no confirmation that it was read: a worker that dies takes its inbox along."""
+        """Send a message to a worker (or the forker, 0). The caller keeps its descriptors. False: the receiver does not
+        run, or too many messages wait for it. True does not mean that it was read: a worker may die before."""
         if len(data) > MESSAGE_MAX:
             raise ValueError(f"a message of {len(data)} bytes")
         epoch = self._epoch_of(worker)
@@ -140,7 +141,7 @@ class Peers:
                 self.deliver(worker, data, kind)
 
     def forget(self, worker: int) -> None:
-        """The worker died: what waits for it is dropped."""
+        """Drop the messages that wait for a dead worker."""
         waiting = self._waiting.pop(worker, None)
         if waiting is not None:
             self._loop.remove_writer(self._inboxes.writers[worker].fileno())

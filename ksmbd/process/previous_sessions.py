@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""PreviousSessionId across workers: ask the worker whose session it is to end it, and wait until it has."""
+"""Ends sessions of other workers, for PreviousSessionId of a log-on (MS-SMB2 3.3.5.5.3)."""
 from __future__ import annotations
 
 import struct
@@ -12,14 +12,14 @@ from ksmbd.smb.previous_session import end_session_of
 from ksmbd.smb.waiting import Future
 
 ANSWER_SECONDS: Final = 2.0
-"""A worker that is busy or dying does not hold up the log-on longer: the session ends when it gets to it."""
+"""Seconds to wait for the other worker. If it is slower, the log-on continues, and the session ends later."""
 _REQUEST: Final = struct.Struct("<QQI")
 """Number of the request, SessionId, uid; then the account."""
 _ANSWER: Final = struct.Struct("<Q")
 
 
 class PreviousSessions:
-    """One worker's part: asks others, and answers them."""
+    """Sends such requests to other workers, and answers theirs."""
 
     def __init__(self, server: Server, peers: Peers) -> None:
         self._server = server
@@ -30,7 +30,7 @@ class PreviousSessions:
         peers.on(Kind.SESSION_ENDED, self._answered)
 
     def end(self, session_id: int, identity: Identity) -> Future[None]:
-        """End another worker's session of this user. Complete when it is gone, or after ANSWER_SECONDS."""
+        """Ask another worker to end this user's session. Complete when it has ended, or after ANSWER_SECONDS."""
         self._number += 1
         number = self._number
         data = _REQUEST.pack(number, session_id, identity.uid & 0xFFFFFFFF) + identity.account.encode()

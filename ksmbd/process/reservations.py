@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which files have blocks reserved beyond their end, kept for a worker's death: the one that cleans up
-after it gives them back.
+"""Records which files have blocks reserved beyond their end, so that another worker can release them if this one dies.
 
-Each worker has a file of its own in the run directory, a line a file, which is empty while nothing is reserved. Where
-it cannot be written (a full run directory) or is long, nothing is kept: blocks stay allocated then, no request fails.
+Each worker has a file in the run directory with a line for each such file; it is empty while nothing is reserved. If it
+cannot be written (a full run directory) or has grown too long, nothing is recorded: blocks then stay allocated, and no
+request fails.
 """
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from ksmbd.vfs.allocation import Reserved, reclaim
 
 _PREFIX: Final = "reserved."
 _LARGEST: Final = 1 << 20
-"""Bytes of one worker's file."""
+"""Largest size of the record of one worker in bytes."""
 BEFORE: Final = (0, 0)
-"""(index, epoch) of the workers of a server that was here before."""
+"""(index, epoch) that stands for the workers of an earlier server."""
 
 
 def _name(rundir: str, index: int, epoch: int) -> Path:
@@ -29,7 +29,7 @@ def _name(rundir: str, index: int, epoch: int) -> Path:
 
 
 class Journal:
-    """A worker's own; implements the vfs room's Reservations. Made with the server's rights."""
+    """The record of one worker; it implements the port Reservations of vfs. Made with the rights of the server."""
 
     def __init__(self, rundir: str, index: int, epoch: int) -> None:
         self._path = _name(rundir, index, epoch)
@@ -42,7 +42,7 @@ class Journal:
             log.warning(f"{self._path}: {error.strerror}; blocks that are reserved when a worker dies stay allocated")
 
     def add(self, reserved: Reserved) -> None:
-        """An open has reserved blocks."""
+        """Record the blocks that an open has reserved."""
         held = self._held.get(reserved.key, 0)
         self._held[reserved.key] = held + 1
         if held or self._fd < 0 or self._size > _LARGEST:
@@ -54,7 +54,7 @@ class Journal:
             pass  # the run directory is full
 
     def remove(self, key: tuple[int, int]) -> None:
-        """That open has ended."""
+        """Forget the reservation of an open that has ended."""
         held = self._held.pop(key, 0) - 1
         if held > 0:
             self._held[key] = held
@@ -63,7 +63,7 @@ class Journal:
             self._size = 0
 
     def close(self) -> None:
-        """The worker ends in order."""
+        """Remove the record, because the worker ends in order."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -71,7 +71,7 @@ class Journal:
 
 
 def after_death(rundir: str, index: int, epoch: int) -> None:
-    """Give back what a dead worker's opens had reserved. Never raises."""
+    """Release what the opens of a dead worker had reserved. Never raises."""
     path = _name(rundir, index, epoch)
     try:
         with credentials.privileged():
@@ -88,7 +88,8 @@ def after_death(rundir: str, index: int, epoch: int) -> None:
 
 
 def gather(rundir: str) -> None:
-    """Before the first worker: what workers of a server that died have left becomes BEFORE's. Never raises."""
+    """Collect what dead workers of an earlier server left into the record of BEFORE; called before the first worker
+    starts. Never raises."""
     try:
         left = sorted(Path(rundir).glob(f"{_PREFIX}*"))
         data = b"".join(path.read_bytes() for path in left)
@@ -101,7 +102,7 @@ def gather(rundir: str) -> None:
 
 
 def remove(rundir: str) -> None:
-    """The server has stopped."""
+    """Remove all records, after the server has stopped."""
     for path in Path(rundir).glob(f"{_PREFIX}*"):
         _remove(path)
 

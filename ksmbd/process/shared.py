@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the processes of a server share without messages: a mapped file in the run directory.
+"""Memory shared by the processes of a server: a mapped file in the run directory.
 
-Bytes 0..4 are the debug mask (ksmbd.debug). From `_FIRST` on each worker has `_SLOTS` 64-bit words that it alone writes
-and everybody reads: its counters and its epoch. The forker, index 0, has them too. Words are read and written whole.
+Bytes 0..4 are the debug mask (ksmbd.debug). From `_FIRST` on each worker has `_SLOTS` 64-bit words, its counters and
+epoch, which only it writes and all read. The forker, index 0, has them, too. Behind them is the SharedTable. Words are
+read and written whole.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _EPOCH, _PID, _CONNECTIONS, _SESSIONS, _OPENS, _REQUESTS, _RECEIVED, _SENT, _ACC
 
 @dataclass(frozen=True)
 class WorkerStats:
-    """One worker's numbers at a moment."""
+    """A snapshot of the counters of one worker."""
 
     worker: int
     pid: int
@@ -41,7 +42,8 @@ class WorkerStats:
 
 
 class WorkerCounters:
-    """A worker's own words. Sums last as long as the server, the rest as long as the worker."""
+    """The counters of one worker in shared memory. Sums last as long as the server, the others as long as the
+    worker."""
 
     __slots__ = ("_words", "index")
 
@@ -51,12 +53,12 @@ class WorkerCounters:
 
     @property
     def epoch(self) -> int:
-        """How many times this worker was started; 0: never."""
+        """How often this worker was started; 0: never."""
         return self._words[_EPOCH]
 
     @property
     def pid(self) -> int:
-        """Its process, 0 while it is dead."""
+        """Its process id, 0 while it is dead."""
         return self._words[_PID]
 
     @property
@@ -65,7 +67,7 @@ class WorkerCounters:
         return self._words[_CONNECTIONS]
 
     def begin(self, pid: int) -> int:
-        """The worker starts as `pid`: a new epoch, which is returned."""
+        """Begin a new epoch for a worker that starts as process `pid`. Returns the epoch."""
         words = self._words
         words[_CONNECTIONS] = words[_SESSIONS] = words[_OPENS] = 0
         words[_PID] = pid
@@ -73,11 +75,11 @@ class WorkerCounters:
         return words[_EPOCH]
 
     def set_pid(self, pid: int) -> None:
-        """Its process."""
+        """Set the process id."""
         self._words[_PID] = pid
 
     def end(self) -> None:
-        """The worker is dead: what it had is gone."""
+        """Clear what a dead worker had."""
         words = self._words
         words[_PID] = words[_CONNECTIONS] = words[_SESSIONS] = words[_OPENS] = 0
 
@@ -108,7 +110,7 @@ class WorkerCounters:
         """All connections that had come were accepted: nothing to count."""
 
     def publish(self, sessions: int, opens: int) -> None:
-        """What the protocol core has now."""
+        """Store how many sessions and opens the worker has."""
         self._words[_SESSIONS] = sessions
         self._words[_OPENS] = opens
 
@@ -122,11 +124,11 @@ class WorkerCounters:
 
 
 class SharedState:
-    """The mapping. Made by the forker before it forks; workers inherit it, others open the file."""
+    """The mapping. The forker makes it before it forks; workers inherit it, other programs open the file."""
 
     def __init__(self, mapping: mmap.mmap, workers: int, lock_fd: int) -> None:
         self.lock_fd = lock_fd
-        """The state file: workers lock the table with it."""
+        """The descriptor of the state file, which workers lock to use the table."""
         self.memory = memoryview(mapping)
         table = _FIRST + (workers + 1) * _SLOTS * _WORD
         words = self.memory[_FIRST:table].cast("Q")
@@ -138,15 +140,14 @@ class SharedState:
 
     @classmethod
     def create(cls, rundir: str, workers: int, connections: int) -> SharedState:
-        """A new file, all zeros, for so many workers and connections; one that an earlier server left is replaced.
-
+        """Make a new file of zeros for so many workers and connections, replacing one that an earlier server left.
         Raises OSError where there is no room for it."""
         path = os.path.join(rundir, FILE_NAME)
         temporary = f"{path}.{os.getpid()}"
         fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             size = _FIRST + (workers + 1) * _SLOTS * _WORD + table_size(connections)
-            # All of it now: a page that the file system has no room for would be a signal when it is written.
+            # Allocated now: a write to a page that the file system has no room for would raise SIGBUS.
             os.posix_fallocate(fd, 0, size)
             mapping = mmap.mmap(fd, size)
             os.replace(temporary, path)
@@ -158,11 +159,11 @@ class SharedState:
 
     @staticmethod
     def remove(rundir: str) -> None:
-        """The server has stopped: nobody opens the file any more."""
+        """Remove the file, after the server has stopped."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(rundir, FILE_NAME))
 
     @property
     def workers(self) -> int:
-        """How many workers there are room for."""
+        """The number of workers that it has room for."""
         return len(self.counters) - 1

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A small table that the workers share: the connections of an address in each worker, and who owns a ClientGuid.
+"""A small hash table in shared memory: connections by address and worker, and the owner of each ClientGuid.
 
-It lies in the shared mapping: 32-byte entries, open addressing. Every operation holds a POSIX lock on the state file,
-which the kernel releases if its holder dies. What a dead worker left is taken out by the forker, which writes the
-table anew; that repairs a half-made change as well. The table is bounded, since clients fill it before they log on:
-full, it counts and claims nothing more, and says so.
+It has entries of 32 bytes with open addressing. Every operation holds a POSIX lock on the state file, which the kernel
+releases if the process dies. The forker removes the entries of a dead worker by rewriting the table, which also repairs
+a change that was interrupted. The size is fixed, since clients add entries before they log on: when it is full, nothing
+more is counted or claimed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from typing import Final
 
 HEADER_SIZE: Final = 32
-"""The number of entries in use, then nothing."""
+"""Size in bytes of the head: the number of entries in use."""
 ENTRY_SIZE: Final = 32
 _ENTRY: Final = struct.Struct("<16sHHII4x")
 """key, kind, worker, epoch, count; kind 0: free."""
@@ -26,12 +26,12 @@ _ADDRESS: Final = 1
 _GUID: Final = 2
 _CLIENT: Final = 3
 _SEVERAL: Final = 0
-"""In place of a GUID's hash: several GUIDs come from the address."""
+"""Instead of the hash of a GUID: several GUIDs come from the address."""
 UNPIN: Final = -1
 
 
 def address_key(address: str) -> bytes:
-    """An address as 16 bytes; IPv4 as IPv6 writes it, what is no address as its name."""
+    """An address as 16 bytes: IPv4 as mapped IPv6; other text as its first bytes."""
     for family, prefix in ((socket.AF_INET, bytes(10) + b"\xff\xff"), (socket.AF_INET6, b"")):
         try:
             return prefix + socket.inet_pton(family, address)
@@ -41,13 +41,14 @@ def address_key(address: str) -> bytes:
 
 
 def table_size(connections: int) -> int:
-    """Bytes for that many connections: each has at most an address, a GUID and a client; half full, so that probes
-    are short."""
+    """Size in bytes for so many connections. Each has at most an address, a GUID and a client entry, and half of the
+    entries stay free, so that probes are short."""
     return HEADER_SIZE + ENTRY_SIZE * (1 << max(6, (6 * connections - 1).bit_length()))
 
 
 class SharedTable:
-    """See the module. All workers are forked from one process: places depend on Python's hash secret."""
+    """See the module. All workers are forked from one process, since the position of an entry depends on the hash seed
+    of Python."""
 
     def __init__(self, memory: memoryview, lock_fd: int) -> None:
         self._memory = memory[HEADER_SIZE:]
@@ -61,7 +62,8 @@ class SharedTable:
     # ---------------------------------------------------------------------------------------------------- addresses
 
     def add_connection(self, address: str, worker: int, epoch: int, workers: int, limit: int) -> bool:
-        """Count a connection in `worker`, unless all together have `limit` from `address` already (0: no limit)."""
+        """Count a connection of `worker`. False: all workers together have `limit` connections from `address` already
+        (0: no limit), or the table is full."""
         key = address_key(address)
         with self._locked():
             if limit and sum(self._count(_ADDRESS, key, other) for other in range(1, workers + 1)) >= limit:
@@ -69,7 +71,7 @@ class SharedTable:
             return self._change(_ADDRESS, key, worker, epoch, 1) is not None
 
     def remove_connection(self, address: str, worker: int, epoch: int) -> None:
-        """One connection less."""
+        """Count a connection no longer."""
         with self._locked():
             self._change(_ADDRESS, address_key(address), worker, epoch, -1)
 
@@ -82,7 +84,8 @@ class SharedTable:
     # -------------------------------------------------------------------------------------------------------- GUIDs
 
     def claim(self, guid: bytes, worker: int, epoch: int) -> int:
-        """`worker` has a connection of `guid`. The owner: `worker`, with one connection more, if there was none."""
+        """Claim a GUID for a connection of `worker`. Returns the owner: `worker`, with one more connection, if no other
+        worker owns the GUID."""
         with self._locked():
             index, found = self._find(_GUID, guid, 0)
             if found is not None and found[2] != worker:
@@ -95,7 +98,7 @@ class SharedTable:
             return worker
 
     def release(self, guid: bytes, worker: int) -> None:
-        """A connection that `worker` claimed the GUID with is gone; with the last one it is free."""
+        """Release the claim of one connection of `worker`; after the last one the GUID has no owner."""
         with self._locked():
             index, found = self._find(_GUID, guid, 0)
             if found is None or found[2] != worker:
@@ -114,8 +117,9 @@ class SharedTable:
     # ---------------------------------------------------------------------------------------- clients by address
 
     def client_connected(self, address: str, guid: bytes, worker: int) -> int:
-        """A connection with this GUID from `address` is served by `worker`. What the steering map is to learn: the
-        worker to pin the address to, UNPIN where several GUIDs come from it (NAT, this machine), 0: nothing new."""
+        """Count a connection with this GUID from `address`, served by `worker`. Returns what the BPF map must learn:
+        the worker to pin the address to, UNPIN where several GUIDs come from it (NAT, this machine), or 0 for no
+        change."""
         key = address_key(address)
         mark = int.from_bytes(guid[:4], "little") or 1
         with self._locked():
@@ -135,7 +139,7 @@ class SharedTable:
             return UNPIN
 
     def client_disconnected(self, address: str) -> None:
-        """A connection that `client_connected` counted is gone. After the last one the address is as new."""
+        """Count such a connection no longer; after the last one the address is forgotten."""
         with self._locked():
             index, found = self._find(_CLIENT, address_key(address), 0)
             if found is None:
@@ -149,7 +153,7 @@ class SharedTable:
     # ------------------------------------------------------------------------------------------------------ upkeep
 
     def forget_worker(self, worker: int) -> None:
-        """Take out everything of a dead worker, and write the rest anew."""
+        """Remove all entries of a dead worker by rewriting the table."""
         with self._locked():
             kept = [entry for entry in self._all() if entry[2] != worker]
             self._memory[:] = bytes(len(self._memory))
@@ -184,7 +188,8 @@ class SharedTable:
         return hash((kind, key, worker)) & (self._entries - 1)
 
     def _find(self, kind: int, key: bytes, worker: int) -> tuple[int, tuple[bytes, int, int, int, int] | None]:
-        """The entry, or where it would go. `worker` is part of an address's key alone."""
+        """The index and the entry, or the index where it belongs and None. `worker` is part of the key for addresses
+        only."""
         index = self._home(kind, key, worker)
         for _ in range(self._entries):
             entry = self._read(index)
@@ -213,7 +218,7 @@ class SharedTable:
         return count
 
     def _delete(self, index: int) -> None:
-        """Take an entry out and close the gap, so that no probe ends too early."""
+        """Remove an entry and move later ones into the gap, so that no probe ends too early."""
         mask = self._entries - 1
         gap = index
         while True:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A worker: puts the rooms together. The only module that knows them all."""
+"""Assembles a worker from protocol, files, open table, mountd client and transports; the only module that knows all of
+them."""
 
 from __future__ import annotations
 
@@ -49,7 +50,7 @@ from ksmbd.vfs.options import VfsSettings
 
 SWITCH_SECONDS: Final = 0.001
 LEAST_REPLIES: Final = 8 << 20
-"""Bytes of replies that may wait at least, however small the machine is."""
+"""Least number of bytes of replies that may wait, however small the machine is."""
 DIALECTS: Final = {
     "SMB2_02": DIALECT_202,
     "SMB2_10": DIALECT_210,
@@ -61,7 +62,7 @@ DIALECTS: Final = {
 
 
 def providers(settings: EngineSettings) -> list[Provider]:
-    """The transports."""
+    """The transports of the server."""
     return [Tcp(settings)]
 
 
@@ -93,7 +94,7 @@ def server_settings(settings: EngineSettings, worker: int) -> ServerSettings:
 
 
 def data_paths(words: str) -> DataPaths:
-    """`data paths`; where it cannot be parsed, the built-in table."""
+    """Parse `data paths`; if it is invalid, log an error and use the built-in table."""
     try:
         return parse_data_paths(words)
     except ValueError as error:
@@ -102,7 +103,7 @@ def data_paths(words: str) -> DataPaths:
 
 
 def id_space(index: int, epoch: int) -> int:
-    """The 16 bits that begin a worker's ids: epoch and index, so that it hands out none of its predecessor's."""
+    """The upper 16 bits of the ids of a worker: epoch and index, so that it reuses no id of its predecessor."""
     return (epoch & 0xFF) << 8 | (index & 0xFF)
 
 
@@ -132,17 +133,17 @@ def server_guid(sub_auth: tuple[int, int, int]) -> bytes:
 
 
 def descriptor_limit() -> int:
-    """Descriptors that this process may have."""
+    """The number of descriptors that this process may have."""
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def replies_budget(settings: EngineSettings) -> int:
-    """Bytes of replies that may wait for all clients of one worker."""
+    """Bytes of replies that may wait for all clients of one worker together."""
     return max(min(REPLIES_UNREAD_ALL.value, memory.limit() // 8) // max(settings.workers, 1), LEAST_REPLIES)
 
 
 def limits(settings: EngineSettings) -> Limits:
-    """The limits of connections, which have at most half of the descriptors."""
+    """The limits of connections, which may use at most half of the descriptors."""
     half = descriptor_limit() // 2
     return Limits(
         max_connections=min(settings.max_connections or half, half),
@@ -152,7 +153,7 @@ def limits(settings: EngineSettings) -> Limits:
 
 
 class Worker:
-    """One worker's rooms."""
+    """One worker and its parts."""
 
     def __init__(self, context: WorkerContext) -> None:
         self.life = life = WorkerLife(context)
@@ -190,7 +191,7 @@ class Worker:
         table.on_delete_pending = partial(end_notify, self.server)
         self.helpers = Helpers(loop)
         self.server.helper_threads.submit = files.offload = self.helpers.submit
-        # Apart from the threads that sign and read ahead: a disk that hangs holds all of these, and none of those.
+        # Separate from the threads that sign and read ahead, since a disk that hangs blocks all threads of this group.
         self.long_helpers = Helpers(loop)
         self.server.long_calls.offload = files.offload_long = self.long_helpers.submit
         if settings.workers < 2:
@@ -204,7 +205,8 @@ class Worker:
         life.on_stop = self._ended
 
     def _make_connections(self) -> Connections:
-        """What accepts clients; with several workers, what keeps each client's connections in one of them, too."""
+        """The Connections of this worker; with several workers they bring all connections of a client to one of
+        them."""
         context, table, loop = self.life.context, self.table, self.life.loop
         bounds = limits(context.settings)
         replies = replies_budget(context.settings)
@@ -216,18 +218,19 @@ class Worker:
         affinity = Affinity(guids, counters, self.life.peers, context.bpf, self._make_core, context.providers)
         admission = SharedAdmission(context.shared, index, bounds)
         affinity.connections = connections = Connections(loop, affinity.first_core, bounds, admission, counted, replies)
-        # A client comes back to the worker that has its durable opens, with their descriptors and what they know.
+        # A client that reconnects must reach the worker that has its durable opens.
         table.on_keep = lambda guid: guid != NO_GUID and guids.claim(guid, index, counters.epoch) == index
         table.on_release = lambda guid: guids.release(guid, index)
         return connections
 
     def _worker_died(self, index: int, epoch: int) -> None:
-        """Clean up after a worker."""
+        """Clean up after a dead worker: its opens and its reserved blocks."""
         self.table.worker_died(index, epoch)
         reservations.after_death(self.life.context.rundir, index, epoch)
 
     def _listen_for_leases(self) -> LeaseSignals | None:
-        """Hear of local processes that open what our clients cache (`kernel oplocks`). Before any thread starts."""
+        """Receive signals when local processes open files that clients cache (`kernel oplocks`). Called before any
+        thread starts."""
         if leases.probe():
             return None
         try:
@@ -240,7 +243,7 @@ class Worker:
         return signals
 
     def _ended(self) -> None:
-        self.server.scheduler.drain()  # opens of connections that are gone may still be closing
+        self.server.scheduler.drain()  # opens of ended connections may still be closing in time slices
         self.helpers.close()
         self.long_helpers.close()
         self.files.close()
@@ -250,24 +253,24 @@ class Worker:
             self.state.close()
 
     def _deliver(self, worker: int, message: bytes) -> None:
-        # False: that worker is dead, and what the message was about dies with it (worker_died).
+        # False: that worker is dead, and worker_died removes what the message was about.
         self.life.peers.deliver(worker, message)
 
     def _make_core(self, transport: Connected) -> WorkerConnection:
         return WorkerConnection(self.server, transport)
 
     def publish(self) -> None:
-        """Write what the core has into the shared counters."""
+        """Write the number of sessions and opens to shared memory."""
         self.life.context.counters.publish(len(self.server.sessions), len(self.server.opens))
 
 
 def serve(context: WorkerContext) -> int:
-    """A worker's whole life; its exit status."""
+    """Run a worker from start to end. Returns its exit status."""
     log.take_over_logging()
     privileges.drop_worker_privileges()
     privileges.set_oom_score(0)
     descriptors.enter()
-    # The loop's thread goes on sooner beside a helper thread that computes than after Python's 5 ms.
+    # The event loop must get the interpreter back from a computing helper thread sooner than after Python's 5 ms.
     sys.setswitchinterval(SWITCH_SECONDS)
     try:
         worker = Worker(context)
@@ -281,7 +284,7 @@ def serve(context: WorkerContext) -> int:
         (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGUSR1, signal.SIGUSR2),
     )
     life.loop.after_iteration(worker.publish)
-    # Not with every request, six system calls: what acts for a user takes that user's rights first, whatever they were.
+    # Not for every request, which would be six system calls: code that acts for a user takes his rights first.
     life.loop.after_iteration(credentials.become_nobody_if_root)
     life.loop.before_sleep = credentials.become_nobody
     life.serve(worker.connections)
