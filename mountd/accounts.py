@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The user database ksmbdpwd.db: a line a user, `name:base64(MD4(UTF-16LE(password)))`."""
+"""Reads and writes the user database ksmbdpwd.db: one line per user, `name:base64(MD4(UTF-16LE(password)))`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ksmbd.auth.md4 import md4
 from mountd.files import FileProblem, replace
 
 NAME_MAX = 47
-"""Bytes of a user's name in UTF-8: the netlink messages carry 48 with the NUL."""
+"""Bytes of a user's name in UTF-8: the field in the netlink messages has 48 with the NUL."""
 
 PASSWORD_MAX = 128
 """Bytes of a password in UTF-8."""
@@ -22,7 +22,7 @@ HASH_SIZE = 16
 
 
 class AccountsProblem(FileProblem):
-    """The user database cannot be read, written or understood."""
+    """The user database cannot be read, written or parsed."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def password_problem(password: str) -> str:
 
 
 class Accounts:
-    """The users, in the file's order. Names are told apart as written, and found in any case."""
+    """The users, in the file's order. Names that differ in case are different users; look-ups ignore case."""
 
     def __init__(self, accounts: Iterable[Account] = ()) -> None:
         self._accounts = {account.name: account for account in accounts}
@@ -80,7 +80,7 @@ class Accounts:
         return self.find(name) is not None
 
     def find(self, name: str) -> Account | None:
-        """The user of this name: as written if there is one, else the first that differs in case alone."""
+        """The user with exactly this name, else the first whose name differs in case only; None: there is none."""
         exact = self._accounts.get(name)
         if exact is not None:
             return exact
@@ -88,11 +88,11 @@ class Accounts:
         return next((account for account in self._accounts.values() if account.name.casefold() == folded), None)
 
     def put(self, account: Account) -> None:
-        """Add a user, or replace the one of the same name."""
+        """Add a user, or replace the one with the same name."""
         self._accounts[account.name] = account
 
     def remove(self, name: str) -> None:
-        """Remove a user. KeyError: there is none of exactly this name."""
+        """Remove the user with exactly this name. Raises KeyError."""
         del self._accounts[name]
 
     def encode(self) -> bytes:
@@ -102,7 +102,7 @@ class Accounts:
 
 
 def parse(content: bytes, path: str) -> Accounts:
-    """The users in a file's content. AccountsProblem names `path` and the line."""
+    """Parse a file's content. Raises AccountsProblem, whose message names `path` and the line."""
     accounts: dict[str, Account] = {}
     for number, raw in enumerate(content.split(b"\n"), 1):
         line = raw.rstrip(b"\r")
@@ -133,7 +133,7 @@ def parse(content: bytes, path: str) -> Accounts:
 
 
 def load(path: str, *, missing_ok: bool = False) -> Accounts:
-    """Read the database. AccountsProblem: it cannot be read or understood; the message is one line."""
+    """Read the database. Raises AccountsProblem with a message of one line."""
     try:
         with open(path, "rb") as stream:
             content = stream.read()
@@ -147,7 +147,7 @@ def load(path: str, *, missing_ok: bool = False) -> Accounts:
 
 
 def save(accounts: Accounts, path: str) -> None:
-    """Write the database as a whole; a new one gets mode 0600. AccountsProblem: it cannot be written."""
+    """Replace the database; a new one gets mode 0600. Raises AccountsProblem."""
     try:
         os.makedirs(os.path.dirname(os.path.realpath(path)), exist_ok=True)
         replace(path, accounts.encode(), mode=0o600)

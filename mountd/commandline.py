@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Command lines as getopt_long reads them: -pVALUE, -p VALUE, --password=VALUE, unambiguous abbreviations of long
-names, options behind arguments, and `--`. A value may begin with a dash. The help text comes from the same table."""
+"""Parses command lines as getopt_long does, and prints the help text, both from one table of options.
+
+It accepts -pVALUE, -p VALUE, --password=VALUE, unambiguous abbreviations of long names, options after arguments, and
+`--`. A value may begin with a dash.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,8 @@ from typing import NoReturn
 
 @dataclass(frozen=True)
 class Option:
-    """One option. `argument` is its argument's name in the help, empty for none; `optional`: it may be left out, and
-    then must be attached where it is given, as in -n1."""
+    """One option. `argument` is the name of its argument in the help, empty for none. `optional`: the argument may be
+    left out; where it is given, it must be attached, as in -n1."""
 
     short: str
     long: str
@@ -24,7 +27,7 @@ class Option:
     optional: bool = False
 
     def names(self) -> str:
-        """As the help shows them."""
+        """The option's names as the help shows them."""
         if self.optional:
             long, short = f"--{self.long}[={self.argument}]", f"-{self.short}[{self.argument}]"
         elif self.argument:
@@ -35,24 +38,25 @@ class Option:
 
 
 RUNDIR = Option("R", "rundir", "the server's run directory; default $KSMBD_RUNDIR, else /run/ksmbd", "DIR")
-VERBOSE = Option("v", "verbose", "say what is done")
+VERBOSE = Option("v", "verbose", "print what is done")
 VERSION = Option("V", "version", "print the version and exit")
 HELP = Option("h", "help", "print this help and exit")
 
 
 class UsageError(Exception):
-    """The command line is wrong; the message is one line."""
+    """The command line is wrong. The message is one line."""
 
 
 @dataclass(frozen=True)
 class Parsed:
-    """Options by long name in the order given (an option without argument has an empty text), and the arguments."""
+    """The parsed command line: (long name, value) of the options in the order given, and the arguments. An option
+    without argument has the value ''."""
 
     options: tuple[tuple[str, str], ...]
     arguments: tuple[str, ...]
 
     def last(self, long: str) -> str | None:
-        """The value that counts: the last one given, or None."""
+        """The last value that was given for an option, or None."""
         return next((value for name, value in reversed(self.options) if name == long), None)
 
     def has(self, long: str) -> bool:
@@ -60,13 +64,13 @@ class Parsed:
         return self.last(long) is not None
 
     def all(self, long: str) -> list[str]:
-        """All values given."""
+        """All values that were given for an option."""
         return [value for name, value in self.options if name == long]
 
 
 @dataclass(frozen=True)
 class Command:
-    """A command's name, what it does, how it is called, and its options."""
+    """A command: its name, a summary, usage lines, and its options."""
 
     name: str
     summary: str
@@ -88,7 +92,7 @@ class Command:
         return "\n".join(lines) + "\n"
 
     def parse(self, argv: Sequence[str]) -> Parsed:
-        """Read the arguments behind the command's name. UsageError says what is wrong."""
+        """Parse the arguments after the command's name. Raises UsageError."""
         options: list[tuple[str, str]] = []
         arguments: list[str] = []
         rest = list(argv)
@@ -144,7 +148,8 @@ class Command:
         return found
 
     def start(self, argv: Sequence[str] | None) -> Parsed:
-        """Read the command line for a main function: -h and -V print and leave with 0, a wrong one leaves with 1."""
+        """Parse the command line for a main function. -h and -V print and exit with 0; a wrong command line exits with
+        1. Raises SystemExit."""
         try:
             parsed = self.parse(sys.argv[1:] if argv is None else argv)
         except UsageError as error:
@@ -158,12 +163,12 @@ class Command:
         return parsed
 
     def fail(self, message: str) -> NoReturn:
-        """Say in one line what is wrong and leave with 1."""
+        """Print one line on stderr and exit with 1."""
         self.note(message)
         raise SystemExit(1)
 
     def note(self, message: str) -> None:
-        """One line on stderr."""
+        """Print one line on stderr."""
         print(f"{self.name}: {message}", file=sys.stderr)
 
 

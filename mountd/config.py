@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Reads ksmbd.conf by KSMBD's rules, and smb.conf by Samba's where they differ (mountd/sambaconf.py).
+"""Parses ksmbd.conf by KSMBD's rules, and smb.conf by Samba's where they differ (mountd/sambaconf.py).
 
 The rules of ksmbd.conf:
-- `[section]`, `key = value`; `;` and `#` begin a comment that goes to the end of the line, also behind a value;
-- sections of the same name, in whatever case, are one; of a key given twice the first value that is not empty counts;
-- a share parameter in [global] is the default of every share, but never of IPC$: a `veto files` meant for folders
-  must not change what pipes can be opened;
-- an unknown parameter is a warning, a value that is not allowed an error; both with file and line.
+- `[section]`, `key = value`; `;` and `#` begin a comment to the end of the line, also after a value;
+- sections whose names are equal without regard to case are one; of a key given twice the first non-empty value counts;
+- a share parameter in [global] is the default of every share except IPC$: a `veto files` meant for directories must
+  not change which pipes can be opened;
+- an unknown parameter gives a warning, a value that is not allowed an error; both name file and line.
 """
 
 from __future__ import annotations
@@ -44,16 +44,16 @@ __all__ = [
 ]
 
 SHARE_NAME_MAX = 63
-"""Bytes of a share's name in UTF-8: the netlink messages carry 64 with the NUL."""
+"""Bytes of a share's name in UTF-8: the field in the netlink messages has 64 with the NUL."""
 
 HOST_LISTS = ("hosts allow", "hosts deny")
 
 _FORBIDDEN_IN_SHARE_NAME = frozenset('"/\\[]:|<>+=;,*?')
-"""Windows refuses these in a share's name."""
+"""Characters that Windows refuses in a share's name."""
 
 
 class Severity(enum.Enum):
-    """Whether the daemon can go on."""
+    """Whether the daemon can use the configuration: a WARNING is logged, an ERROR prevents its use."""
 
     WARNING = "warning"
     ERROR = "error"
@@ -61,7 +61,7 @@ class Severity(enum.Enum):
 
 @dataclass(frozen=True)
 class Diagnostic:
-    """What is wrong, and where. `line` counts from 1; 0 is the file as a whole."""
+    """A problem in a configuration file. `line` counts from 1; 0 stands for the whole file."""
 
     file: str
     line: int
@@ -76,7 +76,7 @@ class Diagnostic:
 
 @dataclass(frozen=True)
 class Entry:
-    """A value as the file writes it, and its line."""
+    """A value as written in the file, and its line."""
 
     text: str
     line: int
@@ -84,7 +84,7 @@ class Entry:
 
 @dataclass
 class Section:
-    """All entries under one name. Keys are in lower case with single spaces."""
+    """All entries of the sections with one name. Keys are in lower case with single spaces."""
 
     name: str
     line: int
@@ -93,26 +93,26 @@ class Section:
 
 @dataclass
 class Configuration:
-    """The outcome of reading a file. With errors in `diagnostics` the rest holds defaults in the places concerned."""
+    """A parsed configuration. A value with an error in `diagnostics` is replaced by its default."""
 
     path: str
     settings: GlobalSettings
     shares: dict[str, ShareSettings]
-    """By name in lower case; `ipc$` is always there."""
+    """Name in lower case -> share; `ipc$` is always there."""
     diagnostics: list[Diagnostic]
 
     @property
     def errors(self) -> list[Diagnostic]:
-        """What the daemon must not start with."""
+        """The diagnostics with which the daemon must not start."""
         return [diagnostic for diagnostic in self.diagnostics if diagnostic.severity is Severity.ERROR]
 
     def share(self, name: str) -> ShareSettings | None:
-        """A share by its name in any case, or None."""
+        """A share by its name, without regard to case; None: there is none."""
         return self.shares.get(share_key(name))
 
 
 def share_key(name: str) -> str:
-    """What two spellings of a share's name have in common."""
+    """The case-folded name of a share, as a key."""
     return name.casefold()
 
 
@@ -132,9 +132,9 @@ def share_name_problem(name: str) -> str:
 
 
 def load(path: str | os.PathLike[str], *, samba: bool | None = None) -> Configuration:
-    """Read a configuration file. A file that cannot be read is an error among the diagnostics, never an exception.
+    """Read a configuration file. Never raises: a file that cannot be read gives an error in the diagnostics.
 
-    `samba` says whether Samba's defaults and names apply; None decides by the file's name, smb.conf.
+    `samba`: whether Samba's defaults and names apply; None: if the file is called smb.conf.
     """
     name = os.fspath(path)
     if samba is None:
@@ -158,13 +158,13 @@ def load(path: str | os.PathLike[str], *, samba: bool | None = None) -> Configur
 
 
 def parse(text: str, path: str, *, samba: bool = False, diagnostics: list[Diagnostic] | None = None) -> Configuration:
-    """Read a configuration from memory; `path` is what diagnostics call it."""
+    """Parse a configuration; diagnostics name it `path`."""
     found = [] if diagnostics is None else diagnostics
     return _Builder(path, samba, found).build(read_sections(text, path, samba=samba, diagnostics=found))
 
 
 def read_sections(text: str, path: str, *, samba: bool, diagnostics: list[Diagnostic]) -> dict[str, Section]:
-    """The file's sections by name in lower case, entries not yet interpreted."""
+    """Parse the sections, without interpreting their entries: name in lower case -> section."""
     sections: dict[str, Section] = {}
     current: Section | None = None
 
@@ -186,13 +186,13 @@ def read_sections(text: str, path: str, *, samba: bool, diagnostics: list[Diagno
             reason = share_name_problem(name)
             if reason:
                 problem(number, f"[{name}]: {reason}")
-                current = Section(name, number)  # its entries belong to nobody
+                current = Section(name, number)  # its entries are dropped
                 continue
             current = sections.setdefault(share_key(name), Section(name, number))
             continue
         key, equals, value = line.partition("=")
         key = " ".join(key.lower().split())
-        listed = key == "interfaces"  # its items may have options behind a semicolon, and are quoted then
+        listed = key == "interfaces"  # its items may be quoted and have options after a semicolon
         if not samba:
             value = _strip_comment(value, quotes=listed)
         value = value.strip()
@@ -214,7 +214,7 @@ def read_sections(text: str, path: str, *, samba: bool, diagnostics: list[Diagno
 
 
 def _strip_comment(value: str, quotes: bool = False) -> str:
-    """`quotes`: what stands between double quotes is no comment."""
+    """A value without its comment. `quotes`: text in double quotes is no comment."""
     inside = False
     for index, character in enumerate(value):
         if character == '"' and quotes:
@@ -225,7 +225,7 @@ def _strip_comment(value: str, quotes: bool = False) -> str:
 
 
 class _Builder:
-    """Turns sections into settings, and collects what is wrong with them."""
+    """Converts sections to settings, and collects diagnostics."""
 
     def __init__(self, path: str, samba: bool, diagnostics: list[Diagnostic]) -> None:
         self.path = path
@@ -271,7 +271,7 @@ class _Builder:
         values["read_only"] = self.read_only(section, Section("", 0) if ipc else top)
         if ipc:
             values["comment"] = values["comment"] or "IPC share"
-            values["path"] = ""  # named pipes only: no folder of this machine is reachable through it
+            values["path"] = ""  # named pipes only: no directory can be reached through IPC$
         self.unknown(section, in_global=False)
         share = ShareSettings(**values)
         if not ipc and not share.path:
@@ -301,7 +301,7 @@ class _Builder:
             default = parameter.samba
         if parameter.name in READ_ONLY_PRECEDENCE:
             default = default or "no"
-        # An empty value is no value, except of texts and lists, where it says "none" against a default of [global].
+        # An empty value counts as unset, except for texts and lists, where it overrides a default of [global].
         if entry is not None and (entry.text or parameter.default == ""):
             try:
                 text = sambaconf.value(parameter, entry.text) if self.samba else entry.text

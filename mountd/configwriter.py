@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Edits ksmbd.conf in place: what is not changed keeps its comments, order and indentation."""
+"""Edits the text of ksmbd.conf: lines that are not changed keep their comments, order and indentation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ENTRY = re.compile(
 
 
 class _Lines:
-    """The file's lines, and to which section each belongs."""
+    """The lines of the file."""
 
     def __init__(self, text: str) -> None:
         self.lines = text.split("\n")
@@ -29,7 +29,7 @@ class _Lines:
         return "\n".join(self.lines) + "\n" if self.lines else ""
 
     def blocks(self, name: str) -> list[tuple[int, int]]:
-        """First line and end of every section of this name: the same name may stand several times."""
+        """(first line, end) of every section with this name; there may be several."""
         found: list[tuple[int, int]] = []
         start: int | None = None
         for number, line in enumerate([*self.lines, "[]"]):
@@ -43,12 +43,12 @@ class _Lines:
 
 
 def has_section(text: str, name: str) -> bool:
-    """Whether the file has a section of this name, in whatever case."""
+    """Whether the file has a section with this name, without regard to case."""
     return bool(_Lines(text).blocks(name))
 
 
 def add_section(text: str, name: str, options: Mapping[str, str]) -> str:
-    """The file with a new section at its end."""
+    """The file with a new section at the end."""
     lines = _Lines(text)
     if lines.lines and lines.lines[-1].strip():
         lines.lines.append("")
@@ -58,7 +58,8 @@ def add_section(text: str, name: str, options: Mapping[str, str]) -> str:
 
 
 def update_section(text: str, name: str, options: Mapping[str, str]) -> str:
-    """The file with options of a section set; an empty value takes the option out. KeyError: no such section."""
+    """The file with options of a section changed; an empty value removes the option. Raises KeyError where there is no
+    such section."""
     lines = _Lines(text)
     if not lines.blocks(name):
         raise KeyError(name)
@@ -68,7 +69,8 @@ def update_section(text: str, name: str, options: Mapping[str, str]) -> str:
 
 
 def delete_section(text: str, name: str) -> str:
-    """The file without a section. Comments above the next section stay with that one. KeyError: no such section."""
+    """The file without a section. Comments above the next section stay. Raises KeyError where there is no such
+    section."""
     lines = _Lines(text)
     blocks = lines.blocks(name)
     if not blocks:
@@ -84,7 +86,7 @@ def delete_section(text: str, name: str) -> str:
 
 
 def _set(lines: _Lines, name: str, key: str, value: str) -> None:
-    # `read only` and its three opposites are one setting: the new one must not lose against an old one.
+    # `read only` and its three opposites are one setting: remove an old one that would override the new one.
     rivals = set(READ_ONLY_PRECEDENCE) - {key} if key in READ_ONLY_PRECEDENCE and value else set()
     done = not value
     indent: str | None = None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The engine as a child process: its sockets, its start, its stop, and its restart with back-off."""
+"""Starts, stops and talks to the engine, a child process. mountd/server.py restarts it when it dies."""
 
 from __future__ import annotations
 
@@ -19,25 +19,27 @@ from ksmbd.ipc.settings import EngineSettings
 from mountd.loop import Loop, Timer
 
 EXIT_CONFIG: Final = 78
-"""The engine's exit status where a start again would fail the same way (sysexits.h)."""
+"""The engine's exit status where a restart would fail the same way (EX_CONFIG of sysexits.h)."""
 FIRST_DELAY: Final = 0.5
+"""Seconds before the first restart; each further one doubles it."""
 LAST_DELAY: Final = 30.0
+"""The longest delay before a restart, in seconds."""
 STEADY_SECONDS: Final = 60.0
-"""An engine that lived so long starts again after FIRST_DELAY."""
+"""After this time an engine counts as steady: it is restarted after FIRST_DELAY again."""
 ORDERLY_SECONDS: Final = 12.0
-"""How long the engine may take to stop its clients in order; then SIGTERM."""
+"""Seconds that the engine may take to stop in order before it gets SIGTERM."""
 TERM_SECONDS: Final = 3.0
-"""From SIGTERM to SIGKILL for all its processes."""
+"""Seconds from SIGTERM to SIGKILL of all its processes."""
 RETRY: Final = 0.01
-"""Seconds until messages to a process that does not read are tried again."""
+"""Seconds until messages to a process with a full socket are tried again."""
 BACKLOG_MAX: Final = 256
-"""Replies that wait for a process; above it no more requests are taken from that process."""
+"""Replies that may wait for a process before no more requests are taken from it."""
 
 COMMAND: Final = (sys.executable, "-m", "ksmbd.process.forker")
 
 
 class Engine:
-    """One engine after another. `answer(slot, parcel)` gives the reply to a message."""
+    """The engine process, or its successor after a restart."""
 
     def __init__(
         self,
@@ -50,7 +52,9 @@ class Engine:
         command: Sequence[str] = COMMAND,
         on_line: Callable[[str], None] | None = None,
     ) -> None:
-        """`on_line` gets what the engine prints on stderr; None: it prints where mountd does."""
+        """`answer(slot, parcel)` returns the reply to a message of the engine's process `slot`, or None; `refused`
+        makes the reply FAILED. `on_line` gets each line that the engine prints on stderr; None: the engine inherits
+        mountd's stderr."""
         self._loop = loop
         self.settings = settings
         self._rundir = rundir
@@ -65,16 +69,16 @@ class Engine:
         self._channels: list[Channel] = []
         self._theirs: list[socket.socket] = []
         self._paused: set[int] = set()
-        """Slots whose requests are left in the kernel's queue."""
+        """Slots whose requests are not read for now."""
         self._retry: Timer | None = None
         self._escalation: Timer | None = None
         self._stopping = False
         self.on_exit: Callable[[int], None] = lambda status: None
-        """The engine has ended: exit status, negative for a signal. Its sockets are closed already."""
+        """Called when the engine has ended, with its exit status, negative for a signal. Its sockets are closed."""
 
     @property
     def running(self) -> bool:
-        """Whether there is a process."""
+        """Whether the engine runs."""
         return self._process is not None
 
     @property
@@ -83,7 +87,7 @@ class Engine:
         return self._process.pid if self._process is not None else 0
 
     def start(self) -> None:
-        """Make the sockets, say STARTING_UP into them, start the process. OSError, ValueError: it cannot be started."""
+        """Make the sockets, send the settings, and start the process. Raises OSError, ValueError."""
         self._stopping = False
         try:
             for _ in range(1 + self.settings.workers):
@@ -104,7 +108,7 @@ class Engine:
                 stdout=None if self._on_line is None else subprocess.DEVNULL,
                 stderr=None if self._on_line is None else subprocess.PIPE,
                 pass_fds=descriptors,
-                # The terminal's ^C is for mountd, which stops the engine in order.
+                # ^C in the terminal goes to mountd only, which stops the engine in order.
                 process_group=0,
                 cwd="/",
             )  # fmt: skip
@@ -120,17 +124,18 @@ class Engine:
         self._loop.add_reader(self._pidfd, self._ended)
 
     def broadcast(self, event: Event) -> None:
-        """The same message without content to all processes."""
+        """Send a message without content to all processes of the engine."""
         for channel in self._channels:
             self._post(channel, Parcel(event))
 
     def reply(self, slot: int, parcel: Parcel) -> None:
-        """Send what `answer` did not give at once; nothing where that process is gone."""
+        """Send a reply that `answer` did not return at once. Ignored where the process is gone."""
         if slot < len(self._channels):
             self._post(self._channels[slot], parcel, parcel)
 
     def stop(self) -> None:
-        """Stop in order: SHUTTING_DOWN, then SIGTERM, then SIGKILL, each after its time. `on_exit` tells the end."""
+        """Begin to stop the engine: SHUTTING_DOWN, then SIGTERM, then SIGKILL, each after its time. `on_exit` is called
+        at the end."""
         if self._process is None or self._stopping:
             return
         self._stopping = True
@@ -169,12 +174,12 @@ class Engine:
         os.close(self._pidfd)
         status = process.wait()
         for slot in range(len(self._channels)):
-            self._take(slot)  # its last words
+            self._take(slot)  # messages sent just before the end
         if self._escalation is not None:
             self._escalation.cancel()
             self._escalation = None
         try:
-            os.killpg(process.pid, signal.SIGKILL)  # workers whose forker died of a signal
+            os.killpg(process.pid, signal.SIGKILL)  # workers that have outlived their forker
         except (ProcessLookupError, PermissionError):
             pass
         for slot, channel in enumerate(self._channels):
@@ -184,7 +189,7 @@ class Engine:
         self.on_exit(status)
 
     def _take_lines(self) -> None:
-        """Hand on what the engine printed, a line each."""
+        """Pass the lines that the engine has printed to `on_line`."""
         assert self._process is not None and self._process.stderr is not None and self._on_line is not None
         data = self._process.stderr.read(65536)
         if data == b"":
@@ -210,7 +215,8 @@ class Engine:
         self._loop.add_reader(channel.fileno(), lambda: self._take(slot))
 
     def _take(self, slot: int) -> None:
-        """Answer what has come. Requests stay in the kernel's queue while replies wait: that slows the sender down."""
+        """Answer the received messages. While too many replies wait, requests are left in the socket, which slows the
+        sender down."""
         channel = self._channels[slot]
         for parcel in channel.receive():
             try:

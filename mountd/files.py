@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Replaces files as a whole: a reader sees the old or the new content, and a crash leaves one of them."""
+"""Replaces files atomically: a reader sees the old or the new content, and a crash leaves one of them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from collections.abc import Iterator
 
 
 class FileProblem(Exception):
-    """A file that cannot be used. The message is one line that names it and the way out."""
+    """A file cannot be used. The message is one line that names the file and what to do."""
 
 
 @contextlib.contextmanager
 def locked_directory(path: str) -> Iterator[None]:
-    """Keep other writers of the files in `path`'s folder out. The lock is the folder's own: no file is left behind."""
+    """Hold an exclusive lock (flock) on the directory of `path`, so that no other writer changes its files. Raises
+    OSError."""
     folder = os.path.dirname(os.path.realpath(path))
     os.makedirs(folder, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -28,10 +29,10 @@ def locked_directory(path: str) -> Iterator[None]:
 
 
 def replace(path: str, content: bytes, *, mode: int) -> None:
-    """Give `path` a new content, durable on return.
+    """Replace the content of `path`; it is on the disk on return.
 
     An existing file keeps its mode, owner and group; a new one gets `mode`, whatever the umask. A symbolic link is
-    followed and stays. OSError when the folder cannot be written.
+    followed. Raises OSError.
     """
     target = os.path.realpath(path)
     folder = os.path.dirname(target)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Look-ups of hosts' names for `hosts allow` and `hosts deny`, by threads of their own: a name server that is slow
-keeps nobody waiting but who asks for a share whose lists have names.
+"""Looks up host names for `hosts allow` and `hosts deny`, in threads: a slow name server delays only clients that
+connect to a share whose lists have names.
 
-Answers are kept for a while, those about clients' addresses in a bounded number. What cannot be looked up (no name
-server answers, or not in time) is not known for some seconds and asked for again then; an older answer counts so long.
+Answers are cached for a while; those about clients' addresses are bounded in number. A failed look-up (no name server
+answers, or not in time) is repeated after some seconds at the earliest; until then an older answer stays valid.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ from mountd.hosts import Address, PeerNames, Truth, bare, parse_address
 from mountd.loop import Loop, Timer
 
 KEPT_SECONDS: Final = 300.0
-"""How long an answer counts."""
+"""Seconds for which an answer is cached."""
 NOBODY_SECONDS: Final = 60.0
-"""How long it counts that a name or an address has none of the other."""
+"""Seconds for which a negative answer is cached: a name without an address, or an address without a name."""
 FAILED_SECONDS: Final = 10.0
-"""How long nothing is asked again that could not be looked up."""
+"""Seconds after which a failed look-up may be repeated."""
 THREADS: Final = 4
 _CONFIRMED_MAX: Final = 8
-"""Names of an address that are looked at."""
+"""Names of an address that are checked at most."""
 _NONE: Final = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", -5), getattr(socket, "EAI_ADDRFAMILY", -9))
 _NO_SUCH_HOST: Final = (1, 4)
 """h_errno HOST_NOT_FOUND and NO_DATA."""
 
 Query = tuple[str, ...]
-"""`name` and a host's name; `peer` and an address; `group`, a netgroup and an address."""
+"""("name", host name), ("peer", address) or ("group", netgroup, address)."""
 
 Answer = frozenset[Address] | PeerNames | bool
-"""To a `name`, a `peer`, a `group`."""
+"""The answer to a `name`, a `peer` and a `group`."""
 
 def forward(name: str) -> frozenset[Address]:
-    """A name's addresses; none where it is no host. OSError: it cannot be told now."""
+    """The addresses of a name; empty where there is no such host. Raises OSError where the look-up fails."""
     try:
         found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
@@ -56,7 +56,7 @@ def forward(name: str) -> frozenset[Address]:
 
 
 def reverse(address: str) -> PeerNames:
-    """An address's names. OSError: they cannot be told now."""
+    """The names of an address. Raises OSError where the look-up fails."""
     try:
         name, aliases, _ = socket.gethostbyaddr(address)
     except socket.herror as error:
@@ -70,7 +70,7 @@ def reverse(address: str) -> PeerNames:
 
 
 def in_netgroup(group: str, address: str) -> bool:
-    """Whether the address's confirmed name is in a netgroup. OSError: that cannot be told now."""
+    """Whether a confirmed name of the address is in a netgroup. Raises OSError where the look-up fails."""
     libc: Any = ctypes.CDLL(None)
     try:
         innetgr = libc.innetgr
@@ -83,7 +83,7 @@ def in_netgroup(group: str, address: str) -> bool:
 
 
 def look_up(query: Query) -> Answer:
-    """The answer to a query. OSError: it cannot be told now."""
+    """Look up the answer to a query. Raises OSError where the look-up fails."""
     kind, *rest = query
     if kind == "name":
         return forward(rest[0])
@@ -92,14 +92,15 @@ def look_up(query: Query) -> Answer:
 
 @dataclass
 class _Known:
-    """An answer; `value` None: there is none."""
+    """A cached answer; `value` None: the look-up failed."""
 
     value: Answer | None
     until: float
+    """Monotonic seconds."""
 
 
 class Look:
-    """What is known now, for one decision (mountd.hosts.Names); what was asked for in vain is in `wanted`."""
+    """The cached answers for one decision (mountd.hosts.Names). Queries without a valid answer are in `wanted`."""
 
     def __init__(self, known: Callable[[Query], tuple[bool, Answer | None]]) -> None:
         self._known = known
@@ -112,26 +113,26 @@ class Look:
         return value
 
     def addresses(self, name: str) -> frozenset[Address] | None:
-        """A listed name's addresses."""
+        """The addresses of a name; None: not known."""
         found = self._ask(("name", name))
         assert found is None or isinstance(found, frozenset)
         return found
 
     def names_of(self, address: Address) -> PeerNames | None:
-        """A client's names."""
+        """The names of a client's address; None: not known."""
         found = self._ask(("peer", str(address)))
         assert found is None or isinstance(found, PeerNames)
         return found
 
     def in_netgroup(self, group: str, address: Address) -> Truth:
-        """Whether a client is in a netgroup."""
+        """Whether a client is in a netgroup; None: not known."""
         found = self._ask(("group", group, str(address)))
         assert found is None or isinstance(found, bool)
         return found
 
 
 class HostNames:
-    """The answers, and the threads that get them."""
+    """The cache of answers, and the threads that look them up."""
 
     def __init__(
         self,
@@ -143,7 +144,7 @@ class HostNames:
         self._resolve = resolve
         self._clock = clock
         self._listed: dict[Query, _Known] = {}
-        """Of names in the configuration."""
+        """The answers for names in the configuration."""
         self._peers: OrderedDict[Query, _Known] = OrderedDict()
         self._jobs: queue.SimpleQueue[Query | None] = queue.SimpleQueue()
         """None ends a thread."""
@@ -154,17 +155,17 @@ class HostNames:
         self._threads: list[threading.Thread] = []
         self._wake = -1
         self._waking = threading.Lock()
-        """Held while a thread writes to the eventfd and while that is closed: another file may have its number then."""
+        """Held while a thread writes to the eventfd and while it is closed, because its number may be reused."""
         self.on_failure: Callable[[Query, str], None] = lambda query, why: None
-        """A name of the configuration could not be looked up (`why`), or has no address ('')."""
+        """Called where a name in the configuration could not be looked up (`why`), or has no address (`why` is '')."""
 
     def __len__(self) -> int:
-        """Who waits."""
+        """The number of callers that wait for look-ups."""
         return len(self._waiting)
 
     def close(self, seconds: float = 0.0) -> None:
-        """Nobody waits any more. The threads end after the look-up that they are at, with the process at the latest;
-        that is waited for at most so many seconds a thread."""
+        """Stop the threads. Each ends after its current look-up; wait for that at most `seconds` per thread. The
+        process can end before that."""
         for _ in self._threads:
             self._jobs.put(None)
         if self._wake >= 0:
@@ -176,7 +177,7 @@ class HostNames:
             thread.join(seconds)
 
     def expect(self, names: Iterable[str]) -> None:
-        """These are the configuration's names: ask for them now, so that what is wrong with one is told at once."""
+        """Set the names in the configuration, and look them up now, so that problems are reported at once."""
         queries = {("name", name) for name in names}
         self._listed = {query: known for query, known in self._listed.items() if query in queries}
         for query in sorted(queries):
@@ -184,11 +185,12 @@ class HostNames:
                 self._start(query)
 
     def look(self) -> Look:
-        """What is known now."""
+        """The cached answers, for one decision."""
         return Look(self._known)
 
     def resolve(self, wanted: Iterable[Query], then: Callable[[], None]) -> bool:
-        """Look these up and call `then`, in LOOKUP_SECONDS at the latest. False: too many wait already."""
+        """Look up queries and call `then` afterwards, after LOOKUP_SECONDS at the latest. Returns False where too many
+        callers wait already."""
         queries = set(wanted)
         if len(self._waiting) >= limits.LOOKUPS.value:
             return False
@@ -201,7 +203,7 @@ class HostNames:
         return True
 
     def _known(self, query: Query) -> tuple[bool, Answer | None]:
-        """(whether that counts, the answer)."""
+        """(whether there is a valid cached answer, the answer)."""
         known = self._stored(query)
         return (True, known.value) if known is not None and known.until > self._clock() else (False, None)
 
@@ -225,7 +227,7 @@ class HostNames:
         while (query := self._jobs.get()) is not None:
             try:
                 self._done.put((query, self._resolve(query), ""))
-            except Exception as error:  # noqa: BLE001  whatever the resolver does, who waits is answered
+            except Exception as error:  # noqa: BLE001  whatever the resolver raises, the caller must be answered
                 self._done.put((query, None, getattr(error, "strerror", None) or str(error) or "failed"))
             with self._waking:
                 if self._wake >= 0:

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`hosts allow` and `hosts deny`: what their items mean, and whether a client is let in. Pure decisions.
+"""Parses the lists `hosts allow` and `hosts deny`, and decides whether they admit a client, without side effects.
 
 The forms are those of hosts_access(5) and Samba's smb.conf(5):
-- an address, IPv6 also in brackets; a network as 10.1.0.0/16 or 10.1.0.0/255.255.0.0; the beginning of an IPv4 address
-  with its dot (192.168.);
-- a host's name, a domain with its dot before it (.example.org), a pattern with * and ?, a netgroup (@group);
-- ALL, LOCAL (a name without a dot), KNOWN, UNKNOWN, PARANOID (a name that does not lead back to the address),
-  localhost, FAIL (nobody); EXCEPT takes what follows out of what stands before it.
+- an address, IPv6 also in brackets; a network as 10.1.0.0/16 or 10.1.0.0/255.255.0.0; the beginning of an IPv4 address,
+  which ends with a dot (192.168.);
+- a host name, a domain with a leading dot (.example.org), a pattern with * and ?, a netgroup (@group);
+- ALL, LOCAL (a name without a dot), KNOWN, UNKNOWN, PARANOID (a name that does not resolve back to the address),
+  localhost, FAIL (nobody); in `A EXCEPT B`, the items of B are excluded from A.
 
-A listed name means the addresses that it has. Where the client's own name is asked for it is the one that its address
-has and that leads back to the address; `hosts deny` also takes it at its word. What cannot be looked up is unknown, and
-who is not known to be let in, or not known not to be kept out, is refused.
+A listed host name stands for its addresses. The other forms compare the client's own names: those that its address
+resolves to and that resolve back to the address; `hosts deny` also matches names that do not resolve back. If a look-up
+fails, the result is unknown, and a client that is not known to be admitted is refused.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Final, Protocol
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Truth = bool | None
-"""None: not known."""
+"""True, False, or None: not known."""
 
 _NAME: Final = re.compile(r"(?!-)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?", re.IGNORECASE | re.ASCII)
 _DOMAIN: Final = re.compile(r"(\.[a-z0-9_-]{1,63})+\.?", re.IGNORECASE | re.ASCII)
@@ -34,19 +34,19 @@ _BEGINNING: Final = re.compile(r"([0-9]{1,3}\.){1,3}")
 _KEYWORDS: Final = ("ALL", "LOCAL", "KNOWN", "UNKNOWN", "PARANOID", "FAIL")
 _MAPPED: Final = ipaddress.IPv6Network("::ffff:0:0/96")
 ITEMS_MAX: Final = 1000
-"""Items of one list."""
+"""Items of one list at most."""
 
 
 @dataclass(frozen=True)
 class PeerNames:
-    """The names of an address: those that lead back to it, and those that do not."""
+    """The names of an address: `confirmed` ones resolve back to it, `claimed` ones do not."""
 
     confirmed: tuple[str, ...] = ()
     claimed: tuple[str, ...] = ()
 
 
 class Names(Protocol):
-    """What is known of names; None: not (yet) known."""
+    """Look-ups of names that do not block; the result None means not known (yet)."""
 
     def addresses(self, name: str) -> frozenset[Address] | None: ...
     def names_of(self, address: Address) -> PeerNames | None: ...
@@ -54,7 +54,7 @@ class Names(Protocol):
 
 
 class NoNames:
-    """Nothing is known of names."""
+    """Names where nothing is known."""
 
     def addresses(self, name: str) -> frozenset[Address] | None:
         """Not known."""
@@ -70,14 +70,14 @@ class NoNames:
 
 
 def unmapped(address: Address) -> Address:
-    """IPv4 where it was mapped into IPv6."""
+    """The IPv4 address of an IPv4-mapped IPv6 address; other addresses unchanged."""
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         return address.ipv4_mapped
     return address
 
 
 def parse_address(text: str) -> Address | None:
-    """An address without scope, IPv4 where it was mapped into IPv6; None: not an address."""
+    """Parse an address, without its scope; an IPv4-mapped one becomes IPv4. None: it is no address."""
     try:
         return unmapped(ipaddress.ip_address(text.strip("[]").partition("%")[0]))
     except ValueError:
@@ -85,7 +85,7 @@ def parse_address(text: str) -> Address | None:
 
 
 def _network(text: str) -> Network:
-    """ADDRESS/BITS or ADDRESS/MASK; ValueError."""
+    """Parse ADDRESS/BITS or ADDRESS/MASK. Raises ValueError."""
     if "%" in text:
         raise ValueError("a network has no scope")
     address, slash, mask = text.partition("/")
@@ -100,7 +100,7 @@ def _network(text: str) -> Network:
 # ------------------------------------------------------------------------------------------------------------- items
 
 Match = Callable[[Address, Names, bool], Truth]
-"""(the client, what is known of names, whether names are taken at their word) -> whether the item means it."""
+"""(the client's address, names, whether claimed names count, too) -> whether the item matches the client."""
 
 
 def _by_name(test: Callable[[str], bool]) -> Match:
@@ -148,12 +148,12 @@ def _keyword(word: str) -> Match:
 
 
 def bare(name: str) -> str:
-    """A host's name in one spelling."""
+    """A host name in lower case without its final dot, for comparison."""
     return name.rstrip(".").lower()
 
 
 def parse_item(item: str) -> Match:
-    """What one item means. ValueError: why it means nothing."""
+    """Parse one item. Raises ValueError with the reason."""
     if item.upper() in _KEYWORDS:
         return _keyword(item.upper())
     if item.lower() == "localhost":
@@ -194,7 +194,7 @@ def parse_item(item: str) -> Match:
 
 
 def host_names(items: Sequence[str]) -> list[str]:
-    """The hosts' names that a list has, whose addresses will be asked for."""
+    """The host names in a list, whose addresses must be looked up."""
     found = []
     for item in items:
         special = item.upper() in (*_KEYWORDS, "EXCEPT", "LOCALHOST") or item[:1] in "@./" or set(item) & set("*?/")
@@ -205,13 +205,13 @@ def host_names(items: Sequence[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class HostList:
-    """A list: any of `items`, but for what `but` means."""
+    """A parsed list: it matches what any of `items` matches, except what `but` matches."""
 
     items: tuple[Match, ...]
     but: HostList | None = None
 
     def matches(self, address: Address, names: Names, trusting: bool) -> Truth:
-        """Whether the list means the address. `trusting`: names are taken at their word where that matches more."""
+        """Whether the list matches the address. `trusting`: claimed names count, too (after EXCEPT the opposite)."""
         inside = any_of([_call(item, address, names, trusting) for item in self.items])
         if inside is False or self.but is None:
             return inside
@@ -226,7 +226,7 @@ def _call(item: Match, address: Address, names: Names, trusting: bool) -> Callab
 
 
 def any_of(tests: Sequence[Callable[[], Truth]]) -> Truth:
-    """Whether one of them holds; not known where that hangs on one that is not known."""
+    """True if one test is true; None if none is true and one is not known; else False."""
     unknown = False
     for test in tests:
         truth = test()
@@ -237,7 +237,7 @@ def any_of(tests: Sequence[Callable[[], Truth]]) -> Truth:
 
 
 def parse_list(items: Sequence[str]) -> HostList:
-    """A list's items. ValueError: which one means nothing, and why."""
+    """Parse a list. Raises ValueError, which names the wrong item and the reason."""
     if len(items) > ITEMS_MAX:
         raise ValueError(f"at most {ITEMS_MAX} items")
     upper = [item.upper() for item in items]
@@ -256,8 +256,10 @@ def parse_list(items: Sequence[str]) -> HostList:
 
 
 def admitted(peer: str, allow: Sequence[str], deny: Sequence[str], names: Names = NoNames()) -> Truth:  # noqa: B008
-    """Whether a client may use the share. A match in `allow` goes before one in `deny`; with `allow` alone nobody else
-    is let in; this machine is always let in unless `deny` names it. None: that hangs on a name that is not known."""
+    """Whether the client with the address `peer` may use the share; None: that depends on a name that is not known.
+
+    A match in `allow` takes precedence over one in `deny`. With `allow` only, no other client is admitted. This machine
+    is always admitted unless `deny` matches it."""
     if not allow and not deny:
         return True
     address = parse_address(peer)

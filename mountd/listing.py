@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The list of shares that the daemon gives on SIGUSR1, as one JSON document through a FIFO in the run directory."""
+"""Writes the list of shares on SIGUSR1: one JSON document, through a FIFO in the run directory (`ksmbd.control -l`)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mountd.rundir import RunDirectory
 
 
 def encode_shares(configuration: Configuration) -> bytes:
-    """The shares with what an administrator asks for first; IPC$ is among them."""
+    """The shares, IPC$ included, with their main parameters, as JSON."""
     shares = [
         {
             "name": share.name,
@@ -31,19 +31,20 @@ def encode_shares(configuration: Configuration) -> bytes:
 
 
 def answer(rundir: RunDirectory, configuration: Configuration) -> None:
-    """Write the list into the FIFO that the asking process has made and opened.
+    """Write the list into the FIFO that the requesting process has created and opened.
 
-    Call it in the daemon's main process after SIGUSR1. Who does not read is waited for a second at most.
+    The daemon's main process calls this after SIGUSR1. It waits at most a second for a reader that does not read.
+    Raises OSError.
     """
     try:
         descriptor = os.open(rundir.fifo(os.getpid()), os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENXIO, errno.ELOOP, errno.EACCES):
-            return  # nobody asks any more
+            return  # the requesting process has given up
         raise
     try:
         rest = memoryview(encode_shares(configuration))
-        with contextlib.suppress(OSError):  # a pipe that holds all needs no waiting
+        with contextlib.suppress(OSError):  # a pipe that holds the whole list needs no waiting
             fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, len(rest))
         poller = select.poll()
         poller.register(descriptor, select.POLLOUT)

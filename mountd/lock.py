@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The lock file ksmbd.lock: one manager a run directory. The kernel holds the lock (flock), the file the process id."""
+"""The lock file ksmbd.lock, which allows one ksmbd.mountd per run directory. It is locked by flock(2), and holds the
+process id."""
 
 from __future__ import annotations
 
@@ -8,23 +9,24 @@ import os
 
 
 class AlreadyRunning(Exception):
-    """Another manager holds the lock; the message says which."""
+    """Another ksmbd.mountd holds the lock; the message has its process id."""
 
 
 class LockFile:
-    """Held from `acquire` to `release`. A file that a dead manager left is taken over."""
+    """The lock, held from `acquire` to `release`. A file that a dead ksmbd.mountd has left is taken over."""
 
     def __init__(self, path: str) -> None:
         self.path = path
         self._descriptor = -1
 
     def acquire(self) -> None:
-        """Take the lock and write our process id. AlreadyRunning; OSError: the file cannot be made."""
+        """Take the lock and write this process's id. Raises AlreadyRunning; OSError where the file cannot be
+        created."""
         while True:
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if not self._is_current(descriptor):  # released, and removed, between our two calls
+                if not self._is_current(descriptor):  # another process has removed the file between the two calls
                     os.close(descriptor)
                     continue
                 os.ftruncate(descriptor, 0)
@@ -48,7 +50,7 @@ class LockFile:
         return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
 
     def release(self) -> None:
-        """Remove the file and give the lock back."""
+        """Remove the file and release the lock."""
         if self._descriptor >= 0:
             try:
                 os.unlink(self.path)

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Who may log on, and as which Unix user: one decision, without side effects.
+"""Decides who may log on, and as which Unix user, without side effects.
 
-An SMB user works with the rights of the Unix account of the same name. One that has none is refused (BAD_UID), because
-nobody could say whose files it may touch; with two exceptions, which are parameters of a share and not of the log-on:
-- `force user` on a share: everybody works there as that user, so that the SMB user's own account does not matter;
-- `guest account` on a share (not the default in [global]): whoever has no account works there as that one.
-At the log-on it is not known yet which share will be used. So the log-on succeeds, with the ids of [global]'s `guest
-account`, as soon as at least one share maps such users; TREE_CONNECT (mountd/sharing.py) then lets them into the
-shares that do and into IPC$, and refuses all others.
+An SMB user works with the rights of the Unix account of the same name. A user without a Unix account is refused
+(BAD_UID), because it has no rights on any file. There are two exceptions, both by parameters of a share:
+- `force user`: all users of the share work as that Unix user, so that their own accounts do not matter;
+- `guest account` of the share (not the one in [global]): users without a Unix account work as that one.
+
+At log-on it is not known which share will be used. So the log-on succeeds, with the ids of [global]'s `guest account`,
+if at least one share maps such users. TREE_CONNECT (mountd/sharing.py) then admits them to these shares and to IPC$
+only.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ from mountd.unixusers import UnixUser, UnixUsers, guest
 
 @dataclass(frozen=True)
 class Login:
-    """The answer to LOGIN_REQUEST."""
+    """The result for LOGIN_REQUEST."""
 
     status: UserFlag
     account: str
     nt_hash: bytes = b""
     unix: UnixUser | None = None
     note: str = ""
-    """A line for the log that says what to do, or ''."""
+    """A line for the log that tells the administrator what to do, or ''."""
 
 
 def maps_users(share: ShareSettings, users: UnixUsers) -> bool:
@@ -42,12 +43,13 @@ def maps_users(share: ShareSettings, users: UnixUsers) -> bool:
 
 
 def decide(account: str, accounts: Accounts, configuration: Configuration, users: UnixUsers) -> Login:
-    """The log-on of `account`; '' is the anonymous user. The password is the engine's business: it gets the hash."""
+    """Decide on the log-on of `account`; '' is the anonymous user. The engine checks the password by the hash that it
+    gets."""
     settings = configuration.settings
     if not account:
         return _guest_login("", configuration, users)
     known = accounts.find(account)
-    # An unknown user costs the same look-up and the same two messages as a known one: time tells nobody who exists
+    # An unknown user costs the same look-up and the same two messages, so that timing does not reveal who exists.
     unix = users.user(known.name if known is not None else account)
     if known is None:
         if settings.map_to_guest == "bad user":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The daemon's event loop: descriptors, timers and signals in one thread. mountd has little to wait for."""
+"""The daemon's event loop: watches descriptors, timers and signals in one thread."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Call = Callable[[], None]
 
 
 class Timer:
-    """A call that is to come."""
+    """A pending call of Loop.call_later."""
 
     __slots__ = ("call",)
 
@@ -23,12 +23,12 @@ class Timer:
         self.call: Call | None = call
 
     def cancel(self) -> None:
-        """It does not come."""
+        """Do not make the call."""
         self.call = None
 
 
 class Loop:
-    """Run it in the main thread: signals are its business."""
+    """An event loop. It runs in the main thread, because it handles signals."""
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
@@ -40,21 +40,22 @@ class Loop:
         self.add_reader(self._wake_read, self._signalled)
 
     def add_reader(self, descriptor: int, call: Call) -> None:
-        """Call when there is something to read."""
+        """Call `call` whenever the descriptor is readable."""
         self._selector.register(descriptor, selectors.EVENT_READ, call)
 
     def remove_reader(self, descriptor: int) -> None:
-        """Before the descriptor is closed."""
+        """Stop watching a descriptor. Call this before the descriptor is closed."""
         self._selector.unregister(descriptor)
 
     def call_later(self, seconds: float, call: Call) -> Timer:
-        """Call once, after so many seconds."""
+        """Call `call` once after `seconds`."""
         timer = Timer(call)
         heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._order), timer))
         return timer
 
     def on_signals(self, calls: dict[signal.Signals, Call], ignored: Iterable[signal.Signals] = ()) -> None:
-        """Call in the loop when a signal has come, one that was blocked until now too."""
+        """Make these calls, in the loop, when a signal arrives. The signals are unblocked; one that was pending counts,
+        too. `ignored` signals are ignored."""
         for number, call in calls.items():
             self._signals[number] = call
             signal.signal(number, lambda *_: None)
@@ -65,13 +66,13 @@ class Loop:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, calls)
 
     def run(self) -> None:
-        """Until `stop`; at once where that was called before."""
+        """Run until `stop` is called; return at once if it was called before."""
         while not self._stopped:
             now = time.monotonic()
             wait = max(0.0, self._timers[0][0] - now) if self._timers else None
             registered = self._selector.get_map()
             for key, _ in self._selector.select(wait):
-                # One call may have removed what another descriptor's was for.
+                # An earlier call may have removed this descriptor.
                 if not self._stopped and registered.get(key.fd) is key:
                     key.data()
             now = time.monotonic()
@@ -83,11 +84,11 @@ class Loop:
         self._stopped = False
 
     def stop(self) -> None:
-        """`run` returns, also one that has not begun yet."""
+        """Make `run` return, even if it has not begun yet."""
         self._stopped = True
 
     def close(self) -> None:
-        """Give the descriptors back; signals are as they were left."""
+        """Close the loop's descriptors. Signal handlers are not restored."""
         if self._signals:
             signal.set_wakeup_fd(-1)
         self._selector.close()

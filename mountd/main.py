@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""ksmbd.mountd: the command. Checks the files in the foreground, detaches unless -n, takes the lock, serves."""
+"""The command ksmbd.mountd: checks the files in the foreground, detaches unless -n is given, takes the lock, serves."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ TITLE = "ksmbd.mountd"
 
 MOUNTD = Command(
     name="ksmbd.mountd",
-    summary="Serve the shares of ksmbd.conf: start the engine and answer its questions.",
+    summary="Serve the shares of ksmbd.conf to SMB clients: start the engine and answer its requests.",
     usage=("[OPTION]...",),
     options=(
-        Option("p", "port", "listen on this TCP port, whatever `tcp port` says", "PORT"),
+        Option("p", "port", "listen on this TCP port; overrides `tcp port`", "PORT"),
         Option("n", "nodetach", "stay in the foreground; WAY 0 detaches, 1 (default) does not", "WAY", optional=True),
-        Option("C", "config", f"the configuration; default {paths.DEFAULT_CONFIG}", "CONF"),
+        Option("C", "config", f"the configuration file; default {paths.DEFAULT_CONFIG}", "CONF"),
         Option("P", "pwddb", f"the user database; default {paths.DEFAULT_PWDDB}", "PWDDB"),
         RUNDIR,
-        Option("", "statedir", "what outlives a restart; default /var/lib/ksmbd, with -R: DIR/state", "DIR"),
+        Option("", "statedir", "directory of persistent data; default /var/lib/ksmbd, with -R: DIR/state", "DIR"),
         VERBOSE,
         VERSION,
         HELP,
@@ -40,7 +40,7 @@ MOUNTD = Command(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command's entry point; the exit status."""
+    """The command's entry point. Returns the exit status."""
     parsed = MOUNTD.start(argv)
     if parsed.arguments:
         MOUNTD.fail(f"no argument is expected, {parsed.arguments[0]!r} was given; --help lists the options")
@@ -77,7 +77,8 @@ def _serve(
     command: Sequence[str] = COMMAND,
     on_line: Callable[[str], None] | None = None,
 ) -> int:
-    """Take the lock and serve; the exit status. `on_ready(problem)` is called once, '' when clients can connect."""
+    """Take the lock and serve. Returns the exit status. `on_ready(problem)` is called once: with '' when clients can
+    connect, else with the reason why not."""
 
     def refuse(problem: str) -> int:
         for line in problem.splitlines():
@@ -88,7 +89,7 @@ def _serve(
 
     setproctitle.setproctitle(TITLE)
     log.set_process(TITLE)
-    # Whoever finds the process id in the lock file may send these at once: they wait for Server.run
+    # A tool that reads the process id in the lock file may send these signals at once: they wait for Server.run.
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         os.makedirs(options.rundir.path, mode=0o755, exist_ok=True)
@@ -110,7 +111,7 @@ def _serve(
 
 
 def _detached(options: Options) -> int:
-    """Serve in a process of its own; return when clients can connect, or with what went wrong."""
+    """Serve in a detached process. Returns 0 when clients can connect, 1 when it has failed."""
     reader, writer = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -118,7 +119,7 @@ def _detached(options: Options) -> int:
         os.close(writer)
         with open(reader, "rb") as stream:
             told = stream.read()
-        os.wait()  # the one in between
+        os.wait()  # the intermediate process of the double fork
         return 0 if told == b"ready" else 1
     status = 1
     try:
@@ -144,7 +145,7 @@ def _detached(options: Options) -> int:
 
 
 def _engine_line(line: str) -> None:
-    """The engine cannot print to a terminal that is left one day: its lines pass here."""
+    """Log a line of the engine, which cannot print to the terminal itself once mountd has left it."""
     text = line.removeprefix(log.PREFIX)
     if text.startswith("error: "):
         log.error(text.removeprefix("error: "))
@@ -155,7 +156,7 @@ def _engine_line(line: str) -> None:
 
 
 def _leave_terminal() -> None:
-    """Lines go to syslog from now on; the terminal is not held."""
+    """Log to syslog from now on, and close the terminal."""
     log.use_syslog()
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the tools do after a change: ask the running daemon to read its files again."""
+"""Makes the running daemon reload its files, after a tool has changed them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from mountd.rundir import RunDirectory
 
 
 def reload_daemon(rundir: RunDirectory, say: Callable[[str], None], verbose: bool) -> bool:
-    """SIGHUP to the manager. Whether that worked is told, but a change already written is not undone for it."""
+    """Send SIGHUP to the running ksmbd.mountd. Returns whether that worked. Problems are passed to `say`, and with
+    `verbose` the outcome."""
     try:
         if rundir.notify(signal.SIGHUP):
             if verbose:
