@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""NTLMSSP, SPNEGO, key derivation, signing and encryption."""
+"""Log-on with NTLMSSP, SPNEGO and Kerberos, key derivation, signing and encryption."""

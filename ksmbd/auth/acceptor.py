@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One log-on: SPNEGO around NTLMSSP or Kerberos, or NTLMSSP alone (MS-SMB2 3.3.5.5.3, MS-SPNG 3.1.5, RFC 4178).
+"""Accepts one log-on: SPNEGO around NTLMSSP or Kerberos, or NTLMSSP alone (MS-SMB2 3.3.5.5.3, MS-SPNG 3.1.5, RFC 4178).
 
     START ──NTLMSSP NEGOTIATE (bare, or as the optimistic token)──> AUTHENTICATE ──> DONE
-      ├────NTLMSSP chosen, but the client's token was for another mechanism──> NEGOTIATE ──> AUTHENTICATE ──> DONE
+      ├────NTLMSSP chosen, but the token of the client was for another mechanism──> NEGOTIATE ──> AUTHENTICATE ──> DONE
       └────Kerberos AP-REQ──> DONE
 
-Any failure ends in DONE, where every further token is refused.
+Any failure leads to DONE, where every further token is refused.
 """
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _describe(step: AuthStep) -> str:
 
 
 class State(Enum):
-    """What the next token has to be."""
+    """Which token is expected next."""
 
     START = auto()
     NEGOTIATE = auto()
@@ -47,13 +47,13 @@ class State(Enum):
 
 
 def offered_mechanisms(settings: AuthSettings) -> list[str]:
-    """The mechanisms that we accept, in the order of preference that Windows has."""
+    """The mechanisms that the server accepts, in the order of preference of Windows."""
     kerberos = list(_KERBEROS) if settings.kerberos else []
     return kerberos + ([spnego.NTLMSSP_OID] if settings.ntlm_allowed else [])
 
 
 class SpnegoAuthenticator:
-    """The Authenticator port. `filetime` gives the time as FILETIME."""
+    """The port Authenticator. `filetime` returns the current time as FILETIME."""
 
     def __init__(self, settings: AuthSettings, daemon: Daemon, filetime: Callable[[], int]) -> None:
         self._settings = settings
@@ -65,7 +65,8 @@ class SpnegoAuthenticator:
         self._mic_required = False
 
     def step(self, token: bytes) -> Future[AuthStep]:
-        """Feed the client's token. Fails with NtStatusError: STATUS_INVALID_PARAMETER, STATUS_LOGON_FAILURE, ..."""
+        """Handle a token of the client. The Future fails with NtStatusError: STATUS_INVALID_PARAMETER,
+        STATUS_LOGON_FAILURE, ..."""
         result: Future[AuthStep] = Future()
 
         def done(task: Task[AuthStep]) -> None:
@@ -145,7 +146,7 @@ class SpnegoAuthenticator:
         return AuthStep(spnego.encode_response(state, mechanism, challenge))
 
     def _finish(self, result: NtlmResult, mic: bytes | None) -> AuthStep:
-        """Check the client's mechListMIC and answer with ours (RFC 4178 5)."""
+        """Verify the mechListMIC of the client and answer with that of the server (RFC 4178 5)."""
         ours = None
         if result.signatures is not None:
             if mic is not None:
@@ -160,7 +161,7 @@ class SpnegoAuthenticator:
         return AuthStep(token, result.identity)
 
     async def _kerberos(self, token: bytes) -> tuple[Identity, bytes]:
-        """Mountd checks the AP-REQ: (who, AP-REP)."""
+        """Let mountd check the AP-REQ. Returns the identity and the AP-REP."""
         if not token:
             raise WireError("no Kerberos token")
         answer = await self._daemon.spnego_authen(token)

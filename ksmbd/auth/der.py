@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A look at a peer's DER (ITU-T X.690 10) before a decoder builds objects of it: how many elements, how deep, how long.
+"""Checks the DER of a peer (ITU-T X.690 10) before it is decoded: number, depth and length of its elements.
 
-A decoder spends some microseconds an element, and more than linear time on a long object identifier or integer, so a
-token of 64 KiB may cost a second. What passes here costs what a log-on needs.
+A decoder spends some microseconds on each element, and more than linear time on long object identifiers and integers,
+so a token of 64 KiB could cost a second. What passes these checks is cheap to decode.
 """
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ksmbd import limits
 from ksmbd.smb.status import WireError
 
 ELEMENTS_MAX: Final = limits.LOGON_MECHANISMS.value + 1
-"""A MechTypeList with its list (RFC 4178 4.2.1): the largest of what is decoded."""
+"""Largest number of elements: a MechTypeList of the most mechanisms and the list itself (RFC 4178 4.2.1)."""
 DEPTH_MAX: Final = limits.LOGON_NESTING.value
 IDENTIFIER_MAX: Final = limits.LOGON_IDENTIFIER.value
 INTEGER_MAX: Final = 8
@@ -25,9 +25,11 @@ _LONG_TAG: Final = 0x1F
 
 
 def header(data: bytes, position: int, end: int) -> tuple[int, int, int]:
-    """(tag, where the content begins, where it ends) of the element at `position`, which lies before `end`.
+    """Decode the header of the element at `position`, which ends at or before `end`. Returns (tag, start of the
+    content, end of the content).
 
-    Definite lengths of at most four octets, and single-byte tags: DER has no other in a log-on. Raises WireError."""
+    Definite lengths of at most four octets, and tags of one byte, are accepted; a log-on needs no others. Raises
+    WireError."""
     if position + 2 > end:
         raise WireError("an element without a length")
     tag, size = data[position], data[position + 1]
@@ -46,8 +48,8 @@ def header(data: bytes, position: int, end: int) -> tuple[int, int, int]:
 
 
 def check(data: bytes) -> int:
-    """Walk through the element at the front of `data` and all inside it; how many they are. What follows it is not
-    looked at. Raises WireError at the first that is malformed or one too many, too deep or too long."""
+    """Check the element at the start of `data` and all elements in it; bytes behind it are ignored. Returns their
+    number. Raises WireError for one that is malformed, or too many, too deep or too long ones."""
     ends: list[int] = []
     position, end, count = 0, len(data), 0
     while True:

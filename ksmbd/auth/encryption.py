@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Encryption (MS-SMB2 3.1.4.3, 3.3.5.2.1.1): AES-128/256 in GCM or CCM behind the transform header (2.2.41)."""
+"""Encrypts and decrypts messages (MS-SMB2 3.1.4.3, 3.3.5.2.1.1): AES-128/256 in GCM or CCM behind the transform header
+(2.2.41)."""
 from __future__ import annotations
 
 import os
@@ -26,11 +27,11 @@ _AAD: Final = Struct("<16sIHHQ")
 _KEY_SIZES: Final = {CIPHER_AES128_CCM: 16, CIPHER_AES128_GCM: 16, CIPHER_AES256_CCM: 32, CIPHER_AES256_GCM: 32}
 _IN_PLACE: Final = hasattr(AESGCM, "encrypt_into") and hasattr(AESGCM, "decrypt_into")
 LARGE: Final = 64 * 1024
-"""From this size on GCM decrypts as a stream, where setting it up costs less than a copy of the ciphertext."""
+"""Size in bytes from which GCM decrypts as a stream: setting it up costs less than copying the ciphertext."""
 
 
 class Nonces:
-    """Nonces that never repeat for a key: a random prefix, then a 64-bit counter that starts anywhere."""
+    """Nonces that never repeat for a key: a random prefix and a 64-bit counter with a random start."""
 
     __slots__ = ("_counter", "_prefix")
 
@@ -39,12 +40,12 @@ class Nonces:
         self._counter = count(int.from_bytes(os.urandom(8), "little"))
 
     def next(self) -> bytes:
-        """The next one; helper threads may ask at the same time (`count` gives no number twice)."""
+        """The next nonce. Threads may call it at the same time, since `itertools.count` returns no number twice."""
         return self._prefix + (next(self._counter) & 0xFFFFFFFFFFFFFFFF).to_bytes(8, "little")
 
 
 class AeadSealer:
-    """One session's encryption and decryption (the Sealer port)."""
+    """Encrypts and decrypts for one session (the port Sealer)."""
 
     __slots__ = ("_decrypt", "_decrypt_algorithm", "_encrypt", "_nonce_size", "_nonces", "slow")
 
@@ -81,10 +82,10 @@ class AeadSealer:
         )
 
     def open(self, frame: memoryview) -> memoryview:
-        """The message of a transform frame, decrypted in place where `frame` is writable.
+        """Decrypt the message of a transform frame, in place if `frame` is writable.
 
-        Raises ConnectionFatal: no transform header, OriginalMessageSize that is not the message's, another flag than
-        encrypted, a tag that does not fit (MS-SMB2 3.3.5.2.1.1).
+        Raises ConnectionFatal where there is no transform header, OriginalMessageSize or Flags is wrong, or the tag
+        does not match (MS-SMB2 3.3.5.2.1.1).
         """
         try:
             protocol_id, tag, nonce, size, _, flags, _ = Reader(frame).unpack(_TRANSFORM)
@@ -113,7 +114,7 @@ class AeadSealer:
 
 
 def _extend(frame: bytearray) -> bool:
-    """Room for the tag behind the message, which the library writes there; not where somebody holds a view."""
+    """Extend the frame for the tag, which the library writes behind the message. False: somebody holds a view of it."""
     try:
         frame.extend(bytes(TAG_SIZE))
     except BufferError:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The keys of a session (MS-SMB2 3.3.5.5.3), derived as 3.1.4.2 says: SP800-108 in counter mode over HMAC-SHA256."""
+"""Derives the keys of a session (MS-SMB2 3.3.5.5.3, 3.1.4.2): SP800-108 in counter mode with HMAC-SHA256."""
 from __future__ import annotations
 
 import hmac
@@ -13,14 +13,15 @@ _LONG_CIPHERS: Final = (CIPHER_AES256_CCM, CIPHER_AES256_GCM)
 
 
 def kdf(key: bytes, label: bytes, context: bytes, size: int = 16) -> bytes:
-    """SP800-108 5.1 with r = 32: one block of HMAC-SHA256 gives up to 32 bytes. `label` has its final NUL."""
+    """The key derivation of SP800-108 5.1 with r = 32: one block of HMAC-SHA256, up to 32 bytes. `label` includes its
+    final NUL."""
     return hmac.digest(key, _COUNTER + label + b"\0" + context + (size * 8).to_bytes(4, "big"), "sha256")[:size]
 
 
 def derive_keys(dialect: int, session_key: bytes, preauth_hash: bytes, cipher: int) -> SessionKeys:
-    """All keys of a session. `session_key` is the full one of the mechanism; `cipher` is 0 where none was negotiated.
+    """All keys of a session. `session_key` is the full key of the mechanism; `cipher` is 0 if none was negotiated.
 
-    Session.SessionKey is its first 16 bytes, padded with zeros; AES-256 keys come from the full key (3.3.5.5.3).
+    Session.SessionKey is its first 16 bytes, padded with zeros. AES-256 keys are derived from the full key (3.3.5.5.3).
     """
     short = session_key[:16].ljust(16, b"\0")
     if dialect < DIALECT_300:

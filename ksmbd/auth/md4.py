@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""MD4 (RFC 1320), of which NTLM's keys are made; OpenSSL 3 and later have it only in a provider that is off."""
+"""MD4 (RFC 1320), which NTLM needs for its keys; OpenSSL 3 has it only in a provider that is off by default."""
 from __future__ import annotations
 
 from struct import Struct

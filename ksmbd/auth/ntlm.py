@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The NTLMSSP acceptor (MS-NLMP 3.2.5): NEGOTIATE, CHALLENGE, AUTHENTICATE.
+"""Accepts an NTLMSSP log-on (MS-NLMP 3.2.5): NEGOTIATE, CHALLENGE, AUTHENTICATE.
 
-A client cannot tell an unknown user from a wrong password: both run through the same computations and end in
-STATUS_LOGON_FAILURE. The account's NT hash comes from mountd, which also says who is a guest.
+A client cannot tell an unknown user from a wrong password: both take the same computations and end in
+STATUS_LOGON_FAILURE. The NT hash of the account comes from mountd, which also decides who is a guest.
 """
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ksmbd.smb.status import (
 )
 
 MAX_ACCOUNT: Final = 47
-"""Bytes of UTF-8 that an account name may have in mountd's messages."""
+"""Longest account name in the messages of mountd, in bytes of UTF-8."""
 NO_RESPONSE: Final = LoginResponse("", b"", 0, 0)
 _NEGOTIABLE_FLAGS: Final = (
     crypto.NEGOTIATE_SIGN
@@ -43,7 +43,7 @@ _NEGOTIABLE_FLAGS: Final = (
 
 @dataclass(slots=True)
 class NtlmResult:
-    """A log-on that succeeded."""
+    """The result of a successful log-on."""
 
     identity: Identity
     signatures: crypto.MessageSignatures | None
@@ -51,7 +51,7 @@ class NtlmResult:
 
 
 class NtlmAcceptor:
-    """One exchange: `challenge` first, then `authenticate`. `filetime` gives the time for the client's response."""
+    """One exchange: `challenge`, then `authenticate`. `filetime` returns the current time for the CHALLENGE_MESSAGE."""
 
     def __init__(self, settings: AuthSettings, daemon: Daemon, filetime: Callable[[], int]) -> None:
         self._settings = settings
@@ -63,7 +63,7 @@ class NtlmAcceptor:
         self._flags = 0
 
     def challenge(self, token: bytes) -> bytes:
-        """The CHALLENGE_MESSAGE for a NEGOTIATE_MESSAGE (MS-NLMP 3.2.5.1.1)."""
+        """The CHALLENGE_MESSAGE that answers a NEGOTIATE_MESSAGE (MS-NLMP 3.2.5.1.1). Raises WireError."""
         offered = messages.negotiate_flags(token)
         if not offered & (crypto.NEGOTIATE_UNICODE | crypto.NEGOTIATE_OEM):
             raise WireError("neither Unicode nor OEM is offered")
@@ -126,7 +126,7 @@ class NtlmAcceptor:
     # ------------------------------------------------------------------------------------------------------ responses
 
     def _verify(self, message: messages.Authenticate, nt_hash: bytes) -> bytes | None:
-        """The KeyExchangeKey where the response is right, else None. All comparisons take constant time."""
+        """Verify the response: the KeyExchangeKey if it is right, else None. All comparisons take constant time."""
         response = message.nt_response
         challenge = self._server_challenge
         if len(response) >= messages.MIN_V2_RESPONSE:  # NTLMv2
@@ -150,7 +150,8 @@ class NtlmAcceptor:
         return crypto.kxkey_v1(extended, nt_hash, lm_response, self._server_challenge)
 
     def _exported_key(self, message: messages.Authenticate, key_exchange_key: bytes) -> bytes:
-        """ExportedSessionKey (3.4.5.1): the client's random one where NEGOTIATE_KEY_EXCH."""
+        """ExportedSessionKey (3.4.5.1): the random key of the client with NEGOTIATE_KEY_EXCH, else the
+        KeyExchangeKey."""
         flags = message.flags & self._flags
         if not flags & crypto.NEGOTIATE_KEY_EXCH:
             return key_exchange_key
@@ -161,7 +162,8 @@ class NtlmAcceptor:
         return crypto.rc4(key_exchange_key).update(message.encrypted_session_key)
 
     def _check_mic(self, message: messages.Authenticate, token: bytes, session_key: bytes) -> None:
-        """The MIC over all three messages, which the authenticated blob says is there (3.2.5.1.2)."""
+        """Verify the MIC over all three messages, which MsvAvFlags announces (3.2.5.1.2). Raises
+        STATUS_LOGON_FAILURE."""
         if message.payload_offset < messages.MIC_END or len(token) < messages.MIC_END:
             raise WireError("no room for the MIC that is announced")
         bare = token[: messages.MIC_OFFSET] + bytes(16) + token[messages.MIC_END :]
@@ -187,7 +189,8 @@ class NtlmAcceptor:
         return identity
 
     async def _failed(self, message: messages.Authenticate, response: LoginResponse, known: bool) -> NtlmResult:
-        """`map to guest`: who failed becomes a guest, or does not; then mountd counts the failure."""
+        """Handle a failed log-on: return a guest if `map to guest` allows it, else report the failure to mountd and
+        raise."""
         mapping = self._settings.map_to_guest
         if mapping == "bad password" or (mapping == "bad user" and not known):
             guest = await self._daemon.login(self._settings.guest_account)
@@ -209,7 +212,8 @@ class NtlmAcceptor:
 
 
 def _check_lengths(message: messages.Authenticate) -> None:
-    """A response is NTLMv2 or 24 bytes; without one the LM response is 24 bytes or nothing (MS-NLMP 2.2.2.3 ff.)."""
+    """Check the lengths of the responses: NTLMv2 or 24 bytes; without one an LM response of 24 bytes or none (MS-NLMP
+    2.2.2.3 ff.). Raises STATUS_INVALID_PARAMETER."""
     size = len(message.nt_response)
     if size >= messages.MIN_V2_RESPONSE:
         return
@@ -219,7 +223,7 @@ def _check_lengths(message: messages.Authenticate) -> None:
 
 
 def _can_exist(account: str) -> bool:
-    """Whether mountd's messages can carry the name: no NUL, no unpaired surrogate, at most 47 bytes."""
+    """Whether the messages of mountd can carry the name: no NUL, no unpaired surrogate, at most 47 bytes."""
     if not account or "\0" in account:
         return False
     try:

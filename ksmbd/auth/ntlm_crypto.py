@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""NTLM's computations (MS-NLMP 3.3, 3.4): responses, session keys, signatures of messages."""
+"""The computations of NTLM (MS-NLMP 3.3, 3.4): responses, session keys, message signatures."""
 from __future__ import annotations
 
 import hmac
@@ -47,7 +47,7 @@ def hmac_md5(key: bytes, data: bytes) -> bytes:
 
 
 def rc4(key: bytes) -> CipherContext:
-    """A keyed RC4 stream."""
+    """An RC4 cipher with this key."""
     return Cipher(ARC4(key), None).encryptor()
 
 
@@ -66,7 +66,7 @@ def desl(key: bytes, block: bytes) -> bytes:
 
 
 def upper(text: str) -> str:
-    """Upper case as Windows has it: character by character, so that the length stays."""
+    """Upper case as in Windows: character by character, so that the length is unchanged."""
     return "".join(big if len(big := each.upper()) == 1 else each for each in text)
 
 
@@ -123,7 +123,7 @@ class MessageSignatures:
         self._server_number = 0
 
     def of_client(self, message: bytes) -> bytes:
-        """The signature that the client's next message must have."""
+        """The signature that the next message of the client must have."""
         signature = self._signature(self._client_stream, self._client_key, self._client_number, message)
         self._client_number += 1
         if not self._extended:
@@ -131,7 +131,7 @@ class MessageSignatures:
         return signature
 
     def of_server(self, message: bytes) -> bytes:
-        """The signature of our next message."""
+        """The signature of the next message of the server."""
         signature = self._signature(self._server_stream, self._server_key, self._server_number, message)
         self._server_number += 1
         if not self._extended:

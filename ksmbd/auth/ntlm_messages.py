@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""NTLMSSP's messages (MS-NLMP 2.2.1) and AV_PAIRs (2.2.2.1). What a client sent raises nothing but NtStatusError."""
+"""Decodes and encodes NTLMSSP messages (MS-NLMP 2.2.1) and AV_PAIRs (2.2.2.1). Data of a client raises only
+NtStatusError."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -48,7 +49,7 @@ AV_PAIRS_MAX: Final = limits.NTLM_AV_PAIRS.value
 
 
 def message_type(token: bytes) -> int:
-    """MessageType; WireError where `token` is no NTLMSSP message."""
+    """The MessageType. Raises WireError if `token` is no NTLMSSP message."""
     signature, kind = Reader(token).unpack(_HEADER)
     if signature != SIGNATURE:
         raise WireError("no NTLMSSP message")
@@ -56,7 +57,7 @@ def message_type(token: bytes) -> int:
 
 
 def negotiate_flags(token: bytes) -> int:
-    """The flags of a NEGOTIATE_MESSAGE (2.2.1.1); its domain and workstation say nothing that counts."""
+    """The flags of a NEGOTIATE_MESSAGE (2.2.1.1); domain and workstation are ignored. Raises WireError."""
     if message_type(token) != _NEGOTIATE_MESSAGE:
         raise WireError("no NEGOTIATE_MESSAGE")
     if len(token) > NEGOTIATE_MAX:  # it is kept for the MIC, as long as the log-on is under way
@@ -70,10 +71,10 @@ def encode_av_pairs(pairs: Sequence[tuple[int, bytes]]) -> bytes:
 
 
 def av_flags(blob: bytes) -> int:
-    """MsvAvFlags of a client's NTLMv2_CLIENT_CHALLENGE (2.2.2.7), 0 where there are none.
+    """MsvAvFlags of an NTLMv2_CLIENT_CHALLENGE (2.2.2.7), 0 if there is none.
 
-    WireError for a pair longer than the blob and for more than `AV_PAIRS_MAX` (there are eleven kinds, each of which
-    comes once); a blob without MsvAvEOL, as old clients send it, ends with its bytes.
+    Raises WireError for a pair longer than the blob and for more than `AV_PAIRS_MAX` pairs. Old clients send no
+    MsvAvEOL; the list then ends with the blob.
     """
     reader = Reader(blob, min(_CLIENT_BLOB_HEADER, len(blob)))
     flags = count = 0
@@ -112,7 +113,7 @@ class Authenticate:
     workstation: str
     encrypted_session_key: bytes
     payload_offset: int
-    """Where the payload begins: a MIC lies before it."""
+    """Offset of the payload; a MIC lies before it."""
 
     @property
     def is_anonymous(self) -> bool:
@@ -121,7 +122,7 @@ class Authenticate:
 
 
 def parse_authenticate(token: bytes, negotiated: int) -> Authenticate:
-    """Decode an AUTHENTICATE_MESSAGE; `negotiated` are the CHALLENGE_MESSAGE's flags."""
+    """Decode an AUTHENTICATE_MESSAGE; `negotiated` are the flags of the CHALLENGE_MESSAGE. Raises WireError."""
     if message_type(token) != _AUTHENTICATE_MESSAGE:
         raise WireError("no AUTHENTICATE_MESSAGE")
     reader = Reader(token)

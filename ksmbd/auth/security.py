@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""CryptoSecurity: the Security port, all that the protocol needs of cryptography in one object."""
+"""Implements the port Security: everything that the protocol needs of log-on and cryptography."""
 from __future__ import annotations
 
 import os
@@ -21,7 +21,7 @@ def _now() -> int:
 
 
 class CryptoSecurity:
-    """The Security port. `filetime` is the clock of NTLM's target information (a Clock's `filetime` fits)."""
+    """The port Security. `filetime` returns the current time for CHALLENGE_MESSAGEs (as `Clock.filetime`)."""
 
     def __init__(self, settings: AuthSettings, filetime: Callable[[], int] = _now) -> None:
         self._settings = settings
@@ -33,11 +33,11 @@ class CryptoSecurity:
         return self._negotiate_token
 
     def authenticator(self, daemon: Daemon) -> SpnegoAuthenticator:
-        """A new exchange; accounts come from `daemon`."""
+        """A new log-on, which asks `daemon` for accounts."""
         return SpnegoAuthenticator(self._settings, daemon, self._filetime)
 
     def derive_keys(self, dialect: int, session_key: bytes, preauth_hash: bytes, cipher: int) -> SessionKeys:
-        """MS-SMB2 3.1.4.2; for 2.x the signing key is the session key itself."""
+        """Derive the keys of a session (MS-SMB2 3.1.4.2); for 2.x the signing key is the session key itself."""
         return derive_keys(dialect, session_key, preauth_hash, cipher)
 
     def signer(self, algorithm: int, key: bytes) -> MessageSigner:

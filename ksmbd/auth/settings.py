@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What of ksmbd.conf the log-on depends on."""
+"""The settings of ksmbd.conf that log-ons depend on."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class AuthSettings:
 
     @property
     def ntlmv1_allowed(self) -> bool:
-        """Whether LM, NTLM, LMv2 and NTLM2-session responses are looked at."""
+        """Whether LM, NTLM, LMv2 and NTLM2 session responses are accepted."""
         return self.ntlm_auth == "ntlmv1-permitted"
 
     @property

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Signing (MS-SMB2 3.1.4.1): HMAC-SHA256, AES-CMAC and AES-GMAC, each over the message with a zero signature.
+"""Signs and verifies messages (MS-SMB2 3.1.4.1): HMAC-SHA256, AES-CMAC and AES-GMAC over the message with a zero
+signature.
 
-A signer keeps its keyed cipher object, which may be used from helper threads. A writable message is signed and verified
-where it lies: its signature field is zeroed for the time of the computation.
+A signer keeps its keyed cipher object, which helper threads may use. A writable message is signed and verified in
+place: its signature field is zero during the computation.
 """
 from __future__ import annotations
 
@@ -24,11 +25,13 @@ _MESSAGE_ID: Final = slice(24, 32)
 _COMMAND: Final = slice(12, 14)
 _CANCEL: Final = CANCEL.to_bytes(2, "little")
 LARGE: Final = 64 * 1024
-"""From this size on CMAC runs as CBC in chunks, which lets other threads work; a CMAC update would hold them up."""
+"""Size in bytes from which CMAC is computed as CBC in chunks, which releases the interpreter lock; a CMAC update would
+not."""
 
 
 class MessageSigner:
-    """What the algorithms share: `_mac(message, from_server)` of a message whose signature field is zero."""
+    """The common part of the algorithms; `_mac(message, from_server)` computes the signature of a message whose
+    signature field is zero."""
 
     __slots__ = ()
 
@@ -39,12 +42,13 @@ class MessageSigner:
         raise NotImplementedError
 
     def sign(self, message: memoryview) -> None:
-        """Write the signature into bytes 48..64 of a whole message, which is the server's."""
+        """Write the signature of a message of the server into its bytes 48..64."""
         message[SIGNATURE_OFFSET:_END] = _ZERO
         message[SIGNATURE_OFFSET:_END] = self._mac(message, True)
 
     def verify(self, message: memoryview) -> bool:
-        """Whether bytes 48..64 sign the client's message; constant time. The message is left as it was."""
+        """Whether bytes 48..64 are the signature of the client's message, compared in constant time. The message is
+        unchanged afterwards."""
         if len(message) < HEADER_SIZE:
             return False
         signature = bytes(message[SIGNATURE_OFFSET:_END])

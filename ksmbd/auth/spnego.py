@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""SPNEGO's tokens (RFC 4178 4.2, MS-SPNG 2.2.1) and the GSS-API's initial framing (RFC 2743 3.1), as DER."""
+"""Decodes and encodes the DER tokens of SPNEGO (RFC 4178 4.2, MS-SPNG 2.2.1) with the initial framing of the GSS-API
+(RFC 2743 3.1)."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ SPNEGO_OID: Final = "1.3.6.1.5.5.2"
 NTLMSSP_OID: Final = "1.3.6.1.4.1.311.2.2.10"
 KERBEROS_OID: Final = "1.2.840.113554.1.2.2"
 MS_KERBEROS_OID: Final = "1.2.840.48018.1.2.2"
-"""What Windows 2000 sent by mistake, and Windows offers first since."""
+"""The Kerberos OID that Windows 2000 sent by mistake and Windows offers first since then."""
 
 # negState, RFC 4178 4.2.2
 ACCEPT_COMPLETED: Final = 0
@@ -58,7 +59,7 @@ class NegHints(univ.Sequence):  # type: ignore[misc]
 
 
 class NegTokenResp(univ.Sequence):  # type: ignore[misc]
-    """NegTokenResp (RFC 4178 4.2.2), as we write it."""
+    """NegTokenResp (RFC 4178 4.2.2), for encoding."""
 
     componentType = namedtype.NamedTypes(
         _optional("negState", 0, univ.Enumerated()),
@@ -74,7 +75,7 @@ class Init:
 
     mechanisms: list[str]
     mechanism_list: bytes
-    """The DER of MechTypeList as it came."""
+    """The DER of MechTypeList as received."""
     token: bytes
 
 
@@ -105,7 +106,8 @@ def _whole(data: bytes, kind: base.Asn1Item) -> base.Asn1Item:
 
 
 def _fields(data: bytes) -> dict[int, bytes]:
-    """The explicitly tagged fields of a SEQUENCE by their number, undecoded: mechListMIC is over the bytes as sent."""
+    """The explicitly tagged fields of a SEQUENCE by number, not decoded, because mechListMIC covers the bytes as
+    sent."""
     content, _ = _unwrap(data, 0x30)
     fields: dict[int, bytes] = {}
     while content:
@@ -121,7 +123,7 @@ def _octets(field: bytes | None) -> bytes | None:
 
 
 def is_initial_token(token: bytes) -> bool:
-    """Whether `token` has the GSS-API's initial framing."""
+    """Whether `token` begins with the initial framing of the GSS-API."""
     return token[:1] == b"\x60"
 
 
@@ -145,14 +147,16 @@ def _wrap(kind: int, content: bytes) -> bytes:
 
 
 def parse_initial(token: bytes) -> tuple[str, bytes]:
-    """(mechanism, inner token) of the GSS-API's initial framing (RFC 2743 3.1). The inner token need not be DER."""
+    """Split the initial framing of the GSS-API (RFC 2743 3.1) into mechanism and inner token, which need not be DER.
+    Raises WireError."""
     content, _ = _unwrap(token, _INITIAL_CONTEXT)
     oid, inner = _decode(content, univ.ObjectIdentifier())
     return str(oid), inner
 
 
 def parse_init(token: bytes) -> Init:
-    """A client's first token: InitialContextToken with a NegTokenInit, or the bare NegTokenInit that some send."""
+    """Decode the first token of a client: an InitialContextToken with NegTokenInit, or the bare NegTokenInit that some
+    clients send. Raises WireError."""
     if len(token) > MAX_TOKEN:
         raise WireError("a token of more than 64 KiB")
     if is_initial_token(token):
@@ -171,7 +175,7 @@ def parse_init(token: bytes) -> Init:
 
 
 def parse_response(token: bytes) -> Response:
-    """A client's later token."""
+    """Decode a later token of a client, a NegTokenResp. Raises WireError."""
     if len(token) > MAX_TOKEN:
         raise WireError("a token of more than 64 KiB")
     fields = _fields(_unwrap(token, _NEG_TOKEN_RESP)[0])
@@ -186,7 +190,7 @@ def parse_response(token: bytes) -> Response:
 def encode_response(
     state: int, mechanism: str | None = None, token: bytes | None = None, mic: bytes | None = None
 ) -> bytes:
-    """A NegTokenResp."""
+    """Encode a NegTokenResp."""
     value = NegTokenResp()
     value["negState"] = state
     if mechanism is not None:
@@ -206,7 +210,7 @@ def encode_mechanisms(mechanisms: Sequence[str]) -> bytes:
 
 
 def encode_hints(mechanisms: Sequence[str]) -> bytes:
-    """The NegTokenInit2 of the NEGOTIATE response, with the GSS-API's framing (MS-SPNG 2.2.1)."""
+    """Encode the NegTokenInit2 of the NEGOTIATE response with the framing of the GSS-API (MS-SPNG 2.2.1)."""
     hints = NegHints()
     hints["hintName"] = _NEG_HINT
     content = _wrap(_NEG_TOKEN_INIT, encode_mechanisms(mechanisms)) + _wrap(0xA3, bytes(encoder.encode(hints)))

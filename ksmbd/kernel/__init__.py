@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Thin wrappers over kernel interfaces, each with its probe."""
+"""Thin wrappers over kernel interfaces that Python lacks, each with a probe where a kernel may not have it."""

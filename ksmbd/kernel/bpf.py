@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""bpf(2) through ctypes: maps, programs, links. No bcc in this process (bpf(2), Linux UAPI linux/bpf.h).
+"""Creates BPF maps, loads programs and attaches them with bpf(2) through ctypes, without bcc (linux/bpf.h).
 
-The programs come as bytecode from ksmbd.kernel.bpf_cache. Everything here raises OSError where the kernel says no.
+The bytecode comes from ksmbd.kernel.bpf_cache. Functions raise OSError where the kernel refuses.
 """
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _bpf(command: int, attributes: bytes) -> int:
 
 @dataclass(frozen=True, slots=True)
 class MapSpec:
-    """A map to create: type, sizes of key and value in bytes, entries, flags."""
+    """The description of a map: type, sizes of key and value in bytes, number of entries, flags."""
 
     kind: int
     key_size: int
@@ -72,10 +72,10 @@ class MapSpec:
 
 
 class Map:
-    """One map. A look-up or update is one system call with buffers that are used again (about 1 µs)."""
+    """One BPF map. A look-up or update is one system call with reused buffers (about 1 µs)."""
 
     def __init__(self, spec: MapSpec, name: str = "") -> None:
-        """Create it; the descriptor is closed on `close`."""
+        """Create the map. `close` closes its descriptor."""
         self.spec = spec
         self.fd = _bpf(
             _MAP_CREATE,
@@ -113,7 +113,7 @@ class Map:
         return int(_syscall(self._call[0], _MAP_DELETE, self._call[1], 16)) == 0
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
-        """All entries, as far as they stay while one iterates."""
+        """All entries; entries that change during the iteration may be missed."""
         following = ctypes.create_string_buffer(self.spec.key_size)
         current = ctypes.create_string_buffer(self.spec.key_size)
         pointer = 0
@@ -130,19 +130,19 @@ class Map:
                 yield current.raw, value
 
     def map_memory(self) -> mmap.mmap:
-        """The values of an array made with F_MMAPABLE, as memory: value i is at i * value_size rounded up to 8."""
+        """Map the values of an array made with F_MMAPABLE: value i is at i * value_size, rounded up to 8 bytes."""
         size = (self.spec.value_size + 7 & ~7) * self.spec.entries
         return mmap.mmap(self.fd, -(-size // mmap.PAGESIZE) * mmap.PAGESIZE)
 
     def close(self) -> None:
-        """Give up the descriptor; the map lives on while a program uses it."""
+        """Close the descriptor; the map exists as long as a program uses it."""
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
 
 
 def load_program(kind: int, code: bytes, name: str, attach_type: int = 0) -> int:
-    """Load bytecode; its descriptor. The OSError of a refusal carries the verifier's last line."""
+    """Load bytecode and return its descriptor. If the verifier refuses it, the OSError carries its last line."""
     instructions = ctypes.create_string_buffer(code, len(code))
     license_ = ctypes.create_string_buffer(b"GPL")
 
@@ -168,12 +168,13 @@ def load_program(kind: int, code: bytes, name: str, attach_type: int = 0) -> int
 
 
 def link(program: int, target: int, attach_type: int) -> int:
-    """Attach a program to a target (cgroup, network namespace); it is detached when the link's descriptor closes."""
+    """Attach a program to a cgroup or network namespace. Returns the descriptor of the link; closing it detaches the
+    program."""
     return _bpf(_LINK_CREATE, struct.pack("=IIIIQQ", program, target, attach_type, 0, 0, 0))
 
 
 def probe() -> str:
-    """Why BPF cannot be used here, '' where it can: creates a map and a two-instruction program."""
+    """The reason why BPF cannot be used here, '' if it can: tries to create a map and a program."""
     try:
         Map(MapSpec(MAP_ARRAY, 4, 8, 1), "ksmbd_probe").close()
         # r0 = 1; exit

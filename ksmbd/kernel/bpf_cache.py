@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Bytecode by source hash, kernel release and bcc version: compiled once in a child, then loaded without LLVM."""
+"""Provides the bytecode of the BPF programs from a cache, keyed by source hash, kernel release and bcc version. A
+missing program is compiled once, in a child process."""
 from __future__ import annotations
 
 import base64
@@ -20,17 +21,17 @@ from ksmbd.kernel.bpf_compile import DEBIAN_BCC
 
 COMPILE_SECONDS: Final = 60
 FORMAT: Final = 1
-"""Part of the cache key: raised when the JSON changes."""
+"""Part of the cache key; to be raised when the JSON format changes."""
 SYSTEM_CACHE: Final = Path("/var/cache/ksmbd")
 
 
 class BpfUnavailable(Exception):
-    """A program cannot be had; the message says why, in one line."""
+    """A program is not available; the message gives the reason in one line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """Bytecode and the maps it names."""
+    """The bytecode of one program and the maps that it uses."""
 
     name: str
     kind: int
@@ -40,7 +41,7 @@ class Program:
     relocations: tuple[tuple[int, str], ...]
 
     def load(self, maps: dict[str, bpf.Map]) -> int:
-        """Load with these maps; those missing are created and added to `maps`. Raises OSError."""
+        """Load the program with these maps. Missing maps are created and added to `maps`. Raises OSError."""
         for name, spec in self.maps.items():
             if name not in maps:
                 maps[name] = bpf.Map(spec, name)
@@ -70,13 +71,13 @@ def _key(source: Path) -> str:
 
 
 def get(name: str, kind: int, attach_type: int = 0, cache: Path = SYSTEM_CACHE) -> Program:
-    """The program `bpf/NAME.c`, function NAME, from `cache` or compiled now; raises BpfUnavailable."""
+    """The program of `bpf/NAME.c`, function NAME, from `cache` or compiled now. Raises BpfUnavailable."""
     source = source_directory() / f"{name}.c"
     if not source.exists():
         raise BpfUnavailable(f"{source} is missing")
     stored = cache / f"{name}-{_key(source)}.json"
     with contextlib.suppress(OSError, ValueError, KeyError):
-        # Bytecode goes into the kernel: only what this user (root) alone could have written is believed
+        # Bytecode goes into the kernel, so only files that no other user could have written are used
         status = stored.stat()
         if status.st_uid == os.geteuid() and not status.st_mode & 0o022:
             return _program(name, json.loads(stored.read_text(encoding="utf-8")))

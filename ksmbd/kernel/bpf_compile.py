@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The child that compiles one BPF program with bcc and prints it as JSON: bytecode, maps, and where they are named.
+"""Compiles one BPF program with bcc, in a child process, and prints it as JSON: bytecode, maps, and relocations.
 
     python -m ksmbd.kernel.bpf_compile PROGRAM.c FUNCTION TYPE ATTACH_TYPE
 
-bcc and LLVM stay in this process, which is gone a moment later: importing them costs 76 MB that are never given back.
-bcc is Debian's python3-bpfcc; PyPI's `bcc` is something else, so it is loaded by its path.
+bcc and LLVM stay in this short-lived process, because importing them costs 76 MB that are never released. bcc is
+Debian's python3-bpfcc; it is loaded by its path, because `bcc` on PyPI is something else.
 """
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from ksmbd.kernel import bpf
 
 DEBIAN_BCC: Final = Path("/usr/lib/python3/dist-packages/bcc/__init__.py")
 SOCKET_MAPS: Final = {bpf.PROG_SK_REUSEPORT: bpf.MAP_REUSEPORT_SOCKARRAY, bpf.PROG_SK_LOOKUP: bpf.MAP_SOCKMAP}
-"""Map types that bcc has no macro for: created here, named in C through bpf_pseudo_fd(1, SOCKS_FD)."""
+"""Map types for which bcc has no macro: they are created here and used in C as bpf_pseudo_fd(1, SOCKS_FD)."""
 SOCKETS_MAX: Final = 64
 _LD_IMM64: Final = 0x18
 _PSEUDO_MAP_FD: Final = 1
 
 
 def import_bcc() -> ModuleType:
-    """Debian's bcc, also from inside a virtual environment; ImportError with the package to install."""
+    """Import Debian's bcc, even in a virtual environment. The ImportError names the package to install."""
     if not DEBIAN_BCC.exists():
         raise ImportError("bcc is missing: install python3-bpfcc")
     folder = [str(DEBIAN_BCC.parent)]
@@ -43,7 +43,7 @@ def import_bcc() -> ModuleType:
 
 
 def _map_specs(module: ctypes.c_void_p) -> dict[int, tuple[str, list[int]]]:
-    """bcc's maps by descriptor: name and (type, key size, value size, entries, flags)."""
+    """The maps of a bcc module by descriptor: name and (type, key size, value size, entries, flags)."""
     from bcc.libbcc import lib
 
     fields = []
@@ -62,7 +62,8 @@ def _map_specs(module: ctypes.c_void_p) -> dict[int, tuple[str, list[int]]]:
 
 
 def compile_program(source: Path, function: str, kind: int, attach_type: int) -> dict[str, Any]:
-    """Compile; {"code": base64, "maps": {name: spec}, "relocations": [[offset, map name], ...]}."""
+    """Compile a program. Returns {"code": base64, "maps": {name: spec}, "relocations": [[offset, map name], ...]} with
+    kind and attach type. Raises whatever bcc raises."""
     headers = source.resolve().parent / "headers"
     if not Path(f"/lib/modules/{os.uname().release}/build").exists():
         os.environ.setdefault("BCC_KERNEL_SOURCE", str(headers))
@@ -91,7 +92,7 @@ def compile_program(source: Path, function: str, kind: int, attach_type: int) ->
 
 
 def main() -> int:
-    """Compile what the arguments name; 1 and one line on stderr where it cannot be."""
+    """Compile the program that the arguments name. Returns 1 and prints one line on stderr where that fails."""
     source, function, kind, attach_type = sys.argv[1:]
     try:
         result = compile_program(Path(source), function, int(kind), int(attach_type))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The cgroup (version 2) of this process as a directory descriptor, also where no cgroup2 is mounted to see."""
+"""Opens the cgroup (version 2) of this process as a directory, even where no cgroup2 file system is mounted."""
 from __future__ import annotations
 
 import ctypes
@@ -35,7 +35,7 @@ def _mounted_at() -> str | None:
 
 
 def _root() -> int:
-    """A descriptor of the hierarchy's root. Where it is not mounted a mount that nobody else sees is made."""
+    """A descriptor of the root of the hierarchy. If it is not mounted, a private mount is made."""
     where = _mounted_at()
     if where is not None:
         return os.open(where, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -48,7 +48,7 @@ def _root() -> int:
 
 
 def own_cgroup() -> int:
-    """An open descriptor of this process's cgroup directory. Raises OSError where cgroup2 cannot be had."""
+    """A descriptor of the cgroup directory of this process. Raises OSError where cgroup2 is not available."""
     root = _root()
     try:
         path = "/"

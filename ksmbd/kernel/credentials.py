@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Whose rights the file operations of this thread have: fsuid, fsgid and supplementary groups.
+"""The rights that file operations of a thread have: fsuid, fsgid and supplementary groups.
 
-A worker's thread has a user's rights while it acts for him (`assume`), the server's own for one call (`privileged`),
-and nobody's between requests (`become_nobody`).
+A thread of a worker has the rights of a user while it acts for him (`assume`), those of the server for one operation
+(`privileged`), and those of nobody between requests (`become_nobody`).
 
-The system calls are raw, because libc's setgroups changes all threads of the process. They are skipped when nothing
-changes. Leaving fsuid 0 drops the kernel's file-system capabilities (capabilities(7)), going back restores them.
-Without the right to change them (no root, no CAP_SETUID) operations run as the server's user and one warning says so.
+The system calls are made directly, because setgroups of libc changes all threads of the process. They are left out when
+nothing changes. Leaving fsuid 0 drops the file-system capabilities (capabilities(7)), going back restores them. Without
+the right to change them (no root, no CAP_SETUID) all operations run as the user of the server, and one warning says so.
 """
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ log = logging.getLogger("ksmbd.vfs")
 
 
 class Credentials(NamedTuple):
-    """A user for file operations."""
+    """The user that file operations run as."""
 
     uid: int
     gid: int
@@ -38,9 +38,9 @@ _SETFSGID: Final = number("setfsgid")
 _SETGROUPS: Final = number("setgroups")
 
 SERVER: Final = Credentials(os.geteuid(), os.getegid(), tuple(os.getgroups()))
-"""The server's own."""
+"""The credentials of the server itself."""
 NOBODY: Final = Credentials(65534, 65534, ())
-"""Those of a thread that acts for nobody: the ids that the kernel shows for what cannot be mapped, and no groups."""
+"""The credentials of a thread that acts for nobody: the overflow uid and gid of the kernel, and no groups."""
 
 
 class _Current(threading.local):
@@ -52,7 +52,7 @@ class _Current(threading.local):
 _current: Final = _Current()
 _arrays: dict[tuple[int, ...], ctypes.Array[ctypes.c_uint32]] = {}
 _taken: set[tuple[int, int]] = set()
-"""Ids that the kernel was seen to take."""
+"""(uid, gid) pairs that the kernel is known to accept."""
 _warned = False
 
 
@@ -71,7 +71,7 @@ POSSIBLE: Final = _can_impersonate()
 
 
 def assume(credentials: Credentials) -> None:
-    """Let this thread's file operations have these rights from now on. Raises OSError where the kernel refuses."""
+    """Give the file operations of this thread these rights from now on. Raises OSError where the kernel refuses."""
     current = _current.credentials
     if current is credentials or current == credentials:
         return
@@ -107,32 +107,34 @@ def assume(credentials: Credentials) -> None:
 
 
 def as_server() -> None:
-    """Give this thread the server's own rights again."""
+    """Give this thread the rights of the server itself."""
     assume(SERVER)
 
 
 def become_nobody() -> None:
-    """This thread acts for nobody until the next `assume`. Where impersonation is off: no change."""
+    """Give up all rights of this thread until the next `assume`. Without impersonation nothing changes."""
     if POSSIBLE and _current.credentials is not NOBODY:
         assume(NOBODY)
 
 
 def become_nobody_if_root() -> None:
-    """The same where this thread acts as root: a user's rights may stay until the thread sleeps, root's may not."""
+    """Give up the rights of this thread if it acts as root, or may do so. The rights of a user may stay until the
+    thread sleeps; those of root may not."""
     now = _current.credentials
     if POSSIBLE and (now is None or now.uid == 0):
         assume(NOBODY)
 
 
 def current() -> Credentials | None:
-    """Whose rights this thread has; None where that is not known (a new thread)."""
+    """The credentials of this thread; None where they are unknown (a new thread)."""
     return _current.credentials
 
 
 @contextmanager
 def privileged(groups: tuple[int, ...] = SERVER.groups) -> Iterator[None]:
-    """Run a block with the server's rights, then go back to those before, in every way out: to nobody's where those are
-    not known. `groups`: supplementary groups other than the server's. Where impersonation is off: no change."""
+    """Run a block with the rights of the server, then restore the earlier ones, also after an exception; where these
+    are unknown, the thread becomes nobody. `groups`: other supplementary groups than those of the server. Without
+    impersonation nothing changes."""
     before = _current.credentials
     assume(SERVER if groups is SERVER.groups else Credentials(SERVER.uid, SERVER.gid, groups))
     try:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""fanotify(7) of whole file systems, with the directory's file handle and the entry's name (FAN_REPORT_DFID_NAME).
+"""Watches whole file systems with fanotify(7); events carry the file handle of the directory and the name of the entry
+(FAN_REPORT_DFID_NAME).
 
-Needs CAP_SYS_ADMIN, and Linux 5.17 for FAN_RENAME, which tells both names in one event; opening by handle needs
+It needs CAP_SYS_ADMIN, and Linux 5.17 for FAN_RENAME, which reports both names in one event. Opening by handle needs
 CAP_DAC_READ_SEARCH.
 """
 from __future__ import annotations
@@ -45,14 +46,15 @@ _open_by_handle: Final = function("open_by_handle_at", ctypes.c_int, ctypes.c_ch
 
 
 class Place(NamedTuple):
-    """An entry: its directory's file handle and its name, '.' for the directory itself."""
+    """A directory entry: the file handle of its directory, and its name, '.' for the directory itself."""
 
     directory: bytes
     name: bytes
 
 
 class Event(NamedTuple):
-    """Bits of one kind or of several that happened to an entry; for FAN_RENAME `place` is the old one."""
+    """One event. `mask` may combine several changes of the entry; for FAN_RENAME `place` is the old name and `new` the
+    new one."""
 
     mask: int
     place: Place | None
@@ -60,18 +62,18 @@ class Event(NamedTuple):
 
 
 class Fanotify:
-    """One group, not blocking."""
+    """A non-blocking fanotify group."""
 
     __slots__ = ("fd",)
 
     def __init__(self) -> None:
-        """Raises OSError where it is not allowed or not known."""
+        """Raises OSError where fanotify is missing or not permitted."""
         if _init is None:
             raise OSError(errno.ENOSYS, "fanotify_init")
         self.fd = check(_init(_FAN_CLOEXEC | _FAN_NONBLOCK | _FAN_REPORT_DFID_NAME, os.O_RDONLY | os.O_CLOEXEC))
 
     def add(self, directory: int, mask: int) -> None:
-        """Tell of events on the file system that an open directory is on. Raises OSError."""
+        """Report events of the file system that an open directory is on. Raises OSError."""
         # fanotify_mark takes no O_PATH descriptor.
         fd = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
         try:
@@ -80,11 +82,11 @@ class Fanotify:
             os.close(fd)
 
     def clear(self) -> None:
-        """Tell of nothing any more."""
+        """Report no events any more. Raises OSError."""
         check(_mark(self.fd, _FAN_MARK_FLUSH | _FAN_MARK_FILESYSTEM, 0, -1, None))
 
     def read(self) -> list[Event]:
-        """The events that are there now, up to what a buffer takes."""
+        """The events that wait now, as many as one buffer takes."""
         data = read_now(self.fd, 262144)
         events = []
         at = 0
@@ -100,7 +102,7 @@ class Fanotify:
         return events
 
     def close(self) -> None:
-        """End it."""
+        """Close the group."""
         os.close(self.fd)
 
 
@@ -117,8 +119,8 @@ def _places(data: bytes, at: int, end: int) -> dict[int, Place]:
 
 
 def open_handle(beside: int, handle: bytes) -> int:
-    """A descriptor (O_PATH) of what a file handle stands for, on the mount that another open directory is on. Raises
-    OSError, ESTALE for what is gone."""
+    """Open (O_PATH) the file with this handle, on the mount of the open directory `beside`. Raises OSError, ESTALE
+    where it no longer exists."""
     mount = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=beside)
     try:
         return check(_open_by_handle(mount, ctypes.create_string_buffer(handle, len(handle)), O_PATH | os.O_CLOEXEC))

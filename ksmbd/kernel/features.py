@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What of the kernel the file room can use, each with its probe: name, whether on, why not and what that costs."""
+"""Probes which features of the kernel the file system code can use: name, whether on, the reason why not, and the
+cost."""
 from __future__ import annotations
 
 import errno
@@ -90,7 +91,7 @@ _PROBES: tuple[tuple[str, Callable[[int], str]], ...] = (
 
 
 def probe(directory: str) -> list[Feature]:
-    """The features, tried on a temporary file in `directory`. Raises OSError where none can be made there."""
+    """Probe the features with a temporary file in `directory`. Raises OSError where it cannot be made."""
     with tempfile.TemporaryFile(dir=directory) as file:
         file.write(b"probe")
         file.flush()

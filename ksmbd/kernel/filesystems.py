@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a mounted file system can do beyond POSIX: shared extents and compression, asked without touching a file."""
+"""Tells whether a mounted file system supports shared extents and compression, without touching a file."""
 from __future__ import annotations
 
 import ctypes
@@ -35,7 +35,7 @@ NAMES: Final = {
     TMPFS_MAGIC: "tmpfs",
     XFS_SUPER_MAGIC: "xfs",
 }
-"""File systems by f_type (linux/magic.h); ext2 and ext3 have ext4's."""
+"""Names of file systems by f_type (linux/magic.h); ext2 and ext3 have that of ext4."""
 _NAMES_MAX: Final = 256
 _names: Final[dict[int, str]] = {}
 
@@ -44,12 +44,12 @@ _STATFS_SIZE: Final = 256
 
 
 class Abilities(NamedTuple):
-    """What the file system of a directory offers."""
+    """Optional features of a file system."""
 
     reflinks: bool
-    """FICLONERANGE shares extents."""
+    """It supports FICLONERANGE."""
     compression: bool
-    """An inode's flag FS_COMPR_FL makes it compress."""
+    """It compresses files with FS_COMPR_FL."""
 
 
 def file_system_type(fd: int) -> int:
@@ -61,8 +61,8 @@ def file_system_type(fd: int) -> int:
 
 
 def file_system_name(fd: int, device: int) -> str:
-    """The name of the file system that `fd`, a file on `device`, is on; '' for one without a name here. Asked once a
-    device: should the device be another's later, the name is for speed alone."""
+    """The name of the file system that `fd`, a file on `device`, is on; '' if it is unknown. It is cached by device.
+    Should a device number be reused by another file system, only speed suffers."""
     name = _names.get(device)
     if name is None:
         try:
@@ -91,7 +91,7 @@ def _xfs_reflinks(directory: int) -> bool:
 
 
 def abilities(directory: int) -> Abilities:
-    """Of the file system that holds `directory`, a descriptor (O_PATH will do). Raises OSError."""
+    """The optional features of the file system of `directory`, a descriptor (O_PATH suffices). Raises OSError."""
     kind = file_system_type(directory)
     if kind == XFS_SUPER_MAGIC:
         return Abilities(_xfs_reflinks(directory), False)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""inotify(7)."""
+"""Watches single directories with inotify(7)."""
 from __future__ import annotations
 
 import ctypes
@@ -33,7 +33,7 @@ _remove: Final = function("inotify_rm_watch", ctypes.c_int, ctypes.c_int)
 
 
 _AT_ONCE: Final = 1024
-"""Bytes of events that are read at once: some twenty of them, one with the longest name at least."""
+"""Size of the read buffer in bytes: some twenty events, at least one with the longest name."""
 
 
 class Event(NamedTuple):
@@ -46,7 +46,7 @@ class Event(NamedTuple):
 
 
 class Inotify:
-    """One instance, not blocking."""
+    """A non-blocking inotify instance."""
 
     __slots__ = ("fd",)
 
@@ -54,17 +54,18 @@ class Inotify:
         self.fd = check(_init1(os.O_NONBLOCK | os.O_CLOEXEC))
 
     def add(self, directory: int, mask: int) -> int:
-        """Watch an open directory (O_PATH will do); the watch's number, the same for the same inode. Raises OSError."""
+        """Watch an open directory (O_PATH suffices). Returns the number of the watch, which is the same for the same
+        inode. Raises OSError."""
         return check(_add(self.fd, path_bytes(directory), mask | IN_ONLYDIR | IN_EXCL_UNLINK))
 
     def remove(self, watch: int) -> None:
-        """End a watch; one that is gone is no error."""
+        """Remove a watch; no error if it is gone already."""
         if self.fd >= 0:
             _remove(self.fd, watch)
 
     def read(self) -> list[Event]:
-        """Some of the events that are there now, the first ones: who hands them out to many has others to serve, too.
-        The two halves of a rename come together. None once it is closed."""
+        """Read the first of the waiting events, not all, so that handling them does not delay others. Both halves of a
+        rename are read together. Empty after `close`."""
         events: list[Event] = []
         while self.fd >= 0:
             data = read_now(self.fd, _AT_ONCE)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The words of `interfaces`, as Samba's smb.conf(5) has them: an interface's name, which may be a pattern (eth*), an
-address, or an address or network with its mask; behind a semicolon options of what clients are told of it.
+"""Parses the items of `interfaces`, as in Samba's smb.conf(5): the name of an interface, which may be a pattern (eth*),
+an address, or an address or network with a mask; after a semicolon follow options that clients are told.
 
-A network means the addresses of this machine in it. An address with a mask is that address where this machine has it.
+A network selects the addresses of this machine in it. An address with a mask selects that address if this machine has
+it.
 """
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 NAME_MAX: Final = 15
-"""Bytes of an interface's name (IFNAMSIZ)."""
+"""Longest name of an interface in bytes (IFNAMSIZ)."""
 CAPABILITIES: Final = {"NONE": 0, "RSS": 0x1, "RDMA": 0x2}
 """MS-SMB2 2.2.32.5."""
 _WILD: Final = frozenset("*?[")
@@ -23,19 +24,19 @@ Interface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
 
 @dataclass(frozen=True)
 class InterfacePattern:
-    """One word. `speed` in bits per second; 0 and None where the word says nothing."""
+    """One item. `speed` is in bits per second; 0 and None: not specified."""
 
     text: str
-    """Without the options."""
+    """The item without its options."""
     network: Interface | None = None
-    """The address, with its mask where there is one; None: an interface's name."""
+    """The address, with its mask if there is one; None: `text` is the name of an interface."""
     masked: bool = False
     speed: int = 0
     capability: int | None = None
     index: int = 0
 
     def names(self, interface: str) -> bool:
-        """Whether it means the interface of this name."""
+        """Whether the item selects the interface of this name."""
         if self.network is not None:
             return False
         if _WILD & set(self.text):
@@ -43,7 +44,7 @@ class InterfacePattern:
         return interface == self.text
 
     def covers(self, address: str, local: Container[str]) -> bool:
-        """Whether it means an address of this machine, whose addresses are `local`."""
+        """Whether the item selects `address`; `local` are all addresses of this machine."""
         if self.network is None:
             return False
         found = ipaddress.ip_address(address.partition("%")[0])
@@ -53,7 +54,7 @@ class InterfacePattern:
 
 
 def parse(item: str) -> InterfacePattern:
-    """One item of the list. ValueError: why it is none."""
+    """Parse one item. The ValueError says what is wrong."""
     text, semicolon, options = item.partition(";")
     text = text.strip()
     if not text:
@@ -77,7 +78,7 @@ def _base(text: str) -> InterfacePattern:
 
 
 def _with(word: InterfacePattern, option: str, item: str) -> InterfacePattern:
-    """The word with one option more."""
+    """The item with one more option. Raises ValueError."""
     if not option:
         return word
     name, _, value = option.partition("=")

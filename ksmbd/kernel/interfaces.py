@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The network interfaces that carry connections: addresses, speeds and queues, by rtnetlink and ethtool.
+"""Lists the network interfaces that carry connections, with addresses, speeds and queues, by rtnetlink and ethtool.
 
-They are asked for once, and again when the kernel announced a change: the announcements wait in a socket that is only
-looked at when somebody wants to know.
+The list is cached until the kernel announces a change; announcements wait in a socket that is read only when the list
+is needed.
 """
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class InterfaceAddress(NamedTuple):
 
 
 def link_speed(name: str) -> int:
-    """Bits per second by ethtool, 0 where it is not known."""
+    """The speed of an interface in bits per second by ethtool, 0 if unknown."""
     ethtool = IoctlEthtool()
     try:
         ethtool.change_ifname(name)
@@ -59,7 +59,7 @@ def _usable(address: Any) -> bool:  # noqa: ANN401 - pyroute2's messages have no
 
 
 def addresses_of(links: Iterable[Any], addresses: Iterable[Any]) -> list[InterfaceAddress]:
-    """What rtnetlink's answers say: the usable addresses of the links that are up and have a carrier."""
+    """The usable addresses of links that are up and have a carrier, from the answers of rtnetlink."""
     wanted = IFF_UP | IFF_RUNNING
     up = {link["index"]: link for link in links if link["flags"] & wanted == wanted}
     found = []
@@ -79,7 +79,7 @@ def addresses_of(links: Iterable[Any], addresses: Iterable[Any]) -> list[Interfa
 
 
 class Interfaces:
-    """The usable addresses now. Not for use before a fork."""
+    """The current usable addresses. Must not be made before a fork."""
 
     def __init__(self) -> None:
         self._changes = socket.socket(
@@ -89,7 +89,7 @@ class Interfaces:
         self._known: list[InterfaceAddress] | None = None
 
     def close(self) -> None:
-        """Idempotent."""
+        """Close the socket; may be called twice."""
         self._changes.close()
 
     def _changed(self) -> bool:
@@ -104,7 +104,7 @@ class Interfaces:
             changed = True
 
     def addresses(self) -> list[InterfaceAddress]:
-        """All of them. Raises OSError."""
+        """All usable addresses. Raises OSError."""
         if self._changed() or self._known is None:
             with IPRoute() as route:
                 self._known = addresses_of(list(route.get_links()), list(route.get_addr()))

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The kernel's leases (fcntl(2), F_SETLEASE): told when somebody else opens a file, before that open returns.
+"""File leases of the kernel (fcntl(2), F_SETLEASE): the holder is told when another process opens the file, before that
+open returns.
 
-A write lease needs a file that nobody else has open, a read lease one that nobody has open for writing, the holder
-included; the caller must be the file's owner or have CAP_LEASE. The kernel tells by a real-time signal that names the
-descriptor, and takes the lease away itself after /proc/sys/fs/lease-break-time. Without a lease: EAGAIN, EACCES,
-or EINVAL where the file system has none.
+A write lease needs a file that nobody else has open, a read lease one that nobody, the holder included, has open for
+writing. The caller must own the file or have CAP_LEASE. The kernel notifies by a real-time signal that names the
+descriptor, and removes the lease itself after /proc/sys/fs/lease-break-time. Errors: EAGAIN, EACCES, or EINVAL where
+the file system has no leases.
 
 The signal is blocked in every thread and read from a signalfd, so it interrupts nothing.
 """
@@ -26,7 +27,7 @@ READ: Final = fcntl.F_RDLCK
 WRITE: Final = fcntl.F_WRLCK
 
 SIGNAL: Final = signal.SIGRTMIN + 1
-"""Sent for a lease that is to be broken."""
+"""The signal that the kernel sends when a lease must be broken."""
 
 BREAK_TIME: Final = "/proc/sys/fs/lease-break-time"
 DEFAULT_BREAK_TIME: Final = 45.0
@@ -41,22 +42,22 @@ _signalfd: Final = function("signalfd", ctypes.c_int, ctypes.c_char_p, ctypes.c_
 
 
 def set_lease(fd: int, kind: int) -> None:
-    """Take, change or give back the lease of an open file; `kind` is NONE, READ or WRITE. Raises OSError."""
+    """Take, change or release the lease of an open file; `kind` is NONE, READ or WRITE. Raises OSError."""
     fcntl.fcntl(fd, fcntl.F_SETLEASE, kind)
 
 
 def lease_of(fd: int) -> int:
-    """The lease that this descriptor has; while it is being broken, what is to be left of it. Raises OSError."""
+    """The lease of this descriptor; while it is being broken, the kind that it must be reduced to. Raises OSError."""
     return fcntl.fcntl(fd, fcntl.F_GETLEASE)
 
 
 def signal_for(fd: int) -> None:
-    """Have SIGNAL sent, with the descriptor's number, when its lease is to be broken. Before `set_lease`."""
+    """Request SIGNAL, with the descriptor, when its lease must be broken. To be called before `set_lease`."""
     fcntl.fcntl(fd, fcntl.F_SETSIG, SIGNAL)
 
 
 def break_time() -> float:
-    """Seconds after which the kernel takes a lease away that was not given back."""
+    """Seconds after which the kernel removes a lease whose holder did not release it."""
     try:
         with open(BREAK_TIME, encoding="ascii") as file:
             return float(file.read())
@@ -79,7 +80,7 @@ class LeaseSignals:
         return self._fd
 
     def read(self) -> set[int] | None:
-        """The descriptors whose leases are to be broken; None: some, the kernel could not say which."""
+        """The descriptors whose leases must be broken; None: some leases, but signals were lost."""
         found: set[int] = set()
         lost = False
         while data := read_now(self._fd, 64 * _INFO.size):
@@ -95,7 +96,7 @@ class LeaseSignals:
 
 
 def probe() -> str:
-    """Why leases cannot be used here; '' where they can."""
+    """The reason why leases cannot be used here; '' if they can."""
     if _signalfd is None:
         return "this libc has no signalfd"
     try:

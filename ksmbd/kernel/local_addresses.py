@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The interfaces and addresses of this machine now (getifaddrs(3)), and a socket that tells of changes (rtnetlink)."""
+"""Lists the interfaces and addresses of this machine (getifaddrs(3)), and reports changes through a socket
+(rtnetlink)."""
 from __future__ import annotations
 
 import ctypes
@@ -16,7 +17,7 @@ RTMGRP_IPV6_IFADDR: Final = 0x100
 
 
 class _Entry(ctypes.Structure):
-    """struct ifaddrs, as far as it is read."""
+    """The fields of struct ifaddrs that are used."""
 
 
 _Entry._fields_ = [
@@ -29,12 +30,12 @@ _freeifaddrs: Final = function("freeifaddrs", ctypes.POINTER(_Entry), restype=No
 
 
 class State(NamedTuple):
-    """What there is now."""
+    """The interfaces and addresses at one moment."""
 
     interfaces: dict[str, int]
-    """Name and index."""
+    """Index by name."""
     addresses: tuple[tuple[str, str], ...]
-    """Interface and address; IPv6 link-local ones have their scope."""
+    """(interface, address) pairs; link-local IPv6 addresses have their scope."""
 
 
 def _text(pointer: int) -> str:
@@ -81,7 +82,7 @@ class Changes:
         return self._socket.fileno()
 
     def drain(self) -> None:
-        """Forget what it has told so far."""
+        """Discard the changes reported so far."""
         while True:
             try:
                 self._socket.recv(1)
@@ -91,5 +92,5 @@ class Changes:
                 continue  # ENOBUFS: more than the socket holds
 
     def close(self) -> None:
-        """Idempotent."""
+        """Close the socket; may be called twice."""
         self._socket.close()

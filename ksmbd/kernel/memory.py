@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How much memory this process may use: the machine's, or that of its control groups (cgroups(7)) if that is less."""
+"""Tells how much memory this process may use: that of the machine, or that of its control groups (cgroups(7)) if it is
+less."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -8,7 +9,7 @@ _ROOT = Path("/sys/fs/cgroup")
 
 
 def limit(proc: Path = Path("/proc"), root: Path = _ROOT) -> int:
-    """Bytes. Where nothing can be read, one GiB."""
+    """The limit in bytes; one GiB where it cannot be read."""
     limits = [size for size in (_machine(proc), *_groups(proc, root)) if size]
     return min(limits, default=1 << 30)
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Open file description locks (fcntl(2), F_OFD_SETLK): byte-range locks that belong to an open, not to a process.
 
-They and the locks of other processes (F_SETLK, lockf, NFS clients) exclude each other. Locks of one open merge and
-split; a lock for writing needs a descriptor that can write, one for reading a descriptor that can read.
+They conflict with locks of other processes (F_SETLK, lockf, NFS clients). Locks of one open merge and split. A write
+lock needs a descriptor open for writing, a read lock one open for reading.
 """
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ READ: Final = fcntl.F_RDLCK
 WRITE: Final = fcntl.F_WRLCK
 
 LARGEST: Final = (1 << 63) - 1
-"""The last byte that can be locked."""
+"""The largest offset that can be locked."""
 
 _FLOCK: Final = Struct("@hhqqi4x")
 """struct flock: type, whence, start, length (0 = to the end), pid."""
@@ -29,8 +29,8 @@ def _lock(kind: int, first: int, last: int) -> bytes:
 
 
 def set_lock(fd: int, kind: int, first: int, last: int) -> bool:
-    """Lock the bytes from `first` to `last`, or unlock them with NONE; never waits. False: somebody else's lock is in
-    the way. Raises OSError."""
+    """Lock the bytes from `first` to `last`, or unlock them with NONE; never waits. False: another lock conflicts.
+    Raises OSError."""
     try:
         fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _lock(kind, first, last))
     except OSError as error:
@@ -41,13 +41,13 @@ def set_lock(fd: int, kind: int, first: int, last: int) -> bool:
 
 
 def is_locked(fd: int, kind: int, first: int, last: int) -> bool:
-    """Whether a lock of another open or process forbids a lock of this kind. Raises OSError."""
+    """Whether a lock of another open or process conflicts with a lock of this kind. Raises OSError."""
     found = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, _lock(kind, first, last))
     return bool(_FLOCK.unpack(found)[0] != NONE)
 
 
 def probe() -> str:
-    """Why these locks cannot be used here; '' where they can."""
+    """The reason why these locks cannot be used here; '' if they can."""
     try:
         with tempfile.TemporaryFile() as file:
             set_lock(file.fileno(), WRITE, 0, LARGEST)

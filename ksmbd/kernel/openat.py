@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""openat2(2): open below a directory, with the kernel refusing what leads out of it."""
+"""openat2(2): opens a path below a directory, while the kernel refuses paths that lead out of it."""
 from __future__ import annotations
 
 import ctypes
@@ -19,13 +19,13 @@ _HOW: Final = Struct("=QQQ")
 _NUMBER: Final = number("openat2")
 _call: Final = system_call(ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t)
 _RETRIES: Final = 64
-"""EAGAIN means that a rename or mount raced with `..` or a symlink; it is transient."""
+"""How often EAGAIN is retried: it means that a rename or mount raced with `..` or a symbolic link."""
 _hows: dict[tuple[int, int, int], bytes] = {}
 
 
 def openat2(directory: int, path: bytes, flags: int, mode: int, resolve: int) -> int:
-    """A descriptor for `path` below `directory`; OSError: EXDEV, ELOOP for what `resolve` forbids, ENOSYS without
-    it."""
+    """Open `path` below `directory` and return the descriptor. Raises OSError: EXDEV or ELOOP for what `resolve`
+    forbids, ENOSYS without openat2."""
     key = (flags, mode, resolve)
     how = _hows.get(key)
     if how is None:
@@ -53,4 +53,4 @@ def _probe() -> str:
 
 
 MISSING: Final = _probe()
-"""Why openat2 is not there; '' where it works."""
+"""The reason why openat2 cannot be used; '' if it can."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What of a file is in the page cache, and getting the rest there (cachestat(2), Linux 6.5)."""
+"""Tells whether a range of a file is in the page cache (cachestat(2), Linux 6.5), and reads it into the cache."""
 from __future__ import annotations
 
 import mmap
@@ -21,16 +21,16 @@ _buffers: Final = _Buffers()
 
 
 def is_cached(fd: int, offset: int, count: int) -> bool:
-    """Whether reading `count` bytes, which end before the file does, waits for no disk; True where the kernel does not
-    say."""
+    """Whether reading `count` bytes before the end of the file needs no disk access; True where the kernel cannot
+    tell."""
     pages = (offset + count - 1) // mmap.PAGESIZE - offset // mmap.PAGESIZE + 1
     cached = cached_pages(fd, offset, count)
     return cached is None or cached >= pages
 
 
 def read_ahead(fd: int, offset: int, count: int) -> None:
-    """Read a range into the page cache, waiting for the disk: in a helper thread. Closes `fd`. What cannot be read is
-    for who reads it to find."""
+    """Read a range into the page cache, in a helper thread, since it waits for the disk. Closes `fd`. Errors are
+    ignored; the later read will report them."""
     try:
         os.posix_fadvise(fd, offset, count, os.POSIX_FADV_WILLNEED)
         end = offset + count

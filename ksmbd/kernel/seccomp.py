@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""seccomp(2): a list of the system calls that a process keeps, as a BPF program that the kernel runs before each.
+"""Restricts a process to a list of system calls with seccomp(2), by a BPF program that the kernel runs before each
+call.
 
-All other calls fail with EPERM, and what comes by another architecture's call table ends the process. Of `mmap` and
-`mprotect` only what makes no code is let through, and no file can be mapped. A filter cannot be taken back.
+Other calls fail with EPERM. A call through the table of another architecture ends the process. `mmap` and `mprotect`
+may not make memory executable, and no file can be mapped. A filter cannot be removed.
 """
 from __future__ import annotations
 
@@ -31,16 +32,16 @@ _ARGUMENTS: Final = 16
 KILL: Final = 0x80000000
 ALLOW: Final = 0x7FFF0000
 REFUSE: Final = 0x00050000 | errno.EPERM
-"""What a program returns (SECCOMP_RET_KILL_PROCESS, _ALLOW, _ERRNO)."""
+"""Results of the program: SECCOMP_RET_KILL_PROCESS, _ALLOW, _ERRNO."""
 
 _X32: Final = 0x40000000
-"""The bit of the x32 table's numbers, which x86_64 would take as well."""
+"""The bit in the numbers of the x32 table, which x86_64 accepts as well."""
 _PROT_EXEC: Final = 0x4
 _MAP_ANONYMOUS: Final = 0x20
 
 
 class Architecture(NamedTuple):
-    """A machine's call table, as far as filters name calls. `audit`: its AUDIT_ARCH number."""
+    """The call table of an architecture, as far as it is used here. `audit`: its AUDIT_ARCH number."""
 
     audit: int
     numbers: Mapping[str, int]
@@ -68,16 +69,17 @@ SERVICE_CALLS: Final = frozenset({
     "rt_sigreturn", "rt_sigprocmask", "sigaltstack", "restart_syscall", "clock_gettime", "clock_nanosleep",
     "gettimeofday", "time", "getrandom", "getrusage", "getpid", "gettid", "sched_yield", "exit", "exit_group",
 })  # fmt: skip
-"""What a process needs that computes answers to what comes through a descriptor that it has: memory, time, those."""
+"""The calls of a process that computes answers to what it reads from descriptors that it has: I/O on these, memory,
+time."""
 
 
 def _argument(index: int) -> int:
-    """Where the low half of an argument is; both machines are little-endian."""
+    """The offset of the low half of an argument; both architectures are little-endian."""
     return _ARGUMENTS + 8 * index
 
 
 def _conditions(name: str) -> list[tuple[int, int, int, int]]:
-    """What lets a call through whose number was found: behind it the program returns."""
+    """Further conditions for a call that is in the list; the program returns ALLOW behind them."""
     if name == "mprotect":
         return [(_LOAD, 0, 0, _argument(2)), (_JUMP_BITS, 0, 1, _PROT_EXEC), (_RETURN, 0, 0, REFUSE)]
     if name == "mmap":
@@ -89,7 +91,7 @@ def _conditions(name: str) -> list[tuple[int, int, int, int]]:
 
 
 def program(architecture: Architecture, calls: Iterable[str]) -> bytes:
-    """The filter that keeps `calls`; names that the machine does not have are left out."""
+    """The filter that allows `calls`; names that the architecture lacks are ignored."""
     steps: list[tuple[int, int, int, int]] = [
         (_LOAD, 0, 0, _ARCHITECTURE), (_JUMP_EQUAL, 1, 0, architecture.audit), (_RETURN, 0, 0, KILL),
         (_LOAD, 0, 0, _NUMBER), (_JUMP_NOT_LESS, 0, 1, _X32), (_RETURN, 0, 0, KILL),
@@ -112,7 +114,8 @@ class _Program(ctypes.Structure):
 
 
 def keep_only(calls: Iterable[str]) -> None:
-    """Let this thread and what it starts make these calls alone, for good. OSError: this kernel or machine cannot."""
+    """Restrict this thread and what it starts to these calls, for good. Raises OSError where kernel or architecture
+    cannot do this."""
     architecture = ARCHITECTURES.get(platform.machine())
     if architecture is None:
         raise OSError(errno.ENOSYS, f"no list of system calls for {platform.machine()}")

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The three BPF programs at work: steer (which worker), lookup (a second port), tune (socket options, TCP's figures).
+"""Uses the three BPF programs: steer (chooses the worker), lookup (serves a second port), tune (socket options, figures
+of TCP).
 
-The forker makes them, keeps their descriptors and so owns them: nothing is pinned, all is gone with the last process
-that holds a descriptor, and a start after kill -9 finds nothing to take over. Workers inherit maps and mapped memory.
+The forker makes them and owns their descriptors. Nothing is pinned: everything ends with the last process that holds a
+descriptor, so a start after kill -9 finds nothing to take over. Workers inherit maps and mapped memory.
 """
 from __future__ import annotations
 
@@ -35,13 +36,14 @@ _LOAD, _PENDING, _ALIVE = range(3)
 
 
 def packed_address(text: str) -> bytes:
-    """An address as the maps hold it: 16 bytes, IPv4 as ::ffff:a.b.c.d, without a zone (%eth0). Raises ValueError."""
+    """An address as in the maps: 16 bytes, IPv4 as ::ffff:a.b.c.d, without a zone (%eth0). Raises ValueError."""
     address = ipaddress.ip_address(text.partition("%")[0])
     return address.packed if address.version == 6 else b"\0" * 10 + b"\xff\xff" + address.packed
 
 
 class Steer:
-    """SK_REUSEPORT over the groups of listening sockets. Worker numbers here are slots: worker 1 is slot 0."""
+    """Chooses the worker of each new connection (SK_REUSEPORT) among the listening sockets of an address. Workers are
+    numbered by slots here: worker 1 is slot 0."""
 
     def __init__(self, workers: int, cache: Path = bpf_cache.SYSTEM_CACHE) -> None:
         """Load the program and make its maps. Raises bpf_cache.BpfUnavailable or OSError."""
@@ -50,7 +52,7 @@ class Steer:
         self._program = bpf_cache.get("steer", bpf.PROG_SK_REUSEPORT, cache=cache)
         self.maps: dict[str, bpf.Map] = {}
         self._groups: dict[socket.socket, tuple[bpf.Map, int]] = {}
-        """A group's map and program, by its first socket."""
+        """The socket map and program of each group, by its first socket."""
         for name, spec in self._program.maps.items():
             if name != "socks":
                 self.maps[name] = bpf.Map(spec, name)
@@ -60,7 +62,7 @@ class Steer:
         """The debug mask's page, shared with the programs (ksmbd.debug.attach)."""
 
     def attach(self, group: Sequence[socket.socket]) -> None:
-        """One address's listening sockets, in the workers' order. Raises OSError."""
+        """Attach to the listening sockets of one address, in the order of the workers. Raises OSError."""
         sockets = bpf.Map(self._program.maps["socks"], "socks")
         for slot, listener in enumerate(group):
             sockets.set(_U32.pack(slot), _U64.pack(listener.fileno()))
@@ -69,32 +71,32 @@ class Steer:
         self._groups[group[0]] = sockets, program
 
     def detach(self, group: Sequence[socket.socket]) -> None:
-        """These sockets are about to be closed."""
+        """Detach from sockets that are about to be closed."""
         sockets, program = self._groups.pop(group[0], (None, -1))
         if sockets is not None:
             os.close(program)
             sockets.close()
 
     def set_alive(self, slot: int, alive: bool) -> None:
-        """A worker began or ended: one that is dead is given no connection."""
+        """Report that a worker is ready or has ended; one that has ended gets no connections."""
         self._words[slot * _WORDS + _LOAD] = 0
         self._words[slot * _WORDS + _PENDING] = 0
         self._words[slot * _WORDS + _ALIVE] = int(alive)
 
     def set_load(self, slot: int, connections: int) -> None:
-        """A worker's connections now."""
+        """Report how many connections a worker has."""
         self._words[slot * _WORDS + _LOAD] = connections
 
     def queue_empty(self, slot: int) -> None:
-        """The worker has accepted all that was given to it."""
+        """Report that a worker has accepted all connections given to it."""
         self._words[slot * _WORDS + _PENDING] = 0
 
     def pin(self, address: str, slot: int) -> None:
-        """Connections from this address go to that worker."""
+        """Give connections from this address to the worker in `slot`."""
         self.maps["clients"].set(packed_address(address), _U32.pack(slot))
 
     def unpin(self, address: str) -> None:
-        """Connections from this address go to the least loaded worker again."""
+        """Give connections from this address to the least loaded worker again."""
         self.maps["clients"].delete(packed_address(address))
 
     def pinned(self) -> dict[str, int]:
@@ -108,7 +110,8 @@ class Steer:
         return first, second, third
 
     def close(self) -> None:
-        """Give everything up; sockets that are still open fall back to the kernel's hash when they are closed too."""
+        """Close all programs and maps; sockets that stay open are chosen by the hash of the kernel once their program
+        is gone."""
         for sockets, program in self._groups.values():
             os.close(program)
             sockets.close()
@@ -123,13 +126,14 @@ def _text(packed: bytes) -> str:
 
 
 class Lookup:
-    """SK_LOOKUP: our listeners also serve another port, without the right to bind it."""
+    """Lets the listeners serve another port (SK_LOOKUP), without the right to bind it."""
 
     def __init__(self, port: int, listeners: Sequence[socket.socket], cache: Path = bpf_cache.SYSTEM_CACHE) -> None:
-        """Attach to this network namespace for `port` on the listeners' own addresses. Raises BpfUnavailable, OSError.
+        """Attach to this network namespace for `port` on the addresses of the listeners. Raises BpfUnavailable,
+        OSError.
 
-        A socket cannot be in this map and in steer's: where steer is attached, `listeners` is one more socket a group,
-        opened for this alone; it stands for the group, and steer gives the connection to one of the others."""
+        A socket cannot be in this map and in that of steer. If steer is attached, `listeners` has one additional socket
+        of each group, opened for this purpose, and steer then chooses one of the others."""
         program = bpf_cache.get("lookup", bpf.PROG_SK_LOOKUP, bpf.ATTACH_SK_LOOKUP, cache)
         self.maps: dict[str, bpf.Map] = {}
         self._program = program.load(self.maps)
@@ -150,7 +154,7 @@ class Lookup:
 
     @property
     def hits(self) -> int:
-        """Connections that came in on the second port."""
+        """How many connections came in on the second port."""
         value = self.maps["hits"].get(_U32.pack(0))
         return int(_U64.unpack(value)[0]) if value else 0
 
@@ -164,7 +168,7 @@ class Lookup:
 
 @dataclass(frozen=True, slots=True)
 class TuneRule:
-    """Socket options for the clients of a network; 0 leaves the system's buffer size."""
+    """Socket options for clients of a network; 0 keeps the buffer size of the system."""
 
     network: str
     send_buffer: int = 0
@@ -174,7 +178,7 @@ class TuneRule:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionFigures:
-    """What TCP knows of one connection."""
+    """Figures of TCP about one connection."""
 
     peer: str
     port: int
@@ -189,12 +193,14 @@ class ConnectionFigures:
 
 
 class Tune:
-    """SOCK_OPS on our own cgroup, for our ports in our network namespace alone."""
+    """Sets socket options and collects figures of connections (SOCK_OPS), for the ports of this server in this network
+    namespace."""
 
     def __init__(
         self, ports: Iterable[int], rules: Iterable[TuneRule], cache: Path = bpf_cache.SYSTEM_CACHE
     ) -> None:
-        """Attach. Raises BpfUnavailable, OSError, ValueError for a network that is none."""
+        """Attach to the cgroup of this process. Raises BpfUnavailable, OSError, and ValueError for an invalid
+        network."""
         program = bpf_cache.get("tune", bpf.PROG_SOCK_OPS, cache=cache)
         self.maps: dict[str, bpf.Map] = {}
         self._program = program.load(self.maps)

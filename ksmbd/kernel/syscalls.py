@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""libc with declared argument types, and system-call numbers for what libc does not offer or offers per process only.
+"""Functions of libc with declared argument types, and numbers of system calls that libc lacks or applies to the whole
+process.
 
 Every call returns -1 on failure with errno in `ctypes.get_errno()`; `check` turns that into OSError.
 """
@@ -38,14 +39,14 @@ O_DIRECTORY: Final = os.O_DIRECTORY
 
 
 def number(name: str) -> int | None:
-    """The system call's number on this machine, None where it is not known."""
+    """The number of a system call on this machine, None if unknown."""
     return _COMMON.get(name) or _NUMBERS.get(platform.machine(), {}).get(name)
 
 
 def function(
     name: str, *argtypes: type[Any], restype: type[Any] | None = ctypes.c_int
 ) -> Any:  # noqa: ANN401 - ctypes has no type for a function with its arguments' types
-    """libc's function with its types, or None where this libc lacks it. `restype` None: void."""
+    """A function of libc with its types, or None if this libc lacks it."""
     try:
         found = libc[name]
     except AttributeError:
@@ -56,7 +57,7 @@ def function(
 
 
 def read_now(fd: int, size: int) -> bytes:
-    """read(2) of a descriptor that does not block; b'' where nothing is there now. Raises OSError."""
+    """read(2) from a non-blocking descriptor; b'' if nothing is there now. Raises OSError."""
     try:
         return os.read(fd, size)
     except (BlockingIOError, InterruptedError):
@@ -67,13 +68,13 @@ _held: Final = ctypes.PyDLL(None, use_errno=True)
 
 
 def quick_function(name: str) -> Any:  # noqa: ANN401 - as `function`
-    """libc's function for calls that come all the time and wait for nothing: without declared types, and without
-    handing the interpreter to another thread meanwhile. Arguments are int (32 bits), bytes and ctypes objects."""
+    """A function of libc for frequent calls that never wait: it is called without declared types and without releasing
+    the interpreter lock. Arguments are int (32 bits), bytes and ctypes objects."""
     return _held[name]
 
 
 def system_call(*argtypes: type[Any]) -> Any:  # noqa: ANN401 - as `function`
-    """A `syscall(number, ...)` of its own with these argument types (each has its own, so they can differ)."""
+    """A `syscall(number, ...)` function with these argument types."""
     found = ctypes.CDLL(None, use_errno=True)["syscall"]
     found.argtypes = (ctypes.c_long, *argtypes)
     found.restype = ctypes.c_long
@@ -81,13 +82,13 @@ def system_call(*argtypes: type[Any]) -> Any:  # noqa: ANN401 - as `function`
 
 
 def last_error(detail: str = "") -> OSError:
-    """The OSError for the errno of the call that just failed."""
+    """The OSError for errno of the call that has just failed."""
     number_ = ctypes.get_errno()
     return OSError(number_, os.strerror(number_), detail or None)
 
 
 def check(result: int) -> int:
-    """`result`, or OSError where it is negative."""
+    """Return `result`, or raise OSError if it is negative."""
     if result < 0:
         raise last_error()
     return result
