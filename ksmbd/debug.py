@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The debug toggles: one bit a component, in one word of memory that all processes of a server share.
+"""The debug toggles: one bit for each component, in a word of memory that all processes of a server share.
 
-The components and their order are those of /sys/class/ksmbd-control/debug. In the hot path a print that is off costs
-one look at that word:
+Components and their order are those of /sys/class/ksmbd-control/debug. A debug line that is off costs one look at this
+word:
 
     if debug.mask[0] & debug.SMB:
         log.debug(debug.SMB, f"...")
 
-Always through the module (`debug.mask`), because `attach` puts another buffer there.
+Use it through the module (`debug.mask`), because `attach` replaces the buffer.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ COMPONENTS: Final = {"smb": SMB, "auth": AUTH, "vfs": VFS, "oplock": OPLOCK, "ip
 ALL: Final = sum(COMPONENTS.values())
 
 mask: memoryview = memoryview(bytearray(4)).cast("I")
-"""One 32-bit word. This process's own until `attach`."""
+"""One 32-bit word; private to this process until `attach`."""
 
 
 def attach(memory: memoryview) -> None:
@@ -38,7 +38,7 @@ def attach(memory: memoryview) -> None:
 
 
 def toggle(word: str) -> bool:
-    """Turn a component on or off, or with `all` every one: off where all are on, else on. False: no such component."""
+    """Toggle a component, or with `all` all of them: off if all are on, else on. False: there is no such component."""
     word = word.strip()
     if word == "all":
         mask[0] = 0 if mask[0] & ALL == ALL else mask[0] | ALL
@@ -51,11 +51,11 @@ def toggle(word: str) -> bool:
 
 
 def listing(value: int | None = None) -> str:
-    """All components, those that are on in brackets: `[smb] auth vfs oplock ipc conn rdma`."""
+    """All components as text, with those that are on in brackets: `[smb] auth vfs oplock ipc conn rdma`."""
     bits = mask[0] if value is None else value
     return " ".join(f"[{name}]" if bits & bit else name for name, bit in COMPONENTS.items())
 
 
 def is_listing(text: str) -> bool:
-    """Whether `text` is what `listing` gives, as opposed to a word that somebody wrote."""
+    """Whether `text` is the result of `listing`, not a command that somebody wrote."""
     return [word.strip("[]") for word in text.split()] == list(COMPONENTS)

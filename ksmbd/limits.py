@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The budgets: all that a peer can hold, or make the server do, and how much of it.
+"""The table of limits: everything that a peer can hold or make the server do, and how much of it.
 
-What enforces a limit takes its number from here: the entry's `value` where it is fixed, the parameter of ksmbd.conf
-where one is named (`value` is its default then). `Meter` counts what is held. docs/limits.md is made from `TABLE` by
-scripts/limits.py. A limit that the specification or a wire field gives is here too where a peer may run into it.
+Code that enforces a limit takes its number from here: the `value` of the entry, or the parameter of ksmbd.conf that the
+entry names (`value` is then its default). `Meter` counts what is held. scripts/limits.py writes docs/limits.md from
+`TABLE`. Limits that the specification or a wire field sets are here, too, if a peer may reach them.
 """
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Per(Enum):
 
 @dataclass(frozen=True)
 class Limit:
-    """One budget. `beyond`: what a client gets that wants more."""
+    """One limit. `beyond`: what happens to a client that wants more."""
 
     name: str
     per: Per
@@ -39,9 +39,9 @@ class Limit:
     unit: str
     beyond: str
     parameter: str = ""
-    """The parameter of ksmbd.conf that sets it; "" where none does."""
+    """The parameter of ksmbd.conf that sets it; "" if there is none."""
     source: str = ""
-    """Where the number comes from."""
+    """The origin of the number."""
 
 
 TABLE: Final[dict[str, Limit]] = {}
@@ -59,24 +59,24 @@ def _limit(
 
 
 class Meter:
-    """Counts of what is held under one limit, by key (an address, a session, ...); a key at 0 is forgotten."""
+    """Counts what is held under one limit, by key (an address, a session, ...). A key with count 0 is forgotten."""
 
     __slots__ = ("limit", "maximum", "used", "peak", "refused", "_counts")
 
     def __init__(self, limit: Limit, maximum: int = 0) -> None:
-        """`maximum`: what the parameter says; 0: the limit's own value."""
+        """`maximum`: the value of the parameter; 0: the value of the limit."""
         self.limit = limit
         self.maximum = maximum or limit.value
         self.used = 0
-        """What all keys hold together."""
+        """The sum over all keys."""
         self.peak = 0
-        """The most that one key ever held."""
+        """The highest count that a key ever had."""
         self.refused = 0
-        """How often `take` said no."""
+        """How often `take` returned False."""
         self._counts: dict[object, int] = {}
 
     def take(self, key: object, n: int = 1) -> bool:
-        """Count `n` more for `key`. False: that would be beyond the limit, and nothing is counted."""
+        """Count `n` more for `key`. False: that would exceed the limit, and nothing is counted."""
         count = self._counts.get(key, 0) + n
         if count > self.maximum:
             self.refused += 1
@@ -88,7 +88,7 @@ class Meter:
         return True
 
     def give(self, key: object, n: int = 1) -> None:
-        """`n` of what `key` took are free again. Raises ValueError where it did not take so many."""
+        """Count `n` less for `key`. Raises ValueError if it has fewer."""
         count = self._counts.get(key, 0) - n
         if count < 0:
             raise ValueError(f"{self.limit.name}: more is given back than was taken")
@@ -99,17 +99,17 @@ class Meter:
         self.used -= n
 
     def count(self, key: object) -> int:
-        """What `key` holds."""
+        """The count of `key`."""
         return self._counts.get(key, 0)
 
     def __len__(self) -> int:
-        """Keys that hold something."""
+        """The number of keys with a count."""
         return len(self._counts)
 
 
 def address_group(address: str) -> str:
-    """What counts as one address in a budget: an IPv6 host may use all of its /64 network, so that network; any other
-    as it is (link-local ones too, which are neighbours)."""
+    """The key that limits count an address under. An IPv6 host may use every address of its /64 network, so it is
+    counted by this network. IPv4 and link-local addresses are counted as they are."""
     if ":" not in address:
         return address
     try:
@@ -201,14 +201,14 @@ GUEST_SESSIONS_PER_ADDRESS: Final[Limit] = _limit(
     "STATUS_TOO_MANY_SESSIONS",
 )
 LOGONS_IN_PROGRESS_PER_CONNECTION: Final[Limit] = _limit(
-    "log-ons half done on a connection", Per.CONNECTION, 16, "log-ons", "the oldest of them ends",
+    "log-ons in progress on a connection", Per.CONNECTION, 16, "log-ons", "the oldest of them ends",
 )
 LOGONS_IN_PROGRESS_PER_ADDRESS: Final[Limit] = _limit(
-    "log-ons half done from an address (IPv6: a /64 network)", Per.ADDRESS, 128, "log-ons of a worker",
+    "log-ons in progress from an address (IPv6: a /64 network)", Per.ADDRESS, 128, "log-ons of a worker",
     "the oldest of them ends",
 )
 LOGONS_IN_PROGRESS: Final[Limit] = _limit(
-    "log-ons half done", Per.SERVER, 1024, "log-ons of a worker",
+    "log-ons in progress", Per.SERVER, 1024, "log-ons of a worker",
     "the oldest of the address that has most of them ends",
 )
 LOGON_IN_PROGRESS_SECONDS: Final[Limit] = _limit(

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Log lines: `ksmbd: text` on standard error, or through syslog once the server has detached.
+"""Writes log lines: `ksmbd: text` on standard error, or to syslog once the server has detached.
 
-Errors and warnings are for the administrator, one line each. What a client can cause at will goes through `peer`, which
-is limited in rate by kind and address and in all, so that nobody fills the disk from outside, or hides others' lines
-behind his own. So are tracebacks, by the place they come from. Debug prints are a component's (see ksmbd.debug).
+Errors and warnings are for the administrator, one line each. Lines that a client can cause go through `peer`, which
+limits their rate by kind and address and in total, so that no client can fill the disk or hide other lines. Tracebacks
+are limited by the place where they are raised. Debug lines belong to a component (see ksmbd.debug).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def use_syslog(identity: str = "ksmbd") -> None:
 
 
 def leave_terminal() -> None:
-    """Lines go to syslog from now on, and standard input, output and error are nobody's any more: for who detaches."""
+    """Detach from the terminal: log to syslog, and redirect standard input, output and error to /dev/null."""
     use_syslog()
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
@@ -45,7 +45,7 @@ def leave_terminal() -> None:
 
 
 def set_process(name: str) -> None:
-    """The name that debug lines carry, such as `ksmbd/1`."""
+    """Set the name of the process in debug lines, such as `ksmbd/1`."""
     global _who
     _who = name
 
@@ -70,27 +70,27 @@ def _emit(priority: int, text: str) -> None:
 
 
 def info(text: str) -> None:
-    """Something that an administrator wants to know."""
+    """Log information for the administrator."""
     _emit(syslog.LOG_INFO, _printable(text))
 
 
 def warning(text: str, kind: str = "") -> None:
-    """Something is missing or odd; the server goes on. With a `kind`: lines of that kind are limited in rate."""
+    """Log that something is missing or odd; the server goes on. Lines with a `kind` are limited in rate by kind."""
     if kind and not _admitted(_lines, kind):
         return
     _emit(syslog.LOG_WARNING, "warning: " + _printable(text))
 
 
 def error(text: str, kind: str = "") -> None:
-    """Something does not work. `kind` as in `warning`."""
+    """Log that something does not work. `kind` as in `warning`."""
     if kind and not _admitted(_lines, kind):
         return
     _emit(syslog.LOG_ERR, "error: " + _printable(text))
 
 
 def exception(text: str, error: BaseException) -> None:
-    """A defect of ours: the text, then the traceback, a line each; limited in rate by its place in the source: a
-    client that has found it may come again."""
+    """Log an unexpected exception, a defect of the server: the text, then the traceback. Limited in rate by the place
+    in the source, since a client may be able to cause it again and again."""
     if not _admitted(_tracebacks, _place(error)):
         return
     _emit(syslog.LOG_ERR, "error: " + _printable(text))
@@ -100,13 +100,14 @@ def exception(text: str, error: BaseException) -> None:
 
 
 def debug(component: int, text: str) -> None:
-    """A debug print of `component`, a bit of ksmbd.debug. Test `debug.mask[0]` first: a text costs."""
+    """Log a debug line of `component`, a bit of ksmbd.debug. The caller tests `debug.mask[0]` first, to save making the
+    text."""
     if _debug.mask[0] & component:
         _emit(syslog.LOG_DEBUG, f"{_NAMES[component]}: {_who or 'ksmbd'}[{os.getpid()}]: {_printable(text)}")
 
 
 class Throttle:
-    """At most `each` lines of a key and `total` of all in `interval` seconds."""
+    """A rate limit: at most `each` lines of a key and `total` lines in all within `interval` seconds."""
 
     __slots__ = ("_counts", "_each", "_interval", "_left_out", "_start", "_sum", "_total")
 
@@ -117,11 +118,11 @@ class Throttle:
         self._start = float("-inf")
         self._sum = 0
         self._counts: dict[str, int] = {}
-        """Of this interval; only what was let through has a key here, so they are few."""
+        """Counts of this interval, only of keys that were admitted, so they are few."""
         self._left_out = 0
 
     def admit(self, key: str, now: float) -> int | None:
-        """None: leave this line out. Else print it, after saying that so many were left out since the last time."""
+        """None: do not log this line. Else log it; the result is the number of lines left out since the last one."""
         if now - self._start >= self._interval:
             self._start = now
             self._sum = 0
@@ -149,7 +150,7 @@ def _admitted(throttle: Throttle, key: str) -> bool:
 
 
 def _place(error: BaseException) -> str:
-    """Where an exception comes from."""
+    """The type of an exception and where it was raised."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
@@ -158,17 +159,18 @@ def _place(error: BaseException) -> str:
 
 
 def peer(text: str, kind: str = "", address: str = "") -> None:
-    """A line that a client caused (bad frame, refused connection), limited in rate by kind and address."""
+    """Log a line that a client caused (malformed frame, refused connection), limited in rate by kind and address."""
     if _admitted(_lines, f"{kind} {address}"):
         _emit(syslog.LOG_INFO, _printable(text))
 
 
 class _Handler(logging.Handler):
-    """Records of `logging.getLogger("ksmbd.ROOM")` take the same way; debug records obey that room's toggle."""
+    """Passes records of `logging.getLogger("ksmbd.COMPONENT")` to this module; debug records obey the toggle of the
+    component."""
 
     @override
     def emit(self, record: logging.LogRecord) -> None:
-        """Print one record."""
+        """Log one record."""
         try:
             text = record.getMessage()
         except (TypeError, ValueError) as problem:
@@ -186,7 +188,7 @@ class _Handler(logging.Handler):
 
 
 def take_over_logging() -> None:
-    """Let the loggers below `ksmbd` print here. Once a process."""
+    """Pass all loggers below `ksmbd` to this module. Once in each process."""
     logger = logging.getLogger("ksmbd")
     if not any(isinstance(handler, _Handler) for handler in logger.handlers):
         logger.addHandler(_Handler())

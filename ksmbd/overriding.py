@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`@override` (PEP 698), which marks what replaces a method of a base class: mypy refuses one that replaces nothing.
+"""`@override` (PEP 698) marks a method that overrides one of a base class; mypy reports one that overrides nothing.
 
-Python has it from 3.12 on. The checker knows typing_extensions without its being installed, and mypyc leaves the mark
-out, so at run time there is nothing to import and nothing to call."""
+Python has it from 3.12 on. mypy knows typing_extensions without its being installed, and mypyc ignores the decorator,
+so at run time nothing is imported or called."""
 from __future__ import annotations
 
 from collections.abc import Callable

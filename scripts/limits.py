@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Writes docs/limits.md from the table of budgets: .venv/bin/python scripts/limits.py
+"""Writes docs/limits.md from the table of limits: .venv/bin/python scripts/limits.py
 
 A test compares the file with what this would write.
 """
@@ -25,7 +25,7 @@ This page is written by scripts/limits.py from ksmbd/limits.py: change that.
 
 
 def amount(limit: Limit) -> str:
-    """The number and its unit, for people."""
+    """The number with its unit, for readers."""
     if limit.unit == "bytes":
         for size, suffix in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
             if limit.value >= size and limit.value % size == 0:

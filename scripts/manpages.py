@@ -112,7 +112,7 @@ def escape(text: str) -> str:
 
 
 def entry(parameter: Parameter) -> str:
-    """One parameter."""
+    """The entry of one parameter as roff."""
     lines = [".TP", f"\\fB{escape(parameter.name)}\\fR ({parameter.scope.value})", escape(parameter.doc)]
     if parameter.kind in (Kind.CHOICE, Kind.NUMBER, Kind.SIZE) or (parameter.kind is Kind.LIST and parameter.choices):
         lines.append(f"Allowed is {escape(parameter.allowed())}.")
@@ -144,7 +144,7 @@ def page() -> str:
 
 
 def listing(items: list[str]) -> str:
-    """A line each."""
+    """The items, one in a line."""
     return "\n.br\n".join(escape(item) for item in items)
 
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""mypy --strict over the project and over each folder of tests: .venv/bin/python scripts/typecheck.py [FOLDER ...]
+"""Runs mypy --strict over the project and over each folder of tests: .venv/bin/python scripts/typecheck.py [FOLDER ...]
 
-Modules of a folder of tests import one another by bare names, as pytest lets them, and several folders have a
-`conftest` or a `run`: one run of mypy would meet two modules of one name. So each folder has a run of its own, and all
-runs share the cache of what they import.
+Modules in a folder of tests import one another by bare names, as pytest allows, and several folders have a `conftest`
+or a `run`. One run of mypy would meet two modules of the same name, so each folder has its own run. All runs share the
+cache of imported modules.
 """
 
 from __future__ import annotations

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the protocol needs of the other rooms: Clock, Security (auth), Files (vfs), OpenTable (oplock), Daemon (ipc).
+"""The ports of the protocol: what it needs of other packages. Clock, Security (auth), Files (vfs), OpenTable (oplock),
+Daemon (ipc), Transport (conn).
 
-`ksmbd/smb` imports nothing above it; the rooms implement these ports, `ksmbd/process/worker.py` puts them together.
-All calls come from one thread. What may take long returns a Future (ksmbd.smb.waiting), completed in that same thread.
-Failure towards the client is `NtStatusError`.
+`ksmbd/smb` imports nothing above it: the other packages implement these ports, and `ksmbd/process/worker.py` connects
+them. All calls come from one thread. What may take long returns a Future (ksmbd.smb.waiting), which is completed in the
+same thread. Errors for the client are raised as `NtStatusError`.
 
-Conventions: times are FILETIME integers (100 ns since 1601, MS-DTYP 2.3.3), 0 = not given; sizes, offsets are bytes;
-names are `str` decoded from UTF-16 (unpaired surrogates kept), without leading backslash, components joined by `\\`.
+Conventions: times are FILETIME integers (100 ns since 1601, MS-DTYP 2.3.3), 0 = not given; sizes and offsets are bytes;
+names are `str` decoded from UTF-16 (unpaired surrogates are kept), without a leading backslash, with components joined
+by `\\`.
 """
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Security, the port of the auth room: log-on exchanges, keys, signatures and encryption."""
+"""Security, the port implemented by ksmbd/auth: log-on, keys, signatures and encryption."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from ksmbd.smb.waiting import Future
 
 @dataclass(slots=True)
 class Identity:
-    """Who a session is: the SMB account and the Unix user whose rights its file operations have."""
+    """Who a session belongs to: the SMB account, and the Unix user whose rights its file operations have."""
 
     account: str
     domain: str
@@ -19,55 +19,58 @@ class Identity:
     gid: int
     groups: tuple[int, ...] = ()
     session_key: bytes = b""
-    """Session.SessionKey's source, 16 bytes (or a Kerberos key); empty for anonymous and guest."""
+    """The key that Session.SessionKey is derived from: 16 bytes, or a Kerberos key; empty for anonymous and guest."""
     is_guest: bool = False
     is_anonymous: bool = False
     is_admin: bool = False
     expires: float = 0.0
-    """Monotonic seconds at which the credentials end (Kerberos); 0: never."""
+    """When the credentials expire (Kerberos), in seconds of the monotonic clock; 0: never."""
 
 
 @dataclass(slots=True)
 class AuthStep:
-    """One answer of an Authenticator: the token for the client, and the identity once complete."""
+    """The result of one step of a log-on: the token for the client, and the identity once it is complete."""
 
     token: bytes
     identity: Identity | None = None
-    """None: STATUS_MORE_PROCESSING_REQUIRED."""
+    """None: another round is needed (STATUS_MORE_PROCESSING_REQUIRED)."""
 
 
 class Authenticator(Protocol):
-    """One GSS exchange (SPNEGO, raw NTLMSSP)."""
+    """One log-on, a GSS exchange (SPNEGO or NTLMSSP)."""
 
     def step(self, token: bytes) -> Future[AuthStep]:
-        """Feed the client's token. Fails with NtStatusError (LOGON_FAILURE, INVALID_PARAMETER, ...)."""
+        """Handle a token of the client. The Future fails with NtStatusError (STATUS_LOGON_FAILURE,
+        STATUS_INVALID_PARAMETER, ...)."""
         ...
 
 
 @dataclass(slots=True)
 class SessionKeys:
-    """MS-SMB2 3.3.5.5.3: what is derived from Session.SessionKey (full keys; 16 bytes, or 32 for AES-256)."""
+    """The keys derived from Session.SessionKey (MS-SMB2 3.3.5.5.3), 16 bytes, or 32 for AES-256."""
 
     signing: bytes
     application: bytes
     encryption: bytes
-    """Server to client."""
+    """Encrypts messages of the server."""
     decryption: bytes
-    """Client to server."""
+    """Decrypts messages of the client."""
 
 
 class Signer(Protocol):
-    """Signs and verifies with one key and algorithm (MS-SMB2 3.1.4.1). Keeps its cipher object."""
+    """Signs and verifies messages with one key and algorithm (MS-SMB2 3.1.4.1)."""
 
     slow: bool
-    """It takes about a millisecond a MiB, and lets other threads work meanwhile."""
+    """Whether it takes about a millisecond for a MiB and lets other threads run meanwhile, so that a helper thread
+    pays."""
 
     def sign(self, message: memoryview) -> None:
-        """Write the signature of a whole message (header first, SIGNED flag set already) into bytes 48..64."""
+        """Write the signature of a whole message (from its header on, FLAGS_SIGNED set) into its bytes 48..64."""
         ...
 
     def verify(self, message: memoryview) -> bool:
-        """Whether bytes 48..64 sign the message; constant time. The message is left as it was."""
+        """Whether bytes 48..64 are the right signature, compared in constant time. The message is unchanged
+        afterwards."""
         ...
 
 
@@ -82,35 +85,34 @@ class Sealer(Protocol):
         ...
 
     def open(self, frame: memoryview) -> memoryview:
-        """The message in a transform frame (header first); decrypts in place where `frame` is writable.
-
-        Raises ConnectionFatal where the tag does not fit."""
+        """Decrypt a transform frame and return its message, from the header on; in place if `frame` is writable. Raises
+        ConnectionFatal where the tag does not match."""
         ...
 
 
 class Security(Protocol):
-    """Makes what the core needs of cryptography."""
+    """Makes the objects for log-on and cryptography."""
 
     def negotiate_token(self) -> bytes:
         """The NegTokenInit2 of the NEGOTIATE response (MS-SPNG 2.2.1)."""
         ...
 
     def authenticator(self, daemon: Daemon) -> Authenticator:
-        """A new exchange; accounts come from `daemon`."""
+        """A new log-on, which asks `daemon` for accounts."""
         ...
 
     def derive_keys(self, dialect: int, session_key: bytes, preauth_hash: bytes, cipher: int) -> SessionKeys:
-        """MS-SMB2 3.1.4.2; for 2.x the signing key is the session key itself."""
+        """Derive the keys of a session (MS-SMB2 3.1.4.2); for 2.x the signing key is the session key itself."""
         ...
 
     def signer(self, algorithm: int, key: bytes) -> Signer:
-        """`algorithm` is SIGNING_HMAC_SHA256, SIGNING_AES_CMAC or SIGNING_AES_GMAC."""
+        """A Signer; `algorithm` is SIGNING_HMAC_SHA256, SIGNING_AES_CMAC or SIGNING_AES_GMAC."""
         ...
 
     def sealer(self, cipher: int, encryption_key: bytes, decryption_key: bytes) -> Sealer:
-        """`cipher` is one of MS-SMB2 2.2.3.1.2; the keys as in SessionKeys."""
+        """A Sealer; `cipher` is one of MS-SMB2 2.2.3.1.2, the keys are those of SessionKeys."""
         ...
 
     def random(self, size: int) -> bytes:
-        """Unpredictable bytes."""
+        """Random bytes for cryptographic use."""
         ...

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Files, the port of the vfs room: a share's Volume, its open Files and their Watches.
-
-A LocalOpen is an open's descriptor beside those of local processes."""
+"""Files, the port implemented by ksmbd/vfs: the Volume of a share, its open Files and their Watches, and LocalOpen,
+which coordinates an open with local processes."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,12 +12,12 @@ from ksmbd.smb.ports.daemon import ShareConfig
 from ksmbd.smb.waiting import Future
 
 FileKey = tuple[int, int]
-"""Identifies a file on this machine: (device, inode)."""
+"""Identifies a file: (device, inode)."""
 
 
 @dataclass(slots=True)
 class FileInfo:
-    """What MS-FSCC's information classes are made of."""
+    """The metadata of a file, from which the information classes of MS-FSCC are encoded."""
 
     creation_time: int
     last_access_time: int
@@ -27,7 +26,7 @@ class FileInfo:
     allocation_size: int
     end_of_file: int
     attributes: int
-    """FILE_ATTRIBUTE_*, never 0: NORMAL where there is no other."""
+    """FILE_ATTRIBUTE_*, never 0: FILE_ATTRIBUTE_NORMAL if there is no other."""
     number_of_links: int
     file_id: int
     """Stable 64-bit id (MS-FSCC 2.1.9)."""
@@ -42,7 +41,7 @@ class FileInfo:
 
 @dataclass(slots=True)
 class DirectoryEntry:
-    """One entry of a listing: `info.end_of_file` and the rest as MS-FSCC 2.4 wants them."""
+    """One entry of a directory (MS-FSCC 2.4)."""
 
     name: str
     info: FileInfo
@@ -51,7 +50,7 @@ class DirectoryEntry:
 
 @dataclass(slots=True)
 class StreamInfo:
-    """One data stream; the default one has the name ''."""
+    """One data stream; the name of the default one is ''."""
 
     name: str
     size: int
@@ -79,7 +78,7 @@ class VolumeInfo:
 
 @dataclass(slots=True)
 class CreateIntent:
-    """What CREATE asks of the file system (MS-SMB2 2.2.13, MS-FSA 2.1.5.1)."""
+    """The parameters of CREATE for the file system (MS-SMB2 2.2.13, MS-FSA 2.1.5.1)."""
 
     name: str
     """Path below the share, components joined by `\\`, '' = the share's root; no stream."""
@@ -96,15 +95,16 @@ class CreateIntent:
     extended_attributes: Sequence[tuple[str, int, bytes]] = ()
     """(name, flags, value)."""
     posix_mode: int | None = None
-    """Set for an open with the POSIX create context: case-sensitive name, this mode for a new file."""
+    """For an open with the POSIX create context: names are case-sensitive, and a new file gets this mode."""
     snapshot: int = 0
     """FILETIME of a previous version (timewarp), 0 = live. A token in the name says so, too."""
     later: bool = False
-    """The caller can wait: Volume.create may raise Unfinished."""
+    """The caller can continue later, so Volume.create may raise Unfinished."""
 
 
 class Unfinished(Exception):
-    """What was asked for takes long, and a part of it is done: `go_on` does more. Once it is False, ask again."""
+    """The operation takes long and has been done in part. The caller calls `go_on` until it returns False, then repeats
+    the operation."""
 
     def __init__(self, go_on: Callable[[], bool]) -> None:
         super().__init__("ask again")
@@ -112,26 +112,26 @@ class Unfinished(Exception):
 
 
 NO_POSIX_MODE: Final = 0xFFFFFFFF
-"""CreateIntent.posix_mode of a client that has none to give a new file: the share's masks say it."""
+"""Value of CreateIntent.posix_mode without a mode for a new file: the masks of the share apply."""
 
 NO_LEASE, READ_LEASE, WRITE_LEASE = 0, 1, 2
-"""Leases of the kernel, the stronger the higher (LocalOpen.lease)."""
+"""Kinds of kernel leases, the stronger the higher (LocalOpen.lease)."""
 
 UNLOCKED, READ_LOCK, WRITE_LOCK = 0, 1, 2
-"""What the kernel knows of a byte (LocalOpen.lock)."""
+"""Kinds of kernel locks of a byte range (LocalOpen.lock)."""
 
 
 class LocalOpen(Protocol):
-    """An open's descriptor beside those of local processes: the share has `kernel oplocks` or `posix locking`, or
-    a local process's lease keeps the file from being opened at once."""
+    """The descriptor of an open that must be coordinated with local processes: the share has `kernel oplocks` or `posix
+    locking`, or a local process has a lease on the file that delays the open."""
 
     kernel_oplocks: bool
     posix_locking: bool
     writable: bool
-    """Its descriptor can write, or will be able to."""
+    """The descriptor is open for writing, or can be."""
 
     def fileno(self) -> int:
-        """The descriptor now."""
+        """The current descriptor."""
         ...
 
     def open_data(self, both: bool = False) -> bool:
@@ -140,7 +140,8 @@ class LocalOpen(Protocol):
         ...
 
     def join(self, other: LocalOpen) -> bool:
-        """Share the other's open file, so that there is but one; False: that one cannot do what this one must."""
+        """Use the open file description of another open, so that there is only one. False: it cannot do what this open
+        needs."""
         ...
 
     def lease(self, kind: int) -> bool:
@@ -148,44 +149,45 @@ class LocalOpen(Protocol):
         ...
 
     def lease_left(self) -> int:
-        """The lease that the kernel leaves: less than what was taken while it is to be broken."""
+        """The lease that the kernel still allows: less than what was taken while a break is under way."""
         ...
 
     def lock(self, kind: int, first: int, last: int) -> bool:
-        """Lock the bytes, one of UNLOCKED, READ_LOCK, WRITE_LOCK. False: a local process has a lock there."""
+        """Lock the bytes from `first` to `last`: UNLOCKED, READ_LOCK or WRITE_LOCK. False: a lock of a local process
+        conflicts."""
         ...
 
     def locked(self, first: int, last: int, write: bool) -> bool:
-        """Whether a local process has a lock that forbids reading or writing these bytes."""
+        """Whether a lock of a local process forbids reading or writing these bytes."""
         ...
 
 
 class File(Protocol):
-    """One open file, directory or stream. Operations act as the user that opened it; errors are NtStatusError."""
+    """One open file, directory or stream. Operations run as the user that opened it. Errors are NtStatusError."""
 
     key: FileKey
     stream: str
-    """Folded stream name, '' = default."""
+    """The stream name in upper case; '' is the default stream."""
 
     @property
     def path(self) -> str:
-        """Current path below the share, with `\\`, as the disk spells it; follows renames made through this server. Of
-        a stream, its file's."""
+        """The current path below the share, with `\\`, spelt as on disk. It follows renames made through this server.
+        For a stream it is that of its file."""
         ...
 
     @property
     def stream_name(self) -> str:
-        """The stream's name as the disk spells it, '' = default."""
+        """The stream name spelt as on disk; '' is the default stream."""
         ...
 
     @property
     def parent_key(self) -> FileKey | None:
-        """The containing directory, for directory leases; None for the share's root."""
+        """The key of the directory that contains it, for directory leases; None for the root of the share."""
         ...
 
     @property
     def disk_name(self) -> bytes:
-        """The name in that directory that it was opened by, as on disk; b"" for the share's root."""
+        """The name in this directory that the file was opened by, as on disk; b"" for the root of the share."""
         ...
 
     is_directory: bool
@@ -193,42 +195,55 @@ class File(Protocol):
 
     @property
     def is_snapshot(self) -> bool:
-        """It is in a snapshot: nothing of it changes, and its path alone does not lead back to it."""
+        """Whether it is in a snapshot: it never changes, and its path alone does not identify it."""
         ...
 
     def fileno(self) -> int:
         """The descriptor for zero-copy I/O, or -1 (streams in extended attributes, directories)."""
         ...
 
-    def info(self) -> FileInfo: ...
-    def read(self, offset: int, length: int) -> bytes: ...
+    def info(self) -> FileInfo:
+        """The current metadata."""
+        ...
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Read at most `length` bytes from `offset`; fewer at the end of the file."""
+        ...
+
     def read_into(self, offset: int, buffer: memoryview) -> int:
-        """Fill `buffer` from `offset`; the number of bytes read, 0 at the end of the file."""
+        """Read into `buffer` from `offset`. Returns the number of bytes, 0 at the end of the file."""
         ...
 
     def end_of_file(self) -> int:
-        """Bytes of data."""
+        """The size of the data in bytes."""
         ...
 
     @property
     def file_system(self) -> str:
-        """The kind of file system that the descriptor's file is on, such as `ext4`; '' where it is not known."""
+        """The name of the file system, such as `ext4`; '' if it is unknown."""
         ...
 
     def prefetch(self, offset: int, length: int) -> Future[None] | None:
-        """Reads the range into the page cache where it is not there yet; None: reading it waits for no disk."""
+        """Read the range into the page cache in a helper thread. None: it is in the cache already, so reading it waits
+        for no disk."""
         ...
 
-    def write(self, offset: int, data: memoryview | bytes, write_through: bool = False) -> int: ...
+    def write(self, offset: int, data: memoryview | bytes, write_through: bool = False) -> int:
+        """Write all of `data` at `offset` and return its length. `write_through`: return after it is on disk."""
+        ...
+
     def write_from_pipe(self, offset: int, pipe: int, count: int) -> None:
-        """Write `count` bytes that are in a pipe. Only where `fileno` is one; an error may leave some in the pipe."""
+        """Write `count` bytes from a pipe. Only if `fileno` is not -1. After an error some may be left in the pipe."""
         ...
 
     def finish_writes(self) -> None:
-        """The open is about to end: `info` shows the time of its last write."""
+        """Make the time of the last write visible in `info`, because the open is about to end."""
         ...
 
-    def flush(self, full: bool = False) -> None: ...
+    def flush(self, full: bool = False) -> None:
+        """Write cached data and metadata to the disk. `full`: the cache of the drive, too."""
+        ...
+
     def duplicate(self) -> File | None:
         """A copy of this open with a descriptor of its own (dup(2)), for one operation in a helper thread; `rejoin`
         ends it. None: operations on this file are quick and need none. Raises NtStatusError."""
@@ -242,113 +257,176 @@ class File(Protocol):
         self, attributes: int, supersede: bool, extended_attributes: Sequence[tuple[str, int, bytes]],
         allocation_size: int = 0,
     ) -> None:  # fmt: skip
-        """Truncate and replace attributes, streams and EAs as MS-FSA 2.1.5.1.2.1 says, then reserve blocks. What is
-        refused leaves the file as it was."""
+        """Truncate the file and replace attributes, streams and EAs (MS-FSA 2.1.5.1.2.1), then allocate
+        `allocation_size` bytes. If an error is raised, the file is unchanged."""
         ...
 
     def undo_create(self) -> None:
-        """Remove what `Volume.create` made, when the open fails after all."""
+        """Remove what `Volume.create` has created, because the open fails."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Release it with its descriptors."""
+        ...
+
     def unlink(self) -> None:
-        """Delete the file (or stream, or empty directory) this open stands for: of a file the name that the open came
-        by, if it still is this file's. STATUS_DIRECTORY_NOT_EMPTY."""
+        """Delete what this open refers to: a stream, an empty directory, or of a file the name that it was opened by,
+        if that is still a name of this file. Raises STATUS_DIRECTORY_NOT_EMPTY."""
         ...
 
     def unlink_file(self) -> None:
-        """The same for the file, even where the open is of one of its streams."""
+        """`unlink` for the file, even if the open is of one of its streams."""
         ...
 
     def check_delete(self) -> None:
-        """Raise STATUS_CANNOT_DELETE (read-only) or STATUS_DIRECTORY_NOT_EMPTY where it could not be deleted."""
+        """Raise STATUS_CANNOT_DELETE (read-only) or STATUS_DIRECTORY_NOT_EMPTY if it cannot be deleted."""
         ...
 
     def rename(self, target: str, replace: bool, posix: bool = False) -> None:
         """Rename to `target` (path below the share; or `:stream` for a stream)."""
         ...
 
-    def link(self, target: str, replace: bool) -> None: ...
-    def set_basic(self, creation: int, access: int, write: int, change: int, attributes: int) -> None:
-        """FileBasicInformation: 0 = unchanged, -1 = no more implicit updates by this open, -2 = again."""
+    def link(self, target: str, replace: bool) -> None:
+        """Add the name `target` (path below the share) for the same file. `replace`: it may replace another file."""
         ...
 
-    def set_end_of_file(self, size: int) -> None: ...
-    def set_allocation(self, size: int) -> None: ...
+    def set_basic(self, creation: int, access: int, write: int, change: int, attributes: int) -> None:
+        """Set times and attributes (FileBasicInformation): 0 = unchanged, -1 = this open no longer updates the time
+        implicitly, -2 = it does so again."""
+        ...
+
+    def set_end_of_file(self, size: int) -> None:
+        """Truncate or extend the file to `size` bytes."""
+        ...
+
+    def set_allocation(self, size: int) -> None:
+        """Allocate `size` bytes; less than the size of the file truncates it (MS-FSA 2.1.5.15.1)."""
+        ...
+
     def security_descriptor(self, information: int) -> bytes:
         """Self-relative SECURITY_DESCRIPTOR (MS-DTYP 2.4.6) of the parts in `information`."""
         ...
 
-    def set_security_descriptor(self, information: int, descriptor: bytes) -> None: ...
-    def maximal_access(self) -> int: ...
-    def extended_attributes(self) -> list[tuple[str, int, bytes]]: ...
-    def set_extended_attributes(self, attributes: Sequence[tuple[str, int, bytes]]) -> None: ...
-    def streams(self) -> list[StreamInfo]: ...
+    def set_security_descriptor(self, information: int, descriptor: bytes) -> None:
+        """Set the parts in `information` from a self-relative descriptor. Raises STATUS_INVALID_SECURITY_DESCR and
+        others."""
+        ...
+
+    def maximal_access(self) -> int:
+        """All rights that the user has on the file."""
+        ...
+
+    def extended_attributes(self) -> list[tuple[str, int, bytes]]:
+        """All extended attributes as (name, flags, value)."""
+        ...
+
+    def set_extended_attributes(self, attributes: Sequence[tuple[str, int, bytes]]) -> None:
+        """Set these extended attributes; an empty value removes one."""
+        ...
+
+    def streams(self) -> list[StreamInfo]:
+        """The data streams, the default one included."""
+        ...
+
     def list_directory(self, matches: Callable[[str], bool] | None = None) -> Iterator[DirectoryEntry | None]:
-        """All entries with `.` and `..` first, hidden by veto / hide rules already left out; unsorted, lazy. Only those
-        whose name `matches`, where that is given, and then None where there was nothing to show among many."""
+        """Iterate over the entries: `.` and `..` first, the others unsorted, without vetoed and hidden ones. Only names
+        that `matches` accepts are listed; None is yielded after many entries of which none was listed."""
         ...
 
     def lookup_entry(self, name: str) -> DirectoryEntry | None:
-        """One entry by its exact (case-insensitive) name, so that a pattern without wildcards needs no scan."""
+        """The entry with this name, ignoring case, or None, without reading the directory."""
         ...
 
-    def normalized_name(self) -> str: ...
+    def normalized_name(self) -> str:
+        """The path below the share with the letter case of the disk (MS-FSCC 2.4.36)."""
+        ...
+
     def reparse_point(self) -> tuple[int, bytes]:
-        """(tag, data) or STATUS_NOT_A_REPARSE_POINT."""
+        """The (tag, data) of a reparse point. Raises STATUS_NOT_A_REPARSE_POINT."""
         ...
 
-    def set_reparse_point(self, tag: int, data: bytes) -> None: ...
-    def delete_reparse_point(self, tag: int) -> None: ...
-    def set_sparse(self, sparse: bool) -> None: ...
-    def zero_data(self, offset: int, beyond: int) -> None: ...
+    def set_reparse_point(self, tag: int, data: bytes) -> None:
+        """Make the file a reparse point; `data` is what follows the fixed header. Raises
+        STATUS_IO_REPARSE_TAG_MISMATCH and others."""
+        ...
+
+    def delete_reparse_point(self, tag: int) -> None:
+        """Remove the reparse point with this tag. Raises STATUS_IO_REPARSE_TAG_MISMATCH, STATUS_NOT_A_REPARSE_POINT."""
+        ...
+
+    def set_sparse(self, sparse: bool) -> None:
+        """Set or clear FILE_ATTRIBUTE_SPARSE_FILE."""
+        ...
+
+    def zero_data(self, offset: int, beyond: int) -> None:
+        """Zero the bytes from `offset` up to, not including, `beyond`."""
+        ...
+
     def allocated_ranges(self, offset: int, length: int, most: int) -> list[tuple[int, int]]:
-        """(offset, length) of what holds data in this range, in order: the first `most` of them."""
+        """(offset, length) of allocated ranges within this range, in order, at most `most`."""
         ...
 
-    def copy_range(self, source: File, source_offset: int, target_offset: int, length: int) -> int: ...
-    def clone_range(self, source: File, source_offset: int, target_offset: int, length: int) -> None: ...
-    def compression(self) -> int: ...
-    def set_compression(self, state: int) -> None: ...
+    def copy_range(self, source: File, source_offset: int, target_offset: int, length: int) -> int:
+        """Copy bytes from `source` and return how many were copied, at most `length`, 0 at the end of the source."""
+        ...
+
+    def clone_range(self, source: File, source_offset: int, target_offset: int, length: int) -> None:
+        """Share the blocks of a range of `source`. Raises STATUS_NOT_SUPPORTED where the file system cannot."""
+        ...
+
+    def compression(self) -> int:
+        """The compression state, 0 for none (MS-FSCC 2.3.18)."""
+        ...
+
+    def set_compression(self, state: int) -> None:
+        """Set the compression state, as `compression` returns it."""
+        ...
+
     def object_id(self, create: bool) -> bytes | None:
-        """The file's 16 bytes, made and kept with it where it has none and `create` says so; else None."""
+        """The object id of 16 bytes. If there is none, `create` stores a new one, else None is returned."""
         ...
 
-    def volume(self) -> Volume: ...
+    def volume(self) -> Volume:
+        """The Volume that the file was opened through."""
+        ...
+
     def previous_versions(self) -> list[int]:
         """FILETIMEs of the share's snapshots, in the order in which clients are told of them. STATUS_ACCESS_DENIED."""
         ...
 
     def watch(self, completion_filter: int, tree: bool, later: bool = False) -> Watch:
-        """Follow the changes below this directory (MS-FSA 2.1.5.11). With `later` the caller has it `go_on`."""
+        """Watch the changes below this directory (MS-FSA 2.1.5.11). `later`: the caller completes the set-up by calling
+        `go_on`."""
         ...
 
 
 class CreateResult(NamedTuple):
-    """A file opened, not truncated yet."""
+    """An opened file, not truncated yet."""
 
     file: File
     action: int
-    """FILE_OPENED or FILE_CREATED. For an existing file under OVERWRITE*/SUPERSEDE the protocol calls
-    `file.overwrite` once the open table has agreed."""
+    """FILE_OPENED or FILE_CREATED. If an existing file must be overwritten, the protocol calls `file.overwrite` after
+    the open table has granted the open."""
     granted_access: int
     info: FileInfo | None = None
-    """What `file.info()` says now, but for the size of its EAs; None where it has to be asked."""
+    """The current result of `file.info()`, but for the size of EAs; None if it is unknown."""
     local: LocalOpen | None = None
-    """Where local processes count for this open: it goes with OpenRequest.local and then through OpenTable.admit."""
+    """Set if the open must be coordinated with local processes: passed on as OpenRequest.local and to
+    OpenTable.admit."""
     deletable: bool = False
-    """FILE_DELETE_ON_CLOSE is asked for, and `file.check_delete()` is known to refuse nothing."""
+    """FILE_DELETE_ON_CLOSE was requested, and `file.check_delete()` is known to succeed."""
 
 
 class Watch(Protocol):
-    """Changes of one directory since the watch began; they queue between requests, bounded."""
+    """Collects changes of one directory, also between requests, up to a limit."""
 
     def next(self, limit: int) -> Future[list[tuple[int, str]] | None]:
-        """At least one (action, name); None: too many to fit `limit` bytes (STATUS_NOTIFY_ENUM_DIR)."""
+        """At least one change as (action, name). None: more changes than fit into `limit` bytes
+        (STATUS_NOTIFY_ENUM_DIR)."""
         ...
 
     def go_on(self) -> bool:
-        """A step of what is left to be done until all of a tree is watched. False: all of it is."""
+        """Do one step of setting up the watches of a tree. False: all directories are watched."""
         ...
 
     def close(self) -> None: ...
@@ -358,20 +436,25 @@ class Volume(Protocol):
     """One share's tree for one user."""
 
     def create(self, intent: CreateIntent) -> CreateResult:
-        """Resolve and open without truncating. Access is checked here (MS-FSA 2.1.5.1)."""
+        """Resolve the name and open the file without truncating it. Checks access (MS-FSA 2.1.5.1). Raises
+        NtStatusError or Unfinished."""
         ...
 
-    def volume_info(self) -> VolumeInfo: ...
+    def volume_info(self) -> VolumeInfo:
+        """The information about the file system."""
+        ...
+
     def maximal_access(self) -> int:
-        """Of the root, for TREE_CONNECT's reply."""
+        """The rights of the user on the root directory, for the reply to TREE_CONNECT."""
         ...
 
     def close(self) -> None: ...
 
 
 class Files(Protocol):
-    """The file system room."""
+    """Opens volumes."""
 
     def volume(self, share: ShareConfig, identity: Identity, read_only: bool) -> Volume:
-        """The share as `identity` or `force user` sees it; STATUS_BAD_NETWORK_NAME without its folder."""
+        """The volume of a share for `identity` or `force user`. Raises STATUS_BAD_NETWORK_NAME if its directory is
+        missing."""
         ...

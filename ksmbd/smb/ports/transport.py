@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Transport, the port of the conn room: frames that leave, and what has arrived of them."""
+"""Transport, the port implemented by ksmbd/conn: sends frames of one connection and tells what the client has
+received."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -11,49 +12,52 @@ from ksmbd.smb.waiting import Future
 
 @dataclass(slots=True)
 class FileSpan:
-    """A part of a file that follows a frame's bytes, sent from the page cache (zero copy)."""
+    """A part of a file that is sent behind a frame, from the page cache (zero copy)."""
 
     file: File
     offset: int
     length: int
     splice: bool = False
-    """Through a pipe, not with sendfile."""
+    """Use splice through a pipe instead of sendfile."""
 
 
 class Frame(NamedTuple):
-    """One frame to send: the bytes (NBSS length included), then the span, if any."""
+    """A frame to send: the bytes, 4-byte lengths included, then the span, if there is one."""
 
     data: memoryview | bytearray | bytes
     span: FileSpan | None = None
 
 
 class Transport(Protocol):
-    """The connection's other side (conn). The core appends frames; conn sends all that is ready in one call."""
+    """The transport of one connection. It queues frames and sends all that are ready with one system call."""
 
-    def send(self, frame: Frame) -> None: ...
+    def send(self, frame: Frame) -> None:
+        """Queue a frame; dropped after `close`."""
+        ...
+
     def close(self, reason: str) -> None:
-        """End the connection once what was sent before is out."""
+        """End the connection after the frames that are queued have been sent."""
         ...
 
     def room(self) -> Future[None] | None:
-        """None: the client has read what was sent to it, but for some MiB. Else complete once it has, for one reply:
-        the waiter asks again."""
+        """Whether a further reply may be queued. None: yes, the client has read all but some MiB. Else a Future that
+        completes when it has; the waiter then calls again."""
         ...
 
     def delivery_mark(self) -> int:
-        """The place in the stream behind all that was sent so far, for `delivered`."""
+        """The position in the stream behind everything sent so far, for `delivered`."""
         ...
 
     def delivery_seconds(self) -> float:
-        """The time in which a reachable client confirms what is sent now."""
+        """Seconds within which a reachable client confirms what is sent now."""
         ...
 
     def confirmed(self) -> int:
-        """How much of the stream the client's machine has confirmed: grows while the client is there."""
+        """Bytes of the stream that the client's machine has confirmed; it grows while the client is reachable."""
         ...
 
     def delivered(self, mark: int) -> bool:
-        """Whether the client's machine confirmed all bytes before `mark`; False too once the connection is closed."""
+        """Whether the client's machine has confirmed all bytes before `mark`; False once the connection is closed."""
         ...
 
     @property
