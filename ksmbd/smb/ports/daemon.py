@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Daemon, the port of the ipc room: what mountd knows of accounts and shares, and its RPC pipes."""
+"""Daemon, the port implemented by ksmbd/ipc: asks mountd about accounts and shares, and uses its RPC pipes."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from ksmbd.smb.waiting import Future
 
 @dataclass(slots=True)
 class LoginResponse:
-    """What mountd says of an account (LOGIN_RESPONSE and LOGIN_RESPONSE_EXT)."""
+    """The answer of mountd about an account (LOGIN_RESPONSE and LOGIN_RESPONSE_EXT)."""
 
     account: str
     nt_hash: bytes
@@ -18,15 +18,15 @@ class LoginResponse:
     gid: int
     groups: tuple[int, ...] = ()
     admitted: bool = False
-    """The account exists and may log on; its password is not checked yet."""
+    """Whether the account exists and may log on; its password is not checked yet."""
     is_guest: bool = False
-    """It is the guest account, which has no password."""
+    """Whether it is the guest account, which has no password."""
     throttled: bool = False
-    """Log-ons of this name failed too often: the next failure is answered late."""
+    """Log-ons with this name have failed too often, so the next failure is answered late."""
 
 
 class GuestIds(NamedTuple):
-    """The Unix account that the guests of a share work as."""
+    """The Unix account that guests of a share work as."""
 
     uid: int
     gid: int
@@ -35,9 +35,9 @@ class GuestIds(NamedTuple):
 
 @dataclass(slots=True)
 class ShareConfig:
-    """One share as mountd describes it (SHARE_CONFIG_RESPONSE and our own attributes).
+    """One share as mountd describes it (SHARE_CONFIG_RESPONSE and further attributes).
 
-    Fields named as a parameter of ksmbd.conf have its default (mountd/parameters.py; a test compares them)."""
+    Fields named after a parameter of ksmbd.conf have its default (mountd/parameters.py; a test compares them)."""
 
     name: str
     path: str
@@ -64,7 +64,7 @@ class ShareConfig:
     force_group_of_members: bool = False
     """`force group = +GROUP` without `force user`: `force_gid` is for the group's members alone."""
     guest: GuestIds | None = None
-    """The share's own `guest account`; None: that of [global]."""
+    """The `guest account` of the share; None: that of [global]."""
     hide_dot_files: bool = True
     hide_files: tuple[str, ...] = ()
     hide_unreadable: bool = False
@@ -92,49 +92,68 @@ class ShareConfig:
 
 @dataclass(slots=True)
 class TreeConnectResult:
-    """Mountd's answer to TREE_CONNECT."""
+    """The answer of mountd to a TREE_CONNECT."""
 
     status: int = 0
-    """STATUS_SUCCESS, or the NTSTATUS that TREE_CONNECT is refused with."""
+    """STATUS_SUCCESS, or the NTSTATUS of the refusal."""
     writable: bool = False
     is_admin: bool = False
     is_guest: bool = False
     keeps_group: bool = False
-    """The share's `force_gid` does not count for this user."""
+    """`force_gid` of the share does not apply to this user."""
 
 
 class Daemon(Protocol):
-    """Mountd, over netlink. Every Future fails with NtStatusError(STATUS_IO_TIMEOUT) after `ipc timeout`."""
+    """mountd, reached over netlink. Every Future fails with NtStatusError(STATUS_IO_TIMEOUT) after `ipc timeout`."""
 
-    def login(self, account: str) -> Future[LoginResponse]: ...
-    def logout(self, account: str, failed: bool) -> None:
-        """A session of the account has ended, or a log-on with its name has failed."""
+    def login(self, account: str) -> Future[LoginResponse]:
+        """Ask for an account by name; "" asks whether anonymous users are allowed."""
         ...
 
-    def share_config(self, name: str) -> Future[ShareConfig | None]: ...
+    def logout(self, account: str, failed: bool) -> None:
+        """Report that a session of the account has ended, or with `failed` that a log-on with this name has failed."""
+        ...
+
+    def share_config(self, name: str) -> Future[ShareConfig | None]:
+        """The share of this name, ignoring case; None if there is none."""
+        ...
+
     def tree_connect(
         self, session_id: int, connect_id: int, account: str, is_guest: bool, share: str, peer: str
-    ) -> Future[TreeConnectResult]: ...
-    def tree_disconnect(self, session_id: int, connect_id: int) -> None: ...
+    ) -> Future[TreeConnectResult]:
+        """Ask whether a user may connect to a share. `connect_id`: the TreeId; `peer`: the address of the client."""
+        ...
+
+    def tree_disconnect(self, session_id: int, connect_id: int) -> None:
+        """Report the end of a tree connect that `tree_connect` allowed."""
+        ...
+
     def spnego_authen(self, blob: bytes) -> Future[tuple[LoginResponse, bytes, bytes] | None]:
-        """Kerberos in mountd: (account, session key, AP-REP token), or None where refused."""
+        """Let mountd check a Kerberos token. Returns (account, session key, AP-REP token), or None if it is refused."""
         ...
 
     def rpc_open(self, pipe: str, account: str, restricted: bool) -> Future[int]:
-        """Open `srvsvc`, `wkssvc`, `samr`, `lsarpc`; the pipe's handle. STATUS_OBJECT_NAME_NOT_FOUND for others."""
+        """Open one of the pipes `srvsvc`, `wkssvc`, `samr`, `lsarpc` and return its handle. `restricted`: for a guest
+        or anonymous user. Raises STATUS_OBJECT_NAME_NOT_FOUND for other names."""
         ...
 
-    def rpc_write(self, handle: int, data: bytes) -> Future[None]: ...
+    def rpc_write(self, handle: int, data: bytes) -> Future[None]:
+        """Write a part of an RPC request. Raises STATUS_PIPE_BROKEN, STATUS_INSUFFICIENT_RESOURCES."""
+        ...
+
     def rpc_read(self, handle: int, size: int) -> Future[tuple[bytes, bool]]:
-        """At most `size` bytes of the answer, and whether more is there (STATUS_BUFFER_OVERFLOW)."""
+        """Read at most `size` bytes of the answer. Returns them, and whether more are left (STATUS_BUFFER_OVERFLOW)."""
         ...
 
     def rpc_peek(self, handle: int) -> Future[tuple[bytes, bool]]:
-        """What a read would get of the next message, which stays (FSCTL_PIPE_PEEK), and whether there is more of it."""
+        """Return the next message without removing it (FSCTL_PIPE_PEEK), and whether there is more of it."""
         ...
 
     def rpc_transceive(self, handle: int, data: bytes, size: int) -> Future[tuple[bytes, bool]]:
-        """Write and read in one (FSCTL_PIPE_TRANSCEIVE)."""
+        """Write a request and read its answer (FSCTL_PIPE_TRANSCEIVE), as `rpc_write` and `rpc_read`."""
         ...
 
-    def rpc_close(self, handle: int) -> None: ...
+    def rpc_close(self, handle: int) -> None:
+        """Close the pipe."""
+        ...
+

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""OpenTable, the port of the oplock room: who may open, cache and lock what."""
+"""OpenTable, the port implemented by ksmbd/oplock: decides who may open, cache and lock what."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from ksmbd.smb.waiting import Future
 
 
 class OpenRef(NamedTuple):
-    """Names one open in the table."""
+    """Identifies one open in the table."""
 
     file: FileKey
     stream: str
@@ -19,18 +19,18 @@ class OpenRef(NamedTuple):
 
 
 class Replaced(NamedTuple):
-    """A name that another file is to have."""
+    """A name that will be given to another file."""
 
     file: FileKey
     """The file that has the name now."""
     parent: FileKey | None
     name: bytes
-    """In `parent`, as on disk."""
+    """The name in the directory `parent`, as on disk."""
 
 
 @dataclass(slots=True)
 class LeaseRequest:
-    """A lease create context, v1 or v2 (MS-SMB2 2.2.13.2.8, 2.2.13.2.10)."""
+    """The lease of a create context, version 1 or 2 (MS-SMB2 2.2.13.2.8, 2.2.13.2.10)."""
 
     key: bytes
     state: int
@@ -42,36 +42,36 @@ class LeaseRequest:
 
 @dataclass(slots=True)
 class DurableRequest:
-    """DHnQ (version 1) or DH2Q (version 2), MS-SMB2 2.2.13.2.3 and 2.2.13.2.11."""
+    """A request for a durable open: DHnQ (version 1) or DH2Q (version 2), MS-SMB2 2.2.13.2.3 and 2.2.13.2.11."""
 
     version: int
     create_guid: bytes = b""
     timeout: int = 0
-    """Milliseconds; 0 = the server's default."""
+    """Timeout in milliseconds; 0: the default of the server."""
     persistent: bool = False
     app_instance_id: bytes = b""
     app_instance_version: tuple[int, int] | None = None
     resilient: bool = False
-    """Of an open that is reclaimed: it is resilient (MS-SMB2 3.3.5.15.9)."""
+    """Set for a reclaimed open that is resilient (MS-SMB2 3.3.5.15.9)."""
 
 
 SIGNED: Final = 1
 ENCRYPTED: Final = 2
-"""OpenRequest.protection."""
+"""Values of OpenRequest.protection."""
 
 
 @dataclass(slots=True)
 class OpenRequest:
-    """What the open table decides on (MS-FSA 2.1.5.1.2, MS-SMB2 3.3.5.9)."""
+    """A request to open, on which the open table decides (MS-FSA 2.1.5.1.2, MS-SMB2 3.3.5.9)."""
 
     ref: OpenRef
     client_guid: bytes
     session_id: int
     owner: str
-    """The account, against which a durable reconnect is checked."""
+    """The owner of a durable open (ksmbd.smb.durable.owner_of); a reconnect must have the same."""
     share: str
     path: str
-    """Path below the share at the time of the open, for lease keys, renames of folders, and reports."""
+    """The path below the share when it was opened, for lease keys, renames of directories and reports."""
     is_directory: bool
     created: bool
     granted_access: int
@@ -84,22 +84,23 @@ class OpenRequest:
     parent: FileKey | None = None
     """The containing directory, for directory leases."""
     persistent_state: bytes = b""
-    """What the protocol wants back on a reconnect (opaque)."""
+    """Bytes of the protocol that a reconnect returns; opaque to the table."""
     local: LocalOpen | None = None
-    """See CreateResult."""
+    """CreateResult.local."""
     name: bytes = b""
-    """File.disk_name: the name in `parent` that the open comes by."""
+    """File.disk_name: the name in `parent` that the file is opened by."""
     posix: bool = False
-    """It has the POSIX create context: what it deletes goes when it is closed, whoever else has the file open."""
+    """The open has the POSIX create context: a name that it deletes is removed when it closes, whoever else has the
+    file open."""
     dialect: int = 0
     protection: int = 0
-    """SIGNED or ENCRYPTED: how the client's requests are protected. With the dialect it is what a durable reconnect
-    has to have, too."""
+    """How the requests of the client are protected: 0, SIGNED or ENCRYPTED. A durable reconnect must have the same
+    protection and dialect."""
 
 
 @dataclass(slots=True)
 class LeaseGrant:
-    """What a lease create context answers."""
+    """The lease in the response to CREATE."""
 
     key: bytes
     state: int
@@ -111,7 +112,7 @@ class LeaseGrant:
 
 @dataclass(slots=True)
 class OpenGrant:
-    """The open is in the table."""
+    """The open was granted and is in the table."""
 
     oplock_level: int
     lease: LeaseGrant | None = None
@@ -123,13 +124,13 @@ class OpenGrant:
 
 @dataclass(slots=True)
 class CloseOutcome:
-    """What closing an open means for the file."""
+    """What the protocol must do with the file after closing an open."""
 
     delete: bool
-    """The protocol shall delete now what the open was of: its stream, or the name that it came by, where this was the
-    last open of that."""
+    """The protocol must delete now what the open referred to: its stream, or the name that it was opened by, since this
+    was the last open of it."""
     whole_file: bool = False
-    """With `delete`: the name goes, even where the open was of one of the file's streams."""
+    """With `delete`: delete the name of the file, even if the open was of one of its streams."""
 
 
 @dataclass(slots=True)
@@ -143,26 +144,27 @@ class LockElement:
 
 @dataclass(slots=True)
 class PurgedOpen:
-    """An open that the table ended by itself: scavenged, displaced by a failover or a break, or its worker died."""
+    """An open that the table has removed by itself: its timeout expired, an application failover or a break displaced
+    it, or its worker died."""
 
     ref: OpenRef
     share: str
     path: str
     outcome: CloseOutcome
     handle: object
-    """What was kept with `keep`, None where it was not in this process."""
+    """The object passed to `keep`; None if that was in another process."""
 
 
 @dataclass(slots=True)
 class BreakNotice:
-    """An OPLOCK_BREAK notification to send (MS-SMB2 2.2.23), made by the table."""
+    """An OPLOCK_BREAK notification that must be sent (MS-SMB2 2.2.23)."""
 
     client_guid: bytes
     session_id: int
     open_ids: tuple[int, ...]
-    """The opens concerned, one for an oplock; those of the lease otherwise."""
+    """The open with the oplock, or all opens with the lease."""
     oplock_level: int
-    """New level, for an oplock."""
+    """The new level of an oplock."""
     lease_key: bytes = b""
     current_state: int = 0
     new_state: int = 0
@@ -171,7 +173,7 @@ class BreakNotice:
 
 
 class BreakKind(NamedTuple):
-    """What an operation takes away from the caches of others (MS-FSA 2.1.4.12)."""
+    """What an operation takes from the oplocks and leases of others (MS-FSA 2.1.4.12)."""
 
     lose_read: bool
     lose_write: bool
@@ -179,125 +181,136 @@ class BreakKind(NamedTuple):
 
 
 class OpenTable(Protocol):
-    """The open table. Futures fail with NtStatusError; cancel() on one withdraws the waiter."""
+    """The open table. Futures fail with NtStatusError; cancelling one withdraws its waiter."""
 
     on_break: Callable[[BreakNotice], bool]
-    """Set by the protocol: sends the notice; False where no channel of that client is left."""
+    """Set by the protocol: sends the notification. False: the client has no channel left."""
     on_purge: Callable[[PurgedOpen], None]
-    """Set by the protocol: the open is gone from the table; close its file, and unlink it where the outcome says so."""
+    """Set by the protocol: an open was removed from the table; closes its file, and deletes it if the outcome says
+    so."""
 
     on_delete_pending: Callable[[FileKey], None]
-    """Set by the protocol: another worker's open left this directory to be deleted; requests that wait for changes in
-    it are to hear of that."""
+    """Set by the protocol: an open in another worker marked this directory for deletion; ends CHANGE_NOTIFY requests on
+    it."""
 
     def open(self, request: OpenRequest) -> Future[OpenGrant]:
-        """Breaks what must break, waits for it, then checks sharing. SHARING_VIOLATION, DELETE_PENDING, ..."""
+        """Break oplocks and leases, wait for that, then check sharing. Raises STATUS_SHARING_VIOLATION,
+        STATUS_DELETE_PENDING, ..."""
         ...
 
     def admit(self, ref: OpenRef, local: LocalOpen, grant: OpenGrant) -> OpenGrant | None:
-        """After `open` was granted with a LocalOpen: enter the file, and have the kernel stand behind what was granted.
-        What is granted then; None: a local process's lease is in the way, try again. Raises NtStatusError."""
+        """After `open` has granted an open with a LocalOpen: open the data, and take the kernel lease for what was
+        granted. Returns what is granted then; None: a local process has a lease, the caller must try again. Raises
+        NtStatusError."""
         ...
 
     def readmit(self, ref: OpenRef, local: LocalOpen) -> None:
-        """The same after `reconnect`, for an open whose file was opened again. STATUS_FILE_NOT_AVAILABLE: not yet."""
+        """As `admit`, after `reconnect` for an open whose file was opened again. Raises STATUS_FILE_NOT_AVAILABLE where
+        it must be tried again."""
         ...
 
     def close(self, ref: OpenRef) -> CloseOutcome:
-        """Remove the open with its locks, oplock or lease share."""
+        """Remove the open with its locks and its oplock or its part of a lease."""
         ...
 
     def delete_pending(self, file: FileKey) -> bool:
-        """Whether a name of the file is to be deleted; a directory has but one."""
+        """Whether a name of the file is to be deleted; a directory has only one."""
         ...
 
     def link_deleted(self, ref: OpenRef) -> bool:
-        """Whether the name that the open came by is to be deleted (MS-FSA 2.1.1.5, Link.IsDeleted)."""
+        """Whether the name that the open was opened by is to be deleted (Link.IsDeleted, MS-FSA 2.1.1.5)."""
         ...
 
     def set_delete_on_close(self, ref: OpenRef, delete: bool, posix: bool = False) -> Future[None]:
-        """FileDispositionInformation, of the name that the open came by, or of its stream; breaks handle caching of
-        others first. `posix`: the name goes with this open, whoever else has the file open."""
+        """Set or clear deletion of the name (or stream) that was opened (FileDispositionInformation), after breaking
+        handle caching of others. `posix`: the name is removed when this open closes, whoever else has the file open."""
         ...
 
     def check_rename(self, ref: OpenRef, target: Replaced | None, posix: bool = False) -> Future[None]:
-        """Break handle leases; SHARING_VIOLATION where others' opens forbid it, ACCESS_DENIED where something below a
-        folder is open, and what check_replace refuses. `posix`: what is below the folder moves with it."""
+        """Prepare a rename: break handle caching. Raises STATUS_SHARING_VIOLATION where opens of others forbid it,
+        STATUS_ACCESS_DENIED where something below a directory is open, and what `check_replace` raises. `posix`: opens
+        below the directory do not prevent it."""
         ...
 
     def check_replace(self, target: Replaced, posix: bool = False) -> Future[None]:
-        """Break handle leases of a file whose name another one is to have. ACCESS_DENIED where an open does not share
-        deletion, FILE_NOT_AVAILABLE where one waits for its client, DELETE_PENDING where the name is to be deleted
-        (not with POSIX semantics)."""
+        """Prepare to replace a name: break handle caching of its file. Raises STATUS_ACCESS_DENIED where an open does
+        not share deletion, STATUS_FILE_NOT_AVAILABLE where one waits for its client, STATUS_DELETE_PENDING where the
+        name is to be deleted (not with `posix`)."""
         ...
 
     def renamed(self, ref: OpenRef, path: str, parent: FileKey | None, name: bytes) -> None:
-        """The name that the open came by is `name` in `parent` now: that of all opens that came by it. What is open
-        below a folder follows."""
+        """Store that the name of this open is now `name` in `parent`, for all opens with this name and for paths below
+        a directory."""
         ...
 
     def open_paths_below(self, file: FileKey) -> bool:
-        """Whether something below this directory is open (by anybody)."""
+        """Whether anybody has anything below this directory open."""
         ...
 
     def break_caching(self, ref: OpenRef, kind: BreakKind) -> Future[None]:
-        """Before a change through `ref`: break what others (other lease keys) cache."""
+        """Break oplocks and leases of others (with other lease keys) before a change through `ref`."""
         ...
 
     def directory_changed(self, directory: FileKey, parent_lease_key: bytes, client_guid: bytes) -> None:
-        """An entry was made, removed or changed: break directory leases but the one with the same key."""
+        """Break the directory leases, except that with the same key, because an entry was added, removed or changed."""
         ...
 
     def acknowledge_oplock(self, ref: OpenRef, level: int) -> int:
-        """OPLOCK_BREAK Acknowledgment; the level that holds now. INVALID_OPLOCK_PROTOCOL, INVALID_DEVICE_STATE, ..."""
+        """Handle an oplock break acknowledgement; returns the level that holds now. Raises
+        STATUS_INVALID_OPLOCK_PROTOCOL, STATUS_INVALID_DEVICE_STATE, ..."""
         ...
 
     def acknowledge_lease(self, client_guid: bytes, key: bytes, state: int) -> int:
-        """Lease Break Acknowledgment (MS-SMB2 3.3.5.22.2); the state that holds now."""
+        """Handle a lease break acknowledgement (MS-SMB2 3.3.5.22.2); returns the state that holds now. Raises
+        NtStatusError."""
         ...
 
     def lock(self, ref: OpenRef, elements: Sequence[LockElement], wait: bool) -> Future[None]:
-        """All or nothing; LOCK_NOT_GRANTED, or pending until granted with `wait` (one element)."""
+        """Lock all ranges or none. Raises STATUS_LOCK_NOT_GRANTED; with `wait` (one range) the Future completes when it
+        is granted."""
         ...
 
     def unlock(self, ref: OpenRef, elements: Sequence[LockElement]) -> None:
-        """In order; RANGE_NOT_LOCKED ends it, those before stay unlocked."""
+        """Unlock the ranges in order. Raises STATUS_RANGE_NOT_LOCKED at the first one that is not locked; those before
+        it stay unlocked."""
         ...
 
     def check_io(self, ref: OpenRef, offset: int, length: int, write: bool) -> None:
-        """STATUS_FILE_LOCK_CONFLICT where a lock of another open forbids it (MS-FSA 2.1.4.10). Quick without locks."""
+        """Raise STATUS_FILE_LOCK_CONFLICT where a lock of another open forbids the I/O (MS-FSA 2.1.4.10). Quick if
+        there are no locks."""
         ...
 
     def make_resilient(self, ref: OpenRef, timeout: int) -> None:
-        """Keep the open over a lost connection for `timeout` milliseconds, whatever it caches (MS-SMB2 3.3.5.15.9)."""
+        """Make the open resilient: it survives a lost connection for `timeout` milliseconds, whatever it caches
+        (MS-SMB2 3.3.5.15.9)."""
         ...
 
     def keep(self, ref: OpenRef, handle: object) -> None:
-        """Keep something of the protocol's with a durable open; `reconnect` and `on_purge` give it back."""
+        """Store an object of the protocol with a durable open; `reconnect` and `on_purge` return it."""
         ...
 
     def disconnect(self, ref: OpenRef) -> bool:
-        """The connection is gone: True, the open is durable and kept; False, the caller closes it."""
+        """Handle the loss of the connection. True: the open is durable and kept. False: the caller must close it."""
         ...
 
     def find_kept(self, request: DurableReconnect) -> OpenRequest | None:
-        """What `reconnect` would reclaim, where its file has to be opened again for that; None: what was kept with it
-        is in this process. Raises what `reconnect` raises. Nothing changes."""
+        """The OpenRequest of the open that `reconnect` would reclaim, if its file must be opened again for that; None:
+        its object is in this process. Changes nothing. Raises what `reconnect` raises."""
         ...
 
     def reconnect(self, request: DurableReconnect) -> Reconnected:
-        """Reclaim a kept open; OBJECT_NAME_NOT_FOUND, ACCESS_DENIED, INVALID_PARAMETER, and the open goes on waiting
-        for its client (MS-SMB2 3.3.5.9.7, 3.3.5.9.12)."""
+        """Reclaim a kept open (MS-SMB2 3.3.5.9.7, 3.3.5.9.12). Raises STATUS_OBJECT_NAME_NOT_FOUND,
+        STATUS_ACCESS_DENIED or STATUS_INVALID_PARAMETER; the open then goes on waiting for its client."""
         ...
 
     def find_replay(self, client_guid: bytes, create_guid: bytes) -> OpenRef | None:
-        """A live open with this CreateGuid (MS-SMB2 3.3.5.9.10)."""
+        """The open with this CreateGuid, if there is one (MS-SMB2 3.3.5.9.10)."""
         ...
 
 
 @dataclass(slots=True)
 class DurableReconnect:
-    """DHnC or DH2C (MS-SMB2 2.2.13.2.4, 2.2.13.2.12)."""
+    """A request to reclaim a durable open: DHnC or DH2C (MS-SMB2 2.2.13.2.4, 2.2.13.2.12)."""
 
     persistent_id: int
     version: int
@@ -308,11 +321,11 @@ class DurableReconnect:
     persistent: bool = False
     path: str = ""
     session_id: int = 0
-    """The session that reclaims it, for later break notices."""
+    """The session that reclaims it, for later break notifications."""
     share: str = ""
-    """Through which it is reclaimed."""
+    """The share through which it is reclaimed."""
     read_only: bool = False
-    """The user may not write there."""
+    """Whether the share is read-only for the user."""
     dialect: int = 0
     protection: int = 0
     """As in OpenRequest."""
@@ -320,9 +333,9 @@ class DurableReconnect:
 
 @dataclass(slots=True)
 class Reconnected:
-    """A reclaimed open."""
+    """The result of `reconnect`."""
 
     request: OpenRequest
     grant: OpenGrant
     handle: object = None
-    """What the owner kept with `keep` (the protocol's Open), when it lives in this process."""
+    """The object passed to `keep` (the Open of the protocol), if it is in this process."""
