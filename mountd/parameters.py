@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Every configuration parameter, once: name, scope, type, default, allowed values and what it does.
+"""The table of configuration parameters: name, scope, type, default, allowed values and description.
 
-The parser (mountd/config.py), ksmbd.addshare's completion and the manual page ksmbd.conf.5 follow this table;
-a test compares it with the settings' fields (mountd/settings.py) and with the manual page.
-Defaults are those of KSMBD's user-space tools 3.5.6; where their manual and code differ (`max connections`,
-`max ip connections`), the code's value stands here. Two differ on purpose, and say so: `server min protocol`
-(SMB2_02, which the kernel's server does not speak, for clients that know nothing newer) and `smb2 max trans` (8MB as
-Windows offers; with 1MB there are clients whose listings fail). Samba's defaults, which apply when the file is an
-smb.conf, are given where they differ. `pending`: read and checked, without effect yet.
+The parser (mountd/config.py), the completion of ksmbd.addshare and the manual page ksmbd.conf.5 are driven by this
+table; a test compares it with the settings' fields (mountd/settings.py) and with the manual page.
+
+The defaults are those of ksmbd-tools 3.5.6; where their manual and code differ (`max connections`, `max ip
+connections`), the code's value is used. Two defaults differ on purpose: `server min protocol` is SMB2_02, which the
+kernel's server does not have, for old clients; `smb2 max trans` is 8MB as on Windows, because listings of some clients
+fail with 1MB. Samba's defaults, which apply to an smb.conf, are given where they differ.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from dataclasses import dataclass, field
 
 
 class Scope(enum.Enum):
-    """Where a parameter may stand."""
+    """The section in which a parameter is valid."""
 
     GLOBAL = "G"
     SHARE = "S"
 
 
 class Kind(enum.Enum):
-    """How a value is written, and the type that it becomes."""
+    """The syntax of a value, and the type that it is parsed to."""
 
     BOOLEAN = "boolean"
     NUMBER = "number"
@@ -44,7 +44,7 @@ TRUE_WORDS = ("yes", "true", "1", "enable")
 FALSE_WORDS = ("no", "false", "0", "disable")
 MORE_TRUE_WORDS = ("on", "enabled")
 MORE_FALSE_WORDS = ("off", "disabled")
-"""Samba's, which are found in older ksmbd.conf too."""
+"""Samba's further words, which older ksmbd.conf files have, too."""
 
 PROTOCOLS: dict[str, int] = {
     "SMB2_02": 0x0202,
@@ -65,7 +65,8 @@ _LIST_ITEM = re.compile(r'([@+&]*)"([^"]*)"|([^,\t ]+)')
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter. `default` and `samba` are written as in the file; `samba` None means the same default."""
+    """One parameter. `default` and `samba`, Samba's default, are written as in the file; `samba` None: they are
+    equal."""
 
     name: str
     scope: Scope
@@ -74,26 +75,25 @@ class Parameter:
     doc: str
     choices: tuple[str, ...] = ()
     aliases: dict[str, str] = field(default_factory=dict)
-    """Further spellings of a choice, lower case, and the choice meant."""
+    """Other spelling in lower case -> choice."""
     old: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """Values that ksmbd-tools up to 3.4 took, lower case: the choice that they become, and what the file's owner is
-    told."""
+    """Value that ksmbd-tools up to 3.4 accepted, in lower case -> (choice, warning)."""
     cut: bool = False
-    """A text that is too long is cut with a warning, as by ksmbd-tools up to 3.4, instead of being an error."""
+    """A text that is too long is truncated with a warning, as by ksmbd-tools up to 3.4, instead of being an error."""
     minimum: int = 0
     maximum: int | None = None
     clamp: bool = False
-    """A number out of range is brought into it with a warning, as KSMBD does, instead of being an error."""
+    """A number out of range becomes the nearest valid one with a warning, as in KSMBD, instead of being an error."""
     zero_is_maximum: bool = False
     inherits: bool = True
-    """Whether the key in [global] is the default of the shares (share parameters alone)."""
+    """Whether a value in [global] is the default of all shares (share parameters only)."""
     samba: str | None = None
     synonyms: tuple[str, ...] = ()
-    """Samba's other names."""
+    """Samba's other names for the parameter."""
     ours: bool = False
-    """Not a parameter of KSMBD's tools 3.5.6."""
+    """ksmbd-tools 3.5.6 do not have this parameter."""
     pending: bool = False
-    """It is read and checked, but has no effect yet."""
+    """It is parsed and checked, but has no effect yet."""
 
     @property
     def attribute(self) -> str:
@@ -101,7 +101,7 @@ class Parameter:
         return re.sub(r"[ :]", "_", self.name)
 
     def allowed(self) -> str:
-        """What a value may be, for messages and the manual page."""
+        """A description of the allowed values, for messages and the manual page."""
         match self.kind:
             case Kind.BOOLEAN:
                 return "yes or no (also " + ", ".join((*TRUE_WORDS[1:], *FALSE_WORDS[1:])) + ")"
@@ -123,7 +123,7 @@ class Parameter:
                 return f"a text of at most {self.maximum} bytes" if self.maximum else "a text"
 
     def parse(self, text: str) -> tuple[Value, str]:
-        """The value that `text` stands for, and a warning or an empty string. ValueError: not allowed."""
+        """Parse a value: (value, warning or ''). Raises ValueError, with `allowed` as its message."""
         match self.kind:
             case Kind.BOOLEAN:
                 word = text.lower()
@@ -182,7 +182,7 @@ class Parameter:
 
 
 def split_list(text: str) -> Iterator[str]:
-    """The items of a list: separated by commas, tabs and spaces; an item in double quotes may hold them."""
+    """The items of a list, separated by commas, tabs and spaces; an item in double quotes may contain them."""
     for match in _LIST_ITEM.finditer(text):
         item = match[1] + match[2] if match[3] is None else match[3]
         if item:
@@ -222,46 +222,47 @@ _IO_LEAST, _IO_MOST = 64 << 10, 8 << 20
 PARAMETERS: tuple[Parameter, ...] = (
     # [global]
     Parameter("bind interfaces only", G, Kind.BOOLEAN, "no",
-              "Listen on the addresses of the interfaces named in `interfaces` alone."),
+              "Listen only on the addresses of the interfaces in `interfaces`."),
     Parameter("bpf", G, Kind.BOOLEAN, "yes",
-              "Use BPF programs where the kernel and the privileges allow it; no turns all of them off.", ours=True),
+              "Use BPF programs where the kernel and the privileges allow it; no disables all of them.", ours=True),
     Parameter("data paths", G, Kind.LIST, "",
-              "How the data of plain reads and writes goes between file and socket, where the server's own choice is "
-              "not the best for a machine: DIRECTION[/FILE SYSTEM[/FROM]]=WAY, with `read` or `write`, a file system's "
-              "name or * for all, and the size from which on it holds, in bytes or with K or M, such as "
-              "read/ext4/1M=splice. The ways of a read are copy, sendfile and splice; those of a write are copy, "
-              "splice and either, which splices what has come and copies what is still coming. The server's own are "
-              "read/*/64K=sendfile and write/*/192K=either; what is shorter, signed or encrypted is copied.",
+              "How unsigned and unencrypted data is transferred between file and socket, if the default is not the "
+              "fastest on a machine. An item is DIRECTION[/FILE SYSTEM[/FROM]]=METHOD, such as read/ext4/1M=splice: "
+              "DIRECTION is `read` or `write`, FILE SYSTEM a file system's name or * for all, FROM the smallest size "
+              "of a request, in bytes or with K or M. METHOD is copy, sendfile or splice for reads; for writes it is "
+              "copy, splice or either, which splices the data that has arrived and copies the rest. The defaults are "
+              "read/*/64K=sendfile and write/*/192K=either; shorter requests are copied.",
               ours=True),
     Parameter("deadtime", G, Kind.NUMBER, "0",
-              "Minutes without a request after which a connection without open files is closed; 0 never closes one.",
+              "Minutes without a request after which a connection without open files is closed; 0 disables this.",
               samba="10080"),
     Parameter("durable handles", G, Kind.BOOLEAN, "no",
-              "Grant durable handles: a client that loses its connection finds its open files again.", samba="yes"),
+              "Grant durable handles, so that a client that loses its connection can reclaim its open files.",
+              samba="yes"),
     Parameter("guest account", G, Kind.STRING, "nobody",
-              "The Unix account that guests work as.", maximum=47),
+              "The Unix account with whose rights guests access files.", maximum=47),
     Parameter("interfaces", G, Kind.LIST, "",
-              "Network interfaces to serve; empty means all. An item is an interface's name, which may be a pattern "
-              "(eth*), an address, a network (10.0.0.0/8, 10.0.0.0/255.0.0.0: this machine's addresses in it), each "
-              "in quotes with options behind a semicolon where there are some: \"eth0;speed=10000000000,"
-              "capability=RSS\". `speed` (bits per second), `capability` (RSS or RDMA) and `if_index` are what clients "
-              "with several channels are told instead of what the driver says. With `bind interfaces only`, what is "
-              "not there is warned of and served when it comes."),
+              "Network interfaces to serve; empty means all. An item is an interface's name or a pattern (eth*), an "
+              "address, or a network (10.0.0.0/8, 10.0.0.0/255.0.0.0), which stands for this machine's addresses in "
+              "it. Options may follow after a semicolon; the item is put in double quotes then: "
+              "\"eth0;speed=10000000000,capability=RSS\". `speed` (bits per second), `capability` (RSS or RDMA) and "
+              "`if_index` replace the driver's values in the information for multichannel clients. With `bind "
+              "interfaces only`, an interface that does not exist yet gives a warning, and is served when it appears."),
     Parameter("ipc timeout", G, Kind.NUMBER, "0",
-              "Seconds that the daemon may take to answer the engine's heartbeat before the engine closes all "
-              "connections; 0 waits for ever.", maximum=65535),
+              "Seconds within which the daemon must answer the engine's heartbeat; otherwise the engine closes all "
+              "connections. 0 waits for ever.", maximum=65535),
     Parameter("kerberos keytab file", G, Kind.STRING, "",
               "The keytab of the service principal; empty means the system's default keytab.",
               synonyms=("dedicated keytab file",), pending=True),
     Parameter("kerberos service name", G, Kind.STRING, "",
               "The service principal; empty means cifs/ followed by the host's full name.", pending=True),
     Parameter("kerberos support", G, Kind.BOOLEAN, "no",
-              "Let clients log on with Kerberos as well.", pending=True),
+              "Accept Kerberos, in addition to NTLM.", pending=True),
     Parameter("lookup port", G, Kind.NUMBER, "0",
-              "A further TCP port whose connections a BPF program brings to the listener on `tcp port`; 0 means none.",
+              "A second TCP port; a BPF program redirects its connections to the listener on `tcp port`. 0 means none.",
               maximum=65535, ours=True),
     Parameter("map to guest", G, Kind.CHOICE, "never",
-              "Who becomes a guest instead of being refused: never nobody, bad user a user that does not exist.",
+              "When a failed log-on becomes a guest log-on: never, or bad user if the user does not exist.",
               choices=("never", "bad user"), old=_OLD_GUESTS),
     Parameter("max active sessions", G, Kind.NUMBER, "1024",
               "Sessions that may exist at once; 0 means the maximum.", maximum=CAP, clamp=True, zero_is_maximum=True),
@@ -272,12 +273,12 @@ PARAMETERS: tuple[Parameter, ...] = (
               "Connections that may exist at once from one address; 0 means the maximum.",
               maximum=CAP, clamp=True, zero_is_maximum=True, samba="0"),
     Parameter("max open files", G, Kind.NUMBER, "10000",
-              "Files that a client may hold open at once; 0 means the maximum.",
+              "Files that a client may have open at once; 0 means the maximum.",
               maximum=CAP, clamp=True, zero_is_maximum=True, samba="16384"),
     Parameter("netbios name", G, Kind.STRING, "KSMBD SERVER",
-              "The server's name as clients see it.", maximum=15, cut=True),
+              "The server's NetBIOS name.", maximum=15, cut=True),
     Parameter("ntlm auth", G, Kind.CHOICE, "ntlmv2-only",
-              "Which NTLM log-ons are accepted: ntlmv2-only, also NTLMv1 with ntlmv1-permitted, or none with disabled.",
+              "The NTLM versions that are accepted: ntlmv2-only; ntlmv1-permitted accepts NTLMv1, too; disabled none.",
               choices=("ntlmv2-only", "ntlmv1-permitted", "disabled"),
               aliases={"yes": "ntlmv1-permitted", "true": "ntlmv1-permitted", "1": "ntlmv1-permitted",
                        "no": "ntlmv2-only", "false": "ntlmv2-only", "0": "ntlmv2-only",
@@ -285,56 +286,59 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter("restrict anonymous", G, Kind.NUMBER, "0",
               "1 and 2 refuse anonymous sessions access to IPC$ and to shares without `guest ok`.", maximum=2),
     Parameter("root directory", G, Kind.STRING, "",
-              "A directory put before the path of every share.", synonyms=("root", "root dir")),
+              "A directory that is prepended to the path of every share.", synonyms=("root", "root dir")),
     Parameter("server max protocol", G, Kind.CHOICE, "SMB3_11",
-              "The highest dialect spoken.", choices=tuple(PROTOCOLS), aliases=_PROTOCOL_ALIASES,
+              "The highest dialect that is negotiated.", choices=tuple(PROTOCOLS), aliases=_PROTOCOL_ALIASES,
               synonyms=("max protocol", "protocol")),
     Parameter("server min protocol", G, Kind.CHOICE, "SMB2_02",
-              "The lowest dialect spoken. KSMBD's default is SMB2_10, because the kernel's server has no SMB2_02; "
-              "scanners and players that speak nothing newer are served here.", choices=tuple(PROTOCOLS),
+              "The lowest dialect that is negotiated. The default of ksmbd-tools is SMB2_10, because the kernel's "
+              "server has no SMB2_02; some scanners and players speak nothing newer.", choices=tuple(PROTOCOLS),
               aliases=_PROTOCOL_ALIASES, synonyms=("min protocol",), old=_OLD_MINIMA),
     Parameter("server multi channel support", G, Kind.BOOLEAN, "no",
-              "Let a session use several connections.", samba="yes"),
+              "Multichannel: let a session use several connections.", samba="yes"),
     Parameter("server signing", G, Kind.CHOICE, "auto",
-              "auto and enabled sign when the client asks, mandatory refuses clients that do not sign, disabled does "
-              "not offer it (the protocol still has a client that requires it sign).",
+              "Signing: auto and enabled sign if the client requires it; mandatory requires it of all clients; "
+              "disabled does not offer it (the session is still signed if the client requires it).",
               choices=_SIGNING_CHOICES,
               aliases={"default": "auto", "if_required": "auto", "required": "mandatory", "desired": "enabled",
                        "yes": "enabled", "no": "disabled", "off": "disabled"}),
     Parameter("server string", G, Kind.STRING, "SMB SERVER",
-              "The comment next to the server's name in browse lists.", maximum=63, cut=True),
+              "The comment that browse lists show for the server.", maximum=63, cut=True),
     Parameter("share:fake_fscaps", G, Kind.NUMBER, "64",
-              "File system attributes (MS-FSCC 2.5.1) reported beside the real ones; 64 is sparse files.",
+              "File system attributes (MS-FSCC 2.5.1) that are reported in addition to the real ones; 64 means sparse "
+              "files.",
               maximum=0xFFFFFFFF, samba="0"),
     Parameter("smb2 leases", G, Kind.BOOLEAN, "no",
-              "Grant leases, so that clients may cache by file and not by open.", samba="yes"),
+              "Grant leases, with which a client's opens of a file share one cache.", samba="yes"),
     Parameter("smb2 max credits", G, Kind.NUMBER, "8192",
-              "Credits that a client may hold, that is how many requests may be under way at once.",
+              "Credits that a client may hold: the number of requests that may be outstanding on a connection.",
               minimum=1, maximum=65535, clamp=True),
-    Parameter("smb2 max read", G, Kind.SIZE, "4MB", "The longest READ.", samba="8MB",
+    Parameter("smb2 max read", G, Kind.SIZE, "4MB", "The largest READ, in bytes (MaxReadSize).", samba="8MB",
               minimum=_IO_LEAST, maximum=_IO_MOST, clamp=True),
     Parameter("smb2 max trans", G, Kind.SIZE, "8MB",
-              "The longest buffer of QUERY_INFO, SET_INFO, QUERY_DIRECTORY and CHANGE_NOTIFY. KSMBD's default is 1MB; "
-              "Windows offers 8MB, and there are clients that ask for that much in a listing.",
+              "The largest buffer of QUERY_INFO, SET_INFO, QUERY_DIRECTORY and CHANGE_NOTIFY, in bytes "
+              "(MaxTransactSize). The default of ksmbd-tools is 1MB; Windows has 8MB, and some clients need that for "
+              "listings.",
               minimum=_IO_LEAST, maximum=_IO_MOST, clamp=True),
-    Parameter("smb2 max write", G, Kind.SIZE, "4MB", "The longest WRITE.", samba="8MB",
+    Parameter("smb2 max write", G, Kind.SIZE, "4MB", "The largest WRITE, in bytes (MaxWriteSize).", samba="8MB",
               minimum=_IO_LEAST, maximum=_IO_MOST, clamp=True),
     Parameter("smb3 encryption", G, Kind.CHOICE, "auto",
-              "disabled never encrypts, auto when the client or a share asks, enabled whenever the client can, "
-              "mandatory refuses clients that cannot.",
+              "Encryption: disabled never encrypts, auto encrypts if the client or a share requires it, enabled if the "
+              "client supports it, mandatory always, and refuses clients that do not support it.",
               choices=_SIGNING_CHOICES, aliases=_ENCRYPTION_ALIASES, synonyms=("server smb encrypt", "smb encrypt"),
               old=_OLD_ENCRYPTION),
-    Parameter("smbd max io size", G, Kind.SIZE, "8MB", "The longest read or write over SMB Direct.",
+    Parameter("smbd max io size", G, Kind.SIZE, "8MB", "The largest read or write over SMB Direct, in bytes.",
               minimum=512 << 10, maximum=16 << 20, clamp=True, pending=True),
-    Parameter("tcp port", G, Kind.NUMBER, "445", "The TCP port to listen on; the daemon's option -p goes before it.",
+    Parameter("tcp port", G, Kind.NUMBER, "445", "The TCP port to listen on; option -p of ksmbd.mountd overrides it.",
               minimum=1, maximum=65535, synonyms=("smb ports",)),
     Parameter("tune networks", G, Kind.LIST, "",
-              "Socket buffers by client network, set by a BPF program: NETWORK=SEND/RECEIVE, with sizes in bytes or "
-              "with K or M, such as 10.0.0.0/8=4M/1M; one size stands for both. Other clients keep the system's.",
+              "Socket buffer sizes for client networks, set by a BPF program. An item is NETWORK=SEND/RECEIVE, with "
+              "sizes in bytes or with K or M, such as 10.0.0.0/8=4M/1M; a single size counts for both. Other clients "
+              "have the system's sizes.",
               ours=True),
     Parameter("workers", G, Kind.NUMBER, "0",
-              "Worker processes; 0 means one for each CPU.", maximum=256, ours=True),
-    Parameter("workgroup", G, Kind.STRING, "WORKGROUP", "The workgroup that the server says it is in.",
+              "The number of worker processes; 0 means one for each CPU.", maximum=256, ours=True),
+    Parameter("workgroup", G, Kind.STRING, "WORKGROUP", "The server's workgroup.",
               maximum=63, cut=True),
     # Shares
     Parameter("acl flag inherited canonicalization", S, Kind.BOOLEAN, "yes",
@@ -344,74 +348,79 @@ PARAMETERS: tuple[Parameter, ...] = (
               "The extended attribute that holds access control lists with `vfs objects = acl_xattr`.",
               maximum=255, ours=True),
     Parameter("admin users", S, Kind.LIST, "",
-              "Users that work on this share as root."),
+              "Users who access this share as root."),
     Parameter("browseable", S, Kind.BOOLEAN, "yes", "Show the share in browse lists.", synonyms=("browsable",)),
-    Parameter("change notify", S, Kind.BOOLEAN, "yes", "Tell clients of changes in folders that they watch.",
+    Parameter("change notify", S, Kind.BOOLEAN, "yes", "Report changes in directories that clients watch.",
               ours=True),
-    Parameter("comment", S, Kind.STRING, "", "The comment shown next to the share in browse lists."),
+    Parameter("comment", S, Kind.STRING, "", "The comment that browse lists show for the share."),
     Parameter("continuous availability", S, Kind.BOOLEAN, "no",
-              "Offer persistent handles, which outlive the server's restart.", ours=True),
+              "Grant persistent handles, which survive a restart of the server.", ours=True),
     Parameter("create mask", S, Kind.MODE, "0744", "Permission bits that a new file may have.",
               synonyms=("create mode",)),
     Parameter("crossmnt", S, Kind.BOOLEAN, "yes",
-              "Let clients go into file systems that are mounted below the share's path."),
+              "Let clients access file systems that are mounted below the share's path."),
     Parameter("delete veto files", S, Kind.BOOLEAN, "no",
-              "Delete a folder that has nothing but what `veto files` names together with that.", ours=True),
-    Parameter("directory mask", S, Kind.MODE, "0755", "Permission bits that a new folder may have.",
+              "When a client deletes a directory that contains only entries of `veto files`, delete these, too.",
+              ours=True),
+    Parameter("directory mask", S, Kind.MODE, "0755", "Permission bits that a new directory may have.",
               synonyms=("directory mode",)),
     Parameter("follow symlinks", S, Kind.BOOLEAN, "no",
               "Follow symbolic links that stay inside the share.", samba="yes"),
     Parameter("force create mode", S, Kind.MODE, "0000", "Permission bits that every new file has."),
-    Parameter("force directory mode", S, Kind.MODE, "0000", "Permission bits that every new folder has."),
+    Parameter("force directory mode", S, Kind.MODE, "0000", "Permission bits that every new directory has."),
     Parameter("force group", S, Kind.STRING, "",
-              "The Unix group that all users of the share work as; with + before it, those of them that are its "
-              "members (with `force user`: where that one is).",
+              "The Unix group with which all users access the share. +GROUP applies only to users who are members of "
+              "the group (with `force user`, if that user is a member).",
               synonyms=("group",)),
     Parameter("force user", S, Kind.STRING, "",
-              "The Unix account that all users of the share work as; SMB users then need none of their own."),
+              "The Unix account as which all users access the share; they need no Unix account of their own then."),
     Parameter("guest account", S, Kind.STRING, "",
-              "The Unix account that guests of this share work as; empty means that of [global].",
+              "The Unix account with whose rights guests access this share; empty means that of [global].",
               maximum=47, inherits=False),
-    Parameter("guest ok", S, Kind.BOOLEAN, "no", "Let guests in.", synonyms=("public",)),
+    Parameter("guest ok", S, Kind.BOOLEAN, "no", "Admit guests.", synonyms=("public",)),
     Parameter("hide dot files", S, Kind.BOOLEAN, "yes", "Show names that begin with a dot as hidden."),
     Parameter("hide files", S, Kind.PATTERNS, "", "Names shown as hidden.", ours=True),
-    Parameter("hide unreadable", S, Kind.BOOLEAN, "no", "Leave out of listings what the user may not read.", ours=True),
+    Parameter("hide unreadable", S, Kind.BOOLEAN, "no", "Leave entries that the user may not read out of listings.",
+              ours=True),
     Parameter("hosts allow", S, Kind.LIST, "",
               "Clients that may use the share; empty means all. An item is an address, a network (10.1.0.0/16, "
-              "10.1.0.0/255.255.0.0), the beginning of an IPv4 address with its dot, a host's name, a .domain, a "
+              "10.1.0.0/255.255.0.0), the beginning of an IPv4 address with a final dot, a host name, a .domain, a "
               "pattern with * and ?, a netgroup as @group, or ALL, LOCAL, KNOWN, UNKNOWN, PARANOID or FAIL as in "
-              "hosts_access(5); EXCEPT takes what follows out of what stands before it. A name means the addresses "
-              "that it has; with the other forms a client has the name of its address that leads back to it. Where a "
-              "name cannot be looked up within 5 seconds, whom it might let in is refused.",
+              "hosts_access(5); items after EXCEPT are excluded from those before it. A host name stands for its "
+              "addresses; the other forms compare the names of the client's address that resolve back to it. If a "
+              "name cannot be looked up within 5 seconds, clients that it might admit are refused.",
               synonyms=("allow hosts",)),
     Parameter("hosts deny", S, Kind.LIST, "",
-              "Clients that may not use the share, written as in `hosts allow`, which goes before it. A name that "
-              "leads elsewhere is taken at its word here. Whom a name that cannot be looked up might mean is refused; "
-              "a name without an address means nobody, of which a warning tells.",
+              "Clients that may not use the share, with items as in `hosts allow`, which takes precedence. Here, a "
+              "client's names also count if they do not resolve back to its address. If a name cannot be looked up, "
+              "clients that it might mean are refused. A name without an address matches no client and gives a "
+              "warning.",
               synonyms=("deny hosts",)),
-    Parameter("inherit owner", S, Kind.BOOLEAN, "no", "Give new files and folders the owner of their folder."),
+    Parameter("inherit owner", S, Kind.BOOLEAN, "no", "Give new files and directories the owner of their directory."),
     Parameter("invalid users", S, Kind.LIST, "",
-              "Users, and groups as @group, that may not connect; goes before `valid users`. To this and the other "
-              "lists guests and anonymous callers are the share's guest account."),
+              "Users, and groups as @group, who may not connect; takes precedence over `valid users`. In all lists of "
+              "users, the guest account stands for guests and anonymous users."),
     Parameter("kernel oplocks", S, Kind.BOOLEAN, "no",
-              "Break a client's oplock or lease before a local process or an NFS client opens the file, which waits "
-              "until the client has acknowledged; it has 35 seconds, or less where /proc/sys/fs/lease-break-time says "
-              "so. Clients cache nothing beside a writer, and nothing at all where the kernel gives no leases.",
+              "Break a client's oplock or lease when a local process or an NFS client opens the file. That waits until "
+              "the client has acknowledged the break, at most 35 seconds or /proc/sys/fs/lease-break-time, if that is "
+              "less. Clients cache nothing while another open of the file can write, and nothing at all where the "
+              "file system has no leases.",
               ours=True),
     Parameter("max connections", S, Kind.NUMBER, "128",
               "Connections that may use the share at once; 0 means the maximum.",
               maximum=CAP, clamp=True, zero_is_maximum=True, inherits=False, samba="0"),
     Parameter("oplocks", S, Kind.BOOLEAN, "yes", "Grant oplocks and leases."),
-    Parameter("path", S, Kind.STRING, "", "The folder that is shared.", synonyms=("directory",)),
+    Parameter("path", S, Kind.STRING, "", "The directory that is shared, an absolute path.", synonyms=("directory",)),
     Parameter("posix locking", S, Kind.BOOLEAN, "no",
-              "Let byte-range locks be seen by local processes (fcntl) and NFS clients, and theirs by clients. Locks "
-              "beyond 2^63 bytes or of no length, which programs cannot have, are clients' alone.",
+              "Map byte-range locks of clients to POSIX locks (fcntl), so that clients, local processes and NFS "
+              "clients respect each other's locks. Locks of length 0 or beyond 2^63 bytes are not mapped.",
               ours=True, samba="yes"),
     Parameter("read list", S, Kind.LIST, "",
-              "Users, and groups as @group, that may only read, whatever else is said."),
+              "Users, and groups as @group, who may only read, whatever `read only` and `write list` say."),
     Parameter("read only", S, Kind.BOOLEAN, "yes",
-              "Nobody may write, but for the users of `write list`. `writable`, `writeable` and `write ok` are the "
-              "opposite; of several the first counts in the order read only, writable, writeable, write ok."),
+              "Refuse writing, except by the users in `write list`. `writable`, `writeable` and `write ok` have the "
+              "opposite meaning; of several the first one counts, in the order read only, writable, writeable, "
+              "write ok."),
     Parameter("shadow:basedir", S, Kind.STRING, "",
               "The folder, on the way from the mount point to the share's, that the snapshots are taken of; empty "
               "means the mount point.", ours=True),
@@ -419,7 +428,7 @@ PARAMETERS: tuple[Parameter, ...] = (
               "With `shadow:snapdirseverywhere`, look above the mount point of the share's file system, too.",
               ours=True),
     Parameter("shadow:delimiter", S, Kind.STRING, "_GMT",
-              "What stands between the prefix and the time in a snapshot's name with `shadow:snapprefix`; "
+              "With `shadow:snapprefix`, the text between the prefix and the time in a snapshot's name; "
               "`shadow:format` begins with it.", ours=True),
     Parameter("shadow:format", S, Kind.STRING, "@GMT-%Y.%m.%d-%H.%M.%S",
               "The names of snapshots, with the conversions of strptime(3) that are numbers or months. Other names in "
@@ -430,7 +439,7 @@ PARAMETERS: tuple[Parameter, ...] = (
               "The mount point of the file system that the share is on; empty means the highest folder above the "
               "share's that is on the same device.", ours=True),
     Parameter("shadow:snapdir", S, Kind.STRING, ".snapshots",
-              "The folder that has the snapshots with `vfs objects = shadow_copy2`, absolute or below the mount point.",
+              "The directory of the snapshots with `vfs objects = shadow_copy2`, absolute or below the mount point.",
               ours=True),
     Parameter("shadow:snapdirseverywhere", S, Kind.BOOLEAN, "no",
               "Look for `shadow:snapdir`, which is then no absolute path, in a file's folder and all folders above it "
@@ -445,8 +454,10 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter("shadow:sscanf", S, Kind.BOOLEAN, "no",
               "`shadow:format` has %lu, which stands for the seconds since 1970.", ours=True),
     Parameter("smb3 encryption", S, Kind.CHOICE, "auto",
-              "mandatory encrypts all traffic of the share and refuses clients that cannot; enabled encrypts where "
-              "the client can; auto and disabled ask for nothing. What [global] says of whole sessions stays in force.",
+              "mandatory encrypts all traffic of the share and refuses clients that do not support it; enabled "
+              "encrypts if the client supports it; auto and disabled require nothing. The value in [global] "
+              "still applies to "
+              "whole sessions.",
               choices=_SIGNING_CHOICES, aliases=_ENCRYPTION_ALIASES, inherits=False, synonyms=("smb encrypt",),
               old=_OLD_ENCRYPTION, ours=True),
     Parameter("snapshot path", S, Kind.STRING, "",
@@ -456,24 +467,24 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter("store dos attributes", S, Kind.BOOLEAN, "yes",
               "Keep DOS attributes and the creation time in the extended attribute user.DOSATTRIB."),
     Parameter("valid users", S, Kind.LIST, "",
-              "Users, and groups as @group, that may connect; empty means all."),
+              "Users, and groups as @group, who may connect; empty means all."),
     Parameter("veto files", S, Kind.PATTERNS, "",
-              "Names that do not exist for clients."),
+              "Names of files and directories that clients can neither see nor access."),
     Parameter("vfs objects", S, Kind.LIST, "",
-              "acl_xattr keeps Windows' access control lists, streams_xattr named streams, shadow_copy2 offers "
-              "snapshots.",
+              "acl_xattr stores Windows' access control lists, streams_xattr named streams, both in extended "
+              "attributes; shadow_copy2 offers snapshots as previous versions.",
               choices=("acl_xattr", "streams_xattr", "shadow_copy2"), synonyms=("vfs object",)),
     Parameter("wide links", S, Kind.BOOLEAN, "no",
-              "With `follow symlinks`, follow symbolic links out of the share as well.", ours=True),
+              "With `follow symlinks`, also follow symbolic links that lead out of the share.", ours=True),
     Parameter("writable", S, Kind.BOOLEAN, "", "The opposite of `read only`."),
     Parameter("write list", S, Kind.LIST, "",
-              "Users, and groups as @group, that may write although the share is read only."),
+              "Users, and groups as @group, who may write although the share is read only."),
     Parameter("write ok", S, Kind.BOOLEAN, "", "The opposite of `read only`."),
     Parameter("writeable", S, Kind.BOOLEAN, "", "The opposite of `read only`."),
 )
 
 READ_ONLY_PRECEDENCE = ("read only", "writable", "writeable", "write ok")
-"""Of these the first that is set counts; all but the first are turned round."""
+"""The first of these that is set counts; all except the first have the opposite meaning."""
 
 
 def by_name(scope: Scope, parameters: Iterable[Parameter] = PARAMETERS) -> dict[str, Parameter]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Answers the engine's requests: one method for each message, from the configuration, the accounts and the sessions."""
+"""Answers the engine's requests from the configuration, the accounts and the sessions: one method for each message."""
 
 from __future__ import annotations
 
@@ -22,17 +22,18 @@ from mountd.sharing import TreeAnswer, TreeRequest, decide_tree_connect, share_r
 from mountd.unixusers import SystemUsers, UnixUsers
 
 GROUPS_MAX: Final = limits.GROUPS_PER_USER.value
-"""gids that fit an attribute."""
+"""Supplementary groups of a user that are sent to the engine at most."""
 FAILURES_MAX: Final = limits.FAILED_LOGONS.value
-"""Wrong passwords for a name until its next failures are answered late (DELAY_SESSION), as in ksmbd-tools."""
+"""Failed log-ons for a name after which further failures are answered with a delay (DELAY_SESSION), as in
+ksmbd-tools."""
 NAMES_MAX: Final = limits.ACCOUNTS_WITH_FAILURES.value
-"""Names whose failures are remembered, the latest ones."""
+"""Names whose failed log-ons are counted, the latest ones."""
 NOTE_INTERVAL: Final = 1000
-"""Different lines of advice that are remembered as said."""
+"""Different log lines of `say` that are remembered, so that each is logged once."""
 
 
 class Requests:
-    """The handler of all messages. `slot` is a process of the engine, by its socket: 0 the forker, then the workers."""
+    """Handles all messages. `slot` numbers the engine's processes: 0 is the forker, then come the workers."""
 
     def __init__(
         self,
@@ -49,17 +50,17 @@ class Requests:
         self.sessions = Sessions()
         self.pipes = PipeHost(self, services)
         self.pids: dict[int, int] = {}
-        """The engine's processes by slot, as they said in HELLO."""
+        """Slot -> process id, from HELLO."""
         self.reply: Callable[[int, Parcel], None] = lambda slot, parcel: None
-        """Sends an answer that `answer` did not give at once to the engine's process `slot`."""
+        """Sends a reply that `answer` did not return at once to the process `slot`."""
         self.pipes.reply = self._reply_later
         self._names = names
         self._lives: dict[int, int] = {}
-        """How often the process of a slot has changed: a process that is gone gets no late answers."""
+        """Slot -> how often its process has changed, so that late replies for a dead process are dropped."""
         self._on_listening = on_listening
         self._said: set[str] = set()
         self._failures: dict[str, int] = {}
-        """Failed log-ons by name, known or not, since its last log-off; the latest name is the last one."""
+        """Name, known or not -> failed log-ons since its last log-off; the latest name comes last."""
         self._handlers: Mapping[Event, Callable[[int, Parcel], Parcel | None]] = {
             Event.HEARTBEAT_REQUEST: self._heartbeat,
             Event.HELLO: self._hello,
@@ -76,14 +77,14 @@ class Requests:
         self._expect_names()
 
     def reload(self, configuration: Configuration, accounts: Accounts) -> None:
-        """Answer from these from now on."""
+        """Use this configuration and these accounts from now on."""
         self.configuration = configuration
         self.accounts = accounts
         self._said.clear()
         self._expect_names()
 
     def _expect_names(self) -> None:
-        """Look up what `hosts allow` and `hosts deny` name now, and say what is wrong with it."""
+        """Look up the names in `hosts allow` and `hosts deny` now, and log problems."""
         if self._names is None:
             return
         shares = self.configuration.shares.values()
@@ -96,7 +97,7 @@ class Requests:
         self._names.expect(listed)
 
     def answer(self, slot: int, parcel: Parcel) -> Parcel | None:
-        """The reply to a message, or None where there is none, or where it comes later by `reply`."""
+        """Handle a message. Returns the reply; None where there is none, or where it is sent later by `reply`."""
         if debug.mask[0] & debug.IPC:
             log.debug(debug.IPC, f"from ksmbd/{slot}: {parcel.event.name} handle {parcel.handle}")
         handler = self._handlers.get(parcel.event)
@@ -112,18 +113,18 @@ class Requests:
         self.reply(slot, parcel)
 
     def refused(self, parcel: Parcel, reason: str) -> Parcel:
-        """FAILED for a request."""
+        """The reply FAILED to a request."""
         return Parcel(Event.FAILED, numbers={Attribute.HANDLE: parcel.handle}, texts={Attribute.REASON: reason})
 
     def forget(self, slot: int) -> None:
-        """A process of the engine is gone."""
+        """Drop the sessions and pipes of a process of the engine that has ended."""
         self._lives[slot] = self._lives.get(slot, 0) + 1
         self.sessions.forget(slot)
         self.pipes.forget(slot)
         self.pids.pop(slot, None)
 
     def say(self, note: str) -> None:
-        """A line of advice, once until the next reload."""
+        """Log a warning, each text once until the next reload; '' is ignored."""
         if note and note not in self._said and len(self._said) < NOTE_INTERVAL:
             self._said.add(note)
             log.warning(note)
@@ -173,7 +174,8 @@ class Requests:
         return Parcel(Event.SPNEGO_AUTHEN_RESPONSE, fields={"status": int(UserFlag.BAD_USER)})
 
     def _logout(self, slot: int, parcel: Parcel) -> None:
-        """The session's tree connects have ended by messages of their own. BAD_PASSWORD: a log-on has failed."""
+        """Count a failed log-on (BAD_PASSWORD), or reset the count at a log-off. Tree connects end by their own
+        messages."""
         name = parcel.text("account").casefold()
         failures = self._failures.pop(name, 0)
         if parcel.fields["account_flags"] & UserFlag.BAD_PASSWORD:
@@ -189,7 +191,7 @@ class Requests:
         return reply
 
     def _tree_connect(self, slot: int, parcel: Parcel, asked: bool = False) -> Parcel | None:
-        """`asked`: names have been looked up for it, as far as that went."""
+        """Decide on TREE_CONNECT. `asked`: host names were looked up for it already."""
         fields = parcel.fields
         request = TreeRequest(
             account=parcel.text("account"),
@@ -231,7 +233,7 @@ class Requests:
         share = share_key(request.share)
         connections = self.sessions.connections(share)
         if session is not None and share in session.trees.values():
-            connections -= 1  # it is one of them: one user of the share, however often it connects
+            connections -= 1  # a session counts once per share, however often it connects
         names: Names = NoNames() if look is None else look
         return decide_tree_connect(request, self.configuration, self.accounts, self.users, connections, names)
 
@@ -240,5 +242,5 @@ class Requests:
 
 
 def _field(text: str, size: int) -> str:
-    """What goes back into a fixed field came out of one of the same size, or of a file whose names are checked."""
+    """A text for a fixed field of `size` bytes; '' where it does not fit, which no checked name does."""
     return text if len(text.encode("utf-8", "surrogateescape")) < size else ""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Where things are: the default files, and what is in a server's run directory.
+"""The default paths, and the files in a server's run directory.
 
-Two servers with two run directories do not meet. Everything that the tools and the daemon say to each other goes
-through the run directory: the lock file with the manager's process id, the FIFO for a listing, and the files of
+Servers with different run directories are independent. The tools and the daemon communicate through the run directory:
+the lock file with the process id of ksmbd.mountd (the manager), the FIFO for the list of shares, and the files in
 class/ksmbd-control, which correspond to /sys/class/ksmbd-control of the kernel's server.
 """
 
@@ -25,7 +25,7 @@ def default_rundir() -> str:
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """The paths in one server's run directory."""
+    """The paths in the run directory of one server."""
 
     path: str
 
@@ -36,41 +36,42 @@ class RunDirectory:
 
     @property
     def lock(self) -> str:
-        """Holds the manager's process id in decimal while it runs."""
+        """The lock file, which holds the manager's process id in decimal while it runs."""
         return os.path.join(self.path, "ksmbd.lock")
 
     @property
     def control(self) -> str:
-        """The folder of the control files."""
+        """The directory of the control files."""
         return os.path.join(self.path, "class", "ksmbd-control")
 
     @property
     def debug(self) -> str:
-        """Lists the components, those that print in brackets; a name written to it is toggled."""
+        """The file that lists the debug components, enabled ones in brackets; writing a name toggles it."""
         return os.path.join(self.control, "debug")
 
     @property
     def stats(self) -> str:
-        """The engine's counters."""
+        """The file with the engine's counters."""
         return os.path.join(self.control, "stats")
 
     @property
     def kill_server(self) -> str:
-        """`hard` written to it ends the engine."""
+        """The file that ends the engine when `hard` is written to it."""
         return os.path.join(self.control, "kill_server")
 
     @property
     def features(self) -> str:
-        """A line a kernel feature: name, `on` or `off`, and why."""
+        """The file with one line per kernel feature: name, `on` or `off`, and why."""
         return os.path.join(self.control, "features")
 
     def fifo(self, manager: int) -> str:
-        """Through it the manager answers SIGUSR1 with the list of shares; whoever asks makes and removes it."""
+        """The FIFO into which the manager with this process id writes the list of shares on SIGUSR1. The requesting
+        process creates and removes it."""
         return os.path.join(self.path, f"ksmbd.fifo.{manager}")
 
     def manager_pid(self) -> int | None:
-        """The process id of the running manager, or None. A stale lock file, also one whose number is another
-        program's by now, counts as none."""
+        """The process id of the running manager; None where the lock file is missing or stale, also if its process id
+        now belongs to another program."""
         try:
             with open(self.lock, "rb") as stream:
                 text = stream.read(32).split(b"\n")[0].strip(b" \t\0")
@@ -85,11 +86,11 @@ class RunDirectory:
         except FileNotFoundError:
             return None
         except OSError:
-            return pid  # hidden from us, and so it is there
+            return pid  # the process exists but its command line may not be read
         return pid if b"ksmbd" in command else None
 
     def notify(self, number: signal.Signals) -> bool:
-        """Send the running manager a signal. False: it does not run. PermissionError: it is another user's."""
+        """Send a signal to the running manager. Returns False where none runs. Raises PermissionError."""
         pid = self.manager_pid()
         if pid is None:
             return False

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is different when the configuration is an smb.conf.
+"""Samba's syntax rules, for a configuration file that is an smb.conf.
 
-Samba's defaults stand in the table of parameters. Here are Samba's rules of writing: blanks and case in a
-parameter's name do not matter, a line that ends in a backslash goes on in the next, a comment is a line of its own,
-the last of several values counts, and several parameters have other names too.
+Blanks and case in a parameter's name are ignored; a backslash at the end of a line continues it; a comment is a whole
+line; the last of several values counts; parameters have synonyms. Samba's defaults are in mountd/parameters.py.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ _SHARE_NAMES = _names(SHARE_PARAMETERS)
 
 
 def join_lines(text: str) -> list[tuple[int, str]]:
-    """Lines with their numbers, a line that ends in a backslash joined with the next."""
+    """(number, line) of all lines; a line that ends in a backslash is joined with the next."""
     lines: list[tuple[int, str]] = []
     begun: tuple[int, str] | None = None
     for number, line in enumerate(text.split("\n"), 1):
@@ -62,7 +61,7 @@ def join_lines(text: str) -> list[tuple[int, str]]:
 
 
 def canonical(name: str, *, in_global: bool) -> str:
-    """Our name of a parameter that Samba may write in several ways; an unknown one stays as it is."""
+    """The name in mountd/parameters.py for one of Samba's spellings; an unknown name is returned unchanged."""
     squeezed = _squeeze(name)
     if in_global and squeezed in _GLOBAL_NAMES:
         return _GLOBAL_NAMES[squeezed]
@@ -70,14 +69,14 @@ def canonical(name: str, *, in_global: bool) -> str:
 
 
 def unquote(value: str) -> str:
-    """A value that is quoted as a whole without its quotes."""
+    """A value without the quotes that enclose all of it."""
     if len(value) >= 2 and value[0] == value[-1] == '"' and '"' not in value[1:-1]:
         return value[1:-1]
     return value
 
 
 def value(parameter: Parameter, text: str) -> str:
-    """A value in our spelling."""
+    """Convert a value of Samba to the form of ksmbd.conf."""
     word = text.lower()
     if parameter.kind is Kind.BOOLEAN:
         return "yes" if word in SAMBA_TRUE else "no" if word in SAMBA_FALSE else text
@@ -87,7 +86,7 @@ def value(parameter: Parameter, text: str) -> str:
     if parameter.name == "vfs objects":  # modules that are not ours are left out
         return " ".join(item for item in split_list(text) if item in parameter.choices)
     if parameter.name == "map to guest" and word in ("bad password", "bad uid"):
-        return "never"  # both would let in users whose log-on failed
+        return "never"  # both would admit users whose log-on has failed
     if parameter.name == "server min protocol" and word in OLDER_PROTOCOLS:
         return "SMB2_02"  # SMB1 and what came before it are never spoken
     if parameter.name == "server max protocol" and word == "default":
@@ -98,7 +97,7 @@ def value(parameter: Parameter, text: str) -> str:
 
 
 def warning(parameter: Parameter, text: str) -> str:
-    """What is lost when Samba's value is taken over, or an empty string."""
+    """A warning of what is lost when Samba's value is converted, or ''."""
     if parameter.name == "map to guest" and text.lower() in ("bad password", "bad uid"):
         return "is not supported and taken as never: guests would be let in after a failed log-on"
     if parameter.name == "vfs objects":
@@ -115,7 +114,7 @@ def _group(item: str) -> str:
 
 
 def section_not_served(name: str, entries: dict[str, str]) -> str:
-    """Why a section of smb.conf does not become a share, or an empty string."""
+    """Why a section of smb.conf does not become a share, or ''."""
     if name.lower() in ("homes", "printers", "print$"):
         return "Samba's special sections are not supported"
     for key in ("printable", "print ok"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The daemon at work: the engine's life, signals, reloads, and the end."""
+"""Runs the daemon: starts and restarts the engine, handles signals and reloads, and stops."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from mountd.rundir import RunDirectory
 from mountd.sharing import text_value
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
-"""What `Server.run` handles."""
+"""The signals that `Server.run` handles."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line says. Paths are absolute; `port` None: as `tcp port` says."""
+    """The options of the command line. Paths are absolute; `port` None: the value of `tcp port`."""
 
     config: str
     pwddb: str
@@ -45,11 +45,11 @@ class Options:
 
 
 class StartProblem(Exception):
-    """The daemon cannot start; the message has a line a problem."""
+    """The daemon cannot start. The message has one line for each problem."""
 
 
 def read_configuration(options: Options) -> Configuration:
-    """The configuration, its warnings logged. StartProblem: what is wrong, with file and line."""
+    """Read the configuration and log its warnings. Raises StartProblem with the errors, which name file and line."""
     configuration = config_file.load(options.config)
     errors = configuration.errors
     for diagnostic in configuration.diagnostics:
@@ -65,7 +65,7 @@ def _where(diagnostic: config_file.Diagnostic) -> str:
 
 
 def read_accounts(options: Options) -> Accounts:
-    """The users. One line where there is no database yet; StartProblem where it cannot be read."""
+    """Read the user database; a missing one is logged and counts as empty. Raises StartProblem."""
     try:
         if not os.path.exists(options.pwddb):
             log.warning(f"{options.pwddb}: no such user database: nobody can log on until ksmbd.adduser has made it")
@@ -75,7 +75,7 @@ def read_accounts(options: Options) -> Accounts:
 
 
 def engine_settings(configuration: Configuration, options: Options, sub_auth: tuple[int, int, int]) -> EngineSettings:
-    """What the engine is started with."""
+    """The settings of the engine for this configuration."""
     settings = configuration.settings
     return EngineSettings(
         signing=settings.server_signing,
@@ -118,7 +118,7 @@ def engine_settings(configuration: Configuration, options: Options, sub_auth: tu
 
 
 class Server:
-    """Runs until it is told to stop. `on_ready(problem)` is called once: '' when clients can connect."""
+    """The running daemon."""
 
     def __init__(
         self,
@@ -127,7 +127,9 @@ class Server:
         command: Sequence[str] = COMMAND,
         on_line: Callable[[str], None] | None = None,
     ) -> None:
-        """Reads the files. StartProblem. `on_line` gets the engine's lines where it must not print by itself."""
+        """Read the files. `on_ready(problem)` is called once: with '' when clients can connect, else with the reason
+        why not. `on_line` gets the lines that the engine prints; None: the engine prints them itself. Raises
+        StartProblem."""
         self.options = options
         self._on_ready = on_ready
         configuration = read_configuration(options)
@@ -154,7 +156,7 @@ class Server:
         self._status = 0
 
     def run(self) -> int:
-        """Start the engine and serve; the exit status. In the main thread."""
+        """Start the engine and serve until stopped. Returns the exit status. Call it in the main thread."""
         calls = (self.stop, self.stop, self.reload, self._list)
         self.loop.on_signals(dict(zip(SIGNALS, calls, strict=True)), ignored=(signal.SIGPIPE, signal.SIGUSR2))
         if self.options.verbose:
@@ -210,7 +212,7 @@ class Server:
         self.loop.call_later(delay, self._start_engine)
 
     def _failed(self, problem: str) -> None:
-        """Nothing can be served: the end, with status 1."""
+        """End the daemon with status 1, because it cannot serve."""
         log.error(problem)
         self._status = 1
         if not self._listened:
@@ -220,7 +222,7 @@ class Server:
     # ---------------------------------------------------------------------------------------------------- signals
 
     def stop(self) -> None:
-        """Stop the engine and its clients in order, then `run` returns 0."""
+        """Stop the engine in order; then `run` returns 0."""
         if self._stopping:
             return
         self._stopping = True
@@ -230,7 +232,7 @@ class Server:
             self.loop.stop()
 
     def reload(self) -> None:
-        """Read configuration and accounts again. What cannot be read leaves everything as it was."""
+        """Reload configuration and accounts. If they have errors, the old ones stay in use."""
         if self._stopping:
             return
         try:
@@ -256,5 +258,5 @@ class Server:
 
 
 def _keep_workers(settings: EngineSettings, running: EngineSettings) -> EngineSettings:
-    """Slots are counted by the number of workers that run now."""
+    """The new settings with the number of workers that run now, which determines the slots."""
     return replace(settings, workers=running.workers)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is connected: sessions and their tree connects, by the socket (the engine's process) that told of them."""
+"""Keeps the sessions and their tree connects, as the engine's processes report them."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from ksmbd.limits import address_group
 
 @dataclass
 class Session:
-    """One session that has tree connects. `started` in seconds since the epoch."""
+    """A session that has tree connects. Times are in seconds since the epoch."""
 
     account: str
     peer: str
     guest: bool
     started: float = field(default_factory=time.time)
     active: float = field(default_factory=time.time)
-    """When it last connected to a share or left one."""
+    """Time of the last tree connect or disconnect."""
     opens: int = 0
-    """Files open, as the engine last said."""
+    """Number of open files, as the engine has last reported it."""
     trees: dict[int, str] = field(default_factory=dict)
-    """Connect id and the share's key."""
+    """Connect id -> key of the share."""
 
 
 class Sessions:
@@ -33,11 +33,11 @@ class Sessions:
         self._sessions: dict[tuple[int, int], Session] = {}
         self._shares: Counter[str] = Counter()
         self._users: Counter[str] = Counter()
-        """Sessions by account; "" has all guests and anonymous callers."""
+        """Account -> number of sessions; "" counts all guests and anonymous users."""
         self._guests: Counter[str] = Counter()
-        """Those by address."""
+        """Address group -> number of guest and anonymous sessions."""
         self.version = 0
-        """Another number after each change."""
+        """Changes with every change of the sessions."""
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -47,24 +47,24 @@ class Sessions:
         return sorted(self._sessions.values(), key=lambda session: session.started)
 
     def find(self, slot: int, session_id: int) -> Session | None:
-        """A session by the process's slot and its id."""
+        """The session with this id in the process `slot`; None: there is none."""
         return self._sessions.get((slot, session_id))
 
     def full(self, maximum: int, account: str, peer: str, guest: bool) -> bool:
-        """Whether there is no room for one more session of this caller: one user leaves an eighth of `maximum` to
-        others, and so do all guests together; those of one address leave half."""
+        """Whether one more session of this user would exceed a limit: `maximum` in all, seven eighths of it for one
+        user or for all guests together, half of it for the guests of one address."""
         if len(self._sessions) >= maximum or self._users[_user(account, guest)] >= maximum - maximum // 8:
             return True
         return guest and self._guests[address_group(peer)] >= max(maximum // 2, 1)
 
     def connections(self, share: str) -> int:
-        """Sessions that use a share (by its key), with however many tree connects each."""
+        """The number of sessions that have tree connects to a share, which is given by its key."""
         return self._shares[share]
 
     def connect(
         self, slot: int, session_id: int, connect_id: int, share: str, account: str, peer: str, guest: bool
     ) -> None:
-        """A tree connect begins."""
+        """Add a tree connect."""
         session = self._sessions.get((slot, session_id))
         if session is None:
             session = self._sessions[slot, session_id] = Session(account, peer, guest)
@@ -79,7 +79,7 @@ class Sessions:
             session.trees[connect_id] = share
 
     def disconnect(self, slot: int, session_id: int, connect_id: int) -> None:
-        """A tree connect ends."""
+        """Remove a tree connect."""
         session = self._sessions.get((slot, session_id))
         share = session.trees.pop(connect_id, None) if session is not None else None
         if session is None or share is None:
@@ -92,7 +92,7 @@ class Sessions:
             self._end(self._sessions.pop((slot, session_id)))
 
     def forget(self, slot: int) -> None:
-        """A process of the engine is gone: with it all that it told of."""
+        """Remove all sessions of a process that has ended."""
         for key in [key for key in self._sessions if key[0] == slot]:
             session = self._sessions.pop(key)
             self.version += 1

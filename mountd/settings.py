@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The settings as the daemon uses them: one typed field a parameter of mountd/parameters.py (a test compares them)."""
+"""The typed settings: one field for each parameter in mountd/parameters.py; a test compares them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class GlobalSettings:
-    """[global]. Sizes in bytes, `deadtime` in minutes, `ipc_timeout` in seconds."""
+    """The parameters of [global]. Sizes are in bytes, `deadtime` is in minutes, `ipc_timeout` in seconds."""
 
     bind_interfaces_only: bool
     bpf: bool
@@ -53,7 +53,8 @@ class GlobalSettings:
 
 @dataclass(frozen=True)
 class ShareSettings:
-    """One share. `name` is as the file writes it; `read_only` already counts in writable, writeable and write ok."""
+    """The parameters of one share. `name` is as written in the file; `read_only` includes writable, writeable and
+    write ok."""
 
     name: str
     acl_flag_inherited_canonicalization: bool
@@ -111,7 +112,7 @@ class ShareSettings:
 
     @property
     def is_ipc(self) -> bool:
-        """Whether this is IPC$, which carries named pipes and no files."""
+        """Whether this is IPC$, which has named pipes and no files."""
         return self.name.lower() == "ipc$"
 
     @property
@@ -121,12 +122,12 @@ class ShareSettings:
 
     @property
     def acl_xattr(self) -> bool:
-        """Whether Windows' access control lists are kept."""
+        """Whether Windows' access control lists are stored."""
         return "acl_xattr" in self.vfs_objects
 
     @property
     def streams_xattr(self) -> bool:
-        """Whether named streams are kept."""
+        """Whether named streams are stored."""
         return "streams_xattr" in self.vfs_objects
 
     @property
@@ -139,7 +140,7 @@ class ShareSettings:
         return f"{self.snapshot_path.rstrip('/')}/{self.shadow_format}"
 
     def full_path(self, settings: GlobalSettings) -> str:
-        """The shared folder with `root directory` before it."""
+        """The shared directory, with `root directory` prepended."""
         if not settings.root_directory:
             return self.path
         return os.path.join(settings.root_directory, self.path.lstrip("/"))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the engine is told of a share, and who may connect to it: decisions without side effects."""
+"""Makes SHARE_CONFIG_RESPONSE, and decides who may connect to a share, without side effects."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from mountd.parameters import SHARE_PARAMETERS, Kind, Parameter
 from mountd.unixusers import UnixUser, UnixUsers, guest
 
 GUEST_GROUPS_MAX = 1000
-"""Groups of a share's guest account that the engine is told of: they fit an attribute."""
+"""Groups of a share's guest account that are sent to the engine at most."""
 NO_ID = 0xFFFF
-"""force_uid and force_gid where there is none, or one of more than 16 bits (then the attribute counts)."""
+"""The value of force_uid and force_gid for no id, or for an id of more than 16 bits, which an attribute has then."""
 
 
 def text_value(parameter: Parameter, value: object) -> str:
-    """A setting as text, the way ksmbd.conf writes it."""
+    """A setting as text, in the syntax of ksmbd.conf."""
     if isinstance(value, bool):
         return YES if value else NO
     if isinstance(value, tuple):
@@ -41,11 +41,11 @@ SHARE_OPTIONS = (
     "shadow:localtime", "shadow:mountpoint", "shadow:snapdirseverywhere", "shadow:snapprefix", "shadow:snapsharepath",
     "shadow:sort", "shadow:sscanf", "snapshot path",
 )  # fmt: skip
-"""Share parameters that the engine acts on and that KSMBD's structure and flags have no room for."""
+"""Share parameters that the engine needs and that have no field or flag in KSMBD's structure."""
 
 
 def share_options(share: ShareSettings) -> dict[str, str]:
-    """SHARE_OPTIONS of a share, as text by name."""
+    """Name -> text of the SHARE_OPTIONS of a share."""
     parameters = (SHARE_PARAMETERS[name] for name in SHARE_OPTIONS)
     options = {p.name: text_value(p, getattr(share, p.attribute)) for p in parameters}
     options["snapshot path"] = share.snapshots
@@ -53,7 +53,7 @@ def share_options(share: ShareSettings) -> dict[str, str]:
 
 
 def share_flags(share: ShareSettings) -> ShareFlag:
-    """KSMBD_SHARE_FLAG bits."""
+    """The KSMBD_SHARE_FLAG bits of a share."""
     flags = ShareFlag.AVAILABLE | (ShareFlag.READONLY if share.read_only else ShareFlag.WRITEABLE)
     for holds, flag in (
         (share.browseable, ShareFlag.BROWSEABLE),
@@ -78,7 +78,7 @@ def share_flags(share: ShareSettings) -> ShareFlag:
 
 @dataclass(frozen=True)
 class ForcedIds:
-    """What `force user` and `force group` come to; `problem` names an account that does not exist."""
+    """The ids of `force user` and `force group`; `problem` names an account that does not exist."""
 
     uid: int | None = None
     gid: int | None = None
@@ -86,8 +86,8 @@ class ForcedIds:
 
 
 def forced_ids(share: ShareSettings, users: UnixUsers) -> ForcedIds:
-    """The ids that everybody has on the share. `force user` brings its own group, which `force group` overrides; with
-    `+GROUP` only where that user is a member."""
+    """The ids with which all users access the share. `force user` also sets its primary group, which `force group`
+    overrides; `+GROUP` overrides it only if that user is a member."""
     uid = gid = None
     user: UnixUser | None = None
     if share.force_user:
@@ -105,14 +105,14 @@ def forced_ids(share: ShareSettings, users: UnixUsers) -> ForcedIds:
 
 
 def share_response(name: str, configuration: Configuration, users: UnixUsers) -> tuple[Parcel, str]:
-    """SHARE_CONFIG_RESPONSE, its handle still to be set, and a line for the log or ''."""
+    """(SHARE_CONFIG_RESPONSE without its handle, a line for the log or '')."""
     share = configuration.share(name)
     missing = Parcel(Event.SHARE_CONFIG_RESPONSE, fields={"share_name": name})
     if share is None or not (share.path or share.is_ipc):
         return missing, ""
     forced = forced_ids(share, users)
     if forced.problem:
-        return missing, forced.problem  # never served as another user than the one that was asked for
+        return missing, forced.problem  # the share must not be served as another user than `force user`
     veto = b"".join(pattern.encode() + b"\0" for pattern in share.veto_files)
     path = b"" if share.is_ipc else share.full_path(configuration.settings).encode()
     payload = veto + b"\0" + path if veto else path
@@ -164,7 +164,7 @@ class TreeRequest:
 
     @property
     def is_guest(self) -> bool:
-        """Whether the caller gave no password."""
+        """Whether the user is a guest or anonymous."""
         return not self.account or bool(self.account_flags & UserFlag.GUEST_ACCOUNT)
 
 
@@ -176,11 +176,11 @@ class TreeAnswer:
     flags: TreeFlag = TreeFlag(0)  # noqa: RUF009  immutable
     note: str = ""
     undecided: bool = False
-    """The client's address or name is not known, and HOST_DENIED is what it comes to if it stays so."""
+    """The decision depends on a host name that is not known yet; HOST_DENIED is the result if it stays unknown."""
 
 
 def in_list(names: Sequence[str], account: str, unix: UnixUser | None, users: UnixUsers) -> bool:
-    """Whether a list of users and groups (@group, also +group and &group) names this user."""
+    """Whether a list of users and groups (@group, +group, &group) contains this user."""
     for name in names:
         if name[:1] in ("@", "+", "&"):
             gid = users.group(name.lstrip("@+&"))
@@ -199,11 +199,11 @@ def decide_tree_connect(
     connections: int,
     names: Names = NoNames(),  # noqa: B008  without state
 ) -> TreeAnswer:
-    """May this user use the share from there; `connections` are those that the share has already.
+    """Decide whether a user may use a share from a client. `connections`: number of sessions that use it already.
 
-    The order of KSMBD: the share's limit, the client's address, guests, then the lists of users: invalid users before
-    all, then valid users, admin users, read list, write list. A list that holds the user ends the search in that order.
-    Guests and anonymous callers are held to the lists as the share's guest account.
+    The checks come in KSMBD's order: the share's limit, the client's address, guests, then the lists: invalid users,
+    valid users, admin users, read list, write list. The first list that contains the user decides. For guests and
+    anonymous users, the lists are searched for the share's guest account.
     """
     share = configuration.share(request.share)
     if share is None or not (share.path or share.is_ipc):
@@ -231,14 +231,15 @@ def decide_tree_connect(
             return TreeAnswer(TreeStatus.INVALID_USER, note=note)
         return _guest(share, configuration, users, known.name)
     if unix is None and not share.force_user:
-        # The share's `guest account` works for whoever has no account; the lists are of his name all the same.
+        # A user without a Unix account works as the share's `guest account`; the lists still count for its own name.
         nobody = guest(users, share.guest_account)
         return _by_lists(share, ((known.name, None),), nobody, users, TreeFlag.GUEST_ACCOUNT)
     return _by_lists(share, ((known.name, unix),), unix, users)
 
 
 def _guest(share: ShareSettings, configuration: Configuration, users: UnixUsers, known: str = "") -> TreeAnswer:
-    """A guest, or an anonymous caller, is the guest account to all lists; `known`: his own name, if he has one."""
+    """Decide for a guest or anonymous user, for whom the lists count as for the guest account. `known`: the user's own
+    name, if there is one."""
     if not share.guest_ok:
         return TreeAnswer(TreeStatus.INVALID_USER)
     nobody = guest(users, share.guest_account or configuration.settings.guest_account)
@@ -253,7 +254,8 @@ def _by_lists(
     users: UnixUsers,
     flags: TreeFlag = TreeFlag(0),  # noqa: B008  immutable
 ) -> TreeAnswer:
-    """What the lists say of a caller who goes by `names` and works as a Unix user. No guest is an administrator."""
+    """Decide by the lists for a user with these names, who works as the Unix user `works_as`. A guest is never an
+    administrator."""
 
     def named(listed: Sequence[str]) -> bool:
         return any(in_list(listed, name, unix, users) for name, unix in names)
@@ -272,8 +274,8 @@ def _by_lists(
 
 
 def _keeps_group(share: ShareSettings, unix: UnixUser | None, users: UnixUsers) -> bool:
-    """Whether `force group = +GROUP` leaves this user alone, who is no member. With `force user` it is about that one,
-    and decided for all (`forced_ids`)."""
+    """Whether `force group = +GROUP` does not apply, because the user is no member. With `force user`, `forced_ids`
+    decides this for all users."""
     return (
         share.force_group.startswith("+") and not share.force_user and not _member(unix, share.force_group, users)
     )

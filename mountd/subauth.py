@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""ksmbd.subauth: three random sub-authorities, the part of the server's SID that makes it unique (MS-DTYP 2.4.2)."""
+"""Reads or creates ksmbd.subauth: three random sub-authorities, which make the server's SID unique (MS-DTYP 2.4.2)."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ _LINE = re.compile(rb"([0-9]{1,10}):([0-9]{1,10}):([0-9]{1,10})\s*")
 
 
 def path_for(config: str) -> str:
-    """Where the file is: beside the configuration, so that servers with their own configuration have their own SID."""
+    """The path of the file: in the directory of the configuration, so that each configuration has its own SID."""
     return os.path.join(os.path.dirname(os.path.abspath(config)), "ksmbd.subauth")
 
 
 def load_or_create(path: str) -> SubAuthorities:
-    """Read the file, or draw the numbers and write it. FileProblem: broken, or neither readable nor writable."""
+    """Read the file, or create it with random numbers. Raises FileProblem where it is malformed or cannot be read or
+    created."""
     try:
         found = _read(path)
         if found is not None:
             return found
         with locked_directory(path):
-            found = _read(path)  # another process may have been quicker
+            found = _read(path)  # another process may have created it meanwhile
             if found is not None:
                 return found
             drawn = (secrets.randbits(32), secrets.randbits(32), secrets.randbits(32))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The Unix side of users: uid, gid and groups by name, from the system's databases (passwd, group, NSS)."""
+"""Looks up Unix accounts and groups by name in the system's databases (passwd, group, NSS)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 OVERFLOW_ID: Final = 65534
-"""uid and gid of nobody, where the system has no account of the name `guest account` gives."""
+"""The uid and gid of guests where the system has no account called as `guest account` says."""
 
 
 @dataclass(frozen=True)
 class UnixUser:
-    """One account. `groups` are all gids, the primary one among them."""
+    """One Unix account. `groups` has all gids, the primary one included."""
 
     name: str
     uid: int
@@ -34,7 +34,7 @@ class SystemUsers:
     """The system's databases."""
 
     def user(self, name: str) -> UnixUser | None:
-        """An account by its name; as in SMB names differ by more than case, the name in lower case is tried too."""
+        """Look up an account; the name in lower case is tried, too, because SMB ignores case in user names."""
         for spelling in dict.fromkeys((name, name.lower())):
             try:
                 entry = pwd.getpwnam(spelling)
@@ -45,7 +45,7 @@ class SystemUsers:
         return None
 
     def group(self, name: str) -> int | None:
-        """A group's gid by its name."""
+        """Look up the gid of a group."""
         try:
             return grp.getgrnam(name).gr_gid
         except (KeyError, ValueError, UnicodeError):
@@ -53,6 +53,6 @@ class SystemUsers:
 
 
 def guest(users: UnixUsers, name: str) -> UnixUser:
-    """The account that guests work as; the overflow ids where the system does not know the name."""
+    """The Unix account of guests; OVERFLOW_ID where the system has no account with this name."""
     found = users.user(name) if name else None
     return found if found is not None else UnixUser(name or "nobody", OVERFLOW_ID, OVERFLOW_ID, (OVERFLOW_ID,))

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Writes man/ksmbd.conf.5 from the table of parameters: .venv/bin/python scripts/manpages.py
+"""Generates man/ksmbd.conf.5 from the table of parameters: .venv/bin/python scripts/manpages.py
 
-A test compares the file with what this would write.
+A test compares the file with the output of this script.
 """
 
 from __future__ import annotations
@@ -17,70 +17,72 @@ HEAD = r"""
 .SH NAME
 ksmbd.conf \- the configuration of ksmbd
 .SH DESCRIPTION
+This file configures the server and its shares.
 .B ksmbd.mountd
-reads this file when it starts and when it is told to reload
+reads it at start and on reload
 .RB ( "ksmbd.control \-r" ).
 .B ksmbd.addshare
-edits it. Where it is not named with \-C, it is
-.IR /etc/ksmbd/ksmbd.conf .
+edits it. The default path is
+.IR /etc/ksmbd/ksmbd.conf ;
+option \-C names another.
 .SH FORMAT
-A section begins with its name in brackets and holds lines of the form
+A section begins with its name in brackets and contains lines of the form
 .IR "parameter = value" .
 .B [global]
-is about the server; every other section is a share, and its name is the share's name: 1 to 63 bytes of UTF-8,
-in whatever case. Sections of the same name are one.
+configures the server. Every other section is a share, and the section's name is the share's name: 1 to 63 bytes of
+UTF-8. Names of sections and parameters are compared without regard to case. Sections with the same name are merged.
 .PP
-A semicolon or a hash begins a comment, which goes to the end of the line, behind a value too.
-Names of parameters may be written in any case.
-Where a parameter stands twice in a section, the first value that is not empty counts.
+A semicolon or a hash begins a comment, which extends to the end of the line, also after a value.
+If a parameter is given twice in a section, the first value that is not empty counts.
 .PP
-A parameter that is not known is ignored with a warning. A value that is not allowed is an error, and
+An unknown parameter is ignored with a warning. A value that is not allowed is an error:
 .B ksmbd.mountd
-does not start with it, or goes on with its previous configuration when it is reloading.
+does not start, or on reload keeps its previous configuration.
 Both messages name the file and the line.
 .PP
 .I Booleans
 are yes, true, 1, enable, and no, false, 0, disable.
-.I Lists
-are separated by commas, tabs or spaces; a member with a space in it stands in double quotes.
+The items of
+.I lists
+are separated by commas, tabs or spaces; an item that contains a space is put in double quotes.
 In lists of users
 .I @group
-is all members of a Unix group.
+stands for all members of a Unix group.
 .I Sizes
 may have the suffixes K, M, G, T, P and E.
 .I Masks
 and modes are octal.
 .SH PARAMETERS
+Parameters marked
 .B (G)
-parameters stand in [global] alone.
+are valid in [global] only. Parameters marked
 .B (S)
-parameters are a share's; in [global] they are the default of all shares but IPC$, unless it is said here that they are
-not.
+belong to a share; in [global] they set the default of all shares except IPC$, unless the description says otherwise.
 """.lstrip()
 
 TAIL = r"""
 .SH SMB.CONF
-A file of the name
+A file called
 .I smb.conf
-is read by Samba's rules: the last of several values counts, comments are lines of their own, a backslash at a line's
-end joins it with the next, blanks in a parameter's name do not matter, booleans may be on and off, and +group and
-&group are groups too. Parameters of Samba that are not in this page are ignored, and named once in a warning.
+is read by Samba's rules: of several values the last one counts; comments are whole lines; a backslash at the end of a
+line joins it with the next; blanks in a parameter's name are ignored; booleans may also be on and off; +group and
+&group also name groups. Samba's parameters that are not in this page are ignored, and listed in one warning.
 .BR [homes] ,
 .B [printers]
 and printers are not shared.
 .I map to guest = bad password
 and
 .I bad uid
-are taken as never.
+count as never.
 Modules in
 .I vfs objects
-other than those of this page are left out, each time with a warning; variables such as %U are not replaced.
+that are not in this page are ignored with a warning. Variables such as %U are not replaced.
 .PP
-These defaults are Samba's then:
+These parameters have Samba's defaults in such a file:
 .PP
 %SAMBA%
 .PP
-And these names mean the same:
+These synonyms are accepted:
 .PP
 %SYNONYMS%
 .SH EXAMPLE
@@ -104,7 +106,7 @@ And these names mean the same:
 
 
 def escape(text: str) -> str:
-    """Plain text for roff; `name` in backquotes becomes bold."""
+    """Escape plain text for roff; `name` in backquotes becomes bold."""
     text = text.replace("\\", "\\e").replace("-", "\\-")
     pieces = text.split("`")
     text = "".join(f"\\fB{piece}\\fR" if number % 2 else piece for number, piece in enumerate(pieces))
@@ -115,11 +117,11 @@ def entry(parameter: Parameter) -> str:
     """The entry of one parameter as roff."""
     lines = [".TP", f"\\fB{escape(parameter.name)}\\fR ({parameter.scope.value})", escape(parameter.doc)]
     if parameter.kind in (Kind.CHOICE, Kind.NUMBER, Kind.SIZE) or (parameter.kind is Kind.LIST and parameter.choices):
-        lines.append(f"Allowed is {escape(parameter.allowed())}.")
+        lines.append(f"Allowed: {escape(parameter.allowed())}.")
     if parameter.scope is Scope.SHARE and not parameter.inherits:
-        lines.append("In [global] it is no default for shares.")
+        lines.append("A value in [global] is not a default for shares.")
     if parameter.ours:
-        lines.append("KSMBD does not have this parameter.")
+        lines.append("ksmbd-tools do not have this parameter.")
     if parameter.pending:
         lines.append("It has no effect yet.")
     default = escape(parameter.default) if parameter.default else "(empty)"
@@ -128,7 +130,7 @@ def entry(parameter: Parameter) -> str:
 
 
 def page() -> str:
-    """The whole page."""
+    """The roff text of the whole page."""
     ordered = sorted(PARAMETERS, key=lambda parameter: (parameter.name, parameter.scope.value))
     samba = [f"{p.name} = {p.samba} ({p.scope.value})" for p in ordered if p.samba is not None]
     synonyms = [f"{', '.join(p.synonyms)}: {p.name} ({p.scope.value})" for p in ordered if p.synonyms]

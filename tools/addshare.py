@@ -21,23 +21,23 @@ from mountd.rundir import DEFAULT_CONFIG, DEFAULT_PWDDB, RunDirectory
 
 COMMAND = Command(
     name="ksmbd.addshare",
-    summary="Add, update or delete a share of ksmbd. Without -a, -u and -d it is added, or updated if there is one.",
+    summary="Add, update or delete a share of ksmbd. Without -a, -u and -d, SHARE is added, or updated if it exists.",
     usage=("[-a | -u] [-o 'PARAMETER = VALUE']... [-C CONF] [-P PWDDB] [-R DIR] [-v] SHARE",
            "-d [-C CONF] [-P PWDDB] [-R DIR] [-v] SHARE"),
     options=(
-        Option("a", "add", "add SHARE; it is an error if there is one"),
+        Option("a", "add", "add SHARE; it must not exist"),
         Option("d", "delete", "delete SHARE"),
-        Option("u", "update", "change SHARE; it is an error if there is none"),
-        Option("o", "option", "set a share parameter, as 'path = /srv'; may be repeated; an empty value takes it out",
+        Option("u", "update", "update SHARE; it must exist"),
+        Option("o", "option", "set a share parameter, as in 'path = /srv'; may be repeated; an empty value removes it",
                "OPT"),
         Option("C", "config", f"the configuration file; default {DEFAULT_CONFIG}", "CONF"),
-        Option("P", "pwddb", f"the user database, to tell of unknown users; default {DEFAULT_PWDDB}", "PWDDB"),
+        Option("P", "pwddb", f"the user database, to warn of unknown users; default {DEFAULT_PWDDB}", "PWDDB"),
         RUNDIR,
         VERBOSE,
         VERSION,
         HELP,
     ),
-    epilog="Without -o the parameters are asked for, one a line; on a terminal Tab completes them.\n"
+    epilog="Without -o, the parameters are read from standard input, one per line; on a terminal Tab completes them.\n"
            "The parameters: " + ", ".join(sorted(SHARE_PARAMETERS)) + ".\nksmbd.conf(5) explains them.",
 )
 
@@ -45,7 +45,7 @@ Options = dict[str, str]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command. Returns 0; every failure leaves with 1 and one line on stderr."""
+    """Run the command. Returns 0; a failure prints one line on stderr and exits with 1."""
     parsed = COMMAND.start(argv)
     action = _action(parsed)
     if len(parsed.arguments) != 1:
@@ -141,12 +141,12 @@ def _from_arguments(given: Sequence[str]) -> Options:
 
 
 def _from_stdin() -> Options:
-    """One `parameter = value` a line from a pipe."""
+    """Read `parameter = value` lines from a pipe."""
     return _from_arguments([line for line in sys.stdin.read().split("\n") if line.strip()])
 
 
 def _option(text: str) -> tuple[str, str]:
-    """Read `parameter = value`. ValueError says what is wrong and what is allowed."""
+    """Parse `parameter = value`. Raises ValueError, which says what is wrong and what is allowed."""
     key, equals, value = text.partition("=")
     key, value = " ".join(key.lower().split()), value.strip()
     if not equals:
@@ -180,7 +180,7 @@ def _check_folder(path: str) -> None:
 
 
 def _ask(name: str) -> Options:
-    """Ask on the terminal until an empty line; a wrong line is told and asked for again."""
+    """Read lines from the terminal until an empty one; a wrong line is reported and may be typed again."""
     print(f"Parameters of [{name}], as `path = /srv/folder`; Tab completes, an empty line ends.", file=sys.stderr)
     options: Options = {}
     with _completion():
@@ -205,7 +205,7 @@ def _ask(name: str) -> Options:
 
 
 def complete(line: str) -> list[str]:
-    """What Tab offers for a line typed so far: parameters, then values."""
+    """The completions of a line typed so far: parameters, then values."""
     key, equals, value = line.partition("=")
     if not equals:
         return [f"{name} = " for name in sorted(SHARE_PARAMETERS) if name.startswith(line.lstrip().lower())]
@@ -217,7 +217,7 @@ def complete(line: str) -> list[str]:
 
 
 class _completion(contextlib.AbstractContextManager["_completion"]):
-    """Tab completes whole lines while this is entered; without the readline library nothing happens."""
+    """Context manager in which Tab completes lines; without the readline library it does nothing."""
 
     def __init__(self) -> None:
         self.readline: ModuleType | None = None
@@ -244,7 +244,7 @@ class _completion(contextlib.AbstractContextManager["_completion"]):
 
 
 def _note_unknown_users(options: Options, database: str) -> None:
-    """Names in the lists that no user has are told: a typing error here would lock somebody out, or let nobody in."""
+    """Warn of names in user lists that are not in the user database: a typing error could lock users out."""
     try:
         users = accounts.load(database)
     except accounts.AccountsProblem:

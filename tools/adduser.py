@@ -17,13 +17,13 @@ from mountd.rundir import DEFAULT_CONFIG, DEFAULT_PWDDB, RunDirectory
 
 COMMAND = Command(
     name="ksmbd.adduser",
-    summary="Add, update or delete a user of ksmbd. Without -a, -u and -d it is added, or updated if there is one.",
+    summary="Add, update or delete a user of ksmbd. Without -a, -u and -d, USER is added, or updated if it exists.",
     usage=("[-a | -u] [-p PWD] [-P PWDDB] [-C CONF] [-R DIR] [-v] USER", "-d [-P PWDDB] [-C CONF] [-R DIR] [-v] USER"),
     options=(
-        Option("a", "add", "add USER; it is an error if there is one"),
-        Option("d", "delete", "delete USER, unless a share depends on it"),
-        Option("u", "update", "give USER a new password; it is an error if there is none"),
-        Option("p", "password", f"at most {accounts.PASSWORD_MAX} bytes; without it the password is asked for", "PWD"),
+        Option("a", "add", "add USER, which must not exist"),
+        Option("d", "delete", "delete USER, unless the configuration names it"),
+        Option("u", "update", "set a new password for USER, which must exist"),
+        Option("p", "password", f"the password, at most {accounts.PASSWORD_MAX} bytes; default: ask for it", "PWD"),
         Option("C", "config", f"the configuration file; default {DEFAULT_CONFIG}", "CONF"),
         Option("P", "pwddb", f"the user database; default {DEFAULT_PWDDB}", "PWDDB"),
         RUNDIR,
@@ -36,7 +36,7 @@ COMMAND = Command(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command. Returns 0; every failure leaves with 1 and one line on stderr."""
+    """Run the command. Returns 0; a failure prints one line on stderr and exits with 1."""
     parsed = COMMAND.start(argv)
     action = _action(parsed)
     if len(parsed.arguments) != 1:
@@ -71,7 +71,7 @@ def _action(parsed: Parsed) -> str:
 
 
 def _check_before_asking(database: str, name: str, action: str) -> None:
-    """Refuse what cannot work before a password is typed."""
+    """Fail before the user types a password, where the action cannot succeed."""
     users = accounts.load(database, missing_ok=action != "update")
     _check_exists(users, database, name, action)
 
@@ -99,7 +99,8 @@ def _change(database: str, name: str, action: str, password: str | None) -> str:
 
 
 def _refuse_if_needed(name: str, path: str) -> None:
-    """A user that the configuration names must not go: the share would be left without its writer, or open to all."""
+    """Fail where the configuration names the user: without it, a share could lose its only writer, or be open to
+    all."""
     if not os.path.exists(path):
         return
     configuration = config.load(path)
@@ -127,7 +128,7 @@ def _password(given: str | None) -> str:
 
 
 def _ask() -> str:
-    """The password typed twice alike; nothing of it is shown."""
+    """Ask for the password until it is typed twice alike, three times at most; it is not shown."""
     for _ in range(3):
         try:
             first = getpass.getpass("New password: ")

@@ -24,12 +24,12 @@ COMMAND = Command(
     usage=("{-s | -r | -l | -d COMPONENT | -c | --features} [--json] [-R DIR] [-v]",),
     options=(
         Option("s", "shutdown", "stop the server, and wait until it has ended"),
-        Option("r", "reload", "read the configuration and the user database again"),
+        Option("r", "reload", "reload the configuration and the user database"),
         Option("l", "list", "list the shares that are served"),
-        Option("d", "debug", "toggle debug prints of COMPONENT, and print which are on (in brackets);\n"
+        Option("d", "debug", "toggle the debug messages of COMPONENT, and print which are on (in brackets);\n"
                              "COMPONENT is all, " + ", ".join(debug.COMPONENTS), "COMPONENT"),
         Option("c", "ksmbd-version", "print the version of the engine"),
-        Option("", "features", "print which features of the kernel are used, and why others are not"),
+        Option("", "features", "print which kernel features are used, and why others are not"),
         Option("", "json", "print a list or the features as JSON"),
         RUNDIR,
         VERBOSE,
