@@ -49,7 +49,7 @@ def _text(pointer: int) -> str:
 
 
 def state() -> State:
-    """Interfaces and addresses now. Raises OSError."""
+    """The current interfaces and addresses. Raises OSError."""
     first = ctypes.POINTER(_Entry)()
     check(_getifaddrs(ctypes.byref(first)))
     addresses = []
@@ -78,7 +78,7 @@ class Changes:
         self._socket.bind((0, RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR))
 
     def fileno(self) -> int:
-        """To be watched for reading."""
+        """The descriptor, readable when something has changed."""
         return self._socket.fileno()
 
     def drain(self) -> None:

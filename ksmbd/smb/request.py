@@ -125,18 +125,18 @@ class Request(PendingRequest):
 
     @property
     def session(self) -> Session:
-        """The request's session; the dispatcher checked that there is one."""
+        """The session of the request; dispatch has checked that there is one."""
         assert self.session_ is not None
         return self.session_
 
     @property
     def tree(self) -> TreeConnect:
-        """The request's tree connect; the dispatcher checked that there is one."""
+        """The tree connect of the request; dispatch has checked that there is one."""
         assert self.tree_ is not None
         return self.tree_
 
     def reader(self) -> Reader:
-        """A Reader over the whole element, positioned at the body."""
+        """A Reader over the whole request, positioned at its body."""
         reader = Reader(self.message)
         reader.position = HEADER_SIZE
         return reader

@@ -429,7 +429,9 @@ class Watch(Protocol):
         """Do one step of setting up the watches of a tree. False: all directories are watched."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """End the watch."""
+        ...
 
 
 class Volume(Protocol):
@@ -448,7 +450,9 @@ class Volume(Protocol):
         """The rights of the user on the root directory, for the reply to TREE_CONNECT."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Release the descriptors of the volume."""
+        ...
 
 
 class Files(Protocol):
