@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""ksmbd.control: stop, reload and ask the running daemon, and toggle what it prints."""
+"""ksmbd.control: stop, reload and query the running daemon, and toggle its debug messages."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ COMMAND = Command(
 )
 
 ANSWER_SECONDS = 2.0
-"""How long a running daemon may take to answer through a file."""
+"""Seconds that a running daemon may take to answer through a file."""
 
 STOP_SECONDS = 60.0
-"""How long it may take to end: clients are told and files closed first."""
+"""Seconds that the daemon may take to stop."""
 
 _WORD_SIZE = 127
-"""More than the longest answer."""
+"""Bytes read of an answer at most."""
 
 _ACTIONS = ("shutdown", "reload", "list", "debug", "ksmbd-version", "features")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command. Returns 0; every failure leaves with 1 and one line on stderr."""
+    """Run the command. Returns 0; a failure prints one line on stderr and exits with 1."""
     parsed = COMMAND.start(argv)
     actions = [name for name, _ in parsed.options if name in _ACTIONS]
     if parsed.arguments:
@@ -135,7 +135,7 @@ def _debug(rundir: RunDirectory, component: str) -> None:
 
 
 def _toggle(rundir: RunDirectory, component: str) -> str:
-    """Write the name, and wait for the engine to write the file anew: its line is the answer."""
+    """Write the component's name to the file, wait for the engine to rewrite it, and return the new line."""
     try:
         with open(rundir.debug, "r+b", buffering=0) as stream:
             # Padded over what is there and not truncated first: an engine that is about to cut the file to the length
@@ -187,7 +187,7 @@ def _list(rundir: RunDirectory, as_json: bool) -> None:
 
 
 def _ask_for_list(rundir: RunDirectory) -> str:
-    """SIGUSR1 to the manager, which answers through the FIFO."""
+    """Send SIGUSR1 to the manager, and read its answer from the FIFO."""
     pid = _manager(rundir)
     path = rundir.fifo(pid)
     with contextlib.suppress(FileNotFoundError):

@@ -39,19 +39,19 @@ _PR_SET_PDEATHSIG = 1
 
 
 class CannotServe(Exception):
-    """Why it cannot start, in one line that names the way out."""
+    """The server cannot start. The message is one line that says what to do."""
 
 
 @dataclass(frozen=True)
 class Demonstration:
-    """What is served, to whom."""
+    """The shared directory, the user and the port."""
 
     port: int
     folder: str
     user: str
     password: str
     unix_user: str
-    """The account that files are accessed as; empty: the one of the same name as `user`."""
+    """The Unix account that accesses the files; empty: the one called `user`."""
 
     def config(self) -> str:
         """The content of ksmbd.conf."""
@@ -65,7 +65,7 @@ class Demonstration:
         return configwriter.add_section("[global]\n\tserver string = ksmbd\n", SHARE, options)
 
     def banner(self) -> str:
-        """What is printed once clients can connect."""
+        """The text that is printed once clients can connect."""
         port = "" if self.port == DEFAULT_PORT else f" -p {self.port}"
         host = "127.0.0.1" if self.port == DEFAULT_PORT else f"127.0.0.1:{self.port}"
         login = shlex.quote(f"{self.user}%{self.password}")
@@ -94,7 +94,7 @@ def main() -> int:
 
 
 def plan(environment: Mapping[str, str]) -> Demonstration:
-    """What the environment asks for. CannotServe: it does not go."""
+    """The settings in the environment. Raises CannotServe."""
     text = environment.get("PORT") or str(DEFAULT_PORT)
     if not text.isdecimal() or not 1 <= int(text) <= 65535:
         raise CannotServe(f"PORT={text} is no TCP port: allowed is 1 to 65535")
@@ -157,7 +157,7 @@ def _others_can_reach(folder: str) -> bool:
 
 
 def check_port(port: int) -> None:
-    """Try to listen on the port. CannotServe says why that does not go, and names PORT."""
+    """Check that the port can be listened on. Raises CannotServe."""
     way_out = "choose another one, as in: make serve PORT=4450"
     for family, address in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
         try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The process of the RPC services as a child of the daemon: its start, its stream, its end and what follows it.
+"""Starts, stops and talks to ksmbd.rpc, the process of the RPC services, and restarts it when it ends.
 
 The child is not trusted. What it sends is bounded and checked (mountd/rpc/frames.py); where it says nonsense, does not
 answer for RPC_SECONDS or ends, it is killed and another one starts, later each time that one did not live long.
@@ -25,15 +25,15 @@ from mountd.unixusers import OVERFLOW_ID
 
 COMMAND: Final = (sys.executable, "-P", "-m", "mountd.rpc.process")
 USER: Final = "nobody"
-"""The account that the process works as; the overflow ids where there is none."""
+"""The Unix account of the process; OVERFLOW_ID where it does not exist."""
 FIRST_DELAY: Final = 0.5
 LAST_DELAY: Final = 30.0
 STEADY_SECONDS: Final = 60.0
-"""A process that lived so long is followed at once."""
+"""Seconds after which a process that ends is restarted at once."""
 START_SECONDS: Final = 60.0
-"""How long it may take to say that it serves."""
+"""Seconds within which the process must report that it serves."""
 RETRY: Final = 0.005
-"""Seconds until what a full stream did not take is tried again."""
+"""Seconds until sending to a full stream is tried again."""
 STOP_SECONDS: Final = 2.0
 _RECEIVE: Final = 64 << 10
 _LINE_MAX: Final = 4096
@@ -41,12 +41,12 @@ _KEPT_ENVIRONMENT: Final = ("PATH", "LANG", "TZ", "VIRTUAL_ENV", "PYTHONPATH", "
 
 
 def environment(given: Mapping[str, str]) -> dict[str, str]:
-    """What of the daemon's environment the child may know: other variables may hold passwords."""
+    """Environment variables that are passed to the child; others may contain passwords."""
     return {name: value for name, value in given.items() if name in _KEPT_ENVIRONMENT or name.startswith("LC_")}
 
 
 def ids(name: str = USER) -> tuple[int, int]:
-    """uid and gid of the account, or the overflow ids; never root's."""
+    """The uid and gid of the process; never root's."""
     try:
         entry = pwd.getpwnam(name)
     except KeyError:
@@ -55,7 +55,7 @@ def ids(name: str = USER) -> tuple[int, int]:
 
 
 class RpcProcess:
-    """One process after another. Implements mountd.rpc.host.Backend."""
+    """The RPC process, or its successor after a restart. Implements mountd.rpc.host.Backend."""
 
     def __init__(
         self, loop: Loop, command: Sequence[str] = COMMAND, clock: Callable[[], float] = time.monotonic
@@ -69,13 +69,13 @@ class RpcProcess:
         self._answers = Answers()
         self._ready = False
         self._queue: deque[tuple[memoryview, bool]] = deque()
-        """What the stream has not taken, and whether it is a client's."""
+        """(frame that is not sent yet, whether it has client data)."""
         self._queued = 0
-        """Bytes of clients in it."""
+        """Bytes of client data that are not sent yet."""
         self._asked = 0
-        """Requests that are not answered yet."""
+        """Requests without an answer yet."""
         self._heard = 0.0
-        """When it last answered, or was asked while nothing was under way."""
+        """When it last answered, or got a request while it had none."""
         self._watch: Timer | None = None
         self._retry: Timer | None = None
         self._line = b""
@@ -93,11 +93,11 @@ class RpcProcess:
 
     @property
     def serving(self) -> bool:
-        """Whether there is a process; it need not have come up yet: its stream keeps what is sent."""
+        """Whether there is a process. It may still be starting; the stream keeps what is sent."""
         return self._socket is not None
 
     def start(self) -> None:
-        """Start the process. Where that fails it is tried again later."""
+        """Start the process. A failed start is tried again later."""
         if self._stopping or self._process is not None:
             return
         self._started = self._clock()
@@ -137,7 +137,7 @@ class RpcProcess:
         self._arm()
 
     def stop(self) -> None:
-        """End it; returns when it has ended."""
+        """End the process, and wait until it has ended."""
         self._stopping = True
         process = self._process
         if process is None:
@@ -152,7 +152,7 @@ class RpcProcess:
     # ---------------------------------------------------------------------------------------------------- sending
 
     def send(self, request: Request, guest: bool) -> bool:
-        """Send a request, or keep it until the stream takes it. False: too much is kept already."""
+        """Send a request, or queue it. Returns False where too much is queued already."""
         if self._socket is None:
             return request.kind not in ASKING
         asks = request.kind in ASKING
@@ -211,7 +211,7 @@ class RpcProcess:
             self._kill(f"it does not speak our language ({error})")
 
     def _take(self, answer: Answer) -> None:
-        """ValueError: not what was to come."""
+        """Process an answer. Raises ValueError where it is not expected."""
         status = Status(answer.status)
         self._heard = self._clock()
         if not self._ready:
@@ -226,14 +226,14 @@ class RpcProcess:
         self.on_answer(answer)
 
     def _tell_missing(self, text: str) -> None:
-        """What it could not give up, once."""
+        """Log once which rights the process could not drop."""
         if text and not self._warned:
             self._warned = True
             log.warning(f"the RPC services (ksmbd.rpc) run without {', '.join(text.splitlines())}: a defect in them "
                         "would reach further")  # fmt: skip
 
     def _take_lines(self) -> None:
-        """What the child prints: a line of the log each, at the rate of what clients cause."""
+        """Log what the child prints, limited in rate like messages that clients cause."""
         assert self._process is not None and self._process.stderr is not None
         data = self._process.stderr.read(_LINE_MAX)
         if data == b"":
@@ -258,7 +258,7 @@ class RpcProcess:
             self._watch = self._loop.call_later(1.0, self._check)
 
     def _check(self) -> None:
-        """Kill it where it hangs."""
+        """Kill the process if it hangs."""
         self._watch = None
         if self._socket is None:
             return
@@ -279,7 +279,7 @@ class RpcProcess:
             self._process.kill()
 
     def _hang_up(self) -> None:
-        """No more of the stream; whoever waits for an answer hears that his pipe is broken."""
+        """Close the stream; pipes that wait for an answer are broken."""
         if self._socket is None:
             return
         self._loop.remove_reader(self._socket.fileno())
@@ -290,7 +290,7 @@ class RpcProcess:
         self.on_end()
 
     def _ended(self) -> None:
-        """The process is gone."""
+        """Clean up after the process has ended, and restart it."""
         assert self._process is not None
         self._hang_up()
         if self._process.stderr is not None:

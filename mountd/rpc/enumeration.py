@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The frame that srvsvc's enumerations share (MS-SRVS 2.2.4.38 and others): level, container, length, resume."""
+"""The parameters that the enumerations of srvsvc share (MS-SRVS 2.2.4.38): level, container, length, resume handle."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class EnumRequest:
 
 
 def read_enum(reader: NdrReader) -> EnumRequest:
-    """The container comes empty: what it is to hold is an output."""
+    """Read the container of a request, which is empty."""
     level, tag = reader.u32(), reader.u32()
     if level != tag:
         raise WireError(f"level {level}, union of {tag}")
@@ -42,7 +42,7 @@ def write_enum(
     entries: Sequence[T],
     write_entry: Callable[[NdrWriter, T], None],
 ) -> None:
-    """As many entries as the caller wants, at least one; MORE_DATA and where to go on, if there are more."""
+    """Write at least one entry and as many as the caller wants; if there are more, MORE_DATA and the ResumeHandle."""
     start = min(request.resume or 0, len(entries))
     count = _fitting(entries[start:], request.preferred, write_entry)
     page = entries[start : start + count]
@@ -81,7 +81,7 @@ def _fitting(entries: Sequence[T], preferred: int, write_entry: Callable[[NdrWri
 
 
 def write_enum_error(writer: NdrWriter, request: EnumRequest, error: Win32) -> None:
-    """No entries, and why."""
+    """Write a result without entries, with an error code."""
     writer.u32(request.level)
     writer.u32(request.level)
     writer.pointer(None)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What RPC services may tell: the server, its shares and its sessions, as data that the daemon hands to their process.
+"""The facts about server, shares and sessions that RPC services may reveal, as data that mountd sends to their process.
 
 There are levels of it (`Level`), by who asks: the process is given no more than its open pipes may be told.
 """
@@ -14,14 +14,14 @@ from typing import Any
 
 
 class Level(IntEnum):
-    """How much a caller may be told."""
+    """Which facts a caller may see."""
 
     NAMES = 0
-    """Anonymous callers and guests: the names and comments of shares."""
+    """For anonymous users and guests: names and comments of shares."""
     SHARES = 1
-    """Users: paths and counts too."""
+    """For users: also paths and counts."""
     SESSIONS = 2
-    """Administrators: who is connected, too."""
+    """For administrators: also sessions."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class ShareFacts:
     is_ipc: bool
     browseable: bool
     served: bool
-    """It has a path, or is IPC$."""
+    """Whether it has a path or is IPC$, so that clients can connect."""
     max_connections: int
     path: str = ""
     uses: int = 0
@@ -50,12 +50,12 @@ class SessionFacts:
     active: float
     opens: int
     trees: tuple[tuple[int, str], ...] = ()
-    """Connect id and the share's key."""
+    """Connect id -> key of the share."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """All of it, at one level. `deadtime` in minutes."""
+    """All facts of one level. `deadtime` is in minutes."""
 
     netbios_name: str = ""
     workgroup: str = ""
@@ -63,11 +63,11 @@ class Facts:
     max_sessions: int = 0
     deadtime: int = 0
     shares: dict[str, ShareFacts] = field(default_factory=dict)
-    """By key, in its order."""
+    """Key -> share, sorted by key."""
     sessions: tuple[SessionFacts, ...] = ()
-    """Oldest first."""
+    """The sessions, oldest first."""
     accounts: int = 0
-    """Users that are connected."""
+    """Number of connected users."""
 
     def encode(self) -> bytes:
         """JSON."""
@@ -75,7 +75,7 @@ class Facts:
 
 
 def decode(data: bytes) -> Facts:
-    """What `Facts.encode` gave. It comes from the daemon, and is not checked."""
+    """Decode the result of `Facts.encode`. It comes from mountd, so it is not checked."""
     raw: dict[str, Any] = json.loads(data)
     raw["shares"] = {key: ShareFacts(**share) for key, share in raw["shares"].items()}
     raw["sessions"] = tuple(_session(session) for session in raw["sessions"])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the daemon and the process of the RPC services say to each other, over a stream of their own.
+"""The frames between mountd and the process of the RPC services, over a socket pair.
 
 A request has a kind, a pipe's number and a payload; an answer a status, the pipe's number and a payload. The daemon
 takes an answer as it takes a client's bytes: its length is bounded, and nothing in it is interpreted but its status.
@@ -24,30 +24,30 @@ ANSWER_MAX: Final = 32 << 10
 
 
 class Kind(IntEnum):
-    """What the daemon wants."""
+    """The kind of a request."""
 
     FACTS = 1
-    """The payload is what services may tell from now on. No answer."""
+    """The payload has the new facts of a level. No answer."""
     OPEN = 2
-    """A pipe begins: the argument is its caller's level, the payload its name. No answer."""
+    """Open a pipe: the argument is its caller's level, the payload its name. No answer."""
     CLOSE = 3
-    """A pipe ends. No answer."""
+    """Close a pipe. No answer."""
     WRITE = 4
-    """The payload is what the client wrote."""
+    """Write the payload, which a client has sent, to a pipe."""
     READ = 5
-    """At most as many bytes as the argument says."""
+    """Read at most as many bytes as the argument says."""
     TRANSCEIVE = 6
     """WRITE, then READ."""
 
 
 class Status(IntEnum):
-    """How a request on a pipe ended."""
+    """The status of an answer."""
 
     DONE = 0
     MORE = 1
-    """And more of the message is there."""
+    """Success, and the message has more data."""
     BROKEN = 2
-    """The association has ended: nothing comes any more."""
+    """The association has ended; the pipe gives no more data."""
     READY = 3
     """Before all others, for pipe 0: the process serves. The payload is a line for each right that it could not give
     up."""
@@ -83,11 +83,11 @@ class Answer(NamedTuple):
 
 
 class BadAnswer(Exception):
-    """What came is no answer."""
+    """The received bytes are no valid answer."""
 
 
 class _Splitter:
-    """Bytes in, frames out."""
+    """Cuts a stream of bytes into frames."""
 
     def __init__(self, longest: int) -> None:
         self._longest = longest
@@ -115,7 +115,7 @@ class Requests(_Splitter):
         super().__init__(0xFFFFFFFF)
 
     def take(self, data: Buffer) -> Iterator[Request]:
-        """The requests that are whole now."""
+        """The complete requests received so far."""
         for kind, argument, pipe, payload in self.frames(data):
             yield Request(kind, argument, pipe, payload)
 

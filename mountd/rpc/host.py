@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The open pipes of the engine's processes: RPC_REQUEST to RPC_RESPONSE.
+"""Keeps the open pipes of the engine's processes, and passes their requests to the RPC process.
 
 What clients send is not looked at here: it goes on to the process of the RPC services (mountd/rpc/child.py), and the
 answer comes back. A pipe is a few words here whatever is written to it, and there is a budget of pipes. A pipe that is
@@ -27,7 +27,7 @@ from mountd.rpc.telling import ServerView, facts, level_of
 _KINDS: Final = {RpcFlag.WRITE: Kind.WRITE, RpcFlag.READ: Kind.READ, RpcFlag.IOCTL: Kind.TRANSCEIVE}
 _STATUSES: Final = {Status.DONE: RpcStatus.OK, Status.MORE: RpcStatus.MORE_DATA, Status.BROKEN: RpcStatus.BROKEN_PIPE}
 GUESTS: Final = ""
-"""The user that anonymous callers and guests are."""
+"""The user that stands for anonymous users and guests."""
 
 
 class Backend(Protocol):
@@ -35,7 +35,7 @@ class Backend(Protocol):
 
     on_answer: Callable[[Answer], None]
     on_end: Callable[[], None]
-    """All pipes are gone; what follows starts from nothing."""
+    """Called when the process has ended: all pipes are broken."""
 
     @property
     def serving(self) -> bool:
@@ -48,7 +48,7 @@ class Backend(Protocol):
 
 @dataclass
 class _Pipe:
-    """One open pipe. `used`: when it was asked for something last."""
+    """One open pipe. `used`: time of its last request."""
 
     number: int
     slot: int
@@ -60,7 +60,7 @@ class _Pipe:
 
 
 class PipeHost:
-    """Pipes by the process's slot and the handle that the process has given them."""
+    """The open pipes, by slot of the engine's process and handle."""
 
     def __init__(
         self, server: ServerView, backend: Backend, clock: Callable[[], float] = time.monotonic
@@ -69,15 +69,15 @@ class PipeHost:
         self._backend = backend
         self._clock = clock
         self.reply: Callable[[int, Parcel], None] = lambda slot, parcel: None
-        """Sends an answer that `handle` did not give at once."""
+        """Sends an answer that `handle` did not return at once."""
         self.total = Meter(limits.PIPES)
         self.users = Meter(limits.PIPES_PER_USER)
         self._pipes: dict[tuple[int, int], _Pipe] = {}
         self._numbered: dict[int, _Pipe] = {}
-        """Guests' pipes lie in the order in which they were used."""
+        """The open pipes; those of guests are in order of their last use."""
         self._next = itertools.count(1)
         self._levels = [0] * len(Level)
-        """Open pipes by level."""
+        """Level -> number of open pipes."""
         self._told: tuple[Level, Configuration, int] | None = None
         backend.on_answer = self._answered
         backend.on_end = self._ended
@@ -86,12 +86,12 @@ class PipeHost:
         return len(self._pipes)
 
     def forget(self, slot: int) -> None:
-        """A process of the engine is gone, and its pipes with it."""
+        """Close the pipes of a process of the engine that has ended."""
         for pipe in [pipe for pipe in self._pipes.values() if pipe.slot == slot]:
             self._close(pipe)
 
     def handle(self, slot: int, parcel: Parcel) -> Parcel | None:
-        """The answer to one RPC_REQUEST, or None where it comes by `reply`."""
+        """Handle an RPC_REQUEST. Returns the answer; None where `reply` sends it later."""
         fields = parcel.fields
         flags = RpcFlag(fields["flags"])
         if fields["payload_sz"] != len(fields["payload"]):
@@ -138,7 +138,7 @@ class PipeHost:
         self.reply(pipe.slot, _response(pipe.handle, _STATUSES[Status(answer.status)], answer.payload))
 
     def _ended(self) -> None:
-        """Their process is gone: all pipes are broken, and who waits hears of it."""
+        """Break all pipes, and fail waiting requests, because the RPC process has ended."""
         pipes = list(self._pipes.values())
         for pipe in pipes:
             self._drop(pipe)
@@ -180,7 +180,7 @@ class PipeHost:
         return False
 
     def _evict(self) -> bool:
-        """Close the guests' pipe that was idle longest, if that was long enough."""
+        """Close the guest pipe that was idle longest, if it was idle long enough."""
         limit = self._clock() - limits.PIPE_IDLE.value
         for pipe in self._numbered.values():
             if pipe.user == GUESTS and not pipe.pending:
@@ -208,7 +208,7 @@ class PipeHost:
     # ------------------------------------------------------------------------------------------------------- facts
 
     def _tell(self) -> None:
-        """Let the services know what they may tell now, where that has changed."""
+        """Send the facts of the open pipes' levels to the services, where they have changed."""
         level = max((level for level in Level if self._levels[level]), default=Level.NAMES)
         version = self._server.sessions.version if level > Level.NAMES else 0
         configuration = self._server.configuration

@@ -20,11 +20,11 @@ _U32: Final = Struct("<I")
 _U64: Final = Struct("<Q")
 FIRST_REFERENT: Final = 0x00020000
 STRING_MAX: Final = limits.RPC_STRING.value
-"""Characters of a string that a caller may send."""
+"""Characters of a received string at most."""
 
 
 class NdrReader:
-    """A request's stub data, in bounds. WireError: malformed."""
+    """Reads a request's stub data. All methods raise WireError where it is malformed."""
 
     def __init__(self, stub: Buffer) -> None:
         self._reader = Reader(stub)
@@ -78,7 +78,7 @@ class NdrReader:
 
 
 class NdrWriter:
-    """A response's stub data."""
+    """Writes a response's stub data."""
 
     def __init__(self) -> None:
         self.data = bytearray()

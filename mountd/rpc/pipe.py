@@ -24,7 +24,7 @@ from mountd.rpc.service import Caller, Interface
 INPUT_MAX: Final = limits.RPC_REQUEST.value
 """Bytes of one request's stub; no operation needs as much."""
 OUTPUT_MAX: Final = limits.RPC_REPLIES.value
-"""Answers that may wait to be read; more requests are refused until some are."""
+"""Unread answers at most; more requests are refused until the client reads some."""
 CONTEXTS_MAX: Final = limits.RPC_CONTEXTS.value
 FEATURES: Final = 0x02
 """Bind time features: the connection survives an orphaned call (MS-RPCE 2.2.2.14)."""
@@ -38,7 +38,7 @@ class PipeBroken(Exception):
 
 @dataclass
 class _Call:
-    """A request that comes in fragments."""
+    """A request that arrives in fragments."""
 
     call_id: int
     context_id: int
@@ -64,12 +64,12 @@ class Pipe:
 
     @property
     def held(self) -> int:
-        """Bytes of unfinished requests and unread replies."""
+        """Bytes of incomplete requests and unread replies."""
         stub = len(self._call.stub) if self._call is not None else 0
         return len(self._input) + stub + sum(map(len, self._output))
 
     def write(self, data: bytes) -> None:
-        """Part of a PDU, or several. PipeBroken: nothing more is taken."""
+        """Process received bytes: a part of a PDU, or several PDUs. Raises PipeBroken."""
         if self._broken:
             raise PipeBroken
         self._input += data
@@ -136,7 +136,7 @@ class Pipe:
             raise WireError(f"PDU of type {header.ptype} from a client")
 
     def _refuse_authentication(self, header: pdu.Header) -> None:
-        """The pipe's own session has authenticated the caller; RPC's authentication on top is not offered."""
+        """Refuse RPC authentication: the SMB session has authenticated the caller."""
         if header.ptype == Ptype.BIND:
             self._send(pdu.encode_bind_nak(header.call_id, pdu.NAK_AUTHENTICATION_TYPE))
         else:

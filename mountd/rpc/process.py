@@ -29,16 +29,16 @@ from mountd.rpc.services import Services
 
 TITLE: Final = "ksmbd.rpc"
 CPU_SECONDS: Final = 3600
-"""All that it may ever use."""
+"""The limit of CPU time of the process, in seconds."""
 CPU_TIRED: Final = 1800
-"""Behind that it ends as soon as no pipe is open, so that it is never ended while one is."""
+"""CPU seconds after which the process ends as soon as no pipe is open."""
 _RECEIVE: Final = 64 << 10
 _CODECS: Final = ("ascii", "latin-1", "utf-8", "utf-16-le")
 """Those that wire structures and lines of the log use: Python loads one at its first use."""
 
 
 def load_all() -> None:
-    """Have in memory what Python and libc would look for in files later, when none can be opened."""
+    """Load what Python and libc would read from files later, when no file can be opened."""
     for name in _CODECS:
         codecs.lookup(name)
     traceback.format_exception(Exception("what a defect's traceback needs"))
@@ -58,7 +58,7 @@ def serve(sock: socket.socket, services: Services) -> None:
 
 
 def main(argv: list[str]) -> int:
-    """The process's life; its exit status."""
+    """Run the process. Returns its exit status."""
     descriptor, uid, gid = map(int, argv)
     parent = os.getppid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a service is: an interface with a table of operations, and what an operation may know."""
+"""Defines an RPC service: an interface with a table of operations, and the call that an operation gets."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Win32(IntEnum):
 
 @dataclass(frozen=True)
 class Caller:
-    """Who calls, and what is known now (`facts` gives it)."""
+    """One call: the caller's level, and the current facts."""
 
     facts: Callable[[], Facts]
     level: Level

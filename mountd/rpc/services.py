@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The services without their process: requests in, answers out (mountd/rpc/frames.py). Holds the open pipes."""
+"""Dispatches requests (mountd/rpc/frames.py) to the RPC services; holds their open pipes."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ class Purse:
         )
 
     def forget(self, pipe: int) -> None:
-        """The pipe is closed."""
+        """Forget the bytes of a closed pipe."""
         _, guest = self._pipes.get(pipe, (0, False))
         self.hold(pipe, guest, 0)
 
 
 class Services:
-    """All open pipes by number."""
+    """Number -> open pipe."""
 
     def __init__(self, services: Mapping[str, Interface] = SERVICES) -> None:
         self._services = services
@@ -61,7 +61,7 @@ class Services:
         return len(self._pipes)
 
     def take(self, request: Request) -> Answer | None:
-        """Do what is asked; the answer, or None where there is none. Never raises for what a client sent."""
+        """Handle a request. Returns the answer, or None where there is none. Client data never makes it raise."""
         if request.kind == Kind.FACTS:
             self._facts = facts.decode(request.payload)
         elif request.kind == Kind.OPEN:

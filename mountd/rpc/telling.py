@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the daemon tells the process of the RPC services (mountd/rpc/facts.py), taken from its books."""
+"""Collects the facts for the RPC services (mountd/rpc/facts.py) from configuration and sessions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mountd.unixusers import UnixUsers
 
 
 class ServerView(Protocol):
-    """The daemon, as far as services may know of it."""
+    """The parts of the daemon from which the facts are collected."""
 
     @property
     def configuration(self) -> Configuration: ...
@@ -36,7 +36,7 @@ def level_of(server: ServerView, account: str, restricted: bool) -> Level:
 
 
 def facts(server: ServerView, level: Level) -> Facts:
-    """What may be told at `level`, as it is now."""
+    """The current facts of a level."""
     configuration, sessions = server.configuration, server.sessions
     settings = configuration.settings
     seen = sessions.all() if level >= Level.SESSIONS else []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""wkssvc, the Workstation Service (MS-WKST): what the machine says of itself."""
+"""wkssvc, the Workstation Service (MS-WKST): information about the machine."""
 
 from __future__ import annotations
 
