@@ -49,7 +49,7 @@ class Purse:
 
 
 class Services:
-    """Number -> open pipe."""
+    """The RPC services, and all open pipes by number."""
 
     def __init__(self, services: Mapping[str, Interface] = SERVICES) -> None:
         self._services = services
