@@ -391,7 +391,7 @@ class File(Protocol):
         ...
 
     def previous_versions(self) -> list[int]:
-        """FILETIMEs of the share's snapshots, in the order in which clients are told of them. STATUS_ACCESS_DENIED."""
+        """FILETIMEs of the snapshots of the share, in the order of the reply. Raises STATUS_ACCESS_DENIED."""
         ...
 
     def watch(self, completion_filter: int, tree: bool, later: bool = False) -> Watch:

@@ -299,6 +299,9 @@ class ScriptedFile(Scripted):
     def volume(self) -> Volume:
         return self._tell(self.volume)
 
+    def previous_versions(self) -> list[int]:
+        return self._tell(self.previous_versions)
+
     def watch(self, completion_filter: int, tree: bool, later: bool = False) -> Watch:
         return self._tell(self.watch, completion_filter, tree, later)
 
