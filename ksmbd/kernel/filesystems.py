@@ -6,8 +6,10 @@ import ctypes
 import errno
 import fcntl
 import os
+import stat
 from typing import Final, NamedTuple
 
+from ksmbd.kernel.descriptors import path
 from ksmbd.kernel.syscalls import function, last_error
 
 # linux/magic.h, and fs/xfs and fs/bcachefs
@@ -75,9 +77,11 @@ def file_system_name(fd: int, device: int) -> str:
     return name
 
 
-def _xfs_reflinks(directory: int) -> bool:
+def _xfs_reflinks(file: int) -> bool:
     # mkfs.xfs can leave them out, and did before version 5.1.
-    fd = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+    if stat.S_IFMT(os.fstat(file).st_mode) not in (stat.S_IFREG, stat.S_IFDIR):
+        return False
+    fd = os.open(path(file), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         geometry = bytearray(_XFS_GEOMETRY_SIZE)
         fcntl.ioctl(fd, XFS_IOC_FSGEOMETRY_V1, geometry)
@@ -90,11 +94,11 @@ def _xfs_reflinks(directory: int) -> bool:
     return bool(int.from_bytes(geometry[_XFS_FLAGS_OFFSET : _XFS_FLAGS_OFFSET + 4], "little") & _XFS_REFLINK)
 
 
-def abilities(directory: int) -> Abilities:
-    """The optional features of the file system of `directory`, a descriptor (O_PATH suffices). Raises OSError."""
-    kind = file_system_type(directory)
+def abilities(file: int) -> Abilities:
+    """The optional features of the file system of an open file or directory (O_PATH suffices). Raises OSError."""
+    kind = file_system_type(file)
     if kind == XFS_SUPER_MAGIC:
-        return Abilities(_xfs_reflinks(directory), False)
+        return Abilities(_xfs_reflinks(file), False)
     if kind in (BTRFS_SUPER_MAGIC, BCACHEFS_SUPER_MAGIC):
         return Abilities(True, True)
     return Abilities(False, False)

@@ -22,7 +22,7 @@ _NUMBERS: Final[dict[str, dict[str, int]]] = {
 }
 # Since Linux 5.1 a new system call has the same number everywhere (but on alpha).
 _COMMON: Final = {
-    "openat2": 437, "faccessat2": 439, "cachestat": 451, "fchmodat2": 452, "getxattrat": 464,
+    "openat2": 437, "quotactl_fd": 443, "faccessat2": 439, "cachestat": 451, "fchmodat2": 452, "getxattrat": 464,
 }  # fmt: skip
 
 AT_FDCWD: Final = -100

@@ -59,7 +59,7 @@ def set_compression(control: Control) -> Output:
     state = control.reader(_U16.size).u16()
     if state not in _COMPRESSION_STATES:
         raise NtStatusError(STATUS_INVALID_PARAMETER, "compression format")
-    if control.file.volume().volume_info().attributes & FILE_FILE_COMPRESSION:
+    if control.file.volume_info().attributes & FILE_FILE_COMPRESSION:
         control.file.set_compression(state)
     elif state:
         raise NtStatusError(STATUS_NOT_SUPPORTED, "the volume does not compress")
@@ -115,7 +115,7 @@ def get_object_id(control: Control) -> Output:
     if found is None:
         raise NtStatusError(STATUS_MEDIA_WRITE_PROTECTED if makes else STATUS_OBJECTID_NOT_FOUND, "no object id")
     own = found.ljust(16, b"\0")[:16]
-    birth_volume = control.file.volume().volume_info().object_id.ljust(16, b"\0")[:16]
+    birth_volume = control.file.volume_info().object_id.ljust(16, b"\0")[:16]
     return Output(own + birth_volume + own + bytes(16))
 
 
@@ -141,7 +141,7 @@ def enumerate_snapshots(control: Control) -> Output:
 def get_ntfs_volume_data(control: Control) -> Output:
     """FSCTL_GET_NTFS_VOLUME_DATA (MS-FSCC 2.3.22): the sizes that NTFS would report; fields about the MFT are 0."""
     control.need(_NTFS_VOLUME.size)
-    volume = control.file.volume().volume_info()
+    volume = control.file.volume_info()
     cluster = volume.bytes_per_sector * volume.sectors_per_unit
     sectors = volume.total_units * volume.sectors_per_unit
     return Output(

@@ -60,7 +60,7 @@ class Query:
     @cached_property
     def volume(self) -> VolumeInfo:
         """The information about the file system."""
-        return self.file.volume().volume_info()
+        return self.file.volume_info()
 
 
 class Answer(NamedTuple):

@@ -71,6 +71,8 @@ OBJECT_ID_NAME: Final = "user.SmbObjectId"
 _PRIVATE: Final = frozenset(("user.dosattrib", "user.samba_pai", "user.dosattributes", REPARSE_NAME.lower(),
                              OBJECT_ID_NAME.lower()))  # fmt: skip
 _EA_LARGEST: Final = 65535
+_GOLDEN: Final = 0x9E3779B97F4A7C15
+"""An odd number whose multiples have every bit depend on the lower ones."""
 _SECOND: Final = 10_000_000
 
 # MS-FSCC 2.1.2.1; KSMBD shows special files with the tags of WSL
@@ -204,7 +206,7 @@ def make_info(stat: Stat, dos: DosAttributes, name: str, options: ShareOptions, 
         size,
         attributes_of(stat, dos, name, options),
         1 if is_directory else stat.nlink,
-        ino if dev == root_dev else file_id(ino, dev, root_dev),
+        file_id(ino, dev, root_dev, stat.btime, stat.btime_ns),
         dev & 0xFFFFFFFF,
         0,
         tag,
@@ -272,17 +274,19 @@ def listed_info(
     dev = major << 20 | minor
     return FileInfo(
         created, access, write, change, allocation, size, attributes or FILE_ATTRIBUTE_NORMAL,
-        links, ino if dev == root_dev else file_id(ino, dev, root_dev), dev & 0xFFFFFFFF, 0, 0, is_directory, uid, gid,
-        mode,
+        links, file_id(ino, dev, root_dev, birth, birth_ns), dev & 0xFFFFFFFF, 0, 0, is_directory, uid, gid, mode,
     )  # fmt: skip
 
 
-def file_id(ino: int, dev: int, root_dev: int) -> int:
-    """The 64-bit FileId (MS-FSCC 2.1.9): the inode number, combined with the device number on a file system that is
-    mounted below the share's root."""
-    if dev == root_dev:
-        return ino
-    return (ino ^ (dev * 0x9E3779B97F4A7C15)) & 0xFFFFFFFFFFFFFFFF
+def file_id(ino: int, dev: int, root_dev: int, birth: int, birth_ns: int) -> int:
+    """The 64-bit FileId (MS-FSCC 2.1.9), which no later file gets again: the inode number, in whose upper half 32 bits
+    of the birth time are mixed, since inode numbers are used again. So the ids of files that exist together differ as
+    their inode numbers do. On a file system that is mounted below the share's root, combined with the device number.
+    Where the file system keeps no birth time (0), the inode number has to do."""
+    mixed = ino ^ (((birth * 1_000_000_000 + birth_ns) * _GOLDEN & 0xFFFFFFFFFFFFFFFF) >> 32) << 32
+    if dev != root_dev:
+        mixed ^= dev * _GOLDEN & 0xFFFFFFFFFFFFFFFF
+    return mixed
 
 
 # ------------------------------------------------------------------------------------------------------------ EAs

@@ -25,7 +25,7 @@ from ksmbd.smb.constants import (
     FILE_ATTRIBUTE_READONLY,
     FILE_ATTRIBUTE_REPARSE_POINT,
 )
-from ksmbd.smb.ports import FileInfo, FileKey, Volume
+from ksmbd.smb.ports import FileInfo, FileKey, Volume, VolumeInfo
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
     STATUS_CANNOT_DELETE,
@@ -44,6 +44,7 @@ from ksmbd.vfs.dosattrib import NOTHING
 from ksmbd.vfs.errors import os_errors, to_status
 from ksmbd.vfs.opened import Opened
 from ksmbd.vfs.times import to_filetime
+from ksmbd.vfs.volume_info import volume_info
 from ksmbd.vfs.write_times import WriteTime
 
 logger = logging.getLogger("ksmbd.vfs")
@@ -161,6 +162,12 @@ class LocalEntry:
     def is_snapshot(self) -> bool:
         """See the port."""
         return self.place.snapshot != 0
+
+    def volume_info(self) -> VolumeInfo:
+        """See the port."""
+        fd = self._begin()
+        with os_errors:
+            return volume_info(self.place, fd, stat_fd(fd))
 
     def previous_versions(self) -> list[int]:
         """See the port."""

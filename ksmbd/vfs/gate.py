@@ -18,11 +18,12 @@ import os
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from ksmbd.kernel import credentials, descriptors, filesystems
+from ksmbd.kernel import credentials, descriptors, filesystems, quota
 from ksmbd.kernel.credentials import Credentials
 from ksmbd.kernel.fanotify import Fanotify, open_handle
 from ksmbd.kernel.files import chmod_fd, chown_fd, get_attribute, set_times
 from ksmbd.kernel.filesystems import Abilities
+from ksmbd.kernel.quota import Quota
 from ksmbd.kernel.stat import S_IFDIR, S_IFMT, Stat, stat_fd
 from ksmbd.smb.constants import (
     ACCESS_SYSTEM_SECURITY,
@@ -268,11 +269,17 @@ def mount_point(path: str) -> str:
     return path
 
 
-def abilities(root: int) -> Abilities:
-    """What the file system of the share's root supports; the user may have no right to open the root. Raises
-    OSError."""
+def abilities(fd: int) -> Abilities:
+    """What the file system of an open file supports; the user may have no right to read the file. Raises OSError."""
     with credentials.privileged():
-        return filesystems.abilities(root)
+        return filesystems.abilities(fd)
+
+
+def read_quota(fd: int, kind: int, id_: int) -> Quota:
+    """The quota of the user, or of his group, on the file system of an open file: for the room that he is told of. The
+    kernel lets the process's own user ask alone. Raises OSError."""
+    with credentials.privileged():
+        return quota.get(fd, kind, id_)
 
 
 # ------------------------------------------------------------------------------------------------------------ fanotify

@@ -15,7 +15,7 @@ from ksmbd import debug
 from ksmbd.kernel import credentials
 from ksmbd.kernel.stat import S_IFLNK, S_IFMT, Stat, key_fd, stat_fd
 from ksmbd.smb.constants import FILE_CREATE, FILE_OPEN_BY_FILE_ID, FILE_OPEN_REPARSE_POINT
-from ksmbd.smb.ports import CreateIntent, CreateResult, VolumeInfo
+from ksmbd.smb.ports import CreateIntent, CreateResult
 from ksmbd.smb.snapshot_tokens import MARK
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
@@ -32,7 +32,6 @@ from ksmbd.vfs.new_entry import make_entry
 from ksmbd.vfs.opening import Opening, Raced, open_existing
 from ksmbd.vfs.place import Place
 from ksmbd.vfs.stream_store import check_name
-from ksmbd.vfs.volume_info import volume_info
 
 logger = logging.getLogger("ksmbd.vfs")
 
@@ -60,12 +59,6 @@ class LocalVolume:
         root = place.resolver.root
         with os_errors:
             return place.restrict(place.access.maximal(root, True, stat_fd(root), None))
-
-    def volume_info(self) -> VolumeInfo:
-        """See the port."""
-        self.place.become()
-        with os_errors:
-            return volume_info(self.place)
 
     # ------------------------------------------------------------------------------------------------------ create
 

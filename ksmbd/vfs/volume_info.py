@@ -6,6 +6,8 @@ import os
 from hashlib import sha256
 from typing import Final
 
+from ksmbd.kernel import quota
+from ksmbd.kernel.stat import Stat
 from ksmbd.smb.ports import VolumeInfo
 from ksmbd.vfs import gate
 from ksmbd.vfs.attributes import creation_time
@@ -30,10 +32,9 @@ _SECTOR: Final = 512
 _ST_RDONLY: Final = 1
 
 
-def volume_info(place: Place) -> VolumeInfo:
-    """The information about the file system of the share's root. Raises OSError."""
-    root = place.resolver.root
-    found = os.fstatvfs(root)
+def volume_info(place: Place, fd: int, file: Stat) -> VolumeInfo:
+    """Of the file system that an open file is on: the share's, or one that is mounted below it. Raises OSError."""
+    found = os.fstatvfs(fd)
     unit = found.f_frsize or 4096
     per_unit = max(unit // _SECTOR, 1)
     options = place.options
@@ -45,18 +46,21 @@ def volume_info(place: Place) -> VolumeInfo:
         attributes |= FILE_NAMED_STREAMS
     if options.store_dos_attributes:
         attributes |= FILE_SUPPORTS_SPARSE_FILES  # the attribute is stored in user.DOSATTRIB; any file system has holes
-    able = gate.abilities(root)
+    able = gate.abilities(fd)
     if able.reflinks:
         attributes |= FILE_SUPPORTS_BLOCK_REFCOUNTING
     if able.compression:
         attributes |= FILE_FILE_COMPRESSION
     if found.f_flag & _ST_RDONLY:
         attributes |= FILE_READ_ONLY_VOLUME
-    identity = sha256(f"{place.root_key}:{place.share.name.lower()}".encode()).digest()
+    # The share's own file system is known by the share's folder, another one by its device.
+    known_by = place.root_key if file.dev == place.resolver.root_stat.dev else (file.dev,)
+    identity = sha256(f"{known_by}:{place.share.name.lower()}".encode()).digest()
+    total, left = _units_of(place, fd, unit, found)
     return VolumeInfo(
-        total_units=found.f_blocks,
+        total_units=total,
         available_units=found.f_bfree,
-        caller_available_units=found.f_bavail,
+        caller_available_units=left,
         bytes_per_sector=_SECTOR,
         sectors_per_unit=per_unit,
         serial_number=int.from_bytes(identity[:4], "little"),
@@ -67,3 +71,24 @@ def volume_info(place: Place) -> VolumeInfo:
         maximum_component_length=255,
         object_id=identity[16:],
     )
+
+
+def _units_of(place: Place, fd: int, unit: int, found: os.statvfs_result) -> tuple[int, int]:
+    """The units that the user may use in all, and those left of them: what the file system has for users, or what his
+    quota, or his group's, leaves (MS-FSCC 2.5.8). As long as a soft limit is not reached, it counts."""
+    total, left = found.f_blocks, found.f_bavail
+    if place.user.uid == 0:
+        return total, left  # no quota holds root
+    for kind, id_ in ((quota.USER, place.user.uid), (quota.GROUP, place.user.gid)):
+        try:
+            own = gate.read_quota(fd, kind, id_)
+        except OSError:
+            break  # none are counted here
+        limit = own.soft or own.hard
+        if not limit:
+            continue
+        if own.used >= limit:
+            limit = max(own.hard, own.used)
+        total = min(total, limit // unit)
+        left = min(left, (limit - own.used) // unit)
+    return total, left

@@ -226,7 +226,6 @@ class Walk:
                 create(name="f", options=c.FILE_DELETE_ON_CLOSE), create(name="d", options=c.FILE_DELETE_ON_CLOSE),
                 create(name="f", disposition=c.FILE_SUPERSEDE), create(name="d\\e\\missing\\x"),
             ],
-            "volume_info": [lambda volume: volume.volume_info()],
             "maximal_access": [lambda volume: volume.maximal_access()],
             "close": [lambda volume: volume.close()],
         }  # fmt: skip
@@ -290,6 +289,7 @@ class Walk:
             "parent_key": [lambda file: file.parent_key],
             "file_system": [lambda file: file.file_system],
             "is_snapshot": [lambda file: file.is_snapshot],
+            "volume_info": [lambda file: file.volume_info()],
             "previous_versions": [lambda file: file.previous_versions()],
             "info": [lambda file: file.info()],
             "read": [lambda file: file.read(0, 4)],

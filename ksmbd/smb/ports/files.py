@@ -62,8 +62,11 @@ class VolumeInfo:
     """File-system information (MS-FSCC 2.5)."""
 
     total_units: int
+    """That the user may use: a quota may leave him less than there are."""
     available_units: int
+    """Of the file system, whoever asks."""
     caller_available_units: int
+    """Of those that the user may use."""
     bytes_per_sector: int
     sectors_per_unit: int
     serial_number: int
@@ -390,6 +393,10 @@ class File(Protocol):
         """The Volume that the file was opened through."""
         ...
 
+    def volume_info(self) -> VolumeInfo:
+        """The information about the file system that the file is on, which may be mounted below the share's root."""
+        ...
+
     def previous_versions(self) -> list[int]:
         """FILETIMEs of the snapshots of the share, in the order of the reply. Raises STATUS_ACCESS_DENIED."""
         ...
@@ -440,10 +447,6 @@ class Volume(Protocol):
     def create(self, intent: CreateIntent) -> CreateResult:
         """Resolve the name and open the file without truncating it. Checks access (MS-FSA 2.1.5.1). Raises
         NtStatusError or Unfinished."""
-        ...
-
-    def volume_info(self) -> VolumeInfo:
-        """The information about the file system."""
         ...
 
     def maximal_access(self) -> int:

@@ -415,6 +415,9 @@ class FakeFile:
     def volume(self) -> FakeVolume:
         return self._volume
 
+    def volume_info(self) -> VolumeInfo:
+        return self._volume.volume_info()
+
     @property
     def is_snapshot(self) -> bool:
         return self._volume.is_snapshot

@@ -41,7 +41,6 @@ from ksmbd.smb.ports import (
     Timer,
     TreeConnectResult,
     Volume,
-    VolumeInfo,
     Watch,
 )
 from ksmbd.smb.waiting import Future
@@ -362,14 +361,8 @@ class ScriptedVolume(Scripted):
             self.given.append(result.file)
         return result
 
-    def volume_info(self) -> VolumeInfo:
-        return self._tell(self.volume_info)
-
     def maximal_access(self) -> int:
         return self._tell(self.maximal_access)
-
-    def snapshots(self) -> list[int]:
-        return self._tell(self.snapshots)
 
     def close(self) -> None:
         self._tell(self.close)

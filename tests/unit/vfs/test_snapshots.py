@@ -227,7 +227,8 @@ NO_CHANGE = {
     "fileno", "info", "read", "read_into", "end_of_file", "prefetch", "finish_writes", "flush", "duplicate", "rejoin",
     "undo_create", "close", "security_descriptor", "maximal_access", "extended_attributes", "streams",
     "list_directory", "lookup_entry", "normalized_name", "reparse_point", "allocated_ranges", "compression", "volume",
-    "watch", "previous_versions", "file_system", "path", "is_snapshot", "parent_key", "disk_name", "stream_name",
+    "watch", "previous_versions", "file_system", "path", "volume_info", "is_snapshot",
+    "parent_key", "disk_name", "stream_name",
 }  # fmt: skip
 ELSEWHERE = {"rename", "object_id", "clone_range", "set_compression"}
 

@@ -42,6 +42,7 @@ OF_THE_FILE = {
     "file_system",
     "path",
     "is_snapshot",
+    "volume_info",
     "previous_versions",
     "parent_key",
     "disk_name",

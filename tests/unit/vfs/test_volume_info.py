@@ -19,8 +19,8 @@ SHARED = v.FILE_SUPPORTS_BLOCK_REFCOUNTING
 
 def test_sparse_files_where_the_attribute_is_kept(make_share: Callable[..., Any], files: LocalFiles) -> None:
     files.settings = VfsSettings((1, 2, 3), share_fake_fscaps=0)
-    kept = make_share(flags=frozenset(("store_dos_attributes",))).volume.volume_info().attributes
-    lost = make_share(flags=frozenset()).volume.volume_info().attributes
+    kept = make_share(flags=frozenset(("store_dos_attributes",))).open("").volume_info().attributes
+    lost = make_share(flags=frozenset()).open("").volume_info().attributes
     assert kept & v.FILE_SUPPORTS_SPARSE_FILES and not lost & v.FILE_SUPPORTS_SPARSE_FILES
 
 
@@ -36,7 +36,7 @@ def test_abilities_of_the_file_system(
     make_share: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, able: Abilities, bits: int
 ) -> None:
     monkeypatch.setattr(gate, "abilities", lambda root: able)
-    attributes = make_share().volume.volume_info().attributes
+    attributes = make_share().open("").volume_info().attributes
     assert attributes & (SHARED | v.FILE_FILE_COMPRESSION) == bits
 
 
