@@ -226,6 +226,7 @@ def _check(fields: CreateRequest) -> None:
         raise NtStatusError(STATUS_INVALID_PARAMETER, "CreateOptions, CreateDisposition or ShareAccess")
     if options & _OPTIONS_UNSUPPORTED:
         raise NtStatusError(STATUS_NOT_SUPPORTED, f"CreateOptions 0x{options:08X}")
+    deletes = fields.desired_access & c.DELETE  # as it came: generic rights are mapped after the checks of parameters
     fields.desired_access = check_desired_access(fields.desired_access)
     if fields.attributes & ~_ATTRIBUTES_VALID:
         raise NtStatusError(STATUS_INVALID_PARAMETER, f"FileAttributes 0x{fields.attributes:08X}")
@@ -234,7 +235,7 @@ def _check(fields: CreateRequest) -> None:
             raise NtStatusError(STATUS_INVALID_PARAMETER, "FILE_DIRECTORY_FILE")
         if fields.disposition in (c.FILE_SUPERSEDE, c.FILE_OVERWRITE, c.FILE_OVERWRITE_IF):
             raise NtStatusError(STATUS_INVALID_PARAMETER, "a directory cannot be overwritten")
-    if options & c.FILE_DELETE_ON_CLOSE and not fields.desired_access & c.DELETE:
+    if options & c.FILE_DELETE_ON_CLOSE and not deletes:
         raise NtStatusError(STATUS_INVALID_PARAMETER, "FILE_DELETE_ON_CLOSE without DELETE")
 
 

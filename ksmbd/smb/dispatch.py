@@ -64,6 +64,8 @@ class Command(NamedTuple):
     needs_tree: bool = True
     when_expired: bool = False
     """The command is served even if the credentials of the session have expired (MS-SMB2 3.3.5.2.9)."""
+    variable: int = 0
+    """Bytes counted by StructureSize although the variable part begins with them."""
 
 
 COMMANDS: Final[dict[int, Command]] = {
@@ -77,7 +79,7 @@ COMMANDS: Final[dict[int, Command]] = {
     c.FLUSH: Command("FLUSH", flush.handle, (24,)),
     c.READ: Command("READ", read.handle, (49,)),
     c.WRITE: Command("WRITE", write.handle, (49,)),
-    c.LOCK: Command("LOCK", lock.handle, (48,), when_expired=True),
+    c.LOCK: Command("LOCK", lock.handle, (48,), when_expired=True, variable=24),
     c.IOCTL: Command("IOCTL", ioctl.handle, (57,)),
     c.ECHO: Command("ECHO", echo.handle, (4,), needs_session=False, needs_tree=False),
     c.QUERY_DIRECTORY: Command("QUERY_DIRECTORY", query_directory.handle, (33,)),
@@ -237,7 +239,7 @@ def check_structure(request: Request, command: Command) -> None:
     if len(message) < HEADER_SIZE + 2:
         raise NtStatusError(STATUS_INVALID_PARAMETER, "no body")
     size = message[HEADER_SIZE] | message[HEADER_SIZE + 1] << 8
-    if size not in command.structure_sizes or len(message) < HEADER_SIZE + (size & ~1):
+    if size not in command.structure_sizes or len(message) < HEADER_SIZE + (size & ~1) - command.variable:
         raise NtStatusError(STATUS_INVALID_PARAMETER, "StructureSize")
 
 

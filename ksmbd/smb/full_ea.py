@@ -23,8 +23,9 @@ FILE_NEED_EA: Final = 0x80
 def parse_full_ea(data: Buffer) -> list[tuple[str, int, bytes]]:
     """Decode the list into (name, flags, value) tuples.
 
-    Raises STATUS_EA_LIST_INCONSISTENT where the list is malformed, STATUS_INVALID_EA_NAME for an illegal name (MS-FSA
-    2.1.5.15.6), STATUS_EA_TOO_LARGE for a list longer than the attributes of a file may be."""
+    The names are not checked; see `check_ea_name`. A CREATE that opens an existing file ignores its EAs, whatever their
+    names. Raises STATUS_EA_LIST_INCONSISTENT where the list is malformed, STATUS_EA_TOO_LARGE for a list longer than the
+    attributes of a file may be."""
     entries: list[tuple[str, int, bytes]] = []
     if not len(data):
         return entries
@@ -38,7 +39,7 @@ def parse_full_ea(data: Buffer) -> list[tuple[str, int, bytes]]:
         if reader.u8() != 0:
             raise WireError("EaName without its terminator", STATUS_EA_LIST_INCONSISTENT)
         value = reader.bytes(value_length)
-        entries.append((_ea_name(raw, flags), flags, value))
+        entries.append((raw.decode("latin-1"), flags, value))
         if following == 0:
             return entries
         if following % 4 or following < reader.position - start:
@@ -48,8 +49,7 @@ def parse_full_ea(data: Buffer) -> list[tuple[str, int, bytes]]:
             raise WireError("NextEntryOffset beyond the list", STATUS_EA_LIST_INCONSISTENT)
 
 
-def _ea_name(raw: bytes, flags: int) -> str:
-    name = raw.decode("latin-1")
+def check_ea_name(name: str, flags: int) -> None:
+    """STATUS_INVALID_EA_NAME for a name or flags that no attribute may have (MS-FSCC 2.4.16, MS-FSA 2.1.5.15.5)."""
     if not name or not _ILLEGAL.isdisjoint(name) or flags & ~FILE_NEED_EA:
         raise NtStatusError(STATUS_INVALID_EA_NAME, repr(name))
-    return name

@@ -53,11 +53,11 @@ def handle(request: Request) -> Reply | Coroutine[Any, Any, Reply]:
     """Lock or unlock ranges. All elements must do what the first one does."""
     reader = request.reader()
     _, count, sequence, persistent, volatile = reader.unpack(_REQUEST)
+    open_ = request.find_open(persistent, volatile)  # first: MS-SMB2 3.3.5.14 looks at LockCount after that
     if count == 0 or count * _ELEMENT.size > reader.remaining:
         raise NtStatusError(STATUS_INVALID_PARAMETER, "LockCount")
     if count > limits.LOCK_ELEMENTS.value:
         raise NtStatusError(STATUS_INSUFFICIENT_RESOURCES, "LockCount")
-    open_ = request.find_open(persistent, volatile)
     ref = open_.ref
     if ref is None or open_.file is None or open_.file.is_directory:
         raise NtStatusError(STATUS_INVALID_PARAMETER, "locks are for files")

@@ -20,7 +20,7 @@ from ksmbd.smb.constants import (
     FILE_WRITE_EA,
     FILE_WRITE_THROUGH,
 )
-from ksmbd.smb.full_ea import parse_full_ea
+from ksmbd.smb.full_ea import check_ea_name, parse_full_ea
 from ksmbd.smb.offload import is_large, offload
 from ksmbd.smb.ports import BreakKind
 from ksmbd.smb.reader import Reader
@@ -157,7 +157,10 @@ def mode(change: Change) -> None:
 
 def full_ea(change: Change) -> None:
     """FileFullEaInformation, MS-FSCC 2.4.16: an empty value removes the attribute."""
-    change.file.set_extended_attributes(parse_full_ea(change.data))
+    attributes = parse_full_ea(change.data)
+    for name, flags, _ in attributes:
+        check_ea_name(name, flags)
+    change.file.set_extended_attributes(attributes)
 
 
 def short_name(change: Change) -> None:

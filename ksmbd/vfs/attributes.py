@@ -40,12 +40,12 @@ from ksmbd.smb.constants import (
     FILE_ATTRIBUTE_TEMPORARY,
     FILETIME_UNIX_EPOCH,
 )
+from ksmbd.smb.full_ea import check_ea_name
 from ksmbd.smb.ports import FileInfo
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
     STATUS_EA_TOO_LARGE,
     STATUS_EAS_NOT_SUPPORTED,
-    STATUS_INVALID_EA_NAME,
     NtStatusError,
 )
 from ksmbd.vfs import change_times, dosattrib, gate
@@ -346,12 +346,11 @@ def ea_names(fd: int, path_only: bool, options: ShareOptions) -> list[str]:
 
 def check_eas(eas: Sequence[tuple[str, int, bytes]], options: ShareOptions) -> None:
     """Raise STATUS_INVALID_EA_NAME, STATUS_ACCESS_DENIED or STATUS_EA_TOO_LARGE for EAs that can never be set."""
-    for name, _, value in eas:
+    for name, flags, value in eas:
         full = "user." + name
-        if not name or "\0" in name:
-            raise NtStatusError(STATUS_INVALID_EA_NAME, name)
-        if not _is_ea(full, options):
+        if name and not _is_ea(full, options):
             raise NtStatusError(STATUS_ACCESS_DENIED, "kept by the server")
+        check_ea_name(name, flags)
         if len(value) > _EA_LARGEST or len(full.encode("utf-8", "surrogateescape")) > 255:
             raise NtStatusError(STATUS_EA_TOO_LARGE, name)
 

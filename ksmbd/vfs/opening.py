@@ -41,7 +41,6 @@ from ksmbd.smb.ports import CreateIntent, CreateResult
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
     STATUS_CANNOT_DELETE,
-    STATUS_DISK_FULL,
     STATUS_FILE_IS_A_DIRECTORY,
     STATUS_INVALID_PARAMETER,
     STATUS_MEDIA_WRITE_PROTECTED,
@@ -59,7 +58,7 @@ from ksmbd.vfs.local import local_open, local_stream
 from ksmbd.vfs.opened import Opened
 from ksmbd.vfs.place import Place
 from ksmbd.vfs.snapshot_files import SnapshotFile, SnapshotStream, set_apart
-from ksmbd.vfs.stream_store import MAXIMUM_SIZE, attribute, find
+from ksmbd.vfs.stream_store import attribute, find
 from ksmbd.vfs.streams import LocalStream
 
 _OVERWRITES: Final = (FILE_SUPERSEDE, FILE_OVERWRITE, FILE_OVERWRITE_IF)
@@ -319,12 +318,11 @@ def _check_attributes(stored: int, intent: CreateIntent, kind: int, granted: int
 
 def check_allocation(intent: CreateIntent, beside: int) -> None:
     """Raise STATUS_DISK_FULL for an AllocationSize that does not fit, STATUS_INVALID_PARAMETER for one beyond 2^63
-    (MS-SMB2 2.2.13.2.2). `beside` is a descriptor on the same file system. Raises OSError."""
+    (MS-SMB2 2.2.13.2.2). `beside` is a descriptor on the same file system. Nothing is reserved for a stream, so any size
+    fits. Raises OSError."""
     ranges.check_span(intent.allocation_size, 0)
     if not intent.stream:
         allocation.check(beside, intent.allocation_size)
-    elif intent.allocation_size > MAXIMUM_SIZE:
-        raise NtStatusError(STATUS_DISK_FULL, "longer than an extended attribute can be")
 
 
 def open_stream(o: Opening) -> CreateResult:

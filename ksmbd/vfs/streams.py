@@ -20,6 +20,7 @@ from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
     STATUS_CANNOT_DELETE,
     STATUS_DISK_FULL,
+    STATUS_FILE_SYSTEM_LIMITATION,
     STATUS_INVALID_DEVICE_REQUEST,
     STATUS_INVALID_PARAMETER,
     STATUS_NOT_A_DIRECTORY,
@@ -113,11 +114,11 @@ class LocalStream(LocalMetadata):
         return len(data)
 
     def write(self, offset: int, data: memoryview | bytes, write_through: bool = False) -> int:
-        """See the port. Raises STATUS_DISK_FULL for data beyond MAXIMUM_SIZE."""
+        """See the port. Raises STATUS_FILE_SYSTEM_LIMITATION for data beyond MAXIMUM_SIZE."""
         ranges.check_span(offset, len(data))
         end = offset + len(data)
         if end > MAXIMUM_SIZE:
-            raise NtStatusError(STATUS_DISK_FULL, "longer than an extended attribute can be")
+            raise NtStatusError(STATUS_FILE_SYSTEM_LIMITATION, "longer than an extended attribute can be")
         content = self._load()
         if len(data):
             if len(content) < end:
@@ -170,8 +171,8 @@ class LocalStream(LocalMetadata):
 
     def set_allocation(self, size: int) -> None:
         """Set the AllocationSize: a smaller one truncates the stream (MS-FSA 2.1.5.15.1), a larger one reserves
-        nothing. Raises STATUS_DISK_FULL beyond MAXIMUM_SIZE."""
-        self._check_size(size)
+        nothing."""
+        ranges.check_span(size, 0)
         content = self._load()
         if size < len(content):
             self._store(content[:size])
@@ -179,7 +180,7 @@ class LocalStream(LocalMetadata):
     def _check_size(self, size: int) -> None:
         ranges.check_span(size, 0)
         if size > MAXIMUM_SIZE:
-            raise NtStatusError(STATUS_DISK_FULL, "longer than an extended attribute can be")
+            raise NtStatusError(STATUS_FILE_SYSTEM_LIMITATION, "longer than an extended attribute can be")
 
     def overwrite(
         self, attributes: int, supersede: bool, extended_attributes: Sequence[tuple[str, int, bytes]],
@@ -187,8 +188,18 @@ class LocalStream(LocalMetadata):
     ) -> None:  # fmt: skip
         """Truncate the stream. The base file's attributes stay, because MS-FSA 2.1.5.1.2.1 changes them for the default
         stream only."""
-        self._check_size(allocation_size)
+        ranges.check_span(allocation_size, 0)
         self._store(b"")
+
+    @override
+    def extended_attributes(self) -> list[tuple[str, int, bytes]]:
+        """See `set_extended_attributes`."""
+        raise NtStatusError(STATUS_INVALID_PARAMETER, "a stream has no extended attributes")
+
+    @override
+    def set_extended_attributes(self, attributes: Sequence[tuple[str, int, bytes]]) -> None:
+        """They are the file's, and as on NTFS an open of the file or directory itself sets them."""
+        raise NtStatusError(STATUS_INVALID_PARAMETER, "a stream has no extended attributes")
 
     @override
     def check_delete(self) -> None:
@@ -302,7 +313,7 @@ class LocalStream(LocalMetadata):
         """See the port. Copies through memory, bounded by MAXIMUM_SIZE."""
         ranges.check_span(source_offset, length)
         if target_offset + length > MAXIMUM_SIZE:
-            raise NtStatusError(STATUS_DISK_FULL)
+            raise NtStatusError(STATUS_FILE_SYSTEM_LIMITATION)
         return self.write(target_offset, source.read(source_offset, length))
 
     def clone_range(self, source: File, source_offset: int, target_offset: int, length: int) -> None:

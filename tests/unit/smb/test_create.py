@@ -168,6 +168,8 @@ def test_dispositions(disposition: int, name: str, action: int, status: int) -> 
         ({"options": c.FILE_DIRECTORY_FILE, "attributes": c.FILE_ATTRIBUTE_TEMPORARY}, s.STATUS_INVALID_PARAMETER),
         ({"options": c.FILE_DIRECTORY_FILE}, s.STATUS_NOT_A_DIRECTORY),
         ({"options": c.FILE_DELETE_ON_CLOSE, "access": c.FILE_READ_DATA}, s.STATUS_INVALID_PARAMETER),
+        ({"options": c.FILE_DELETE_ON_CLOSE, "access": c.GENERIC_ALL}, s.STATUS_INVALID_PARAMETER),
+        ({"options": c.FILE_DELETE_ON_CLOSE, "access": c.MAXIMUM_ALLOWED}, s.STATUS_INVALID_PARAMETER),
         ({"disposition": 6}, s.STATUS_INVALID_PARAMETER),
         ({"share": 8}, s.STATUS_INVALID_PARAMETER),
         ({"access": 0}, s.STATUS_ACCESS_DENIED),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ksmbd.limits import LOCK_ELEMENTS
 from ksmbd.smb import constants as c
-from ksmbd.smb import lock
+from ksmbd.smb import dispatch, lock
 from ksmbd.smb import status as s
 from ksmbd.smb.model import Open
 from ksmbd.smb.open_life import close_open
@@ -229,6 +229,21 @@ def test_an_expired_session_may_unlock_but_not_lock() -> None:
     made.session.state = SessionState.EXPIRED
     assert run(made, open_, (5, 1, SHARED | NOW)) == s.STATUS_NETWORK_SESSION_EXPIRED
     assert run(made, open_, (0, 1, UNLOCK)) == 0
+
+
+def test_the_open_is_looked_for_before_the_locks() -> None:
+    """MS-SMB2 3.3.5.14: LockCount is looked at when the open is found. StructureSize counts the first lock, which is
+    not there where LockCount is 0."""
+    made, open_ = bench()
+    body = m.lock(open_.persistent_id, open_.volatile_id)[:2] + bytes(6) + b"\xff" * 16
+    with pytest.raises(NtStatusError) as caught:
+        made.run(lock.handle, made.request(c.LOCK, body))
+    assert caught.value.status == s.STATUS_FILE_CLOSED
+    request = made.request(c.LOCK, m.lock(open_.persistent_id, open_.volatile_id)[:24])
+    dispatch.check_structure(request, dispatch.COMMANDS[c.LOCK])
+    with pytest.raises(NtStatusError) as caught:
+        made.run(lock.handle, request)
+    assert caught.value.status == s.STATUS_INVALID_PARAMETER
 
 
 @settings(deadline=None)

@@ -219,11 +219,17 @@ def test_create_reserves_and_the_close_gives_back(share: Share, clock: TurnedClo
 def test_create_with_an_allocation_that_cannot_be_makes_nothing(share: Share) -> None:
     _refused(lambda: share.open("g", allocation_size=1 << 50), STATUS_DISK_FULL)
     _refused(lambda: share.open("g", allocation_size=1 << 63), STATUS_INVALID_PARAMETER)
-    _refused(lambda: share.open("g", stream="s", allocation_size=1 << 20), STATUS_DISK_FULL)
+    _refused(lambda: share.open("g", stream="s", allocation_size=1 << 63), STATUS_INVALID_PARAMETER)
     assert not os.path.exists(share.path / "g")
     share.open("g")
-    _refused(lambda: share.open("g", stream="s", allocation_size=1 << 20), STATUS_DISK_FULL)
+    _refused(lambda: share.open("g", stream="s", allocation_size=1 << 63), STATUS_INVALID_PARAMETER)
     assert [stream.name for stream in share.open("g").streams()] == [""]
+
+
+def test_an_allocation_for_a_stream_reserves_nothing(share: Share) -> None:
+    """It is asked for in good faith: how much an attribute can hold, the writes will tell."""
+    stream = share.open("g", stream="s", allocation_size=1 << 30)
+    assert stream.info().end_of_file == 0
 
 
 def test_overwriting_with_an_allocation_that_cannot_be_leaves_the_file(share: Share) -> None:

@@ -384,9 +384,16 @@ def test_eas(share: Share) -> None:
     assert file.extended_attributes() == [] and file.info().ea_size == 0
     for name in ("DOSATTRIB", "dosattrib", "DosStream.x:$DATA"):
         assert status_of(lambda: file.set_extended_attributes([(name, 0, b"x")])) == s.STATUS_ACCESS_DENIED  # noqa: B023
-    for name in ("", "a\0b"):
+    for name in ("", "a\0b", "a:b"):
         assert status_of(lambda: file.set_extended_attributes([(name, 0, b"x")])) == s.STATUS_INVALID_EA_NAME  # noqa: B023
     assert status_of(lambda: file.set_extended_attributes([("big", 0, bytes(70000))])) == s.STATUS_EA_TOO_LARGE
+
+
+def test_who_opens_a_file_takes_no_eas_whatever_they_are_called(share: Share) -> None:
+    share.open("f", extended_attributes=[("a", 0, b"1")])
+    for name in ("", "a:b", "DOSATTRIB"):
+        assert share.open("f", extended_attributes=[(name, 0, b"x")]).extended_attributes() == [("a", 0, b"1")]
+    assert status_of(lambda: share.open("g", extended_attributes=[("", 0, b"x")])) == s.STATUS_INVALID_EA_NAME
 
 
 def test_sparse(share: Share) -> None:
@@ -531,8 +538,8 @@ def test_streams_of_a_directory(share: Share) -> None:
 def test_streams_have_an_end(share: Share, offset: int, size: int) -> None:
     """An offset beyond what an attribute holds is refused before anything is allocated."""
     stream = share.open("f", stream="s")
-    assert status_of(lambda: stream.write(offset, bytes(size))) == s.STATUS_DISK_FULL
-    assert status_of(lambda: stream.set_end_of_file(offset + size)) == s.STATUS_DISK_FULL
+    assert status_of(lambda: stream.write(offset, bytes(size))) == s.STATUS_FILE_SYSTEM_LIMITATION
+    assert status_of(lambda: stream.set_end_of_file(offset + size)) == s.STATUS_FILE_SYSTEM_LIMITATION
     assert stream.read(0, 10) == b""
 
 

@@ -31,11 +31,13 @@ from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
     STATUS_CANNOT_DELETE,
     STATUS_DISK_FULL,
+    STATUS_FILE_SYSTEM_LIMITATION,
     STATUS_INVALID_DEVICE_REQUEST,
     STATUS_INVALID_PARAMETER,
     NtStatusError,
 )
 from ksmbd.vfs.file import LocalFile
+from ksmbd.vfs.stream_store import MAXIMUM_SIZE
 from ksmbd.vfs.streams import LocalStream
 
 OF_THE_FILE = {
@@ -52,8 +54,6 @@ OF_THE_FILE = {
     "security_descriptor",
     "set_security_descriptor",
     "maximal_access",
-    "extended_attributes",
-    "set_extended_attributes",
     "streams",
     "object_id",
 }
@@ -129,11 +129,26 @@ def _refused(call: Callable[[], Any], status: int) -> None:
     assert caught.value.status == status
 
 
-def test_an_allocation_that_no_stream_can_have_is_refused(pair: tuple[Any, Any]) -> None:
+def test_nothing_is_reserved_for_a_stream(pair: tuple[Any, Any]) -> None:
     _, stream = pair
-    _refused(lambda: stream.set_allocation(1 << 20), STATUS_DISK_FULL)
+    stream.set_allocation(1 << 20)
     _refused(lambda: stream.set_allocation(-1), STATUS_INVALID_PARAMETER)
     assert stream.read(0, 1000) == b"y" * 100
+
+
+def test_more_than_an_attribute_holds_is_a_limitation_of_the_file_system(pair: tuple[Any, Any]) -> None:
+    _, stream = pair
+    _refused(lambda: stream.write(MAXIMUM_SIZE, b"x"), STATUS_FILE_SYSTEM_LIMITATION)
+    _refused(lambda: stream.set_end_of_file(MAXIMUM_SIZE + 1), STATUS_FILE_SYSTEM_LIMITATION)
+    assert stream.read(0, 1000) == b"y" * 100
+
+
+def test_extended_attributes_are_asked_of_the_file(pair: tuple[Any, Any]) -> None:
+    base, stream = pair
+    base.set_extended_attributes([("a", 0, b"1")])
+    _refused(lambda: stream.set_extended_attributes([("a", 0, b"2")]), STATUS_INVALID_PARAMETER)
+    _refused(stream.extended_attributes, STATUS_INVALID_PARAMETER)
+    assert base.extended_attributes() == [("a", 0, b"1")]
 
 
 @pytest.mark.parametrize(
