@@ -23,9 +23,9 @@ FILE_NEED_EA: Final = 0x80
 def parse_full_ea(data: Buffer) -> list[tuple[str, int, bytes]]:
     """Decode the list into (name, flags, value) tuples.
 
-    The names are not checked; see `check_ea_name`. A CREATE that opens an existing file ignores its EAs, whatever their
-    names. Raises STATUS_EA_LIST_INCONSISTENT where the list is malformed, STATUS_EA_TOO_LARGE for a list longer than the
-    attributes of a file may be."""
+    The names are not checked; see `check_ea_name`. A CREATE that opens an existing file ignores its EAs, whatever
+    their names. Raises STATUS_EA_LIST_INCONSISTENT where the list is malformed, STATUS_EA_TOO_LARGE for a list longer
+    than the attributes of a file may be."""
     entries: list[tuple[str, int, bytes]] = []
     if not len(data):
         return entries

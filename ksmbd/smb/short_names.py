@@ -2,8 +2,8 @@
 """Computes 8.3 names (MS-FSCC 2.1.5.2.1) from long names. Nothing is stored, and all workers compute the same names.
 
 A valid 8.3 name is its own short name. Any other gets the name that Samba computes with `mangling method = hash2`, so
-that a client finds its files on either server: the first character, six digits of a hash with a `~` before the last, and
-the extension if that is a short one.
+that a client finds its files on either server: the first character, six digits of a hash with a `~` before the last,
+and the extension if that is a short one.
 """
 from __future__ import annotations
 

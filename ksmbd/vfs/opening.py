@@ -318,8 +318,8 @@ def _check_attributes(stored: int, intent: CreateIntent, kind: int, granted: int
 
 def check_allocation(intent: CreateIntent, beside: int) -> None:
     """Raise STATUS_DISK_FULL for an AllocationSize that does not fit, STATUS_INVALID_PARAMETER for one beyond 2^63
-    (MS-SMB2 2.2.13.2.2). `beside` is a descriptor on the same file system. Nothing is reserved for a stream, so any size
-    fits. Raises OSError."""
+    (MS-SMB2 2.2.13.2.2). `beside` is a descriptor on the same file system. Nothing is reserved for a stream, so any
+    size fits. Raises OSError."""
     ranges.check_span(intent.allocation_size, 0)
     if not intent.stream:
         allocation.check(beside, intent.allocation_size)
