@@ -189,7 +189,7 @@ class Office:
     ("hosts allow = evil.example", OSError("no name server"), TreeStatus.HOST_DENIED),
 ])  # fmt: skip
 def test_a_name_is_looked_up_while_others_are_served(
-    site: Site, monkeypatch: pytest.MonkeyPatch, line: str, client: object, status: TreeStatus
+    site: Site, monkeypatch: pytest.MonkeyPatch, line: str, client: Answer | Exception, status: TreeStatus
 ) -> None:
     site.resolver.answers["name", "evil.example"] = client
     site.resolver.go.clear()
