@@ -455,6 +455,9 @@ class Playbook:
                 self._departed = True
                 if str(error):
                     self._happened.append(f"<< {error}")
+            except Exception:
+                if not self._departed:  # else what the act itself expects is missing, too
+                    raise
             if self._departed or self._expected:
                 raise AssertionError(self._difference(before, act, run, len(steps)))
             before += [act.line, *(step.line for step in run)]

@@ -487,7 +487,10 @@ class ScriptedTable(Scripted):
         self._tell(self.keep, ref, handle)
 
     def disconnect(self, ref: OpenRef) -> bool:
-        return self._tell(self.disconnect, ref)
+        kept = self._tell(self.disconnect, ref)
+        if kept:
+            self.held.discard(ref)  # it waits for its client, and ends by itself
+        return kept
 
     def find_kept(self, request: DurableReconnect) -> OpenRequest | None:
         return self._tell(self.find_kept, request)

@@ -386,8 +386,9 @@ class Stage:
         self.table.on_break = partial(send_break, self.server)
         self.table.on_purge = partial(purge_open, self.server)
         play.standing(self.daemon.share_config, lambda name: Future.of(self.share))
+        self.writable = writable
         play.standing(
-            self.daemon.tree_connect, lambda *arguments: Future.of(TreeConnectResult(writable=writable))
+            self.daemon.tree_connect, lambda *arguments: Future.of(TreeConnectResult(writable=self.writable))
         )
         play.standing(self.files.volume, lambda share, identity, read_only: self.volume)
         play.standing(self.volume.maximal_access, lambda: c.FILE_ALL_ACCESS)
@@ -409,6 +410,14 @@ class Stage:
     def later(self, kind: type[T], name: str = "grant") -> Later[T]:
         """An answer that comes later."""
         return Later(self.play, name)
+
+    def becomes_read_only(self) -> Act:
+        """Mountd says so to those who connect from now on."""
+
+        def do() -> None:
+            self.writable = False
+
+        return Act("the share becomes read-only", do)
 
     def opens(
         self, line: Line, file: ScriptedFile, file_id: FileId, grant: OpenGrant, *contexts: Context
