@@ -407,6 +407,10 @@ PIPES: Final[Limit] = _limit(
 SNAPSHOTS: Final[Limit] = _limit(
     "snapshots that a share's clients are told of", Per.SHARE, 4096, "snapshots", "the others are not listed",
 )
+QUOTA_ENTRIES: Final[Limit] = _limit(
+    "quotas in one answer, or set by one request", Per.MESSAGE, 1024, "entries",
+    "the next request goes on from there; STATUS_INVALID_PARAMETER where they are to be set",
+)
 SNAPSHOT_NAMES: Final[Limit] = _limit(
     "names in a folder of snapshots that are looked at", Per.SHARE, 8192, "names", "the others are no snapshots",
 )

@@ -32,7 +32,7 @@ WORKER_CAPABILITIES: Final = {
     CAP_DAC_OVERRIDE: "`admin users`; reaching a share whose parent folders only root may enter",
     CAP_DAC_READ_SEARCH: "open_by_handle_at: durable and persistent opens are found again by file handle",
     CAP_FOWNER: "times and attributes of files that WRITE_ATTRIBUTES was granted for but that others own",
-    CAP_SYS_ADMIN: "security.NTACL, where access control lists are kept",
+    CAP_SYS_ADMIN: "security.NTACL, where access control lists are kept; users' quotas",
     CAP_LEASE: "F_SETLEASE on files of other users (`kernel oplocks`)",
 }
 """Capability -> what it is for. All others are dropped, from the bounding set as well.

@@ -6,6 +6,7 @@ import re
 from typing import Final, NamedTuple
 
 from ksmbd import limits
+from ksmbd.smb.ports import QUOTA_STREAM
 from ksmbd.smb.posix_names import posix_path
 from ksmbd.smb.status import (
     STATUS_INVALID_PARAMETER,
@@ -23,6 +24,9 @@ DATA_TYPE: Final = "$DATA"
 INDEX_TYPE: Final = "$INDEX_ALLOCATION"
 _INDEX_STREAM: Final = "$I30"
 """The only stream of type $INDEX_ALLOCATION: a directory's entries (MS-FSCC 2.1.5.3)."""
+
+_QUOTA_FILE: Final = rf"$EXTEND\$QUOTA:{QUOTA_STREAM}"
+"""A volume's quotas (MS-FSA 2.1.1.1, Volume.QuotaFile), which no folder lists."""
 
 _CONTROL: Final = frozenset(map(chr, range(0x20)))
 _ILLEGAL: Final = frozenset('"*/:<>?|') | _CONTROL
@@ -67,6 +71,8 @@ def parse_name(name: str, posix: bool = False) -> Name:
         raise NtStatusError(STATUS_INVALID_PARAMETER, "leading separator")
     if _PLAIN.fullmatch(name) and len(name) <= MAX_PATH:
         return Name(name)
+    if name.upper() == _QUOTA_FILE:
+        return Name(name.partition(":")[0], QUOTA_STREAM)
     if _units(name) > MAX_PATH:
         raise NtStatusError(STATUS_OBJECT_NAME_INVALID, "path too long")
     components = name.split("\\")

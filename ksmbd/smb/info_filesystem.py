@@ -65,9 +65,9 @@ def attribute(query: Query) -> Answer | bytes:
 
 
 def control(query: Query) -> bytes:
-    """FileFsControlInformation, MS-FSCC 2.5.2: no thresholds of content indexing; quotas are neither tracked nor
-    enforced."""
-    return _CONTROL.pack(0, 0, 0, _NO_LIMIT, _NO_LIMIT, 0)
+    """FileFsControlInformation, MS-FSCC 2.5.2: no thresholds of content indexing, no quotas for who has none of his
+    own; whether quotas are tracked and enforced."""
+    return _CONTROL.pack(0, 0, 0, _NO_LIMIT, _NO_LIMIT, query.volume.quota_flags)
 
 
 def object_id(query: Query) -> bytes:

@@ -361,6 +361,8 @@ class Open:
     """FilePositionInformation."""
     mode: int = 0
     """FileModeInformation."""
+    quota_position: int = 0
+    """Where the next query of quotas goes on (MS-SMB2 2.2.37.1)."""
     next_ea: int = 0
     """Index of the EA at which the next FileFullEaInformation query continues (MS-FSA 2.1.5.12.14)."""
     lock_sequences: dict[int, int] = field(default_factory=dict)

@@ -45,7 +45,7 @@ async def handle(request: Request) -> Reply:
             raise NtStatusError(STATUS_ACCESS_DENIED, "a read-only share")
         set_security(open_, additional, data)
     elif info_type == INFO_QUOTA:
-        set_quota(open_, data)
+        set_quota(change)
     else:
         raise NtStatusError(STATUS_INVALID_PARAMETER, f"InfoType {info_type}")
     return Reply(_RESPONSE)

@@ -282,6 +282,34 @@ def read_quota(fd: int, kind: int, id_: int) -> Quota:
         return quota.get(fd, kind, id_)
 
 
+def quota_of(caller: Caller, fd: int, uid: int) -> Quota:
+    """The quota of a user on the file system of an open file, for himself or for root. Raises OSError,
+    STATUS_ACCESS_DENIED."""
+    if not caller.root and uid != caller.credentials.uid:
+        raise NtStatusError(STATUS_ACCESS_DENIED, "another user's quota")
+    with credentials.privileged():
+        return quota.get(fd, quota.USER, uid)
+
+
+def next_quota(caller: Caller, fd: int, uid: int) -> Quota | None:
+    """The quota of the user with the lowest uid from `uid` on, for root. Raises OSError, STATUS_ACCESS_DENIED."""
+    _check_root(caller)
+    with credentials.privileged():
+        return quota.following(fd, quota.USER, uid)
+
+
+def set_quota(caller: Caller, fd: int, uid: int, soft: int, hard: int) -> None:
+    """Set a user's limits, in bytes, 0 for none, for root. Raises OSError, STATUS_ACCESS_DENIED."""
+    _check_root(caller)
+    with credentials.privileged():
+        quota.set_limits(fd, quota.USER, uid, soft, hard)
+
+
+def _check_root(caller: Caller) -> None:
+    if not caller.root:
+        raise NtStatusError(STATUS_ACCESS_DENIED, "quotas are root's")
+
+
 # ------------------------------------------------------------------------------------------------------------ fanotify
 
 

@@ -25,9 +25,10 @@ from ksmbd.smb.constants import (
     FILE_ATTRIBUTE_SPARSE_FILE,
     FILE_ATTRIBUTE_TEMPORARY,
 )
-from ksmbd.smb.ports import FileKey, StreamInfo
+from ksmbd.smb.ports import FileKey, QuotaEntry, StreamInfo
+from ksmbd.smb.sid import Sid
 from ksmbd.smb.status import STATUS_INVALID_PARAMETER, NtStatusError
-from ksmbd.vfs import change_times, gate, stream_store
+from ksmbd.vfs import change_times, gate, quotas, stream_store
 from ksmbd.vfs.access import parse_given
 from ksmbd.vfs.attributes import (
     OBJECT_ID_NAME,
@@ -189,6 +190,22 @@ class LocalMetadata(LocalEntry):
             finally:
                 if parent is not None:
                     place.resolver.release(parent)
+
+    def quota(self, sid: Sid) -> QuotaEntry:
+        """See the port."""
+        return quotas.of_sid(self.place, self._begin(), sid)
+
+    def quotas(self, position: int, most: int) -> tuple[list[QuotaEntry], int]:
+        """See the port."""
+        return quotas.listed(self.place, self._begin(), position, most)
+
+    def quota_position(self, sid: Sid) -> int:
+        """See the port."""
+        return quotas.uid_of(self.place, sid)
+
+    def set_quotas(self, entries: Sequence[QuotaEntry]) -> None:
+        """See the port."""
+        quotas.set_all(self.place, self._begin(), entries)
 
     def extended_attributes(self) -> list[tuple[str, int, bytes]]:
         """See the port."""

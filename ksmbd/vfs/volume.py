@@ -15,7 +15,7 @@ from ksmbd import debug
 from ksmbd.kernel import credentials
 from ksmbd.kernel.stat import S_IFLNK, S_IFMT, Stat, key_fd, stat_fd
 from ksmbd.smb.constants import FILE_CREATE, FILE_OPEN_BY_FILE_ID, FILE_OPEN_REPARSE_POINT
-from ksmbd.smb.ports import CreateIntent, CreateResult
+from ksmbd.smb.ports import QUOTA_STREAM, CreateIntent, CreateResult
 from ksmbd.smb.snapshot_tokens import MARK
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
@@ -31,6 +31,7 @@ from ksmbd.vfs.errors import os_errors
 from ksmbd.vfs.new_entry import make_entry
 from ksmbd.vfs.opening import Opening, Raced, open_existing
 from ksmbd.vfs.place import Place
+from ksmbd.vfs.quota_file import open_quota_file
 from ksmbd.vfs.stream_store import check_name
 
 logger = logging.getLogger("ksmbd.vfs")
@@ -97,6 +98,8 @@ class LocalVolume:
             raise NtStatusError(STATUS_NOT_SUPPORTED, "open by file id")
         posix = intent.posix_mode is not None
         if intent.stream:
+            if intent.stream == QUOTA_STREAM:
+                return open_quota_file(place, intent)
             check_name(intent.stream)
             if not place.options.streams:
                 raise NtStatusError(STATUS_OBJECT_NAME_INVALID, "no streams on this share")

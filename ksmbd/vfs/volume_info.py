@@ -28,6 +28,8 @@ FILE_NAMED_STREAMS: Final = 0x00040000
 FILE_READ_ONLY_VOLUME: Final = 0x00080000
 FILE_SUPPORTS_EXTENDED_ATTRIBUTES: Final = 0x00800000
 FILE_SUPPORTS_BLOCK_REFCOUNTING: Final = 0x08000000
+FILE_VC_QUOTA_TRACK: Final = 0x00000001
+FILE_VC_QUOTA_ENFORCE: Final = 0x00000002
 _SECTOR: Final = 512
 _ST_RDONLY: Final = 1
 
@@ -56,6 +58,9 @@ def volume_info(place: Place, fd: int, file: Stat) -> VolumeInfo:
     # The share's own file system is known by the share's folder, another one by its device.
     known_by = place.root_key if file.dev == place.resolver.root_stat.dev else (file.dev,)
     identity = sha256(f"{known_by}:{place.share.name.lower()}".encode()).digest()
+    quota_flags = _quota_flags(fd)
+    if quota_flags:
+        attributes |= FILE_VOLUME_QUOTAS
     total, left = _units_of(place, fd, unit, found)
     return VolumeInfo(
         total_units=total,
@@ -70,7 +75,19 @@ def volume_info(place: Place, fd: int, file: Stat) -> VolumeInfo:
         attributes=attributes,
         maximum_component_length=255,
         object_id=identity[16:],
+        quota_flags=quota_flags,
     )
+
+
+def _quota_flags(fd: int) -> int:
+    """FileSystemControlFlags (MS-FSCC 2.5.2): whether users' quotas are counted, and whether they limit."""
+    try:
+        state = quota.state(fd, quota.USER)
+    except OSError:
+        return 0
+    if not state.counted:
+        return 0
+    return FILE_VC_QUOTA_TRACK | (FILE_VC_QUOTA_ENFORCE if state.enforced else 0)
 
 
 def _units_of(place: Place, fd: int, unit: int, found: os.statvfs_result) -> tuple[int, int]:

@@ -36,7 +36,7 @@ from ksmbd.process.compiled import compiled_modules
 from ksmbd.smb import constants as c
 from ksmbd.smb import open_life, ports
 from ksmbd.smb.acl import ACCESS_ALLOWED, Ace, Acl
-from ksmbd.smb.ports import CloseOutcome, CreateIntent, Identity, OpenRef, PurgedOpen, ShareConfig
+from ksmbd.smb.ports import CloseOutcome, CreateIntent, Identity, OpenRef, PurgedOpen, QuotaEntry, ShareConfig
 from ksmbd.smb.security_descriptor import SE_DACL_PRESENT, SE_SELF_RELATIVE, SecurityDescriptor
 from ksmbd.smb.sid import EVERYONE, UNIX_GROUPS, UNIX_USERS
 from ksmbd.smb.status import NtStatusError
@@ -289,6 +289,12 @@ class Walk:
             "parent_key": [lambda file: file.parent_key],
             "file_system": [lambda file: file.file_system],
             "is_snapshot": [lambda file: file.is_snapshot],
+            "quota": [
+                lambda file: file.quota(UNIX_USERS.child(USER.uid)), lambda file: file.quota(UNIX_USERS.child(0)),
+            ],
+            "quotas": [lambda file: file.quotas(0, 9)],
+            "quota_position": [lambda file: file.quota_position(UNIX_USERS.child(USER.uid))],
+            "set_quotas": [lambda file: file.set_quotas([QuotaEntry(UNIX_USERS.child(USER.uid), 0, -1, 1 << 30)])],
             "volume_info": [lambda file: file.volume_info()],
             "previous_versions": [lambda file: file.previous_versions()],
             "info": [lambda file: file.info()],

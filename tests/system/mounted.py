@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,8 +22,9 @@ SIZE = 320 << 20
 
 
 @contextmanager
-def mount(kind: str, below: Path) -> Iterator[Path]:
-    """A folder on a new file system, writable by all; the test is skipped where that cannot be."""
+def mount(kind: str, below: Path, options: str = "", features: Sequence[str] = ()) -> Iterator[Path]:
+    """A folder on a new file system, writable by all; the test is skipped where that cannot be. `options`: of mount,
+    `features`: arguments of mkfs."""
     if os.geteuid():
         pytest.skip("mounting needs root")
     if f"\t{kind}\n" not in Path("/proc/filesystems").read_text():
@@ -36,8 +37,8 @@ def mount(kind: str, below: Path) -> Iterator[Path]:
             pytest.skip(f"{MAKE[kind][0]} is not installed")
         with image.open("wb") as file:
             file.truncate(SIZE)
-        subprocess.run([*MAKE[kind], str(image)], check=True, capture_output=True)
-        command = ["mount", "-o", "loop", str(image), str(folder)]
+        subprocess.run([*MAKE[kind], *features, str(image)], check=True, capture_output=True)
+        command = ["mount", "-o", f"loop,{options}" if options else "loop", str(image), str(folder)]
     mounting = subprocess.run(command, capture_output=True, text=True, check=False)
     if mounting.returncode:
         pytest.skip(f"cannot be mounted here: {mounting.stderr.strip()}")

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple, Protocol
 
 from ksmbd.smb.ports.auth import Identity
 from ksmbd.smb.ports.daemon import ShareConfig
+from ksmbd.smb.sid import Sid
 from ksmbd.smb.waiting import Future
 
 FileKey = tuple[int, int]
@@ -77,6 +78,23 @@ class VolumeInfo:
     """FileSystemAttributes, MS-FSCC 2.5.1."""
     maximum_component_length: int
     object_id: bytes = bytes(16)
+    quota_flags: int = 0
+    """FileSystemControlFlags, MS-FSCC 2.5.2."""
+
+
+QUOTA_STREAM: Final = "$Q:$INDEX_ALLOCATION"
+"""CreateIntent.stream of the quota file, `$Extend\\$Quota:$Q:$INDEX_ALLOCATION`. No other stream's name has a `:`."""
+
+
+class QuotaEntry(NamedTuple):
+    """The quota of one user (FILE_QUOTA_INFORMATION, MS-FSCC 2.4.41), in bytes."""
+
+    sid: Sid
+    used: int
+    threshold: int
+    """The soft limit, -1: there is none."""
+    limit: int
+    """-1: there is none."""
 
 
 @dataclass(slots=True)
@@ -395,6 +413,25 @@ class File(Protocol):
 
     def volume_info(self) -> VolumeInfo:
         """The information about the file system that the file is on, which may be mounted below the share's root."""
+        ...
+
+    def quota(self, sid: Sid) -> QuotaEntry:
+        """The quota of a user on the file system that the file is on; of a SID that is no user, no limits. Raises
+        STATUS_NOT_SUPPORTED where there are no quotas, STATUS_ACCESS_DENIED for another user's."""
+        ...
+
+    def quotas(self, position: int, most: int) -> tuple[list[QuotaEntry], int]:
+        """At most `most` quotas from a position on, 0 for the first, and the position after them; none: those were
+        all. Raises what `quota` raises."""
+        ...
+
+    def quota_position(self, sid: Sid) -> int:
+        """The position of a user's quota for `quotas`. Raises STATUS_NONE_MAPPED."""
+        ...
+
+    def set_quotas(self, entries: Sequence[QuotaEntry]) -> None:
+        """Set threshold and limit of each. Raises STATUS_NONE_MAPPED for a SID that is no user, and what `quota`
+        raises; nothing is changed then."""
         ...
 
     def previous_versions(self) -> list[int]:

@@ -38,6 +38,7 @@ from ksmbd.smb.ports import (
     OpenRef,
     OpenRequest,
     PurgedOpen,
+    QuotaEntry,
     Reconnected,
     Replaced,
     SessionKeys,
@@ -49,6 +50,7 @@ from ksmbd.smb.ports import (
 from ksmbd.smb.request import Body, Chain, Reply, Request
 from ksmbd.smb.session_state import SessionState
 from ksmbd.smb.settings import ServerSettings
+from ksmbd.smb.sid import Sid
 from ksmbd.smb.status import NtStatusError
 from ksmbd.smb.waiting import Future, Task
 
@@ -331,6 +333,24 @@ class FakeFile:
         every += list(self.node.streams.items())
         return [StreamInfo(name, len(data), -(-len(data) // 4096) * 4096) for name, data in every]
 
+    def _has_quotas(self) -> dict[int, QuotaEntry]:
+        if self._volume.quotas is None:
+            raise NtStatusError(s.STATUS_NOT_SUPPORTED)
+        return self._volume.quotas
+
+    def quota(self, sid: Sid) -> QuotaEntry:
+        return self._has_quotas().get(sid.rid, QuotaEntry(sid, 0, -1, -1))
+
+    def quotas(self, position: int, most: int) -> tuple[list[QuotaEntry], int]:
+        left = [rid for rid in sorted(self._has_quotas()) if rid >= position][:most]
+        return [self._has_quotas()[rid] for rid in left], left[-1] + 1 if left else position
+
+    def quota_position(self, sid: Sid) -> int:
+        return sid.rid
+
+    def set_quotas(self, entries: Sequence[QuotaEntry]) -> None:
+        self._has_quotas().update({entry.sid.rid: entry for entry in entries})
+
     def duplicate(self) -> File | None:
         return None
 
@@ -472,6 +492,8 @@ class FakeVolume:
         self.closed = False
         self.previous_versions: list[int] = []
         self.is_snapshot = False
+        self.quotas: dict[int, QuotaEntry] | None = None
+        """By RID; None: there are none."""
         self.opened: list[FakeFile] = []
         self.fail_files: dict[str, int] = {}
         """FakeFile.fail of those that are opened from now on."""

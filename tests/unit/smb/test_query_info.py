@@ -343,20 +343,6 @@ def test_security_access(bench: Bench, information: int, access: int) -> None:
     assert with_access(access).status == s.STATUS_SUCCESS
 
 
-def test_quota(bench: Bench) -> None:
-    open_ = bench.open("")
-    wire.raises(s.STATUS_INVALID_PARAMETER, ask, bench, open_, 4, 0)
-
-    def quota(list_length: int, start_length: int, start_offset: int) -> Reply:
-        data = struct.pack("<BBHIII", 1, 0, 0, list_length, start_length, start_offset) + bytes(12)
-        return ask(bench, open_, 4, 0, data=data)
-
-    wire.raises(s.STATUS_NOT_SUPPORTED, quota, 0, 0, 0)
-    wire.raises(s.STATUS_NOT_SUPPORTED, quota, 12, 0, 0)
-    wire.raises(s.STATUS_INVALID_PARAMETER, quota, 13, 0, 0)
-    wire.raises(s.STATUS_INVALID_PARAMETER, quota, 0, 12, 1)
-
-
 # -------------------------------------------------------------------------------------------------------------- pipes
 
 
