@@ -54,10 +54,11 @@ compiled-wheel: setup-test
 bench-growth: setup-bench
 	@$(VENV)/bin/python tests/bench/growth.py
 
-# smbtorture, all that tests/conformance lists, with one worker and with several; root for the tests that block ports
+# smbtorture, all that tests/conformance lists, with one worker and with several; root for the tests that block ports.
+# FS=ext4, xfs, btrfs or tmpfs: on such a file system, made for it in a file of 1 GiB
 conformance: setup-conformance
-	@$(VENV)/bin/python tests/conformance/smbtorture.py --workers 1 $(TESTS)
-	@$(VENV)/bin/python tests/conformance/smbtorture.py --workers 4 $(TESTS)
+	@$(VENV)/bin/python tests/conformance/smbtorture.py --workers 1 $(if $(FS),--fs $(FS)) $(TESTS)
+	@$(VENV)/bin/python tests/conformance/smbtorture.py --workers 4 $(if $(FS),--fs $(FS)) $(TESTS)
 
 setup-conformance:
 	@sh scripts/setup.sh conformance

@@ -7,7 +7,8 @@ section. An outcome that is not in the list is an error, better ones too: the li
 
 Needs, separated by spaces: `share:NAME` runs it on that share; `opt:NAME=VALUE` hands smbtorture an option
 (`SHARE_DIR` in it is the share's directory); `iptables` blocks connections, for which it has the machine's network to
-itself: root alone, in a network namespace; `long:SECONDS` may take so long.
+itself: root alone, in a network namespace; `long:SECONDS` may take so long; `fs:KIND,...=OUTCOME` is what comes out
+on these file systems instead of what the second column says.
 """
 from __future__ import annotations
 
@@ -24,18 +25,24 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "system"))
 
+import pytest  # noqa: E402
+from mounted import MAKE, mount  # noqa: E402
 from server import KsmbdServer  # noqa: E402
 from unixusers import people  # noqa: E402
 
+from ksmbd.kernel.filesystems import file_system_name  # noqa: E402
+
 LIST = HERE / "smbtorture.tsv"
 PASSWORD = "Passw0rd!"
+FS_SIZE = 1 << 30
+"""Bytes of a file system that is made for the shares."""
 SECONDS = 60.0
 """What a test may take if it is not said to be long."""
 OUTCOMES = frozenset(("pass", "fail", "skip"))
@@ -70,6 +77,14 @@ class Expected:
         """The values of the needs `kind:value`."""
         return [need.partition(":")[2] for need in self.needs if need.partition(":")[0] == kind]
 
+    def right_on(self, file_system: str) -> frozenset[str]:
+        """The outcomes that are right where the shares are on a file system of this kind."""
+        for value in self.need("fs"):
+            kinds, _, outcome = value.partition("=")
+            if file_system in kinds.split(","):
+                return frozenset((outcome,))
+        return self.outcomes
+
     def belongs_to(self, suites: Iterable[str]) -> bool:
         """Whether one of the suites (or test names) holds it."""
         return any(self.test == suite or self.test.startswith(suite + ".") for suite in suites)
@@ -88,6 +103,8 @@ def read_list(path: Path = LIST) -> list[Expected]:
         right = frozenset(outcomes.split(","))
         if not right or right - OUTCOMES:
             raise ValueError(f"{path.name}:{number}: outcome {outcomes!r}")
+        if any(need.startswith("fs:") and need.partition("=")[2] not in OUTCOMES for need in needs.split()):
+            raise ValueError(f"{path.name}:{number}: {needs!r}")
         if right != {"pass"} and not reason:
             raise ValueError(f"{path.name}:{number}: {test} is not to pass, and no reason is given")
         if test in found:
@@ -148,6 +165,10 @@ class Bench:
         self._free = list(PLACES)
         self._special = {name: threading.Lock() for name in SPECIAL}
         self._network = threading.Lock()
+        directory = os.open(server.share_path, os.O_PATH)
+        self.file_system = file_system_name(directory, os.fstat(directory).st_dev)
+        """The kind that the shares are on."""
+        os.close(directory)
 
     def run(self, test: Expected) -> tuple[str, str]:
         """(outcome, reason) of one test; for threads, as many as there are places."""
@@ -248,9 +269,10 @@ def run(tests: list[Expected], place: Bench, verbose: bool = False) -> list[str]
         begin = time.monotonic()
         outcome, reason = place.run(test)
         count[outcome] += 1
-        right = outcome in test.outcomes
+        expected = test.right_on(place.file_system)
+        right = outcome in expected
         if not right:
-            wanted = " or ".join(sorted(test.outcomes))
+            wanted = " or ".join(sorted(expected))
             why = f": {reason}" if outcome != "pass" else ""
             wrong.append(f"{test.test}: {outcome}, but {wanted} is listed{why}")
             print(f"UNEXPECTED {wrong[-1]}", flush=True)
@@ -284,6 +306,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--root", type=Path, help="where the shares are made, for another file system than /tmp's")
+    parser.add_argument("--fs", choices=sorted(MAKE), help="make a file system of this kind for the shares; root")
     parser.add_argument("--logs", type=Path, help="a directory for the tests' own output")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("-v", "--verbose", action="store_true")
@@ -300,10 +323,17 @@ def main(arguments: list[str]) -> int:
         return 2
     if options.logs is not None:
         options.logs.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=options.root) as folder:
+    with tempfile.TemporaryDirectory(dir=options.root) as folder, ExitStack() as made:
         os.chmod(folder, 0o755)
-        with bench(Path(folder) / "server", options.workers, options.logs) as place:
-            wrong = run(tests, place, options.verbose)
+        below = Path(folder)
+        if options.fs:
+            try:
+                below = made.enter_context(mount(options.fs, below, size=FS_SIZE))
+            except pytest.skip.Exception as skipped:
+                print(skipped, file=sys.stderr)
+                return 2
+        place = made.enter_context(bench(below / "server", options.workers, options.logs))
+        wrong = run(tests, place, options.verbose)
     return 1 if wrong else 0
 
 

@@ -50,13 +50,23 @@ def test_the_list_is_well_formed() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["smb2.a\tpass\t", "smb2.a\tgood\t\t", "smb2.a\tfail\t\t", "smb2.a\tpass,skip\t\t", "smb2.a\t\t\t"],
+    [
+        "smb2.a\tpass\tfs:xfs=good\t", "smb2.a\tpass\tfs:xfs\t", "smb2.a\tpass\t", "smb2.a\tgood\t\t",
+        "smb2.a\tfail\t\t", "smb2.a\tpass,skip\t\t", "smb2.a\t\t\t",
+    ],  # fmt: skip
 )
 def test_a_list_that_says_too_little_is_refused(tmp_path: Path, line: str) -> None:
     path = tmp_path / "list.tsv"
     path.write_text(line + "\n")
     with pytest.raises(ValueError, match=r"list\.tsv:1"):
         read_list(path)
+
+
+def test_a_file_system_may_have_an_outcome_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "list.tsv"
+    path.write_text("smb2.a\tskip\tshare:x fs:btrfs,xfs=pass\tneeds extents that are shared\n")
+    (test,) = read_list(path)
+    assert [test.right_on(kind) for kind in ("ext4", "xfs", "btrfs", "")] == [{"skip"}, {"pass"}, {"pass"}, {"skip"}]
 
 
 def test_a_test_is_listed_once(tmp_path: Path) -> None:

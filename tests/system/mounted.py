@@ -22,7 +22,9 @@ SIZE = 320 << 20
 
 
 @contextmanager
-def mount(kind: str, below: Path, options: str = "", features: Sequence[str] = ()) -> Iterator[Path]:
+def mount(
+    kind: str, below: Path, options: str = "", features: Sequence[str] = (), size: int = SIZE
+) -> Iterator[Path]:
     """A folder on a new file system, writable by all; the test is skipped where that cannot be. `options`: of mount,
     `features`: arguments of mkfs."""
     if os.geteuid():
@@ -31,12 +33,12 @@ def mount(kind: str, below: Path, options: str = "", features: Sequence[str] = (
         pytest.skip(f"the kernel has no {kind}")
     image, folder = below / "image", below / kind
     folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(folder)]
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     if MAKE[kind]:
         if shutil.which(MAKE[kind][0]) is None:
             pytest.skip(f"{MAKE[kind][0]} is not installed")
         with image.open("wb") as file:
-            file.truncate(SIZE)
+            file.truncate(size)
         subprocess.run([*MAKE[kind], *features, str(image)], check=True, capture_output=True)
         command = ["mount", "-o", f"loop,{options}" if options else "loop", str(image), str(folder)]
     mounting = subprocess.run(command, capture_output=True, text=True, check=False)
