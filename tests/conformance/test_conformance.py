@@ -53,7 +53,7 @@ def test_the_list_is_well_formed() -> None:
     [
         "smb2.a\tpass\tfs:xfs=good\t", "smb2.a\tpass\tfs:xfs\t", "smb2.a\tpass\t", "smb2.a\tgood\t\t",
         "smb2.a\tfail\t\t", "smb2.a\tpass,skip\t\t", "smb2.a\t\t\t",
-    ],  # fmt: skip
+    ],
 )
 def test_a_list_that_says_too_little_is_refused(tmp_path: Path, line: str) -> None:
     path = tmp_path / "list.tsv"
