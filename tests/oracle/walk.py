@@ -288,6 +288,7 @@ class Walk:
             "disk_name": [lambda file: file.disk_name],
             "parent_key": [lambda file: file.parent_key],
             "file_system": [lambda file: file.file_system],
+            "path": [lambda file: file.path],
             "is_snapshot": [lambda file: file.is_snapshot],
             "quota": [
                 lambda file: file.quota(UNIX_USERS.child(USER.uid)), lambda file: file.quota(UNIX_USERS.child(0)),
@@ -418,7 +419,7 @@ class Walk:
             watch = folder.watch(ALL_CHANGES, True)
             if whole:
                 watch._too_many = True
-                watch._go_whole()
+                watch._use_fanotify()
             credentials.as_server()
             os.makedirs(f"{self.folder}/share/d/new/below")
             poll = select.poll()
