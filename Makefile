@@ -13,7 +13,7 @@ export BENCH_ROUNDS BENCH_SCALE BENCH_SECONDS BENCH_FOLDER BENCH_WORKERS BENCH_O
 
 export PYTHONUTF8 := 1
 
-.PHONY: build setup-test setup-bench setup-conformance serve test test-compiled bench bench-fairness bench-growth compiled-wheel conformance oracle lint clean
+.PHONY: build setup-test setup-bench setup-conformance serve test test-compiled bench bench-fairness bench-growth compiled-wheel conformance conformance-gentest oracle lint clean
 
 build:
 	@sh scripts/setup.sh serve
@@ -59,6 +59,13 @@ bench-growth: setup-bench
 conformance: setup-conformance
 	@$(VENV)/bin/python tests/conformance/smbtorture.py --workers 1 $(if $(FS),--fs $(FS)) $(TESTS)
 	@$(VENV)/bin/python tests/conformance/smbtorture.py --workers 4 $(if $(FS),--fs $(FS)) $(TESTS)
+
+# Samba's gentest: random operations, the same on our server and on a private smbd. SEEDS=100, OPS=500, FIRST=1; root
+SEEDS ?= 100
+OPS ?= 500
+FIRST ?= 1
+conformance-gentest: setup-conformance
+	@$(VENV)/bin/python tests/conformance/gentest.py --first $(FIRST) --seeds $(SEEDS) --ops $(OPS)
 
 setup-conformance:
 	@sh scripts/setup.sh conformance

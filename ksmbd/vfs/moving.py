@@ -159,12 +159,12 @@ def _check_room(file: LocalEntry, target: _Target, right: int, replace: bool, po
 
 
 def _check_replaceable(file: LocalEntry, target: _Target, stat: Stat, posix: bool) -> None:
-    """Check that the target may be replaced (MS-FSA 2.1.5.15.11, 2.1.5.15.6): it is no directory and not read-only, and
-    it grants DELETE or its directory grants FILE_DELETE_CHILD.
+    """Check that the target may be replaced (MS-FSA 2.1.5.15.11, 2.1.5.15.6): it is no directory, nor replaced by one,
+    and not read-only, and it grants DELETE or its directory grants FILE_DELETE_CHILD.
 
     A directory that has entries gives STATUS_DIRECTORY_NOT_EMPTY: after STATUS_ACCESS_DENIED the Linux client would try
     to delete the target first."""
-    refused = stat.mode & S_IFMT == S_IFDIR and not posix
+    is_directory = stat.mode & S_IFMT == S_IFDIR
     place = file.place
     try:
         fd = os.open(target.existing, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=target.directory)
@@ -174,12 +174,12 @@ def _check_replaceable(file: LocalEntry, target: _Target, stat: Stat, posix: boo
         dos = read_dos(fd, True, place.options)
         by_itself = bool(place.access.maximal(fd, True, stat, None) & DELETE)
         deletable = place.access.may_unlink(target.directory, stat, by_itself)
-        if refused and deletable and file.is_directory and not gate.is_empty(DELETE, fd):
+        if is_directory and not posix and deletable and file.is_directory and not gate.is_empty(DELETE, fd):
             raise NtStatusError(STATUS_DIRECTORY_NOT_EMPTY)
     finally:
         os.close(fd)
-    if refused:
-        raise NtStatusError(STATUS_ACCESS_DENIED, "a directory is not replaced")
+    if (is_directory or file.is_directory) and not posix:
+        raise NtStatusError(STATUS_ACCESS_DENIED, "a directory is not replaced, and replaces nothing")
     if not deletable:
         raise NtStatusError(STATUS_ACCESS_DENIED, "what has the name may not be deleted")
     if (dos.attributes or 0) & FILE_ATTRIBUTE_READONLY and not posix:

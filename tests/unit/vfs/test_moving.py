@@ -198,6 +198,8 @@ def test_folders_are_replaced_by_posix_clients_alone(share: Share) -> None:
     assert status_of(lambda: folder.rename("full", False)) == s.STATUS_OBJECT_NAME_COLLISION
     assert status_of(lambda: folder.rename("full", True, True)) == s.STATUS_DIRECTORY_NOT_EMPTY
     assert status_of(lambda: share.open("f").rename("empty", True, True)) == s.STATUS_FILE_IS_A_DIRECTORY
+    assert status_of(lambda: folder.rename("f", True)) == s.STATUS_ACCESS_DENIED  # nor does one replace a file
+    assert status_of(lambda: folder.rename("f", True, True)) == s.STATUS_NOT_A_DIRECTORY
     folder.rename("empty", True, True)
     assert share.on_disk() == ["empty", "f", "full"]
 
