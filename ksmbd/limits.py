@@ -414,6 +414,10 @@ QUOTA_ENTRIES: Final[Limit] = _limit(
 SNAPSHOT_NAMES: Final[Limit] = _limit(
     "names in a folder of snapshots that are looked at", Per.SHARE, 8192, "names", "the others are no snapshots",
 )
+SNAPSHOT_SUBVOLUMES: Final[Limit] = _limit(
+    "names in a folder of snapshots that are opened to see their times", Per.SHARE, 1024, "names",
+    "the others are no snapshots",
+)
 SNAPSHOT_FOLDERS: Final[Limit] = _limit(
     "folders of snapshots whose lists are kept", Per.SERVER, 64, "folders of a worker",
     "the one unused for longest is listed again",

@@ -462,7 +462,9 @@ PARAMETERS: tuple[Parameter, ...] = (
               old=_OLD_ENCRYPTION, ours=True),
     Parameter("snapshot path", S, Kind.STRING, "",
               "Offer snapshots as previous versions: `shadow:snapdir` and `shadow:format` in one, such as "
-              ".snapshots/%Y-%m-%d_%H%M; without a % the folder alone. It goes before both and needs no `vfs objects`.",
+              ".snapshots/%Y-%m-%d_%H%M; without a % the folder alone. With * in place of a time, as in snapper's "
+              ".snapshots/*/snapshot, they are subvolumes of btrfs, which tell when they were made. It goes before "
+              "both and needs no `vfs objects`.",
               ours=True),
     Parameter("store dos attributes", S, Kind.BOOLEAN, "yes",
               "Keep DOS attributes and the creation time in the extended attribute user.DOSATTRIB."),

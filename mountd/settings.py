@@ -135,7 +135,7 @@ class ShareSettings:
         """Folder and format of the snapshots, with a slash between; empty: none are offered."""
         if not self.snapshot_path:
             return f"{self.shadow_snapdir}/{self.shadow_format}" if "shadow_copy2" in self.vfs_objects else ""
-        if "%" in self.snapshot_path:
+        if "%" in self.snapshot_path or "*" in self.snapshot_path:
             return self.snapshot_path if "/" in self.snapshot_path else f"./{self.snapshot_path}"
         return f"{self.snapshot_path.rstrip('/')}/{self.shadow_format}"
 

@@ -18,8 +18,15 @@ XFS_SUPER_MAGIC: Final = 0x58465342
 BCACHEFS_SUPER_MAGIC: Final = 0xCA451A4E
 TMPFS_MAGIC: Final = 0x01021994
 RAMFS_MAGIC: Final = 0x858458F6
+BTRFS_IOC_GET_SUBVOL_INFO: Final = 0x81F8943C
+"""_IOR(0x94, 60, struct btrfs_ioctl_get_subvol_info_args)."""
+_SUBVOL_INFO_SIZE: Final = 504
+_SUBVOL_OTIME: Final = 392
+"""Offset of `otime`, whose first eight bytes are seconds."""
 XFS_IOC_FSGEOMETRY_V1: Final = 0x80705864
 """_IOR('X', 100, struct xfs_fsop_geom_v1)."""
+_BTRFS_ROOT: Final = 256
+"""The inode number of every subvolume's root."""
 _XFS_GEOMETRY_SIZE: Final = 112
 _XFS_FLAGS_OFFSET: Final = 92
 _XFS_REFLINK: Final = 1 << 20
@@ -102,3 +109,14 @@ def abilities(file: int) -> Abilities:
     if kind in (BTRFS_SUPER_MAGIC, BCACHEFS_SUPER_MAGIC):
         return Abilities(True, True)
     return Abilities(False, False)
+
+
+def subvolume_time(directory: int) -> int | None:
+    """When the btrfs subvolume was made that an open directory (not O_PATH) is the root of, in seconds since 1970; None
+    for all other directories. Raises OSError."""
+    found = os.fstat(directory)
+    if found.st_ino != _BTRFS_ROOT or file_system_type(directory) != BTRFS_SUPER_MAGIC:
+        return None
+    info = bytearray(_SUBVOL_INFO_SIZE)
+    fcntl.ioctl(directory, BTRFS_IOC_GET_SUBVOL_INFO, info)
+    return int.from_bytes(info[_SUBVOL_OTIME : _SUBVOL_OTIME + 8], "little")

@@ -22,6 +22,7 @@ from typing import Final, NamedTuple
 from ksmbd import limits
 from ksmbd.kernel import descriptors
 from ksmbd.kernel.files import R_OK, access_fd
+from ksmbd.kernel.filesystems import subvolume_time
 from ksmbd.kernel.stat import Stat, stat_fd
 from ksmbd.smb.constants import FILETIME_UNIX_EPOCH
 from ksmbd.smb.ports import Clock, CreateIntent, CreateResult, ShareConfig
@@ -34,6 +35,7 @@ from ksmbd.smb.status import (
 )
 from ksmbd.vfs import gate, names
 from ksmbd.vfs.entry import LocalEntry
+from ksmbd.vfs.names import Patterns
 from ksmbd.vfs.place import Place
 from ksmbd.vfs.resolve import Resolver
 from ksmbd.vfs.snapshot_names import Naming
@@ -48,11 +50,41 @@ _GOOD_FOR: Final = 5.0
 _ABSENT: Final = (STATUS_OBJECT_NAME_NOT_FOUND, STATUS_OBJECT_PATH_NOT_FOUND)
 
 
+class Subvolumes:
+    """btrfs' snapshots whose names tell no time, as snapper makes them: the subvolume itself tells when it was made."""
+
+    __slots__ = ("inner", "pattern")
+
+    def __init__(self, pattern: str, inner: tuple[str, ...]) -> None:
+        """`pattern`: of names in the snapshots' folder, with `*`. `inner`: the way from there to the subvolume."""
+        self.pattern = Patterns((pattern,))
+        self.inner = inner
+
+    def time_in(self, folder: int, name: str) -> int | None:
+        """The time of a snapshot in an open folder; None: there is none of this name that the user may read."""
+        if not self.pattern.match(name):
+            return None
+        try:
+            inside = _descend(folder, (name, *self.inner))
+        except OSError:
+            return None
+        try:
+            fd = os.open(descriptors.path(inside), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                return subvolume_time(fd)
+            finally:
+                os.close(fd)
+        except OSError:
+            return None
+        finally:
+            os.close(inside)
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """Where a share's snapshots are."""
 
-    naming: Naming
+    naming: Naming | Subvolumes
     folder: str
     """Their folder, absolute or, with `everywhere`, relative to any folder."""
     below: tuple[str, ...]
@@ -66,13 +98,20 @@ class Rules:
 
 def rules_of(share: ShareConfig) -> Rules | None:
     """The rules of a share; None: it offers no snapshots. ValueError for parameters that contradict each other."""
+    naming: Naming | Subvolumes
     folder, _, format_ = share.snapshot_path.rpartition("/")
     if not format_:
         return None
-    naming = Naming(
-        format_, share.shadow_localtime, share.shadow_sscanf, share.shadow_snapprefix, share.shadow_delimiter
-    )
-    if ".." in folder.split("/"):
+    if "*" in share.snapshot_path and "%" not in share.snapshot_path:
+        above, _, inner = share.snapshot_path.partition("*")
+        folder, _, start = above.rpartition("/")
+        end, *way = inner.split("/")
+        naming = Subvolumes(f"{start}*{end}", tuple(part for part in way if part))
+    else:
+        naming = Naming(
+            format_, share.shadow_localtime, share.shadow_sscanf, share.shadow_snapprefix, share.shadow_delimiter
+        )
+    if ".." in share.snapshot_path.split("/"):
         raise ValueError(f"`..` in the snapshots' folder {folder}")
     path = os.path.normpath(share.path)
     mount = share.shadow_mountpoint
@@ -130,9 +169,9 @@ class SnapshotLists:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._known: OrderedDict[tuple[int, int, Naming], tuple[Stat, float, dict[int, str]]] = OrderedDict()
+        self._known: OrderedDict[tuple[int, int, object], tuple[Stat, float, dict[int, str]]] = OrderedDict()
 
-    def names(self, folder: int, naming: Naming) -> dict[int, str]:
+    def names(self, folder: int, naming: Naming | Subvolumes) -> dict[int, str]:
         """The snapshots in an open folder by time, in its order, listed as the calling thread's user. Raises OSError:
         he may not list it."""
         stat = stat_fd(folder)
@@ -151,13 +190,17 @@ class SnapshotLists:
             self._known.popitem(last=False)
         return found
 
-    def _read(self, folder: int, naming: Naming) -> dict[int, str]:
+    def _read(self, folder: int, naming: Naming | Subvolumes) -> dict[int, str]:
         fd = os.open(descriptors.path(folder), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         found: dict[int, str] = {}
         try:
             with os.scandir(fd) as scan:
-                for entry in islice(scan, limits.SNAPSHOT_NAMES.value):
-                    seconds = naming.time_of(entry.name)
+                most = limits.SNAPSHOT_NAMES if isinstance(naming, Naming) else limits.SNAPSHOT_SUBVOLUMES
+                for entry in islice(scan, most.value):
+                    if isinstance(naming, Naming):
+                        seconds = naming.time_of(entry.name)
+                    else:
+                        seconds = naming.time_in(folder, entry.name)
                     if seconds is not None and seconds * _SECOND + FILETIME_UNIX_EPOCH > 0:
                         found.setdefault(seconds, entry.name)
         finally:
@@ -276,7 +319,9 @@ class Snapshots:
         live = self._live
         live.become()
         name = self._name(folder.fd, seconds)
-        root = _descend(folder.fd, (name, *folder.below))
+        naming = self._rules.naming
+        inner = naming.inner if isinstance(naming, Subvolumes) else ()
+        root = _descend(folder.fd, (name, *inner, *folder.below))
         try:
             stat = stat_fd(root)
             key = (stat.dev, stat.ino, stat.subvolume, stat.btime, stat.btime_ns, seconds)
@@ -298,7 +343,9 @@ class Snapshots:
         try:
             return self._lists.names(folder, self._rules.naming)[seconds]
         except PermissionError:
-            name = self._rules.naming.name_of(seconds)  # who may only search the folder finds what he can name
+            naming = self._rules.naming
+            # Who may only search the folder finds what he can name.
+            name = naming.name_of(seconds) if isinstance(naming, Naming) else None
             if name is None:
                 raise
             return name

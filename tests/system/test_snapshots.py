@@ -9,6 +9,7 @@ import shutil
 import struct
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -229,3 +230,22 @@ def test_snapshots_of_btrfs(start_ksmbd: StartKsmbd, tmp_path: Path) -> None:
         btrfs("subvolume", "delete", str(top / "snapshots" / "2026-11-01_1200"))
         assert re.findall(r"^@GMT\S+", client("allinfo f"), re.MULTILINE) == [second]
         assert "NT_STATUS_OBJECT_NAME_NOT_FOUND" in client(f"more {first}/f")
+
+
+def test_subvolumes_as_snapper_makes_them(start_ksmbd: StartKsmbd, tmp_path: Path) -> None:
+    """.snapshots/N/snapshot below the subvolume: the time is the snapshot's own."""
+    with mount("btrfs", tmp_path) as top:
+        (top / ".snapshots" / "1").mkdir(parents=True)
+        (top / ".snapshots" / "2" / "snapshot").mkdir(parents=True)  # no subvolume
+        (top / "f").write_text("first\n")
+        before = int(time.time())
+        btrfs("subvolume", "snapshot", "-r", str(top), str(top / ".snapshots" / "1" / "snapshot"))
+        after = int(time.time())
+        (top / "f").write_text("live\n")
+        server = start_ksmbd(shares={"s": {"path": str(top), "snapshot path": ".snapshots/*/snapshot"}})
+        login = f"{server.user}%{server.password}"
+        (token,) = re.findall(r"^@GMT\S+", smbclient(server.port, "s", login, "allinfo f"), re.MULTILINE)
+        assert before <= filetime(token) // 10_000_000 - 11_644_473_600 <= after
+        assert "first" in smbclient(server.port, "s", login, f"more {token}/f")
+        btrfs("subvolume", "delete", str(top / ".snapshots" / "1" / "snapshot"))
+        assert "NT_STATUS_OBJECT_NAME_NOT_FOUND" in smbclient(server.port, "s", login, f"more {token}/f")

@@ -258,6 +258,7 @@ FORMAT = "@GMT-%Y.%m.%d-%H.%M.%S"
     (["snapshot path = .snapshots/%Y-%m-%d"], ".snapshots/%Y-%m-%d"),
     (["snapshot path = .zfs/snapshot/", "shadow:format = auto-%Y"], ".zfs/snapshot/auto-%Y"),
     (["snapshot path = %Y"], "./%Y"),
+    (["snapshot path = .snapshots/*/snapshot"], ".snapshots/*/snapshot"),
     (["snapshot path = /a/%Y", "vfs objects = shadow_copy2", "shadow:snapdir = /b"], "/a/%Y"),
 ])  # fmt: skip
 def test_where_snapshots_are(lines: list[str], expected: str) -> None:

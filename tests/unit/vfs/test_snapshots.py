@@ -19,7 +19,7 @@ from ksmbd.smb import status as s
 from ksmbd.smb.ports import ShareConfig
 from ksmbd.smb.snapshot_tokens import take_token
 from ksmbd.smb.status import NtStatusError
-from ksmbd.vfs import gate
+from ksmbd.vfs import gate, snapshots
 from ksmbd.vfs.snapshots import rules_of
 
 as_root = pytest.mark.skipif(not credentials.POSSIBLE, reason="needs root: acts as another Unix user")
@@ -379,9 +379,31 @@ def test_the_nearest_folder_counts(make_share: MakeShare, tmp_path: Path) -> Non
     assert status(lambda: old(here, "h")) == s.STATUS_OBJECT_NAME_NOT_FOUND
 
 
+def test_subvolumes_tell_their_times(
+    make_share: MakeShare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Folders for subvolumes, whose times are their inodes'."""
+    fill(tmp_path / "share", {
+        "f": "live", ".snapshots/1/snapshot/f": "1", ".snapshots/2/snapshot/f": "2", ".snapshots/2/info": "",
+        ".snapshots/x/f": "", ".snapshots/y": "",
+    })  # fmt: skip
+    times = {os.stat(tmp_path / f"share/.snapshots/{n}/snapshot").st_ino: 1446320430 + n for n in (1, 2)}
+    monkeypatch.setattr(snapshots, "subvolume_time", lambda fd: times.get(os.fstat(fd).st_ino))
+    share = make_share(snapshot_path=".snapshots/*/snapshot", shadow_snapdirseverywhere=True)
+    assert share.open("f").previous_versions() == [WHEN + 20_000_000, WHEN + 10_000_000]
+    first = share.open("f", c.FILE_GENERIC_READ, c.FILE_OPEN, snapshot=WHEN + 10_000_000)
+    assert first.read(0, 9) == b"1" and first.path == "f"
+    monkeypatch.setitem(vars(limits), "SNAPSHOT_SUBVOLUMES", limits.Limit("", limits.Per.SHARE, 0, "", ""))
+    fill(tmp_path / "share", {".snapshots/3/snapshot/f": ""})
+    assert share.open("f").previous_versions() == []
+
+
 @pytest.mark.parametrize(
     "wrong",
-    [{"snapshot_path": "../x/%Y"}, {"snapshot_path": "x/%Q"}, {"snapshot_path": "x/%Y", "shadow_snapsharepath": ".."}],
+    [
+        {"snapshot_path": "../x/%Y"}, {"snapshot_path": "x/%Q"}, {"snapshot_path": "x/*/.."},
+        {"snapshot_path": "x/%Y", "shadow_snapsharepath": ".."},
+    ],
 )
 def test_parameters_that_cannot_be(make_share: MakeShare, wrong: dict[str, str]) -> None:
     """The share is served without snapshots."""
