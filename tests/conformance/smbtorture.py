@@ -7,7 +7,8 @@ section. An outcome that is not in the list is an error, better ones too: the li
 
 Needs, separated by spaces: `share:NAME` runs it on that share; `opt:NAME=VALUE` hands smbtorture an option
 (`SHARE_DIR` in it is the share's directory); `iptables` blocks connections, for which it has the machine's network to
-itself: root alone, in a network namespace; `long:SECONDS` may take so long; `fs:KIND,...=OUTCOME` is what comes out
+itself: root alone, in a network namespace; `long:SECONDS` may take so long; `alone` leaves others
+nothing of what a user may have, and runs when they are done; `fs:KIND,...=OUTCOME` is what comes out
 on these file systems instead of what the second column says.
 """
 from __future__ import annotations
@@ -280,7 +281,10 @@ def run(tests: list[Expected], place: Bench, verbose: bool = False) -> list[str]
             print(f"{outcome:5}{time.monotonic() - begin:7.2f} s  {test.test}", flush=True)
 
     with ThreadPoolExecutor(len(PLACES)) as pool:
-        list(pool.map(one, tests))
+        list(pool.map(one, (test for test in tests if "alone" not in test.needs)))
+    for test in tests:
+        if "alone" in test.needs:
+            one(test)
     print(f"{count['pass']} passed, {count['fail']} failed, {count['skip']} skipped; {len(wrong)} not as listed")
     return wrong
 
