@@ -246,6 +246,8 @@ def _intent(fields: CreateRequest, name: Name, tree: TreeConnect) -> CreateInten
         if options & c.FILE_NON_DIRECTORY_FILE:
             raise NtStatusError(STATUS_OBJECT_NAME_INVALID, "a directory by its name")
         options |= c.FILE_DIRECTORY_FILE
+    if name.must_be_file and not tree.share.streams_xattr:
+        raise NtStatusError(STATUS_OBJECT_NAME_INVALID, "no streams on this share, so `:` belongs to the name")
     if (name.stream or name.must_be_file) and options & c.FILE_DIRECTORY_FILE:
         raise NtStatusError(STATUS_NOT_A_DIRECTORY, "a data stream as directory")
     if name.must_be_file:

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from typing import Final
 
 from ksmbd.kernel.stat import Stat
+from ksmbd.vfs.times import to_filetime
 
 _FILES: Final = 4096
 
@@ -24,6 +25,11 @@ def remember(stat: Stat, filetime: int) -> None:
     kept.move_to_end(key)
     if len(kept) > _FILES:
         kept.popitem(last=False)
+
+
+def shown(stat: Stat) -> int:
+    """The ChangeTime (FILETIME) of a file: what a client has set, else the ctime."""
+    return override(stat) or to_filetime(stat.ctime, stat.ctime_ns)
 
 
 def override(stat: Stat) -> int:

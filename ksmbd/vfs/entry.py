@@ -57,9 +57,9 @@ class LocalEntry:
     """The base class of all opens: descriptor, names, deletion. LocalMetadata (metadata.py) is derived from it."""
 
     __slots__ = (
-        "__weakref__", "_archived", "entry_key", "_fd", "_parent_key", "_sticky_access", "_sticky_write", "created",
-        "granted_access", "is_directory", "is_duplicate", "key", "kind", "names", "path", "path_only", "place", "posix",
-        "reserved", "stream", "duplicates", "allocation_failed", "write_time",
+        "__weakref__", "_archived", "entry_key", "_fd", "_parent_key", "_sticky_access", "_sticky_change",
+        "_sticky_write", "created", "granted_access", "is_directory", "is_duplicate", "key", "kind", "names", "path",
+        "path_only", "place", "posix", "reserved", "stream", "duplicates", "allocation_failed", "write_time",
     )  # fmt: skip
 
     def __init__(self, opened: Opened, created: bool) -> None:
@@ -86,6 +86,8 @@ class LocalEntry:
         self._sticky_write: tuple[int, int] | None = None
         """The write time (seconds, nanoseconds) that writes through this open must not change; None: they may."""
         self._sticky_access: tuple[int, int] | None = None
+        self._sticky_change = False
+        """Whether FileBasicInformation through this open leaves the ChangeTime as it is."""
         self.write_time: WriteTime | None = None
         """The write time that this open shows of its own writes; None: it has not written."""
         self.duplicates = 0
@@ -136,6 +138,7 @@ class LocalEntry:
         """Copy the state that writes change from a duplicate or to one (ksmbd/vfs/duplicate.py)."""
         self._archived = other._archived
         self._sticky_access, self._sticky_write = other._sticky_access, other._sticky_write
+        self._sticky_change = other._sticky_change
         self.write_time = other.write_time
 
     def replace_fd(self, fd: int) -> None:

@@ -122,6 +122,11 @@ class LocalMetadata(LocalEntry):
             self._sticky_access = access_time
         elif access == -2:
             self._sticky_access = None
+        if change:
+            self._sticky_change = change != -2
+        # MS-FSA 2.1.5.15.2, Open.UserSetChangeTime. Data that is written moves the ChangeTime on all the same.
+        if change <= 0 and self._sticky_change:
+            change = change_times.shown(stat)
         if change > 0:
             with os_errors:
                 change_times.remember(stat_fd(fd), change)

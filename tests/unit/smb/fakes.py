@@ -984,7 +984,7 @@ class Bench:
         connection.supports_multi_credit = dialect != c.DIALECT_202
         connection.posix = dialect == c.DIALECT_311
         self.session = Session(1, self.server, dialect, b"G" * 16, SessionState.VALID, self.security.identity)
-        share = ShareConfig("share", "/srv", oplocks=False)
+        share = ShareConfig("share", "/srv", oplocks=False, streams_xattr=True)
         pipes = ShareConfig("IPC$", "", is_pipe=True, oplocks=False)
         self.tree = TreeConnect(1, self.session, share, self.volume, c.FILE_ALL_ACCESS)
         self.ipc = TreeConnect(2, self.session, pipes, None, c.FILE_ALL_ACCESS)

@@ -44,7 +44,7 @@ GUID = bytes(range(100, 116))
 def bench(dialect: int = c.DIALECT_311, **changes: Any) -> Bench:
     """With oplocks, leases and durable handles on."""
     made = Bench(dialect, ServerSettings(**{"leases": True, "durable_handles": True, **changes}))
-    made.tree.share = ShareConfig("share", "/srv")
+    made.tree.share = ShareConfig("share", "/srv", streams_xattr=True)
     made.volume.add("file", b"content")
     made.volume.add("dir", None)
     return made
@@ -248,6 +248,13 @@ def test_bounds(body: bytes) -> None:
 )
 def test_names(name: str, options: int, status: int) -> None:
     assert refused(bench(), m.create(name, options=options)) == status
+
+
+def test_without_streams_no_name_has_a_colon() -> None:
+    made = bench()
+    made.tree.share = ShareConfig("share", "/srv", streams_xattr=False)
+    assert refused(made, m.create("file::$DATA")) == s.STATUS_OBJECT_NAME_INVALID
+    assert refused(made, m.create("file::none")) == s.STATUS_OBJECT_NAME_INVALID
 
 
 def test_the_root_and_directories() -> None:

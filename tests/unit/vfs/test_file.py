@@ -571,6 +571,14 @@ def test_a_change_time_that_was_set_holds_until_the_next_change(share: Share) ->
     when = 116444736010000000
     file.set_basic(0, 0, when, when, 0)
     assert file.info().change_time == when
+    file.set_basic(0, 0, 0, 0, c.FILE_ATTRIBUTE_HIDDEN)  # Open.UserSetChangeTime
+    assert file.info().change_time == when
+    file.set_basic(0, 0, 0, -2, c.FILE_ATTRIBUTE_NORMAL)
+    assert file.info().change_time > when
+    file.set_basic(0, 0, 0, when, 0)
+    share.open("changed").set_basic(0, 0, 0, 0, c.FILE_ATTRIBUTE_HIDDEN)
+    assert file.info().change_time > when
+    file.set_basic(0, 0, 0, when, 0)
     os.utime(share.path / "changed", (5, 5))
     os.chmod(share.path / "changed", 0o600)
     assert file.info().change_time != when
