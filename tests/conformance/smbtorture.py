@@ -6,10 +6,10 @@ system or the moment decides); what it needs; and, for all that is not to pass, 
 section. An outcome that is not in the list is an error, better ones too: the list says what is true.
 
 Needs, separated by spaces: `share:NAME` runs it on that share; `opt:NAME=VALUE` hands smbtorture an option
-(`SHARE_DIR` in it is the share's directory); `iptables` blocks connections, for which it has the machine's network to
-itself: root alone, in a network namespace; `long:SECONDS` may take so long; `alone` leaves others
-nothing of what a user may have, and runs when they are done; `fs:KIND,...=OUTCOME` is what comes out
-on these file systems instead of what the second column says.
+(`SHARE_DIR` in it is the share's directory); `file:NAME` makes a file of 64 KiB there before; `iptables` blocks
+connections, for which it has the machine's network to itself: root alone, in a network namespace; `long:SECONDS` may
+take so long; `alone` leaves others nothing of what a user may have, and runs when they are done; `fs:KIND,...=OUTCOME`
+is what comes out on these file systems instead of what the second column says.
 """
 from __future__ import annotations
 
@@ -60,6 +60,7 @@ SPECIAL = {
     "nostreams": {"vfs objects": "acl_xattr"},
     "ea": {"acl_xattr:security_acl_name": "user.hackme"},
     "dosmode": {"hide files": "/hidefile/"},
+    "posixlocks": {"posix locking": "yes"},
     "snapshots": {"vfs objects": f"{_MODULES} shadow_copy2", "shadow:snapdirseverywhere": "yes"},
 }
 """Shares of tests that need a parameter."""
@@ -194,6 +195,10 @@ class Bench:
         empty(directory)
         if share == "snapshots":
             make_snapshot(directory)
+        for name in test.need("file"):
+            (directory / name).write_bytes(bytes(65536))
+            if os.geteuid() == 0:
+                shutil.chown(directory / name, self.server.user)
         given = [value.replace("SHARE_DIR", str(directory)) for value in test.need("opt")]
         given += ["progress=no", f"user2name={self._second}", f"user2password={PASSWORD}"]
         if "iptables" in test.needs:
