@@ -179,6 +179,15 @@ LOG_LINES: Final[Limit] = _limit(
     "log lines about clients, in five seconds", Per.SERVER, 100, "lines of a process",
     "the further ones are counted and left out",
 )
+AUDIT_SECONDS: Final = 5.0
+AUDIT_RECORDS_OF_USER: Final[Limit] = _limit(
+    "records of audited accesses by one user from one address, in five seconds", Per.USER, 1000, "records of a worker",
+    "the further ones are counted and left out",
+)
+AUDIT_RECORDS: Final[Limit] = _limit(
+    "records of audited accesses, in five seconds", Per.SERVER, 5000, "records of a worker",
+    "the further ones are counted and left out",
+)
 TRACEBACKS_OF_A_PLACE: Final[Limit] = _limit(
     "tracebacks from one place in the source, in a minute", Per.SERVER, 3, "tracebacks of a process",
     "the further ones are counted and left out",

@@ -106,6 +106,11 @@ def debug(component: int, text: str) -> None:
         _emit(syslog.LOG_DEBUG, f"{_NAMES[component]}: {_who or 'ksmbd'}[{os.getpid()}]: {_printable(text)}")
 
 
+def record(text: str) -> None:
+    """A record for other programs, of printable characters alone: a line as it is. Who calls limits the rate."""
+    _emit(syslog.LOG_NOTICE, text)
+
+
 class Throttle:
     """A rate limit: at most `each` lines of a key and `total` lines in all within `interval` seconds."""
 

@@ -221,6 +221,14 @@ _IO_LEAST, _IO_MOST = 64 << 10, 8 << 20
 
 PARAMETERS: tuple[Parameter, ...] = (
     # [global]
+    Parameter("audit file", G, Kind.STRING, "",
+              "The file that records of audited accesses are added to, a line of JSON each; empty means the log. "
+              "What is audited, the files' system access control lists say (`vfs objects = acl_xattr`); they are set "
+              "by users who have that right, such as `admin users`. A record has time, outcome (success or failure), "
+              "user, SID, address, share, path and rights. At most 1000 of a user and 5000 in all are written in five "
+              "seconds by a worker; a record's `left_out` says how many were not. The file is made anew where it was "
+              "moved away.",
+              maximum=4095, ours=True),
     Parameter("bind interfaces only", G, Kind.BOOLEAN, "no",
               "Listen only on the addresses of the interfaces in `interfaces`."),
     Parameter("bpf", G, Kind.BOOLEAN, "yes",

@@ -100,6 +100,7 @@ def engine_settings(configuration: Configuration, options: Options, sub_auth: tu
         max_ip_connections=settings.max_ip_connections,
         interfaces=settings.interfaces,
         workers=settings.workers or len(os.sched_getaffinity(0)),
+        audit_file=settings.audit_file,
         bpf=settings.bpf,
         continuous_availability=any(share.continuous_availability for share in configuration.shares.values()),
         data_paths=text_value(GLOBAL_PARAMETERS["data paths"], settings.data_paths),

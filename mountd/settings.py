@@ -11,6 +11,7 @@ from dataclasses import dataclass
 class GlobalSettings:
     """The parameters of [global]. Sizes are in bytes, `deadtime` is in minutes, `ipc_timeout` in seconds."""
 
+    audit_file: str
     bind_interfaces_only: bool
     bpf: bool
     data_paths: tuple[str, ...]

@@ -30,7 +30,7 @@ required="python3 python3-venv"
 optional="python3-bpfcc"
 case $profile in
 serve) extra="" ;;
-test) extra="[test]"; required="$required smbclient"; optional="$optional xfsprogs btrfs-progs python3-samba" ;;
+test) extra="[test]"; required="$required smbclient"; optional="$optional xfsprogs btrfs-progs python3-samba samba samba-vfs-modules acl" ;;
 conformance) extra="[test]"; required="$required smbclient samba samba-vfs-modules samba-testsuite iproute2 iptables" ;;
 bench) extra="[test,bench]"; required="$required samba samba-vfs-modules smbclient gcc libc6-dev" ;;
 *) say "unknown profile '$profile' (serve, test, conformance or bench)"; exit 2 ;;

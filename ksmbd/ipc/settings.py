@@ -36,6 +36,7 @@ _FLAGS: Final = {
 """Settings that are flags in STARTING_UP. KSMBD's flags for `smb3 encryption` are not used, because they cannot express
 `mandatory`."""
 _TEXT_OPTIONS: Final = {
+    "audit_file": "audit file",
     "data_paths": "data paths",
     "guest_account": "guest account",
     "map_to_guest": "map to guest",
@@ -82,6 +83,7 @@ class EngineSettings:
     max_ip_connections: int = limits.CONNECTIONS_PER_ADDRESS.value
     interfaces: tuple[str, ...] = ()
     workers: int = 1
+    audit_file: str = ""
     bpf: bool = True
     continuous_availability: bool = False
     """Whether any share has it. Its opens may be persistent, so the engine needs the state directory."""

@@ -124,7 +124,9 @@ def auth_settings(settings: EngineSettings) -> AuthSettings:
 
 def vfs_settings(settings: EngineSettings) -> VfsSettings:
     """The settings of vfs, from [global]."""
-    return VfsSettings(sub_authorities=settings.sub_auth, share_fake_fscaps=settings.share_fake_fscaps)
+    return VfsSettings(
+        sub_authorities=settings.sub_auth, share_fake_fscaps=settings.share_fake_fscaps, audit_file=settings.audit_file,
+    )
 
 
 def server_guid(sub_auth: tuple[int, int, int]) -> bytes:

@@ -328,6 +328,7 @@ def _reauthenticate(request: Request, session: Session, identity: Identity) -> N
             tree.share = replace(tree.share, force_gid=None)
         if tree.volume is not None:
             rights = rights_on_share(identity, tree.share, tree.is_admin, tree.is_guest)
+            rights = replace(rights, address=request.connection.transport.peer)
             volume = request.server.files.volume(tree.share, rights, tree.read_only)
             tree.volume.close()
             tree.volume = volume

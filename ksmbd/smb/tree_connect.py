@@ -145,6 +145,7 @@ def _connect(request: Request, share: ShareConfig, tree_id: int, answer: TreeCon
     if answer.keeps_group:
         share = replace(share, force_gid=None)
     user = rights_on_share(identity, share, answer.is_admin, answer.is_guest)
+    user = replace(user, address=request.connection.transport.peer)
     volume = server.files.volume(share, user, read_only)
     try:
         access = volume.maximal_access()

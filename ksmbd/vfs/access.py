@@ -18,6 +18,7 @@ from ksmbd.kernel.credentials import Credentials
 from ksmbd.kernel.files import R_OK, W_OK, X_OK, access_fd
 from ksmbd.kernel.stat import S_IFDIR, S_IFMT, Stat, stat_fd
 from ksmbd.smb.acl import Ace, Acl
+from ksmbd.smb.audit import check_creators_sacl
 from ksmbd.smb.constants import (
     ACCESS_SYSTEM_SECURITY,
     DACL_SECURITY_INFORMATION,
@@ -61,6 +62,7 @@ from ksmbd.smb.status import (
     NtStatusError,
 )
 from ksmbd.vfs import gate, ntacl, posix_acl
+from ksmbd.vfs.audit import Audit
 from ksmbd.vfs.idmap import IdMap
 from ksmbd.vfs.options import ShareOptions
 
@@ -81,11 +83,13 @@ class Access:
     """The access checks of one user on one share. It caches decoded descriptors with the user's maximal access."""
 
     __slots__ = (
-        "_cache", "_cached_bytes", "_clock", "_rights", "caller", "credentials", "idmap", "options", "root", "token",
+        "_audit", "_cache", "_cached_bytes", "_clock", "_rights", "caller", "credentials", "idmap", "options", "root",
+        "token",
     )  # fmt: skip
 
     def __init__(
-        self, options: ShareOptions, idmap: IdMap, token: Token, user: Credentials, clock: Clock
+        self, options: ShareOptions, idmap: IdMap, token: Token, user: Credentials, clock: Clock,
+        audit: Audit | None = None,
     ) -> None:
         self.options = options
         self.idmap = idmap
@@ -94,6 +98,7 @@ class Access:
         self.caller = gate.Caller(token, user, idmap)
         self.root = self.caller.root
         self._clock = clock
+        self._audit = audit
         self._rights: OrderedDict[tuple[bytes, int, int], tuple[SecurityDescriptor, int]] = OrderedDict()
         self._cache = _CACHED
         self._cached_bytes = 0
@@ -172,7 +177,9 @@ class Access:
         its directory, None for the share's root. Raises OSError."""
         if self.root:
             return FILE_ALL_ACCESS
-        found = self._stored(fd, path_only, stat)
+        return self._maximal(fd, stat, parent, self._stored(fd, path_only, stat))
+
+    def _maximal(self, fd: int, stat: Stat, parent: int | None, found: tuple[SecurityDescriptor, int] | None) -> int:
         granted = found[1] if found is not None else self._unix_rights(fd, stat)
         if not granted & DELETE and self.may_unlink(parent, stat):
             granted |= DELETE
@@ -180,8 +187,11 @@ class Access:
             granted |= FILE_READ_ATTRIBUTES  # MS-FSA 2.1.5.1.2: FILE_LIST_DIRECTORY on the parent is enough
         return granted
 
-    def grant(self, fd: int, path_only: bool, stat: Stat, parent: int | None, desired: int, read_only: bool) -> int:
-        """The GrantedAccess of an open for DesiredAccess `desired` (MS-FSA 2.1.5.1.2.1).
+    def grant(
+        self, fd: int, path_only: bool, stat: Stat, parent: int | None, desired: int, read_only: bool, path: str
+    ) -> int:
+        """The GrantedAccess of an open for DesiredAccess `desired` (MS-FSA 2.1.5.1.2.1), audited as the file's system ACL
+        says (`path` is for that).
 
         Raises STATUS_ACCESS_DENIED, STATUS_PRIVILEGE_NOT_HELD, OSError."""
         if not self.options.acl_xattr and not read_only and not desired & _NOT_RIGHTS:
@@ -189,6 +199,24 @@ class Access:
             granted = FILE_ALL_ACCESS if self.root else self._unix_rights(fd, stat)
             if not desired & ~(granted | SYNCHRONIZE):
                 return desired
+        found = self._stored(fd, path_only, stat)
+        maximum = (FILE_ALL_ACCESS if self.root else self._maximal(fd, stat, parent, found)) | SYNCHRONIZE
+        if found is None or found[0].sacl is None or self._audit is None:
+            return self._granted(desired, maximum, read_only)
+        try:
+            granted = self._granted(desired, maximum, read_only)
+        except NtStatusError:
+            self._audit.note(found[0], path, desired, False)
+            raise
+        self._audit.note(found[0], path, granted, True)
+        return granted
+
+    def audit_made(self, descriptor: SecurityDescriptor | None, path: str, granted: int) -> None:
+        """A file was made, with this descriptor, and opened."""
+        if descriptor is not None and descriptor.sacl is not None and self._audit is not None:
+            self._audit.note(descriptor, path, granted, True)
+
+    def _granted(self, desired: int, maximum: int, read_only: bool) -> int:
         extra = 0
         if desired & ACCESS_SYSTEM_SECURITY:
             if not self.token.privileges & Privilege.SECURITY:
@@ -197,7 +225,6 @@ class Access:
         wanted = desired & ~(MAXIMUM_ALLOWED | ACCESS_SYSTEM_SECURITY)
         if read_only and wanted & WRITE_RIGHTS:
             raise NtStatusError(STATUS_ACCESS_DENIED, "read-only share")
-        maximum = self.maximal(fd, path_only, stat, parent) | SYNCHRONIZE
         if read_only:
             maximum &= ~WRITE_RIGHTS
         if wanted & ~maximum:
@@ -251,13 +278,18 @@ class Access:
         found = None if granted else self._stored(parent, True, directory)
         return found is None or bool(found[1] & FILE_DELETE_CHILD)
 
-    def check_parent(self, parent: int, right: int) -> None:
+    def check_parent(self, parent: int, right: int, path: str) -> None:
         """Raise STATUS_ACCESS_DENIED where the directory's stored ACL does not grant `right`: FILE_ADD_FILE,
-        FILE_ADD_SUBDIRECTORY or FILE_DELETE_CHILD. Raises OSError."""
-        if self.root or not self.options.acl_xattr:
+        FILE_ADD_SUBDIRECTORY or FILE_DELETE_CHILD. `path` is the new entry's, for the audit. Raises OSError."""
+        if not self.options.acl_xattr:
             return
         found = self._stored(parent, True, stat_fd(parent))
-        if found is not None and right & ~found[1]:
+        if found is None:
+            return
+        refused = not self.root and right & ~found[1] != 0
+        if found[0].sacl is not None and self._audit is not None:
+            self._audit.note(found[0], path.rpartition("\\")[0], right, not refused)
+        if refused:
             raise NtStatusError(STATUS_ACCESS_DENIED, "the directory's ACL")
 
     # ---------------------------------------------------------------------------------------------------- changes
@@ -270,25 +302,25 @@ class Access:
         if not given:
             return
         creator = parse_given(given)
+        check_creators_sacl(creator, self.token)
         user = self.credentials
         uid = folder.uid if self.options.inherit_owner else user.uid
         gid = folder.gid if folder.mode & _S_ISGID else user.gid
         gate.owner_and_group(self.caller, folder._replace(uid=uid, gid=gid), creator, _given(creator))
 
-    def new_file(self, fd: int, path_only: bool, parent: int, given: bytes | None) -> None:
+    def new_file(self, fd: int, path_only: bool, parent: int, given: bytes | None) -> SecurityDescriptor | None:
         """Give a file that was just created its descriptor, from the one that the client sent (`given`) and what the
-        directory `parent` inherits to it (MS-FSA 2.1.5.1.1). Raises NtStatusError, OSError."""
+        directory `parent` inherits to it (MS-FSA 2.1.5.1.1), and return it; None: none is kept. Raises NtStatusError,
+        OSError."""
         creator = parse_security_descriptor(given) if given else None
         if not self.options.acl_xattr:
             if creator is not None:
                 self._apply(gate.CREATOR, fd, path_only, creator, _given(creator))
-            return
+            return None
         stat = stat_fd(fd)
         directory = self.stored(parent, True, stat_fd(parent))
-        if creator is None and (directory is None or directory.dacl is None):
-            return
-        if directory is not None and directory.dacl is None:
-            directory = None
+        if creator is None and (directory is None or (directory.dacl is None and directory.sacl is None)):
+            return None
         is_directory = stat.mode & S_IFMT == S_IFDIR
         default = posix_acl.synthesise(fd, path_only, stat, self.idmap).dacl
         descriptor = inherit(
@@ -296,6 +328,7 @@ class Access:
             self.options.acl_canonicalize,
         )  # fmt: skip
         self._apply(gate.CREATOR, fd, path_only, descriptor, _given(descriptor))
+        return descriptor
 
     def store(
         self, fd: int, path_only: bool, granted: int, information: int, new: SecurityDescriptor

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from ksmbd.smb.ports import Clock, FileKey
 from ksmbd.smb.waiting import Future
 from ksmbd.vfs.allocation import PendingReleases, Reservations
+from ksmbd.vfs.audit import AuditLog
 from ksmbd.vfs.directory_cache import DirectoryCache
 from ksmbd.vfs.idmap import IdMap
 from ksmbd.vfs.options import VfsSettings
@@ -34,8 +35,8 @@ class Common:
     """The shared state of one process; LocalFiles (files.py) is its only subclass and instance."""
 
     __slots__ = (
-        "cache", "clock", "idmap", "leases", "offload", "offload_long", "registry", "reservations", "settings",
-        "pending_releases", "watches",
+        "audit_log", "cache", "clock", "idmap", "leases", "offload", "offload_long", "registry", "reservations",
+        "settings", "pending_releases", "watches",
     )  # fmt: skip
 
     def __init__(self, settings: VfsSettings, clock: Clock) -> None:
@@ -49,6 +50,7 @@ class Common:
         """Whether kernel leases (F_SETLEASE) work here and the worker receives their break signals. The worker sets
         it."""
         self.idmap = IdMap(settings.sub_authorities)
+        self.audit_log = AuditLog(settings.audit_file, clock)
         self.cache = DirectoryCache()
         self.registry: set[Registered] = set()
         """The open files of this process: a rename updates the names of all that are below the path."""

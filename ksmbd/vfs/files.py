@@ -11,6 +11,7 @@ from ksmbd.smb.ports import Clock, Identity, ShareConfig, Volume
 from ksmbd.smb.status import STATUS_BAD_NETWORK_NAME, NtStatusError
 from ksmbd.vfs import gate
 from ksmbd.vfs.access import Access
+from ksmbd.vfs.audit import Audit
 from ksmbd.vfs.common import Common
 from ksmbd.vfs.options import ShareOptions, VfsSettings
 from ksmbd.vfs.place import Place
@@ -45,7 +46,8 @@ class LocalFiles(Common):
                 root, user, self.cache, options.follow_symlinks, options.wide_links, options.crossmnt, options.veto
             )
             token = self.idmap.token(identity, user.uid, user.gid, user.groups)
-            access = Access(options, self.idmap, token, user, self.clock)
+            audit = Audit(self.audit_log, share.name, identity, token) if options.acl_xattr else None
+            access = Access(options, self.idmap, token, user, self.clock, audit)
             place = Place(self, share, options, resolver, access, user, read_only)
             place.previous = self._previous(place)
             return LocalVolume(place)
@@ -79,6 +81,7 @@ class LocalFiles(Common):
         if self.reservations is not None:
             self.reservations.close()
         self.watches.close()
+        self.audit_log.close()
 
 
 def _user(share: ShareConfig, identity: Identity) -> Credentials:

@@ -310,6 +310,23 @@ def _check_root(caller: Caller) -> None:
         raise NtStatusError(STATUS_ACCESS_DENIED, "quotas are root's")
 
 
+def audit_file(path: str, fd: int) -> int:
+    """The file that records of audited accesses are added to, which the administrator chose: `fd` where it still has
+    this name, else it is closed and the one opened or made (0600) that has it now. Raises OSError."""
+    with credentials.privileged():
+        if fd >= 0:
+            try:
+                there, ours = os.stat(path), os.fstat(fd)
+                if (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino):
+                    return fd
+            except FileNotFoundError:
+                pass
+        new = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK, 0o600)
+    if fd >= 0:
+        os.close(fd)
+    return new
+
+
 # ------------------------------------------------------------------------------------------------------------ fanotify
 
 

@@ -49,15 +49,17 @@ class _Raced(Exception):
 class _Target:
     """The target of a rename or link: an open directory, the wanted name, and the entry that has this name now."""
 
-    __slots__ = ("directory", "existing", "stat", "wanted")
+    __slots__ = ("directory", "existing", "path", "stat", "wanted")
 
-    def __init__(self, directory: int, wanted: bytes, existing: bytes, stat: Stat | None) -> None:
+    def __init__(self, directory: int, wanted: bytes, existing: bytes, stat: Stat | None, path: str) -> None:
         self.directory = directory
         self.wanted = wanted
         self.existing = existing
         """The existing name, as the disk spells it."""
         self.stat = stat
         """The Stat of the existing entry; None: there is none."""
+        self.path = path
+        """As the client gave it."""
 
 
 def rename_entry(file: LocalEntry, target: str, replace: bool, posix: bool) -> None:
@@ -74,7 +76,7 @@ def rename_entry(file: LocalEntry, target: str, replace: bool, posix: bool) -> N
         try:
             with os_errors:
                 wanted = _try(lambda: _move(
-                    file, directory, source, _look(file, new_directory, components[-1]), replace, posix
+                    file, directory, source, _look(file, new_directory, components), replace, posix
                 ))  # fmt: skip
                 if wanted is None:
                     return
@@ -110,7 +112,7 @@ def link_entry(file: LocalEntry, target: str, replace: bool) -> None:
     directory, _ = place.resolver.parent(components[:-1], file.posix)
     try:
         with os_errors:
-            _try(lambda: _link(file, _look(file, directory, components[-1]), replace))
+            _try(lambda: _link(file, _look(file, directory, components), replace))
     finally:
         place.resolver.release(directory)
 
@@ -134,11 +136,12 @@ def _components(file: LocalEntry, target: str) -> Sequence[str]:
     return components
 
 
-def _look(file: LocalEntry, directory: int, name: str) -> _Target:
+def _look(file: LocalEntry, directory: int, components: Sequence[str]) -> _Target:
+    name = components[-1]
     existing, stat = file.place.resolver.find(directory, name, file.posix)
     # For a POSIX open the name that was found is the wanted one.
     wanted = existing if file.posix and stat is not None else names.to_disk(name, file.posix)
-    return _Target(directory, wanted, existing, stat)
+    return _Target(directory, wanted, existing, stat, "\\".join(components))
 
 
 # ------------------------------------------------------------------------------------------------------- the checks
@@ -151,7 +154,7 @@ def _check_room(file: LocalEntry, target: _Target, right: int, replace: bool, po
     access = file.place.access
     if target.stat is not None and not replace:
         raise NtStatusError(STATUS_OBJECT_NAME_COLLISION)
-    access.check_parent(target.directory, right)
+    access.check_parent(target.directory, right, target.path)
     if not access.root and not access_fd(target.directory, W_OK | X_OK):
         raise NtStatusError(STATUS_ACCESS_DENIED, "nothing may be added to the directory")
     if target.stat is not None:

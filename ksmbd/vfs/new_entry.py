@@ -91,7 +91,7 @@ def _check(o: Opening, parent: int, is_directory: bool) -> None:
     if attributes & FILE_ATTRIBUTE_READONLY and intent.options & FILE_DELETE_ON_CLOSE:
         raise NtStatusError(STATUS_CANNOT_DELETE, "read-only")
     with os_errors:
-        place.access.check_parent(parent, FILE_ADD_SUBDIRECTORY if is_directory else FILE_ADD_FILE)
+        place.access.check_parent(parent, FILE_ADD_SUBDIRECTORY if is_directory else FILE_ADD_FILE, o.path)
         if intent.allocation_size and not is_directory:
             check_allocation(intent, parent)
         if intent.security_descriptor:
@@ -123,8 +123,8 @@ def _make(o: Opening, parent: int, is_directory: bool) -> None:
 
 
 def _furnish(o: Opening, parent: int, is_directory: bool) -> None:
-    """Set owner, attributes, security descriptor, EAs and allocation of the new file. Sets `now` to its Stat before the
-    attributes are set. Raises OSError, NtStatusError."""
+    """Set owner, attributes, security descriptor, EAs and allocation of the new file, and decide what is granted. Sets
+    `now` to its Stat before the attributes are set. Raises OSError, NtStatusError."""
     place, intent, fd, path_only = o.place, o.intent, o.fd, o.path_only
     options = place.options
     stat = stat_fd(fd)
@@ -132,18 +132,22 @@ def _furnish(o: Opening, parent: int, is_directory: bool) -> None:
         gate.inherit_owner(fd, stat_fd(parent))
         stat = stat_fd(fd)
     o.now = stat
+    desired = intent.desired_access
+    o.granted = FILE_ALL_ACCESS | desired & ~MAXIMUM_ALLOWED if desired & MAXIMUM_ALLOWED else desired
+    descriptor = None
     attributes = intent.attributes & SETTABLE
     attributes |= FILE_ATTRIBUTE_DIRECTORY if is_directory else FILE_ATTRIBUTE_ARCHIVE
     if intent.posix_mode is None:
         created = (stat.btime, stat.btime_ns) if stat.btime else (stat.mtime, stat.mtime_ns)
         o.dos = write_dos(fd, path_only, options, gate.CREATOR, attributes, to_filetime(*created))
     if options.acl_xattr or intent.security_descriptor:
-        place.access.new_file(fd, path_only, parent, intent.security_descriptor)
+        descriptor = place.access.new_file(fd, path_only, parent, intent.security_descriptor)
     write_eas(fd, path_only, options, intent.extended_attributes)
     if intent.options & FILE_NO_COMPRESSION and not path_only:  # MS-FSA 2.1.5.1.1: not as its directory
         ranges.set_compression(fd, ranges.COMPRESSION_FORMAT_NONE)
     if intent.allocation_size and not is_directory and not intent.stream:
         allocation.reserve(fd, intent.allocation_size, stat)
+    place.access.audit_made(descriptor, o.path, o.granted)
 
 
 def _opened(o: Opening, is_directory: bool) -> CreateResult:
@@ -152,8 +156,6 @@ def _opened(o: Opening, is_directory: bool) -> CreateResult:
     place, intent = o.place, o.intent
     with os_errors:
         shown = stat_fd(o.fd)
-    desired = intent.desired_access
-    o.granted = FILE_ALL_ACCESS | desired & ~MAXIMUM_ALLOWED if desired & MAXIMUM_ALLOWED else desired
     if intent.stream:
         return open_stream(o)
     file = LocalFile(o, True)

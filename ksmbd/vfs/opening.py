@@ -181,7 +181,7 @@ def _grant(o: Opening) -> None:
         raise NtStatusError(STATUS_MEDIA_WRITE_PROTECTED, "a snapshot")
     fd, path_only = o.fd, o.path_only
     read_only = intent.share_read_only or place.read_only
-    granted = place.access.grant(fd, path_only, o.now, o.parent, o.check, read_only)
+    granted = place.access.grant(fd, path_only, o.now, o.parent, o.check, read_only, o.path)
     if destroys and not desired & MAXIMUM_ALLOWED:
         granted &= desired | ~(FILE_WRITE_DATA | DELETE)
     dos = o.dos = read_dos(fd, path_only, place.options)

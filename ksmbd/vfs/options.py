@@ -16,6 +16,8 @@ class VfsSettings:
     """The a, b, c of the server's domain S-1-5-21-a-b-c (ksmbd.subauth)."""
     share_fake_fscaps: int = 64
     """FileSystemAttributes that are always shown (MS-FSCC 2.5.1)."""
+    audit_file: str = ""
+    """Where records of audited accesses go; '': to the log."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -74,20 +75,17 @@ class Beside:
     """The two servers. Use it within `network` and as a context manager."""
 
     def __init__(
-        self, folder: Path, people: People, share: Mapping[str, str] | None = None, mode: int = 0o777,
-        modules: str = "acl_xattr streams_xattr",
+        self, folder: Path, people: People, share: Mapping[str, str] | None = None, mode: int = 0o777
     ) -> None:
         """`share`: lines of the share's section, which both get. `mode`: of the share's folder, which alice owns."""
         self.people = people
         self.folder = folder
-        for directory in (folder, *folder.parents[:3]):
-            if directory.stat().st_mode & 0o055 != 0o055:
-                directory.chmod(0o755)
+        folder.chmod(0o755)
         self.share = folder / "share"
         self.share.mkdir()
         os.chown(self.share, people.uid(people.alice), people.gid(people.alice))
         self.share.chmod(mode)
-        lines = {"path": str(self.share), "read only": "no", "vfs objects": modules, **(share or {})}
+        lines = {"path": str(self.share), "read only": "no", "vfs objects": "acl_xattr streams_xattr", **(share or {})}
         self._samba(lines)
         self.ours = KsmbdServer(
             folder / "ours", port=445, options={"interfaces": OURS, "bind interfaces only": "yes"},
@@ -194,7 +192,8 @@ class Stored:
 
 
 @contextmanager
-def beside(folder: Path, people: People, **options: object) -> Iterator[Beside]:
-    """Both servers, in a network of their own."""
-    with network(), Beside(folder, people, **options) as both:  # type: ignore[arg-type]
-        yield both
+def beside(people: People, share: Mapping[str, str] | None = None, mode: int = 0o777) -> Iterator[Beside]:
+    """Both servers, in a network of their own. Not below pytest's folder, which each of its runs closes to others."""
+    with tempfile.TemporaryDirectory(prefix="ksmbd-beside-") as folder, network():
+        with Beside(Path(folder), people, share, mode) as both:
+            yield both

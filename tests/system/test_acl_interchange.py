@@ -19,8 +19,8 @@ DIRECTIONS = pytest.mark.parametrize(
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Beside]:
-    with people() as them, beside(tmp_path_factory.mktemp("beside"), them) as result:
+def both() -> Iterator[Beside]:
+    with people() as them, beside(them) as result:
         yield result
 
 
@@ -59,7 +59,7 @@ def test_a_folders_list_and_what_is_inherited_of_it(
 ) -> None:
     alice, bob = both.sid(both.people.alice), both.sid(both.people.bob)
     both.client(writer, f"mkdir {name}")
-    sddl = f"D:P{'ARAI' if marked else ''}(A;OICI;FA;;;{alice})(A;OICI;0x1200a9;;;{bob})(A;OICIIO;GA;;;CO)"
+    sddl = f"D:P{'ARAI' if marked else ''}(A;OICI;0x1f01ff;;;{alice})(A;OICI;0x1200a9;;;{bob})(A;OICIIO;GA;;;CO)"
     both.set_acl(writer, name, sddl)
     first = agreed(both, name)
     assert "(A;OICI;" in first and bob in first
@@ -84,7 +84,7 @@ def test_default_lists_of_posix(both: Beside, name: str, writer: str, reader: st
     else:
         local("setfacl", "-k", path)
     bob = both.sid(both.people.bob)
-    both.set_acl(writer, name, f"D:P(A;;FA;;;{both.sid(both.people.alice)})(A;;0x1200a9;;;{bob})")
+    both.set_acl(writer, name, f"D:P(A;;0x1f01ff;;;{both.sid(both.people.alice)})(A;;0x1200a9;;;{bob})")
     assert agreed(both, name).count(bob) == 1
 
 
@@ -115,7 +115,7 @@ def test_older_versions(both: Beside, name: str, version: int) -> None:
     for folder in (False, True):
         place = f"{name}-{folder}"
         both.client(SAMBA, f"mkdir {place}" if folder else f"put {both.folder}/f {place}")
-        both.set_acl(SAMBA, place, f"D:P(A;;FA;;;{both.sid(both.people.alice)})(D;;DC;;;{bob})")
+        both.set_acl(SAMBA, place, f"D:P(A;;0x1f01ff;;;{both.sid(both.people.alice)})(D;;DC;;;{bob})")
         before = agreed(both, place)
         assert both.stored(place, version).version == version
         assert agreed(both, place) == before and bob in before
@@ -127,7 +127,7 @@ def test_older_versions(both: Beside, name: str, version: int) -> None:
 def test_without_a_hash_the_newer_versions_say_nothing(both: Beside, name: str) -> None:
     for version in (3, 4):
         both.client(OURS, f"mkdir {name}{version}")
-        both.set_acl(OURS, f"{name}{version}", f"D:P(A;;FA;;;{both.sid(both.people.alice)})")
+        both.set_acl(OURS, f"{name}{version}", f"D:P(A;;0x1f01ff;;;{both.sid(both.people.alice)})")
         path = both.share / f"{name}{version}"
         before = agreed(both, f"{name}{version}")
         if version == 3:

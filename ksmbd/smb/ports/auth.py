@@ -25,6 +25,8 @@ class Identity:
     is_admin: bool = False
     expires: float = 0.0
     """When the credentials expire (Kerberos), in seconds of the monotonic clock; 0: never."""
+    address: str = ""
+    """Where the client is, for records of what it does."""
 
 
 @dataclass(slots=True)

@@ -35,6 +35,7 @@ SETTINGS = EngineSettings(
     max_ip_connections=12,
     interfaces=("lo", "eth0"),
     workers=4,
+    audit_file="/var/log/audit.json",
     bpf=False,
     continuous_availability=True,
     data_paths="read/ext4=copy",
