@@ -190,8 +190,8 @@ class Access:
     def grant(
         self, fd: int, path_only: bool, stat: Stat, parent: int | None, desired: int, read_only: bool, path: str
     ) -> int:
-        """The GrantedAccess of an open for DesiredAccess `desired` (MS-FSA 2.1.5.1.2.1), audited as the file's system ACL
-        says (`path` is for that).
+        """The GrantedAccess of an open for DesiredAccess `desired` (MS-FSA 2.1.5.1.2.1), audited as its SACL says;
+        `path` is for that.
 
         Raises STATUS_ACCESS_DENIED, STATUS_PRIVILEGE_NOT_HELD, OSError."""
         if not self.options.acl_xattr and not read_only and not desired & _NOT_RIGHTS:

@@ -178,7 +178,7 @@ class Beside:
         version's layout."""
         program = Path(__file__).with_name("stored_acl.py")
         given = (str(version),) if version else ()
-        return Stored(json.loads(_run(INTERPRETER, program, self.share / name, *given)))
+        return Stored(json.loads(_run(INTERPRETER, "-P", program, self.share / name, *given)))
 
 
 class Stored:
