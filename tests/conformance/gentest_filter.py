@@ -61,6 +61,8 @@ class Seen:
     """By FileId."""
     overwritten: set[str] = field(default_factory=set)
     """Names of files that were or may have been overwritten, by all connections."""
+    deleted: set[str] = field(default_factory=set)
+    """Names of files that are to be deleted, by all connections."""
 
 
 Rule = Callable[[bytearray, Seen], bool]
@@ -230,7 +232,8 @@ def rename(message: bytearray, opened: Opened, seen: Seen) -> bool:
     """RootDirectory, which gentest draws, is 0 (MS-SMB2 3.3.5.21.1). Samba gives a file the name that it has, or
     another one to an open with FILE_WRITE_ATTRIBUTES, where MS-FSA 2.1.5.15.11 asks for the right DELETE; and a stream
     the name of its file, with which that renames no stream. Nothing is replaced: what is open and shares deletion is
-    here, for the Linux client's sake, and in Samba if another process has it open."""
+    here, for the Linux client's sake, and in Samba if another process has it open. What is to be deleted keeps its name
+    (2.1.5.15.11), but not in Samba."""
     (offset,) = struct.unpack_from("<H", message, HEADER + 8)
     message[offset] = 0
     message[offset + 8 : offset + 16] = bytes(8)
@@ -240,7 +243,7 @@ def rename(message: bytearray, opened: Opened, seen: Seen) -> bool:
     opened.names.add(target)
     if opened.name in seen.overwritten:
         seen.overwritten.add(target)
-    if known or not opened.desired_access & _MAY_DELETE:
+    if known or not opened.desired_access & _MAY_DELETE or opened.name in seen.deleted:
         return True
     return _has_streams(target) or _has_streams(opened.name)
 
@@ -248,7 +251,11 @@ def rename(message: bytearray, opened: Opened, seen: Seen) -> bool:
 def disposition(message: bytearray, opened: Opened, seen: Seen) -> bool:
     """Samba does not ask for the right DELETE to keep a file that nobody deletes; MS-FSA 2.1.5.15.3 does. Of streams
     see CREATE."""
-    return not opened.desired_access & _MAY_DELETE or opened.is_stream
+    refused = not opened.desired_access & _MAY_DELETE or opened.is_stream
+    if not refused:
+        (offset,) = struct.unpack_from("<H", message, HEADER + 8)
+        (seen.deleted.add if message[offset] else seen.deleted.discard)(opened.name)
+    return refused
 
 
 def full_ea(message: bytearray, opened: Opened, seen: Seen) -> bool:
@@ -315,6 +322,7 @@ def answer(message: bytes, seen: Seen) -> None:
     if _command(message) == CREATE:
         name, access = seen.asked.pop(message[24:32], ("", 0))
         if message[8:12] == bytes(4):
+            seen.deleted.discard(name)  # else it would be STATUS_DELETE_PENDING
             (attributes,) = struct.unpack_from("<I", message, HEADER + 56)
             seen.opens[message[HEADER + 64 : HEADER + 80]] = Opened(name, bool(attributes & _DIRECTORY), access)
 
@@ -342,12 +350,11 @@ class _Connection:
     """Frames (MS-SMB2 2.1) of one client to the server and back, each direction in a thread of its own."""
 
     def __init__(
-        self, client: socket.socket, server: socket.socket, overwritten: set[str],
-        trace: Callable[[bytes], None] | None,
-    ) -> None:  # fmt: skip
+        self, client: socket.socket, server: socket.socket, seen: Seen, trace: Callable[[bytes], None] | None
+    ) -> None:
         self._client = client
         self._server = server
-        self._seen = Seen(overwritten=overwritten)
+        self._seen = seen
         self._trace = trace
         for sock in (client, server):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -399,6 +406,7 @@ class Filter:
         self._server = server
         self._trace = trace
         self._overwritten: set[str] = set()
+        self._deleted: set[str] = set()
         self._listener = socket.create_server(place)
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -414,7 +422,7 @@ class Filter:
                 client.close()
                 continue
             server.settimeout(None)
-            _Connection(client, server, self._overwritten, self._trace)
+            _Connection(client, server, Seen(overwritten=self._overwritten, deleted=self._deleted), self._trace)
 
     def close(self) -> None:
         """Take no more connections."""

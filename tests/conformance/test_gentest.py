@@ -174,6 +174,14 @@ def test_renames() -> None:
     assert filter_.request(_set_info(10, _target("gentest\\b")), seen)  # it is called so by now
 
 
+def test_what_is_to_be_deleted_is_not_renamed() -> None:
+    seen = _opened("gentest\\a")
+    assert not filter_.request(_set_info(13, b"\1"), seen)
+    assert filter_.request(_set_info(10, _target("gentest\\b")), seen)
+    assert not filter_.request(_set_info(13, b"\0"), seen)
+    assert not filter_.request(_set_info(10, _target("gentest\\c")), seen)
+
+
 def test_a_name_that_was_overwritten_goes_with_the_file() -> None:
     seen = _opened("gentest\\a")
     filter_.request(_create("gentest\\a", disposition=5), seen)
