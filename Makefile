@@ -4,7 +4,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := build
-# COMPILED=1 to serve, test or bench with the busiest modules compiled (.venv-compiled: takes minutes, and a C compiler)
+# COMPILED=1 to serve, test or bench with the busiest modules compiled (.venv-compiled: takes a minute or two, and a C compiler)
 BENCH_COMPILED ?=
 COMPILED ?= $(BENCH_COMPILED)
 VENV := .venv$(if $(filter 1,$(COMPILED)),-compiled)
@@ -46,7 +46,7 @@ bench-fairness: setup-bench
 	@BENCH_COMMAND="$(strip make bench-fairness $(foreach name,SECONDS FOLDER WORKERS ONLY COMPILED,$(if $(BENCH_$(name)),BENCH_$(name)=$(BENCH_$(name)))))" \
 		$(VENV)/bin/python tests/bench/fairness.py
 
-# dist/*.whl with the busiest modules compiled: takes minutes, and a C compiler; install it instead of this checkout
+# dist/*.whl with the busiest modules compiled: takes a minute or two, and a C compiler; install it instead of this checkout
 compiled-wheel: setup-test
 	KSMBD_COMPILE=1 $(VENV)/bin/python -m pip wheel -q --no-deps --no-build-isolation -w dist .
 

@@ -12,10 +12,14 @@ import shlex
 import shutil
 import sys
 import sysconfig
+import time
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from setuptools import Extension, find_packages, setup
+from setuptools.command.build_ext import build_ext
 
 BELOW_KSMBD = {f"ksmbd.{name}": name for name in ("tools", "bpf") if Path(name, "__init__.py").exists()}
 
@@ -43,10 +47,39 @@ def extensions() -> list[Extension]:
     from mypyc.build import mypycify
 
     modules = Path("scripts/compiled.txt").read_text(encoding="utf-8").split()
-    return mypycify([*LENIENT, *modules], opt_level=os.environ.get("KSMBD_OPT", "2"), debug_level="0")
+    # -O1 makes as fast a server as -O2, in half the time; a C file a module lets all processors compile.
+    return mypycify(
+        [*LENIENT, *modules], opt_level=os.environ.get("KSMBD_OPT", "1"), debug_level="0", multi_file=True
+    )
+
+
+class BuildInParallel(build_ext):
+    """setuptools compiles the sources of one extension one after the other; this uses all processors."""
+
+    def build_extensions(self) -> None:
+        """Compile and link, and say how long that took."""
+        one_by_one = self.compiler.compile
+
+        def compile_all(sources: list[str], *arguments: Any, **options: Any) -> list[str]:
+            # Largest first, so that no processor is left with a long one at the end.
+            with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+                running = {
+                    source: threads.submit(one_by_one, [source], *arguments, **options)
+                    for source in sorted(sources, key=os.path.getsize, reverse=True)
+                }
+                return [name for source in sources for name in running[source].result()]
+
+        begun = time.monotonic()
+        self.compiler.compile = compile_all
+        super().build_extensions()
+        if self.extensions:
+            seconds = time.monotonic() - begun
+            print(f"setup: compiled {len(self.extensions) - 1} modules in {seconds:.0f} s", file=sys.stderr)
+
 
 
 setup(
+    cmdclass={"build_ext": BuildInParallel},
     ext_modules=extensions(),
     packages=[*find_packages(include=["ksmbd", "ksmbd.*", "mountd", "mountd.*"]), *BELOW_KSMBD],
     package_dir=BELOW_KSMBD,

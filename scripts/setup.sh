@@ -156,7 +156,7 @@ if [ "$compiled" = 1 ]; then
     else
         rm -rf "$venv/build"
     fi
-    say "compiling, which takes minutes, and installing the package${extra:+ with what the tests need}"
+    say "compiling, which takes a minute or two, and installing the package${extra:+ with what the tests need}"
     pip install "setuptools>=77" "mypy>=2.4,<3" wheel
     pip install --editable ".$extra"
     KSMBD_COMPILE=1 pip install --no-build-isolation --no-deps --force-reinstall .
