@@ -41,6 +41,7 @@ from ksmbd.smb.ports import (
     Timer,
     TreeConnectResult,
     Volume,
+    VolumeInfo,
     Watch,
 )
 from ksmbd.smb.waiting import Future
@@ -300,6 +301,9 @@ class ScriptedFile(Scripted):
 
     def previous_versions(self) -> list[int]:
         return self._tell(self.previous_versions)
+
+    def volume_info(self) -> VolumeInfo:
+        return self._tell(self.volume_info)
 
     def watch(self, completion_filter: int, tree: bool, later: bool = False) -> Watch:
         return self._tell(self.watch, completion_filter, tree, later)
