@@ -16,7 +16,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
@@ -60,7 +59,7 @@ class BuildInParallel(build_ext):
         """Compile and link, and say how long that took."""
         one_by_one = self.compiler.compile
 
-        def compile_all(sources: list[str], *arguments: Any, **options: Any) -> list[str]:
+        def compile_all(sources: list[str], *arguments: object, **options: object) -> list[str]:
             # Largest first, so that no processor is left with a long one at the end.
             with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
                 running = {
@@ -77,10 +76,11 @@ class BuildInParallel(build_ext):
             print(f"setup: compiled {len(self.extensions) - 1} modules in {seconds:.0f} s", file=sys.stderr)
 
 
+compiled = extensions()
 
 setup(
-    cmdclass={"build_ext": BuildInParallel},
-    ext_modules=extensions(),
+    cmdclass={"build_ext": BuildInParallel} if compiled else {},
+    ext_modules=compiled,
     packages=[*find_packages(include=["ksmbd", "ksmbd.*", "mountd", "mountd.*"]), *BELOW_KSMBD],
     package_dir=BELOW_KSMBD,
     package_data={package: ["*.c", "headers/**/*.h"] for package in BELOW_KSMBD},

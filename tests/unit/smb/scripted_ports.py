@@ -34,6 +34,7 @@ from ksmbd.smb.ports import (
     OpenRef,
     OpenRequest,
     PurgedOpen,
+    QuotaEntry,
     Reconnected,
     Replaced,
     ShareConfig,
@@ -44,6 +45,7 @@ from ksmbd.smb.ports import (
     VolumeInfo,
     Watch,
 )
+from ksmbd.smb.sid import Sid
 from ksmbd.smb.waiting import Future
 
 P = ParamSpec("P")
@@ -304,6 +306,18 @@ class ScriptedFile(Scripted):
 
     def volume_info(self) -> VolumeInfo:
         return self._tell(self.volume_info)
+
+    def quota(self, sid: Sid) -> QuotaEntry:
+        return self._tell(self.quota, sid)
+
+    def quotas(self, position: int, most: int) -> tuple[list[QuotaEntry], int]:
+        return self._tell(self.quotas, position, most)
+
+    def quota_position(self, sid: Sid) -> int:
+        return self._tell(self.quota_position, sid)
+
+    def set_quotas(self, entries: Sequence[QuotaEntry]) -> None:
+        self._tell(self.set_quotas, entries)
 
     def watch(self, completion_filter: int, tree: bool, later: bool = False) -> Watch:
         return self._tell(self.watch, completion_filter, tree, later)
