@@ -205,9 +205,10 @@ def _complete(
     open_ = _new_open(request, fields, creation, grant)
     creation.register(open_)
     reply = create_reply(request, open_, creation.action, fields.contexts, info=creation.info)
-    creation.answered()
     if creation.action == c.FILE_CREATED and open_.file is not None:
+        # The open table may fail here; until the CREATE is answered it can be taken back.
         parent_changed(request.server, open_.file, open_.lease, request.session.client_guid)
+    creation.answered()
     request.chain.file_id = (open_.persistent_id, open_.volatile_id)
     request.open = open_
     return reply

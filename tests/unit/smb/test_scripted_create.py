@@ -596,6 +596,24 @@ def it_cannot_be_answered() -> Playbook:
     )
 
 
+@script
+def its_folders_leases_cannot_be_broken() -> Playbook:
+    """The open table fails before the CREATE is answered: nothing of it stays."""
+    stage = Stage()
+    alice, file, file_id = stage.line().begin(), stage.file("new"), FileId.unknown()
+    return (
+        stage.play
+        >> alice.create("new", c.FILE_CREATE)
+        << call(stage.volume.create, unknown(CreateIntent)).gives(file.made())
+        << call(stage.table.open, some(OpenRequest, ref=file_id.ref(file))).gives(OpenGrant(0))
+        << call(stage.table.directory_changed, PARENT, b"", alice.guid).refuses(s.STATUS_INSUFFICIENT_RESOURCES)
+        << call(stage.table.close, file_id.ref(file)).gives(CloseOutcome(False))
+        << call(file.undo_create)
+        << call(file.close)
+        << alice.answer(s.STATUS_INSUFFICIENT_RESOURCES)
+    )
+
+
 @script.each(("asked_by_others", 0, True), ("asked_by_itself", c.FILE_DELETE_ON_CLOSE, False))
 def an_open_that_fails_deletes_for_others_alone(case: tuple[str, int, bool]) -> Playbook:
     """Somebody has asked for the file's end meanwhile, and this was the last open that held it up."""
