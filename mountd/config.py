@@ -19,12 +19,14 @@ from typing import Any
 from ksmbd.kernel import interface_patterns
 from ksmbd.overriding import override
 from mountd import hosts, sambaconf
+from mountd.ignored import Ignored, changes_access_or_data, module_changes
 from mountd.parameters import (
     GLOBAL_PARAMETERS,
     READ_ONLY_PRECEDENCE,
     SHARE_PARAMETERS,
     Parameter,
     Value,
+    split_list,
 )
 from mountd.settings import GlobalSettings, ShareSettings
 
@@ -100,6 +102,8 @@ class Configuration:
     shares: dict[str, ShareSettings]
     """Name in lower case -> share; `ipc$` is always there."""
     diagnostics: list[Diagnostic]
+    ignored: list[Ignored] = field(default_factory=list)
+    """What has no effect (mountd/ignored.py)."""
 
     @property
     def errors(self) -> list[Diagnostic]:
@@ -233,18 +237,21 @@ class _Builder:
         self.diagnostics = diagnostics
         self.unsupported: dict[str, int] = {}
         self.reported: set[tuple[int, str]] = set()
+        self.ignored: dict[tuple[int, str], Ignored] = {}
 
     def build(self, sections: dict[str, Section]) -> Configuration:
         top = sections.pop("global", Section("global", 0))
         values: dict[str, Any] = {}
         for parameter in GLOBAL_PARAMETERS.values():
             values[parameter.attribute] = self.value(parameter, top.entries.get(parameter.name))
+        self.without_effect(top, GLOBAL_PARAMETERS)
         settings = GlobalSettings(**values)
         self.unknown(top, in_global=True)
         self.check_globals(settings, top)
         for parameter in SHARE_PARAMETERS.values():  # a bad default is reported although no share may use it
             if parameter.name in top.entries and parameter.name not in GLOBAL_PARAMETERS:
                 self.value(parameter, top.entries[parameter.name])
+        self.without_effect(top, SHARE_PARAMETERS)
         sections.setdefault("ipc$", Section("IPC$", 0))
         shares: dict[str, ShareSettings] = {}
         for key, section in sections.items():
@@ -256,7 +263,7 @@ class _Builder:
             names = ", ".join(f"{name} (line {line})" for name, line in by_line)
             self.report(0, f"parameters of Samba that are not supported and were ignored: {names}", Severity.WARNING)
         self.diagnostics.sort(key=lambda diagnostic: diagnostic.line)
-        return Configuration(self.path, settings, shares, self.diagnostics)
+        return Configuration(self.path, settings, shares, self.diagnostics, list(self.ignored.values()))
 
     def share(self, section: Section, top: Section) -> ShareSettings:
         ipc = share_key(section.name) == "ipc$"
@@ -273,6 +280,7 @@ class _Builder:
             values["comment"] = values["comment"] or "IPC share"
             values["path"] = ""  # named pipes only: no directory can be reached through IPC$
         self.unknown(section, in_global=False)
+        self.without_effect(section, SHARE_PARAMETERS)
         share = ShareSettings(**values)
         if not ipc and not share.path:
             self.report(section.line, f"[{section.name}] has no `path` and is not shared", Severity.WARNING)
@@ -324,12 +332,32 @@ class _Builder:
         for name, entry in section.entries.items():
             if name in SHARE_PARAMETERS or (in_global and name in GLOBAL_PARAMETERS):
                 continue
+            why = "belongs in [global]" if name in GLOBAL_PARAMETERS else "not known"
+            self.ignore(section, name, entry, why, changes_access_or_data(name, entry.text))
             if name in GLOBAL_PARAMETERS:
                 self.report(entry.line, f"`{name}` belongs in [global]; ignored in [{section.name}]", Severity.WARNING)
             elif self.samba:
                 self.unsupported.setdefault(name, entry.line)
             else:
                 self.report(entry.line, f"unknown parameter `{name}` is ignored", Severity.WARNING)
+
+    def without_effect(self, section: Section, parameters: dict[str, Parameter]) -> None:
+        """Collect the parameters of a section that are checked and have no effect, and modules that are left out."""
+        for name, entry in section.entries.items():
+            parameter = parameters.get(name)
+            if parameter is None:
+                continue
+            if parameter.pending and entry.text and entry.text != parameter.default:
+                self.ignore(section, name, entry, "has no effect yet", changes_access_or_data(name, entry.text))
+            if name == "vfs objects":
+                for module in split_list(entry.text):
+                    if module not in parameter.choices:
+                        why = f"module {module} is left out"
+                        self.ignore(section, f"{name} = {module}", entry, why, module_changes(module))
+
+    def ignore(self, section: Section, name: str, entry: Entry, why: str, changes: bool) -> None:
+        item = Ignored(section.name, name, entry.text, entry.line, why, changes)
+        self.ignored.setdefault((entry.line, name), item)
 
     def check_globals(self, settings: GlobalSettings, top: Section) -> None:
         names = list(GLOBAL_PARAMETERS["server min protocol"].choices)
