@@ -48,6 +48,9 @@ __all__ = [
 SHARE_NAME_MAX = 63
 """Bytes of a share's name in UTF-8: the field in the netlink messages has 64 with the NUL."""
 
+NOT_SUPPORTED = "parameters of Samba that are not supported and were ignored"
+"""How the warning begins that lists them."""
+
 HOST_LISTS = ("hosts allow", "hosts deny")
 
 _FORBIDDEN_IN_SHARE_NAME = frozenset('"/\\[]:|<>+=;,*?')
@@ -261,7 +264,7 @@ class _Builder:
         if self.unsupported:
             by_line = sorted(self.unsupported.items(), key=lambda item: item[1])
             names = ", ".join(f"{name} (line {line})" for name, line in by_line)
-            self.report(0, f"parameters of Samba that are not supported and were ignored: {names}", Severity.WARNING)
+            self.report(0, f"{NOT_SUPPORTED}: {names}", Severity.WARNING)
         self.diagnostics.sort(key=lambda diagnostic: diagnostic.line)
         return Configuration(self.path, settings, shares, self.diagnostics, list(self.ignored.values()))
 

@@ -82,6 +82,11 @@ class Engine:
         return self._process is not None
 
     @property
+    def workers(self) -> int:
+        """The number of workers that have a channel, 0 while the engine does not run."""
+        return max(len(self._channels) - 1, 0)
+
+    @property
     def pid(self) -> int:
         """The forker's process id, 0 without one."""
         return self._process.pid if self._process is not None else 0
@@ -129,7 +134,8 @@ class Engine:
             self._post(channel, Parcel(event))
 
     def reply(self, slot: int, parcel: Parcel) -> None:
-        """Send a reply that `answer` did not return at once. Ignored where the process is gone."""
+        """Send a message to the process `slot`, such as a reply that `answer` did not return at once. Ignored where the
+        process is gone."""
         if slot < len(self._channels):
             self._post(self._channels[slot], parcel, parcel)
 

@@ -54,6 +54,8 @@ class Requests:
         self.reply: Callable[[int, Parcel], None] = lambda slot, parcel: None
         """Sends a reply that `answer` did not return at once to the process `slot`."""
         self.pipes.reply = self._reply_later
+        self.on_answer: Callable[[int, Parcel], None] = lambda slot, parcel: None
+        """Takes a part of an answer to a question (mountd.questions)."""
         self._names = names
         self._lives: dict[int, int] = {}
         """Slot -> how often its process has changed, so that late replies for a dead process are dropped."""
@@ -73,6 +75,7 @@ class Requests:
             Event.LOGOUT_REQUEST: self._logout,
             Event.RPC_REQUEST: self.pipes.handle,
             Event.SPNEGO_AUTHEN_REQUEST: self._spnego,
+            Event.ANSWER: self._answered,
         }
         self._expect_names()
 
@@ -137,6 +140,9 @@ class Requests:
     def _hello(self, slot: int, parcel: Parcel) -> None:
         self.forget(slot)
         self.pids[slot] = parcel.numbers.get(Attribute.PID, 0)
+
+    def _answered(self, slot: int, parcel: Parcel) -> None:
+        self.on_answer(slot, parcel)
 
     def _listening(self, slot: int, parcel: Parcel) -> None:
         self._on_listening(parcel.addresses)

@@ -64,6 +64,11 @@ class RunDirectory:
         """The file with one line per kernel feature: name, `on` or `off`, and why."""
         return os.path.join(self.control, "features")
 
+    @property
+    def socket(self) -> str:
+        """The socket on which ksmbd.control asks the daemon (mountd/controlsocket.py)."""
+        return os.path.join(self.path, "ksmbd.socket")
+
     def fifo(self, manager: int) -> str:
         """The FIFO into which the manager with this process id writes the list of shares on SIGUSR1. The requesting
         process creates and removes it."""

@@ -18,11 +18,14 @@ from mountd import config as config_file
 from mountd import listing, subauth
 from mountd.accounts import Accounts
 from mountd.config import Configuration
+from mountd.control import Control, Reloaded
+from mountd.controlsocket import ControlSocket
 from mountd.engine import COMMAND, EXIT_CONFIG, FIRST_DELAY, LAST_DELAY, STEADY_SECONDS, Engine
 from mountd.files import FileProblem
 from mountd.hostnames import HostNames
 from mountd.loop import Loop
 from mountd.parameters import GLOBAL_PARAMETERS
+from mountd.questions import Questions
 from mountd.requests import Requests
 from mountd.rpc.child import RpcProcess
 from mountd.rundir import RunDirectory
@@ -54,13 +57,14 @@ def read_configuration(options: Options) -> Configuration:
     errors = configuration.errors
     for diagnostic in configuration.diagnostics:
         if diagnostic not in errors:
-            log.warning(f"{_where(diagnostic)}: {diagnostic.message}")
+            log.warning(f"{where(diagnostic)}: {diagnostic.message}")
     if errors:
-        raise StartProblem("\n".join(f"{_where(diagnostic)}: {diagnostic.message}" for diagnostic in errors))
+        raise StartProblem("\n".join(f"{where(diagnostic)}: {diagnostic.message}" for diagnostic in errors))
     return configuration
 
 
-def _where(diagnostic: config_file.Diagnostic) -> str:
+def where(diagnostic: config_file.Diagnostic) -> str:
+    """`FILE:LINE` of a diagnostic."""
     return f"{diagnostic.file}:{diagnostic.line}" if diagnostic.line else diagnostic.file
 
 
@@ -150,6 +154,9 @@ class Server:
         )
         self.engine.on_exit = self._engine_ended
         self.requests.reply = self.engine.reply
+        questions = Questions(self.loop, self.engine)
+        self.requests.on_answer = questions.answered
+        self.control = Control(self.reload, questions)
         self._listened = False
         self._failures = 0
         self._started = 0.0
@@ -158,20 +165,31 @@ class Server:
 
     def run(self) -> int:
         """Start the engine and serve until stopped. Returns the exit status. Call it in the main thread."""
-        calls = (self.stop, self.stop, self.reload, self._list)
+        calls = (self.stop, self.stop, self._reload_quietly, self._list)
         self.loop.on_signals(dict(zip(SIGNALS, calls, strict=True)), ignored=(signal.SIGPIPE, signal.SIGUSR2))
         if self.options.verbose:
             log.info(f"configuration {self.options.config}, {len(self.requests.configuration.shares)} shares")
             log.info(f"users {self.options.pwddb}, {len(self.requests.accounts)} of them")
             log.info(f"run directory {self.options.rundir.path}, state directory {self.options.statedir}")
+        listener = self._listen_for_control()
         self._start_engine()
         if self.engine.running:
             self.services.start()
         self.loop.run()
+        if listener is not None:
+            listener.close()
         self.services.stop()
         self.names.close()
         self.loop.close()
         return self._status
+
+    def _listen_for_control(self) -> ControlSocket | None:
+        path = self.options.rundir.socket
+        try:
+            return ControlSocket(self.loop, path, self.control.handle)
+        except OSError as error:
+            log.warning(f"{path}: {error.strerror}: ksmbd.control can neither reload nor list sessions")
+            return None
 
     # -------------------------------------------------------------------------------------------------- the engine
 
@@ -232,27 +250,35 @@ class Server:
         else:
             self.loop.stop()
 
-    def reload(self) -> None:
-        """Reload configuration and accounts. If they have errors, the old ones stay in use."""
+    def reload(self) -> Reloaded:
+        """Reload configuration and accounts. If they have errors, which are logged and returned, the old ones stay in
+        use."""
         if self._stopping:
-            return
+            return Reloaded(["the server stops"])
         try:
             configuration = read_configuration(self.options)
             users = read_accounts(self.options)
         except StartProblem as error:
-            for line in str(error).splitlines():
+            problems = str(error).splitlines()
+            for line in problems:
                 log.error(line)
             log.error("not reloaded: the former configuration stays")
-            return
+            return Reloaded(problems)
         before = self.engine.settings
         self.engine.settings = engine_settings(configuration, self.options, self._sub_auth)
         self.requests.reload(configuration, users)
         self.engine.broadcast(Event.RELOAD)
         log.info("configuration and users reloaded")
+        notes = [f"{where(diagnostic)}: {diagnostic.message}" for diagnostic in configuration.diagnostics]
         if self.engine.settings != before:
-            log.info("changes in [global] that concern the engine count from its next start")
+            notes.append("changes in [global] that concern the engine count from its next start")
+            log.info(notes[-1])
             if self.engine.running:
                 self.engine.settings = _keep_workers(self.engine.settings, before)
+        return Reloaded([], notes)
+
+    def _reload_quietly(self) -> None:
+        self.reload()
 
     def _list(self) -> None:
         listing.answer(self.options.rundir, self.requests.configuration)

@@ -16,21 +16,30 @@ from collections.abc import Sequence
 
 from ksmbd import debug
 from mountd.commandline import HELP, RUNDIR, VERBOSE, VERSION, Command, Option, package_version
-from mountd.rundir import RunDirectory
+from mountd.console.asking import last
+from mountd.console.check import check
+from mountd.console.tables import printable
+from mountd.rundir import DEFAULT_CONFIG, RunDirectory
 
 COMMAND = Command(
     name="ksmbd.control",
     summary="Control the running ksmbd.mountd and its engine.",
-    usage=("{-s | -r | -l | -d COMPONENT | -c | --features} [--json] [-R DIR] [-v]",),
+    usage=(
+        "{-s | -r | -l | -d COMPONENT | -c | --features} [--json] [-R DIR] [-v]",
+        "--check [CONF] [--json]",
+    ),
     options=(
         Option("s", "shutdown", "stop the server, and wait until it has ended"),
-        Option("r", "reload", "reload the configuration and the user database"),
+        Option("r", "reload", "reload the configuration and the user database; where they have errors, print them,\n"
+                              "keep the old ones, and exit with 1"),
         Option("l", "list", "list the shares that are served"),
         Option("d", "debug", "toggle the debug messages of COMPONENT, and print which are on (in brackets);\n"
                              "COMPONENT is all, " + ", ".join(debug.COMPONENTS), "COMPONENT"),
         Option("c", "ksmbd-version", "print the version of the engine"),
         Option("", "features", "print which kernel features are used, and why others are not"),
-        Option("", "json", "print a list or the features as JSON"),
+        Option("", "check", "print what the configuration file CONF means, what of it has no effect, and what is\n"
+                            f"wrong; default {DEFAULT_CONFIG}; no server need run", "CONF", optional=True),
+        Option("", "json", "print a list, the features or the check as JSON"),
         RUNDIR,
         VERBOSE,
         VERSION,
@@ -47,17 +56,18 @@ STOP_SECONDS = 60.0
 _WORD_SIZE = 127
 """Bytes read of an answer at most."""
 
-_ACTIONS = ("shutdown", "reload", "list", "debug", "ksmbd-version", "features")
+_ACTIONS = ("shutdown", "reload", "list", "debug", "ksmbd-version", "features", "check")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command. Returns 0; a failure prints one line on stderr and exits with 1."""
     parsed = COMMAND.start(argv)
     actions = [name for name, _ in parsed.options if name in _ACTIONS]
-    if parsed.arguments:
+    checked = [*filter(None, parsed.all("check")), *parsed.arguments] if actions == ["check"] else []
+    if parsed.arguments and len(checked) != 1:
         COMMAND.fail(f"unexpected argument {parsed.arguments[0]!r}; ksmbd.control --help lists the options")
     if len(set(actions)) != 1:
-        COMMAND.fail("give one of -s, -r, -l, -d, -c and --features; ksmbd.control --help explains them")
+        COMMAND.fail("give one of -s, -r, -l, -d, -c, --features and --check; ksmbd.control --help explains them")
     rundir = RunDirectory.from_option(parsed.last("rundir"))
     as_json, verbose = parsed.has("json"), parsed.has("verbose")
     try:
@@ -65,9 +75,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             case "shutdown":
                 _shutdown(rundir, verbose)
             case "reload":
-                _signal(rundir, signal.SIGHUP)
-                if verbose:
-                    COMMAND.note("asked to read the files again; what it finds is in its own output")
+                return _reload(rundir, verbose)
+            case "check":
+                return check(checked[0] if checked else DEFAULT_CONFIG, as_json)
             case "list":
                 _list(rundir, as_json)
             case "debug":
@@ -90,13 +100,19 @@ def _manager(rundir: RunDirectory) -> int:
     return pid
 
 
-def _signal(rundir: RunDirectory, number: signal.Signals) -> int:
-    pid = _manager(rundir)
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        COMMAND.fail(f"ksmbd.mountd in {rundir.path} has just ended")
-    return pid
+def _reload(rundir: RunDirectory, verbose: bool) -> int:
+    """Reload, wait for the outcome, and return the exit status."""
+    outcome = last(COMMAND, rundir, {"ask": "reload"})
+    problems: list[str] = outcome.get("problems", [])
+    for line in problems:
+        print(printable(line), file=sys.stderr)
+    if problems:
+        return 1
+    for line in outcome.get("notes", []) if verbose else ():
+        print(printable(line), file=sys.stderr)
+    for worker in outcome.get("silent", []):
+        COMMAND.note(f"ksmbd/{worker} has not said yet that it uses the new configuration")
+    return 0
 
 
 def _shutdown(rundir: RunDirectory, verbose: bool) -> None:

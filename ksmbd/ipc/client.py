@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ksmbd import debug, log
+from ksmbd.ipc.answering import Answering
 from ksmbd.ipc.answers import fits, groups, login_response, share_config, tree_result
 from ksmbd.ipc.channel import Channel
 from ksmbd.ipc.codec import Parcel
@@ -43,8 +44,8 @@ class NetlinkDaemon:
         """Called when the configuration has changed, after the cache of shares was emptied."""
         self.on_shutdown: Callable[[], None] = lambda: None
         """Called when mountd tells the engine to stop."""
-        self.on_list: Callable[[str], list[dict[str, str]]] = lambda what: []
-        """Returns the `sessions`, `files` or `connections` of this process, each as column -> text."""
+        self.on_question: Callable[[str, Answering], None] = lambda question, answering: answering.end()
+        """Answers a question of mountd (ksmbd.ipc.activity), at once or later."""
 
     def start(self) -> None:
         """Send HELLO and begin the heartbeat.
@@ -209,16 +210,10 @@ class NetlinkDaemon:
             self.on_reload()
         elif event is Event.SHUTTING_DOWN:
             self.on_shutdown()
-        elif event is Event.LIST_REQUEST:
-            self._list(parcel)
+        elif event is Event.QUESTION:
+            answering = Answering(self._exchange, self._channel, parcel.handle)
+            self.on_question(parcel.texts.get(Attribute.BODY, ""), answering)
         elif event is Event.FAILED:
             self._exchange.fail(parcel.handle, STATUS_INSUFF_SERVER_RESOURCES)
         else:
             self._exchange.answer(parcel)
-
-    def _list(self, parcel: Parcel) -> None:
-        rows = self.on_list(parcel.texts.get(Attribute.REASON, ""))
-        handle = {Attribute.HANDLE: parcel.handle}
-        for start in range(0, len(rows), 100):
-            self._exchange.post(Parcel(Event.LIST_RESPONSE, numbers=dict(handle), rows=rows[start : start + 100]))
-        self._exchange.post(Parcel(Event.LIST_RESPONSE, numbers={**handle, Attribute.SIZE: len(rows)}))

@@ -37,7 +37,6 @@ class Parcel:
     numbers: dict[Attribute, int] = field(default_factory=dict)
     texts: dict[Attribute, str] = field(default_factory=dict)
     options: dict[str, str] = field(default_factory=dict)
-    rows: list[dict[str, str]] = field(default_factory=list)
     addresses: list[str] = field(default_factory=list)
 
     @property
@@ -80,9 +79,6 @@ def encode(parcel: Parcel, sequence: int = 0, port: int = 0) -> bytes:
     attributes += [(_name(key), _escape(text)) for key, text in parcel.texts.items()]
     attributes += [("ADDRESS", _escape(text)) for text in parcel.addresses]
     attributes += [("OPTION", _pair(name, value)) for name, value in parcel.options.items()]
-    attributes += [
-        ("ROW", {"attrs": [("CELL", _pair(name, value)) for name, value in row.items()]}) for row in parcel.rows
-    ]
     message["attrs"] = attributes
     try:
         message.encode()
@@ -147,10 +143,8 @@ def _check_attributes(reader: Reader, event: Event) -> bool:
             found = True
         elif kind < Attribute.HANDLE:
             raise WireError(f"attribute {kind} in {event.name}")
-        elif kind in (Attribute.OPTION,):
-            _check_nested(body, 1)
-        elif kind == Attribute.ROW:
-            _check_nested(body, 2)
+        elif kind == Attribute.OPTION:
+            _check_nested(body)
         elif kind in _NUMBERS and len(body) != 4:
             raise WireError(f"attribute {kind} of {len(body)} bytes")
     return found
@@ -163,15 +157,13 @@ def _check_structure(event: Event, size: int) -> None:
         raise WireError(f"{event.name} has {fixed} bytes, not {size}")
 
 
-def _check_nested(reader: Reader, depth: int) -> None:
+def _check_nested(reader: Reader) -> None:
     while reader.remaining:
         size = reader.u16()
         reader.skip(2)
         if size < NLA_HEADER_SIZE:
             raise WireError(f"nested attribute of {size} bytes")
-        body = reader.view(size - NLA_HEADER_SIZE)
-        if depth > 1:
-            _check_nested(Reader(body), depth - 1)
+        reader.view(size - NLA_HEADER_SIZE)
         reader.skip(min(-size % 4, reader.remaining))
 
 
@@ -188,8 +180,6 @@ def _collect(parcel: Parcel, name: str, value: Any) -> None:  # noqa: ANN401 - w
     elif attribute is Attribute.OPTION:
         key, text = _cells(value)
         parcel.options[key] = text
-    elif attribute is Attribute.ROW:
-        parcel.rows.append(dict(_cells(cell) for cell_name, cell in _slots(value) if cell_name == "CELL"))
     elif attribute is Attribute.ADDRESS:
         parcel.addresses.append(_plain(value))
     else:

@@ -37,10 +37,10 @@ class Event(IntEnum):
     """Engine to mountd: a new process uses this socket; requests of its predecessor are void."""
     RELOAD = 67
     """mountd to engine: configuration or accounts have changed; drop cached shares."""
-    LIST_REQUEST = 68
-    """mountd to engine: list the connections, sessions or open files of the process."""
-    LIST_RESPONSE = 69
-    """Engine to mountd: rows of the list; the last message has SIZE and no rows."""
+    QUESTION = 68
+    """mountd to a worker: list what the process has, or end some of it (ksmbd.ipc.activity)."""
+    ANSWER = 69
+    """Engine to mountd: a part of the answer to QUESTION; the last message has SIZE, the number of parts."""
     FAILED = 70
     """Both directions: the request with this handle could not be answered."""
 
@@ -60,7 +60,7 @@ class Attribute(IntEnum):
     WORKERS = 73
     BPF = 74
     PID = 75
-    ROW = 76
+    BODY = 76
     REASON = 77
 
 

@@ -164,7 +164,7 @@ class Message(genlmsg):  # type: ignore[misc]
         (Attribute.WORKERS, "WORKERS", "uint32"),
         (Attribute.BPF, "BPF", "uint32"),
         (Attribute.PID, "PID", "uint32"),
-        (Attribute.ROW, "ROW", "row"),
+        (Attribute.BODY, "BODY", "asciiz"),
         (Attribute.REASON, "REASON", "asciiz"),
     )
 
@@ -325,18 +325,6 @@ class Message(genlmsg):  # type: ignore[misc]
 
         __slots__ = ()
         nla_map = ((1, "NAME", "asciiz"), (2, "VALUE", "asciiz"))
-
-    class row(nla):  # type: ignore[misc]
-        """One row of a list, as pairs."""
-
-        __slots__ = ()
-        nla_map = ((1, "CELL", "pair"),)
-
-        class pair(nla):  # type: ignore[misc]
-            """A cell: column and text."""
-
-            __slots__ = ()
-            nla_map = ((1, "NAME", "asciiz"), (2, "VALUE", "asciiz"))
 
 
 STRUCTURES: Final[Mapping[Event, type[StructureAttribute]]] = {

@@ -34,7 +34,6 @@ from ksmbd.process.affinity import NO_GUID, Affinity
 from ksmbd.process.context import EXIT_STORE, WorkerContext, WorkerLife, watch_signals
 from ksmbd.process.core import WorkerConnection
 from ksmbd.process.interfaces import network_interfaces
-from ksmbd.process.listing import rows
 from ksmbd.process.opens import FIRST_WORKER, StoreGone, open_state, open_store, oplock_settings
 from ksmbd.process.peers import Kind
 from ksmbd.process.previous_sessions import PreviousSessions
@@ -203,7 +202,7 @@ class Worker:
         self.connections = self._make_connections()
         if me == FIRST_WORKER:
             loop.call_soon(lambda: reservations.after_death(context.rundir, *reservations.BEFORE))
-        self.daemon.on_list = lambda what: rows(self.server, what)
+        self.daemon.on_question = lambda question, answering: answering.end()
         life.on_stop = self._ended
 
     def _make_connections(self) -> Connections:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ksmbd import limits
+from ksmbd.ipc.answering import Answering
 from ksmbd.ipc.channel import Congested, PeerGone
 from ksmbd.ipc.client import NetlinkDaemon
 from ksmbd.ipc.codec import Parcel, decode, encode
@@ -557,13 +558,36 @@ def test_a_pipe_that_is_not_to_be_had(state: RpcStatus, answer: int) -> None:
     assert failure(future) == answer
 
 
-def test_list_request() -> None:
+def test_a_question_is_answered_in_parts() -> None:
     bench = Bench()
-    bench.daemon.on_list = lambda what: [{"what": what, "n": str(i)} for i in range(150)]
-    request = Parcel(Event.LIST_REQUEST, numbers={Attribute.HANDLE: 8}, texts={Attribute.REASON: "files"})
-    bench.channel.incoming.append(request)
+
+    def answer(question: str, answering: Answering) -> None:
+        for part in range(2):
+            answering.part(f"{question} {part}")
+        answering.end()
+
+    bench.daemon.on_question = answer
+    question = Parcel(Event.QUESTION, numbers={Attribute.HANDLE: 8}, texts={Attribute.BODY: "files?"})
+    bench.channel.incoming.append(question)
     bench.daemon.on_readable()
     answers = bench.channel.sent
-    assert [len(parcel.rows) for parcel in answers] == [100, 50, 0]
-    assert answers[-1].numbers == {Attribute.HANDLE: 8, Attribute.SIZE: 150}
-    assert answers[0].rows[0] == {"what": "files", "n": "0"}
+    assert [parcel.texts.get(Attribute.BODY) for parcel in answers] == ["files? 0", "files? 1", None]
+    assert answers[-1].numbers == {Attribute.HANDLE: 8, Attribute.SIZE: 2}
+
+
+def test_an_answer_knows_whether_mountd_reads() -> None:
+    bench = Bench()
+    kept: list[Answering] = []
+    bench.daemon.on_question = lambda question, answering: kept.append(answering)
+    bench.channel.incoming.append(Parcel(Event.QUESTION, numbers={Attribute.HANDLE: 8}))
+    bench.daemon.on_readable()
+    assert not kept[0].congested
+    bench.channel.backlog = 3
+    assert kept[0].congested
+
+
+def test_a_process_that_has_nothing_to_tell_ends_the_answer() -> None:
+    bench = Bench()
+    bench.channel.incoming.append(Parcel(Event.QUESTION, numbers={Attribute.HANDLE: 8}))
+    bench.daemon.on_readable()
+    assert bench.last(Event.ANSWER).numbers == {Attribute.HANDLE: 8, Attribute.SIZE: 0}

@@ -122,11 +122,11 @@ def test_extra_attributes_ride_along() -> None:
     assert (got.numbers, got.texts, got.options) == (parcel.numbers, parcel.texts, parcel.options)
 
 
-def test_rows_and_addresses() -> None:
-    rows = [{"a": "1", "b": ""}, {"c": "é"}]
-    parcel = Parcel(Event.LIST_RESPONSE, numbers={Attribute.HANDLE: 3}, rows=rows, addresses=["::1:445", "x"])
+def test_parts_and_addresses() -> None:
+    texts = {Attribute.BODY: "é" * 16000}
+    parcel = Parcel(Event.ANSWER, numbers={Attribute.HANDLE: 3}, texts=texts, addresses=["::1:445", "x"])
     got = decode(encode(parcel))
-    assert (got.handle, got.rows, got.addresses) == (3, parcel.rows, parcel.addresses)
+    assert (got.handle, got.texts, got.addresses) == (3, parcel.texts, parcel.addresses)
 
 
 @pytest.mark.parametrize("fields", [
@@ -174,7 +174,6 @@ LOGIN = struct.pack("=HH", 120, 4) + bytes(116)
     _message(LOGIN + struct.pack("=HH", 8, 5) + bytes(4)),
     _message(LOGIN + struct.pack("=HH", 6, Attribute.HANDLE) + bytes(4)),
     _message(LOGIN + struct.pack("=HHHH", 8, Attribute.OPTION, 9, 1)),
-    _message(LOGIN + struct.pack("=HHHHHH", 12, Attribute.ROW, 8, 1, 9, 1)),
     _message(LOGIN + b"\1"),
 ])  # fmt: skip
 def test_malformed(data: bytes) -> None:
@@ -239,10 +238,7 @@ def test_every_structure_survives(data: st.DataObject, event: Event) -> None:
     assert {name: back[name] for name in fields} == fields
 
 
-CELLS = st.dictionaries(TEXTS.filter(bool), TEXTS, max_size=3)
-
-
-@given(st.lists(CELLS, max_size=3), st.lists(TEXTS, max_size=3))
-def test_rows_and_addresses_survive(rows: list[dict[str, str]], addresses: list[str]) -> None:
-    back = decode(encode(Parcel(Event.SETTINGS, rows=rows, addresses=addresses)))
-    assert (back.rows, back.addresses) == (rows, addresses)
+@given(st.dictionaries(TEXTS.filter(bool), TEXTS, max_size=3), st.lists(TEXTS, max_size=3))
+def test_options_and_addresses_survive(options: dict[str, str], addresses: list[str]) -> None:
+    back = decode(encode(Parcel(Event.SETTINGS, options=options, addresses=addresses)))
+    assert (back.options, back.addresses) == (options, addresses)

@@ -8,11 +8,14 @@ import os
 import re
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from ksmbd.tools import control
-from toolbench import Engine, Manager, Place
+from toolbench import Answering, Engine, Manager, Place
+
+from mountd.console import asking
 
 
 @pytest.mark.parametrize("argv", [["-s"], ["-r"], ["-l"], ["-d", "smb"], ["--features"]])
@@ -26,6 +29,7 @@ def test_without_a_daemon_every_action_is_one_line(place: Place, argv: list[str]
         ([], "give one of"),
         (["-s", "-r"], "give one of"),
         (["-c", "x"], "unexpected argument 'x'"),
+        (["--check", "x", "y"], "unexpected argument 'x'"),
         (["-d", "nfs"], "no component 'nfs': allowed is all, smb, auth"),
     ],
 )
@@ -39,9 +43,54 @@ def test_shutdown_waits_for_the_end(place: Place, manager: Manager) -> None:
     assert manager.process.wait() == 0
 
 
-def test_reload(place: Place, manager: Manager) -> None:
-    assert place.call("control", "--reload").status == 0
-    assert manager.line() == "reloaded"
+@pytest.mark.parametrize(
+    ("answer", "argv", "status", "err"),
+    [
+        ({"reloaded": True, "notes": ["a.conf:1: odd"], "silent": []}, ["-r"], 0, ""),
+        ({"reloaded": True, "notes": ["a.conf:1: odd"], "silent": []}, ["-r", "-v"], 0, "a.conf:1: odd\n"),
+        ({"problems": ["a.conf:3: bad \x1b", "a.conf:9: worse"]}, ["-r"], 1, "a.conf:3: bad \\x1b\na.conf:9: worse\n"),
+        (
+            {"reloaded": True, "silent": [2]}, ["-r"], 0,
+            "ksmbd.control: ksmbd/2 has not said yet that it uses the new configuration\n",
+        ),
+        ({"error": "not allowed"}, ["-r"], 1, "ksmbd.control: not allowed\n"),
+    ],
+)  # fmt: skip
+def test_reload_waits_for_the_outcome(
+    place: Place, manager: Manager, answer: dict[str, object], argv: list[str], status: int, err: str
+) -> None:
+    with Answering(place, answer) as daemon:
+        outcome = place.call("control", *argv)
+        assert daemon.asked == {"ask": "reload"}
+    assert (outcome.status, outcome.out, outcome.err) == (status, "", err)
+
+
+def test_a_daemon_that_breaks_off(place: Place, manager: Manager) -> None:
+    with Answering(place):
+        assert "has just ended" in place.fails("control", "-r")
+
+
+def test_a_daemon_without_its_socket(place: Place, manager: Manager, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "START_SECONDS", 0.01)
+    assert "the server is not up yet" in place.fails("control", "-r")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be a stranger")
+def test_a_stranger_gets_one_line(place: Place, manager: Manager) -> None:
+    with Answering(place, {"reloaded": True}):
+        os.chmod(place.rundir.socket, 0o600)
+        folder = place.folder
+        while folder != folder.parent:
+            os.chmod(folder, os.stat(folder).st_mode | 0o005)
+            folder = folder.parent
+        code = "import os, sys; os.setgid(65534); os.setuid(65534); from ksmbd.tools.control import main; main()"
+        command = [sys.executable, "-Pc", code, "-r", "-R", place.rundir.path]
+        result = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
+    assert (result.returncode, result.stdout) == (1, "")
+    socket = place.rundir.socket
+    assert result.stderr == (
+        f"ksmbd.control: not allowed ({socket}): use it as root, or as the user that runs ksmbd.mountd\n"
+    )
 
 
 def test_list(place: Place, manager: Manager) -> None:

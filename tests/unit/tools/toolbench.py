@@ -3,18 +3,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import socket
 import subprocess
 import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 
 import pytest
 from ksmbd.tools import addshare, adduser, control
 
 from ksmbd.debug import COMPONENTS
 from mountd import accounts
+from mountd.controlsocket import socket_address
 from mountd.rundir import RunDirectory
 
 
@@ -111,6 +116,44 @@ class Manager:
     def end(self) -> None:
         self.process.kill()
         self.process.communicate()
+
+
+class Answering:
+    """The control socket of a daemon that answers the first question with these lines; a context manager."""
+
+    def __init__(self, place: Place, *answers: dict[str, object]) -> None:
+        self.asked: dict[str, object] = {}
+        self._answers = answers
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._path = place.rundir.socket
+        with socket_address(self._path) as address:
+            self._socket.bind(address)
+        self._socket.listen()
+        self._socket.settimeout(20)
+        self._thread = threading.Thread(target=self._serve)
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            connection, _ = self._socket.accept()
+            with connection, connection.makefile("rwb") as stream:
+                line = stream.readline()
+                if line:
+                    self.asked = json.loads(line)
+                for answer in self._answers:
+                    stream.write(json.dumps(answer).encode() + b"\n")
+
+    def __enter__(self) -> Answering:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(OSError), socket_address(self._path) as address:
+            if not self.asked:  # nobody came: end the wait
+                socket.socket(socket.AF_UNIX, socket.SOCK_STREAM).connect(address)
+        self._thread.join()
+        self._socket.close()
 
 
 class Engine:
