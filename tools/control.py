@@ -16,8 +16,10 @@ from collections.abc import Sequence
 
 from ksmbd import debug
 from mountd.commandline import HELP, RUNDIR, VERBOSE, VERSION, Command, Option, package_version
-from mountd.console.asking import last
+from mountd.console import status
+from mountd.console.asking import ask, last
 from mountd.console.check import check
+from mountd.console.status import VIEWS
 from mountd.console.tables import printable
 from mountd.rundir import DEFAULT_CONFIG, RunDirectory
 
@@ -26,6 +28,7 @@ COMMAND = Command(
     summary="Control the running ksmbd.mountd and its engine.",
     usage=(
         "{-s | -r | -l | -d COMPONENT | -c | --features} [--json] [-R DIR] [-v]",
+        "{--status | --sessions | --files | --locks} [--json] [-R DIR]",
         "--check [CONF] [--json]",
     ),
     options=(
@@ -37,9 +40,14 @@ COMMAND = Command(
                              "COMPONENT is all, " + ", ".join(debug.COMPONENTS), "COMPONENT"),
         Option("c", "ksmbd-version", "print the version of the engine"),
         Option("", "features", "print which kernel features are used, and why others are not"),
+        Option("", "status", "print sessions, tree connects, open files, byte-range locks, and how much of the limits\n"
+                             "is used"),
+        Option("", "sessions", "print the sessions"),
+        Option("", "files", "print the open files"),
+        Option("", "locks", "print the byte-range locks"),
         Option("", "check", "print what the configuration file CONF means, what of it has no effect, and what is\n"
                             f"wrong; default {DEFAULT_CONFIG}; no server need run", "CONF", optional=True),
-        Option("", "json", "print a list, the features or the check as JSON"),
+        Option("", "json", "print what is asked for as JSON"),
         RUNDIR,
         VERBOSE,
         VERSION,
@@ -56,7 +64,7 @@ STOP_SECONDS = 60.0
 _WORD_SIZE = 127
 """Bytes read of an answer at most."""
 
-_ACTIONS = ("shutdown", "reload", "list", "debug", "ksmbd-version", "features", "check")
+_ACTIONS = ("shutdown", "reload", "list", "debug", "ksmbd-version", "features", "check", *VIEWS)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -67,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if parsed.arguments and len(checked) != 1:
         COMMAND.fail(f"unexpected argument {parsed.arguments[0]!r}; ksmbd.control --help lists the options")
     if len(set(actions)) != 1:
-        COMMAND.fail("give one of -s, -r, -l, -d, -c, --features and --check; ksmbd.control --help explains them")
+        COMMAND.fail("give one action, such as -s, -r, -l, -d, -c or --status; ksmbd.control --help explains them")
     rundir = RunDirectory.from_option(parsed.last("rundir"))
     as_json, verbose = parsed.has("json"), parsed.has("verbose")
     try:
@@ -76,6 +84,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 _shutdown(rundir, verbose)
             case "reload":
                 return _reload(rundir, verbose)
+            case "status" | "sessions" | "files" | "locks":
+                _show(rundir, VIEWS[actions[0]], as_json)
             case "check":
                 return check(checked[0] if checked else DEFAULT_CONFIG, as_json)
             case "list":
@@ -113,6 +123,18 @@ def _reload(rundir: RunDirectory, verbose: bool) -> int:
     for worker in outcome.get("silent", []):
         COMMAND.note(f"ksmbd/{worker} has not said yet that it uses the new configuration")
     return 0
+
+
+def _show(rundir: RunDirectory, kinds: Sequence[str], as_json: bool) -> None:
+    """Print rows of these kinds, and tell which workers are silent."""
+    lists, silent = status.collect(ask(COMMAND, rundir, {"ask": "list", "kinds": list(kinds)}), kinds)
+    if as_json:
+        print(status.as_json(lists, silent))
+    else:
+        for line in status.lines(lists):
+            print(line)
+    for worker in silent:
+        COMMAND.note(f"ksmbd/{worker} does not answer: what it serves is missing here")
 
 
 def _shutdown(rundir: RunDirectory, verbose: bool) -> None:

@@ -111,6 +111,11 @@ class Connections:
     def __len__(self) -> int:
         return len(self._transports)
 
+    @property
+    def unread(self) -> tuple[int, int]:
+        """Bytes of replies that wait for all clients together, and how many may."""
+        return self._scratch.waiting, self._scratch.budget
+
     def listen(self, listeners: Iterable[Listener]) -> None:
         """Accept connections from these listeners."""
         for listener in listeners:

@@ -12,7 +12,7 @@ import struct
 import sys
 import time
 from functools import partial
-from typing import Final
+from typing import Final, cast
 
 from ksmbd import log
 from ksmbd.auth.security import CryptoSecurity
@@ -29,8 +29,10 @@ from ksmbd.kernel.leases import LeaseSignals
 from ksmbd.limits import REPLIES_UNREAD_ALL
 from ksmbd.oplock.table import LocalOpenTable
 from ksmbd.process import privileges, reservations
+from ksmbd.process.activity import Activity
 from ksmbd.process.admission import SharedAdmission
 from ksmbd.process.affinity import NO_GUID, Affinity
+from ksmbd.process.budgets import budgets
 from ksmbd.process.context import EXIT_STORE, WorkerContext, WorkerLife, watch_signals
 from ksmbd.process.core import WorkerConnection
 from ksmbd.process.interfaces import network_interfaces
@@ -202,7 +204,7 @@ class Worker:
         self.connections = self._make_connections()
         if me == FIRST_WORKER:
             loop.call_soon(lambda: reservations.after_death(context.rundir, *reservations.BEFORE))
-        self.daemon.on_question = lambda question, answering: answering.end()
+        self.daemon.on_question = self._activity().answer
         life.on_stop = self._ended
 
     def _make_connections(self) -> Connections:
@@ -223,6 +225,17 @@ class Worker:
         table.on_keep = lambda guid: guid != NO_GUID and guids.claim(guid, index, counters.epoch) == index
         table.on_release = lambda guid: guids.release(guid, index)
         return connections
+
+    def _activity(self) -> Activity:
+        """What answers mountd's questions about who is connected."""
+        most = limits(self.life.context.settings).max_connections
+        return Activity(
+            self.server,
+            self.store,
+            self.life.context.index,
+            lambda transport: cast(Connected, transport).last_received,
+            lambda: budgets(self.server, self.connections, most, descriptor_limit()),
+        )
 
     def _worker_died(self, index: int, epoch: int) -> None:
         """Clean up after a dead worker: its opens and its reserved blocks."""

@@ -279,6 +279,7 @@ def _establish(request: Request, exchange: Exchange, identity: Identity, securit
         raise NtStatusError(STATUS_ACCESS_DENIED, "no guests where signing or encryption is required")
     session.admitted = server.admission.take(identity, connection.transport.peer)
     session.identity = identity
+    session.creation_time = server.clock.filetime()
     session.expires = identity.expires
     if not guest:
         session.full_session_key = identity.session_key

@@ -4,24 +4,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
-from server import COMMANDS, KsmbdServer
-
-
-def control(server: KsmbdServer, *argv: str, user: int = 0) -> subprocess.CompletedProcess[str]:
-    """ksmbd.control for this server, as another user where one is given."""
-    return subprocess.run(
-        [str(COMMANDS / "ksmbd.control"), "-R", str(server.rundir), *argv],
-        capture_output=True, text=True, timeout=60, check=False, user=user or None, group=user or None,
-        extra_groups=[] if user else None, cwd="/",
-    )  # fmt: skip
-
-
-def outcome(result: subprocess.CompletedProcess[str]) -> tuple[int, str, str]:
-    return result.returncode, result.stdout, result.stderr
+from controlling import control, outcome, reachable
+from server import KsmbdServer
 
 
 def test_a_good_file_is_taken_and_a_bad_one_is_told_with_its_lines(ksmbd: KsmbdServer) -> None:
@@ -56,10 +43,7 @@ def test_a_broken_user_database_is_told_too(ksmbd: KsmbdServer) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be a stranger")
 def test_a_stranger_may_not(ksmbd: KsmbdServer, tmp_path: Path) -> None:
-    folder = tmp_path
-    while folder != folder.parent:
-        os.chmod(folder, os.stat(folder).st_mode | 0o001)
-        folder = folder.parent
+    reachable(tmp_path)
     status, out, err = outcome(control(ksmbd, "-r", user=65534))
     assert (status, out, err.count("\n")) == (1, "", 1)
     assert "not allowed" in err

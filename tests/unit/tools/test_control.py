@@ -26,8 +26,8 @@ def test_without_a_daemon_every_action_is_one_line(place: Place, argv: list[str]
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ([], "give one of"),
-        (["-s", "-r"], "give one of"),
+        ([], "give one action"),
+        (["-s", "-r"], "give one action"),
         (["-c", "x"], "unexpected argument 'x'"),
         (["--check", "x", "y"], "unexpected argument 'x'"),
         (["-d", "nfs"], "no component 'nfs': allowed is all, smb, auth"),

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the open table knows of one open, for lists of the administrator."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ksmbd.oplock.locks import Lock
+from ksmbd.oplock.record import H, R, W
+from ksmbd.oplock.store import Store
+from ksmbd.smb.ports import OpenRef
+
+
+@dataclass(frozen=True, slots=True)
+class OpenReport:
+    """The state of one open in the table."""
+
+    share: str
+    caching: int
+    """The caching that its oplock or lease allows now: of R, W, H."""
+    is_lease: bool
+    lease_key: bytes
+    breaking: bool
+    delete_pending: bool
+    locks: int
+    """How many byte-range locks it has."""
+
+
+def report(store: Store, ref: OpenRef) -> OpenReport | None:
+    """The state of an open; None where the table has no such open. Raises StoreError."""
+    record = store.peek(ref.file)
+    entry = record.opens.get(ref.open_id) if record is not None else None
+    if record is None or entry is None:
+        return None
+    holder = record.holder_of(entry)
+    locks = 0
+    if store.lock_count(ref.file, entry.stream):
+        locks = store.locks_of(ref.file)(entry.stream).count_of(ref.open_id)
+    return OpenReport(
+        entry.share, holder.state if holder is not None else 0, bool(entry.lease_key), entry.lease_key,
+        holder is not None and holder.breaking, record.is_deleted(entry), locks,
+    )  # fmt: skip
+
+
+def locks_of(store: Store, ref: OpenRef) -> list[Lock]:
+    """The byte-range locks of an open, oldest first. Raises StoreError."""
+    return store.locks_of(ref.file)(ref.stream).of_open(ref.open_id)
+
+
+def caching_text(state: int) -> str:
+    """A caching state as letters: of `RWH`."""
+    return "".join(letter for letter, bit in (("R", R), ("W", W), ("H", H)) if state & bit)

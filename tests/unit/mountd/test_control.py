@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What mountd answers to ksmbd.control."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mountd.control import Control, Reloaded
+from mountd.questions import OnEnd, OnPart
+
+
+class Asked:
+    """Stands for Questions: keeps what the workers are asked, and answers when the test says so."""
+
+    def __init__(self) -> None:
+        self.questions: list[Mapping[str, object]] = []
+        self.on_part: OnPart = lambda worker, part: None
+        self.on_end: OnEnd = lambda silent: None
+
+    def ask(self, question: Mapping[str, object], on_part: OnPart, on_end: OnEnd, seconds: float = 0.0) -> None:
+        self.questions.append(question)
+        self.on_part, self.on_end = on_part, on_end
+
+
+class Heard:
+    """Stands for a Conversation."""
+
+    def __init__(self) -> None:
+        self.lines: list[Mapping[str, object]] = []
+        self.ended = False
+
+    def say(self, answer: Mapping[str, object]) -> None:
+        assert not self.ended
+        self.lines.append(answer)
+
+    def end(self, answer: Mapping[str, object] | None = None) -> None:
+        if answer is not None:
+            self.say(answer)
+        self.ended = True
+
+
+def bench(outcome: Reloaded | None = None) -> tuple[Control, Asked, Heard]:
+    asked: Any = Asked()
+    return Control(lambda: outcome or Reloaded([]), asked), asked, Heard()
+
+
+def put(control: Control, heard: Any, question: dict[str, Any]) -> None:
+    control.handle(question, heard)
+
+
+def test_a_reload_with_problems_asks_no_worker() -> None:
+    control, asked, heard = bench(Reloaded(["a.conf:1: bad"]))
+    put(control, heard, {"ask": "reload"})
+    assert (heard.lines, heard.ended, asked.questions) == ([{"problems": ["a.conf:1: bad"]}], True, [])
+
+
+def test_a_reload_is_answered_when_the_workers_use_it() -> None:
+    control, asked, heard = bench(Reloaded([], ["a.conf:2: odd"]))
+    put(control, heard, {"ask": "reload"})
+    assert asked.questions == [{"ask": "reloaded"}]
+    assert not heard.ended
+    asked.on_part(1, {"tree_connects": 2})
+    asked.on_part(2, {"tree_connects": 1, "sessions": 1})
+    asked.on_end([3])
+    ended = {"tree_connects": 3, "sessions": 1}
+    assert heard.lines == [{"reloaded": True, "notes": ["a.conf:2: odd"], "ended": ended, "silent": [3]}]
+
+
+def test_rows_are_passed_on_as_they_come() -> None:
+    control, asked, heard = bench()
+    put(control, heard, {"ask": "list", "kinds": ["files"]})
+    assert asked.questions == [{"ask": "list", "kinds": ["files"]}]
+    asked.on_part(1, {"files": [1]})
+    assert heard.lines == [{"files": [1]}]
+    asked.on_end([2])
+    assert heard.lines[-1] == {"silent": [2]} and heard.ended
+
+
+def test_what_cannot_be_listed_or_asked() -> None:
+    for question in ({"ask": "list", "kinds": ["x"]}, {"ask": "list"}, {"ask": "what"}, {}):
+        control, asked, heard = bench()
+        put(control, heard, question)
+        assert heard.ended and "error" in heard.lines[0] and not asked.questions
