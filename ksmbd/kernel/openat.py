@@ -8,7 +8,7 @@ import os
 from struct import Struct
 from typing import Final
 
-from ksmbd.kernel.syscalls import O_CLOEXEC, O_PATH, number, system_call
+from ksmbd.kernel.syscalls import O_CLOEXEC, O_PATH, number, quick_function
 
 RESOLVE_NO_XDEV: Final = 0x01
 RESOLVE_NO_MAGICLINKS: Final = 0x02
@@ -17,7 +17,9 @@ RESOLVE_BENEATH: Final = 0x08
 
 _HOW: Final = Struct("=QQQ")
 _NUMBER: Final = number("openat2")
-_call: Final = system_call(ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t)
+_call: Final = quick_function("syscall")
+_OPENAT2: Final = ctypes.c_long(_NUMBER or -1)
+_HOW_SIZE: Final = ctypes.c_size_t(_HOW.size)
 _RETRIES: Final = 64
 """How often EAGAIN is retried: it means that a rename or mount raced with `..` or a symbolic link."""
 _hows: dict[tuple[int, int, int], bytes] = {}
@@ -33,9 +35,9 @@ def openat2(directory: int, path: bytes, flags: int, mode: int, resolve: int) ->
             _hows.clear()
         how = _hows[key] = _HOW.pack(flags | O_CLOEXEC, mode, resolve)
     for _ in range(_RETRIES):
-        fd = _call(_NUMBER, directory, path, how, 24)
+        fd: int = _call(_OPENAT2, directory, path, how, _HOW_SIZE)
         if fd >= 0:
-            return int(fd)
+            return fd
         code = ctypes.get_errno()
         if code not in (errno.EAGAIN, errno.EINTR):
             break

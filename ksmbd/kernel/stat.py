@@ -133,5 +133,21 @@ def key_fd(fd: int) -> tuple[int, int]:
     return known, found.st_ino
 
 
+def kind_at(directory: int, path: bytes) -> int:
+    """The S_IFMT bits of what `path` below `directory` names; a symbolic link in its last component is not followed.
+    Raises OSError."""
+    return os.lstat(path, dir_fd=directory).st_mode & S_IFMT
+
+
+def key_at(directory: int, path: bytes) -> tuple[int, int]:
+    """As `key_fd`, of what `path` below `directory` names, following symbolic links. Raises OSError."""
+    found = os.stat(path, dir_fd=directory)
+    device = found.st_dev
+    known = _devices.get(device)
+    if known is None:
+        known = _devices[device] = os.major(device) << 20 | os.minor(device)
+    return known, found.st_ino
+
+
 _devices: Final[dict[int, int]] = {}
 """Device numbers of fstat -> as in Stat.dev."""

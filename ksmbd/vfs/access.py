@@ -187,6 +187,13 @@ class Access:
             granted |= FILE_READ_ATTRIBUTES  # MS-FSA 2.1.5.1.2: FILE_LIST_DIRECTORY on the parent is enough
         return granted
 
+    def file_grants(self, fd: int, stat: Stat, desired: int) -> bool:
+        """Whether the permissions of an open file alone grant `desired`, so that neither its directory nor an audit
+        counts; so it is for most opens. False where only `grant` can tell. Raises OSError."""
+        if self.options.acl_xattr or desired & _NOT_RIGHTS:
+            return False
+        return self.root or not desired & ~(self._unix_rights(fd, stat) | SYNCHRONIZE)
+
     def grant(
         self, fd: int, path_only: bool, stat: Stat, parent: int | None, desired: int, read_only: bool, path: str
     ) -> int:
@@ -194,11 +201,8 @@ class Access:
         `path` is for that.
 
         Raises STATUS_ACCESS_DENIED, STATUS_PRIVILEGE_NOT_HELD, OSError."""
-        if not self.options.acl_xattr and not read_only and not desired & _NOT_RIGHTS:
-            # Most opens: the file itself grants all, so the directory need not be checked.
-            granted = FILE_ALL_ACCESS if self.root else self._unix_rights(fd, stat)
-            if not desired & ~(granted | SYNCHRONIZE):
-                return desired
+        if not read_only and self.file_grants(fd, stat, desired):
+            return desired
         found = self._stored(fd, path_only, stat)
         maximum = (FILE_ALL_ACCESS if self.root else self._maximal(fd, stat, parent, found)) | SYNCHRONIZE
         if found is None or found[0].sacl is None or self._audit is None:

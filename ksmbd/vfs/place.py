@@ -41,7 +41,7 @@ class Place:
 
     __slots__ = (
         "_closed", "access", "cache", "common", "in_memory", "options", "previous", "read_only", "resolver", "root_dev",
-        "root_key", "share", "snapshot", "used", "user", "volume",
+        "root_key", "share", "snapshot", "used", "user", "volume", "whole_paths",
     )  # fmt: skip
 
     volume: Volume
@@ -67,6 +67,11 @@ class Place:
         """The Unix user that all operations act as."""
         self.read_only = read_only
         """Whether the tree connect refuses writes."""
+        self.whole_paths = resolver.whole_paths and not (
+            read_only or options.acl_xattr or options.kernel_oplocks or options.posix_locking
+        )
+        """Whether files may be opened by their whole path (ksmbd/vfs/whole_path.py): nothing about the share asks for
+        more than the Unix permissions."""
         self.snapshot = 0
         """The FILETIME of the snapshot that this is, which nobody writes to; 0: live."""
         self.previous: Previous | None = None

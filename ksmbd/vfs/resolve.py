@@ -48,7 +48,7 @@ class Resolver:
     """Resolves paths below one root directory, as one user."""
 
     __slots__ = ("_cache", "_crossmnt", "_follow", "_quick", "_resolve", "_root", "_root_path", "_step_flags", "_user",
-                 "_veto", "_wide", "longest", "root_stat")  # fmt: skip
+                 "_veto", "_wide", "longest", "root_stat", "whole_paths")  # fmt: skip
 
     def __init__(
         self,
@@ -74,6 +74,8 @@ class Resolver:
         self._step_flags = self._resolve | RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
         if not wide_links:
             self._resolve |= RESOLVE_BENEATH | (0 if follow_symlinks else RESOLVE_NO_SYMLINKS)
+        self.whole_paths = quick and crossmnt and not veto
+        """Whether what `open_whole` opens is what `folder` and `look_up` find."""
         self._root_path = os.readlink(descriptors.path(self.root)).encode("utf-8", "surrogateescape").rstrip(b"/")
         self.longest = _PATH_MAX - 1 - len(self._root_path)
         """Bytes of the longest path below the root for which /proc can show a name (`path_of`)."""
@@ -135,6 +137,11 @@ class Resolver:
         finally:
             for fd in stack:
                 os.close(fd)
+
+    def open_whole(self, path: bytes, flags: int) -> int:
+        """Open an entry by its path below the root, by the exact names on disk, following no link in its last
+        component. Only with `whole_paths`. Raises OSError."""
+        return openat2(self.root, path, flags, 0, self._resolve)
 
     def release(self, directory: int) -> None:
         """Close a descriptor that `parent`, `folder`, `follow` or `open_parent` returned, unless it is the root."""

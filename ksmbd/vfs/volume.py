@@ -33,6 +33,7 @@ from ksmbd.vfs.opening import Opening, Raced, open_existing
 from ksmbd.vfs.place import Place
 from ksmbd.vfs.quota_file import open_quota_file
 from ksmbd.vfs.stream_store import check_name
+from ksmbd.vfs.whole_path import open_whole_path
 
 logger = logging.getLogger("ksmbd.vfs")
 
@@ -65,12 +66,7 @@ class LocalVolume:
 
     def create(self, intent: CreateIntent) -> CreateResult:
         """See the port."""
-        cache = self.place.cache
-        cache.may_defer = intent.later
-        try:
-            return self._traced(intent) if debug.mask[0] & debug.VFS else self._create(intent)
-        finally:
-            cache.end_query()
+        return self._traced(intent) if debug.mask[0] & debug.VFS else self._create(intent)
 
     def _traced(self, intent: CreateIntent) -> CreateResult:
         what = f"create {intent.name!r}{':' + intent.stream if intent.stream else ''} as {self.place.user}"
@@ -83,12 +79,22 @@ class LocalVolume:
         return result
 
     def _create(self, intent: CreateIntent) -> CreateResult:
-        previous = self.place.previous
-        if previous is not None and (intent.snapshot or MARK in intent.name):
-            result = previous.create(intent)
-            if result is not None:
-                return result
-        return self.create_here(intent)
+        place = self.place
+        cache = place.cache
+        result = open_whole_path(place, intent)
+        if result is not None:
+            cache.end_query()
+            return result
+        previous = place.previous
+        cache.may_defer = intent.later
+        try:
+            if previous is not None and (intent.snapshot or MARK in intent.name):
+                result = previous.create(intent)
+                if result is not None:
+                    return result
+            return self.create_here(intent)
+        finally:
+            cache.end_query()
 
     def create_here(self, intent: CreateIntent) -> CreateResult:
         """Resolve the directory of the path, and open or create the entry in it. A token is a name like any other."""

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The open of a whole path at once has the result of the general way, or leaves the open to it."""
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from dataclasses import astuple
+from typing import Any
+
+import pytest
+from vfs_share import FLAGS, GROUP, USER, Share
+
+from ksmbd.kernel import credentials
+from ksmbd.kernel import stat as stats
+from ksmbd.smb import constants as c
+from ksmbd.smb.ports import CreateIntent, CreateResult
+from ksmbd.smb.status import NtStatusError
+from ksmbd.vfs import whole_path
+from ksmbd.vfs.attributes import OBJECT_ID_NAME, REPARSE_NAME
+from ksmbd.vfs.file import LocalFile
+
+READ = c.FILE_GENERIC_READ
+ACCESSES = (
+    READ, c.FILE_READ_ATTRIBUTES, c.FILE_READ_DATA | c.FILE_WRITE_DATA, c.FILE_GENERIC_WRITE, c.DELETE,
+    c.MAXIMUM_ALLOWED, c.FILE_ALL_ACCESS, c.FILE_EXECUTE, c.WRITE_DAC | READ,
+)  # fmt: skip
+DISPOSITIONS = (c.FILE_OPEN, c.FILE_OPEN_IF, c.FILE_CREATE)
+OPTIONS = (
+    0, c.FILE_NON_DIRECTORY_FILE, c.FILE_DIRECTORY_FILE, c.FILE_OPEN_REPARSE_POINT, c.FILE_DELETE_ON_CLOSE,
+)  # fmt: skip
+
+
+def furnish(share: Share) -> list[str]:
+    """Entries of all sorts at two depths; their names as clients say them, and some that are not there."""
+    credentials.as_server()
+    root = share.path
+    found: list[str] = []
+    for head in ("", "folder/deeper"):
+        folder = root / head
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, mode in (
+            ("plain.txt", 0o644), ("all", 0o777), ("unread", 0o200), ("closed", 0), ("read", 0o444), (".dot", 0o600),
+            ("ümläut", 0o666), ("ends with dot.", 0o666),
+        ):  # fmt: skip
+            (folder / name).write_bytes(b"x" * 10)
+            os.chmod(folder / name, mode)
+        (folder / "foreign").write_bytes(b"")
+        os.chmod(folder / "foreign", 0o640)
+        (folder / "readonly").write_bytes(b"")
+        os.setxattr(folder / "readonly", "user.DOSATTRIB", b"0x21\0")
+        (folder / "stored").write_bytes(b"")
+        os.setxattr(folder / "stored", "user.DOSATTRIB", b"0x22\0")
+        (folder / "reparse").write_bytes(b"")
+        os.setxattr(folder / "reparse", "user.DOSATTRIB", b"0x420\0")
+        os.setxattr(folder / "reparse", REPARSE_NAME, bytes.fromhex("1d0000a000000000"))
+        (folder / "identified").write_bytes(b"")
+        os.setxattr(folder / "identified", OBJECT_ID_NAME, bytes(16))
+        (folder / "many").write_bytes(b"")
+        os.link(folder / "many", folder / "link")
+        os.symlink("plain.txt", folder / "symlink")
+        os.symlink("nowhere", folder / "dangling")
+        os.mkfifo(folder / "fifo", 0o666)
+        (folder / "subfolder").mkdir()
+        found += [(head + "/" if head else "") + name for name in os.listdir(folder)]
+    os.symlink("folder", root / "way")
+    os.symlink("/", root / "out")
+    if os.geteuid() == 0:
+        for directory, folders, files in os.walk(root):
+            for name in (*folders, *files):
+                if name != "foreign":
+                    os.chown(os.path.join(directory, name), USER, GROUP, follow_symlinks=False)
+    names = [name.replace("/", "\\").replace("ends with dot.", "ends with dot\uf029") for name in sorted(found)]
+    return [
+        *names, "", "PLAIN.TXT", "Folder\\deeper\\plain.txt", "folder\\Deeper\\ALL", "none", "none\\none",
+        "folder\\none", "plain.txt\\none", "way\\deeper\\plain.txt", "out\\etc\\passwd", "folder\\deeper\\symlink",
+        "x" * 300, "folder\\" + "x" * 300, "folder\\..\\plain.txt", "a:b\\c", "f\\a:b",
+    ]  # fmt: skip
+
+
+def told(file: Any) -> tuple[object, ...]:
+    """What is to be known of an open file."""
+    flags = os.readlink(f"/proc/self/fd/{file.fd}"), _fd_flags(file.fd)
+    return (
+        type(file), file.key, file.kind, file.is_directory, file.stream, file.names, file.path, file.granted_access,
+        file.posix, file.created, file.entry_key, file.parent_key, file.path_only, file.disk_name, flags,
+    )  # fmt: skip
+
+
+def _fd_flags(fd: int) -> str:
+    with open(f"/proc/self/fdinfo/{fd}") as lines:
+        return next(line for line in lines if line.startswith("flags"))
+
+
+def outcome(ask: Callable[[CreateIntent], CreateResult], intent: CreateIntent) -> object:
+    """The result of an open, or its NTSTATUS. What it opened is closed."""
+    try:
+        result = ask(intent)
+    except NtStatusError as error:
+        return error.status
+    file: Any = result.file
+    try:
+        if intent.disposition != c.FILE_OPEN and file.created:
+            file.unlink()
+            return "created"
+        info = result.info and astuple(result.info)
+        return told(file), info, result.action, result.granted_access, type(result.local), result.deletable
+    finally:
+        file.close()
+
+
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {}, {"flags": FLAGS | {"follow_symlinks"}}, {"flags": FLAGS | {"follow_symlinks", "wide_links"}},
+        {"flags": FLAGS - {"crossmnt"}}, {"veto_files": ("plain*",)}, {"read_only": True},
+        {"flags": FLAGS | {"acl_xattr"}}, {"flags": FLAGS - {"store_dos_attributes", "hide_dot_files"}},
+        {"user": (USER + 1, GROUP + 1)}, {"admin": True}, {"kernel_oplocks": True}, {"posix_locking": True},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_both_ways_agree(make_share: Callable[..., Share], config: dict[str, Any]) -> None:
+    if os.geteuid() and ("user" in config or "admin" in config):
+        pytest.skip("needs root")
+    share = make_share(**config)
+    place = share.volume.place
+    may = place.whole_paths
+    taken = 0
+    for name in furnish(share):
+        for access in ACCESSES:
+            for disposition in DISPOSITIONS:
+                for options in OPTIONS:
+                    if options & c.FILE_DELETE_ON_CLOSE and not access & c.DELETE:
+                        continue
+                    intent = CreateIntent(name, "", access, disposition, options, 0)
+                    place.whole_paths = False
+                    general = outcome(share.volume.create, intent)
+                    place.whole_paths = may
+                    assert outcome(share.volume.create, intent) == general, (name, hex(access), disposition, options)
+                    taken += _taken(share, intent)
+    assert bool(taken) == may
+    assert not place.used
+
+
+def _taken(share: Share, intent: CreateIntent) -> bool:
+    try:
+        result = whole_path.open_whole_path(share.volume.place, intent)
+    except NtStatusError:
+        return False
+    if result is None:
+        return False
+    assert isinstance(result.file, LocalFile)
+    result.file.close()
+    return True
+
+
+def test_what_it_takes(share: Share) -> None:
+    """The most frequent opens go this way."""
+    furnish(share)
+    for name in ("all", "folder\\deeper\\all", ".dot", "ümläut", "folder\\deeper\\stored", "many"):
+        for access in (READ, c.FILE_READ_ATTRIBUTES, c.FILE_READ_DATA | c.FILE_WRITE_DATA):
+            for disposition in (c.FILE_OPEN, c.FILE_OPEN_IF):
+                assert _taken(share, CreateIntent(name, "", access, disposition, 0x40, 0)), (name, hex(access))
+
+
+@pytest.mark.parametrize(
+    "more", [{"stream": "s"}, {"snapshot": 1}, {"posix_mode": 0o600}, {"share_read_only": True}], ids=str
+)
+def test_what_it_leaves(share: Share, more: dict[str, Any]) -> None:
+    furnish(share)
+    intent = CreateIntent("all", more.pop("stream", ""), READ, c.FILE_OPEN, 0, 0, **more)
+    assert not _taken(share, intent)
+
+
+def test_another_file_has_the_name_when_it_is_opened(share: Share, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A FIFO that takes the place of the file between look-up and open is not taken for it."""
+    furnish(share)
+
+    def raced(directory: int, path: bytes) -> int:
+        kind = stats.kind_at(directory, path)
+        os.rename(share.path / "folder/deeper/fifo", share.path / "folder/deeper/all")
+        return kind
+
+    before = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(whole_path, "kind_at", raced)
+    assert not _taken(share, CreateIntent("folder\\deeper\\all", "", READ, c.FILE_OPEN, 0, 0))
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_an_error_closes_the_descriptor(share: Share, monkeypatch: pytest.MonkeyPatch) -> None:
+    furnish(share)
+
+    def broken(fd: int) -> stats.Stat:
+        raise OSError(errno.EIO, "broken")
+
+    before = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(whole_path, "stat_fd", broken)
+    with pytest.raises(NtStatusError):
+        whole_path.open_whole_path(share.volume.place, CreateIntent("all", "", READ, c.FILE_OPEN, 0, 0))
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert not share.volume.place.used
