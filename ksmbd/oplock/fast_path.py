@@ -27,23 +27,23 @@ def first_open(
     None for opens that `decide` must handle: on shares with `kernel oplocks`, and persistent ones."""
     if entry.kernel or (wanted is not None and wanted[2]):
         return None
-    record = Record()
-    record.serial = 1
     if lease is None and wanted is None and not oplock_level:
-        record.opens[entry.open_id] = entry
+        record = Record({entry.open_id: entry})
+        record.serial = 1
         return record, _NOTHING
     granted = grant(entry, oplock_level, lease, wanted, settings, ALONE)
+    record = Record({entry.open_id: granted.entry})
+    record.serial = 1
     if granted.holder is not None:
         record.holders[holder_key(granted.holder)] = granted.holder
-    record.opens[entry.open_id] = granted.entry
     return record, granted.result
 
 
 def last_close(record: Record, open_id: int) -> CloseResult | None:
     """The result of closing an open without locks that is the only content of `record`; the record is empty then. None
     where the record has more, so that `decide` must handle the close."""
-    entry = record.opens.get(open_id)
-    if entry is None or len(record.opens) > 1 or record.waiters or record.outbox or entry.persistent:
+    entry = record.opens.only(open_id)
+    if entry is None or record.waiters or record.outbox or entry.persistent:
         return None
     ended = None
     if record.holders:

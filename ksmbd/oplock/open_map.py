@@ -129,6 +129,12 @@ class OpenMap(Generic[T]):
             return self._changed[open_id]
         return body.opens.get(open_id)
 
+    def only(self, open_id: int) -> T | None:
+        """The open with this id if there is no other, else None."""
+        if self._body is None and len(self._few) == 1:
+            return self._few.get(open_id)
+        return self.get(open_id) if len(self) == 1 else None
+
     def __getitem__(self, open_id: int) -> T:
         entry = self.get(open_id)
         if entry is None:

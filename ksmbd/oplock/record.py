@@ -145,8 +145,8 @@ class Record:
 
     __slots__ = ("delete_pending", "deleted_links", "holders", "opens", "outbox", "serial", "waiters")
 
-    def __init__(self) -> None:
-        self.opens: OpenMap[OpenEntry] = OpenMap()
+    def __init__(self, opens: dict[int, OpenEntry] | None = None) -> None:
+        self.opens: OpenMap[OpenEntry] = OpenMap(opens)
         self.holders: dict[HolderKey, Holder] = {}
         self.waiters: list[Waiter] = []
         self.delete_pending: frozenset[str] = frozenset()

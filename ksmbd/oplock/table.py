@@ -98,14 +98,16 @@ class LocalOpenTable(DecisionExecutor):
         """See OpenTable.open."""
         if self._state is None and request.durable is not None and request.durable.persistent:
             request = replace(request, durable=replace(request.durable, persistent=False))
-        other = self._leased(request)
-        if other is not None:
-            if not _was_named(other, request):
-                return Future.failed(NtStatusError(STATUS_INVALID_PARAMETER, "the lease key names another file"))
-            request = replace(request, lease=None, oplock_level=OPLOCK_LEVEL_NONE)
-        lease = self._lease_of(request)
+        lease = None
+        if request.lease is not None:
+            other = self._leased(request)
+            if other is not None:
+                if not _was_named(other, request):
+                    return Future.failed(NtStatusError(STATUS_INVALID_PARAMETER, "the lease key names another file"))
+                request = replace(request, lease=None, oplock_level=OPLOCK_LEVEL_NONE)
+            lease = self._lease_of(request)
         entry = entry_of(request, lease, self._me)
-        durable = durable_of(request)
+        durable = durable_of(request) if request.durable is not None else None
         level = OPLOCK_LEVEL_NONE if request.oplock_level == OPLOCK_LEVEL_LEASE else request.oplock_level
         first = first_open(entry, level, lease, durable, self._settings)
         if first is not None and self._store.begin(request.ref.file, first[0]):

@@ -7,8 +7,10 @@ from struct import Struct
 from typing import Any, Final
 
 from ksmbd.smb.constants import CLOSE_FLAG_POSTQUERY_ATTRIB
+from ksmbd.smb.header import HEADER_SIZE
 from ksmbd.smb.model import Open
 from ksmbd.smb.open_life import close_open
+from ksmbd.smb.reader import unpack_from
 from ksmbd.smb.request import Reply, Request
 from ksmbd.smb.status import STATUS_FILE_CLOSED, NtStatusError
 from ksmbd.smb.waiting import end_of
@@ -21,7 +23,7 @@ _PLAIN: Final = Reply(_RESPONSE.pack(60, 0, 0, 0, 0, 0, 0, 0, 0, 0))
 
 def handle(request: Request) -> Reply | Coroutine[Any, Any, Reply]:
     """Close the open. With POSTQUERY_ATTRIB the reply has the attributes that the file had at that moment."""
-    _, flags, _, persistent, volatile = request.reader().unpack(_REQUEST)
+    _, flags, _, persistent, volatile = unpack_from(request.message, HEADER_SIZE, _REQUEST)
     open_ = request.find_open(persistent, volatile)
     if open_.listing is not None:
         return _after_listing(request, open_, flags)

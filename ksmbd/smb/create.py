@@ -28,7 +28,7 @@ from ksmbd.smb.ports import (
     OpenRequest,
     Unfinished,
 )
-from ksmbd.smb.reader import decode_utf16
+from ksmbd.smb.reader import decode_utf16, part_of, unpack_from
 from ksmbd.smb.request import Reply, Request
 from ksmbd.smb.session_state import SessionState
 from ksmbd.smb.status import (
@@ -77,22 +77,22 @@ class CreateRequest:
     )  # fmt: skip
 
     def __init__(self, request: Request) -> None:
-        reader = request.reader()
+        message = request.message
         (
             _, _, self.oplock_level, self.impersonation, _, _, self.desired_access, self.attributes, self.share_access,
             self.disposition, self.options, name_offset, name_length, contexts_offset, contexts_length,
-        ) = reader.unpack(_REQUEST)  # fmt: skip
+        ) = unpack_from(message, HEADER_SIZE, _REQUEST)  # fmt: skip
         if name_length:
             if name_offset < _BUFFER:
                 raise WireError("NameOffset")
-            self.raw_name = decode_utf16(reader.at(name_offset, name_length))
+            self.raw_name = decode_utf16(part_of(message, name_offset, name_length))
         else:
             self.raw_name = ""
         self.contexts = ctx.NO_CONTEXTS
         if contexts_length:
             if contexts_offset < _BUFFER or contexts_offset % 8:
                 raise WireError("CreateContextsOffset")
-            self.contexts = ctx.parse_contexts(reader.restrict(contexts_offset, contexts_length))
+            self.contexts = ctx.parse_contexts(request.reader().restrict(contexts_offset, contexts_length))
             ctx.check_exclusions(self.contexts, request.session.dialect >= c.DIALECT_300)
 
 

@@ -109,7 +109,8 @@ def execute(request: Request, sealed_by: Session | None, session: Session | None
     `session`: the session of the request where `accepts_unsigned` was true for it; the checks of the session are then
     left out."""
     try:
-        command = COMMANDS.get(request.header.command)
+        number = request.header.command
+        command = COMMANDS.get(number)
         if command is None:
             raise NtStatusError(STATUS_INVALID_PARAMETER)
         if session is None:
@@ -118,7 +119,8 @@ def execute(request: Request, sealed_by: Session | None, session: Session | None
             request.session_ = session
         check_structure(request, command)
         _find_tree(request, command)
-        check_credit_charge(request)
+        if number in PAYLOAD_FIELDS:
+            check_credit_charge(request)
         result = command.handle(request)
         if isinstance(result, Reply):
             return result

@@ -38,13 +38,16 @@ BATCH_SECONDS: Final = 0.002
 """Seconds after which no further request is begun in this batch, so that the transport can serve other clients."""
 _COMMAND: Final = NBSS_HEADER_SIZE + 12
 _FLAGS: Final = 16
-_BODY: Final = NBSS_HEADER_SIZE + HEADER_SIZE
-# The frame's length in the byte order of the rest, then the header (MS-SMB2 2.1, 2.2.1)
-_FRAME: Final = Struct("<I4sHHIHHIIQIIQ16s")
+# The frame's length and the ProtocolId in the byte order of the rest, the header without Status, Reserved and Signature
+# (MS-SMB2 2.1, 2.2.1), StructureSize of the body (2.2.28)
+_ECHO: Final = Struct("<IIHH4xHHIIQ4xIQ16xH")
 _ECHO_LENGTH: Final = int.from_bytes((HEADER_SIZE + 4).to_bytes(4, "big"), "little")
-_ECHO_REPLY: Final = Struct("<I4sHHIHHIIQIIQ16sI")
+_PROTOCOL_ID: Final = int.from_bytes(SMB2_PROTOCOL_ID, "little")
+_ECHO_REPLY: Final = Struct("<IIHH4xHHIIQIIQ16xI")
 _ECHO_BODY: Final = 4
 """The body of the ECHO response, StructureSize and Reserved, as one number."""
+_COUNTED: Final = 512
+"""Replies of fewer bytes are not counted: a batch has not so many of them that they would fill it."""
 _NO_SIGNATURE: Final = bytes(16)
 
 
@@ -61,28 +64,26 @@ def run(connection: Connection, view: memoryview, position: int, end: int, limit
     joined = sender.begin_batch()
     monotonic = connection.server.clock.monotonic
     until = 0.0
+    # The end of the connection ends the batch, too.
     while sender.batch_open and count < limit and end - position >= LEAST:
         command = view[position + _COMMAND]
         if command == ECHO:
             (
-                length, protocol_id, structure, charge, _, number, requested, flags, following, message_id, _, tree_id,
-                session_id, _,
-            ) = _FRAME.unpack_from(view, position)  # fmt: skip
+                length, protocol_id, structure, charge, number, requested, flags, following, message_id, tree_id,
+                session_id, size,
+            ) = _ECHO.unpack_from(view, position)  # fmt: skip
             session = sessions.get(session_id)
             if (
                 length == _ECHO_LENGTH and number == ECHO and not flags & ~FLAGS_PRIORITY_MASK and not following
-                and structure == HEADER_SIZE and protocol_id == SMB2_PROTOCOL_ID
-                and view[position + _BODY] == 4 and not view[position + _BODY + 1]
+                and structure == HEADER_SIZE and protocol_id == _PROTOCOL_ID and size == 4
                 and session is not None and (session is served or dispatch.accepts_unsigned(connection, session))
             ):  # fmt: skip
                 served = session
-                granted = window.consume_and_grant(
-                    message_id, max_charge(charge, connection.supports_multi_credit), requested
-                )
+                paid = charge if charge == 1 else max_charge(charge, connection.supports_multi_credit)
+                granted = window.consume_and_grant(message_id, paid, requested)
                 joined.append(_ECHO_REPLY.pack(
-                    _ECHO_LENGTH, SMB2_PROTOCOL_ID, HEADER_SIZE, charge, 0, ECHO, granted,
-                    flags | FLAGS_SERVER_TO_REDIR, 0, message_id, 0xFEFF, tree_id, session_id, _NO_SIGNATURE,
-                    _ECHO_BODY,
+                    _ECHO_LENGTH, _PROTOCOL_ID, HEADER_SIZE, charge, ECHO, granted, flags | FLAGS_SERVER_TO_REDIR, 0,
+                    message_id, 0xFEFF, tree_id, session_id, _ECHO_BODY,
                 ))  # fmt: skip
                 position += LEAST
                 count += 1
@@ -103,8 +104,6 @@ def run(connection: Connection, view: memoryview, position: int, end: int, limit
             connection.receive(bytearray(view[start:after]))
         else:
             _serve(connection, header, view[start:after], joined)
-        if connection.closed:
-            break
     sender.end_batch()
     return position, count
 
@@ -114,8 +113,11 @@ def _serve(
 ) -> None:
     """Handle one message whose header `_short` returned. Raises ConnectionFatal."""
     command = header.command
-    charge = max_charge(header.credit_charge, connection.supports_multi_credit)
-    connection.window.consume(header.message_id, charge)
+    charge = header.credit_charge
+    if charge != 1:
+        charge = max_charge(charge, connection.supports_multi_credit)
+    window = connection.window
+    window.consume(header.message_id, charge)
     if command != READ and command != WRITE:
         message = memoryview(bytearray(message))  # READ and WRITE keep no reference to it, other commands may
     request = Request(connection, header, message, Chain(1))
@@ -130,18 +132,20 @@ def _serve(
             outcome = refusal
     if connection.state is ConnectionState.CLOSED:
         return
-    body = outcome.body
+    body, status = outcome.body, outcome.status
     if isinstance(body, Body) or outcome.span is not None:
         finish_single(connection, request, outcome, None)
         return
+    size = len(body)
     joined.append(REPLY_HEADER.pack(
-        (HEADER_SIZE + len(body)).to_bytes(NBSS_HEADER_SIZE, "big"), SMB2_PROTOCOL_ID, HEADER_SIZE,
-        header.credit_charge, outcome.status, command,
-        connection.window.grant(command, outcome.status, header.credits, charge), header.flags | FLAGS_SERVER_TO_REDIR,
-        0, header.message_id, 0xFEFF, header.tree_id, header.session_id, _NO_SIGNATURE,
+        (HEADER_SIZE + size).to_bytes(NBSS_HEADER_SIZE, "big"), SMB2_PROTOCOL_ID, HEADER_SIZE,
+        header.credit_charge, status, command, window.grant(command, status, header.credits, charge),
+        header.flags | FLAGS_SERVER_TO_REDIR, 0, header.message_id, 0xFEFF, header.tree_id, header.session_id,
+        _NO_SIGNATURE,
     ))  # fmt: skip
     joined.append(body)
-    connection.sender.count(len(body))
+    if size >= _COUNTED:
+        connection.sender.count(size)
 
 
 def _short(connection: Connection, view: memoryview, start: int, command: int) -> Header | None:

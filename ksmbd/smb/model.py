@@ -94,7 +94,7 @@ class Server:
         """File operations in helper threads."""
         self.deliveries: dict[DeliveryKey, Delivery] = {}
         """Break notifications that may have to be sent again on another channel."""
-        self._next_id = settings.first_id
+        self._next_id = (settings.worker & 0xFFFF) << 48 | settings.first_id
         self._next_session = int.from_bytes(security.random(3), "little")
         self.end_remote_session: Callable[[int, Identity], Future[None]] = lambda session_id, identity: Future.of(None)
         """Ends a previous session of the user in another worker (ksmbd.smb.previous_session)."""
@@ -103,7 +103,7 @@ class Server:
         """A 64-bit id that is unique among all workers: the index of the worker, then a counter. It is not secret
         (MS-SMB2 demands uniqueness alone), never 0 and never all ones."""
         self._next_id += 1
-        return (self.settings.worker & 0xFFFF) << 48 | self._next_id
+        return self._next_id
 
     @staticmethod
     def worker_of_session(session_id: int) -> int:

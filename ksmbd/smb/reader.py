@@ -6,6 +6,7 @@ else is raised because of what a peer sent.
 """
 from __future__ import annotations
 
+from codecs import utf_16_le_decode
 from struct import Struct
 from typing import Any, Final
 
@@ -27,13 +28,16 @@ class Reader:
     def __init__(
         self, buffer: Buffer, start: int = 0, end: int | None = None, status: int = STATUS_INVALID_PARAMETER
     ) -> None:
+        size = len(buffer)
+        if end is None:
+            end = size
+        if not 0 <= start <= end <= size:
+            raise WireError("window outside the buffer", status)
         self.buffer = memoryview(buffer)
         self.start = start
-        self.end = len(buffer) if end is None else end
+        self.end = end
         self.position = start
         self.status = status
-        if not 0 <= start <= self.end <= len(buffer):
-            raise WireError("window outside the buffer", status)
 
     def __len__(self) -> int:
         return self.end - self.start
@@ -116,11 +120,26 @@ class Reader:
         return decode_utf16(self.view(size), self.status)
 
 
+def unpack_from(buffer: Buffer, offset: int, layout: Struct) -> tuple[Any, ...]:
+    """The fields of a precompiled little-endian layout at `offset` of a buffer, where no Reader is needed. Raises
+    WireError where they are not inside."""
+    if offset < 0 or offset + layout.size > len(buffer):
+        raise WireError(f"{layout.size} bytes at {offset}: outside")
+    return layout.unpack_from(buffer, offset)
+
+
+def part_of(buffer: memoryview, offset: int, size: int) -> memoryview:
+    """`size` bytes at `offset` of a buffer, not copied. Raises WireError where they are not inside."""
+    if offset < 0 or size < 0 or offset + size > len(buffer):
+        raise WireError(f"{size} bytes at {offset}: outside")
+    return buffer[offset : offset + size]
+
+
 def decode_utf16(data: Buffer, status: int = STATUS_INVALID_PARAMETER) -> str:
     """UTF-16LE to str; unpaired surrogates are kept (names may hold them), an odd length raises WireError."""
     if len(data) % 2:
         raise WireError("odd length of UTF-16", status)
-    return bytes(data).decode("utf-16-le", "surrogatepass")
+    return utf_16_le_decode(data, "surrogatepass", True)[0]
 
 
 def encode_utf16(text: str) -> bytes:

@@ -205,10 +205,15 @@ class LocalEntry:
 
     def close(self) -> None:
         """Close the descriptor. Idempotent."""
+        if self.write_time is not None:
+            self._end_writes()
         fd, self._fd = self._fd, -1
         if fd >= 0:
             self.place.leave(self)
             os.close(fd)
+
+    def _end_writes(self) -> None:
+        """An open that has written is about to be closed. LocalMetadata does what there is to do."""
 
     # ---------------------------------------------------------------------------------------------------- entries
 

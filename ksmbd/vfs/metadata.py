@@ -79,14 +79,12 @@ class LocalMetadata(LocalEntry):
                 self._set_times(UNCHANGED, from_filetime(self.place.common.clock.filetime()))
 
     @override
-    def close(self) -> None:
-        """Set the time of the last write where it was held back, and close. Idempotent."""
-        if self.write_time is not None:
-            try:
-                self.finish_writes()
-            except NtStatusError as error:
-                logger.debug("%s: the time of its last write stays: %s", self.path, error)
-        super().close()
+    def _end_writes(self) -> None:
+        """Set the time of the last write where it was held back."""
+        try:
+            self.finish_writes()
+        except NtStatusError as error:
+            logger.debug("%s: the time of its last write stays: %s", self.path, error)
 
     def set_basic(self, creation: int, access: int, write: int, change: int, attributes: int) -> None:
         """See the port. A ChangeTime that is set is shown until the next change of the file."""

@@ -58,7 +58,8 @@ def test_the_map_is_a_dict_whose_copies_do_not_meet(seed: int) -> None:
         assert dict(copy.items()) == other and len(copy) == len(other) and bool(copy) == bool(other)
         assert sorted(copy) == sorted(other) and len(copy.values()) == len(other)
         assert all(number in copy and copy[number] is copy.get(number) for number in other)
-        assert opens.get(number + 1) is None and number + 1 not in opens
+        assert all(copy.only(number) is (copy.get(number) if len(other) == 1 else None) for number in other)
+        assert opens.only(number + 1) is None and opens.get(number + 1) is None and number + 1 not in opens
         changes = {key for key in {*plain, *other} if plain.get(key) is not other.get(key)}
         assert {key for key, _ in copy.changes_since(opens)} >= changes
         assert all(copy.get(key) is now for key, now in copy.changes_since(opens))
