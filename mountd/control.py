@@ -5,21 +5,22 @@ A question is an object with `ask`. The answer is a line, or several; the last o
 not answer in time, or `error`:
 
     {"ask": "reload"}   {"problems": ["FILE:LINE: TEXT", ...]}, or
-                        {"reloaded": true, "notes": [...], "ended": {...}, "silent": []}
+                        {"reloaded": true, "notes": [...], "closed": {...}, "silent": []}
     {"ask": "list", "kinds": ["sessions", ...]}
                         {"sessions": [...]} and others, as ksmbd.ipc.activity has them; then {"silent": []}
+    {"ask": "close", "target": {...}}
+                        {"closed": {"sessions": 1, "tree_connects": 1, "files": 3}, "silent": []}
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ksmbd.ipc.activity import KINDS
+from ksmbd.ipc.activity import Target
+from mountd.activity import Activity
 from mountd.controlsocket import Conversation
-from mountd.questions import Questions
 
 
 @dataclass(frozen=True)
@@ -34,19 +35,24 @@ class Reloaded:
 class Control:
     """The handler of a ControlSocket."""
 
-    def __init__(self, reload: Callable[[], Reloaded], questions: Questions) -> None:
+    def __init__(self, reload: Callable[[], Reloaded], activity: Activity) -> None:
         self._reload = reload
-        self._questions = questions
+        self._activity = activity
 
     def handle(self, question: dict[str, Any], conversation: Conversation) -> None:
         """Answer a question, at once or later."""
-        match question.get("ask"):
-            case "reload":
-                self._reload_and_wait(conversation)
-            case "list":
-                self._list(question.get("kinds"), conversation)
-            case other:
-                conversation.end({"error": f"ksmbd.mountd does not know the question {other!r}"})
+        try:
+            match question.get("ask"):
+                case "reload":
+                    self._reload_and_wait(conversation)
+                case "list":
+                    self._list(question, conversation)
+                case "close":
+                    self._close(question, conversation)
+                case other:
+                    raise ValueError(f"ksmbd.mountd does not know the question {other!r}")
+        except (TypeError, ValueError, KeyError) as error:
+            conversation.end({"error": str(error)})
 
     def _reload_and_wait(self, conversation: Conversation) -> None:
         """Reload, and wait until the workers have applied it to those who are connected."""
@@ -54,22 +60,18 @@ class Control:
         if outcome.problems:
             conversation.end({"problems": outcome.problems})
             return
-        ended: Counter[str] = Counter()
-        self._questions.ask(
-            {"ask": "reloaded"},
-            lambda worker, part: ended.update(part),
-            lambda silent: conversation.end(
-                {"reloaded": True, "notes": outcome.notes, "ended": dict(ended), "silent": silent}
-            ),
+        self._activity.reloaded(
+            lambda closed, silent: conversation.end(
+                {"reloaded": True, "notes": outcome.notes, "closed": dict(closed), "silent": silent}
+            )
         )
 
-    def _list(self, kinds: object, conversation: Conversation) -> None:
+    def _list(self, question: dict[str, Any], conversation: Conversation) -> None:
         """Pass on the rows of all workers as they come."""
-        if not isinstance(kinds, list) or not all(kind in KINDS for kind in kinds):
-            conversation.end({"error": f"what can be listed is {', '.join(KINDS)}"})
-            return
-        self._questions.ask(
-            {"ask": "list", "kinds": kinds},
-            lambda worker, part: conversation.say(part),
-            lambda silent: conversation.end({"silent": silent}),
+        self._activity.list(question["kinds"], conversation.say, lambda silent: conversation.end({"silent": silent}))
+
+    def _close(self, question: dict[str, Any], conversation: Conversation) -> None:
+        self._activity.close(
+            Target(**question["target"]),
+            lambda closed, silent: conversation.end({"closed": dict(closed), "silent": silent}),
         )

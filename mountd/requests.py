@@ -9,7 +9,7 @@ from typing import Final
 
 from ksmbd import debug, limits, log
 from ksmbd.ipc.codec import Parcel
-from ksmbd.ipc.constants import Attribute, Event, TreeStatus, UserFlag
+from ksmbd.ipc.constants import Attribute, Event, TreeRequestFlag, TreeStatus, UserFlag
 from ksmbd.ipc.messages import ACCOUNT_SIZE, HASH_SIZE
 from mountd.accounts import Accounts
 from mountd.config import Configuration, share_key
@@ -206,13 +206,18 @@ class Requests:
             peer=parcel.text("peer_addr"),
         )
         look = self._names.look() if self._names is not None else None
-        answer = self._decide_tree(slot, fields["session_id"], fields["connect_id"], request, look)
+        check = bool(fields["flags"] & TreeRequestFlag.CHECK)
+        if check:
+            names: Names = NoNames() if look is None else look
+            answer = decide_tree_connect(request, self.configuration, self.accounts, self.users, -1, names)
+        else:
+            answer = self._decide_tree(slot, fields["session_id"], fields["connect_id"], request, look)
         if answer.undecided and not asked and self._names is not None and look is not None and look.wanted:
             life = self._lives.get(slot, 0)
             if self._names.resolve(look.wanted, lambda: self._tree_again(slot, parcel, life)):
                 return None
         self.say(answer.note)
-        if answer.status is TreeStatus.OK:
+        if answer.status is TreeStatus.OK and not check:
             share = share_key(request.share)
             self.sessions.connect(
                 slot, fields["session_id"], fields["connect_id"], share, request.account, request.peer,

@@ -17,6 +17,7 @@ from mountd import accounts as accounts_file
 from mountd import config as config_file
 from mountd import listing, subauth
 from mountd.accounts import Accounts
+from mountd.activity import Activity
 from mountd.config import Configuration
 from mountd.control import Control, Reloaded
 from mountd.controlsocket import ControlSocket
@@ -156,7 +157,8 @@ class Server:
         self.requests.reply = self.engine.reply
         questions = Questions(self.loop, self.engine)
         self.requests.on_answer = questions.answered
-        self.control = Control(self.reload, questions)
+        self.activity = Activity(questions)
+        self.control = Control(self.reload, self.activity)
         self._listened = False
         self._failures = 0
         self._started = 0.0

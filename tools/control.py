@@ -13,10 +13,11 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from ksmbd import debug
 from mountd.commandline import HELP, RUNDIR, VERBOSE, VERSION, Command, Option, package_version
-from mountd.console import status
+from mountd.console import closing, status
 from mountd.console.asking import ask, last
 from mountd.console.check import check
 from mountd.console.status import VIEWS
@@ -28,7 +29,7 @@ COMMAND = Command(
     summary="Control the running ksmbd.mountd and its engine.",
     usage=(
         "{-s | -r | -l | -d COMPONENT | -c | --features} [--json] [-R DIR] [-v]",
-        "{--status | --sessions | --files | --locks} [--json] [-R DIR]",
+        "{--status | --sessions | --files | --locks | --close WHAT} [--json] [-R DIR]",
         "--check [CONF] [--json]",
     ),
     options=(
@@ -45,6 +46,9 @@ COMMAND = Command(
         Option("", "sessions", "print the sessions"),
         Option("", "files", "print the open files"),
         Option("", "locks", "print the byte-range locks"),
+        Option("", "close", "close a session or a file by its id, the opens of SHARE/PATH, all connections to a\n"
+                            "share, or the sessions of an address; print how many; may be given several times",
+               "WHAT"),
         Option("", "check", "print what the configuration file CONF means, what of it has no effect, and what is\n"
                             f"wrong; default {DEFAULT_CONFIG}; no server need run", "CONF", optional=True),
         Option("", "json", "print what is asked for as JSON"),
@@ -64,7 +68,7 @@ STOP_SECONDS = 60.0
 _WORD_SIZE = 127
 """Bytes read of an answer at most."""
 
-_ACTIONS = ("shutdown", "reload", "list", "debug", "ksmbd-version", "features", "check", *VIEWS)
+_ACTIONS = ("shutdown", "reload", "list", "debug", "ksmbd-version", "features", "check", "close", *VIEWS)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -86,6 +90,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return _reload(rundir, verbose)
             case "status" | "sessions" | "files" | "locks":
                 _show(rundir, VIEWS[actions[0]], as_json)
+            case "close":
+                return max(_close(rundir, what, as_json) for what in parsed.all("close"))
             case "check":
                 return check(checked[0] if checked else DEFAULT_CONFIG, as_json)
             case "list":
@@ -135,6 +141,25 @@ def _show(rundir: RunDirectory, kinds: Sequence[str], as_json: bool) -> None:
             print(line)
     for worker in silent:
         COMMAND.note(f"ksmbd/{worker} does not answer: what it serves is missing here")
+
+
+def _close(rundir: RunDirectory, what: str, as_json: bool) -> int:
+    """Close what is named, print how many of each, and return the exit status: 1 where there was nothing."""
+    try:
+        target = closing.parse(what)
+    except ValueError as error:
+        COMMAND.fail(f"--close: {error}")
+    answer = last(COMMAND, rundir, {"ask": "close", "target": asdict(target)})
+    closed: dict[str, int] = answer.get("closed", {})
+    for worker in answer.get("silent", []):
+        COMMAND.note(f"ksmbd/{worker} does not answer: what it serves may not be closed")
+    if as_json:
+        print(json.dumps(answer))
+    elif closed:
+        print(f"closed: {closing.told(closed)}")
+    if not closed:
+        COMMAND.note(f"nothing is open that {printable(what)!r} names")
+    return 0 if closed else 1
 
 
 def _shutdown(rundir: RunDirectory, verbose: bool) -> None:

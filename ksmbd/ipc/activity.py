@@ -4,6 +4,7 @@
 A question is an object with `ask`:
 
     {"ask": "list", "kinds": ["sessions", ...]}     rows of these KINDS
+    {"ask": "close", "target": {...}}               close what a Target names; the answer is how many of each
     {"ask": "reloaded"}                             answered when the worker uses the configuration after RELOAD
 
 A part of an answer is an object: kind -> list of rows as objects, which have the fields of the classes below. The names
@@ -123,6 +124,33 @@ class BudgetRow:
     most: int
     unit: str
     worker: int
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is to be closed (NetrSessionDel and NetrFileClose of MS-SRVS 3.1.4). Exactly one of: an open by its id; the
+    opens of a path on a share; all tree connects of a share; all sessions that agree with `session`, `account` and
+    `address`, each where it is not empty."""
+
+    session: str = ""
+    """SessionRow.id."""
+    account: str = ""
+    address: str = ""
+    file: str = ""
+    """FileRow.id."""
+    share: str = ""
+    path: str | None = None
+    """As FileRow.path, without regard to case; needs `share`."""
+
+    @property
+    def problem(self) -> str:
+        """Why it names nothing, or ''."""
+        of_sessions = bool(self.session or self.account or self.address)
+        if self.path is not None and not self.share:
+            return "a path without a share"
+        if of_sessions + bool(self.file) + bool(self.share) != 1:
+            return "not exactly one of sessions, a file and a share"
+        return ""
 
 
 Row = SessionRow | TreeRow | FileRow | LockRow | BudgetRow

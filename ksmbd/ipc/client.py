@@ -126,12 +126,22 @@ class NetlinkDaemon:
         self, session_id: int, connect_id: int, account: str, is_guest: bool, share: str, peer: str
     ) -> Future[TreeConnectResult]:
         """Ask whether this session may use the share. `peer` is the client's address."""
+        return self._tree_connect(account, is_guest, share, peer, session_id=session_id, connect_id=connect_id)
+
+    def check_tree_connect(self, account: str, is_guest: bool, share: str, peer: str) -> Future[TreeConnectResult]:
+        """Ask again about a user who is connected."""
+        return self._tree_connect(account, is_guest, share, peer, flags=TreeRequestFlag.CHECK)
+
+    def _tree_connect(
+        self, account: str, is_guest: bool, share: str, peer: str, *, session_id: int = 0, connect_id: int = 0,
+        flags: TreeRequestFlag = TreeRequestFlag(0),  # noqa: B008  immutable
+    ) -> Future[TreeConnectResult]:
         if not fits(share, 63):
             return Future.of(TreeConnectResult(STATUS_BAD_NETWORK_NAME))
         if not fits(account, 47) or not fits(peer, 63):
             return Future.of(TreeConnectResult(STATUS_ACCESS_DENIED))
         future: Future[TreeConnectResult] = Future()
-        flags = TreeRequestFlag.SMB2 | (TreeRequestFlag.IPV6 if ":" in peer else TreeRequestFlag(0))
+        flags |= TreeRequestFlag.SMB2 | (TreeRequestFlag.IPV6 if ":" in peer else TreeRequestFlag(0))
         account_flags = UserFlag.GUEST_ACCOUNT if is_guest else UserFlag(0)
         fields = {
             "session_id": session_id, "connect_id": connect_id, "account": account,

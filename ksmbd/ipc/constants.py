@@ -118,6 +118,8 @@ class TreeRequestFlag(IntFlag):
 
     IPV6 = 1 << 0
     SMB2 = 1 << 1
+    CHECK = 1 << 8
+    """Additional: nobody connects; who is connected is checked again after a reload."""
 
 
 class TreeFlag(IntFlag):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Answers mountd's questions about who is connected to this worker (ksmbd.ipc.activity).
+"""Lists who is connected to this worker, and what is open (ksmbd.ipc.activity).
 
 A worker may have thousands of opens, so an answer is made in time slices (ksmbd.smb.scheduler) and sent in parts; while
 mountd has not read the earlier parts, no more are made. What ends meanwhile is left out, what begins may be.
@@ -7,11 +7,10 @@ mountd has not read the earlier parts, no more are made. What ends meanwhile is 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, Protocol
 
-from ksmbd import log
-from ksmbd.ipc.activity import KINDS, BudgetRow, FileRow, LockRow, Row, SessionRow, TreeRow
+from ksmbd.ipc.activity import BudgetRow, FileRow, LockRow, Row, SessionRow, TreeRow
 from ksmbd.oplock import report
 from ksmbd.oplock.store import Store
 from ksmbd.smb import constants as c
@@ -19,7 +18,7 @@ from ksmbd.smb.model import Connection, Open, Server, Session, TreeConnect
 from ksmbd.smb.ports import Identity, Transport
 from ksmbd.smb.session_state import SessionState
 from ksmbd.smb.status import NtStatusError
-from ksmbd.smb.waiting import Future, Task
+from ksmbd.smb.waiting import Future
 
 PART: Final = 16 << 10
 """A part is sent when it has so many characters; one row more may follow."""
@@ -76,19 +75,9 @@ class Activity:
         self._last_received = last_received
         self._budgets = budgets
 
-    def answer(self, question: str, answering: Answering) -> None:
-        """Answer a question, at once or later. One that is not understood gets an empty answer and a log line."""
-        try:
-            asked = json.loads(question)
-            kinds = [kind for kind in asked["kinds"] if kind in KINDS] if asked["ask"] == "list" else []
-        except (ValueError, TypeError, KeyError) as error:
-            log.warning(f"ipc: ksmbd.mountd asked {question[:100]!r}: {error}")
-            kinds = []
-        Task(self._list(kinds, answering)).start()
-
-    async def _list(self, kinds: list[str], answering: Answering) -> None:
-        server = self._server
-        time_slice = server.scheduler.time_slice(answering)
+    async def list(self, kinds: Sequence[str], answering: Answering) -> None:
+        """Answer with the rows of these kinds."""
+        time_slice = self._server.scheduler.time_slice(answering)
         for kind in kinds:
             rows: list[str] = []
             size = 0

@@ -39,6 +39,7 @@ from ksmbd.process.interfaces import network_interfaces
 from ksmbd.process.opens import FIRST_WORKER, StoreGone, open_state, open_store, oplock_settings
 from ksmbd.process.peers import Kind
 from ksmbd.process.previous_sessions import PreviousSessions
+from ksmbd.process.questions import Questions
 from ksmbd.smb.constants import DIALECT_202, DIALECT_210, DIALECT_300, DIALECT_302, DIALECT_311
 from ksmbd.smb.data_paths import DataPaths
 from ksmbd.smb.data_paths import parse as parse_data_paths
@@ -204,7 +205,8 @@ class Worker:
         self.connections = self._make_connections()
         if me == FIRST_WORKER:
             loop.call_soon(lambda: reservations.after_death(context.rundir, *reservations.BEFORE))
-        self.daemon.on_question = self._activity().answer
+        self.questions = Questions(self.server, self.store, self._activity())
+        self.daemon.on_question, self.daemon.on_reload = self.questions.answer, self.questions.reloaded
         life.on_stop = self._ended
 
     def _make_connections(self) -> Connections:
@@ -227,7 +229,7 @@ class Worker:
         return connections
 
     def _activity(self) -> Activity:
-        """What answers mountd's questions about who is connected."""
+        """What lists who is connected."""
         most = limits(self.life.context.settings).max_connections
         return Activity(
             self.server,

@@ -17,7 +17,7 @@ from ksmbd.smb.create_reply import create_reply
 from ksmbd.smb.create_state import Creation
 from ksmbd.smb.header import HEADER_SIZE
 from ksmbd.smb.model import Open, TreeConnect
-from ksmbd.smb.open_life import parent_changed
+from ksmbd.smb.open_life import parent_changed, withdraw_writes
 from ksmbd.smb.ports import (
     CreateIntent,
     DurableRequest,
@@ -363,4 +363,6 @@ def _new_open(request: Request, fields: CreateRequest, creation: Creation, grant
         open_.is_posix = contexts.posix_mode is not None
     open_.mode = fields.options & durable.MODE_OPTIONS
     open_.channel_sequence = request.header.status & 0xFFFF
+    if open_.tree is not None and open_.tree.read_only:
+        withdraw_writes(open_)  # the share may have become so while the CREATE waited
     return open_

@@ -86,9 +86,12 @@ def protection_of(request: Request) -> int:
 
 
 def rights_of(request: Request) -> Identity | None:
-    """The identity whose rights an open of this tree connect uses."""
+    """The identity whose rights an open of this tree connect uses, and where its client is."""
     identity, tree = request.session.identity, request.tree
-    return None if identity is None else rights_on_share(identity, tree.share, tree.is_admin, tree.is_guest)
+    if identity is None:
+        return None
+    rights = rights_on_share(identity, tree.share, tree.is_admin, tree.is_guest)
+    return replace(rights, address=request.connection.transport.peer)
 
 
 def _check_rights(request: Request, kept: Open) -> None:

@@ -30,7 +30,8 @@ async def handle(request: Request) -> Reply:
     _, reserved, _, persistent, volatile = request.reader().unpack(_REQUEST)
     open_ = request.find_open(persistent, volatile)
     if open_.file is not None:
-        if not open_.granted_access & (FILE_WRITE_DATA | FILE_APPEND_DATA):
+        # What was written before the share became read-only may still be flushed.
+        if not (open_.granted_access | open_.withdrawn_access) & (FILE_WRITE_DATA | FILE_APPEND_DATA):
             raise NtStatusError(STATUS_ACCESS_DENIED)
         if open_.file.file_system in IN_MEMORY:
             open_.file.flush(reserved == _FULL_SYNC)

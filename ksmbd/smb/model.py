@@ -371,6 +371,8 @@ class Open:
     closed: bool = False
     wrote: bool = False
     """The open has written, so at CLOSE directory leases of others on its directory break (MS-SMB2 3.3.1.4)."""
+    withdrawn_access: int = 0
+    """Rights to write that it had before its share became read-only."""
     waits: dict[Future[Any], int] = field(default_factory=dict)
     """What requests on this open wait for (notify, locks), with the NTSTATUS that CLOSE ends each with."""
 

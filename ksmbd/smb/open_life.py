@@ -4,8 +4,9 @@ what waits on them."""
 from __future__ import annotations
 
 import logging
-from typing import TypeVar
+from typing import Final, TypeVar
 
+from ksmbd.smb.constants import FILE_APPEND_DATA, FILE_WRITE_DATA
 from ksmbd.smb.model import Open, Server
 from ksmbd.smb.ports import CloseOutcome, File, FileKey, LeaseGrant, PurgedOpen
 from ksmbd.smb.session_state import SessionState
@@ -13,6 +14,7 @@ from ksmbd.smb.status import STATUS_DELETE_PENDING, NtStatusError
 from ksmbd.smb.waiting import Future
 
 T = TypeVar("T")
+_WRITES: Final = FILE_WRITE_DATA | FILE_APPEND_DATA
 logger = logging.getLogger("ksmbd.smb")
 
 
@@ -83,6 +85,19 @@ def close_open(open_: Open) -> None:
         logger.debug("%s: not deleted on close: %s", file.path, error)
     finally:
         file.close()
+
+
+def withdraw_writes(open_: Open) -> None:
+    """Take the right to write data from an open, because its share has become read-only."""
+    if open_.file is not None:
+        open_.withdrawn_access |= open_.granted_access & _WRITES
+        open_.granted_access &= ~_WRITES
+
+
+def restore_writes(open_: Open) -> None:
+    """Give back what `withdraw_writes` has taken."""
+    open_.granted_access |= open_.withdrawn_access
+    open_.withdrawn_access = 0
 
 
 def purge_open(server: Server, purged: PurgedOpen) -> None:

@@ -10,7 +10,7 @@ from ksmbd import limits
 from ksmbd.smb import constants as c
 from ksmbd.smb.header import HEADER_SIZE
 from ksmbd.smb.model import TreeConnect
-from ksmbd.smb.ports import Identity, ShareConfig, TreeConnectResult
+from ksmbd.smb.ports import Identity, ShareConfig, TreeConnectResult, Volume
 from ksmbd.smb.request import Reply, Request
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
@@ -27,6 +27,10 @@ _RESPONSE: Final = Struct("<HBBIII")
 FLAG_EXTENSION_PRESENT: Final = 0x0004
 
 _PIPE_ACCESS: Final = c.FILE_GENERIC_READ | c.FILE_GENERIC_WRITE | c.FILE_EXECUTE
+_CHANGES: Final = (
+    c.FILE_WRITE_DATA | c.FILE_APPEND_DATA | c.FILE_WRITE_EA | c.FILE_WRITE_ATTRIBUTES | c.FILE_DELETE_CHILD
+    | c.DELETE | c.WRITE_DAC | c.WRITE_OWNER
+)  # fmt: skip
 _MAX_PATH: Final = limits.TREE_CONNECT_PATH.value
 """Longest path name in bytes; a server name of 15 and a share name of 80 characters are far shorter."""
 
@@ -58,6 +62,13 @@ def rights_on_share(identity: Identity, share: ShareConfig, is_admin: bool, is_g
         uid, gid, groups = share.guest
         return replace(identity, uid=uid, gid=gid, groups=groups, is_admin=False)
     return replace(identity, is_admin=True) if is_admin and not identity.is_admin else identity
+
+
+def maximal_access(volume: Volume, read_only: bool) -> int:
+    """TreeConnect.MaximalAccess (MS-SMB2 3.3.5.7): the user's rights on the share's folder, without those that a
+    read-only tree connect has not. Raises NtStatusError."""
+    access = volume.maximal_access()
+    return access & ~_CHANGES if read_only else access
 
 
 async def handle(request: Request) -> Reply:
@@ -148,15 +159,10 @@ def _connect(request: Request, share: ShareConfig, tree_id: int, answer: TreeCon
     user = replace(user, address=request.connection.transport.peer)
     volume = server.files.volume(share, user, read_only)
     try:
-        access = volume.maximal_access()
+        access = maximal_access(volume, read_only)
     except BaseException:
         volume.close()
         raise
-    if read_only:
-        access &= ~(
-            c.FILE_WRITE_DATA | c.FILE_APPEND_DATA | c.FILE_WRITE_EA | c.FILE_WRITE_ATTRIBUTES | c.FILE_DELETE_CHILD
-            | c.DELETE | c.WRITE_DAC | c.WRITE_OWNER
-        )  # fmt: skip
     return TreeConnect(
         tree_id, session, share, volume, access, read_only=read_only, is_admin=answer.is_admin,
         is_guest=answer.is_guest, encrypt_data=encrypt, creation_time=now,

@@ -21,6 +21,7 @@ from ksmbd.smb.status import (
     STATUS_FILE_CLOSED,
     STATUS_INVALID_DEVICE_REQUEST,
     STATUS_INVALID_PARAMETER,
+    STATUS_MEDIA_WRITE_PROTECTED,
     STATUS_SUCCESS,
     NtStatusError,
     WireError,
@@ -73,7 +74,7 @@ def _checked(request: Request, reader: Reader, size: int) -> _Write:
     if file is None:
         return _Write(open_, None, data_offset, length, 0, False)
     if not open_.granted_access & (FILE_WRITE_DATA | FILE_APPEND_DATA):
-        raise NtStatusError(STATUS_ACCESS_DENIED)
+        raise NtStatusError(STATUS_MEDIA_WRITE_PROTECTED if open_.withdrawn_access else STATUS_ACCESS_DENIED)
     if file.is_directory:
         raise NtStatusError(STATUS_INVALID_DEVICE_REQUEST)
     if offset + length > MAX_OFFSET or (length and offset >= MAX_FILE_SIZE):

@@ -124,6 +124,10 @@ class Daemon(Protocol):
         """Ask whether a user may connect to a share. `connect_id`: the TreeId; `peer`: the address of the client."""
         ...
 
+    def check_tree_connect(self, account: str, is_guest: bool, share: str, peer: str) -> Future[TreeConnectResult]:
+        """Ask again whether a user who is connected to a share may be so, after a reload. Nothing is counted for it."""
+        ...
+
     def tree_disconnect(self, session_id: int, connect_id: int) -> None:
         """Report the end of a tree connect that `tree_connect` allowed."""
         ...

@@ -13,7 +13,17 @@ from ksmbd.ipc.answering import Answering
 from ksmbd.ipc.channel import Congested, PeerGone
 from ksmbd.ipc.client import NetlinkDaemon
 from ksmbd.ipc.codec import Parcel, decode, encode
-from ksmbd.ipc.constants import Attribute, Event, RpcFlag, RpcStatus, ShareFlag, TreeFlag, TreeStatus, UserFlag
+from ksmbd.ipc.constants import (
+    Attribute,
+    Event,
+    RpcFlag,
+    RpcStatus,
+    ShareFlag,
+    TreeFlag,
+    TreeRequestFlag,
+    TreeStatus,
+    UserFlag,
+)
 from ksmbd.ipc.exchange import HEARTBEAT_IDLE
 from ksmbd.ipc.messages import RPC_CHUNK
 from ksmbd.smb import status
@@ -206,6 +216,16 @@ def test_no_such_share() -> None:
     share_reply(bench, flags=0)
     assert future.result() is None
     assert bench.daemon.share_config("x" * 64).result() is None
+
+
+def test_a_tree_connect_is_checked_again_without_one() -> None:
+    bench = Bench()
+    future = bench.daemon.check_tree_connect("u", False, "docs", "192.0.2.1")
+    fields = bench.last(Event.TREE_CONNECT_REQUEST).fields
+    assert (fields["session_id"], fields["connect_id"]) == (0, 0)
+    assert fields["flags"] == TreeRequestFlag.SMB2 | TreeRequestFlag.CHECK
+    bench.reply(Event.TREE_CONNECT_RESPONSE, status=0, connection_flags=int(TreeFlag.READ_ONLY))
+    assert (future.result().status, future.result().writable) == (0, False)
 
 
 def test_tree_connect() -> None:

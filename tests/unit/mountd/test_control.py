@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mountd.activity import Activity
 from mountd.control import Control, Reloaded
 from mountd.questions import OnEnd, OnPart
 
@@ -42,7 +43,7 @@ class Heard:
 
 def bench(outcome: Reloaded | None = None) -> tuple[Control, Asked, Heard]:
     asked: Any = Asked()
-    return Control(lambda: outcome or Reloaded([]), asked), asked, Heard()
+    return Control(lambda: outcome or Reloaded([]), Activity(asked)), asked, Heard()
 
 
 def put(control: Control, heard: Any, question: dict[str, Any]) -> None:
@@ -63,8 +64,8 @@ def test_a_reload_is_answered_when_the_workers_use_it() -> None:
     asked.on_part(1, {"tree_connects": 2})
     asked.on_part(2, {"tree_connects": 1, "sessions": 1})
     asked.on_end([3])
-    ended = {"tree_connects": 3, "sessions": 1}
-    assert heard.lines == [{"reloaded": True, "notes": ["a.conf:2: odd"], "ended": ended, "silent": [3]}]
+    closed = {"tree_connects": 3, "sessions": 1}
+    assert heard.lines == [{"reloaded": True, "notes": ["a.conf:2: odd"], "closed": closed, "silent": [3]}]
 
 
 def test_rows_are_passed_on_as_they_come() -> None:
@@ -78,7 +79,23 @@ def test_rows_are_passed_on_as_they_come() -> None:
 
 
 def test_what_cannot_be_listed_or_asked() -> None:
-    for question in ({"ask": "list", "kinds": ["x"]}, {"ask": "list"}, {"ask": "what"}, {}):
+    questions: list[dict[str, Any]] = [
+        {"ask": "list", "kinds": ["x"]}, {"ask": "list"}, {"ask": "what"}, {}, {"ask": "close"},
+        {"ask": "close", "target": {}}, {"ask": "close", "target": {"what": "1"}}, {"ask": "close", "target": 7},
+        {"ask": "close", "target": {"path": "a"}}, {"ask": "close", "target": {"share": "a", "address": "192.0.2.1"}},
+    ]  # fmt: skip
+    for question in questions:
         control, asked, heard = bench()
         put(control, heard, question)
         assert heard.ended and "error" in heard.lines[0] and not asked.questions
+
+
+def test_what_was_closed_is_counted_over_all_workers() -> None:
+    control, asked, heard = bench()
+    put(control, heard, {"ask": "close", "target": {"address": "192.0.2.1"}})
+    target = {"session": "", "account": "", "address": "192.0.2.1", "file": "", "share": "", "path": None}
+    assert asked.questions == [{"ask": "close", "target": target}]
+    asked.on_part(1, {"sessions": 1, "files": 2})
+    asked.on_part(2, {"files": 1})
+    asked.on_end([3])
+    assert heard.lines == [{"closed": {"sessions": 1, "files": 3}, "silent": [3]}]

@@ -10,7 +10,7 @@ from mountd_doubles import FakeUsers, LocalServices, accounts, configuration
 from ksmbd import log
 from ksmbd.ipc.answers import groups, login_response, pipe_data
 from ksmbd.ipc.codec import Parcel, decode, encode
-from ksmbd.ipc.constants import Attribute, Event, RpcFlag, RpcStatus, TreeStatus, UserFlag
+from ksmbd.ipc.constants import Attribute, Event, RpcFlag, RpcStatus, TreeRequestFlag, TreeStatus, UserFlag
 from mountd import requests as requests_module
 from mountd.accounts import nt_hash
 from mountd.requests import FAILURES_MAX, Requests
@@ -228,3 +228,24 @@ def test_long_answer_is_read_in_parts(office: Office, size: int, parts: int) -> 
     assert whole[2] == pdu.Ptype.BIND_ACK
     assert len(whole) == int.from_bytes(whole[8:10], "little")
     assert count == -(-len(whole) // size) and (count > 1) == (parts > 1)
+
+
+def test_who_is_connected_is_checked_again_and_counted_once(office: Office) -> None:
+    def check(account: str = "ann", share: str = "s") -> int:
+        reply = office.ask(
+            Event.TREE_CONNECT_REQUEST, handle=3, session_id=0, connect_id=0, account=account, account_flags=1,
+            share=share, peer_addr="192.0.2.1", flags=int(TreeRequestFlag.SMB2 | TreeRequestFlag.CHECK),
+        )  # fmt: skip
+        return int(reply.fields["status"])
+
+    assert office.connect(1, 1) == TreeStatus.OK
+    assert check() == TreeStatus.OK
+    assert (len(office.requests.sessions), office.requests.sessions.connections("s")) == (1, 1)
+    office.requests.reload(configuration("[s]\npath = /srv\nmax connections = 1\n"), office.requests.accounts)
+    assert check() == TreeStatus.OK, "the limit of the share is for those who come"
+    office.requests.reload(configuration("[s]\npath = /srv\ninvalid users = ann\n"), office.requests.accounts)
+    assert check() == TreeStatus.INVALID_USER
+    office.requests.reload(configuration("[t]\npath = /srv\n"), accounts("bob"))
+    assert check() == TreeStatus.NO_SHARE
+    assert check(share="t") == TreeStatus.NO_USER
+    assert office.requests.sessions.connections("s") == 1, "the engine tells when it ends"

@@ -7,96 +7,21 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from struct import pack
-from typing import Any
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "smb"))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import create_messages as m
-from fakes import FakeClock, FakeDaemon, FakeFiles, FakeSecurity, FakeVolume
+from activity_bench import Answer, Bench
 from script import Client
 
 from ksmbd.ipc.activity import KINDS
-from ksmbd.oplock.settings import OplockSettings
-from ksmbd.oplock.store_dict import DictStore
-from ksmbd.oplock.table import LocalOpenTable
 from ksmbd.process import activity
-from ksmbd.process.activity import PART, Activity
+from ksmbd.process.activity import PART
 from ksmbd.smb import constants as c
-from ksmbd.smb.model import Server
-from ksmbd.smb.ports import ShareConfig
 from ksmbd.smb.scheduler import SLICE_SECONDS
-from ksmbd.smb.settings import ServerSettings
-
-
-class Answer:
-    """What mountd receives; `congested` while it does not read."""
-
-    def __init__(self) -> None:
-        self.parts: list[dict[str, list[dict[str, Any]]]] = []
-        self.sizes: list[int] = []
-        self.ends = 0
-        self.congested = False
-
-    def part(self, text: str) -> None:
-        assert not self.ends
-        self.sizes.append(len(text))
-        self.parts.append(json.loads(text))
-
-    def end(self) -> None:
-        self.ends += 1
-
-    def over(self) -> bool:
-        """Whether it has ended, once."""
-        assert self.ends < 2
-        return self.ends == 1
-
-    def rows(self, kind: str) -> list[dict[str, Any]]:
-        return [row for part in self.parts for row in part.get(kind, [])]
-
-
-class Bench:
-    """A worker with one client, and the open table that workers have."""
-
-    def __init__(self) -> None:
-        clock, self.store, daemon = FakeClock(), DictStore(), FakeDaemon()
-        daemon.shares["SHARE"] = ShareConfig("share", "/srv")
-        daemon.shares["IPC$"] = ShareConfig("IPC$", "", is_pipe=True)
-        self.table = LocalOpenTable(self.store, clock, OplockSettings())
-        settings = ServerSettings(min_dialect=c.DIALECT_202, leases=True, durable_handles=True)
-        self.server = Server(settings, FakeSecurity(), FakeFiles(FakeVolume()), self.table, daemon, clock)
-        self.client = Client(self.server).ready()
-        self.heard = {self.client.transport: clock.now}
-        self.activity = Activity(
-            self.server, self.store, 3, lambda transport: self.heard[transport],  # type: ignore[index]
-            lambda: [("opens", 1, 2, "opens of a worker")],
-        )  # fmt: skip
-
-    @property
-    def clock(self) -> Any:
-        return self.server.clock
-
-    def create(self, name: str, **more: Any) -> bytes:
-        """Open a file that exists; its FileId."""
-        self.client.volume.add(name, b"content")
-        reply = self.client.ask(c.CREATE, m.create(name, **more))
-        assert reply.status == 0
-        return reply.body[64:80]
-
-    def ask(self, *kinds: str) -> Answer:
-        answer = Answer()
-        self.activity.answer(json.dumps({"ask": "list", "kinds": kinds}), answer)
-        return answer
-
-    def turns(self) -> int:
-        """Run what is due, a piece each; how many there were."""
-        count = 0
-        while due := [timer for timer in self.clock.timers if timer.due <= self.clock.now and not timer.cancelled]:
-            self.clock.timers.remove(due[0])
-            due[0].call()
-            count += 1
-        return count
 
 
 @pytest.fixture
@@ -203,7 +128,7 @@ def test_nothing_is_made_while_mountd_does_not_read(bench: Bench) -> None:
         bench.create(f"file{number}")
     answer = Answer()
     answer.congested = True
-    bench.activity.answer(json.dumps({"ask": "list", "kinds": ["files"]}), answer)
+    bench.questions.answer(json.dumps({"ask": "list", "kinds": ["files"]}), answer)
     for _ in range(5):
         bench.clock.advance(1)
     assert len(answer.parts) == 1
@@ -227,7 +152,7 @@ def test_what_is_closed_meanwhile_is_left_out(bench: Bench) -> None:
 @pytest.mark.parametrize("question", ["", "nonsense", "[]", "{}", '{"ask": "list"}', '{"ask": "other", "kinds": []}'])
 def test_a_question_that_is_not_understood_is_ended(bench: Bench, question: str) -> None:
     answer = Answer()
-    bench.activity.answer(question, answer)
+    bench.questions.answer(question, answer)
     assert answer.over() and answer.parts == []
 
 

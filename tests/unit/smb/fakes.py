@@ -768,6 +768,9 @@ class FakeDaemon:
     ) -> Future[TreeConnectResult]:
         return self._do("tree_connect", self.tree_result, session_id, connect_id, account, is_guest, share, peer)
 
+    def check_tree_connect(self, account: str, is_guest: bool, share: str, peer: str) -> Future[TreeConnectResult]:
+        return self._do("check_tree_connect", self.tree_result, account, is_guest, share, peer)
+
     def tree_disconnect(self, session_id: int, connect_id: int) -> None:
         self.calls.append(("tree_disconnect", session_id, connect_id))
 

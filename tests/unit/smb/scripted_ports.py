@@ -542,6 +542,9 @@ class ScriptedDaemon(Scripted):
     ) -> Future[TreeConnectResult]:
         return self._tell(self.tree_connect, session_id, connect_id, account, is_guest, share, peer)
 
+    def check_tree_connect(self, account: str, is_guest: bool, share: str, peer: str) -> Future[TreeConnectResult]:
+        return self._tell(self.check_tree_connect, account, is_guest, share, peer)
+
     def tree_disconnect(self, session_id: int, connect_id: int) -> None:
         self._tell(self.tree_disconnect, session_id, connect_id)
 

@@ -9,12 +9,14 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from ksmbd.tools import control
 from toolbench import Answering, Engine, Manager, Place
 
+from ksmbd.ipc.activity import Target
 from mountd.console import asking
 
 
@@ -149,3 +151,45 @@ def test_signals_are_not_sent_to_a_stranger(place: Place) -> None:
     assert not place.rundir.notify(signal.SIGTERM)
     stranger.communicate()
     assert stranger.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("closed", "argv", "status", "out", "err"),
+    [
+        ({"sessions": 1, "files": 3}, [], 0, "closed: 1 session, 3 files\n", ""),
+        ({}, [], 1, "", "ksmbd.control: nothing is open that '192.0.2.1' names\n"),
+        ({"files": 1}, ["--json"], 0, '{"closed": {"files": 1}, "silent": []}\n', ""),
+    ],
+)
+def test_close_tells_what_was_closed(
+    place: Place, manager: Manager, closed: dict[str, object], argv: list[str], status: int, out: str, err: str
+) -> None:
+    with Answering(place, {"closed": closed, "silent": []}) as daemon:
+        outcome = place.call("control", "--close", "192.0.2.1", *argv)
+        asked = daemon.asked
+    assert (outcome.status, outcome.out, outcome.err) == (status, out, err)
+    assert asked == {"ask": "close", "target": asdict(Target(address="192.0.2.1"))}
+
+
+def test_close_names_a_worker_that_is_silent(place: Place, manager: Manager) -> None:
+    with Answering(place, {"closed": {"files": 1}, "silent": [2]}):
+        outcome = place.call("control", "--close", "data")
+    assert outcome.status == 0
+    assert outcome.err == "ksmbd.control: ksmbd/2 does not answer: what it serves may not be closed\n"
+
+
+def test_close_of_what_is_no_name(place: Place, manager: Manager) -> None:
+    assert "'x' is no address" in place.fails("control", "--close", "address:x")
+
+
+def test_status_is_printed_as_it_comes(place: Place, manager: Manager) -> None:
+    row = {
+        "file": "0x1", "session": "0x2", "account": "ann", "share": "data", "path": "a", "offset": 0, "length": 1,
+        "exclusive": False, "worker": 1,
+    }  # fmt: skip
+    with Answering(place, {"locks": [row]}, {"locks": [{**row, "offset": 9}]}, {"silent": [2]}):
+        outcome = place.call("control", "--locks")
+    assert [line.split()[4] for line in outcome.out.splitlines()] == ["OFFSET", "0", "9"]
+    assert (outcome.status, outcome.err) == (
+        0, "ksmbd.control: ksmbd/2 does not answer: what it serves is missing here\n",
+    )  # fmt: skip

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Closes sessions, tree connects and opens of this worker that mountd names (ksmbd.ipc.activity.Target)."""
+from __future__ import annotations
+
+import ipaddress
+from collections import Counter
+from collections.abc import Callable
+
+from ksmbd.ipc.activity import Target
+from ksmbd.process.activity import identity_of, open_id, path_of, session_id
+from ksmbd.smb.model import Open, Server, Session
+from ksmbd.smb.scheduler import TimeSlice
+from ksmbd.smb.server_application import end_open, end_session, end_tree
+from ksmbd.smb.session_state import SessionState
+from ksmbd.smb.teardown import wait_for
+
+ShareOf = Callable[[Open], str]
+"""The name of the share of an open, also while its client is disconnected."""
+
+
+async def close(server: Server, target: Target, share_of: ShareOf, time_slice: TimeSlice) -> Counter[str]:
+    """Close all that the target names, and return how many sessions, tree connects and files were closed."""
+    closed: Counter[str] = Counter()
+    if target.file or target.path is not None:
+        await _close_opens(server, lambda open_: _is_file(target, open_, share_of), closed, time_slice)
+    elif target.share:
+        await close_share(server, target.share, share_of, closed, time_slice)
+    else:
+        for session in list(server.sessions.values()):
+            if session.state is not SessionState.IN_PROGRESS and _is_session(target, session):
+                closed.update(sessions=1, tree_connects=len(session.tree_connects), files=len(session.opens))
+                await wait_for(end_session(session))
+        await _close_opens(server, lambda open_: _was_of(target, open_), closed, time_slice)
+    return closed
+
+
+async def close_share(
+    server: Server, share: str, share_of: ShareOf, closed: Counter[str], time_slice: TimeSlice
+) -> None:
+    """Close all tree connects to a share, and the durable opens on it whose clients are disconnected (MS-SMB2
+    3.3.4.15)."""
+    wanted = share.casefold()
+    for session in list(server.sessions.values()):
+        for tree in list(session.tree_connects.values()):
+            if tree.share.name.casefold() == wanted and not tree.closed:
+                closed.update(tree_connects=1, files=sum(1 for _ in tree.opens))
+                await wait_for(end_tree(tree))
+    await _close_opens(
+        server, lambda open_: open_.session is None and share_of(open_).casefold() == wanted, closed, time_slice
+    )
+
+
+async def _close_opens(
+    server: Server, wanted: Callable[[Open], bool], closed: Counter[str], time_slice: TimeSlice
+) -> None:
+    for open_ in list(server.opens.values()):
+        if not open_.closed and wanted(open_):
+            closed["files"] += 1
+            end_open(server, open_)
+        if time_slice.is_over():
+            await time_slice.renew()
+
+
+def _is_file(target: Target, open_: Open, share_of: ShareOf) -> bool:
+    if target.file:
+        return open_id(open_) == target.file
+    return (
+        target.path is not None
+        and path_of(open_).casefold() == target.path.casefold()
+        and share_of(open_).casefold() == target.share.casefold()
+    )
+
+
+def _is_session(target: Target, session: Session) -> bool:
+    if target.session and session_id(session) != target.session:
+        return False
+    if target.account and (session.identity is None or _folded(session.identity.account) != _folded(target.account)):
+        return False
+    return not target.address or any(
+        same_address(connection.transport.peer, target.address) for connection in session.channels
+    )
+
+
+def _was_of(target: Target, open_: Open) -> bool:
+    """Whether a durable open whose client is disconnected was of such a session. Its session is gone, so an id of one
+    names none."""
+    who = identity_of(open_)
+    if open_.session is not None or who is None or target.session:
+        return False
+    if target.account and _folded(who.account) != _folded(target.account):
+        return False
+    return not target.address or same_address(who.address, target.address)
+
+
+def _folded(account: str) -> str:
+    return account.casefold()
+
+
+def same_address(one: str, other: str) -> bool:
+    """Whether two texts name the same address: IPv6 has several spellings, and IPv4 may be mapped into it."""
+    return one == other or _address(one) == _address(other) != ""
+
+
+def _address(text: str) -> str:
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return ""
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return str(mapped or address)
