@@ -12,39 +12,23 @@ fail with 1MB. Samba's defaults, which apply to an smb.conf, are given where the
 
 from __future__ import annotations
 
-import enum
-import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 
+from mountd.parameter import (
+    FALSE_WORDS,
+    TRUE_WORDS,
+    Kind,
+    Parameter,
+    Scope,
+    Value,
+    split_list,
+)
+from mountd.permission_parameters import PERMISSION_PARAMETERS
 
-class Scope(enum.Enum):
-    """The section in which a parameter is valid."""
-
-    GLOBAL = "G"
-    SHARE = "S"
-
-
-class Kind(enum.Enum):
-    """The syntax of a value, and the type that it is parsed to."""
-
-    BOOLEAN = "boolean"
-    NUMBER = "number"
-    SIZE = "size"
-    MODE = "mode"
-    CHOICE = "choice"
-    STRING = "string"
-    LIST = "list"
-    PATTERNS = "patterns"
-
-
-Value = bool | int | str | tuple[str, ...]
-
-TRUE_WORDS = ("yes", "true", "1", "enable")
-FALSE_WORDS = ("no", "false", "0", "disable")
-MORE_TRUE_WORDS = ("on", "enabled")
-MORE_FALSE_WORDS = ("off", "disabled")
-"""Samba's further words, which older ksmbd.conf files have, too."""
+__all__ = [
+    "FALSE_WORDS", "GLOBAL_PARAMETERS", "Kind", "PARAMETERS", "PROTOCOLS", "Parameter", "READ_ONLY_PRECEDENCE",
+    "SHARE_PARAMETERS", "Scope", "TRUE_WORDS", "Value", "split_list",
+]  # fmt: skip
 
 PROTOCOLS: dict[str, int] = {
     "SMB2_02": 0x0202,
@@ -57,137 +41,6 @@ PROTOCOLS: dict[str, int] = {
 
 CAP = 65536
 """KSMBD's upper bound of connections, sessions and open files."""
-
-_SIZE = re.compile(r"(0[xX][0-9a-fA-F]+|[0-9]+)[ \t]*([kmgtpeKMGTPE]?)(?:i?[bB])?")
-_SHIFT = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50, "e": 60}
-_LIST_ITEM = re.compile(r'([@+&]*)"([^"]*)"|([^,\t ]+)')
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One parameter. `default` and `samba`, Samba's default, are written as in the file; `samba` None: they are
-    equal."""
-
-    name: str
-    scope: Scope
-    kind: Kind
-    default: str
-    doc: str
-    choices: tuple[str, ...] = ()
-    aliases: dict[str, str] = field(default_factory=dict)
-    """Other spelling in lower case -> choice."""
-    old: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """Value that ksmbd-tools up to 3.4 accepted, in lower case -> (choice, warning)."""
-    cut: bool = False
-    """A text that is too long is truncated with a warning, as by ksmbd-tools up to 3.4, instead of being an error."""
-    minimum: int = 0
-    maximum: int | None = None
-    clamp: bool = False
-    """A number out of range becomes the nearest valid one with a warning, as in KSMBD, instead of being an error."""
-    zero_is_maximum: bool = False
-    inherits: bool = True
-    """Whether a value in [global] is the default of all shares (share parameters only)."""
-    samba: str | None = None
-    synonyms: tuple[str, ...] = ()
-    """Samba's other names for the parameter."""
-    ours: bool = False
-    """ksmbd-tools 3.5.6 do not have this parameter."""
-    pending: bool = False
-    """It is parsed and checked, but has no effect yet."""
-
-    @property
-    def attribute(self) -> str:
-        """The name of the settings' field."""
-        return re.sub(r"[ :]", "_", self.name)
-
-    def allowed(self) -> str:
-        """A description of the allowed values, for messages and the manual page."""
-        match self.kind:
-            case Kind.BOOLEAN:
-                return "yes or no (also " + ", ".join((*TRUE_WORDS[1:], *FALSE_WORDS[1:])) + ")"
-            case Kind.CHOICE:
-                return ", ".join(self.choices[:-1]) + " or " + self.choices[-1]
-            case Kind.NUMBER | Kind.SIZE:
-                what = "a number" if self.kind is Kind.NUMBER else "a size (suffix K, M, G, T, P or E)"
-                if self.maximum is None:
-                    return f"{what} from {self.minimum}" if self.minimum else what
-                return f"{what} from {self.minimum} to {self.maximum}"
-            case Kind.MODE:
-                return "an octal mode from 0000 to 7777"
-            case Kind.LIST:
-                members = f", of {', '.join(self.choices)}" if self.choices else ""
-                return "a list, separated by commas, tabs or spaces" + members
-            case Kind.PATTERNS:
-                return "names between slashes, like /name/*.tmp/"
-            case Kind.STRING:
-                return f"a text of at most {self.maximum} bytes" if self.maximum else "a text"
-
-    def parse(self, text: str) -> tuple[Value, str]:
-        """Parse a value: (value, warning or ''). Raises ValueError, with `allowed` as its message."""
-        match self.kind:
-            case Kind.BOOLEAN:
-                word = text.lower()
-                if word in TRUE_WORDS or word in MORE_TRUE_WORDS:
-                    return True, ""
-                if word in FALSE_WORDS or word in MORE_FALSE_WORDS:
-                    return False, ""
-                raise ValueError(self.allowed())
-            case Kind.CHOICE:
-                word = " ".join(text.lower().split())
-                for choice in self.choices:
-                    if word == choice.lower():
-                        return choice, ""
-                if word in self.aliases:
-                    return self.aliases[word], ""
-                if word in self.old:
-                    return self.old[word]
-                raise ValueError(self.allowed())
-            case Kind.NUMBER | Kind.SIZE:
-                return self._parse_number(text)
-            case Kind.MODE:
-                if not re.fullmatch(r"(0[oO])?[0-7]{1,5}", text) or int(text, 8) > 0o7777:
-                    raise ValueError(self.allowed())
-                return int(text, 8), ""
-            case Kind.LIST:
-                items = tuple(split_list(text))
-                if self.choices and (lost := [item for item in items if item not in self.choices]):
-                    known = tuple(item for item in items if item in self.choices)
-                    return known, f"not supported and left out: {', '.join(lost)}"
-                return items, ""
-            case Kind.PATTERNS:
-                return tuple(pattern for pattern in text.split("/") if pattern), ""
-            case Kind.STRING:
-                if self.maximum is not None and len(text.encode()) > self.maximum:
-                    if not self.cut:
-                        raise ValueError(self.allowed())
-                    text = text.encode()[: self.maximum].decode("utf-8", "ignore")
-                    return text, f"too long, taken as {text}: allowed is {self.allowed()}"
-                return text, ""
-
-    def _parse_number(self, text: str) -> tuple[int, str]:
-        match = _SIZE.fullmatch(text)
-        if match is None or (self.kind is Kind.NUMBER and match[0] != match[1] + match[2]):
-            raise ValueError(self.allowed())
-        number = (int(match[1], 16) if match[1][:2] in ("0x", "0X") else int(match[1])) << _SHIFT[match[2].lower()]
-        if self.zero_is_maximum and number == 0 and self.maximum is not None:
-            return self.maximum, ""
-        inside = max(number, self.minimum)
-        if self.maximum is not None:
-            inside = min(inside, self.maximum)
-        if inside == number:
-            return number, ""
-        if not self.clamp:
-            raise ValueError(self.allowed())
-        return inside, f"out of range, taken as {inside}: allowed is {self.allowed()}"
-
-
-def split_list(text: str) -> Iterator[str]:
-    """The items of a list, separated by commas, tabs and spaces; an item in double quotes may contain them."""
-    for match in _LIST_ITEM.finditer(text):
-        item = match[1] + match[2] if match[3] is None else match[3]
-        if item:
-            yield item
-
 
 G, S = Scope.GLOBAL, Scope.SHARE
 _SIGNING_CHOICES = ("disabled", "enabled", "auto", "mandatory")
@@ -349,47 +202,26 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter("workgroup", G, Kind.STRING, "WORKGROUP", "The server's workgroup.",
               maximum=63, cut=True),
     # Shares
-    Parameter("acl flag inherited canonicalization", S, Kind.BOOLEAN, "yes",
-              "Set the auto-inherited flag of an access control list as Windows does; no keeps what the client sent.",
-              ours=True),
-    Parameter("acl_xattr:security_acl_name", S, Kind.STRING, "security.NTACL",
-              "The extended attribute that holds access control lists with `vfs objects = acl_xattr`.",
-              maximum=255, ours=True),
     Parameter("admin users", S, Kind.LIST, "",
-              "Users who access this share as root."),
+              "Users who access this share as root. Whether they may write, `read only` and the lists say. What they "
+              "make is root's, and their group's."),
     Parameter("browseable", S, Kind.BOOLEAN, "yes", "Show the share in browse lists.", synonyms=("browsable",)),
     Parameter("change notify", S, Kind.BOOLEAN, "yes", "Report changes in directories that clients watch.",
               ours=True),
     Parameter("comment", S, Kind.STRING, "", "The comment that browse lists show for the share."),
     Parameter("continuous availability", S, Kind.BOOLEAN, "no",
               "Grant persistent handles, which survive a restart of the server.", ours=True),
-    Parameter("create mask", S, Kind.MODE, "0744", "Permission bits that a new file may have.",
-              synonyms=("create mode",)),
     Parameter("crossmnt", S, Kind.BOOLEAN, "yes",
               "Let clients access file systems that are mounted below the share's path."),
     Parameter("delete veto files", S, Kind.BOOLEAN, "no",
               "When a client deletes a directory that contains only entries of `veto files`, delete these, too.",
               ours=True),
-    Parameter("directory mask", S, Kind.MODE, "0755", "Permission bits that a new directory may have.",
-              synonyms=("directory mode",)),
     Parameter("follow symlinks", S, Kind.BOOLEAN, "no",
               "Follow symbolic links that stay inside the share.", samba="yes"),
-    Parameter("force create mode", S, Kind.MODE, "0000", "Permission bits that every new file has."),
-    Parameter("force directory mode", S, Kind.MODE, "0000", "Permission bits that every new directory has."),
-    Parameter("force group", S, Kind.STRING, "",
-              "The Unix group with which all users access the share. +GROUP applies only to users who are members of "
-              "the group (with `force user`, if that user is a member).",
-              synonyms=("group",)),
-    Parameter("force user", S, Kind.STRING, "",
-              "The Unix account as which all users access the share; they need no Unix account of their own then."),
     Parameter("guest account", S, Kind.STRING, "",
               "The Unix account with whose rights guests access this share; empty means that of [global].",
               maximum=47, inherits=False),
     Parameter("guest ok", S, Kind.BOOLEAN, "no", "Admit guests.", synonyms=("public",)),
-    Parameter("hide dot files", S, Kind.BOOLEAN, "yes", "Show names that begin with a dot as hidden."),
-    Parameter("hide files", S, Kind.PATTERNS, "", "Names shown as hidden.", ours=True),
-    Parameter("hide unreadable", S, Kind.BOOLEAN, "no", "Leave entries that the user may not read out of listings.",
-              ours=True),
     Parameter("hosts allow", S, Kind.LIST, "",
               "Clients that may use the share; empty means all. An item is an address, a network (10.1.0.0/16, "
               "10.1.0.0/255.255.0.0), the beginning of an IPv4 address with a final dot, a host name, a .domain, a "
@@ -404,7 +236,6 @@ PARAMETERS: tuple[Parameter, ...] = (
               "clients that it might mean are refused. A name without an address matches no client and gives a "
               "warning.",
               synonyms=("deny hosts",)),
-    Parameter("inherit owner", S, Kind.BOOLEAN, "no", "Give new files and directories the owner of their directory."),
     Parameter("invalid users", S, Kind.LIST, "",
               "Users, and groups as @group, who may not connect; takes precedence over `valid users`. In all lists of "
               "users, the guest account stands for guests and anonymous users."),
@@ -474,8 +305,6 @@ PARAMETERS: tuple[Parameter, ...] = (
               ".snapshots/*/snapshot, they are subvolumes of btrfs, which tell when they were made. It goes before "
               "both and needs no `vfs objects`.",
               ours=True),
-    Parameter("store dos attributes", S, Kind.BOOLEAN, "yes",
-              "Keep DOS attributes and the creation time in the extended attribute user.DOSATTRIB."),
     Parameter("valid users", S, Kind.LIST, "",
               "Users, and groups as @group, who may connect; empty means all."),
     Parameter("veto files", S, Kind.PATTERNS, "",
@@ -491,6 +320,7 @@ PARAMETERS: tuple[Parameter, ...] = (
               "Users, and groups as @group, who may write although the share is read only."),
     Parameter("write ok", S, Kind.BOOLEAN, "", "The opposite of `read only`."),
     Parameter("writeable", S, Kind.BOOLEAN, "", "The opposite of `read only`."),
+    *PERMISSION_PARAMETERS,
 )
 
 READ_ONLY_PRECEDENCE = ("read only", "writable", "writeable", "write ok")

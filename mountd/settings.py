@@ -58,7 +58,9 @@ class ShareSettings:
     write ok."""
 
     name: str
+    access_based_share_enum: bool
     acl_flag_inherited_canonicalization: bool
+    acl_map_full_control: bool
     acl_xattr_security_acl_name: str
     admin_users: tuple[str, ...]
     browseable: bool
@@ -67,8 +69,11 @@ class ShareSettings:
     continuous_availability: bool
     create_mask: int
     crossmnt: bool
+    delete_readonly: bool
     delete_veto_files: bool
     directory_mask: int
+    dos_filemode: bool
+    ea_support: bool
     follow_symlinks: bool
     force_create_mode: int
     force_directory_mode: int
@@ -78,13 +83,22 @@ class ShareSettings:
     guest_ok: bool
     hide_dot_files: bool
     hide_files: tuple[str, ...]
+    hide_special_files: bool
     hide_unreadable: bool
+    hide_unwriteable_files: bool
     hosts_allow: tuple[str, ...]
     hosts_deny: tuple[str, ...]
-    inherit_owner: bool
+    inherit_acls: bool
+    inherit_owner: str
+    inherit_permissions: bool
     invalid_users: tuple[str, ...]
     kernel_oplocks: bool
+    map_archive: str
+    map_hidden: bool
+    map_readonly: str
+    map_system: bool
     max_connections: int
+    nt_acl_support: bool
     oplocks: bool
     path: str
     posix_locking: bool

@@ -36,10 +36,12 @@ def text_value(parameter: Parameter, value: object) -> str:
 
 
 SHARE_OPTIONS = (
-    "acl flag inherited canonicalization", "acl_xattr:security_acl_name", "change notify", "delete veto files",
-    "hide files", "kernel oplocks", "posix locking", "shadow:basedir", "shadow:crossmountpoints", "shadow:delimiter",
-    "shadow:localtime", "shadow:mountpoint", "shadow:snapdirseverywhere", "shadow:snapprefix", "shadow:snapsharepath",
-    "shadow:sort", "shadow:sscanf", "snapshot path",
+    "acl flag inherited canonicalization", "acl map full control", "acl_xattr:security_acl_name", "change notify",
+    "delete readonly", "delete veto files", "dos filemode", "ea support", "hide files", "hide special files",
+    "hide unwriteable files", "inherit acls", "inherit owner", "inherit permissions", "kernel oplocks", "map archive",
+    "map hidden", "map readonly", "map system", "nt acl support", "posix locking", "shadow:basedir",
+    "shadow:crossmountpoints", "shadow:delimiter", "shadow:localtime", "shadow:mountpoint", "shadow:snapdirseverywhere",
+    "shadow:snapprefix", "shadow:snapsharepath", "shadow:sort", "shadow:sscanf", "snapshot path",
 )  # fmt: skip
 """Share parameters that the engine needs and that have no field or flag in KSMBD's structure."""
 
@@ -62,7 +64,6 @@ def share_flags(share: ShareSettings) -> ShareFlag:
         (share.oplocks, ShareFlag.OPLOCKS),
         (share.is_ipc, ShareFlag.PIPE),
         (share.hide_dot_files, ShareFlag.HIDE_DOT_FILES),
-        (share.inherit_owner, ShareFlag.INHERIT_OWNER),
         (share.streams_xattr, ShareFlag.STREAMS),
         (share.follow_symlinks, ShareFlag.FOLLOW_SYMLINKS),
         (share.acl_xattr, ShareFlag.ACL_XATTR),
@@ -202,8 +203,8 @@ def decide_tree_connect(
     """Decide whether a user may use a share from a client. `connections`: number of sessions that use it already.
 
     The checks come in KSMBD's order: the share's limit, the client's address, guests, then the lists: invalid users,
-    valid users, admin users, read list, write list. The first list that contains the user decides. For guests and
-    anonymous users, the lists are searched for the share's guest account.
+    valid users, admin users, read list, write list. `admin users` says whose rights count, and not whether they may
+    write. For guests and anonymous users, the lists are searched for the share's guest account.
     """
     share = configuration.share(request.share)
     if share is None or not (share.path or share.is_ipc):
@@ -247,6 +248,25 @@ def _guest(share: ShareSettings, configuration: Configuration, users: UnixUsers,
     return _by_lists(share, (*who, (known, None)) if known else who, nobody, users, TreeFlag.GUEST_ACCOUNT)
 
 
+def hidden_shares(account: str, restricted: bool, configuration: Configuration, users: UnixUsers) -> list[str]:
+    """The keys of the shares that lists of shares leave out for a user (`access based share enum`): those that he may
+    not connect to. `restricted`: a guest, or anonymous."""
+    shares = {key: share for key, share in configuration.shares.items() if share.access_based_share_enum}
+    if not shares:
+        return []
+    unix = None if restricted else users.user(account)
+    hidden = []
+    for key, share in shares.items():
+        name, of = account, unix
+        if restricted:
+            of = guest(users, share.guest_account or configuration.settings.guest_account)
+            name = of.name
+        outside = bool(share.valid_users) and not in_list(share.valid_users, name, of, users)
+        if outside or (restricted and not share.guest_ok) or in_list(share.invalid_users, name, of, users):
+            hidden.append(key)
+    return hidden
+
+
 def _by_lists(
     share: ShareSettings,
     names: Sequence[tuple[str, UnixUser | None]],
@@ -262,10 +282,10 @@ def _by_lists(
 
     if named(share.invalid_users) or (share.valid_users and not named(share.valid_users)):
         return TreeAnswer(TreeStatus.INVALID_USER)
-    if not flags & TreeFlag.GUEST_ACCOUNT and named(share.admin_users):
-        return TreeAnswer(TreeStatus.OK, TreeFlag.WRITABLE | TreeFlag.ADMIN_ACCOUNT)
     if _keeps_group(share, works_as, users):
         flags |= TreeFlag.KEEP_GROUP
+    if not flags & TreeFlag.GUEST_ACCOUNT and named(share.admin_users):
+        flags |= TreeFlag.ADMIN_ACCOUNT
     if named(share.read_list):
         return TreeAnswer(TreeStatus.OK, flags | TreeFlag.READ_ONLY)
     if not share.read_only or named(share.write_list):

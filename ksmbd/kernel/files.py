@@ -241,9 +241,11 @@ class _XattrArguments(ctypes.Structure):
 class AttributeReader:
     """Reads one short extended attribute of many entries of a directory, as a listing does."""
 
-    __slots__ = ("_arguments", "_buffer", "_directory", "_name", "_pointer", "_prefix")
+    __slots__ = ("_arguments", "_buffer", "_directory", "_name", "_pointer", "_prefix", "denied")
 
     def __init__(self, directory: int, name: bytes) -> None:
+        self.denied = False
+        """Whether the last one is set, perhaps, and the thread may not read it."""
         self._directory = directory
         self._name = name
         self._prefix = path_bytes(directory) + b"/"
@@ -259,7 +261,11 @@ class AttributeReader:
             )
         else:
             length = _getxattr(self._prefix + entry, self._name, self._buffer, 256)
-        return self._buffer.raw[:length] if length >= 0 else None
+        if length >= 0:
+            self.denied = False
+            return self._buffer.raw[:length]
+        self.denied = ctypes.get_errno() == errno.EACCES
+        return None
 
 
 def _probe_getxattrat() -> bool:

@@ -47,6 +47,7 @@ from ksmbd.smb.constants import (
 from ksmbd.smb.ports import Clock
 from ksmbd.smb.security_descriptor import (
     SE_DACL_PRESENT,
+    SE_SELF_RELATIVE,
     Privilege,
     SecurityDescriptor,
     Token,
@@ -54,7 +55,7 @@ from ksmbd.smb.security_descriptor import (
     maximal_access,
     parse_security_descriptor,
 )
-from ksmbd.smb.sid import UNIX_USERS, Sid
+from ksmbd.smb.sid import EVERYONE, UNIX_USERS, Sid
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
     STATUS_INVALID_ACL,
@@ -77,6 +78,8 @@ _CACHED: Final = 1024
 _CACHED_BYTES: Final = 512 << 10
 """Bytes of encoded descriptors in the cache; decoded, they take some twenty times the memory."""
 _S_ISGID: Final = 0o2000
+_NOTHING: Final = SecurityDescriptor(SE_DACL_PRESENT | SE_SELF_RELATIVE, EVERYONE, EVERYONE)
+"""The descriptor of all files with `nt acl support = no`: a NULL DACL."""
 
 
 class Access:
@@ -166,9 +169,15 @@ class Access:
         return _with_sids(descriptor, change)
 
     def descriptor(self, fd: int, path_only: bool, stat: Stat) -> SecurityDescriptor:
-        """The descriptor of an open file that clients see: the stored one, else one made from the Unix permissions.
-        Raises OSError."""
-        return self.stored(fd, path_only, stat) or posix_acl.synthesise(fd, path_only, stat, self.idmap)
+        """The descriptor of an open file that clients see: the stored one, else one made from the Unix permissions;
+        with `nt acl support = no` one that says nothing. Raises OSError."""
+        if not self.options.nt_acls:
+            return _NOTHING
+        return self.stored(fd, path_only, stat) or self._synthesised(fd, path_only, stat)
+
+    def _synthesised(self, fd: int, path_only: bool, stat: Stat) -> SecurityDescriptor:
+        mapping = posix_acl.Mapping(self.options.acl_full_control, self.options.dos_filemode)
+        return posix_acl.synthesise(fd, path_only, stat, self.idmap, mapping)
 
     # ---------------------------------------------------------------------------------------------------- rights
 
@@ -242,7 +251,7 @@ class Access:
         else:
             # Only the kernel knows about groups, ACLs and NFS.
             bits = 7 if access_fd(fd, 7) else sum(bit for bit in (R_OK, W_OK, X_OK) if access_fd(fd, bit))
-        if bits == 7:
+        if bits == 7 and self.options.acl_full_control:
             # Full control, as Samba shows it (`acl map full control`). What Unix allows the owner alone is refused
             # later, by `store` and by LocalFile.check_delete.
             return FILE_ALL_ACCESS
@@ -253,7 +262,7 @@ class Access:
             granted |= FILE_GENERIC_WRITE | FILE_DELETE_CHILD
         if bits & 1 and stat.mode & S_IFMT == S_IFDIR:
             granted |= FILE_EXECUTE  # to execute a file over the network is to read it
-        if owner:
+        if owner or (bits & 2 and self.options.dos_filemode):
             granted |= WRITE_DAC | WRITE_OWNER | DELETE | FILE_WRITE_ATTRIBUTES
         return granted
 
@@ -323,15 +332,21 @@ class Access:
             return None
         stat = stat_fd(fd)
         directory = self.stored(parent, True, stat_fd(parent))
-        if creator is None and (directory is None or (directory.dacl is None and directory.sacl is None)):
+        kept_owner = self.options.inherit_owner_unix_only and stat.uid != self.credentials.uid
+        if creator is None and not kept_owner and (
+            directory is None or (directory.dacl is None and directory.sacl is None)
+        ):  # fmt: skip
             return None
         is_directory = stat.mode & S_IFMT == S_IFDIR
-        default = posix_acl.synthesise(fd, path_only, stat, self.idmap).dacl
+        owner = self.token.user if kept_owner else self.idmap.user_sid(stat.uid)
+        default = self._synthesised(fd, path_only, stat).dacl
         descriptor = inherit(
-            directory, self.idmap.user_sid(stat.uid), self.idmap.group_sid(stat.gid), is_directory, creator, default,
+            directory, owner, self.idmap.group_sid(stat.gid), is_directory, creator, default,
             self.options.acl_canonicalize,
         )  # fmt: skip
-        self._apply(gate.CREATOR, fd, path_only, descriptor, _given(descriptor))
+        # The stored descriptor alone names the user, where the file is to be another's (`inherit owner = unix only`).
+        information = _given(descriptor) & ~(OWNER_SECURITY_INFORMATION if kept_owner else 0)
+        self._apply(gate.CREATOR, fd, path_only, descriptor, information)
         return descriptor
 
     def store(
@@ -350,12 +365,14 @@ class Access:
             needed |= ACCESS_SYSTEM_SECURITY
         if needed & ~granted:
             raise NtStatusError(STATUS_ACCESS_DENIED, f"0x{needed & ~granted:08x} not granted")
+        if not self.options.nt_acls:
+            return  # what is shown cannot be changed, and a client that sets it is told of no failure, as by Samba
         stat = stat_fd(fd)
         current = self.stored(fd, path_only, stat)
         if current is None:
-            if not self.root and stat.uid != self.credentials.uid:
+            if not self._changes_permissions(fd, stat):
                 raise NtStatusError(STATUS_ACCESS_DENIED, "only the owner may change Unix permissions")
-            current = posix_acl.synthesise(fd, path_only, stat, self.idmap)
+            current = self._synthesised(fd, path_only, stat)
         # An unchanged owner or group is not checked: a stored one may be no Unix user, or not one of the caller's.
         changed = information
         if new.owner == current.owner:
@@ -367,6 +384,12 @@ class Access:
             new = replace(new, dacl=None, control=new.control | SE_DACL_PRESENT)
         merged = current.with_parts(new, information, self.options.acl_canonicalize)
         self._apply(granted, fd, path_only, merged, changed)
+
+    def _changes_permissions(self, fd: int, stat: Stat) -> bool:
+        """Whether the user may change the Unix permissions: root, the owner, and with `dos filemode` who may write."""
+        return (
+            self.root or stat.uid == self.credentials.uid or (self.options.dos_filemode and access_fd(fd, W_OK))
+        )
 
     def _apply(
         self, granted: int, fd: int, path_only: bool, descriptor: SecurityDescriptor, information: int

@@ -14,7 +14,7 @@ from typing import Final
 
 from ksmbd import limits
 from ksmbd.kernel import descriptors
-from ksmbd.kernel.files import AttributeReader, get_attribute, list_size
+from ksmbd.kernel.files import W_OK, AttributeReader, access_at, access_fd, chmod_fd, get_attribute, list_size
 from ksmbd.kernel.stat import (
     S_IFDIR,
     S_IFLNK,
@@ -24,6 +24,7 @@ from ksmbd.kernel.stat import (
     STATX_BTIME,
     Stat,
     fields_at,
+    stat_fd,
 )
 from ksmbd.smb.constants import (
     FILE_ATTRIBUTE_ARCHIVE,
@@ -48,7 +49,7 @@ from ksmbd.smb.status import (
     STATUS_EAS_NOT_SUPPORTED,
     NtStatusError,
 )
-from ksmbd.vfs import change_times, dosattrib, gate
+from ksmbd.vfs import change_times, dosattrib, gate, mapped
 from ksmbd.vfs.dosattrib import NOTHING, DosAttributes
 from ksmbd.vfs.errors import os_errors, to_status
 from ksmbd.vfs.options import ShareOptions
@@ -92,7 +93,19 @@ def xattr_target(fd: int, path_only: bool) -> int | str:
 
 
 def read_dos(fd: int, path_only: bool, options: ShareOptions) -> DosAttributes:
-    """The DOS attributes and creation time stored in user.DOSATTRIB; NOTHING where none are stored. Never raises."""
+    """The DOS attributes and creation time stored in user.DOSATTRIB; where none are stored, the attributes that the
+    permission bits keep; NOTHING where they keep none. Never raises."""
+    dos = _stored_dos(fd, path_only, options)
+    if dos.attributes is not None or not options.maps:
+        return dos
+    try:
+        mode = stat_fd(fd).mode
+    except OSError:
+        return dos
+    return DosAttributes(mapped.of_mode(mode, options, lambda: access_fd(fd, W_OK)), dos.creation_time)
+
+
+def _stored_dos(fd: int, path_only: bool, options: ShareOptions) -> DosAttributes:
     if not options.store_dos_attributes:
         return NOTHING
     try:
@@ -105,6 +118,22 @@ def read_dos(fd: int, path_only: bool, options: ShareOptions) -> DosAttributes:
     return NOTHING if data is None else dosattrib.decode(data)
 
 
+def listed_value(directory: int, disk: bytes, reader: AttributeReader) -> bytes | None:
+    """user.DOSATTRIB of an entry of a directory that the user lists; None where there is none. Raises OSError."""
+    data = reader.read(disk)
+    if data is None and reader.denied:
+        data = gate.listed_dos(directory, disk)
+    return data
+
+
+def listed_dos(directory: int, disk: bytes, mode: int, data: bytes | None, options: ShareOptions) -> DosAttributes:
+    """The same for an entry of a directory, with its mode and the value of user.DOSATTRIB."""
+    dos = NOTHING if data is None else dosattrib.decode(data)
+    if dos.attributes is not None or not options.maps:
+        return dos
+    return DosAttributes(mapped.of_mode(mode, options, lambda: access_at(directory, disk, W_OK)), dos.creation_time)
+
+
 def write_dos(
     fd: int, path_only: bool, options: ShareOptions, granted: int, attributes: int, creation: int
 ) -> DosAttributes:
@@ -113,7 +142,12 @@ def write_dos(
 
     `granted`, the access of the handle, decides whether the user may do so, not the Unix mode. Raises NtStatusError."""
     if not options.store_dos_attributes:
-        return NOTHING
+        if not options.maps:
+            return NOTHING
+        try:
+            return DosAttributes(_write_mode(fd, path_only, options, granted, attributes), None)
+        except OSError as error:
+            raise to_status(error) from error
     data = dosattrib.encode(attributes & STORED, creation)
     target = xattr_target(fd, path_only)
     name = dosattrib.NAME
@@ -132,6 +166,23 @@ def write_dos(
             raise to_status(error) from error
         stored = NOTHING
     return stored
+
+
+def _write_mode(fd: int, path_only: bool, options: ShareOptions, granted: int, attributes: int) -> int:
+    """Keep attributes in the permission bits; the attributes that they show then. Raises OSError, NtStatusError.
+
+    Where attributes are to change that no bit keeps, the owner is not told, and others are refused, as by Samba."""
+    before = stat_fd(fd).mode
+    shown = mapped.of_mode(before, options, lambda: access_fd(fd, W_OK))
+    mode = mapped.to_mode(before, attributes, options)
+    if mode != before or attributes & ~shown & mapped.BITS:
+        try:
+            chmod_fd(fd, mode & 0o7777, path_only)
+        except PermissionError:
+            if not options.dos_filemode or not access_fd(fd, W_OK):
+                raise
+            gate.write_mode(granted, fd, path_only, mode)
+    return mapped.of_mode(mode, options, lambda: access_fd(fd, W_OK))
 
 
 def creation_time(stat: Stat, dos: DosAttributes) -> int:
@@ -218,12 +269,14 @@ def make_info(stat: Stat, dos: DosAttributes, name: str, options: ShareOptions, 
 
 
 def listed_info(
-    directory: int, disk: bytes, name: str, reader: AttributeReader | None, hides: ShareOptions | None, root_dev: int
+    directory: int, disk: bytes, name: str, reader: AttributeReader | None, hides: ShareOptions | None, root_dev: int,
+    maps: ShareOptions | None = None,
 ) -> FileInfo | None:
     """FileInfo of a directory entry, as `make_info` makes it but in one function: a listing calls this for every name.
 
     `disk` is the name on disk, `name` the client's. `reader` reads user.DOSATTRIB, None where the share stores none.
-    `hides`: the share's options, if they hide any names, else None.
+    `hides`: the share's options, if they hide any names, else None. `maps`: the same, if permission bits keep
+    attributes.
 
     Returns None where the entry is gone, where it is neither a regular file nor a directory, and while a client has
     set a ChangeTime; the caller then uses stat and `make_info`. Raises OSError."""
@@ -235,12 +288,14 @@ def listed_info(
         write, write_ns, major, minor,
     ) = fields  # fmt: skip
     kind = mode & S_IFMT
-    data = reader.read(disk) if reader is not None else None
+    data = listed_value(directory, disk, reader) if reader is not None else None
     if data is None:
         created = 0
         attributes = FILE_ATTRIBUTE_ARCHIVE if kind == S_IFREG else FILE_ATTRIBUTE_DIRECTORY
+        if maps is not None:
+            attributes = listed_dos(directory, disk, mode, None, maps).attributes or 0
     else:
-        dos = dosattrib.decode(data)
+        dos = dosattrib.decode(data) if maps is None else listed_dos(directory, disk, mode, data, maps)
         created = dos.creation_time or 0
         stored = dos.attributes
         if kind == S_IFREG:
@@ -311,7 +366,10 @@ def list_names(fd: int, path_only: bool) -> list[str]:
 
 def read_eas(fd: int, path_only: bool, options: ShareOptions) -> list[tuple[str, int, bytes]]:
     """(name, flags, value) of all EAs (MS-FSCC 2.4.16), which are stored as user.NAME, as Samba does. An EA whose value
-    is longer than its 16-bit length field allows is left out. Raises NtStatusError, such as STATUS_ACCESS_DENIED."""
+    is longer than its 16-bit length field allows is left out. Raises NtStatusError, such as STATUS_ACCESS_DENIED, or
+    STATUS_EAS_NOT_SUPPORTED with `ea support = no`."""
+    if not options.eas:
+        raise NtStatusError(STATUS_EAS_NOT_SUPPORTED)
     result = []
     for name in list_names(fd, path_only):
         if _is_ea(name, options):
@@ -327,7 +385,7 @@ def ea_size(fd: int, path_only: bool, options: ShareOptions, has_dos: bool = Fal
     may not read them. Raises OSError.
 
     `has_dos`: user.DOSATTRIB is known to exist, so a list of names that is as long as that name has no other."""
-    size = list_size(fd, path_only)
+    size = list_size(fd, path_only) if options.eas else 0
     if not size or (has_dos and size == len(dosattrib.NAME) + 1):
         return 0
     try:
@@ -345,7 +403,10 @@ def ea_names(fd: int, path_only: bool, options: ShareOptions) -> list[str]:
 
 
 def check_eas(eas: Sequence[tuple[str, int, bytes]], options: ShareOptions) -> None:
-    """Raise STATUS_INVALID_EA_NAME, STATUS_ACCESS_DENIED or STATUS_EA_TOO_LARGE for EAs that can never be set."""
+    """Raise STATUS_INVALID_EA_NAME, STATUS_ACCESS_DENIED or STATUS_EA_TOO_LARGE for EAs that can never be set, and
+    STATUS_EAS_NOT_SUPPORTED for all of them with `ea support = no`."""
+    if eas and not options.eas:
+        raise NtStatusError(STATUS_EAS_NOT_SUPPORTED)
     for name, flags, value in eas:
         full = "user." + name
         if name and not _is_ea(full, options):

@@ -40,7 +40,6 @@ from ksmbd.vfs.attributes import (
     make_info,
     read_dos,
 )
-from ksmbd.vfs.dosattrib import NOTHING
 from ksmbd.vfs.errors import os_errors, to_status
 from ksmbd.vfs.opened import Opened
 from ksmbd.vfs.times import to_filetime
@@ -192,7 +191,7 @@ class LocalEntry:
             dos = read_dos(fd, path_only, options)
             info = make_info(stat, dos, self.name, options, place.root_dev)
             if self.kind == S_IFREG or self.kind == S_IFDIR:
-                info.ea_size = ea_size(fd, path_only, options, dos is not NOTHING)
+                info.ea_size = ea_size(fd, path_only, options, dos.creation_time is not None)
                 if info.attributes & FILE_ATTRIBUTE_REPARSE_POINT:
                     reparse.describe(info, fd, path_only)
         except OSError as error:
@@ -386,7 +385,7 @@ class LocalEntry:
             options = self.place.options
             stat = stat_fd(fd)
             attributes = attributes_of(stat, read_dos(fd, self.path_only, options), self.name, options)
-            if attributes & FILE_ATTRIBUTE_READONLY and not self.posix:
+            if attributes & FILE_ATTRIBUTE_READONLY and not self.posix and not options.delete_readonly:
                 raise NtStatusError(STATUS_CANNOT_DELETE, "read-only")
             if self.is_directory and self.entry_key == self.key and not self.is_empty():
                 veto.check(self.place, fd)

@@ -85,10 +85,8 @@ class LocalFiles(Common):
 
 
 def _user(share: ShareConfig, identity: Identity) -> Credentials:
-    """The Unix user that accesses the files: root for `admin users`, else `force user` and `force group`, else the
-    session's user."""
-    if identity.is_admin:
-        return Credentials(0, 0, ())
+    """The Unix user that accesses the files: the session's, or that of `force user` and `force group`. `admin users`
+    have root's uid in its place, and the groups stay, so that what they make is not root's group's."""
     uid, gid, groups = identity.uid, identity.gid, identity.groups
     if share.force_uid is not None:
         uid = share.force_uid
@@ -100,4 +98,4 @@ def _user(share: ShareConfig, identity: Identity) -> Credentials:
             groups = ()
     if share.force_gid is not None:
         gid = share.force_gid
-    return Credentials(uid, gid, tuple(dict.fromkeys((gid, *groups))))
+    return Credentials(0 if identity.is_admin else uid, gid, tuple(dict.fromkeys((gid, *groups))))

@@ -208,12 +208,31 @@ def read_dos(fd: int, path_only: bool) -> bytes | None:
         return get_attribute(fd, dosattrib.NAME, path_only)
 
 
+def listed_dos(directory: int, name: bytes) -> bytes | None:
+    """Read user.DOSATTRIB of an entry of an open directory: who may list a directory sees the attributes of what is in
+    it (MS-FSA 2.1.5.1.2.1). None where there is none. Raises OSError."""
+    with credentials.privileged():
+        fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+        try:
+            return get_attribute(fd, dosattrib.NAME, True)
+        finally:
+            os.close(fd)
+
+
 def write_dos(granted: int, fd: int, path_only: bool, value: bytes) -> None:
     """Set user.DOSATTRIB through an open with the access `granted`. Raises OSError; STATUS_ACCESS_DENIED without
     FILE_WRITE_ATTRIBUTES, FILE_WRITE_DATA or FILE_APPEND_DATA."""
     _check_change(granted)
     with credentials.privileged():
         os.setxattr(descriptors.path(fd) if path_only else fd, dosattrib.NAME, value)
+
+
+def write_mode(granted: int, fd: int, path_only: bool, mode: int) -> None:
+    """Keep attributes in the permission bits of a file that is somebody else's and that the user may write (`dos
+    filemode`), without set-id bits. Raises as `write_dos`."""
+    _check_change(granted)
+    with credentials.privileged((stat_fd(fd).gid,)):
+        chmod_fd(fd, mode & (0o7777 if mode & S_IFMT == S_IFDIR else 0o1777), path_only)
 
 
 def write_times(granted: int, fd: int, access: tuple[int, int], write: tuple[int, int]) -> None:

@@ -9,19 +9,20 @@ from typing import Final
 
 from ksmbd import debug
 from ksmbd.kernel import credentials, descriptors
-from ksmbd.kernel.files import R_OK, AttributeReader, access_at
-from ksmbd.kernel.stat import S_IFLNK, S_IFMT, stat_at, stat_fd
+from ksmbd.kernel.files import R_OK, W_OK, AttributeReader, access_at
+from ksmbd.kernel.stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, stat_at, stat_fd
 from ksmbd.smb.constants import (
     FILE_ATTRIBUTE_REPARSE_POINT,
     FILE_READ_ATTRIBUTES,
     FILE_READ_DATA,
     FILE_READ_EA,
+    FILE_WRITE_DATA,
     READ_CONTROL,
 )
 from ksmbd.smb.ports import DirectoryEntry, FileInfo
 from ksmbd.smb.status import NtStatusError
 from ksmbd.vfs import dosattrib, reparse
-from ksmbd.vfs.attributes import listed_info, make_info
+from ksmbd.vfs.attributes import listed_dos, listed_info, listed_value, make_info
 from ksmbd.vfs.dosattrib import NOTHING
 from ksmbd.vfs.entry import LocalEntry
 from ksmbd.vfs.names import from_scandir, to_client
@@ -60,9 +61,10 @@ def entries(file: LocalEntry, matches: Callable[[str], bool] | None = None) -> I
         reader = AttributeReader(file.fd, dosattrib.NAME)
         quick_reader = reader if options.store_dos_attributes else None
         veto = options.veto
-        quick = not (veto or options.hide_unreadable)
+        quick = not (veto or options.hide_unreadable or options.hide_unwriteable or options.hide_special)
         posix = file.posix
         hides = options if options.hide_dot_files or options.hide else None
+        maps = options if options.maps else None
         assume, user, root_dev = credentials.assume, place.user, place.root_dev
         looked = 0
         for entry in scan:
@@ -78,7 +80,7 @@ def entries(file: LocalEntry, matches: Callable[[str], bool] | None = None) -> I
             if quick:
                 assume(user)  # the worker may have served another user since the last entry
                 try:
-                    listed = listed_info(file.fd, disk, name, quick_reader, hides, root_dev)
+                    listed = listed_info(file.fd, disk, name, quick_reader, hides, root_dev, maps)
                 except (OSError, NtStatusError) as error:
                     _left_out(file, name, error)
                     continue
@@ -129,14 +131,19 @@ def _entry(file: LocalEntry, disk: bytes, name: str, reader: AttributeReader) ->
             try:
                 if followed is not None:
                     data = AttributeReader(parent, dosattrib.NAME).read(last) if options.store_dos_attributes else None
-                    dos = NOTHING if data is None else dosattrib.decode(data)
+                    dos = listed_dos(parent, last, followed.mode, data, options)
                     return DirectoryEntry(name, make_info(followed, dos, name, options, place.root_dev))
             finally:
                 place.resolver.release(parent)
+    kind = stat.mode & S_IFMT
+    if options.hide_special and kind not in (S_IFREG, S_IFDIR, S_IFLNK) and not place.access.root:
+        return None
     if options.hide_unreadable and not _readable(file, disk):
         return None
-    data = reader.read(disk) if options.store_dos_attributes else None
-    dos = NOTHING if data is None else dosattrib.decode(data)
+    if options.hide_unwriteable and kind != S_IFDIR and not _writable(file, disk):
+        return None
+    data = listed_value(directory, disk, reader) if options.store_dos_attributes else None
+    dos = listed_dos(directory, disk, stat.mode, data, options)
     return _described(file, disk, DirectoryEntry(name, make_info(stat, dos, name, options, place.root_dev)))
 
 
@@ -154,12 +161,27 @@ def _readable(file: LocalEntry, disk: bytes) -> bool:
     access = file.place.access
     if not file.place.options.acl_xattr:
         return access.root or access_at(file.fd, disk, R_OK)
+    return _granted(file, disk, _READ)
+
+
+def _writable(file: LocalEntry, disk: bytes) -> bool:
+    """Whether the user may write an entry (`hide unwriteable files`)."""
+    access = file.place.access
+    if access.root:
+        return True
+    return access_at(file.fd, disk, W_OK) and (
+        not file.place.options.acl_xattr or _granted(file, disk, FILE_WRITE_DATA)
+    )
+
+
+def _granted(file: LocalEntry, disk: bytes, rights: int) -> bool:
+    access = file.place.access
     try:
         fd = os.open(disk, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=file.fd)
     except OSError:
         return False
     try:
-        return access.maximal(fd, True, stat_fd(fd), None) & _READ == _READ
+        return access.maximal(fd, True, stat_fd(fd), None) & rights == rights
     finally:
         os.close(fd)
 

@@ -10,6 +10,7 @@ import errno
 import os
 from typing import Final
 
+from ksmbd.kernel.files import chmod_fd
 from ksmbd.kernel.stat import key_fd, stat_at, stat_fd
 from ksmbd.smb.constants import (
     FILE_ADD_FILE,
@@ -37,7 +38,7 @@ from ksmbd.smb.status import (
     STATUS_OBJECT_NAME_NOT_FOUND,
     NtStatusError,
 )
-from ksmbd.vfs import allocation, gate, ranges
+from ksmbd.vfs import allocation, gate, mapped, posix_acl, ranges
 from ksmbd.vfs.attributes import SETTABLE, check_eas, make_info, write_dos, write_eas
 from ksmbd.vfs.errors import os_errors, to_status
 from ksmbd.vfs.file import LocalFile
@@ -45,6 +46,7 @@ from ksmbd.vfs.local import local_open
 from ksmbd.vfs.opening import BASE, PATH_ONLY, Opening, Raced, check_allocation, open_stream
 from ksmbd.vfs.times import to_filetime
 
+_SET_ID: Final = 0o6000
 _CLIENTS_MODE: Final = 0o1777
 """The mode bits that a client may set by the POSIX create context: no set-id bits."""
 
@@ -88,7 +90,8 @@ def _check(o: Opening, parent: int, is_directory: bool) -> None:
     attributes = intent.attributes
     if is_directory and attributes & FILE_ATTRIBUTE_TEMPORARY:
         raise NtStatusError(STATUS_INVALID_PARAMETER, "a temporary directory")
-    if attributes & FILE_ATTRIBUTE_READONLY and intent.options & FILE_DELETE_ON_CLOSE:
+    readonly = attributes & FILE_ATTRIBUTE_READONLY and not place.options.delete_readonly
+    if readonly and intent.options & FILE_DELETE_ON_CLOSE:
         raise NtStatusError(STATUS_CANNOT_DELETE, "read-only")
     with os_errors:
         place.access.check_parent(parent, FILE_ADD_SUBDIRECTORY if is_directory else FILE_ADD_FILE, o.path)
@@ -103,13 +106,11 @@ def _check(o: Opening, parent: int, is_directory: bool) -> None:
 
 def _make(o: Opening, parent: int, is_directory: bool) -> None:
     """Create the file or directory, and set `fd` and `path_only`. Raises OSError."""
-    options, asked = o.place.options, o.intent.posix_mode
-    if is_directory:
-        mode = 0o777 & options.directory_mask | options.force_directory_mode
-    else:
-        mode = 0o777 & options.create_mask | options.force_create_mode
+    asked = o.intent.posix_mode
     if asked is not None and asked != NO_POSIX_MODE:
         mode = asked & _CLIENTS_MODE
+    else:
+        mode = _mode(o, parent, is_directory)
     o.path_only = False
     if not is_directory:
         o.fd = os.open(o.disk, os.O_CREAT | os.O_EXCL | os.O_RDWR | BASE, mode, dir_fd=parent)
@@ -120,6 +121,18 @@ def _make(o: Opening, parent: int, is_directory: bool) -> None:
     except PermissionError:  # a mode without the owner's r
         o.fd = os.open(o.disk, PATH_ONLY | os.O_DIRECTORY, dir_fd=parent)
         o.path_only = True
+    if mode & _SET_ID:  # of `force directory mode`: mkdir(2) passes over them
+        chmod_fd(o.fd, stat_fd(o.fd).mode & 0o7777 | mode & _SET_ID, o.path_only)
+
+
+def _mode(o: Opening, parent: int, is_directory: bool) -> int:
+    """The mode that masks, forced modes and the directory give. Raises OSError."""
+    options = o.place.options
+    above = stat_fd(parent).mode if options.inherit_permissions else 0
+    if is_directory:
+        return mapped.new_directory(options, above)
+    default_acl = options.inherit_acls and posix_acl.raw(parent, True, posix_acl.DEFAULT) is not None
+    return mapped.new_file(options, o.intent.attributes | FILE_ATTRIBUTE_ARCHIVE, above, default_acl)
 
 
 def _furnish(o: Opening, parent: int, is_directory: bool) -> None:

@@ -189,7 +189,7 @@ def _grant(o: Opening) -> None:
     if attributes & FILE_ATTRIBUTE_REPARSE_POINT and not options & FILE_OPEN_REPARSE_POINT:
         reparse.stop(fd, path_only, o.posix)
     if granted & WRITES or destroys or options & FILE_DELETE_ON_CLOSE:
-        granted = _check_attributes(attributes, intent, o.kind, granted, destroys)
+        granted = _check_attributes(attributes, intent, o.kind, granted, destroys, place.options.delete_readonly)
     o.granted = granted
 
 
@@ -292,19 +292,21 @@ def _open_entry(o: Opening, flags: int) -> int:
         raise to_status(error) from error
 
 
-def _check_attributes(stored: int, intent: CreateIntent, kind: int, granted: int, destroys: bool) -> int:
+def _check_attributes(
+    stored: int, intent: CreateIntent, kind: int, granted: int, destroys: bool, deletes_read_only: bool
+) -> int:
     """Refuse what the stored attributes forbid, and return the access that they leave (MS-FSA 2.1.5.1.2.1).
 
-    `destroys`: the file or its stream is truncated, or a stream is created. Raises STATUS_CANNOT_DELETE,
-    STATUS_ACCESS_DENIED."""
+    `destroys`: the file or its stream is truncated, or a stream is created. `deletes_read_only`: `delete readonly`.
+    Raises STATUS_CANNOT_DELETE, STATUS_ACCESS_DENIED."""
     deletes = intent.options & FILE_DELETE_ON_CLOSE
     if kind != S_IFREG or not (granted & WRITES or destroys or deletes):
         if deletes and kind == S_IFDIR and intent.stream == "":
-            if stored & FILE_ATTRIBUTE_READONLY:
+            if stored & FILE_ATTRIBUTE_READONLY and not deletes_read_only:
                 raise NtStatusError(STATUS_CANNOT_DELETE, "read-only")
         return granted
     if stored & FILE_ATTRIBUTE_READONLY and intent.posix_mode is None:
-        if deletes:
+        if deletes and not deletes_read_only:
             raise NtStatusError(STATUS_CANNOT_DELETE, "read-only")
         if destroys or intent.desired_access & WRITES:
             raise NtStatusError(STATUS_ACCESS_DENIED, "read-only")

@@ -27,6 +27,9 @@ class ShareOptions:
     store_dos_attributes: bool
     hide_dot_files: bool
     inherit_owner: bool
+    inherit_owner_unix_only: bool
+    inherit_permissions: bool
+    inherit_acls: bool
     streams: bool
     follow_symlinks: bool
     wide_links: bool
@@ -34,7 +37,20 @@ class ShareOptions:
     acl_name: bytes
     acl_canonicalize: bool
     crossmnt: bool
+    acl_full_control: bool
+    dos_filemode: bool
+    nt_acls: bool
+    eas: bool
+    delete_readonly: bool
+    map_archive: str
+    map_hidden: bool
+    map_readonly: str
+    map_system: bool
+    maps: bool
+    """Whether permission bits keep DOS attributes in another way than KSMBD's."""
+    hide_special: bool
     hide_unreadable: bool
+    hide_unwriteable: bool
     change_notify: bool
     kernel_oplocks: bool
     posix_locking: bool
@@ -52,7 +68,10 @@ class ShareOptions:
         return cls(
             store_dos_attributes=share.store_dos_attributes,
             hide_dot_files=share.hide_dot_files,
-            inherit_owner=share.inherit_owner,
+            inherit_owner=share.inherit_owner != "no",
+            inherit_owner_unix_only=share.inherit_owner == "unix only",
+            inherit_permissions=share.inherit_permissions,
+            inherit_acls=share.inherit_acls,
             streams=share.streams_xattr,
             follow_symlinks=share.follow_symlinks,
             wide_links=share.follow_symlinks and share.wide_links,
@@ -60,7 +79,19 @@ class ShareOptions:
             acl_name=share.acl_xattr_security_acl_name.encode(),
             acl_canonicalize=share.acl_flag_inherited_canonicalization,
             crossmnt=share.crossmnt,
+            acl_full_control=share.acl_map_full_control,
+            dos_filemode=share.dos_filemode,
+            nt_acls=share.nt_acl_support,
+            eas=share.ea_support,
+            delete_readonly=share.delete_readonly,
+            map_archive=share.map_archive,
+            map_hidden=share.map_hidden,
+            map_readonly=share.map_readonly,
+            map_system=share.map_system,
+            maps=share.map_archive != "auto" or share.map_hidden or share.map_system or share.map_readonly != "no",
+            hide_special=share.hide_special_files,
             hide_unreadable=share.hide_unreadable,
+            hide_unwriteable=share.hide_unwriteable_files,
             change_notify=share.change_notify,
             kernel_oplocks=share.kernel_oplocks,
             posix_locking=share.posix_locking,

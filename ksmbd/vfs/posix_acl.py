@@ -117,9 +117,10 @@ def write(fd: int, path_only: bool, entries: list[Entry], mode: int) -> None:
     chmod_fd(fd, mode & 0o7000 | bits[USER_OBJ] << 6 | bits[GROUP_OBJ] << 3 | bits[OTHER], path_only)
 
 
-def raw(fd: int, path_only: bool) -> bytes | None:
-    """The encoded access ACL, for `put_back`; None where there is none. Raises OSError."""
-    return get_attribute(fd, ACCESS, path_only, 1024)
+def raw(fd: int, path_only: bool, name: bytes = ACCESS) -> bytes | None:
+    """The encoded access ACL, for `put_back`, or the one of another `name`; None where there is none. Raises
+    OSError."""
+    return get_attribute(fd, name, path_only, 1024)
 
 
 def put_back(fd: int, path_only: bool, acl: bytes | None, mode: int) -> None:
@@ -163,9 +164,21 @@ def _ndr(data: bytearray, entries: list[Entry]) -> None:
 # ------------------------------------------------------------------------------------------------ Windows' view
 
 
-def rights(permissions: int, directory: bool, owner: bool) -> int:
+class Mapping(NamedTuple):
+    """What rwx bits mean to a share."""
+
+    full_control: bool = True
+    """`acl map full control`: rwx is full control."""
+    filemode: bool = False
+    """`dos filemode`: who may write may change permissions and owner."""
+
+
+PLAIN: Final = Mapping()
+
+
+def rights(permissions: int, directory: bool, owner: bool, mapping: Mapping = PLAIN) -> int:
     """The access mask that clients see for rwx bits."""
-    if permissions == 7:
+    if permissions == 7 and mapping.full_control:
         return FILE_ALL_ACCESS
     mask = FILE_READ_ATTRIBUTES | READ_CONTROL | SYNCHRONIZE
     if permissions & 4:
@@ -175,7 +188,9 @@ def rights(permissions: int, directory: bool, owner: bool) -> int:
     if permissions & 1:
         mask |= FILE_GENERIC_EXECUTE
     if owner:
-        mask |= WRITE_DAC | WRITE_OWNER | DELETE | FILE_WRITE_ATTRIBUTES
+        mask |= FILE_WRITE_ATTRIBUTES
+    if owner or (mapping.filemode and permissions & 2):
+        mask |= WRITE_DAC | WRITE_OWNER | DELETE
     return mask if permissions or owner else 0
 
 
@@ -198,7 +213,9 @@ def permissions_of(mask: int) -> int:
     )
 
 
-def synthesise(fd: int, path_only: bool, stat: Stat, idmap: IdMap) -> SecurityDescriptor:
+def synthesise(
+    fd: int, path_only: bool, stat: Stat, idmap: IdMap, mapping: Mapping = PLAIN
+) -> SecurityDescriptor:
     """Make the security descriptor that clients see of a file without a stored one, from its owner, group, mode and
     POSIX ACL. Raises OSError."""
     directory = stat.mode & S_IFMT == S_IFDIR
@@ -212,7 +229,7 @@ def synthesise(fd: int, path_only: bool, stat: Stat, idmap: IdMap) -> SecurityDe
         permissions = entry.permissions
         if entry.tag not in (USER_OBJ, OTHER):
             permissions &= mask
-        granted = rights(permissions, directory, entry.tag == USER_OBJ)
+        granted = rights(permissions, directory, entry.tag == USER_OBJ, mapping)
         if not granted:
             continue
         if entry.tag == USER:
@@ -229,7 +246,9 @@ def synthesise(fd: int, path_only: bool, stat: Stat, idmap: IdMap) -> SecurityDe
         }.get(entry.tag)  # fmt: skip
         if entry.tag in (USER, GROUP):
             child = idmap.user_sid(entry.id) if entry.tag == USER else idmap.group_sid(entry.id)
-        if child is not None and (granted := rights(entry.permissions, True, entry.tag == USER_OBJ)):
+        if child is not None and (
+            granted := rights(entry.permissions, True, entry.tag == USER_OBJ, mapping)
+        ):
             aces.append(Ace(ACCESS_ALLOWED, OBJECT_INHERIT | CONTAINER_INHERIT | INHERIT_ONLY, granted, child))
     return SecurityDescriptor(SE_SELF_RELATIVE | SE_DACL_PRESENT, owner, group, Acl(tuple(aces)))
 

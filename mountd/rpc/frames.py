@@ -29,7 +29,8 @@ class Kind(IntEnum):
     FACTS = 1
     """The payload has the new facts of a level. No answer."""
     OPEN = 2
-    """Open a pipe: the argument is its caller's level, the payload its name. No answer."""
+    """Open a pipe: the argument is its caller's level, the payload its name, then, after a NUL each, the keys of the
+    shares that this caller is not shown. No answer."""
     CLOSE = 3
     """Close a pipe. No answer."""
     WRITE = 4

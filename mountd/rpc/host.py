@@ -23,6 +23,7 @@ from mountd.rpc.facts import Level
 from mountd.rpc.frames import ANSWER_MAX, Answer, Kind, Request, Status
 from mountd.rpc.services import SERVICES
 from mountd.rpc.telling import ServerView, facts, level_of
+from mountd.sharing import hidden_shares
 
 _KINDS: Final = {RpcFlag.WRITE: Kind.WRITE, RpcFlag.READ: Kind.READ, RpcFlag.IOCTL: Kind.TRANSCEIVE}
 _STATUSES: Final = {Status.DONE: RpcStatus.OK, Status.MORE: RpcStatus.MORE_DATA, Status.BROKEN: RpcStatus.BROKEN_PIPE}
@@ -166,7 +167,9 @@ class PipeHost:
         pipe = _Pipe(next(self._next), slot, parcel.handle, user, level, self._clock())
         self._pipes[slot, parcel.handle] = self._numbered[pipe.number] = pipe
         self._levels[level] += 1
-        self._backend.send(Request(Kind.OPEN, level, pipe.number, name.encode("ascii")), user == GUESTS)
+        hidden = hidden_shares(account, restricted, self._server.configuration, self._server.users)
+        payload = "\0".join((name, *hidden)).encode()
+        self._backend.send(Request(Kind.OPEN, level, pipe.number, payload), user == GUESTS)
         return RpcStatus.OK
 
     def _admit(self, user: str) -> bool:

@@ -30,6 +30,8 @@ class Caller:
 
     facts: Callable[[], Facts]
     level: Level
+    hidden: frozenset[str] = frozenset()
+    """Keys of shares that are left out for this caller (`access based share enum`)."""
 
     @property
     def restricted(self) -> bool:

@@ -73,10 +73,12 @@ class Services:
         return None
 
     def _open(self, request: Request) -> None:
-        interface = self._services.get(request.payload.decode("ascii", "replace"))
+        name, *hidden = request.payload.decode("utf-8", "replace").split("\0")
+        interface = self._services.get(name)
         if interface is not None:
             level = Level(request.argument)
-            pipe = Pipe(interface, Caller(lambda: self._facts, level), self._holder(request.pipe, level))
+            caller = Caller(lambda: self._facts, level, frozenset(hidden))
+            pipe = Pipe(interface, caller, self._holder(request.pipe, level))
             self._pipes[request.pipe] = pipe
 
     def _holder(self, number: int, level: Level) -> Callable[[int], bool]:

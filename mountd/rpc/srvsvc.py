@@ -42,7 +42,8 @@ def _windows_path(share: ShareFacts) -> str:
 
 def _visible(caller: Caller) -> list[ShareFacts]:
     return [
-        share for share in caller.facts().shares.values() if share.is_ipc or (share.browseable and share.served)
+        share for key, share in caller.facts().shares.items()
+        if share.is_ipc or (share.browseable and share.served and key not in caller.hidden)
     ]
 
 

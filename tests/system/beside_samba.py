@@ -75,9 +75,11 @@ class Beside:
     """The two servers. Use it within `network` and as a context manager."""
 
     def __init__(
-        self, folder: Path, people: People, share: Mapping[str, str] | None = None, mode: int = 0o777
-    ) -> None:
-        """`share`: lines of the share's section, which both get. `mode`: of the share's folder, which alice owns."""
+        self, folder: Path, people: People, share: Mapping[str, str] | None = None, mode: int = 0o777,
+        more: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> None:  # fmt: skip
+        """`share`: lines of the share's section, which both get. `mode`: of the share's folder, which alice owns.
+        `more`: name -> lines of further shares, each with a folder of its own."""
         self.people = people
         self.folder = folder
         folder.chmod(0o755)
@@ -85,17 +87,23 @@ class Beside:
         self.share.mkdir()
         os.chown(self.share, people.uid(people.alice), people.gid(people.alice))
         self.share.chmod(mode)
-        lines = {"path": str(self.share), "read only": "no", "vfs objects": "acl_xattr streams_xattr", **(share or {})}
-        self._samba(lines)
+        base = {"read only": "no", "vfs objects": "acl_xattr streams_xattr"}
+        shares = {"s": {"path": str(self.share), **base, **(share or {})}}
+        for name, lines in (more or {}).items():
+            path = folder / name
+            path.mkdir()
+            path.chmod(0o755)
+            shares[name] = {"path": str(path), **base, **lines}
+        self._samba(shares)
         self.ours = KsmbdServer(
             folder / "ours", port=445, options={"interfaces": OURS, "bind interfaces only": "yes"},
-            shares={"s": {"force user": "", **lines}}, users=dict.fromkeys((people.alice, people.bob), PASSWORD),
-            domain=DOMAIN,
+            shares={name: {"force user": "", **lines} for name, lines in shares.items()},
+            users=dict.fromkeys((people.alice, people.bob), PASSWORD), domain=DOMAIN,
         )  # fmt: skip
         self.ours.wait_until_listening()
         self._wait()
 
-    def _samba(self, lines: Mapping[str, str]) -> None:
+    def _samba(self, shares: Mapping[str, Mapping[str, str]]) -> None:
         place = self.folder / "samba"
         (place / "ncalrpc").mkdir(parents=True)
         keys = ("private dir", "lock directory", "state directory", "cache directory", "pid directory")
@@ -105,9 +113,11 @@ class Beside:
             + "".join(f" {key} = {place}\n" for key in keys)
             + f" ncalrpc dir = {place}/ncalrpc\n log file = {place}/log\n smb ports = 445\n interfaces = {SAMBA}/32\n"
             " bind interfaces only = yes\n disable spoolss = yes\n load printers = no\n printcap name = /dev/null\n"
-            f" usershare path =\n passdb backend = tdbsam:{place}/passdb.tdb\n[s]\n store dos attributes = yes\n"
-            " ea support = yes\n map archive = no\n"
-            + "".join(f" {key} = {value}\n" for key, value in lines.items())
+            f" usershare path =\n passdb backend = tdbsam:{place}/passdb.tdb\n map archive = no\n"
+            + "".join(
+                f"[{name}]\n" + "".join(f" {key} = {value}\n" for key, value in lines.items())
+                for name, lines in shares.items()
+            )
         )
         _run("net", "-s", self.conf, "setlocalsid", DOMAIN)
         for user in (self.people.alice, self.people.bob):
@@ -147,12 +157,16 @@ class Beside:
         """What both show a user as."""
         return f"{DOMAIN}-{2 * self.people.uid(user) + 1000}"
 
-    def client(self, server: str, command: str, user: str = "") -> str:
+    def client(self, server: str, command: str, user: str = "", share: str = "s") -> str:
         """smbclient's whole output, as alice unless `user` says otherwise."""
         return _run(
-            "smbclient", f"//{server}/s", "-s", "/dev/null", "-U", f"{user or self.people.alice}%{PASSWORD}",
+            "smbclient", f"//{server}/{share}", "-s", "/dev/null", "-U", f"{user or self.people.alice}%{PASSWORD}",
             "-c", command, check=False,
         )  # fmt: skip
+
+    def shares(self, server: str, user: str) -> str:
+        """The shares that a user is shown, a line each."""
+        return _run("smbclient", "-gL", server, "-s", "/dev/null", "-U", f"{user}%{PASSWORD}", check=False)
 
     def acl(self, server: str, name: str, user: str = "") -> str:
         """A file's descriptor as SDDL, as a client sees it: users by their SIDs, whichever way they are kept."""
@@ -168,10 +182,10 @@ class Beside:
         text = self.smbcacls(server, name, "--sddl", "-S", sddl, user=user)
         assert "NT_STATUS" not in text.replace("NT_STATUS_RPC_PROCNUM_OUT_OF_RANGE", ""), text
 
-    def smbcacls(self, server: str, name: str, *arguments: str, user: str = "") -> str:
+    def smbcacls(self, server: str, name: str, *arguments: str, user: str = "", share: str = "s") -> str:
         """smbcacls' whole output."""
         login = f"{user or self.people.alice}%{PASSWORD}"
-        return _run("smbcacls", f"//{server}/s", name, "-s", "/dev/null", "-U", login, *arguments, check=False)
+        return _run("smbcacls", f"//{server}/{share}", name, "-s", "/dev/null", "-U", login, *arguments, check=False)
 
     def stored(self, name: str, version: int = 0) -> Stored:
         """What security.NTACL holds, as Samba's own code reads it; with a `version`, once that has brought it into that
@@ -192,8 +206,11 @@ class Stored:
 
 
 @contextmanager
-def beside(people: People, share: Mapping[str, str] | None = None, mode: int = 0o777) -> Iterator[Beside]:
+def beside(
+    people: People, share: Mapping[str, str] | None = None, mode: int = 0o777,
+    more: Mapping[str, Mapping[str, str]] | None = None,
+) -> Iterator[Beside]:  # fmt: skip
     """Both servers, in a network of their own. Not below pytest's folder, which each of its runs closes to others."""
     with tempfile.TemporaryDirectory(prefix="ksmbd-beside-") as folder, network():
-        with Beside(Path(folder), people, share, mode) as both:
+        with Beside(Path(folder), people, share, mode, more) as both:
             yield both

@@ -53,13 +53,17 @@ class ShareConfig:
     encrypt: bool = False
     """`smb3 encryption = mandatory` on the share: TREE_CONNECT answers SHAREFLAG_ENCRYPT_DATA."""
     acl_flag_inherited_canonicalization: bool = True
+    acl_map_full_control: bool = True
     acl_xattr: bool = False
     """`vfs objects = acl_xattr`."""
     acl_xattr_security_acl_name: str = "security.NTACL"
     change_notify: bool = True
     continuous_availability: bool = False
     crossmnt: bool = True
+    delete_readonly: bool = False
     delete_veto_files: bool = False
+    dos_filemode: bool = False
+    ea_support: bool = True
     follow_symlinks: bool = False
     force_group_of_members: bool = False
     """`force group = +GROUP` without `force user`: `force_gid` is for the group's members alone."""
@@ -67,9 +71,18 @@ class ShareConfig:
     """The `guest account` of the share; None: that of [global]."""
     hide_dot_files: bool = True
     hide_files: tuple[str, ...] = ()
+    hide_special_files: bool = False
     hide_unreadable: bool = False
-    inherit_owner: bool = False
+    hide_unwriteable_files: bool = False
+    inherit_acls: bool = False
+    inherit_owner: str = "no"
+    inherit_permissions: bool = False
     kernel_oplocks: bool = False
+    map_archive: str = "auto"
+    map_hidden: bool = False
+    map_readonly: str = "no"
+    map_system: bool = False
+    nt_acl_support: bool = True
     oplocks: bool = True
     posix_locking: bool = False
     shadow_basedir: str = ""

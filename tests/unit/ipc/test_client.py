@@ -159,9 +159,13 @@ def test_contradicting_answer_fails_its_own_request_only() -> None:
 
 
 SHARE_OPTIONS = {
-    "acl flag inherited canonicalization": "yes", "acl_xattr:security_acl_name": "security.NTACL",
-    "change notify": "no", "delete veto files": "no", "hide files": "/x/*.bak/", "kernel oplocks": "no",
-    "posix locking": "yes", "shadow:basedir": "", "shadow:crossmountpoints": "no", "shadow:delimiter": "_GMT",
+    "acl flag inherited canonicalization": "yes", "acl map full control": "yes",
+    "acl_xattr:security_acl_name": "security.NTACL", "change notify": "no", "delete readonly": "no",
+    "delete veto files": "no", "dos filemode": "no", "ea support": "yes", "hide files": "/x/*.bak/",
+    "hide special files": "no", "hide unwriteable files": "yes", "inherit acls": "no", "inherit owner": "unix only",
+    "inherit permissions": "no", "kernel oplocks": "no", "map archive": "auto", "map hidden": "no",
+    "map readonly": "permissions", "map system": "no", "nt acl support": "yes", "posix locking": "yes",
+    "shadow:basedir": "", "shadow:crossmountpoints": "no", "shadow:delimiter": "_GMT",
     "shadow:localtime": "yes", "shadow:mountpoint": "", "shadow:snapdirseverywhere": "no", "shadow:snapprefix": "",
     "shadow:snapsharepath": "", "shadow:sort": "asc", "shadow:sscanf": "no", "snapshot path": "/snaps/%Y",
 }  # fmt: skip
@@ -186,6 +190,7 @@ def test_share_config_is_kept_until_reload() -> None:
     assert (share.name, share.path, share.veto_files) == ("Docs", "/srv/x", ("*.tmp", "b*"))
     assert (share.force_uid, share.force_gid, share.encrypt) == (70000, None, True)
     assert (share.change_notify, share.posix_locking, share.hide_files) == (False, True, ("x", "*.bak"))
+    assert (share.inherit_owner, share.map_readonly, share.hide_unwriteable_files) == ("unix only", "permissions", True)
     assert (share.snapshot_path, share.shadow_sort, share.shadow_localtime) == ("/snaps/%Y", "asc", True)
     sent = len(bench.channel.sent)
     assert bench.daemon.share_config("DOCS").result() is share

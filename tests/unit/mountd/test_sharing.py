@@ -13,7 +13,14 @@ from ksmbd.ipc.constants import ShareFlag, TreeFlag, TreeStatus, UserFlag
 from ksmbd.smb.ports import ShareConfig
 from mountd.hosts import admitted
 from mountd.parameters import SHARE_PARAMETERS
-from mountd.sharing import SHARE_OPTIONS, TreeRequest, decide_tree_connect, share_flags, share_response
+from mountd.sharing import (
+    SHARE_OPTIONS,
+    TreeRequest,
+    decide_tree_connect,
+    hidden_shares,
+    share_flags,
+    share_response,
+)
 
 OK, NO = TreeStatus.OK, TreeStatus.INVALID_USER
 RO, RW, ADMIN, GUEST = TreeFlag.READ_ONLY, TreeFlag.WRITABLE, TreeFlag.ADMIN_ACCOUNT, TreeFlag.GUEST_ACCOUNT
@@ -44,8 +51,10 @@ def s(*lines: str) -> str:
     (s("valid users = @nosuchgroup"), "ann", NO, 0),
     (s("invalid users = ann"), "ann", NO, 0),
     (s("invalid users = @staff", "valid users = ann"), "ann", NO, 0),
-    (s("admin users = ann"), "ann", OK, RW | ADMIN),
-    (s("admin users = ann", "read list = ann"), "ann", OK, RW | ADMIN),
+    (s("admin users = ann"), "ann", OK, RO | ADMIN),
+    (s("admin users = ann", "read only = no"), "ann", OK, RW | ADMIN),
+    (s("admin users = ann", "write list = ann"), "ann", OK, RW | ADMIN),
+    (s("admin users = ann", "read list = ann", "read only = no"), "ann", OK, RO | ADMIN),
     (s("admin users = ann", "valid users = bob"), "ann", NO, 0),
     (s("read only = no", "read list = ann"), "ann", OK, RO),
     (s("read only = no", "read list = ann"), "bob", OK, RW),
@@ -192,7 +201,7 @@ def test_share_as_the_engine_sees_it() -> None:
     on = {name for name in SWITCHES if getattr(share, name)}
     assert on == {
         "store_dos_attributes", "oplocks", "hide_dot_files", "crossmnt", "streams_xattr", "acl_xattr",
-        "acl_flag_inherited_canonicalization", "kernel_oplocks",
+        "acl_flag_inherited_canonicalization", "kernel_oplocks", "acl_map_full_control", "ea_support", "nt_acl_support",
     }  # fmt: skip
     assert share.change_notify is False
     assert share.hide_files == ("hide me",)
@@ -208,7 +217,6 @@ def flags_of(text: str) -> ShareFlag:
 @pytest.mark.parametrize("line, flag", [
     ("read only = no", ShareFlag.WRITEABLE),
     ("guest ok = yes", ShareFlag.GUEST_OK),
-    ("inherit owner = yes", ShareFlag.INHERIT_OWNER),
     ("follow symlinks = yes", ShareFlag.FOLLOW_SYMLINKS),
     ("continuous availability = yes", ShareFlag.CONTINUOUS_AVAILABILITY),
     ("hide unreadable = yes", ShareFlag.HIDE_UNREADABLE),
@@ -235,9 +243,11 @@ SWITCHES = [f.name for f in fields(ShareConfig) if f.type == "bool" and f.name n
 
 
 @pytest.mark.parametrize("name", [
-    "acl flag inherited canonicalization", "change notify", "continuous availability", "crossmnt", "delete veto files",
-    "follow symlinks", "hide dot files", "hide unreadable", "inherit owner", "kernel oplocks", "oplocks",
-    "posix locking", "shadow:crossmountpoints", "shadow:localtime", "shadow:snapdirseverywhere", "shadow:sscanf",
+    "acl flag inherited canonicalization", "acl map full control", "change notify", "continuous availability",
+    "crossmnt", "delete readonly", "delete veto files", "dos filemode", "ea support", "follow symlinks",
+    "hide dot files", "hide special files", "hide unreadable", "hide unwriteable files", "inherit acls",
+    "inherit permissions", "kernel oplocks", "map hidden", "map system", "nt acl support", "oplocks", "posix locking",
+    "shadow:crossmountpoints", "shadow:localtime", "shadow:snapdirseverywhere", "shadow:sscanf",
     "store dos attributes", "wide links",
 ])  # fmt: skip
 def test_a_switch_reaches_the_engine_as_a_boolean_of_its_own(name: str) -> None:
@@ -246,6 +256,20 @@ def test_a_switch_reaches_the_engine_as_a_boolean_of_its_own(name: str) -> None:
     assert off is not None and on is not None
     assert [field for field in SWITCHES if getattr(on, field) != getattr(off, field)] == [attribute]
     assert (getattr(off, attribute), getattr(on, attribute)) == (False, True)
+
+
+@pytest.mark.parametrize("line, field, value", [
+    ("inherit owner = yes", "inherit_owner", "windows and unix"),
+    ("inherit owner = Unix Only", "inherit_owner", "unix only"),
+    ("inherit owner = false", "inherit_owner", "no"),
+    ("map archive = yes", "map_archive", "yes"),
+    ("map archive = 0", "map_archive", "no"),
+    ("map readonly = permissions", "map_readonly", "permissions"),
+    ("map readonly = 1", "map_readonly", "yes"),
+])  # fmt: skip
+def test_a_choice_reaches_the_engine_by_one_name(line: str, field: str, value: str) -> None:
+    share = told(s(line))[0]
+    assert getattr(share, field) == value
 
 
 FORMAT = "@GMT-%Y.%m.%d-%H.%M.%S"
@@ -314,3 +338,21 @@ def test_ipc() -> None:
     assert share is not None and share.is_pipe
     assert (share.path, share.veto_files, share.force_uid) == ("", (), None)
     assert told("", "none")[0] is None
+
+
+@pytest.mark.parametrize("lines, hidden_from", [
+    ([], ""),
+    (["valid users = ann"], ""),
+    (["access based share enum = yes"], "guest"),
+    (["access based share enum = yes", "guest ok = yes"], ""),
+    (["access based share enum = yes", "valid users = ann"], "bob guest"),
+    (["access based share enum = yes", "valid users = @staff"], "bob guest"),
+    (["access based share enum = yes", "invalid users = +staff"], "ann guest"),
+    (["access based share enum = yes", "guest ok = yes", "invalid users = nobody"], "guest"),
+])  # fmt: skip
+def test_shares_that_lists_leave_out(lines: list[str], hidden_from: str) -> None:
+    found = [
+        who for who in ("ann", "bob", "guest")
+        if hidden_shares("" if who == "guest" else who, who == "guest", configuration(s(*lines)), FakeUsers())
+    ]  # fmt: skip
+    assert found == hidden_from.split()

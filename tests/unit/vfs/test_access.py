@@ -178,12 +178,41 @@ class TestAsTwoUsers:
         alice = make_share(user=BOB, force_uid=ALICE[0], force_gid=ALICE[1])
         assert (alice.open("f").info().uid, alice.open("f").info().gid) == ALICE
         os.chmod(alice.path, 0o777)
-        bob = make_share(user=BOB, flags=FLAGS | {"inherit_owner"})
+        bob = make_share(user=BOB, inherit_owner="windows and unix")
         assert bob.open("mine").info().uid == ALICE[0]
         assert bob.mkdir("dir").info().uid == ALICE[0]
         administrator = make_share(user=BOB, admin=True)
         os.chmod(alice.path / "f", 0)
         administrator.open("f").write(0, b"x")
+        made = administrator.open("of-admin").info()
+        assert (made.uid, made.gid) == (0, BOB[1])  # root in the user's place; the groups stay the user's
+
+    def test_unix_alone_gives_the_file_to_the_owner_of_its_folder(self, make_share: Callable[..., Share]) -> None:
+        alice = make_share(user=ALICE)
+        os.chmod(alice.path, 0o777)
+        bob = make_share(user=BOB, inherit_owner="unix only", flags=FLAGS | {"acl_xattr"})
+        for made in (bob.open("f"), bob.mkdir("d")):
+            owner = parse_security_descriptor(made.security_descriptor(c.OWNER_SECURITY_INFORMATION)).owner
+            assert owner == bob.files.idmap.user_sid(BOB[0]) and made.info().uid == ALICE[0]
+        assert bob.open("f", access=c.WRITE_DAC).granted_access == c.WRITE_DAC
+
+    def test_who_may_write_changes_permissions_with_dos_filemode_alone(self, make_share: Callable[..., Share]) -> None:
+        alice = make_share(user=ALICE)
+        alice.open("f").close()
+        os.chmod(alice.path, 0o777)
+        os.chmod(alice.path / "f", 0o6766)
+        everybody = Acl((Ace(ACCESS_ALLOWED, 0, c.FILE_GENERIC_READ, EVERYONE),))
+        new = SecurityDescriptor(SE_SELF_RELATIVE | SE_DACL_PRESENT, None, None, everybody).encode()
+        plain, filemode = make_share(user=BOB), make_share(user=BOB, dos_filemode=True)
+        with pytest.raises(NtStatusError):
+            plain.open("f", access=c.WRITE_DAC)
+        filemode.open("f", access=c.WRITE_DAC).set_security_descriptor(c.DACL_SECURITY_INFORMATION, new)
+        stat = os.stat(alice.path / "f")
+        assert (stat.st_mode & 0o7777, stat.st_uid) == (0o444, ALICE[0])  # the set-id bits go
+        credentials.as_server()
+        os.chmod(alice.path / "f", 0o755)
+        with pytest.raises(NtStatusError):
+            filemode.open("f", access=c.WRITE_DAC)
 
     def test_attributes_are_kept_where_the_user_may_not_write(self, make_share: Callable[..., Share]) -> None:
         alice = make_share(user=ALICE)

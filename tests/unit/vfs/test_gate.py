@@ -260,7 +260,7 @@ def test_a_thread_is_nobody_between_requests(make_share: Callable[..., Share]) -
     loop.after_iteration(credentials.become_nobody_if_root)
     loop.before_sleep = credentials.become_nobody
     file.write(0, b"x")
-    assert credentials.current() == Credentials(0, 0, ())
+    assert credentials.current() == Credentials(0, ALICE[1], (ALICE[1],))
     loop.run_once(wait=False)
     assert _of_this_thread() == (NOBODY.uid, NOBODY.gid, ())
     alice = make_share(user=ALICE)

@@ -22,7 +22,7 @@ USER = 2001 if os.geteuid() == 0 else os.geteuid()
 GROUP = 2001 if os.geteuid() == 0 else os.getegid()
 FLAGS = frozenset(("store_dos_attributes", "hide_dot_files", "streams_xattr", "crossmnt"))
 """What is switched on in a share unless `flags` says otherwise."""
-_SWITCHES = FLAGS | {"inherit_owner", "follow_symlinks", "acl_xattr", "hide_unreadable", "wide_links"}
+_SWITCHES = FLAGS | {"follow_symlinks", "acl_xattr", "hide_unreadable", "wide_links"}
 
 
 class StillClock:
