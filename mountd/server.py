@@ -30,7 +30,7 @@ from mountd.questions import Questions
 from mountd.requests import Requests
 from mountd.rpc.child import RpcProcess
 from mountd.rundir import RunDirectory
-from mountd.sharing import text_value
+from mountd.textvalue import text_value
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 """The signals that `Server.run` handles."""

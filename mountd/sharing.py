@@ -8,31 +8,19 @@ from dataclasses import dataclass
 
 from ksmbd.ipc.codec import Parcel
 from ksmbd.ipc.constants import Attribute, Event, ShareFlag, TreeFlag, TreeStatus, UserFlag
-from ksmbd.ipc.options import FORCE_GROUP, GUEST_GID, GUEST_GROUPS, GUEST_UID, NO, OF_MEMBERS, YES
+from ksmbd.ipc.options import FORCE_GROUP, GUEST_GID, GUEST_GROUPS, GUEST_UID, OF_MEMBERS
 from mountd.accounts import Accounts
 from mountd.config import Configuration, ShareSettings
 from mountd.hosts import Names, NoNames, admitted
 from mountd.login import maps_users
-from mountd.parameters import SHARE_PARAMETERS, Kind, Parameter
+from mountd.parameters import SHARE_PARAMETERS
+from mountd.textvalue import text_value
 from mountd.unixusers import UnixUser, UnixUsers, guest
 
 GUEST_GROUPS_MAX = 1000
 """Groups of a share's guest account that are sent to the engine at most."""
 NO_ID = 0xFFFF
 """The value of force_uid and force_gid for no id, or for an id of more than 16 bits, which an attribute has then."""
-
-
-def text_value(parameter: Parameter, value: object) -> str:
-    """A setting as text, in the syntax of ksmbd.conf."""
-    if isinstance(value, bool):
-        return YES if value else NO
-    if isinstance(value, tuple):
-        if parameter.kind is Kind.PATTERNS:
-            return "/" + "/".join(value) + "/" if value else ""
-        return ", ".join(value)
-    if parameter.kind is Kind.MODE and isinstance(value, int):
-        return f"{value:04o}"
-    return str(value)
 
 
 SHARE_OPTIONS = (

@@ -22,6 +22,9 @@ from ksmbd.smb.waiting import Future
 
 PART: Final = 16 << 10
 """A part is sent when it has so many characters; one row more may follow."""
+STEP: Final = 32
+"""Rows that are made at most before others are served: fewer than a time slice has room for, because a list is long and
+nobody should feel it."""
 PATH_MAX: Final = 4096
 """Characters of a path that are told."""
 RETRY: Final = 0.005
@@ -81,7 +84,7 @@ class Activity:
         for kind in kinds:
             rows: list[str] = []
             size = 0
-            for row in self._rows(kind):
+            for number, row in enumerate(self._rows(kind), 1):
                 if row is not None:
                     text = json.dumps(vars(row))
                     rows.append(text)
@@ -91,7 +94,7 @@ class Activity:
                     rows, size = [], 0
                     while answering.congested:
                         await self._later(RETRY)
-                if time_slice.is_over():
+                if not number % STEP or time_slice.is_over():
                     await time_slice.renew()
             if rows:
                 answering.part(_part(kind, rows))

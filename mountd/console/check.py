@@ -16,7 +16,7 @@ from mountd.console.tables import printable
 from mountd.ignored import Ignored
 from mountd.parameters import GLOBAL_PARAMETERS, READ_ONLY_PRECEDENCE, SHARE_PARAMETERS, Kind, Parameter
 from mountd.settings import GlobalSettings
-from mountd.sharing import text_value
+from mountd.textvalue import text_value
 
 _GROUPS: Final = (
     ("changes", "Without effect, though access or data may differ:"),

@@ -15,7 +15,7 @@ from ksmbd.smb.settings import ServerSettings
 from mountd.parameters import GLOBAL_PARAMETERS, Parameter
 from mountd.rundir import RunDirectory
 from mountd.server import Options, engine_settings
-from mountd.sharing import text_value
+from mountd.textvalue import text_value
 
 NAMES = {
     "signing": "server signing", "min_prot": "server min protocol", "max_prot": "server max protocol",

@@ -87,6 +87,13 @@ class Bench:
         self.questions.answer(json.dumps({"ask": "list", "kinds": kinds}), answer)
         return answer
 
+    def rows(self, kind: str) -> list[dict[str, Any]]:
+        """All rows of a kind, to the end."""
+        answer = self.ask(kind)
+        self.turns()
+        assert answer.over()
+        return answer.rows(kind)
+
     def close(self, **target: str) -> dict[str, int]:
         """Close what is named, to the end; how many of each."""
         answer = Answer()

@@ -50,7 +50,7 @@ def test_a_session_with_all_that_it_has(bench: Bench) -> None:
     assert bench.client.ask(c.CREATE, m.create("a")).status == s.STATUS_USER_SESSION_DELETED
     assert bench.client.ask(c.ECHO, ECHO_BODY, session_id=0).status == 0, "the connection stays"
     assert read_status(other, kept) == 0
-    assert [row["path"] for row in bench.ask("files").rows("files")] == ["b"]
+    assert [row["path"] for row in bench.rows("files")] == ["b"]
 
 
 def test_nothing_that_is_named_is_nothing_closed(bench: Bench) -> None:
@@ -60,12 +60,12 @@ def test_nothing_that_is_named_is_nothing_closed(bench: Bench) -> None:
         {"share": "share", "path": "b"}, {"share": "none", "path": "a"},
     ):  # fmt: skip
         assert bench.close(**target) == {}
-    assert len(bench.ask("files").rows("files")) == 1
+    assert len(bench.rows("files")) == 1
 
 
 def test_a_file_by_its_id(bench: Bench) -> None:
     first, second = bench.create("a"), bench.create("b")
-    row = next(row for row in bench.ask("files").rows("files") if row["path"] == "a")
+    row = next(row for row in bench.rows("files") if row["path"] == "a")
     assert bench.close(file=row["id"]) == {"files": 1}
     assert read_status(bench.client, first) == s.STATUS_FILE_CLOSED
     assert read_status(bench.client, second) == 0
@@ -77,7 +77,7 @@ def test_all_opens_of_a_path_without_regard_to_case(bench: Bench) -> None:
     bench.create("a.txt", other)
     bench.create("b.txt")
     assert bench.close(share="SHARE", path="A.TXT") == {"files": 2}
-    assert [row["path"] for row in bench.ask("files").rows("files")] == ["b.txt"]
+    assert [row["path"] for row in bench.rows("files")] == ["b.txt"]
 
 
 def test_a_share_with_its_tree_connects(bench: Bench) -> None:
@@ -99,7 +99,7 @@ def test_the_sessions_of_an_address(bench: Bench) -> None:
     bench.another("192.0.2.9")
     bench.another("192.0.2.9")
     assert bench.close(address="192.0.2.9")["sessions"] == 2
-    assert [row["address"] for row in bench.ask("sessions").rows("sessions")] == ["192.0.2.7"]
+    assert [row["address"] for row in bench.rows("sessions")] == ["192.0.2.7"]
 
 
 def test_an_account_at_an_address(bench: Bench) -> None:
@@ -108,7 +108,7 @@ def test_an_account_at_an_address(bench: Bench) -> None:
     bench.another("192.0.2.8", "ann")
     assert bench.close(address="192.0.2.9", account="ANN")["sessions"] == 1
     assert bench.close(account="ann")["sessions"] == 1
-    assert "bob" in [row["account"] for row in bench.ask("sessions").rows("sessions")]
+    assert "bob" in [row["account"] for row in bench.rows("sessions")]
 
 
 @pytest.mark.parametrize("how", ["file", "share", "path", "address", "account"])
@@ -116,14 +116,14 @@ def test_a_durable_open_whose_client_is_disconnected(bench: Bench, how: str) -> 
     durable(bench, "d.txt")
     bench.client.connection.disconnected("gone")
     bench.turns()
-    (row,) = bench.ask("files").rows("files")
+    (row,) = bench.rows("files")
     assert row["session"] == ""
     target = {
         "file": {"file": row["id"]}, "share": {"share": "share"}, "path": {"share": "share", "path": "d.txt"},
         "address": {"address": "192.0.2.7"}, "account": {"account": row["account"]},
     }[how]  # fmt: skip
     assert bench.close(**target) == {"files": 1}
-    assert bench.ask("files").rows("files") == []
+    assert bench.rows("files") == []
     assert bench.store.empty, "nothing of it is left in the open table"
     assert bench.close(**target) == {}
 

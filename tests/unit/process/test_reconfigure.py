@@ -117,7 +117,7 @@ def test_read_only_counts_for_opens_that_exist(bench: Bench) -> None:
     assert (read(bench.client, file), flush(bench.client, file)) == (0, 0)
     tree = bench.server.sessions[bench.client.session_id].tree_connects[bench.client.tree_id]
     assert tree.read_only and not tree.maximal_access & c.FILE_WRITE_DATA
-    assert [row["read_only"] for row in bench.ask("tree_connects").rows("tree_connects")] == [True]
+    assert [row["read_only"] for row in bench.rows("tree_connects")] == [True]
     assert bench.client.ask(c.CREATE, m.create("new", disposition=c.FILE_CREATE)).status in (
         s.STATUS_ACCESS_DENIED, s.STATUS_MEDIA_WRITE_PROTECTED,
     )  # fmt: skip
