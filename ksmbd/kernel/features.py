@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ksmbd.kernel import credentials, files, openat
+from ksmbd.kernel.generations import generation
 from ksmbd.kernel.stat import STATX_BTIME, stat_fd
 
 
@@ -38,6 +39,13 @@ def _btime(fd: int) -> str:
     if stat_fd(fd).mask & STATX_BTIME:
         return ""
     return "no birth times here: creation times come from user.DOSATTRIB alone"
+
+
+def _generation(fd: int) -> str:
+    found = stat_fd(fd)
+    if found.mask & STATX_BTIME or generation(fd, b"", found.dev):
+        return ""
+    return "neither birth times nor generations here: a file may get the FileId of one that was deleted"
 
 
 def _cachestat(fd: int) -> str:
@@ -82,6 +90,7 @@ _PROBES: tuple[tuple[str, Callable[[int], str]], ...] = (
     ("openat2", _openat2),
     ("impersonation", _impersonation),
     ("statx-btime", _btime),
+    ("file-ids", _generation),
     ("cachestat", _cachestat),
     ("rwf-nowait", _nowait),
     ("getxattrat", _getxattrat),

@@ -15,6 +15,7 @@ from typing import Final
 from ksmbd import limits
 from ksmbd.kernel import descriptors
 from ksmbd.kernel.files import W_OK, AttributeReader, access_at, access_fd, chmod_fd, get_attribute, list_size
+from ksmbd.kernel.generations import generation
 from ksmbd.kernel.stat import (
     S_IFDIR,
     S_IFLNK,
@@ -74,6 +75,7 @@ _PRIVATE: Final = frozenset(("user.dosattrib", "user.samba_pai", "user.dosattrib
 _EA_LARGEST: Final = 65535
 _GOLDEN: Final = 0x9E3779B97F4A7C15
 """An odd number whose multiples have every bit depend on the lower ones."""
+_SPREAD: Final = 0x9E3779B1
 _SECOND: Final = 10_000_000
 
 # MS-FSCC 2.1.2.1; KSMBD shows special files with the tags of WSL
@@ -222,9 +224,11 @@ def attributes_of(stat: Stat, dos: DosAttributes, name: str, options: ShareOptio
     return attributes or FILE_ATTRIBUTE_NORMAL
 
 
-def make_info(stat: Stat, dos: DosAttributes, name: str, options: ShareOptions, root_dev: int) -> FileInfo:
+def make_info(
+    stat: Stat, dos: DosAttributes, name: str, options: ShareOptions, root_dev: int, directory: int, entry: bytes = b""
+) -> FileInfo:
     """FileInfo of a file called `name`, without EaSize and the tag of a stored reparse point. `root_dev` is the device
-    of the share's root."""
+    of the share's root. The file is the entry `entry` of `directory`, or the open descriptor `directory` itself."""
     mode = stat.mode
     kind = mode & S_IFMT
     is_directory = kind == S_IFDIR
@@ -239,6 +243,9 @@ def make_info(stat: Stat, dos: DosAttributes, name: str, options: ShareOptions, 
     access = stat.atime * _SECOND + stat.atime_ns // 100 + FILETIME_UNIX_EPOCH
     write = stat.mtime * _SECOND + stat.mtime_ns // 100 + FILETIME_UNIX_EPOCH
     change = stat.ctime * _SECOND + stat.ctime_ns // 100 + FILETIME_UNIX_EPOCH
+    birth, birth_ns = stat.btime, stat.btime_ns
+    if not stat.mask & STATX_BTIME:
+        birth, birth_ns = 0, generation(directory, entry, dev)
     created = dos.creation_time
     if not created:
         if stat.btime > 0 and stat.mask & STATX_BTIME:
@@ -257,7 +264,7 @@ def make_info(stat: Stat, dos: DosAttributes, name: str, options: ShareOptions, 
         size,
         attributes_of(stat, dos, name, options),
         1 if is_directory else stat.nlink,
-        file_id(ino, dev, root_dev, stat.btime, stat.btime_ns),
+        file_id(ino, dev, root_dev, birth, birth_ns),
         dev & 0xFFFFFFFF,
         0,
         tag,
@@ -327,6 +334,8 @@ def listed_info(
         else:
             created = min(write, change)
     dev = major << 20 | minor
+    if not mask & STATX_BTIME:
+        birth, birth_ns = 0, generation(directory, disk, dev)
     return FileInfo(
         created, access, write, change, allocation, size, attributes or FILE_ATTRIBUTE_NORMAL,
         links, file_id(ino, dev, root_dev, birth, birth_ns), dev & 0xFFFFFFFF, 0, 0, is_directory, uid, gid, mode,
@@ -337,8 +346,10 @@ def file_id(ino: int, dev: int, root_dev: int, birth: int, birth_ns: int) -> int
     """The 64-bit FileId (MS-FSCC 2.1.9), which no later file gets again: the inode number, in whose upper half 32 bits
     of the birth time are mixed, since inode numbers are used again. So the ids of files that exist together differ as
     their inode numbers do. On a file system that is mounted below the share's root, combined with the device number.
-    Where the file system keeps no birth time (0), the inode number has to do."""
-    mixed = ino ^ (((birth * 1_000_000_000 + birth_ns) * _GOLDEN & 0xFFFFFFFFFFFFFFFF) >> 32) << 32
+
+    Where the file system keeps no birth time, `birth` is 0 and `birth_ns` the generation of the inode."""
+    # Seconds apart move the product far away, so that no difference of nanoseconds makes up for them.
+    mixed = ino ^ (birth * _SPREAD + birth_ns & 0xFFFFFFFF) << 32
     if dev != root_dev:
         mixed ^= dev * _GOLDEN & 0xFFFFFFFFFFFFFFFF
     return mixed

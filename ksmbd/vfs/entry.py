@@ -189,7 +189,7 @@ class LocalEntry:
         try:
             stat = stat_fd(fd)
             dos = read_dos(fd, path_only, options)
-            info = make_info(stat, dos, self.name, options, place.root_dev)
+            info = make_info(stat, dos, self.name, options, place.root_dev, fd)
             if self.kind == S_IFREG or self.kind == S_IFDIR:
                 info.ea_size = ea_size(fd, path_only, options, dos.creation_time is not None)
                 if info.attributes & FILE_ATTRIBUTE_REPARSE_POINT:

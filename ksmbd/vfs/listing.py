@@ -132,7 +132,7 @@ def _entry(file: LocalEntry, disk: bytes, name: str, reader: AttributeReader) ->
                 if followed is not None:
                     data = AttributeReader(parent, dosattrib.NAME).read(last) if options.store_dos_attributes else None
                     dos = listed_dos(parent, last, followed.mode, data, options)
-                    return DirectoryEntry(name, make_info(followed, dos, name, options, place.root_dev))
+                    return DirectoryEntry(name, make_info(followed, dos, name, options, place.root_dev, parent, last))
             finally:
                 place.resolver.release(parent)
     kind = stat.mode & S_IFMT
@@ -144,7 +144,8 @@ def _entry(file: LocalEntry, disk: bytes, name: str, reader: AttributeReader) ->
         return None
     data = listed_value(directory, disk, reader) if options.store_dos_attributes else None
     dos = listed_dos(directory, disk, stat.mode, data, options)
-    return _described(file, disk, DirectoryEntry(name, make_info(stat, dos, name, options, place.root_dev)))
+    info = make_info(stat, dos, name, options, place.root_dev, directory, disk)
+    return _described(file, disk, DirectoryEntry(name, info))
 
 
 def _described(file: LocalEntry, disk: bytes, entry: DirectoryEntry) -> DirectoryEntry:
@@ -197,6 +198,6 @@ def _parent_info(file: LocalEntry) -> FileInfo | None:
     except OSError:
         return None
     try:
-        return make_info(stat_fd(parent), NOTHING, "..", place.options, place.root_dev)
+        return make_info(stat_fd(parent), NOTHING, "..", place.options, place.root_dev, parent)
     finally:
         place.resolver.release(parent)

@@ -177,7 +177,7 @@ def _opened(o: Opening, is_directory: bool) -> CreateResult:
     local = None
     if not is_directory and (place.options.kernel_oplocks or place.options.posix_locking):
         local = local_open(file, os.O_RDWR, False)
-    info = make_info(shown, o.dos, o.path.rpartition("\\")[2], place.options, place.root_dev)
+    info = make_info(shown, o.dos, o.path.rpartition("\\")[2], place.options, place.root_dev, file.fd)
     return CreateResult(file, FILE_CREATED, o.granted, info, local)
 
 

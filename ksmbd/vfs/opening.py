@@ -241,7 +241,7 @@ def _opened(o: Opening, deletable: bool) -> CreateResult:
         file = LocalFile(o, False)
     info = None
     if o.kind == S_IFREG and not o.destroys:
-        info = make_info(now, o.dos, path.rpartition("\\")[2], place.options, place.root_dev)
+        info = make_info(now, o.dos, path.rpartition("\\")[2], place.options, place.root_dev, file.fd)
         if info.attributes & FILE_ATTRIBUTE_REPARSE_POINT:
             info = None  # the reparse tag is not known
     local = local_open(file, o.flags, o.later) if o.later or place.options.posix_locking else None

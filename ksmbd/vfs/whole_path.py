@@ -81,7 +81,7 @@ def open_whole_path(place: Place, intent: CreateIntent) -> CreateResult | None:
         ):  # fmt: skip
             os.close(fd)
             return None
-        info = make_info(now, dos, last, place.options, place.root_dev)
+        info = make_info(now, dos, last, place.options, place.root_dev, fd)
         opened = Opened(place, False)
         opened.fd = fd
         opened.path_only = path_only

@@ -2,17 +2,21 @@
 """FileIds (MS-FSCC 2.1.9): one of its own for each file, the same wherever it is told, and never used again."""
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from vfs_share import Share
 
-from ksmbd.kernel import quota
+from ksmbd.kernel import generations, quota
+from ksmbd.kernel.generations import generation
 from ksmbd.kernel.quota import Quota
 from ksmbd.smb import constants as c
-from ksmbd.vfs import gate
+from ksmbd.vfs import attributes, gate
 from ksmbd.vfs.attributes import file_id
 
 BIRTH = 1_790_000_000
@@ -37,9 +41,60 @@ def test_it_fits_the_wire(ino: int) -> None:
         assert 0 <= file_id(ino, dev, 1, -5, 0) < 1 << 64
 
 
-def test_without_a_birth_time_the_inode_number_has_to_do() -> None:
+def test_seconds_apart_are_not_made_up_for_by_nanoseconds() -> None:
+    """Clocks tick: births whole seconds apart have nanoseconds that are equal or near."""
+    ids = {file_id(7, 1, 1, BIRTH + s, 123_456_789 + tick) for s in range(2000) for tick in range(-20, 20)}
+    assert len(ids) == 80_000
+
+
+def test_without_anything_to_mix_in_the_inode_number_has_to_do() -> None:
     assert file_id(99, 1, 1, 0, 0) == 99
     assert file_id(99, 2, 1, 0, 0) != 99
+
+
+def test_a_generation_is_the_same_by_name_and_by_descriptor(tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("")
+    (tmp_path / "d").mkdir()
+    (tmp_path / "l").symlink_to("f")
+    folder = os.open(tmp_path, os.O_PATH)
+    device = os.stat(tmp_path).st_dev
+    found = {}
+    for name in ("f", "d", "l"):
+        fd = os.open(tmp_path / name, os.O_PATH | os.O_NOFOLLOW)
+        found[name] = generation(folder, name.encode(), device)
+        assert generation(fd, b"", device) == found[name] < 1 << 32
+        os.close(fd)
+    assert len(set(found.values())) == (3 if found["f"] else 1)
+    assert generation(folder, b"missing", device) == 0
+    os.close(folder)
+
+
+def test_a_file_system_without_handles_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def refuse(*arguments: object) -> int:
+        calls.append(arguments)
+        ctypes.set_errno(errno.EOPNOTSUPP)
+        return -1
+
+    monkeypatch.setattr(generations, "_name_to_handle_at", refuse)
+    monkeypatch.setattr(generations, "_without", set())
+    assert [generation(3, b"f", 99), generation(3, b"g", 99)] == [0, 0]
+    assert len(calls) == 2  # without and with AT_HANDLE_FID
+
+
+def test_the_generation_where_there_is_no_birth_time(share: Share, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that tells ids asks for it: CREATE, the open, a listing, a look-up."""
+    monkeypatch.setattr(attributes, "STATX_BTIME", 1 << 31)
+    monkeypatch.setattr(attributes, "generation", lambda directory, name, device: 0xABCD)
+    created = share.create("f")
+    assert created.info is not None
+    root = share.open("", access=c.FILE_GENERIC_READ, options=c.FILE_DIRECTORY_FILE)
+    found = root.lookup_entry("F")
+    assert found is not None
+    listed = [entry.info.file_id for entry in root.list_directory() if entry is not None and entry.name == "f"]
+    ids = {created.info.file_id, created.file.info().file_id, found.info.file_id, *listed}
+    assert ids == {os.stat(share.path / "f").st_ino ^ 0xABCD << 32}
 
 
 def test_told_the_same_everywhere(share: Share) -> None:
