@@ -5,9 +5,39 @@ Elsewhere hypothesis searches anew in every run; what it finds becomes a test of
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     settings.load_profile("ci")
+
+_base: list[Path] = []
+"""The folder of this run's temporary folders, where it is not pytest's."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Root's tests work as other users, who must be able to pass through the folders above. pytest closes its own to
+    them, and a second run closes it again under the first one; so each run has its own."""
+    if os.geteuid() == 0 and not config.option.basetemp and not config.option.collectonly:
+        _base.append(Path(tempfile.mkdtemp(prefix="ksmbd-tests-")))
+        config.option.basetemp = str(_base[0] / "t")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def passable(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Lets everybody pass through the base of all temporary folders."""
+    if _base:
+        for folder in (_base[0], tmp_path_factory.getbasetemp()):
+            folder.chmod(0o711)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Keep the folders only where a test has failed."""
+    if _base and not exitstatus:
+        shutil.rmtree(_base[0], ignore_errors=True)
