@@ -54,11 +54,13 @@ compiled-wheel: setup-test
 bench-growth: setup-bench
 	@$(VENV)/bin/python tests/bench/growth.py
 
-# smbtorture, all that tests/conformance lists, with one worker and with several; root for the tests that block ports.
-# FS=ext4, xfs, btrfs or tmpfs: on such a file system, made for it in a file of 1 GiB
+# smbtorture, the whole list of tests/conformance, each test in the configuration that it needs; root for the tests that
+# block ports. WORKERS=4: with so many alone. JSON=FILE: the outcomes. FS=ext4, xfs, btrfs or tmpfs: all that the plain
+# server can serve, on such a file system, made for it in a file of 1 GiB
+WORKERS ?= 1 4
 conformance: setup-conformance
-	@$(VENV)/bin/python tests/conformance/smbtorture.py --workers 1 $(if $(FS),--fs $(FS)) $(TESTS)
-	@$(VENV)/bin/python tests/conformance/smbtorture.py --workers 4 $(if $(FS),--fs $(FS)) $(TESTS)
+	@for workers in $(WORKERS); do $(VENV)/bin/python tests/conformance/smbtorture.py --workers $$workers \
+		$(if $(FS),--fs $(FS),--all) $(if $(JSON),--json $(JSON)) $(TESTS) || exit; done
 
 # Samba's gentest: random operations, the same on our server and on a private smbd. SEEDS=100, OPS=500, FIRST=1; root
 SEEDS ?= 100

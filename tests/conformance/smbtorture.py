@@ -1,118 +1,59 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Runs smbtorture's tests against a server of our own and holds each outcome against the list `smbtorture.tsv`.
+"""Runs smbtorture's tests against servers of our own and holds each outcome against the list (`listed.py`).
 
-The list has a line a test: its name; the outcomes that are right (`pass`, `fail`, `skip`, or several, where the file
-system or the moment decides); what it needs; and, for all that is not to pass, the reason with the specification's
-section. An outcome that is not in the list is an error, better ones too: the list says what is true.
+Tests run in lanes, side by side. A lane is a server with its shares in a network namespace of its own, and runs one
+test after the other; so what a test blocks or leaves troubles no other lane. Without root there is one lane, in the
+network that is there.
 
-Needs, separated by spaces: `share:NAME` runs it on that share; `opt:NAME=VALUE` hands smbtorture an option
-(`SHARE_DIR` in it is the share's directory); `file:NAME` makes a file of 64 KiB there before; `iptables` blocks
-connections, for which it has the machine's network to itself: root alone, in a network namespace; `long:SECONDS` may
-take so long; `alone` leaves others nothing of what a user may have, and runs when they are done; `fs:KIND,...=OUTCOME`
-is what comes out on these file systems instead of what the second column says.
+With `--all` each test has the configuration that the list names for it; otherwise all those run that the plain server
+can serve, on one file system.
 """
 from __future__ import annotations
 
 import argparse
+import ctypes
+import json
 import os
+import queue
 import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "system"))
+sys.path[:0] = [str(HERE), str(HERE.parent / "system")]
 
 import pytest  # noqa: E402
+from configurations import MODULES, NO_PERMISSION, SPECIAL  # noqa: E402
+from listed import Expected, read_list  # noqa: E402
 from mounted import MAKE, mount  # noqa: E402
+from report import Report, Result  # noqa: E402
 from server import KsmbdServer  # noqa: E402
 from unixusers import people  # noqa: E402
 
 from ksmbd.kernel.filesystems import file_system_name  # noqa: E402
 
-LIST = HERE / "smbtorture.tsv"
 PASSWORD = "Passw0rd!"
 FS_SIZE = 1 << 30
 """Bytes of a file system that is made for the shares."""
 SECONDS = 60.0
 """What a test may take if it is not said to be long."""
-OUTCOMES = frozenset(("pass", "fail", "skip"))
-PLACES = ("one", "two")
-"""Shares on which tests run side by side."""
-_MODULES = "acl_xattr streams_xattr"
-SPECIAL = {
-    "admin": {"admin users": "USER"},
-    "canon": {"acl flag inherited canonicalization": "no"},
-    "hideunread": {"hide unreadable": "yes"},
-    "ca": {"continuous availability": "yes"},
-    "nochange": {"change notify": "no"},
-    "kernel_oplocks": {"kernel oplocks": "yes"},
-    "nostreams": {"vfs objects": "acl_xattr"},
-    "ea": {"acl_xattr:security_acl_name": "user.hackme"},
-    "dosmode": {"hide files": "/hidefile/"},
-    "posixlocks": {"posix locking": "yes"},
-    "snapshots": {"vfs objects": f"{_MODULES} shadow_copy2", "shadow:snapdirseverywhere": "yes"},
-}
-"""Shares of tests that need a parameter."""
-
-
-@dataclass(frozen=True)
-class Expected:
-    """One line of the list."""
-
-    test: str
-    outcomes: frozenset[str]
-    needs: tuple[str, ...]
-    reason: str
-
-    def need(self, kind: str) -> list[str]:
-        """The values of the needs `kind:value`."""
-        return [need.partition(":")[2] for need in self.needs if need.partition(":")[0] == kind]
-
-    def right_on(self, file_system: str) -> frozenset[str]:
-        """The outcomes that are right where the shares are on a file system of this kind."""
-        for value in self.need("fs"):
-            kinds, _, outcome = value.partition("=")
-            if file_system in kinds.split(","):
-                return frozenset((outcome,))
-        return self.outcomes
-
-    def belongs_to(self, suites: Iterable[str]) -> bool:
-        """Whether one of the suites (or test names) holds it."""
-        return any(self.test == suite or self.test.startswith(suite + ".") for suite in suites)
-
-
-def read_list(path: Path = LIST) -> list[Expected]:
-    """The whole list. ValueError for what is wrong with it."""
-    found: dict[str, Expected] = {}
-    for number, line in enumerate(path.read_text().splitlines(), 1):
-        if not line or line.startswith("#"):
-            continue
-        fields = line.split("\t")
-        if len(fields) != 4:
-            raise ValueError(f"{path.name}:{number}: {len(fields)} fields instead of 4")
-        test, outcomes, needs, reason = fields
-        right = frozenset(outcomes.split(","))
-        if not right or right - OUTCOMES:
-            raise ValueError(f"{path.name}:{number}: outcome {outcomes!r}")
-        if any(need.startswith("fs:") and need.partition("=")[2] not in OUTCOMES for need in needs.split()):
-            raise ValueError(f"{path.name}:{number}: {needs!r}")
-        if right != {"pass"} and not reason:
-            raise ValueError(f"{path.name}:{number}: {test} is not to pass, and no reason is given")
-        if test in found:
-            raise ValueError(f"{path.name}:{number}: {test} for the second time")
-        found[test] = Expected(test, right, tuple(needs.split()), reason)
-    return list(found.values())
+LANES = 4
+"""How many run side by side."""
+TESTS_PER_LANE = 8
+"""Fewer are not worth a server."""
+PORT = 445
+"""Of the server in a namespace: some test knows no other."""
+CLONE_NEWNET = 0x40000000
+_PLAIN = "share"
 
 
 def outcome_of(text: str) -> str:
@@ -157,49 +98,38 @@ def make_snapshot(share: Path) -> None:
             os.chmod(os.path.join(above, name), 0o777)
 
 
-class Bench:
-    """A server with the shares that the tests want, and smbtorture."""
+class Lane:
+    """A server with the shares that the tests want, and smbtorture; one test at a time."""
 
     def __init__(self, server: KsmbdServer, second_user: str, logs: Path | None = None) -> None:
         self.server = server
         self._second = second_user
         self._logs = logs
-        self._free = list(PLACES)
-        self._special = {name: threading.Lock() for name in SPECIAL}
-        self._network = threading.Lock()
         directory = os.open(server.share_path, os.O_PATH)
         self.file_system = file_system_name(directory, os.fstat(directory).st_dev)
         """The kind that the shares are on."""
         os.close(directory)
 
-    def run(self, test: Expected) -> tuple[str, str]:
-        """(outcome, reason) of one test; for threads, as many as there are places."""
-        share = next(iter(test.need("share")), "")
-        if "iptables" in test.needs:
-            with self._network:  # they share the chains of the packet filter
-                return self._on_a_place(test)
-        if not share:
-            return self._on_a_place(test)
-        with self._special[share]:
-            return self._smbtorture(test, share)
+    def run(self, test: Expected) -> Result:
+        """One test; its share is empty before."""
+        begin = time.monotonic()
+        outcome, said = self._smbtorture(test, self._share(test))
+        return Result(test, outcome, said, test.right_on(self.file_system), time.monotonic() - begin)
 
-    def _on_a_place(self, test: Expected) -> tuple[str, str]:
-        place = self._free.pop()
-        try:
-            return self._smbtorture(test, place)
-        finally:
-            self._free.append(place)
+    def _share(self, test: Expected) -> str:
+        name = test.configuration if test.configuration in SPECIAL else _PLAIN
+        directory = self.server.shares[name]
+        empty(directory)
+        if name == "snapshots":
+            make_snapshot(directory)
+        for file in test.need("file"):
+            (directory / file).write_bytes(bytes(65536))
+            if os.geteuid() == 0:
+                shutil.chown(directory / file, self.server.user)
+        return name
 
     def _smbtorture(self, test: Expected, share: str) -> tuple[str, str]:
-        directory = self.server.shares[share]
-        empty(directory)
-        if share == "snapshots":
-            make_snapshot(directory)
-        for name in test.need("file"):
-            (directory / name).write_bytes(bytes(65536))
-            if os.geteuid() == 0:
-                shutil.chown(directory / name, self.server.user)
-        given = [value.replace("SHARE_DIR", str(directory)) for value in test.need("opt")]
+        given = [value.replace("SHARE_DIR", str(self.server.shares[share])) for value in test.need("opt")]
         given += ["progress=no", f"user2name={self._second}", f"user2password={PASSWORD}"]
         if "iptables" in test.needs:
             given.append("use_iptables=true")
@@ -225,73 +155,137 @@ class Bench:
         return ("fail", late + reason_of(text)) if late else (outcome_of(text), reason_of(text))
 
 
+@dataclass(frozen=True)
+class Users:
+    """The two users of the tests; whether they are Unix users of their own."""
+
+    first: str
+    second: str
+    own: bool
+
+
 @contextmanager
-def bench(folder: Path, workers: int, logs: Path | None = None) -> Iterator[Bench]:
-    """A server below `folder`; two Unix users of its own where this is root, who may make them."""
+def users() -> Iterator[Users]:
+    """Two of the run's own where this is root, who may make them."""
     if os.geteuid() == 0:
-        with people() as them, _server(folder, workers, them.alice, them.bob, {}) as server:
-            yield Bench(server, them.bob, logs)
+        with people() as them:
+            yield Users(them.alice, them.bob, own=True)
     else:
-        with _server(folder, workers, "tester", "tester2", None) as server:
-            yield Bench(server, "tester2", logs)
+        yield Users("tester", "tester2", own=False)
 
 
 @contextmanager
-def _server(
-    folder: Path, workers: int, user: str, second: str, common: dict[str, str] | None
-) -> Iterator[KsmbdServer]:
-    if common is None:
-        shared = {}  # KsmbdServer lets all files be accessed as the user that runs this
-    else:
-        shared = {**common, "force user": ""}
-    shared |= {"vfs objects": _MODULES, "create mask": "0777", "directory mask": "0777"}
-    shares = {name: dict(shared) for name in PLACES}
-    for name, options in SPECIAL.items():
-        shares[name] = shared | {key: value.replace("USER", user) for key, value in options.items()}
-    options = {
+def lane(
+    folder: Path, workers: int, them: Users, logs: Path | None = None, options: Mapping[str, str] | None = None,
+    port: int | None = None,
+) -> Iterator[Lane]:  # fmt: skip
+    """A server below `folder`, in the network of this thread. `options`: of [global], beside the usual ones."""
+    # without users of its own, KsmbdServer lets all files be accessed as the user that runs this
+    shared = {"force user": ""} if them.own else {}
+    shared |= {"vfs objects": MODULES, "create mask": "0777", "directory mask": "0777"}
+    shares = {name: dict(shared) for name in (_PLAIN, NO_PERMISSION)}
+    for name, given in SPECIAL.items():
+        shares[name] = shared | {key: value.replace("USER", them.first) for key, value in given.items()}
+    usual = {
         "smb2 leases": "yes", "durable handles": "yes", "server multi channel support": "yes",
         "max connections": "4096", "max ip connections": "4096",
     }  # fmt: skip
     server = KsmbdServer(
-        folder, workers=workers, bpf=False, options=options, shares=shares, users={user: PASSWORD, second: PASSWORD}
-    )
+        folder, workers=workers, bpf=False, options={**usual, **(options or {})}, shares=shares,
+        users={them.first: PASSWORD, them.second: PASSWORD}, port=port,
+    )  # fmt: skip
     try:
-        for path in server.shares.values():
-            os.chmod(path, 0o1777)
+        for name, path in server.shares.items():
+            os.chmod(path, 0 if name == NO_PERMISSION else 0o1777)
         server.wait_until_listening()
-        yield server
+        yield Lane(server, them.second, logs)
     finally:
         problem = server.finish()
     if problem:
         raise AssertionError(f"{problem}\n{server.stderr}")
 
 
-def run(tests: list[Expected], place: Bench, verbose: bool = False) -> list[str]:
-    """Run the tests; a line for each whose outcome is not in the list."""
-    wrong: list[str] = []
-    count: Counter[str] = Counter()
+def own_network() -> None:
+    """Give this thread, and what it starts, a network namespace where only `lo` is."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), "no network namespace")
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 
-    def one(test: Expected) -> None:
-        begin = time.monotonic()
-        outcome, reason = place.run(test)
-        count[outcome] += 1
-        expected = test.right_on(place.file_system)
-        right = outcome in expected
-        if not right:
-            wanted = " or ".join(sorted(expected))
-            why = f": {reason}" if outcome != "pass" else ""
-            wrong.append(f"{test.test}: {outcome}, but {wanted} is listed{why}")
-            print(f"UNEXPECTED {wrong[-1]}", flush=True)
-        elif verbose:
-            print(f"{outcome:5}{time.monotonic() - begin:7.2f} s  {test.test}", flush=True)
 
-    with ThreadPoolExecutor(len(PLACES)) as pool:
-        list(pool.map(one, (test for test in tests if "alone" not in test.needs)))
+class Runner:
+    """Runs tests on the servers that they want."""
+
+    def __init__(self, folder: Path, options: argparse.Namespace, them: Users, report: Report) -> None:
+        self._folder = folder
+        self._options = options
+        self._them = them
+        self._report = report
+        self._is_root = os.geteuid() == 0
+
+    def run(self, tests: list[Expected]) -> None:
+        """All of them, one kind of server after the other."""
+        served: dict[tuple[str, tuple[tuple[str, str], ...]], list[Expected]] = {}
+        for test in tests:
+            server = test.wants.server if self._options.all else ("", ())
+            served.setdefault(server, []).append(test)
+        for number, ((file_system, options), some) in enumerate(served.items()):
+            folder = self._folder / str(number)
+            folder.mkdir()
+            os.chmod(folder, 0o755)
+            try:
+                with self._mounted(file_system or self._options.fs, folder) as below:
+                    self._lanes(below, some, dict(options))
+            except pytest.skip.Exception as skipped:
+                print(f"{file_system or self._options.fs}: {skipped}", flush=True)
+                for test in some:
+                    self._report.add(Result(test, "skip", str(skipped), test.right_on(file_system), 0))
+
+    @contextmanager
+    def _mounted(self, file_system: str, below: Path) -> Iterator[Path]:
+        if not file_system:
+            yield below
+            return
+        with mount(file_system, below, size=FS_SIZE) as made:
+            yield made
+
+    def _lanes(self, below: Path, tests: list[Expected], options: dict[str, str]) -> None:
+        waiting: queue.SimpleQueue[Expected] = queue.SimpleQueue()
+        # the long ones first, so that none is left alone at the end
+        for test in sorted(tests, key=lambda test: -float(next(iter(test.need("long")), 0))):
+            waiting.put(test)
+        count = max(1, min(self._options.lanes, len(tests) // TESTS_PER_LANE)) if self._is_root else 1
+        with ThreadPoolExecutor(count) as pool:
+            for done in [pool.submit(self._lane, below / f"lane{n}", options, waiting) for n in range(count)]:
+                done.result()
+
+    def _lane(self, folder: Path, options: dict[str, str], waiting: queue.SimpleQueue[Expected]) -> None:
+        if self._is_root:
+            own_network()
+        port = PORT if self._is_root else None
+        with lane(folder, self._options.workers, self._them, self._options.logs, options, port) as place:
+            while True:
+                try:
+                    test = waiting.get_nowait()
+                except queue.Empty:
+                    return
+                self._report.add(place.run(test))
+
+
+def run(tests: Iterable[Expected], place: Lane, report: Report) -> None:
+    """Run the tests in one lane."""
     for test in tests:
-        if "alone" in test.needs:
-            one(test)
-    print(f"{count['pass']} passed, {count['fail']} failed, {count['skip']} skipped; {len(wrong)} not as listed")
-    return wrong
+        report.add(place.run(test))
+
+
+def chosen(tests: Iterable[Expected], options: argparse.Namespace) -> list[Expected]:
+    """Those that are asked for and can run here."""
+    some = [test for test in tests if not options.tests or test.belongs_to(options.tests)]
+    if not options.all:
+        some = [test for test in some if test.wants.is_plain]
+    if os.geteuid() != 0:
+        some = [test for test in some if "iptables" not in test.needs and not (options.all and test.wants.file_system)]
+    return some
 
 
 def missing(tests: Iterable[Expected]) -> str:
@@ -303,47 +297,34 @@ def missing(tests: Iterable[Expected]) -> str:
     return ""
 
 
-def alone(arguments: list[str]) -> None:
-    """Start again in a network namespace, where blocking a port troubles nobody."""
-    inside = 'ip link set lo up && exec "$0" "$@"'
-    command = ["unshare", "--net", "--", "sh", "-c", inside, sys.executable, __file__, "--inside", *arguments]
-    os.execvp(command[0], command)
-
-
 def main(arguments: list[str]) -> int:
     """See the module; exit status 1 where an outcome is not as listed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--lanes", type=int, default=LANES, help=f"servers side by side ({LANES}); root")
+    parser.add_argument("--all", action="store_true", help="each test in its configuration")
+    parser.add_argument("--json", type=Path, help="a file for the outcomes")
     parser.add_argument("--root", type=Path, help="where the shares are made, for another file system than /tmp's")
-    parser.add_argument("--fs", choices=sorted(MAKE), help="make a file system of this kind for the shares; root")
+    parser.add_argument("--fs", choices=sorted(MAKE), default="", help="make a file system of this kind; root")
     parser.add_argument("--logs", type=Path, help="a directory for the tests' own output")
-    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("-v", "--verbose", action="store_true")
     parser.add_argument("tests", nargs="*", help="suites or tests; none: all")
     options = parser.parse_args(arguments)
-    tests = [test for test in read_list() if not options.tests or test.belongs_to(options.tests)]
-    if os.geteuid() != 0:
-        tests = [test for test in tests if "iptables" not in test.needs]
-    elif not options.inside:
-        alone(arguments)
+    tests = chosen(read_list(), options)
     lack = missing(tests)
     if lack:
         print(lack, file=sys.stderr)
         return 2
     if options.logs is not None:
         options.logs.mkdir(parents=True, exist_ok=True)
+    report = Report(options.verbose)
     with tempfile.TemporaryDirectory(dir=options.root) as folder, ExitStack() as made:
         os.chmod(folder, 0o755)
-        below = Path(folder)
-        if options.fs:
-            try:
-                below = made.enter_context(mount(options.fs, below, size=FS_SIZE))
-            except pytest.skip.Exception as skipped:
-                print(skipped, file=sys.stderr)
-                return 2
-        place = made.enter_context(bench(below / "server", options.workers, options.logs))
-        wrong = run(tests, place, options.verbose)
-    return 1 if wrong else 0
+        Runner(Path(folder), options, made.enter_context(users()), report).run(tests)
+    print(report.table())
+    if options.json:
+        options.json.write_text(json.dumps(report.json(), indent=1) + "\n")
+    return 1 if report.wrong else 0
 
 
 if __name__ == "__main__":
