@@ -18,6 +18,10 @@ OnClosed = Callable[[Counter[str], list[int]], None]
 """Takes how many `sessions`, `tree_connects` and `files` were closed, and the workers that did not answer in time."""
 
 
+class NotRunning(ValueError):
+    """There is no engine that could answer."""
+
+
 class Activity:
     """Asks the workers. Calls return at once; the answers come by the functions that are passed."""
 
@@ -26,14 +30,16 @@ class Activity:
 
     def list(self, kinds: Sequence[str], on_rows: OnRows, on_end: OnEnd) -> None:
         """List these KINDS; `on_rows` is called for each part of each worker's answer. Raises ValueError for an unknown
-        kind."""
+        kind, NotRunning."""
+        self._check()
         for kind in kinds:
             if kind not in KINDS:
                 raise ValueError(f"what can be listed is {', '.join(KINDS)}")
         self._questions.ask({"ask": "list", "kinds": list(kinds)}, lambda worker, part: on_rows(part), on_end)
 
     def close(self, target: Target, on_closed: OnClosed) -> None:
-        """Close what the target names. Raises ValueError where it names nothing."""
+        """Close what the target names. Raises ValueError where it names nothing, NotRunning."""
+        self._check()
         if target.problem:
             raise ValueError(target.problem)
         self._count({"ask": "close", "target": asdict(target)}, on_closed)
@@ -41,6 +47,10 @@ class Activity:
     def reloaded(self, on_closed: OnClosed) -> None:
         """Wait until the workers have applied a reload."""
         self._count({"ask": "reloaded"}, on_closed)
+
+    def _check(self) -> None:
+        if not self._questions.answerable:
+            raise NotRunning("the engine does not run at present")
 
     def _count(self, question: Mapping[str, object], on_closed: OnClosed) -> None:
         closed: Counter[str] = Counter()

@@ -56,6 +56,11 @@ class Questions:
         self._pending: dict[int, _Pending] = {}
         self._handle = 0
 
+    @property
+    def answerable(self) -> bool:
+        """Whether there are workers to ask."""
+        return self._workers.workers > 0
+
     def ask(
         self, question: Mapping[str, object], on_part: OnPart, on_end: OnEnd, seconds: float = ANSWER_SECONDS
     ) -> None:
@@ -68,7 +73,7 @@ class Questions:
             return
         timer = self._loop.call_later(seconds, lambda: self._end(handle))
         self._pending[handle] = _Pending(on_part, on_end, slots, timer)
-        body = json.dumps(question)
+        body = json.dumps(question, ensure_ascii=False)  # no longer than what was asked
         for slot in sorted(slots):
             numbers = {Attribute.HANDLE: handle}
             self._workers.reply(slot, Parcel(Event.QUESTION, numbers=numbers, texts={Attribute.BODY: body}))

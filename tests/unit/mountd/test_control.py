@@ -16,6 +16,7 @@ class Asked:
 
     def __init__(self) -> None:
         self.questions: list[Mapping[str, object]] = []
+        self.answerable = True
         self.on_part: OnPart = lambda worker, part: None
         self.on_end: OnEnd = lambda silent: None
 
@@ -99,3 +100,11 @@ def test_what_was_closed_is_counted_over_all_workers() -> None:
     asked.on_part(2, {"files": 1})
     asked.on_end([3])
     assert heard.lines == [{"closed": {"sessions": 1, "files": 3}, "silent": [3]}]
+
+
+def test_without_an_engine_nothing_is_listed_or_closed() -> None:
+    for question in ({"ask": "list", "kinds": ["files"]}, {"ask": "close", "target": {"share": "a"}}):
+        control, asked, heard = bench()
+        asked.answerable = False
+        put(control, heard, question)
+        assert heard.lines == [{"error": "the engine does not run at present"}]
