@@ -14,12 +14,15 @@ not answer in time, or `error`:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from ksmbd import log
 from ksmbd.ipc.activity import Target
 from mountd.activity import Activity
+from mountd.console.closing import told
 from mountd.controlsocket import Conversation
 
 
@@ -60,18 +63,25 @@ class Control:
         if outcome.problems:
             conversation.end({"problems": outcome.problems})
             return
-        self._activity.reloaded(
-            lambda closed, silent: conversation.end(
-                {"reloaded": True, "notes": outcome.notes, "closed": dict(closed), "silent": silent}
-            )
-        )
+
+        def applied(closed: Counter[str], silent: list[int]) -> None:
+            if closed:
+                log.info(f"closed by the reload: {told(closed)}")
+            conversation.end({"reloaded": True, "notes": outcome.notes, "closed": dict(closed), "silent": silent})
+
+        self._activity.reloaded(applied)
 
     def _list(self, question: dict[str, Any], conversation: Conversation) -> None:
         """Pass on the rows of all workers as they come."""
         self._activity.list(question["kinds"], conversation.say, lambda silent: conversation.end({"silent": silent}))
 
     def _close(self, question: dict[str, Any], conversation: Conversation) -> None:
-        self._activity.close(
-            Target(**question["target"]),
-            lambda closed, silent: conversation.end({"closed": dict(closed), "silent": silent}),
-        )
+        target = Target(**question["target"])
+
+        def done(closed: Counter[str], silent: list[int]) -> None:
+            if closed:
+                named = ", ".join(f"{name} {value}" for name, value in vars(target).items() if value)
+                log.info(f"closed by ksmbd.control ({named}): {told(closed)}")
+            conversation.end({"closed": dict(closed), "silent": silent})
+
+        self._activity.close(target, done)

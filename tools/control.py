@@ -126,6 +126,8 @@ def _reload(rundir: RunDirectory, verbose: bool) -> int:
         return 1
     for line in outcome.get("notes", []) if verbose else ():
         print(printable(line), file=sys.stderr)
+    if verbose and outcome.get("closed"):
+        COMMAND.note(f"closed, because the configuration no longer admits it: {closing.told(outcome['closed'])}")
     for worker in outcome.get("silent", []):
         COMMAND.note(f"ksmbd/{worker} has not said yet that it uses the new configuration")
     return 0

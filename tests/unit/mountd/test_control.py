@@ -6,6 +6,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
+
+from ksmbd import log
 from mountd.activity import Activity
 from mountd.control import Control, Reloaded
 from mountd.questions import OnEnd, OnPart
@@ -91,7 +94,9 @@ def test_what_cannot_be_listed_or_asked() -> None:
         assert heard.ended and "error" in heard.lines[0] and not asked.questions
 
 
-def test_what_was_closed_is_counted_over_all_workers() -> None:
+def test_what_was_closed_is_counted_over_all_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    logged: list[str] = []
+    monkeypatch.setattr(log, "info", logged.append)
     control, asked, heard = bench()
     put(control, heard, {"ask": "close", "target": {"address": "192.0.2.1"}})
     target = {"session": "", "account": "", "address": "192.0.2.1", "file": "", "share": "", "path": None}
@@ -100,6 +105,7 @@ def test_what_was_closed_is_counted_over_all_workers() -> None:
     asked.on_part(2, {"files": 1})
     asked.on_end([3])
     assert heard.lines == [{"closed": {"sessions": 1, "files": 3}, "silent": [3]}]
+    assert logged == ["closed by ksmbd.control (address 192.0.2.1): 1 session, 3 files"]
 
 
 def test_without_an_engine_nothing_is_listed_or_closed() -> None:

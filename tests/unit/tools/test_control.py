@@ -50,6 +50,10 @@ def test_shutdown_waits_for_the_end(place: Place, manager: Manager) -> None:
     [
         ({"reloaded": True, "notes": ["a.conf:1: odd"], "silent": []}, ["-r"], 0, ""),
         ({"reloaded": True, "notes": ["a.conf:1: odd"], "silent": []}, ["-r", "-v"], 0, "a.conf:1: odd\n"),
+        (
+            {"reloaded": True, "closed": {"tree_connects": 2}, "silent": []}, ["-r", "-v"], 0,
+            "ksmbd.control: closed, because the configuration no longer admits it: 2 tree connects\n",
+        ),
         ({"problems": ["a.conf:3: bad \x1b", "a.conf:9: worse"]}, ["-r"], 1, "a.conf:3: bad \\x1b\na.conf:9: worse\n"),
         (
             {"reloaded": True, "silent": [2]}, ["-r"], 0,
