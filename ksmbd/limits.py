@@ -53,7 +53,7 @@ def _limit(
 ) -> Limit:
     if name in TABLE:
         raise ValueError(f"two limits are called {name}")
-    limit = Limit(name, per, value, unit, beyond, parameter, source)
+    limit = Limit(name, per, value, unit, beyond, parameter, source=source)
     TABLE[name] = limit
     return limit
 

@@ -177,6 +177,11 @@ def parse_item(item: str) -> Match:
         return lambda address, names, trusting: address.version == network.version and address in network
     if (exact := parse_address(item)) is not None:
         return lambda address, names, trusting: address == exact
+    return _parse_name(item)
+
+
+def _parse_name(item: str) -> Match:
+    """`parse_item` for a host's name, a domain and a pattern of names or addresses."""
     if _DOMAIN.fullmatch(item):
         suffix = bare(item)
         return _by_name(lambda name: bare(name).endswith(suffix))

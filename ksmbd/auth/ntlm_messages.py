@@ -143,9 +143,15 @@ def parse_authenticate(token: bytes, negotiated: int) -> Authenticate:
     flags = flags or negotiated
     unicode = bool(flags & NEGOTIATE_UNICODE)
     return Authenticate(
-        flags, lm_response, nt_response, _text(domain, unicode), _text(user, unicode), _text(workstation, unicode),
-        session_key, payload,
-    )  # fmt: skip
+        flags=flags,
+        lm_response=lm_response,
+        nt_response=nt_response,
+        domain=_text(domain, unicode),
+        user=_text(user, unicode),
+        workstation=_text(workstation, unicode),
+        encrypted_session_key=session_key,
+        payload_offset=payload,
+    )
 
 
 def _text(data: bytes, unicode: bool) -> str:

@@ -227,7 +227,9 @@ class Tune:
             opened, received, acked, srtt, min_rtt, retransmits, samples, errors, _ = _CONNECTION.unpack(value)
             found.append(
                 ConnectionFigures(
-                    _text(address), remote_port, opened, received, acked, srtt, min_rtt, retransmits, samples, errors
+                    peer=_text(address), port=remote_port, opened_ns=opened, bytes_received=received,
+                    bytes_acked=acked, srtt_us=srtt, min_rtt_us=min_rtt, retransmits=retransmits, samples=samples,
+                    errors=errors,
                 )
             )
         return found

@@ -65,11 +65,18 @@ def notify(context: Context, holder: Holder, notice: caching.Notice) -> None:
     context.emit(
         (last.worker, last.epoch),
         Notify(
-            holder_key(holder), last.client_guid, last.session_id, tuple(entry.open_id for entry in connected),
-            caching.STATE_LEVELS.get(notice.new, OPLOCK_LEVEL_NONE), holder.key, notice.current, notice.new,
-            notice.epoch if holder.version > 1 else 0, notice.acknowledge,
+            holder=holder_key(holder),
+            client_guid=last.client_guid,
+            session_id=last.session_id,
+            open_ids=tuple(entry.open_id for entry in connected),
+            oplock_level=caching.STATE_LEVELS.get(notice.new, OPLOCK_LEVEL_NONE),
+            lease_key=holder.key,
+            current=notice.current,
+            new=notice.new,
+            epoch=notice.epoch if holder.version > 1 else 0,
+            acknowledge=notice.acknowledge,
         ),
-    )  # fmt: skip
+    )
 
 
 def break_holder(context: Context, holder: Holder, left: int, opening: bool = False) -> bool:
@@ -120,9 +127,18 @@ def break_others(context: Context, stream: str, entry: OpenEntry | None, lose: i
 def purge(context: Context, entry: OpenEntry) -> None:
     """Remove an open without a CLOSE, and tell the worker that has it to close the file."""
     closed = remove_open(context, entry)
-    tag = (entry.worker, entry.epoch)
-    context.emit(tag, Purged(entry.open_id, entry.stream, entry.share, entry.path, closed.delete, closed.whole_file,
-                             closed.lease, entry.create_guid, entry.client_guid))  # fmt: skip
+    purged = Purged(
+        open_id=entry.open_id,
+        stream=entry.stream,
+        share=entry.share,
+        path=entry.path,
+        delete=closed.delete,
+        whole_file=closed.whole_file,
+        lease=closed.lease,
+        create_guid=entry.create_guid,
+        client_guid=entry.client_guid,
+    )
+    context.emit((entry.worker, entry.epoch), purged)
 
 
 def remove_open(context: Context, entry: OpenEntry) -> CloseResult:

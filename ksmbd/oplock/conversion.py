@@ -37,8 +37,9 @@ def request_of(file: FileKey, entry: OpenEntry) -> OpenRequest:
         granted_access=entry.access, share_access=entry.share_access, disposition=0, options=entry.options,
         oplock_level=OPLOCK_LEVEL_NONE, parent=entry.parent, persistent_state=entry.reconnectable_state,
         durable=DurableRequest(
-            entry.durable, entry.create_guid, entry.timeout, entry.persistent, entry.app_instance_id,
-            entry.app_instance_version, entry.durable == RESILIENT,
+            version=entry.durable, create_guid=entry.create_guid, timeout=entry.timeout, persistent=entry.persistent,
+            app_instance_id=entry.app_instance_id, app_instance_version=entry.app_instance_version,
+            resilient=entry.durable == RESILIENT,
         ),
     )  # fmt: skip
 
@@ -47,10 +48,21 @@ def reconnect_of(request: DurableReconnect) -> Reconnect:
     """The Reconnect request of a decision, for a durable reconnect."""
     lease = request.lease
     return Reconnect(
-        request.persistent_id, request.version, request.create_guid, request.client_guid, request.owner,
-        lease.key if lease else b"", lease.version if lease else 0, request.persistent, request.path,
-        request.session_id, request.share, request.read_only, request.dialect, request.protection,
-    )  # fmt: skip
+        open_id=request.persistent_id,
+        version=request.version,
+        create_guid=request.create_guid,
+        client_guid=request.client_guid,
+        owner=request.owner,
+        lease_key=lease.key if lease else b"",
+        lease_version=lease.version if lease else 0,
+        persistent=request.persistent,
+        path=request.path,
+        session_id=request.session_id,
+        share=request.share,
+        read_only=request.read_only,
+        dialect=request.dialect,
+        protection=request.protection,
+    )
 
 
 def entry_of(request: OpenRequest, lease: LeaseContext | None, me: WorkerTag) -> OpenEntry:

@@ -203,5 +203,5 @@ def decide(
     if overlays:
         overlays = {stream: overlay for stream, overlay in overlays.items() if overlay.changed}
     return Decision(
-        context.record, result, status, context.actions, context.doorbells, overlays, context.deadline
+        context.record, result, status, context.actions, context.doorbells, overlays, deadline=context.deadline
     )

@@ -113,7 +113,7 @@ class LocalOpenTable(DecisionExecutor):
         if first is not None and self._store.begin(request.ref.file, first[0]):
             return Future.of(self._opened(request, entry, first[1]))
         waiter_id = self._number()
-        ask = requests.Open(waiter_id, entry, request.disposition, request.created, level, lease, durable)
+        ask = requests.Open(waiter_id, entry, request.disposition, request.created, level, lease, durable=durable)
 
         def finish(result: Result | Encoded, entry: OpenEntry | None = entry) -> OpenGrant:
             assert isinstance(result, tuple)

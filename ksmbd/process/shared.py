@@ -118,9 +118,18 @@ class WorkerCounters:
         """All of it."""
         words = self._words
         return WorkerStats(
-            self.index, words[_PID], words[_EPOCH], words[_CONNECTIONS], words[_SESSIONS], words[_OPENS],
-            words[_REQUESTS], words[_RECEIVED], words[_SENT], words[_ACCEPTED], words[_REFUSED],
-        )  # fmt: skip
+            worker=self.index,
+            pid=words[_PID],
+            epoch=words[_EPOCH],
+            connections=words[_CONNECTIONS],
+            sessions=words[_SESSIONS],
+            opens=words[_OPENS],
+            requests=words[_REQUESTS],
+            bytes_received=words[_RECEIVED],
+            bytes_sent=words[_SENT],
+            accepted=words[_ACCEPTED],
+            refused=words[_REFUSED],
+        )
 
 
 class SharedState:

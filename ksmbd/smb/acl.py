@@ -154,7 +154,7 @@ def _read_ace(reader: Reader) -> Ace:
         object_type = body.bytes(16) if present & 1 else b""
         inherited_object_type = body.bytes(16) if present & 2 else b""
     sid = read_sid(body)
-    return Ace(kind, flags, mask, sid, object_type, inherited_object_type, body.bytes(body.remaining))
+    return Ace(kind, flags, mask, sid, object_type, inherited_object_type, body=body.bytes(body.remaining))
 
 
 def has_generic(ace: Ace) -> bool:

@@ -110,23 +110,26 @@ class CompoundRun:
             else:
                 outcome = dispatch.execute(request, self.sealed_by)
             if isinstance(outcome, Task):
-                if not outcome.done:
-                    if header.command == CHANGE_NOTIFY and self.index < len(self.elements):
-                        # It may wait for ever, and so would the requests behind it: Windows refuses it, too
-                        outcome.cancel()
-                        outcome = Reply(error_body(), STATUS_INTERNAL_ERROR)
-                    elif self._wait(request, outcome):
-                        return
-                    else:
-                        outcome = _refuse(outcome)
-                else:
-                    outcome = dispatch.outcome(request, outcome)
+                reply = self._reply_of(request, outcome)
+                if reply is None:
+                    return
+                outcome = reply
             if connection.closed:
                 self._let_go()
                 return
             self._add(request, outcome)
         self._flush()
         self._let_go()
+
+    def _reply_of(self, request: Request, task: Task[Reply]) -> Reply | None:
+        """The reply to a request that may have to wait; None: it waits, and so does what follows it."""
+        if task.done:
+            return dispatch.outcome(request, task)
+        if request.header.command == CHANGE_NOTIFY and self.index < len(self.elements):
+            # It may wait for ever, and so would the requests behind it: Windows refuses it, too
+            task.cancel()
+            return Reply(error_body(), STATUS_INTERNAL_ERROR)
+        return None if self._wait(request, task) else _refuse(task)
 
     # --------------------------------------------------------------------------------------------------- waiting
 

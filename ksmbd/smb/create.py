@@ -258,11 +258,16 @@ def _intent(fields: CreateRequest, name: Name, tree: TreeConnect) -> CreateInten
         if access & WRITE_BITS or fields.disposition not in (c.FILE_OPEN, c.FILE_OPEN_IF):
             raise NtStatusError(STATUS_ACCESS_DENIED, "the share is read-only")
     contexts = fields.contexts
-    return CreateIntent(
-        name.path, name.stream, access, fields.disposition, options, fields.attributes & ~c.FILE_ATTRIBUTE_DIRECTORY,
-        tree.read_only, contexts.allocation_size, contexts.security_descriptor, contexts.extended_attributes,
-        contexts.posix_mode, contexts.timewarp,
-    )  # fmt: skip
+    attributes = fields.attributes & ~c.FILE_ATTRIBUTE_DIRECTORY
+    intent = CreateIntent(name.path, name.stream, access, fields.disposition, options, attributes)
+    intent.share_read_only = tree.read_only
+    if contexts is not ctx.NO_CONTEXTS:
+        intent.allocation_size = contexts.allocation_size
+        intent.security_descriptor = contexts.security_descriptor
+        intent.extended_attributes = contexts.extended_attributes
+        intent.posix_mode = contexts.posix_mode
+        intent.snapshot = contexts.timewarp
+    return intent
 
 
 def _check_delete_on_close(file: File) -> None:
@@ -316,40 +321,41 @@ def _open_request(request: Request, fields: CreateRequest, creation: Creation, f
             level = c.OPLOCK_LEVEL_NONE
     elif file.is_directory:
         level = c.OPLOCK_LEVEL_NONE  # a directory has leases, no oplocks
-    return OpenRequest(
-        OpenRef(file.key, file.stream, request.server.new_id()),
-        session.client_guid,
-        session.session_id,
-        durable.owner_of(session.identity),
-        tree.share.name,
-        file.path,
-        file.is_directory,
-        creation.action == c.FILE_CREATED,
-        creation.granted_access,
-        fields.share_access,
-        fields.disposition,
-        fields.options,
-        level,
-        lease,
-        None if contexts is ctx.NO_CONTEXTS or file.is_snapshot else _durable(contexts, tree, request),
-        file.parent_key,
-        durable.POSIX_OPEN if contexts.posix_mode is not None else b"",
-        creation.local,
-        file.disk_name,
-        contexts.posix_mode is not None,
-        session.dialect,
-        durable.protection_of(request),
-    )
+    ref = OpenRef(file.key, file.stream, request.server.new_id())
+    owner = durable.owner_of(session.identity)
+    # The rest is set by name: keyword arguments would cost more than all else here.
+    asked = OpenRequest(ref, session.client_guid, session.session_id, owner, tree.share.name, file.path)
+    asked.is_directory = file.is_directory
+    asked.created = creation.action == c.FILE_CREATED
+    asked.granted_access = creation.granted_access
+    asked.share_access = fields.share_access
+    asked.disposition = fields.disposition
+    asked.options = fields.options
+    asked.oplock_level = level
+    asked.lease = lease
+    asked.parent = file.parent_key
+    asked.local = creation.local
+    asked.name = file.disk_name
+    asked.dialect = session.dialect
+    asked.protection = durable.protection_of(request)
+    if contexts is not ctx.NO_CONTEXTS:
+        asked.durable = None if file.is_snapshot else _durable(contexts, tree, request)
+        if contexts.posix_mode is not None:
+            asked.persistent_state = durable.POSIX_OPEN
+            asked.posix = True
+    return asked
 
 
 def _new_open(request: Request, fields: CreateRequest, creation: Creation, grant: OpenGrant) -> Open:
     ref = creation.ref
     assert ref is not None
     contexts = fields.contexts
-    open_ = Open(
-        ref.open_id, creation.server.new_id(), request.session_, request.tree_, request.connection, creation.file,
-        creation.granted_access, fields.options, fields.share_access, ref,
-    )  # fmt: skip
+    volatile_id = creation.server.new_id()
+    open_ = Open(ref.open_id, volatile_id, request.session_, request.tree_, request.connection, creation.file)
+    open_.ref = ref
+    open_.granted_access = creation.granted_access
+    open_.create_options = fields.options
+    open_.share_access = fields.share_access
     open_.oplock_level = grant.oplock_level
     open_.lease = grant.lease
     open_.create_action = creation.action

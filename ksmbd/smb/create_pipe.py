@@ -49,10 +49,9 @@ async def open_pipe(request: Request, raw_name: str, desired_access: int, share_
     except BaseException:
         session.pipes -= 1
         raise
-    open_ = Open(
-        server.new_id(), server.new_id(), session, tree, request.connection, None, access, 0, share_access,
-        pipe_handle=handle, pipe_name=name,
-    )  # fmt: skip
+    open_ = Open(server.new_id(), server.new_id(), session, tree, request.connection, None)
+    open_.granted_access, open_.share_access = access, share_access
+    open_.pipe_handle, open_.pipe_name = handle, name
     session.opens[open_.volatile_id] = open_
     server.opens[open_.persistent_id] = open_
     request.chain.file_id = (open_.persistent_id, open_.volatile_id)

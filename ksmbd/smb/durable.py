@@ -148,10 +148,20 @@ def _reclaim(request: Request, wanted: ctx.Reconnect, contexts: ctx.CreateContex
     name = parse_name(raw_name, waiting is not None and waiting.is_posix)
     tree = request.tree
     asked = DurableReconnect(
-        wanted.persistent_id, wanted.version, wanted.create_guid, session.client_guid, owner_of(session.identity),
-        contexts.lease, wanted.persistent, name.path, session.session_id, tree.share.name, tree.read_only,
-        session.dialect, protection_of(request),
-    )  # fmt: skip
+        persistent_id=wanted.persistent_id,
+        version=wanted.version,
+        create_guid=wanted.create_guid,
+        client_guid=session.client_guid,
+        owner=owner_of(session.identity),
+        lease=contexts.lease,
+        persistent=wanted.persistent,
+        path=name.path,
+        session_id=session.session_id,
+        share=tree.share.name,
+        read_only=tree.read_only,
+        dialect=session.dialect,
+        protection=protection_of(request),
+    )
     # Every check comes before the table releases the open, so a refused open goes on waiting for its client.
     again = server.table.find_kept(asked)
     created: CreateResult | None = None
@@ -198,7 +208,7 @@ def _open_file(request: Request, old: OpenRequest) -> CreateResult:
     kind = FILE_DIRECTORY_FILE if old.is_directory and not ref.stream else FILE_NON_DIRECTORY_FILE
     intent = CreateIntent(
         old.path, ref.stream, old.granted_access, FILE_OPEN, kind | old.options & FILE_OPEN_REPARSE_POINT, 0,
-        tree.read_only, posix_mode=0 if old.persistent_state == POSIX_OPEN else None,
+        share_read_only=tree.read_only, posix_mode=0 if old.persistent_state == POSIX_OPEN else None,
     )  # fmt: skip
     created = tree.volume.create(intent)
     if created.file.key != ref.file:
@@ -226,8 +236,8 @@ def _open_of(request: Request, old: OpenRequest, created: CreateResult | None) -
     file = created.file
     is_posix = old.persistent_state == POSIX_OPEN
     open_ = Open(
-        ref.open_id, server.new_id(), request.session, tree, request.connection, file, old.granted_access, old.options,
-        old.share_access, ref,
+        ref.open_id, server.new_id(), request.session, tree, request.connection, file,
+        granted_access=old.granted_access, create_options=old.options, share_access=old.share_access, ref=ref,
     )  # fmt: skip
     open_.is_posix = is_posix
     open_.made_by = rights_of(request)

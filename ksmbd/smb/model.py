@@ -330,8 +330,8 @@ class Open:
     connection: Connection | None
     file: File | None
     """None for a pipe."""
-    granted_access: int
-    create_options: int
+    granted_access: int = 0
+    create_options: int = 0
     share_access: int = 0
     ref: OpenRef | None = None
     create_action: int = 1

@@ -48,7 +48,8 @@ def facts(server: ServerView, level: Level) -> Facts:
         deadtime=settings.deadtime,
         shares={key: _share(server, share, level) for key, share in sorted(configuration.shares.items())},
         sessions=tuple(
-            SessionFacts(s.account, s.peer, s.guest, s.started, s.active, s.opens, tuple(s.trees.items())) for s in seen
+            SessionFacts(s.account, s.peer, s.guest, s.started, s.active, s.opens, trees=tuple(s.trees.items()))
+            for s in seen
         ),
         accounts=len({session.account for session in seen}),
     )

@@ -72,13 +72,13 @@ class OpenRequest:
     share: str
     path: str
     """The path below the share when it was opened, for lease keys, renames of directories and reports."""
-    is_directory: bool
-    created: bool
-    granted_access: int
-    share_access: int
-    disposition: int
-    options: int
-    oplock_level: int
+    is_directory: bool = False
+    created: bool = False
+    granted_access: int = 0
+    share_access: int = 0
+    disposition: int = 0
+    options: int = 0
+    oplock_level: int = 0
     lease: LeaseRequest | None = None
     durable: DurableRequest | None = None
     parent: FileKey | None = None
