@@ -105,15 +105,9 @@ def share_config(parcel: Parcel) -> ShareConfig | None:
     flags = fields["flags"]
     if not flags & ShareFlag.AVAILABLE:
         return None
-    reader = Reader(fields["payload"])
-    if fields["payload_sz"] != len(reader):
-        raise WireError(f"payload_sz {fields['payload_sz']}")
-    veto = reader.bytes(fields["veto_list_sz"])
-    if veto:
-        reader.skip(1)  # the NUL between veto list and path
-    path = reader.bytes(reader.remaining).partition(b"\0")[0].decode("utf-8", "surrogateescape")
+    veto, path = _veto_and_path(parcel)
     options = parcel.options
-    return ShareConfig(
+    share = ShareConfig(
         name=text_of(fields["share_name"]),
         path=path,
         create_mask=fields["create_mask"],
@@ -156,21 +150,39 @@ def share_config(parcel: Parcel) -> ShareConfig | None:
         nt_acl_support=switch(options, "nt acl support"),
         oplocks=bool(flags & ShareFlag.OPLOCKS),
         posix_locking=switch(options, "posix locking"),
-        shadow_basedir=required(options, "shadow:basedir"),
-        shadow_crossmountpoints=switch(options, "shadow:crossmountpoints"),
-        shadow_delimiter=required(options, "shadow:delimiter"),
-        shadow_localtime=switch(options, "shadow:localtime"),
-        shadow_mountpoint=required(options, "shadow:mountpoint"),
-        shadow_snapdirseverywhere=switch(options, "shadow:snapdirseverywhere"),
-        shadow_snapprefix=required(options, "shadow:snapprefix"),
-        shadow_snapsharepath=required(options, "shadow:snapsharepath"),
-        shadow_sort=required(options, "shadow:sort"),
-        shadow_sscanf=switch(options, "shadow:sscanf"),
-        snapshot_path=required(options, "snapshot path"),
         store_dos_attributes=bool(flags & ShareFlag.STORE_DOS_ATTRS),
         streams_xattr=bool(flags & ShareFlag.STREAMS),
         wide_links=bool(flags & ShareFlag.WIDE_LINKS),
     )
+    _set_snapshots(share, options)
+    return share
+
+
+def _veto_and_path(parcel: Parcel) -> tuple[bytes, str]:
+    """The patterns of `veto files`, each but the last with a NUL behind it, and the path of the share."""
+    fields = parcel.fields
+    reader = Reader(fields["payload"])
+    if fields["payload_sz"] != len(reader):
+        raise WireError(f"payload_sz {fields['payload_sz']}")
+    veto = reader.bytes(fields["veto_list_sz"])
+    if veto:
+        reader.skip(1)  # the NUL between veto list and path
+    return veto, reader.bytes(reader.remaining).partition(b"\0")[0].decode("utf-8", "surrogateescape")
+
+
+def _set_snapshots(share: ShareConfig, options: Mapping[str, str]) -> None:
+    """Set what the parameters of `vfs objects = shadow_copy2` and `snapshot path` say."""
+    share.shadow_basedir = required(options, "shadow:basedir")
+    share.shadow_crossmountpoints = switch(options, "shadow:crossmountpoints")
+    share.shadow_delimiter = required(options, "shadow:delimiter")
+    share.shadow_localtime = switch(options, "shadow:localtime")
+    share.shadow_mountpoint = required(options, "shadow:mountpoint")
+    share.shadow_snapdirseverywhere = switch(options, "shadow:snapdirseverywhere")
+    share.shadow_snapprefix = required(options, "shadow:snapprefix")
+    share.shadow_snapsharepath = required(options, "shadow:snapsharepath")
+    share.shadow_sort = required(options, "shadow:sort")
+    share.shadow_sscanf = switch(options, "shadow:sscanf")
+    share.snapshot_path = required(options, "snapshot path")
 
 
 def _guest(options: Mapping[str, str]) -> GuestIds | None:

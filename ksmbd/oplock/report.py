@@ -36,9 +36,14 @@ def report(store: Store, ref: OpenRef) -> OpenReport | None:
     if store.lock_count(ref.file, entry.stream):
         locks = store.locks_of(ref.file)(entry.stream).count_of(ref.open_id)
     return OpenReport(
-        entry.share, holder.state if holder is not None else 0, bool(entry.lease_key), entry.lease_key,
-        holder is not None and holder.breaking, record.is_deleted(entry), locks,
-    )  # fmt: skip
+        share=entry.share,
+        caching=holder.state if holder is not None else 0,
+        is_lease=bool(entry.lease_key),
+        lease_key=entry.lease_key,
+        breaking=holder is not None and holder.breaking,
+        delete_pending=record.is_deleted(entry),
+        locks=locks,
+    )
 
 
 def locks_of(store: Store, ref: OpenRef) -> list[Lock]:

@@ -280,13 +280,10 @@ def listed_info(
     maps: ShareOptions | None = None,
 ) -> FileInfo | None:
     """FileInfo of a directory entry, as `make_info` makes it but in one function: a listing calls this for every name.
-
     `disk` is the name on disk, `name` the client's. `reader` reads user.DOSATTRIB, None where the share stores none.
-    `hides`: the share's options, if they hide any names, else None. `maps`: the same, if permission bits keep
-    attributes.
-
-    Returns None where the entry is gone, where it is neither a regular file nor a directory, and while a client has
-    set a ChangeTime; the caller then uses stat and `make_info`. Raises OSError."""
+    `hides` and `maps` are the share's options; `hides` is None if they hide no names, `maps` if no permission bits keep
+    attributes. Returns None where the entry is gone, where it is neither a regular file nor a directory, and while a
+    client has set a ChangeTime; the caller then uses stat and `make_info`. Raises OSError."""
     fields = fields_at(directory, disk)
     if fields is None or change_times.kept:
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Final
 
 from ksmbd import debug
@@ -46,13 +47,7 @@ def entries(file: LocalEntry, matches: Callable[[str], bool] | None = None) -> I
     place = file.place
     options = place.options
     place.become()
-    # By its name in /proc: opening "." would need the right to search the directory.
-    fd = os.open(descriptors.path(file.fd), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        scan = os.scandir(fd)  # duplicates the descriptor
-    finally:
-        os.close(fd)
-    with scan:
+    with _scan(file) as scan:
         info = file.info()
         if matches is None or matches("."):
             yield DirectoryEntry(".", info)
@@ -96,6 +91,16 @@ def entries(file: LocalEntry, matches: Callable[[str], bool] | None = None) -> I
                 continue
             if found is not None:
                 yield found
+
+
+def _scan(file: LocalEntry) -> AbstractContextManager[Iterator[os.DirEntry[str]]]:
+    """The names in an open directory, read through a descriptor of its own. Raises OSError."""
+    # By its name in /proc: opening "." would need the right to search the directory.
+    fd = os.open(descriptors.path(file.fd), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return os.scandir(fd)  # duplicates the descriptor
+    finally:
+        os.close(fd)
 
 
 def _left_out(file: LocalEntry, name: str, error: Exception) -> None:

@@ -43,7 +43,7 @@ class QuotaFile(SnapshotFile):
     @override
     def info(self) -> FileInfo:
         """See the port: without times and size."""
-        return FileInfo(0, 0, 0, 0, 0, 0, _ATTRIBUTES, 1, self.key[1])
+        return FileInfo(0, 0, 0, 0, 0, 0, attributes=_ATTRIBUTES, number_of_links=1, file_id=self.key[1])
 
 
 def open_quota_file(place: Place, intent: CreateIntent) -> CreateResult:

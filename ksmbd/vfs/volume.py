@@ -106,9 +106,7 @@ class LocalVolume:
         if intent.stream:
             if intent.stream == QUOTA_STREAM:
                 return open_quota_file(place, intent)
-            check_name(intent.stream)
-            if not place.options.streams:
-                raise NtStatusError(STATUS_OBJECT_NAME_INVALID, "no streams on this share")
+            self._check_stream(intent.stream)
         name = intent.name
         if name[-1:] == "\\" and len(name) > 1:
             name = name[:-1]
@@ -139,6 +137,12 @@ class LocalVolume:
         finally:
             if parent != root:
                 os.close(parent)
+
+    def _check_stream(self, name: str) -> None:
+        """Refuse a name that no stream may have, and any stream where the share has none."""
+        check_name(name)
+        if not self.place.options.streams:
+            raise NtStatusError(STATUS_OBJECT_NAME_INVALID, "no streams on this share")
 
     def _create_in(
         self, parent: int, head: str, above: tuple[bytes, ...], wanted: str, wanted_disk: bytes, intent: CreateIntent

@@ -36,8 +36,7 @@ _OTHER_OPTIONS: Final = FILE_DELETE_ON_CLOSE | FILE_DIRECTORY_FILE | FILE_OPEN_B
 
 
 def open_whole_path(place: Place, intent: CreateIntent) -> CreateResult | None:
-    """Open the file of `intent` as LocalVolume.create does; None where that is for the general way. Raises
-    NtStatusError for a name that is not allowed."""
+    """Open the file of `intent`; None where LocalVolume.create has to. Raises NtStatusError for a forbidden name."""
     name, desired, disposition = intent.name, intent.desired_access, intent.disposition
     if (
         not place.whole_paths or (disposition != FILE_OPEN and disposition != FILE_OPEN_IF) or intent.stream
@@ -49,8 +48,7 @@ def open_whole_path(place: Place, intent: CreateIntent) -> CreateResult | None:
     if not last:
         return None
     resolver, access = place.resolver, place.access
-    root = resolver.root
-    parent = place.root_key
+    root, parent = resolver.root, place.root_key
     flags = flags_of(S_IFREG, desired)
     try:
         if separator:

@@ -33,14 +33,8 @@ from ksmbd.smb.ports.daemon import (
     TreeConnectResult,
 )
 from ksmbd.smb.ports.files import (
-    NO_LEASE,
     NO_POSIX_MODE,
     QUOTA_STREAM,
-    READ_LEASE,
-    READ_LOCK,
-    UNLOCKED,
-    WRITE_LEASE,
-    WRITE_LOCK,
     CreateIntent,
     CreateResult,
     DirectoryEntry,
@@ -48,13 +42,21 @@ from ksmbd.smb.ports.files import (
     FileInfo,
     FileKey,
     Files,
-    LocalOpen,
     QuotaEntry,
     StreamInfo,
     Unfinished,
     Volume,
     VolumeInfo,
     Watch,
+)
+from ksmbd.smb.ports.local import (
+    NO_LEASE,
+    READ_LEASE,
+    READ_LOCK,
+    UNLOCKED,
+    WRITE_LEASE,
+    WRITE_LOCK,
+    LocalOpen,
 )
 from ksmbd.smb.ports.opens import (
     ENCRYPTED,

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
-from ksmbd.smb.ports.files import FileKey, LocalOpen
+from ksmbd.smb.ports.files import FileKey
+from ksmbd.smb.ports.local import LocalOpen
 from ksmbd.smb.waiting import Future
 
 
