@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The volume's quota file, `$Extend\\$Quota:$Q:$INDEX_ALLOCATION`: no file on the disk, but a handle by which root,
-that is who is in `admin users`, asks about the quotas of the share's file system and sets them."""
+"""The volume's quota file, `$Extend\\$Quota:$Q:$INDEX_ALLOCATION`. It is no file on the disk, but a handle by which the
+users in `admin users` query and set the quotas of the share's file system."""
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Final
 
 from ksmbd.kernel.stat import stat_fd
@@ -19,8 +20,9 @@ from ksmbd.smb.constants import (
     FILE_OPENED,
     MAXIMUM_ALLOWED,
 )
-from ksmbd.smb.ports import CreateIntent, CreateResult, FileInfo
+from ksmbd.smb.ports import CreateIntent, CreateResult, FileInfo, QuotaEntry
 from ksmbd.smb.status import STATUS_ACCESS_DENIED, NtStatusError
+from ksmbd.vfs import quotas
 from ksmbd.vfs.errors import os_errors
 from ksmbd.vfs.opened import Opened
 from ksmbd.vfs.place import Place
@@ -29,16 +31,21 @@ from ksmbd.vfs.snapshot_files import SnapshotFile
 _ATTRIBUTES: Final = (
     FILE_ATTRIBUTE_HIDDEN | FILE_ATTRIBUTE_SYSTEM | FILE_ATTRIBUTE_DIRECTORY | FILE_ATTRIBUTE_ARCHIVE
 )
-"""As Windows tells them."""
+"""As Windows returns them."""
 _APART: Final = 1 << 61
-"""What no device's number has, and no snapshot's key."""
+"""A bit that neither a device number nor a snapshot's key has."""
 
 
 class QuotaFile(SnapshotFile):
-    """Implements the port File. It stands on the share's root, of which it changes nothing: it refuses what a file of
-    a snapshot does."""
+    """Implements the port File. Its descriptor is that of the share's root, which it must not change: it refuses what
+    a file of a snapshot refuses, except to set quotas."""
 
     __slots__ = ()
+
+    @override
+    def set_quotas(self, entries: Sequence[QuotaEntry]) -> None:
+        """See the port."""
+        quotas.set_all(self.place, self._begin(), entries)
 
     @override
     def info(self) -> FileInfo:
@@ -47,7 +54,8 @@ class QuotaFile(SnapshotFile):
 
 
 def open_quota_file(place: Place, intent: CreateIntent) -> CreateResult:
-    """Raises STATUS_ACCESS_DENIED for all but root, and for what would make or overwrite it."""
+    """Open the quota file. Raises STATUS_ACCESS_DENIED for everybody but root, and for a disposition that would create
+    or overwrite it."""
     if not place.access.root or intent.disposition not in (FILE_OPEN, FILE_OPEN_IF):
         raise NtStatusError(STATUS_ACCESS_DENIED, "the quota file")
     opened = Opened(place, False)

@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Files and streams of a snapshot: as the live ones, but nothing about them can be changed.
 
-They may be opened for writing, as on Windows; what would change them is STATUS_MEDIA_WRITE_PROTECTED, to rename them
-STATUS_NOT_SAME_DEVICE. Their descriptors cannot write. In the open table they are not the live file, even where a
-snapshot is made of hard links, so that one can be restored while the other is open."""
+They may be opened for writing, as on Windows. Each method of the port that changes something raises
+STATUS_MEDIA_WRITE_PROTECTED, and `rename` STATUS_NOT_SAME_DEVICE. Their descriptors cannot write. Their keys in the
+open table differ from those of the live files, even where a snapshot is made of hard links, so that the live file can
+be restored while its old version is open.
+
+Both classes list all methods that they refuse: mypyc compiles no class that takes methods from a second base class
+before those of the first. A test calls every method of the port, so that none is forgotten."""
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final, NoReturn
 
 from ksmbd.overriding import override
-from ksmbd.smb.ports import File
+from ksmbd.smb.ports import File, QuotaEntry
 from ksmbd.smb.status import STATUS_MEDIA_WRITE_PROTECTED, STATUS_NOT_SAME_DEVICE, NtStatusError
 from ksmbd.vfs import duplicate as duplicates
 from ksmbd.vfs.entry import LocalEntry
@@ -18,7 +22,7 @@ from ksmbd.vfs.file import LocalFile
 from ksmbd.vfs.streams import LocalStream
 
 _APART: Final = 1 << 62
-"""What no device's number has."""
+"""A bit that no device number has."""
 
 
 def _refuse() -> NoReturn:
@@ -26,7 +30,7 @@ def _refuse() -> NoReturn:
 
 
 def set_apart(file: LocalEntry) -> None:
-    """Give an open of a snapshot its key in the open table."""
+    """Give an open of a snapshot its own key in the open table."""
     device, inode = file.key
     file.key = (device ^ _APART ^ (file.place.snapshot // 10_000_000 & 0x3FFFFFFF) << 32, inode)
 
@@ -45,7 +49,7 @@ class SnapshotFile(LocalFile):
 
     @override
     def end_of_file(self) -> int:
-        """See the port; also where the data is not open because it was asked for to be written alone."""
+        """See the port. It takes no descriptor of the data, because an open for writing alone has none."""
         return self.stat().size
 
     @override
@@ -78,7 +82,7 @@ class SnapshotFile(LocalFile):
 
     @override
     def rename(self, target: str, replace: bool, posix: bool = False) -> None:
-        """Refused, with another status."""
+        """Refused, with STATUS_NOT_SAME_DEVICE."""
         raise NtStatusError(STATUS_NOT_SAME_DEVICE, "a snapshot")
 
     @override
@@ -107,8 +111,13 @@ class SnapshotFile(LocalFile):
         _refuse()
 
     @override
+    def set_quotas(self, entries: Sequence[QuotaEntry]) -> None:
+        """Refused."""
+        _refuse()
+
+    @override
     def object_id(self, create: bool) -> bytes | None:
-        """None is made."""
+        """See the port, but an object id that the file lacks is not stored."""
         return super().object_id(False)
 
     @override
@@ -197,7 +206,7 @@ class SnapshotStream(LocalStream):
 
     @override
     def rename(self, target: str, replace: bool, posix: bool = False) -> None:
-        """Refused, with another status."""
+        """Refused, with STATUS_NOT_SAME_DEVICE."""
         raise NtStatusError(STATUS_NOT_SAME_DEVICE, "a snapshot")
 
     @override
@@ -226,8 +235,13 @@ class SnapshotStream(LocalStream):
         _refuse()
 
     @override
+    def set_quotas(self, entries: Sequence[QuotaEntry]) -> None:
+        """Refused."""
+        _refuse()
+
+    @override
     def object_id(self, create: bool) -> bytes | None:
-        """None is made."""
+        """See the port, but an object id that the file lacks is not stored."""
         return super().object_id(False)
 
     @override
