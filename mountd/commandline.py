@@ -162,6 +162,21 @@ class Command:
             raise SystemExit(0)
         return parsed
 
+    def action(self, parsed: Parsed) -> str:
+        """Which of --add, --delete and --update was given; "add or update" without any. With two of them the command
+        fails."""
+        given = [name for name in ("add", "delete", "update") if parsed.has(name)]
+        if len(given) > 1:
+            self.fail("only one of -a, -d and -u at a time")
+        return given[0] if given else "add or update"
+
+    def argument(self, parsed: Parsed, kind: str) -> str:
+        """The only argument: the name of a `kind`, such as "share". With none or several the command fails."""
+        if len(parsed.arguments) != 1:
+            self.fail(f"name one {kind}; {self.name} --help shows how" if not parsed.arguments
+                      else f"one {kind} at a time, not {len(parsed.arguments)}")
+        return parsed.arguments[0]
+
     def fail(self, message: str) -> NoReturn:
         """Print one line on stderr and exit with 1."""
         self.note(message)

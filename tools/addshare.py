@@ -13,7 +13,7 @@ from types import ModuleType
 
 from ksmbd.overriding import override
 from mountd import accounts, config, configwriter
-from mountd.commandline import HELP, RUNDIR, VERBOSE, VERSION, Command, Option, Parsed
+from mountd.commandline import HELP, RUNDIR, VERBOSE, VERSION, Command, Option
 from mountd.files import locked_directory, replace
 from mountd.notify import reload_daemon
 from mountd.parameters import SHARE_PARAMETERS, Kind, split_list
@@ -47,11 +47,10 @@ Options = dict[str, str]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command. Returns 0; a failure prints one line on stderr and exits with 1."""
     parsed = COMMAND.start(argv)
-    action = _action(parsed)
-    if len(parsed.arguments) != 1:
-        COMMAND.fail("name one share; ksmbd.addshare --help shows how" if not parsed.arguments
-                     else f"one share at a time, not {len(parsed.arguments)}")
-    name = parsed.arguments[0]
+    action = COMMAND.action(parsed)
+    if action == "delete" and parsed.has("option"):
+        COMMAND.fail("-o means nothing with -d")
+    name = COMMAND.argument(parsed, "share")
     reason = config.share_name_problem(name)
     if reason or config.share_key(name) == "global":
         COMMAND.fail(reason or "[global] is not a share; edit the file for it")
@@ -75,15 +74,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     _note_unknown_users(options, parsed.last("pwddb") or DEFAULT_PWDDB)
     reload_daemon(RunDirectory.from_option(parsed.last("rundir")), COMMAND.note, parsed.has("verbose"))
     return 0
-
-
-def _action(parsed: Parsed) -> str:
-    given = [name for name in ("add", "delete", "update") if parsed.has(name)]
-    if len(given) > 1:
-        COMMAND.fail("only one of -a, -d and -u at a time")
-    if given == ["delete"] and parsed.has("option"):
-        COMMAND.fail("-o means nothing with -d")
-    return given[0] if given else "add or update"
 
 
 def _read(path: str) -> str:

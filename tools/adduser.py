@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from mountd import accounts, config
-from mountd.commandline import HELP, RUNDIR, VERBOSE, VERSION, Command, Option, Parsed
+from mountd.commandline import HELP, RUNDIR, VERBOSE, VERSION, Command, Option
 from mountd.files import FileProblem, locked_directory
 from mountd.notify import reload_daemon
 from mountd.rundir import DEFAULT_CONFIG, DEFAULT_PWDDB, RunDirectory
@@ -38,11 +38,8 @@ COMMAND = Command(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command. Returns 0; a failure prints one line on stderr and exits with 1."""
     parsed = COMMAND.start(argv)
-    action = _action(parsed)
-    if len(parsed.arguments) != 1:
-        COMMAND.fail("name one user; ksmbd.adduser --help shows how" if not parsed.arguments
-                     else f"one user at a time, not {len(parsed.arguments)}")
-    name = parsed.arguments[0]
+    action = COMMAND.action(parsed)
+    name = COMMAND.argument(parsed, "user")
     reason = accounts.name_problem(name)
     if reason:
         COMMAND.fail(reason)
@@ -61,13 +58,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         _note_unix_account(name)
     reload_daemon(RunDirectory.from_option(parsed.last("rundir")), COMMAND.note, parsed.has("verbose"))
     return 0
-
-
-def _action(parsed: Parsed) -> str:
-    given = [name for name in ("add", "delete", "update") if parsed.has(name)]
-    if len(given) > 1:
-        COMMAND.fail("only one of -a, -d and -u at a time")
-    return given[0] if given else "add or update"
 
 
 def _check_before_asking(database: str, name: str, action: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from enum import Enum, auto
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from ksmbd.smb.model import Open
+from ksmbd.smb.model import Open, file_of, ref_of
 from ksmbd.smb.ports import File, OpenRef
 from ksmbd.smb.reader import Buffer, Reader
 from ksmbd.smb.request import Request
@@ -56,10 +56,7 @@ class Control:
     @property
     def file(self) -> File:
         """The file of the open. Raises STATUS_INVALID_DEVICE_REQUEST for a pipe."""
-        file = self.open.file
-        if file is None:
-            raise NtStatusError(STATUS_INVALID_DEVICE_REQUEST, "a pipe")
-        return file
+        return file_of(self.open)
 
     @property
     def ref(self) -> OpenRef:
@@ -89,12 +86,6 @@ class Control:
         if self.open_ is not None and self.open_.closed:
             raise NtStatusError(STATUS_FILE_CLOSED)
         return result
-
-
-def ref_of(open_: Open) -> OpenRef:
-    """The key in the open table, which every open of a file has."""
-    assert open_.ref is not None
-    return open_.ref
 
 
 class Target(Enum):

@@ -15,8 +15,8 @@ from ksmbd.smb.constants import (
     FILE_WRITE_DATA,
     FSCTL_SRV_COPYCHUNK,
 )
-from ksmbd.smb.fsctl import Control, Output, ref_of
-from ksmbd.smb.model import Open
+from ksmbd.smb.fsctl import Control, Output
+from ksmbd.smb.model import Open, ref_of
 from ksmbd.smb.offload import LONG, offload
 from ksmbd.smb.ports import BreakKind, File
 from ksmbd.smb.reader import Reader

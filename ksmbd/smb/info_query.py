@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import NamedTuple
 
-from ksmbd.smb.model import Open
+from ksmbd.smb.model import Open, file_of
 from ksmbd.smb.ports import File, FileInfo, VolumeInfo
 from ksmbd.smb.reader import Buffer
 from ksmbd.smb.request import Request
@@ -19,7 +19,6 @@ from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
     STATUS_BUFFER_OVERFLOW,
     STATUS_INFO_LENGTH_MISMATCH,
-    STATUS_INVALID_DEVICE_REQUEST,
     STATUS_SUCCESS,
     NtStatusError,
 )
@@ -44,10 +43,7 @@ class Query:
     @property
     def file(self) -> File:
         """The file of the open. Raises STATUS_INVALID_DEVICE_REQUEST for a pipe."""
-        file = self.open.file
-        if file is None:
-            raise NtStatusError(STATUS_INVALID_DEVICE_REQUEST, "a pipe")
-        return file
+        return file_of(self.open)
 
     @property
     def info(self) -> FileInfo:

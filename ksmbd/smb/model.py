@@ -48,6 +48,7 @@ from ksmbd.smb.sending import Sender
 from ksmbd.smb.session_admission import SessionAdmission
 from ksmbd.smb.session_state import SessionState
 from ksmbd.smb.settings import ServerSettings
+from ksmbd.smb.status import STATUS_INVALID_DEVICE_REQUEST, NtStatusError
 from ksmbd.smb.tree_admission import TreeAdmission
 from ksmbd.smb.waiting import Future
 
@@ -375,6 +376,19 @@ class Open:
     """Rights to write that it had before its share became read-only."""
     waits: dict[Future[Any], int] = field(default_factory=dict)
     """What requests on this open wait for (notify, locks), with the NTSTATUS that CLOSE ends each with."""
+
+
+def file_of(open_: Open) -> File:
+    """The file of an open. Raises STATUS_INVALID_DEVICE_REQUEST for a pipe."""
+    if open_.file is None:
+        raise NtStatusError(STATUS_INVALID_DEVICE_REQUEST, "a pipe")
+    return open_.file
+
+
+def ref_of(open_: Open) -> OpenRef:
+    """The key in the open table, which every open of a file has."""
+    assert open_.ref is not None
+    return open_.ref
 
 
 @dataclass(slots=True, eq=False)

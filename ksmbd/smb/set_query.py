@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple, TypeVar
 
-from ksmbd.smb.model import Open
+from ksmbd.smb.model import Open, file_of, ref_of
 from ksmbd.smb.ports import File, FileKey, OpenRef, OpenTable
 from ksmbd.smb.reader import Buffer
 from ksmbd.smb.request import Request
@@ -13,7 +13,6 @@ from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
     STATUS_FILE_CLOSED,
     STATUS_INFO_LENGTH_MISMATCH,
-    STATUS_INVALID_DEVICE_REQUEST,
     NtStatusError,
 )
 from ksmbd.smb.waiting import Future
@@ -35,16 +34,12 @@ class Change:
     @property
     def file(self) -> File:
         """The file of the open. Raises STATUS_INVALID_DEVICE_REQUEST for a pipe."""
-        file = self.open.file
-        if file is None:
-            raise NtStatusError(STATUS_INVALID_DEVICE_REQUEST, "a pipe")
-        return file
+        return file_of(self.open)
 
     @property
     def ref(self) -> OpenRef:
         """The key in the open table, which every open of a file has."""
-        assert self.open.ref is not None
-        return self.open.ref
+        return ref_of(self.open)
 
     async def settle(self, future: Future[T]) -> T:
         """Await a Future of the open table, which may wait for breaks. Raises STATUS_FILE_CLOSED if the open was closed
