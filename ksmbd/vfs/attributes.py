@@ -325,14 +325,11 @@ def listed_info(
     if (created | access | write | change | size | allocation) >> 63:
         created, access, write, change = clamp(created), clamp(access), clamp(write), clamp(change)
         size, allocation = clamp(size), clamp(allocation)
-    if not created:
-        if mask & STATX_BTIME and birth:
-            created = to_filetime(birth, birth_ns)
-        else:
-            created = min(write, change)
     dev = major << 20 | minor
     if not mask & STATX_BTIME:
         birth, birth_ns = 0, generation(directory, disk, dev)
+    if not created:
+        created = to_filetime(birth, birth_ns) if birth else min(write, change)
     return FileInfo(
         created, access, write, change, allocation, size, attributes or FILE_ATTRIBUTE_NORMAL,
         links, file_id(ino, dev, root_dev, birth, birth_ns), dev & 0xFFFFFFFF, 0, 0, is_directory, uid, gid, mode,
