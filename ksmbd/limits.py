@@ -130,8 +130,7 @@ CONNECTIONS: Final[Limit] = _limit(
 )
 CONNECTIONS_PER_ADDRESS: Final[Limit] = _limit(
     "connections of an address", Per.ADDRESS, 32, "connections",
-    "its oldest one without a session is closed for it; where each has one, the new one", "max ip connections",
-    "KSMBD",
+    "its oldest one without a session is closed for it; where each has one, the new one", "max ip connections", "KSMBD",
 )
 CONNECTIONS_BEFORE_LOGON: Final[Limit] = _limit(
     "connections without a session (IPv6: of a /64 network)", Per.ADDRESS, 256, "connections of a worker",
@@ -160,8 +159,7 @@ REPLIES_OFFLOADED: Final[Limit] = _limit(
     "the worker signs and encrypts itself, and the client waits",
 )
 CREDITS: Final[Limit] = _limit(
-    "credits", Per.CONNECTION, 8192, "credits", "no further credits are granted", "smb2 max credits",
-    "MS-SMB2 3.3.1.2",
+    "credits", Per.CONNECTION, 8192, "credits", "no further credits are granted", "smb2 max credits", "MS-SMB2 3.3.1.2",
 )
 COMPOUND_REPLIES: Final[Limit] = _limit(
     "replies to a compound", Per.MESSAGE, 6 << 20, "bytes",
@@ -253,8 +251,7 @@ NTLM_NEGOTIATE: Final[Limit] = _limit(
     source="MS-NLMP 2.2.1.1",
 )
 NTLM_AV_PAIRS: Final[Limit] = _limit(
-    "AV_PAIRs of an NTLMv2 response", Per.MESSAGE, 32, "pairs", "STATUS_INVALID_PARAMETER",
-    source="MS-NLMP 2.2.2.1",
+    "AV_PAIRs of an NTLMv2 response", Per.MESSAGE, 32, "pairs", "STATUS_INVALID_PARAMETER", source="MS-NLMP 2.2.2.1",
 )
 FAILED_LOGONS: Final[Limit] = _limit(
     "failed log-ons of an account in a row", Per.USER, 10, "log-ons", "further failures are answered 5 s later",
@@ -286,8 +283,7 @@ WAITING_REQUESTS: Final[Limit] = _limit(
     "STATUS_INSUFFICIENT_RESOURCES", source="MS-SMB2 3.3.4.2; as Samba",
 )
 WAITING_BYTES: Final[Limit] = _limit(
-    "messages that are kept for requests that wait", Per.CONNECTION, 64 << 20, "bytes",
-    "STATUS_INSUFFICIENT_RESOURCES",
+    "messages that are kept for requests that wait", Per.CONNECTION, 64 << 20, "bytes", "STATUS_INSUFFICIENT_RESOURCES",
 )
 COMPOUND_ELEMENTS: Final[Limit] = _limit(
     "requests of a compound", Per.MESSAGE, 1024, "requests", "the connection ends",
@@ -300,8 +296,7 @@ PATH: Final[Limit] = _limit(
     "path", Per.MESSAGE, 32760, "UTF-16 code units", "STATUS_OBJECT_NAME_INVALID", source="MS-FSCC 2.1.5",
 )
 COMPONENT: Final[Limit] = _limit(
-    "component of a path", Per.MESSAGE, 255, "UTF-16 code units", "STATUS_OBJECT_NAME_INVALID",
-    source="MS-FSCC 2.1.5",
+    "component of a path", Per.MESSAGE, 255, "UTF-16 code units", "STATUS_OBJECT_NAME_INVALID", source="MS-FSCC 2.1.5",
 )
 CREATE_CONTEXTS: Final[Limit] = _limit(
     "create contexts of CREATE", Per.MESSAGE, 64, "contexts", "STATUS_INVALID_PARAMETER",
@@ -360,13 +355,23 @@ TREE_CONNECTS_PER_USER: Final[Limit] = _limit(
 TREE_CONNECTS: Final[Limit] = _limit(
     "tree connects", Per.SERVER, 16384, "tree connects of a worker", "STATUS_INSUFFICIENT_RESOURCES",
 )
+FOLDERS_KEPT: Final[Limit] = _limit(
+    "folders whose names are kept", Per.SERVER, 256, "folders of a worker", "the one unused for longest is read again",
+)
+FOLDER_NAMES_KEPT: Final[Limit] = _limit(
+    "names kept, short ones too", Per.SERVER, 1_000_000, "names of a worker", "the same; one folder is always kept",
+)
+NAMES_REMEMBERED: Final[Limit] = _limit(
+    "names remembered for 15 seconds after they go", Per.SERVER, 1024, "names of a worker", "the oldest is forgotten",
+)
+FOLDERS_READ: Final[Limit] = _limit(
+    "large folders read piece by piece", Per.SERVER, 16, "folders of a worker", "the one begun first begins again",
+)
 VETOED_ENTRIES: Final[Limit] = _limit(
-    "hidden entries that go with a folder (`delete veto files`)", Per.MESSAGE, 2048, "files and folders",
-    "STATUS_DIRECTORY_NOT_EMPTY",
+    "vetoed entries that go with a folder", Per.MESSAGE, 2048, "files and folders", "STATUS_DIRECTORY_NOT_EMPTY",
 )
 UNUSED_ALLOCATIONS: Final[Limit] = _limit(
-    "files whose unused blocks wait for others to close them", Per.SERVER, 256, "descriptors of a worker",
-    "the blocks stay allocated",
+    "files whose unused blocks wait", Per.SERVER, 256, "descriptors of a worker", "the blocks stay allocated",
 )
 DESCRIPTORS_KEPT: Final[Limit] = _limit(
     "descriptors that opens leave for connections, log-ons and the server itself", Per.SERVER, 12, "percent",

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ksmbd.ipc.activity import KINDS, Target
-from mountd.questions import WORK_SECONDS, OnEnd, Questions
+from mountd.questions import OnEnd, Questions
 
 OnRows = Callable[[Mapping[str, Any]], None]
 """Takes kind -> rows, as objects with the fields of the classes in ksmbd.ipc.activity."""
@@ -55,8 +55,5 @@ class Activity:
     def _count(self, question: Mapping[str, object], on_closed: OnClosed) -> None:
         closed: Counter[str] = Counter()
         self._questions.ask(
-            question,
-            lambda worker, part: closed.update(part),
-            lambda silent: on_closed(closed, silent),
-            WORK_SECONDS,
+            question, lambda worker, part: closed.update(part), lambda silent: on_closed(closed, silent)
         )

@@ -105,7 +105,7 @@ _AS_HERE: Final[dict[str, frozenset[str]]] = {
         ("username level", "0"), ("usershare path", ""), ("usershare allow guests", "no"), ("msdfs root", "no"),
         ("host msdfs", "no, yes"), ("enable privileges", "yes"), ("case sensitive", "no, auto"),
         ("preserve case", "yes"), ("short preserve case", "yes"), ("default case", "lower"),
-        ("mangled names", "yes, illegal"), ("mangling method", "hash2"), ("mangling char", "~"),
+        ("mangling char", "~"),
         ("locking", "yes"),
         ("strict locking", "auto, yes, no"), ("blocking locks", "yes"), ("level2 oplocks", "yes"),
         ("fake oplocks", "no"), ("kernel share modes", "no"), ("strict sync", "yes, no"), ("sync always", "no"),

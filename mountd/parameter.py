@@ -85,7 +85,7 @@ class Parameter:
             case Kind.BOOLEAN:
                 return "yes or no (also " + ", ".join((*TRUE_WORDS[1:], *FALSE_WORDS[1:])) + ")"
             case Kind.CHOICE:
-                return ", ".join(self.choices[:-1]) + " or " + self.choices[-1]
+                return " or ".join(filter(None, (", ".join(self.choices[:-1]), self.choices[-1])))
             case Kind.NUMBER | Kind.SIZE:
                 what = "a number" if self.kind is Kind.NUMBER else "a size (suffix K, M, G, T, P or E)"
                 if self.maximum is None:

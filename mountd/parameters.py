@@ -122,6 +122,12 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter("lookup port", G, Kind.NUMBER, "0",
               "A second TCP port; a BPF program redirects its connections to the listener on `tcp port`. 0 means none.",
               maximum=65535, ours=True),
+    Parameter("mangle prefix", G, Kind.NUMBER, "1",
+              "How many characters of the name a short name begins with; the more, the fewer are left to tell names "
+              "apart.",
+              minimum=1, maximum=6, clamp=True, ours=True),
+    Parameter("mangling method", G, Kind.CHOICE, "hash2",
+              "How short names are made: hash2 makes those of Samba.", choices=("hash2",), ours=True),
     Parameter("map to guest", G, Kind.CHOICE, "never",
               "When a failed log-on becomes a guest log-on: never, or bad user if the user does not exist.",
               choices=("never", "bad user"), old=_OLD_GUESTS),
@@ -245,6 +251,14 @@ PARAMETERS: tuple[Parameter, ...] = (
               "less. Clients cache nothing while another open of the file can write, and nothing at all where the "
               "file system has no leases.",
               ours=True),
+    Parameter("mangled names", S, Kind.CHOICE, "no",
+              "Give files whose names are not of the form 8.3 short names, by which they can be opened, too. yes lists "
+              "them beside all names that need one, illegal beside those that Windows cannot have (which clients see "
+              "with characters of the private use area in any case). Short names are those of Samba. They, and "
+              "the sizes of extended attributes, which are listed then, too, cost time in listings.",
+              choices=("yes", "illegal", "no"), aliases={"true": "yes", "1": "yes", "on": "yes", "false": "no",
+                                                         "0": "no", "off": "no"},
+              ours=True, samba="illegal"),
     Parameter("max connections", S, Kind.NUMBER, "128",
               "Connections that may use the share at once; 0 means the maximum.",
               maximum=CAP, clamp=True, zero_is_maximum=True, inherits=False, samba="0"),

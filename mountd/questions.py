@@ -2,14 +2,14 @@
 """Asks all workers of the engine at once, with a time limit.
 
 A worker that does not answer is not waited for: its number is told with the end. Answers come in parts, each as soon as
-the worker has sent it, and who sends parts is not silent.
+the worker has sent it.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from ksmbd.ipc.codec import Parcel
@@ -17,9 +17,7 @@ from ksmbd.ipc.constants import Attribute, Event
 from mountd.loop import Loop, Timer
 
 ANSWER_SECONDS: Final = 2.0
-"""Seconds without any part of an answer after which who has not ended his counts as silent."""
-WORK_SECONDS: Final = 5.0
-"""The same for what takes workers long: to close thousands of files, to ask about thousands of users."""
+"""Seconds that a worker may take until the end of its answer."""
 
 OnPart = Callable[[int, Any], None]
 """(worker, what it has sent)."""
@@ -45,8 +43,8 @@ class _Pending:
     on_part: OnPart
     on_end: OnEnd
     waits_for: set[int]
-    seconds: float
     timer: Timer
+    silent: list[int] = field(default_factory=list)
 
 
 class Questions:
@@ -67,14 +65,14 @@ class Questions:
         self, question: Mapping[str, object], on_part: OnPart, on_end: OnEnd, seconds: float = ANSWER_SECONDS
     ) -> None:
         """Ask all workers. `on_part` is called for each part of an answer, `on_end` once: when all have answered, or
-        when no part has come for `seconds`."""
+        after `seconds`."""
         self._handle = handle = self._handle % 0x7FFFFFFF + 1
         slots = set(range(1, self._workers.workers + 1))
         if not slots:
             on_end([])
             return
         timer = self._loop.call_later(seconds, lambda: self._end(handle))
-        self._pending[handle] = _Pending(on_part, on_end, slots, seconds, timer)
+        self._pending[handle] = _Pending(on_part, on_end, slots, timer)
         body = json.dumps(question, ensure_ascii=False)  # no longer than what was asked
         for slot in sorted(slots):
             numbers = {Attribute.HANDLE: handle}
@@ -85,16 +83,13 @@ class Questions:
         pending = self._pending.get(parcel.handle)
         if pending is None or slot not in pending.waits_for:
             return
-        handle = parcel.handle
-        pending.timer.cancel()
-        pending.timer = self._loop.call_later(pending.seconds, lambda: self._end(handle))
         body = parcel.texts.get(Attribute.BODY)
         if body is not None:
             pending.on_part(slot, json.loads(body))
         if Attribute.SIZE in parcel.numbers:
             pending.waits_for.discard(slot)
             if not pending.waits_for:
-                self._end(handle)
+                self._end(parcel.handle)
 
     def _end(self, handle: int) -> None:
         pending = self._pending.pop(handle)

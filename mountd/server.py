@@ -113,6 +113,7 @@ def engine_settings(configuration: Configuration, options: Options, sub_auth: tu
         guest_account=settings.guest_account,
         kerberos_support=settings.kerberos_support,
         lookup_port=settings.lookup_port,
+        mangle_prefix=settings.mangle_prefix,
         map_to_guest=settings.map_to_guest,
         max_active_sessions=settings.max_active_sessions,
         ntlm_auth=settings.ntlm_auth,

@@ -24,6 +24,8 @@ class GlobalSettings:
     kerberos_service_name: str
     kerberos_support: bool
     lookup_port: int
+    mangle_prefix: int
+    mangling_method: str
     map_to_guest: str
     max_active_sessions: int
     max_connections: int
@@ -93,6 +95,7 @@ class ShareSettings:
     inherit_permissions: bool
     invalid_users: tuple[str, ...]
     kernel_oplocks: bool
+    mangled_names: str
     map_archive: str
     map_hidden: bool
     map_readonly: str

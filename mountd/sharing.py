@@ -26,8 +26,8 @@ NO_ID = 0xFFFF
 SHARE_OPTIONS = (
     "acl flag inherited canonicalization", "acl map full control", "acl_xattr:security_acl_name", "change notify",
     "delete readonly", "delete veto files", "dos filemode", "ea support", "hide files", "hide special files",
-    "hide unwriteable files", "inherit acls", "inherit owner", "inherit permissions", "kernel oplocks", "map archive",
-    "map hidden", "map readonly", "map system", "nt acl support", "posix locking", "shadow:basedir",
+    "hide unwriteable files", "inherit acls", "inherit owner", "inherit permissions", "kernel oplocks", "mangled names",
+    "map archive", "map hidden", "map readonly", "map system", "nt acl support", "posix locking", "shadow:basedir",
     "shadow:crossmountpoints", "shadow:delimiter", "shadow:localtime", "shadow:mountpoint", "shadow:snapdirseverywhere",
     "shadow:snapprefix", "shadow:snapsharepath", "shadow:sort", "shadow:sscanf", "snapshot path",
 )  # fmt: skip

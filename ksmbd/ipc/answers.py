@@ -143,6 +143,7 @@ def share_config(parcel: Parcel) -> ShareConfig | None:
         inherit_owner=required(options, "inherit owner"),
         inherit_permissions=switch(options, "inherit permissions"),
         kernel_oplocks=switch(options, "kernel oplocks"),
+        mangled_names=required(options, "mangled names"),
         map_archive=required(options, "map archive"),
         map_hidden=switch(options, "map hidden"),
         map_readonly=required(options, "map readonly"),

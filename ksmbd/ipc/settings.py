@@ -44,7 +44,11 @@ _TEXT_OPTIONS: Final = {
     "smb3_encryption": "smb3 encryption",
     "tune_networks": "tune networks",
 }
-_NUMBER_OPTIONS: Final = {"lookup_port": "lookup port", "max_active_sessions": "max active sessions"}
+_NUMBER_OPTIONS: Final = {
+    "lookup_port": "lookup port",
+    "mangle_prefix": "mangle prefix",
+    "max_active_sessions": "max active sessions",
+}
 _SWITCH_OPTIONS: Final = {
     "continuous_availability": "continuous availability",
     "kerberos_support": "kerberos support",
@@ -92,6 +96,7 @@ class EngineSettings:
     guest_account: str = "nobody"
     kerberos_support: bool = False
     lookup_port: int = 0
+    mangle_prefix: int = 1
     map_to_guest: str = "never"
     max_active_sessions: int = 1024
     ntlm_auth: str = "ntlmv2-only"

@@ -128,6 +128,7 @@ def vfs_settings(settings: EngineSettings) -> VfsSettings:
     """The settings of vfs, from [global]."""
     return VfsSettings(
         sub_authorities=settings.sub_auth, share_fake_fscaps=settings.share_fake_fscaps, audit_file=settings.audit_file,
+        mangle_prefix=settings.mangle_prefix,
     )
 
 

@@ -12,7 +12,6 @@ from ksmbd.smb.ea import encode_full_ea, parse_get_ea
 from ksmbd.smb.info_query import Answer, Query, QueryClass
 from ksmbd.smb.posix import encode_posix_info
 from ksmbd.smb.reader import encode_utf16
-from ksmbd.smb.short_names import short_name
 from ksmbd.smb.status import (
     STATUS_BUFFER_OVERFLOW,
     STATUS_INVALID_INFO_CLASS,
@@ -120,8 +119,9 @@ def all_information(query: Query) -> bytes:
 
 
 def alternate_name(query: Query) -> bytes:
-    """FileAlternateNameInformation, MS-FSCC 2.4.5: the 8.3 name. The share's root has none."""
-    name = short_name(query.file.path.rpartition("\\")[2])
+    """FileAlternateNameInformation, MS-FSCC 2.4.5: the 8.3 name. The share's root has none, nor has a longer name where
+    the share has no short names."""
+    name = query.file.short_name()
     if not name:
         raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND)
     return _sized_name(name)

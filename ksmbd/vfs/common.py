@@ -51,7 +51,7 @@ class Common:
         it."""
         self.idmap = IdMap(settings.sub_authorities)
         self.audit_log = AuditLog(settings.audit_file, clock)
-        self.cache = DirectoryCache()
+        self.cache = DirectoryCache(monotonic=clock.monotonic)
         self.registry: set[Registered] = set()
         """The open files of this process: a rename updates the names of all that are below the path."""
         self.pending_releases = PendingReleases(clock)

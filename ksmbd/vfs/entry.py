@@ -42,6 +42,7 @@ from ksmbd.vfs.attributes import (
 )
 from ksmbd.vfs.errors import os_errors, to_status
 from ksmbd.vfs.opened import Opened
+from ksmbd.vfs.short_names import is_short_name
 from ksmbd.vfs.times import to_filetime
 from ksmbd.vfs.volume_info import volume_info
 from ksmbd.vfs.write_times import WriteTime
@@ -115,6 +116,13 @@ class LocalEntry:
     def name(self) -> str:
         """The last component as clients see it."""
         return self.path.rpartition("\\")[2]
+
+    def short_name(self) -> str:
+        """See the port."""
+        short = self.place.options.short
+        if short is not None:
+            return short.of(self.disk_name)
+        return self.name if is_short_name(self.disk_name) else ""
 
     @property
     def fd(self) -> int:
@@ -365,6 +373,8 @@ class LocalEntry:
                     veto.empty(place, self.fd)
                     os.rmdir(name, dir_fd=directory)
                 place.cache.removed(token, directory, name)
+                if place.options.short is not None:
+                    place.cache.tunnel.remember(key_fd(directory), name, place.options.short)
         finally:
             place.resolver.release(directory)
 

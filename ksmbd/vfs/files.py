@@ -35,16 +35,14 @@ class LocalFiles(Common):
 
     def volume(self, share: ShareConfig, identity: Identity, read_only: bool) -> Volume:
         """See the port."""
-        options = ShareOptions.of(share)
+        options = ShareOptions.of(share, self.settings)
         user = _user(share, identity)
         try:
             root = gate.open_share(share.path)
         except OSError as error:
             raise NtStatusError(STATUS_BAD_NETWORK_NAME, f"{share.path}: {error.strerror}") from error
         try:
-            resolver = Resolver(
-                root, user, self.cache, options.follow_symlinks, options.wide_links, options.crossmnt, options.veto
-            )
+            resolver = Resolver(root, user, self.cache, options)
             token = self.idmap.token(identity, user.uid, user.gid, user.groups)
             audit = Audit(self.audit_log, share.name, identity, token) if options.acl_xattr else None
             access = Access(options, self.idmap, token, user, self.clock, audit)
@@ -81,6 +79,7 @@ class LocalFiles(Common):
         if self.reservations is not None:
             self.reservations.close()
         self.watches.close()
+        self.cache.close()
         self.audit_log.close()
 
 

@@ -23,10 +23,11 @@ from ksmbd.smb.constants import (
 from ksmbd.smb.ports import DirectoryEntry, FileInfo
 from ksmbd.smb.status import NtStatusError
 from ksmbd.vfs import dosattrib, reparse
-from ksmbd.vfs.attributes import listed_dos, listed_info, listed_value, make_info
+from ksmbd.vfs.attributes import ea_size, listed_dos, listed_info, listed_value, make_info
 from ksmbd.vfs.dosattrib import NOTHING
 from ksmbd.vfs.entry import LocalEntry
 from ksmbd.vfs.names import from_scandir, to_client
+from ksmbd.vfs.options import ShareOptions
 
 logger = logging.getLogger("ksmbd.vfs")
 
@@ -70,7 +71,7 @@ def entries(file: LocalEntry, matches: Callable[[str], bool] | None = None) -> I
                 looked += 1
                 if not looked % _LOOKS:
                     yield None
-                if not matches(name):
+                if not matches(name) and (posix or not options.matches_short(matches, disk)):
                     continue
             if quick:
                 assume(user)  # the worker may have served another user since the last entry
@@ -137,7 +138,8 @@ def _entry(file: LocalEntry, disk: bytes, name: str, reader: AttributeReader) ->
                 if followed is not None:
                     data = AttributeReader(parent, dosattrib.NAME).read(last) if options.store_dos_attributes else None
                     dos = listed_dos(parent, last, followed.mode, data, options)
-                    return DirectoryEntry(name, make_info(followed, dos, name, options, place.root_dev, parent, last))
+                    info = make_info(followed, dos, name, options, place.root_dev, parent, last)
+                    return _with_short_name(file, disk, DirectoryEntry(name, info))
             finally:
                 place.resolver.release(parent)
     kind = stat.mode & S_IFMT
@@ -154,11 +156,37 @@ def _entry(file: LocalEntry, disk: bytes, name: str, reader: AttributeReader) ->
 
 
 def _described(file: LocalEntry, disk: bytes, entry: DirectoryEntry) -> DirectoryEntry:
-    """Add the tag of a stored reparse point to an entry whose attributes say that it has one."""
+    """Add the tag of a stored reparse point to an entry whose attributes say that it has one, and the short name."""
     info = entry.info
+    if file.place.options.short is not None:
+        _with_short_name(file, disk, entry)
+        info.ea_size = _ea_size(file.fd, disk, file.place.options)
     if info.attributes & FILE_ATTRIBUTE_REPARSE_POINT and not info.reparse_tag:
         reparse.describe_at(info, file.fd, disk)
     return entry
+
+
+def _with_short_name(file: LocalEntry, disk: bytes, entry: DirectoryEntry) -> DirectoryEntry:
+    short = file.place.options.short
+    if short is not None and not file.posix:
+        entry.short_name = short.listed(disk)
+    return entry
+
+
+def _ea_size(directory: int, name: bytes, options: ShareOptions) -> int:
+    """The EaSize of an entry of an open directory; 0 where it cannot be read."""
+    if not options.eas:
+        return 0
+    try:
+        fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    except OSError:
+        return 0
+    try:
+        return ea_size(fd, True, options)
+    except OSError:
+        return 0
+    finally:
+        os.close(fd)
 
 
 def _readable(file: LocalEntry, disk: bytes) -> bool:

@@ -139,8 +139,9 @@ def _components(file: LocalEntry, target: str) -> Sequence[str]:
 def _look(file: LocalEntry, directory: int, components: Sequence[str]) -> _Target:
     name = components[-1]
     existing, stat = file.place.resolver.find(directory, name, file.posix)
-    # For a POSIX open the name that was found is the wanted one.
-    wanted = existing if file.posix and stat is not None else names.to_disk(name, file.posix)
+    # For a POSIX open the name that was found is the wanted one, and so it is for a short name, of now or before.
+    other = file.posix or names.fold(names.to_client(existing)) != names.fold(name)
+    wanted = existing if other else names.to_disk(name, file.posix)
     return _Target(directory, wanted, existing, stat, "\\".join(components))
 
 
@@ -232,6 +233,9 @@ def _move(file: LocalEntry, directory: int, source: bytes, target: _Target, repl
             cache.removed(to_token, new_directory, existing)
     cache.removed(from_token, directory, source)
     cache.added(to_token, new_directory, wanted)
+    short = file.place.options.short
+    if short is not None:
+        cache.tunnel.remember(key_fd(directory), source, short)
     return wanted
 
 

@@ -2,10 +2,12 @@
 """The parameters of [global] and of a share in the form that ksmbd/vfs uses."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ksmbd.smb.ports import ShareConfig
 from ksmbd.vfs.names import Patterns
+from ksmbd.vfs.short_names import ShortNames
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +20,8 @@ class VfsSettings:
     """FileSystemAttributes that are always shown (MS-FSCC 2.5.1)."""
     audit_file: str = ""
     """Where records of audited accesses go; '': to the log."""
+    mangle_prefix: int = 1
+    """Characters that a short name begins with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +65,16 @@ class ShareOptions:
     veto: Patterns
     delete_veto: bool
     hide: Patterns
+    short: ShortNames | None
+    """None: there are no short names."""
+
+    def matches_short(self, matches: Callable[[str], bool], disk: bytes) -> bool:
+        """Whether the short name of a name on disk matches, where it has one of its own."""
+        made = self.short.made(disk) if self.short is not None else ""
+        return bool(made) and matches(made)
 
     @classmethod
-    def of(cls, share: ShareConfig) -> ShareOptions:
+    def of(cls, share: ShareConfig, settings: VfsSettings) -> ShareOptions:
         """The options of a configured share."""
         return cls(
             store_dos_attributes=share.store_dos_attributes,
@@ -102,4 +113,7 @@ class ShareOptions:
             veto=Patterns(share.veto_files),
             delete_veto=share.delete_veto_files,
             hide=Patterns(share.hide_files),
+            short=None
+            if share.mangled_names == "no"
+            else ShortNames(share.mangled_names == "yes", settings.mangle_prefix),
         )

@@ -24,12 +24,13 @@ from ksmbd.kernel.openat import (
     RESOLVE_NO_XDEV,
     openat2,
 )
-from ksmbd.kernel.stat import S_IFDIR, S_IFLNK, S_IFMT, Stat, find_at, stat_at, stat_fd
+from ksmbd.kernel.stat import S_IFDIR, S_IFLNK, S_IFMT, Stat, find_at, key_fd, stat_at, stat_fd
 from ksmbd.kernel.syscalls import O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_PATH
 from ksmbd.smb.status import STATUS_ACCESS_DENIED, STATUS_OBJECT_PATH_NOT_FOUND, NtStatusError
 from ksmbd.vfs.directory_cache import DirectoryCache
 from ksmbd.vfs.errors import to_status
-from ksmbd.vfs.names import Folder, Patterns, to_client, to_disk
+from ksmbd.vfs.names import Folder, to_client, to_disk
+from ksmbd.vfs.options import ShareOptions
 
 _DIRECTORY: Final = O_PATH | O_DIRECTORY
 _ENTRY: Final = O_PATH | O_NOFOLLOW
@@ -47,20 +48,19 @@ def _escape() -> OSError:
 class Resolver:
     """Resolves paths below one root directory, as one user."""
 
-    __slots__ = ("_cache", "_crossmnt", "_follow", "_quick", "_resolve", "_root", "_root_path", "_step_flags", "_user",
-                 "_veto", "_wide", "longest", "root_stat", "whole_paths")  # fmt: skip
+    __slots__ = ("_cache", "_crossmnt", "_follow", "_quick", "_resolve", "_root", "_root_path", "_short", "_step_flags",
+                 "_user", "_veto", "_wide", "longest", "root_stat", "whole_paths")  # fmt: skip
 
     def __init__(
         self,
         root: int,
         user: Credentials,
         cache: DirectoryCache,
-        follow_symlinks: bool,
-        wide_links: bool,
-        crossmnt: bool,
-        veto: Patterns,
+        options: ShareOptions,
         quick: bool = not openat.MISSING,
     ) -> None:
+        follow_symlinks, wide_links = options.follow_symlinks, options.wide_links
+        crossmnt, veto = options.crossmnt, options.veto
         self._root = root
         self._user = user
         self.root_stat = stat_fd(self.root)
@@ -70,6 +70,7 @@ class Resolver:
         self._crossmnt = crossmnt
         self._veto = veto
         self._quick = quick
+        self._short = options.short
         self._resolve = RESOLVE_NO_MAGICLINKS | (0 if crossmnt else RESOLVE_NO_XDEV)
         self._step_flags = self._resolve | RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
         if not wide_links:
@@ -166,14 +167,15 @@ class Resolver:
         if posix:
             literal, stat = _literal(directory, name, disk)
             return literal, stat if stat is None or self._crossmnt else self._checked(stat)
-        for _ in range(2):
+        for again in (True, False):
             try:
-                other = self._cache.find(directory, name)
+                other = self._by_other_name(directory, name)
                 if other is None:
-                    return disk, None
+                    return self._before(directory, name) or disk, None
                 return other, self._checked(stat_at(directory, other))
             except FileNotFoundError:
-                continue  # it was removed since the scan
+                if not again:  # nor was this told to the cache
+                    self._cache.forget(directory)
             except PermissionError:
                 return disk, None  # a directory that the user may search but not list
             except OSError as error:
@@ -247,6 +249,24 @@ class Resolver:
 
     # ------------------------------------------------------------------------------------------------ the walk
 
+    def _before(self, directory: int, name: str) -> bytes | None:
+        """The name that an entry had which had this short name, and was removed or renamed just now."""
+        short = self._short
+        if short is None or not short.may_be(name):
+            return None
+        found = self._cache.tunnel.recall(key_fd(directory), name)
+        return None if found is not None and self._veto.match(to_client(found)) else found
+
+    def _by_other_name(self, directory: int, name: str) -> bytes | None:
+        """The entry that has the name in another case, or as its short name. Raises OSError; Unfinished."""
+        found = self._cache.find(directory, name)
+        short = self._short
+        if found is None and short is not None and short.may_be(name):
+            found = self._cache.find_short(directory, name, short)
+            if found is not None and self._veto.match(to_client(found)):
+                return None
+        return found
+
     def _checked(self, stat: Stat) -> Stat:
         if not self._crossmnt and (stat.mnt_id != self.root_stat.mnt_id or stat.dev != self.root_stat.dev):
             raise NtStatusError(STATUS_ACCESS_DENIED, "another file system, and crossmnt is off")
@@ -275,7 +295,7 @@ class Resolver:
                 fd = self._step(top, disk)
                 spelled.append(component)
             except FileNotFoundError:
-                other = _spelled(component, disk) if posix else self._cache.find(top, component)
+                other = _spelled(component, disk) if posix else self._by_other_name(top, component)
                 if other is None:
                     raise
                 fd = self._step(top, disk := other)

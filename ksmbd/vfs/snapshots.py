@@ -356,9 +356,7 @@ class Snapshots:
         live = self._live
         # Nothing is written, so no local process is to be told.
         options = replace(live.options, wide_links=False, kernel_oplocks=False, posix_locking=False)
-        resolver = Resolver(
-            root, live.user, live.cache, options.follow_symlinks, False, options.crossmnt, options.veto
-        )
+        resolver = Resolver(root, live.user, live.cache, options)
         place = Place(live.common, live.share, options, resolver, live.access, live.user, live.read_only)
         place.snapshot = seconds * _SECOND + FILETIME_UNIX_EPOCH
         place.previous = self

@@ -340,6 +340,7 @@ class Walk:
             "list_directory": [listed],
             "lookup_entry": [lambda file: file.lookup_entry("X"), lambda file: file.lookup_entry("..")],
             "normalized_name": [lambda file: file.normalized_name()],
+            "short_name": [lambda file: file.short_name()],
             "reparse_point": [lambda file: file.reparse_point()],
             "set_reparse_point": [
                 lambda file: file.set_reparse_point(SYMLINK, encode_symlink("g", True)),

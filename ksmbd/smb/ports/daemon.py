@@ -78,6 +78,7 @@ class ShareConfig:
     inherit_owner: str = "no"
     inherit_permissions: bool = False
     kernel_oplocks: bool = False
+    mangled_names: str = "no"
     map_archive: str = "auto"
     map_hidden: bool = False
     map_readonly: str = "no"

@@ -315,6 +315,10 @@ class File(Protocol):
         """The path below the share with the letter case of the disk (MS-FSCC 2.4.36)."""
         ...
 
+    def short_name(self) -> str:
+        """The 8.3 name (MS-FSCC 2.4.5), which may be the file's only one; '' where it has none."""
+        ...
+
     def reparse_point(self) -> tuple[int, bytes]:
         """The (tag, data) of a reparse point. Raises STATUS_NOT_A_REPARSE_POINT."""
         ...

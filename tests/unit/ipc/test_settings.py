@@ -43,6 +43,7 @@ SETTINGS = EngineSettings(
     guest_account="guest",
     kerberos_support=True,
     lookup_port=139,
+    mangle_prefix=3,
     map_to_guest="bad user",
     max_active_sessions=13,
     ntlm_auth="disabled",

@@ -105,14 +105,3 @@ def test_without_workers_there_is_nothing_to_wait_for() -> None:
     bench = Bench(0)
     bench.ask(ask="files")
     assert bench.ends == [[]]
-
-
-def test_who_sends_parts_is_not_silent() -> None:
-    bench = Bench(1)
-    handle = bench.ask(ask="files")
-    first = bench.loop.timers[-1]
-    bench.answer(1, handle, [1])
-    assert first.call is None, "the time begins again"
-    bench.answer(1, handle, [2], end=True)
-    assert (bench.parts, bench.ends) == ([(1, [1]), (1, [2])], [[]])
-    assert all(timer.call is None for timer in bench.loop.timers)

@@ -375,6 +375,9 @@ class FakeFile:
     def normalized_name(self) -> str:
         return self.path + (f":{self.stream}" if self.stream else "")
 
+    def short_name(self) -> str:
+        return "ALONGN~1.TXT" if " " in self.path else self.path
+
     def reparse_point(self) -> tuple[int, bytes]:
         if self.node.reparse is None:
             raise NtStatusError(s.STATUS_NOT_A_REPARSE_POINT)

@@ -174,6 +174,9 @@ class ScriptedFile(Scripted):
     def normalized_name(self) -> str:
         return self.path
 
+    def short_name(self) -> str:
+        return self._tell(self.short_name)
+
     def info(self) -> FileInfo:
         return self._tell(self.info)
 

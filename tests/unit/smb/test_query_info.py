@@ -111,8 +111,7 @@ def test_directory_is_said_to_be_one(bench: Bench) -> None:
 def test_alternate_name(bench: Bench) -> None:
     bench.volume.add("Short.txt")
     assert wire.output(ask(bench, bench.open("Short.txt"), 1, 21)) == sized("Short.txt")
-    made = wire.output(ask(bench, bench.open("Ordner\\a long name.txt"), 1, 21))[4:].decode("utf-16-le")
-    assert made.endswith(".TXT") and len(made) == 12 and "~" in made
+    assert wire.output(ask(bench, bench.open("Ordner\\a long name.txt"), 1, 21)) == sized("ALONGN~1.TXT")
     wire.raises(s.STATUS_OBJECT_NAME_NOT_FOUND, ask, bench, bench.open(""), 1, 21)
 
 

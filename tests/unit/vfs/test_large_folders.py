@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import pytest
 from vfs_share import Share
@@ -11,6 +12,8 @@ from ksmbd.smb.constants import FILE_ALL_ACCESS, FILE_OPEN
 from ksmbd.smb.ports import Unfinished
 from ksmbd.smb.status import STATUS_OBJECT_NAME_NOT_FOUND, NtStatusError
 from ksmbd.vfs import directory_cache
+from ksmbd.vfs.directory_cache import DirectoryCache
+from ksmbd.vfs.files import LocalFiles
 
 NAMES = 50
 
@@ -57,8 +60,12 @@ def test_who_cannot_wait_is_answered(share: Share) -> None:
     assert ask(filled(share), "large\\NAME7", later=False) == "large\\name7"
 
 
-def test_a_folder_that_changes_meanwhile_is_good_for_the_question(share: Share) -> None:
-    filled(share)
+def test_a_folder_that_changes_meanwhile_is_good_for_the_question(
+    files: LocalFiles, make_share: Callable[..., Share]
+) -> None:
+    """Where inotify does not tell the changes."""
+    files.cache = DirectoryCache(watches=False)
+    share = filled(make_share())
     with pytest.raises(Unfinished) as caught:
         ask(share, "large\\NAME7")
     (share.path / "large" / "other").touch()
@@ -71,8 +78,11 @@ def test_a_folder_that_changes_meanwhile_is_good_for_the_question(share: Share) 
     assert not share.files.cache.may_defer
 
 
-def test_what_was_read_for_nobody_is_no_answer_for_a_later_one(share: Share) -> None:
-    filled(share)
+def test_what_was_read_for_nobody_is_no_answer_for_a_later_one(
+    files: LocalFiles, make_share: Callable[..., Share]
+) -> None:
+    files.cache = DirectoryCache(watches=False)
+    share = filled(make_share())
     with pytest.raises(Unfinished) as caught:
         ask(share, "large\\NAME7")
     finish(caught.value)
@@ -84,6 +94,19 @@ def test_what_was_read_for_nobody_is_no_answer_for_a_later_one(share: Share) -> 
     with pytest.raises(NtStatusError) as refused:
         ask(share, "large\\NAME7")
     assert refused.value.status == STATUS_OBJECT_NAME_NOT_FOUND
+
+
+def test_a_change_needs_no_reading(share: Share) -> None:
+    filled(share)
+    with pytest.raises(Unfinished) as caught:
+        ask(share, "large\\NAME7")
+    finish(caught.value)
+    os.rename(share.path / "large" / "name7", share.path / "large" / "new")
+    with pytest.raises(NtStatusError) as refused:
+        ask(share, "large\\NAME7")
+    assert refused.value.status == STATUS_OBJECT_NAME_NOT_FOUND
+    assert ask(share, "large\\NEW") == "large\\new"
+    assert share.files.cache.scans == 1
 
 
 def test_small_folders_are_read_at_once(share: Share) -> None:

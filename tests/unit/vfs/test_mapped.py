@@ -15,7 +15,7 @@ from ksmbd.smb.constants import (
 )
 from ksmbd.smb.ports import ShareConfig
 from ksmbd.vfs import mapped
-from ksmbd.vfs.options import ShareOptions
+from ksmbd.vfs.options import ShareOptions, VfsSettings
 
 FILE, FOLDER, FIFO = 0o100000, 0o040000, 0o010000
 A, H, S, R, D = (
@@ -27,7 +27,7 @@ ALL: dict[str, Any] = {"map_archive": "yes", "map_hidden": True, "map_system": T
 
 def options(**config: Any) -> ShareOptions:
     """A share that stores no attributes, unless `config` says so."""
-    return ShareOptions.of(ShareConfig("s", "/s", **{"store_dos_attributes": False, **config}))
+    return ShareOptions.of(ShareConfig("s", "/s", **{"store_dos_attributes": False, **config}), VfsSettings())
 
 
 @pytest.mark.parametrize(("config", "mode", "expected"), [

@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ksmbd.kernel import credentials, openat
 from ksmbd.kernel.stat import stat_fd
+from ksmbd.smb.ports import ShareConfig
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
     STATUS_OBJECT_PATH_NOT_FOUND,
     NtStatusError,
 )
 from ksmbd.vfs.directory_cache import DirectoryCache
-from ksmbd.vfs.names import Patterns
+from ksmbd.vfs.options import ShareOptions, VfsSettings
 from ksmbd.vfs.resolve import Resolver
 
 QUICK = [
@@ -64,7 +66,8 @@ def tree(tmp_path: Path) -> Path:
 
 def resolver(tree: Path, quick: bool, follow: bool = True, crossmnt: bool = True, wide: bool = False) -> Resolver:
     root = os.open(tree, os.O_PATH | os.O_DIRECTORY)
-    return Resolver(root, credentials.SERVER, DirectoryCache(), follow, wide, crossmnt, Patterns(()), quick)
+    options = ShareOptions.of(ShareConfig("s", str(tree), follow_symlinks=follow, crossmnt=crossmnt), VfsSettings())
+    return Resolver(root, credentials.SERVER, DirectoryCache(), replace(options, wide_links=wide), quick)
 
 
 @pytest.fixture(params=QUICK)

@@ -226,8 +226,8 @@ CHANGES: dict[str, Callable[[Any], Any]] = {
 NO_CHANGE = {
     "fileno", "info", "read", "read_into", "end_of_file", "prefetch", "finish_writes", "flush", "duplicate", "rejoin",
     "undo_create", "close", "security_descriptor", "maximal_access", "extended_attributes", "streams",
-    "list_directory", "lookup_entry", "normalized_name", "reparse_point", "allocated_ranges", "compression", "volume",
-    "watch", "previous_versions", "file_system", "path", "volume_info", "is_snapshot",
+    "list_directory", "lookup_entry", "normalized_name", "short_name", "reparse_point", "allocated_ranges",
+    "compression", "volume", "watch", "previous_versions", "file_system", "path", "volume_info", "is_snapshot",
     "parent_key", "disk_name", "stream_name", "quota", "quotas", "quota_position",
 }  # fmt: skip
 ELSEWHERE = {"set_quotas", "rename", "object_id", "clone_range", "set_compression"}

@@ -52,6 +52,7 @@ OF_THE_FILE = {
     "previous_versions",
     "parent_key",
     "disk_name",
+    "short_name",
     "unlink_file",
     "volume",
     "set_basic",
