@@ -5,7 +5,7 @@ A question is an object with `ask`. The answer is a line, or several; the last o
 not answer in time, or `error`:
 
     {"ask": "reload"}   {"problems": ["FILE:LINE: TEXT", ...]}, or
-                        {"reloaded": true, "notes": [...], "closed": {...}, "silent": []}
+                        {"reloaded": true, "notes": [...], "restart": false, "closed": {...}, "silent": []}
     {"ask": "list", "kinds": ["sessions", ...]}
                         {"sessions": [...]} and others, as ksmbd.ipc.activity has them; then {"silent": []}
     {"ask": "close", "target": {...}}
@@ -33,6 +33,8 @@ class Reloaded:
     problems: list[str]
     notes: list[str] = field(default_factory=list)
     """Warnings about the new configuration."""
+    restart: bool = False
+    """Something in [global] has changed that counts from the engine's next start."""
 
 
 class Control:
@@ -67,7 +69,12 @@ class Control:
         def applied(closed: Counter[str], silent: list[int]) -> None:
             if closed:
                 log.info(f"closed by the reload: {told(closed)}")
-            conversation.end({"reloaded": True, "notes": outcome.notes, "closed": dict(closed), "silent": silent})
+            conversation.end(
+                {
+                    "reloaded": True, "notes": outcome.notes, "restart": outcome.restart, "closed": dict(closed),
+                    "silent": silent,
+                }
+            )  # fmt: skip
 
         self._activity.reloaded(applied)
 

@@ -273,12 +273,12 @@ class Server:
         self.engine.broadcast(Event.RELOAD)
         log.info("configuration and users reloaded")
         notes = [f"{where(diagnostic)}: {diagnostic.message}" for diagnostic in configuration.diagnostics]
-        if self.engine.settings != before:
-            notes.append("changes in [global] that concern the engine count from its next start")
-            log.info(notes[-1])
+        restart = self.engine.settings != before
+        if restart:
+            log.info("changes in [global] that concern the engine count from its next start")
             if self.engine.running:
                 self.engine.settings = _keep_workers(self.engine.settings, before)
-        return Reloaded([], notes)
+        return Reloaded([], notes, restart)
 
     def _reload_quietly(self) -> None:
         self.reload()

@@ -126,6 +126,8 @@ def _reload(rundir: RunDirectory, verbose: bool) -> int:
         return 1
     for line in outcome.get("notes", []) if verbose else ():
         print(printable(line), file=sys.stderr)
+    if outcome.get("restart"):
+        COMMAND.note("changes in [global] that concern the engine count from its next start")
     if verbose and outcome.get("closed"):
         COMMAND.note(f"closed, because the configuration no longer admits it: {closing.told(outcome['closed'])}")
     for worker in outcome.get("silent", []):

@@ -41,6 +41,12 @@ def test_a_good_file_is_taken_and_a_bad_one_is_told_with_its_lines(ksmbd: KsmbdS
     assert "Disk|share|" in ksmbd.list_shares().stdout
 
 
+def test_a_change_that_waits_for_the_next_start_is_told(ksmbd: KsmbdServer) -> None:
+    ksmbd.config.write_text(ksmbd.config.read_text().replace("[global]\n", "[global]\n\tserver string = other\n"))
+    note = "ksmbd.control: changes in [global] that concern the engine count from its next start\n"
+    assert outcome(control(ksmbd, "-r")) == (0, "", note)
+
+
 def test_a_broken_user_database_is_told_too(ksmbd: KsmbdServer) -> None:
     ksmbd.pwddb.write_text("no such line\n")
     status, _, err = outcome(control(ksmbd, "-r"))

@@ -61,7 +61,7 @@ def test_a_reload_with_problems_asks_no_worker() -> None:
 
 
 def test_a_reload_is_answered_when_the_workers_use_it() -> None:
-    control, asked, heard = bench(Reloaded([], ["a.conf:2: odd"]))
+    control, asked, heard = bench(Reloaded([], ["a.conf:2: odd"], restart=True))
     put(control, heard, {"ask": "reload"})
     assert asked.questions == [{"ask": "reloaded"}]
     assert not heard.ended
@@ -69,7 +69,9 @@ def test_a_reload_is_answered_when_the_workers_use_it() -> None:
     asked.on_part(2, {"tree_connects": 1, "sessions": 1})
     asked.on_end([3])
     closed = {"tree_connects": 3, "sessions": 1}
-    assert heard.lines == [{"reloaded": True, "notes": ["a.conf:2: odd"], "closed": closed, "silent": [3]}]
+    assert heard.lines == [
+        {"reloaded": True, "notes": ["a.conf:2: odd"], "restart": True, "closed": closed, "silent": [3]}
+    ]
 
 
 def test_rows_are_passed_on_as_they_come() -> None:

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 from hypothesis import given
@@ -39,6 +41,14 @@ def shown(kind: str, *rows: dict[str, Any], columns: int = 0) -> list[str]:
 def test_the_samples_have_the_fields_of_the_rows() -> None:
     for kind, row in (("files", FILE), ("sessions", SESSION), ("locks", LOCK)):
         assert list(row) == list(KINDS[kind].__dataclass_fields__)
+
+
+def test_the_manual_page_has_the_fields_of_the_rows() -> None:
+    page = (Path(__file__).resolve().parents[3] / "man" / "ksmbd.control.8").read_text().replace("\\-", "-")
+    json_part = page[page.index(".SH JSON") : page.index(".SH EXIT STATUS")]
+    for kind, row in KINDS.items():
+        told = json_part[json_part.index(f".B {kind}\n") :].partition(".TP")[0]
+        assert set(row.__dataclass_fields__) - {"worker"} <= set(re.findall(r"\w+", told)), kind
 
 
 def test_columns_are_aligned_and_rows_sorted() -> None:

@@ -51,6 +51,10 @@ def test_shutdown_waits_for_the_end(place: Place, manager: Manager) -> None:
         ({"reloaded": True, "notes": ["a.conf:1: odd"], "silent": []}, ["-r"], 0, ""),
         ({"reloaded": True, "notes": ["a.conf:1: odd"], "silent": []}, ["-r", "-v"], 0, "a.conf:1: odd\n"),
         (
+            {"reloaded": True, "restart": True, "silent": []}, ["-r"], 0,
+            "ksmbd.control: changes in [global] that concern the engine count from its next start\n",
+        ),
+        (
             {"reloaded": True, "closed": {"tree_connects": 2}, "silent": []}, ["-r", "-v"], 0,
             "ksmbd.control: closed, because the configuration no longer admits it: 2 tree connects\n",
         ),
