@@ -39,6 +39,9 @@ esac
 
 sources() { find ksmbd mountd tools bpf -name '*.py' -o -name '*.[ch]' | LC_ALL=C sort; }
 
+# What is compiled depends on the sources alone: another profile takes what one has compiled.
+compiled_key() { { cat pyproject.toml setup.py; sources; sources | xargs cat scripts/compiled.txt; } | cksum; }
+
 stamp=$venv/.setup-$profile
 key=$({ cat pyproject.toml setup.py scripts/setup.sh; ls tools/__init__.py bpf/__init__.py 2>/dev/null
     if [ "$compiled" = 1 ]; then
@@ -156,12 +159,26 @@ if [ "$compiled" = 1 ]; then
     else
         rm -rf "$venv/build"
     fi
-    say "compiling, which takes a minute or two, and installing the package${extra:+ with what the tests need}"
-    pip install "setuptools>=77" "mypy>=2.4,<3" wheel
-    pip install --editable ".$extra"
-    KSMBD_COMPILE=1 pip install --no-build-isolation --no-deps --force-reinstall .
-    ls "$venv"/lib/python*/site-packages/ksmbd/conn/loop.*.so >/dev/null 2>&1 ||
-        say "no C compiler, or no Python.h (apt-get install gcc python3-dev): all modules stay Python"
+    say "installing what the package${extra:+ and its tests} need"
+    # Not the package: it would take the place of what is compiled.
+    "$venv/bin/python" - "$extra" > "$venv/requirements" <<'PYTHON'
+import re, sys, tomllib
+with open("pyproject.toml", "rb") as file:
+    project = tomllib.load(file)["project"]
+wanted = list(project["dependencies"])
+for name in re.findall(r"\w+", sys.argv[1]):
+    wanted += project["optional-dependencies"][name]
+print("\n".join(wanted))
+PYTHON
+    pip install "setuptools>=77" "mypy>=2.4,<3" wheel -r "$venv/requirements"
+    is_compiled() { ls "$venv"/lib/python*/site-packages/ksmbd/conn/loop.*.so >/dev/null 2>&1; }
+    if ! is_compiled || [ "$(cat "$venv/.compiled" 2>/dev/null)" != "$(compiled_key)" ]; then
+        say "compiling, which takes a minute or two"
+        rm -f "$venv/.compiled"
+        KSMBD_COMPILE=1 pip install --no-build-isolation --no-deps --force-reinstall .
+        is_compiled || say "no C compiler, or no Python.h (apt-get install gcc python3-dev): all modules stay Python"
+        compiled_key > "$venv/.compiled"
+    fi
     [ ! -d build ] || { cp scripts/compiled.txt build/ && mv build "$venv/build"; }
 else
     say "installing the package${extra:+ with what the tests need}"

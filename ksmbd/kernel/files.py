@@ -10,7 +10,6 @@ import ctypes
 import errno
 import fcntl
 import os
-import threading
 from struct import Struct
 from typing import Final
 
@@ -53,7 +52,6 @@ _fallocate: Final = function("fallocate", ctypes.c_int, ctypes.c_int, ctypes.c_i
 _fchownat: Final = function(
     "fchownat", ctypes.c_int, ctypes.c_char_p, ctypes.c_uint, ctypes.c_uint, ctypes.c_int
 )
-_fgetxattr: Final = quick_function("fgetxattr")
 _getxattr: Final = function(
     "lgetxattr", ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t, restype=ctypes.c_ssize_t
 )
@@ -175,45 +173,6 @@ def set_times(fd: int, access: tuple[int, int], write: tuple[int, int]) -> None:
         raise last_error()
 
 
-class _Buffers(threading.local):
-    def __init__(self) -> None:
-        self.buffer = ctypes.create_string_buffer(_SHORT)
-
-
-_SHORT: Final = 256
-_buffers: Final = _Buffers()
-
-
-def get_attribute(fd: int, name: bytes, path_only: bool, size: int = _SHORT) -> bytes | None:
-    """An extended attribute of an open file, None where it is not set or not supported."""
-    while True:
-        buffer = _buffers.buffer if size <= _SHORT else ctypes.create_string_buffer(size)
-        if path_only:
-            length = _getxattr_follow(fd, name, buffer, size)
-        else:
-            length = _fgetxattr(fd, name, buffer, size)
-        if length >= 0:
-            return buffer.raw[:length]
-        code = ctypes.get_errno()
-        if code == errno.ERANGE and size < 65536:
-            size = 65536
-            continue
-        if code in (errno.ENODATA, errno.EOPNOTSUPP, errno.EPERM):
-            return None
-        raise OSError(code, os.strerror(code))
-
-
-def attribute_size(fd: int, name: bytes, path_only: bool) -> int:
-    """Bytes of an extended attribute of an open file, -1 where it is not set or not supported. Raises OSError."""
-    size = _getxattr_path(path_bytes(fd), name, None, 0) if path_only else _fgetxattr(fd, name, None, 0)
-    if size < 0:
-        code = ctypes.get_errno()
-        if code in (errno.ENODATA, errno.EOPNOTSUPP, errno.EPERM):
-            return -1
-        raise OSError(code, os.strerror(code))
-    return int(size)
-
-
 def list_size(fd: int, path_only: bool) -> int:
     """Bytes of the list of an open file's extended attributes, 0 where there are none or they are not supported."""
     if path_only:
@@ -221,15 +180,6 @@ def list_size(fd: int, path_only: bool) -> int:
     else:
         size = _flistxattr(fd, None, 0)
     return max(int(size), 0)
-
-
-def _getxattr_follow(fd: int, name: bytes, buffer: ctypes.Array[ctypes.c_char], size: int) -> int:
-    return int(_getxattr_path(path_bytes(fd), name, buffer, size))
-
-
-_getxattr_path: Final = function(
-    "getxattr", ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t, restype=ctypes.c_ssize_t
-)
 
 
 class _XattrArguments(ctypes.Structure):

@@ -14,6 +14,7 @@ from ksmbd.oplock.requests import CloseResult, LeaseContext, OpenResult
 from ksmbd.oplock.settings import OplockSettings
 from ksmbd.smb.constants import OPLOCK_LEVEL_NONE
 
+_new: Final = tuple.__new__
 _NOTHING: Final = OpenResult(OPLOCK_LEVEL_NONE, None, 0, False, 0)
 
 
@@ -56,4 +57,4 @@ def last_close(record: Record, open_id: int) -> CloseResult | None:
     if entry.delete_on_close or record.deleted_links or record.delete_pending:
         whole = entry.link in record.deleted_links or (entry.delete_on_close and not entry.stream)
         delete = whole or entry.delete_on_close or entry.stream in record.delete_pending
-    return CloseResult(delete, whole, ended, entry.create_guid, entry.client_guid, entry.durable > 0)
+    return _new(CloseResult, (delete, whole, ended, entry.create_guid, entry.client_guid, entry.durable > 0))

@@ -64,6 +64,8 @@ _OPLOCK_LEVELS: Final = frozenset(
     (c.OPLOCK_LEVEL_II, c.OPLOCK_LEVEL_EXCLUSIVE, c.OPLOCK_LEVEL_BATCH, c.OPLOCK_LEVEL_LEASE)
 )
 
+_new: Final = tuple.__new__
+"""Makes a NamedTuple without the call into Python that its class makes of it."""
 _ATTEMPTS: Final = 8
 """How often a CREATE is tried again while a large directory is being read. The last try reads it at once."""
 
@@ -321,7 +323,7 @@ def _open_request(request: Request, fields: CreateRequest, creation: Creation, f
             level = c.OPLOCK_LEVEL_NONE
     elif file.is_directory:
         level = c.OPLOCK_LEVEL_NONE  # a directory has leases, no oplocks
-    ref = OpenRef(file.key, file.stream, request.server.new_id())
+    ref = _new(OpenRef, (file.key, file.stream, request.server.new_id()))
     owner = durable.owner_of(session.identity)
     # The rest is set by name: keyword arguments would cost more than all else here.
     asked = OpenRequest(ref, session.client_guid, session.session_id, owner, tree.share.name, file.path)

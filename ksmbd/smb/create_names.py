@@ -32,6 +32,7 @@ _CONTROL: Final = frozenset(map(chr, range(0x20)))
 _ILLEGAL: Final = frozenset('"*/:<>?|') | _CONTROL
 
 
+_new: Final = tuple.__new__
 # Most names consist of such components, to which none of the rules below applies.
 _PLAIN_COMPONENT: Final = r"[A-Za-z0-9_][A-Za-z0-9_ .-]{0,254}"
 _PLAIN: Final = re.compile(rf"{_PLAIN_COMPONENT}(?:\\{_PLAIN_COMPONENT})*")
@@ -70,7 +71,7 @@ def parse_name(name: str, posix: bool = False) -> Name:
     if name[0] == "\\":
         raise NtStatusError(STATUS_INVALID_PARAMETER, "leading separator")
     if _PLAIN.fullmatch(name) and len(name) <= MAX_PATH:
-        return Name(name)
+        return _new(Name, (name, "", False, False))
     if name.upper() == _QUOTA_FILE:
         return Name(name.partition(":")[0], QUOTA_STREAM)
     if _units(name) > MAX_PATH:

@@ -180,10 +180,10 @@ def _reclaim(request: Request, wanted: ctx.Reconnect, contexts: ctx.CreateContex
     if isinstance(kept, Open):
         # The kept record stays behind closed, so that a request that still holds it does nothing; its file goes on in a
         # new one.
-        open_ = replace(
-            kept, volatile_id=server.new_id(), session=session, tree=request.tree, connection=request.connection,
-            waits={},
-        )  # fmt: skip
+        open_ = kept.copy()
+        open_.volatile_id = server.new_id()
+        open_.session, open_.tree, open_.connection = session, request.tree, request.connection
+        open_.waits = {}
         kept.closed = True
     else:
         open_ = _open_of(request, outcome.request, created)

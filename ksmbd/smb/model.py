@@ -7,13 +7,14 @@ ksmbd.smb.connection, how its replies are sent in ksmbd.smb.sending.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 from ksmbd import limits
 from ksmbd.smb.connection_state import ConnectionInput, ConnectionState, next_state
-from ksmbd.smb.constants import DIALECT_311
+from ksmbd.smb.constants import DIALECT_311, FILE_OPENED
 from ksmbd.smb.credits import SequenceWindow
+from ksmbd.smb.enumeration import Enumeration
 from ksmbd.smb.header import Header
 from ksmbd.smb.helper_threads import HelperThreads
 from ksmbd.smb.logons_in_progress import LogonQueue, LogonsInProgress
@@ -25,7 +26,6 @@ from ksmbd.smb.ports import (
     BreakNotice,
     Clock,
     Daemon,
-    DirectoryEntry,
     File,
     Files,
     Identity,
@@ -307,19 +307,7 @@ class TreeConnect:
         return iter([open_ for open_ in self.session.opens.values() if open_.tree is self])
 
 
-@dataclass(slots=True)
-class Enumeration:
-    """A directory listing in progress (Open.EnumerationLocation, MS-SMB2 3.3.1.10)."""
-
-    pattern: str
-    entries: Iterator[DirectoryEntry | None]
-    """The remaining entries; it yields None where it has read many entries and none of them matched."""
-    pending: DirectoryEntry | None = None
-    """An entry that was read but did not fit into the last response."""
-    returned_any: bool = False
-
-
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, init=False, eq=False)
 class Open:
     """Open of MS-SMB2 3.3.1.10."""
 
@@ -331,51 +319,90 @@ class Open:
     connection: Connection | None
     file: File | None
     """None for a pipe."""
-    granted_access: int = 0
-    create_options: int = 0
-    share_access: int = 0
-    ref: OpenRef | None = None
-    create_action: int = 1
-    """The CreateAction of the reply, for a replay; default FILE_OPENED."""
-    pipe_handle: int = 0
+    granted_access: int
+    create_options: int
+    share_access: int
+    ref: OpenRef | None
+    create_action: int
+    """The CreateAction of the reply, for a replay."""
+    pipe_handle: int
     """The handle of the pipe in mountd, for an open on IPC$."""
-    pipe_name: str = ""
-    oplock_level: int = 0
-    lease: LeaseGrant | None = None
-    is_durable: bool = False
-    is_persistent: bool = False
-    is_resilient: bool = False
-    durable_timeout: int = 0
-    create_guid: bytes = b""
-    app_instance_id: bytes = b""
-    is_replay_eligible: bool = True
+    pipe_name: str
+    oplock_level: int
+    lease: LeaseGrant | None
+    is_durable: bool
+    is_persistent: bool
+    is_resilient: bool
+    durable_timeout: int
+    create_guid: bytes
+    app_instance_id: bytes
+    is_replay_eligible: bool
     """Open.IsReplayEligible: no request has used the open yet, so a replayed CREATE may be answered with it (MS-SMB2
     3.3.5.9.10)."""
-    made_by: Identity | None = None
+    made_by: Identity | None
     """The identity whose rights a durable open uses; None for an open that is not durable."""
-    is_posix: bool = False
-    enumeration: Enumeration | None = None
-    listing: Future[None] | None = None
+    is_posix: bool
+    enumeration: Enumeration | None
+    listing: Future[None] | None
     """A QUERY_DIRECTORY that runs in time slices; complete when it has ended."""
-    watch: Watch | None = None
-    current_byte_offset: int = 0
+    watch: Watch | None
+    current_byte_offset: int
     """FilePositionInformation."""
-    mode: int = 0
+    mode: int
     """FileModeInformation."""
-    quota_position: int = 0
+    quota_position: int
     """Where the next query of quotas goes on (MS-SMB2 2.2.37.1)."""
-    next_ea: int = 0
+    next_ea: int
     """Index of the EA at which the next FileFullEaInformation query continues (MS-FSA 2.1.5.12.14)."""
-    lock_sequences: dict[int, int] = field(default_factory=dict)
+    lock_sequences: dict[int, int]
     """LockSequenceArray (MS-SMB2 3.3.5.14): index -> sequence number."""
-    channel_sequence: int = 0
-    closed: bool = False
-    wrote: bool = False
+    channel_sequence: int
+    closed: bool
+    wrote: bool
     """The open has written, so at CLOSE directory leases of others on its directory break (MS-SMB2 3.3.1.4)."""
-    withdrawn_access: int = 0
+    withdrawn_access: int
     """Rights to write that it had before its share became read-only."""
-    waits: dict[Future[Any], int] = field(default_factory=dict)
+    waits: dict[Future[Any], int]
     """What requests on this open wait for (notify, locks), with the NTSTATUS that CLOSE ends each with."""
+
+    def __init__(  # noqa: PLR0913 - mypyc compiles no constructor that `dataclass` writes
+        self, persistent_id: int, volatile_id: int, session: Session | None, tree: TreeConnect | None,
+        connection: Connection | None, file: File | None, granted_access: int = 0, create_options: int = 0,
+        share_access: int = 0, ref: OpenRef | None = None,
+    ) -> None:  # fmt: skip
+        self.persistent_id = persistent_id
+        self.volatile_id = volatile_id
+        self.session = session
+        self.tree = tree
+        self.connection = connection
+        self.file = file
+        self.granted_access = granted_access
+        self.create_options = create_options
+        self.share_access = share_access
+        self.ref = ref
+        self.create_action = FILE_OPENED
+        self.pipe_handle = self.oplock_level = self.durable_timeout = 0
+        self.pipe_name = ""
+        self.lease = None
+        self.is_durable = self.is_persistent = self.is_resilient = self.is_posix = False
+        self.create_guid = self.app_instance_id = b""
+        self.is_replay_eligible = True
+        self.made_by = None
+        self.enumeration = None
+        self.listing = None
+        self.watch = None
+        self.current_byte_offset = self.mode = self.quota_position = self.next_ea = self.channel_sequence = 0
+        self.withdrawn_access = 0
+        self.lock_sequences = {}
+        self.closed = self.wrote = False
+        self.waits = {}
+
+    def copy(self) -> Open:
+        """Another record with the same values."""
+        new = Open(self.persistent_id, self.volatile_id, self.session, self.tree, self.connection, self.file)
+        for one in fields(self):
+            setattr(new, one.name, getattr(self, one.name))
+        return new
 
 
 def file_of(open_: Open) -> File:

@@ -15,8 +15,9 @@ from ksmbd import limits
 from ksmbd.smb import info_classes as classes
 from ksmbd.smb.constants import FILE_LIST_DIRECTORY
 from ksmbd.smb.directory_classes import DIRECTORY_CLASSES, DirectoryClass
+from ksmbd.smb.enumeration import Enumeration
 from ksmbd.smb.header import HEADER_SIZE
-from ksmbd.smb.model import Enumeration, Open
+from ksmbd.smb.model import Open
 from ksmbd.smb.patterns import compile_pattern, has_wildcards
 from ksmbd.smb.ports import DirectoryEntry, File
 from ksmbd.smb.reader import decode_utf16

@@ -32,7 +32,7 @@ _MAKERS: Final = frozenset((SESSION_SETUP, TREE_CONNECT))
 """Commands whose reply gives the related requests behind them a SessionId or TreeId."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, init=False)
 class Reply:
     """A response: its body, its NTSTATUS, and perhaps a part of a file that follows the body.
 
@@ -42,6 +42,13 @@ class Reply:
     body: bytes | bytearray | Body
     status: int = STATUS_SUCCESS
     span: FileSpan | None = None
+
+    def __init__(
+        self, body: bytes | bytearray | Body, status: int = STATUS_SUCCESS, span: FileSpan | None = None
+    ) -> None:
+        self.body = body
+        self.status = status
+        self.span = span
 
 
 class Body:

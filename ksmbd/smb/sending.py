@@ -29,6 +29,7 @@ JOINED_MAX: Final = 256 << 10
 NO_MESSAGE_ID: Final = 0xFFFFFFFFFFFFFFFF
 """MessageId of a message that is no reply (MS-SMB2 3.3.4.6)."""
 _NBSS: Final = Struct(">I")
+_new: Final = tuple.__new__
 _CLEAR_START: Final = HEADROOM - NBSS_HEADER_SIZE
 _FLAGS: Final = 16
 """Offset of the lowest byte of Flags in a header (MS-SMB2 2.2.1)."""
@@ -130,7 +131,7 @@ class Sender:
         self.batch_open = False
         joined = self._joined
         if joined:  # repeats `flush` to save a call for every request
-            self.transport.send(Frame(joined[0] if len(joined) == 1 else b"".join(joined)))
+            self.transport.send(_new(Frame, (joined[0] if len(joined) == 1 else b"".join(joined), None)))
             joined.clear()
             self._joined_size = 0
 
@@ -138,7 +139,7 @@ class Sender:
         """Send what the batch holds so far."""
         joined = self._joined
         if joined:
-            self.transport.send(Frame(joined[0] if len(joined) == 1 else b"".join(joined)))
+            self.transport.send(_new(Frame, (joined[0] if len(joined) == 1 else b"".join(joined), None)))
             joined.clear()
             self._joined_size = 0
 

@@ -14,7 +14,7 @@ from typing import Final
 
 from ksmbd import limits
 from ksmbd.kernel import descriptors
-from ksmbd.kernel.files import W_OK, AttributeReader, access_at, access_fd, chmod_fd, get_attribute, list_size
+from ksmbd.kernel.files import W_OK, AttributeReader, access_at, access_fd, chmod_fd, list_size
 from ksmbd.kernel.generations import generation
 from ksmbd.kernel.stat import (
     S_IFDIR,
@@ -27,6 +27,7 @@ from ksmbd.kernel.stat import (
     fields_at,
     stat_fd,
 )
+from ksmbd.kernel.xattr import get_attribute
 from ksmbd.smb.constants import (
     FILE_ATTRIBUTE_ARCHIVE,
     FILE_ATTRIBUTE_COMPRESSED,
@@ -259,7 +260,7 @@ def make_info(
         created,
         access,
         write,
-        change_times.override(stat) or change,
+        (change_times.override(stat) or change) if change_times.kept else change,
         allocation,
         size,
         attributes_of(stat, dos, name, options),

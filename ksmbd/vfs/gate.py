@@ -21,10 +21,11 @@ from typing import Final, NamedTuple
 from ksmbd.kernel import credentials, descriptors, filesystems, quota
 from ksmbd.kernel.credentials import Credentials
 from ksmbd.kernel.fanotify import Fanotify, open_handle
-from ksmbd.kernel.files import chmod_fd, chown_fd, get_attribute, set_times
+from ksmbd.kernel.files import chmod_fd, chown_fd, set_times
 from ksmbd.kernel.filesystems import Abilities
 from ksmbd.kernel.quota import Quota
 from ksmbd.kernel.stat import S_IFDIR, S_IFMT, Stat, stat_fd
+from ksmbd.kernel.xattr import get_attribute
 from ksmbd.smb.constants import (
     ACCESS_SYSTEM_SECURITY,
     DELETE,

@@ -9,8 +9,9 @@ from struct import Struct
 from typing import Final, NamedTuple
 
 from ksmbd.kernel import descriptors
-from ksmbd.kernel.files import access_fd, chmod_fd, get_attribute
+from ksmbd.kernel.files import access_fd, chmod_fd
 from ksmbd.kernel.stat import S_IFDIR, S_IFMT, Stat
+from ksmbd.kernel.xattr import get_attribute
 from ksmbd.smb.acl import (
     ACCESS_ALLOWED,
     ACCESS_DENIED,

@@ -11,8 +11,8 @@ import os
 from struct import Struct
 from typing import Final
 
-from ksmbd.kernel.files import get_attribute
 from ksmbd.kernel.stat import S_IFLNK
+from ksmbd.kernel.xattr import get_attribute
 from ksmbd.smb.ports import FileInfo
 from ksmbd.smb.posix_names import from_path
 from ksmbd.smb.reader import Reader, decode_utf16, encode_utf16

@@ -139,10 +139,10 @@ class Resolver:
             for fd in stack:
                 os.close(fd)
 
-    def open_whole(self, path: bytes, flags: int) -> int:
-        """Open an entry by its path below the root, by the exact names on disk, following no link in its last
-        component. Only with `whole_paths`. Raises OSError."""
-        return openat2(self.root, path, flags, 0, self._resolve)
+    def open_whole(self, root: int, path: bytes, flags: int) -> int:
+        """Open an entry by its path below `root`, which the caller has just read from this resolver, by the exact names
+        on disk, following no link in its last component. Only with `whole_paths`. Raises OSError."""
+        return openat2(root, path, flags, 0, self._resolve)
 
     def release(self, directory: int) -> None:
         """Close a descriptor that `parent`, `folder`, `follow` or `open_parent` returned, unless it is the root."""

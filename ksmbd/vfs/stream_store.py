@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from ksmbd.kernel.files import attribute_size
+from ksmbd.kernel.xattr import attribute_size
 from ksmbd.smb.ports import StreamInfo
 from ksmbd.smb.status import STATUS_OBJECT_NAME_INVALID, NtStatusError
 from ksmbd.vfs.attributes import STREAM_PREFIX, list_names, xattr_target

@@ -11,8 +11,9 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 
 from ksmbd.kernel import descriptors
-from ksmbd.kernel.files import W_OK, access_fd, get_attribute
+from ksmbd.kernel.files import W_OK, access_fd
 from ksmbd.kernel.stat import stat_fd
+from ksmbd.kernel.xattr import get_attribute
 from ksmbd.overriding import override
 from ksmbd.smb.constants import FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_NORMAL, FILE_ATTRIBUTE_READONLY
 from ksmbd.smb.ports import DirectoryEntry, File, FileInfo, Watch

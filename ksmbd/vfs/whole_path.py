@@ -32,6 +32,7 @@ from ksmbd.vfs.opened import Opened
 from ksmbd.vfs.opening import WRITES, flags_of
 from ksmbd.vfs.place import Place
 
+_new: Final = tuple.__new__
 _OTHER_OPTIONS: Final = FILE_DELETE_ON_CLOSE | FILE_DIRECTORY_FILE | FILE_OPEN_BY_FILE_ID
 
 
@@ -64,7 +65,7 @@ def open_whole_path(place: Place, intent: CreateIntent) -> CreateResult | None:
             disk_names = (path,)
             if kind_at(root, path) != S_IFREG:
                 return None
-        fd = resolver.open_whole(path, flags)
+        fd = resolver.open_whole(root, path, flags)
     except OSError:
         return None
     try:
@@ -89,7 +90,7 @@ def open_whole_path(place: Place, intent: CreateIntent) -> CreateResult | None:
         opened.granted = desired
         file = LocalFile(opened, False)
         file.opened_in(parent)
-        return CreateResult(file, FILE_OPENED, desired, info)
+        return _new(CreateResult, (file, FILE_OPENED, desired, info, None, False))
     except BaseException as error:
         os.close(fd)
         if isinstance(error, OSError):

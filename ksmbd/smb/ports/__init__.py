@@ -32,14 +32,12 @@ from ksmbd.smb.ports.daemon import (
     ShareConfig,
     TreeConnectResult,
 )
+from ksmbd.smb.ports.file_records import CreateIntent, DirectoryEntry, FileInfo
 from ksmbd.smb.ports.files import (
     NO_POSIX_MODE,
     QUOTA_STREAM,
-    CreateIntent,
     CreateResult,
-    DirectoryEntry,
     File,
-    FileInfo,
     FileKey,
     Files,
     QuotaEntry,

@@ -8,45 +8,13 @@ from typing import Final, NamedTuple, Protocol
 
 from ksmbd.smb.ports.auth import Identity
 from ksmbd.smb.ports.daemon import ShareConfig
+from ksmbd.smb.ports.file_records import CreateIntent, DirectoryEntry, FileInfo
 from ksmbd.smb.ports.local import LocalOpen
 from ksmbd.smb.sid import Sid
 from ksmbd.smb.waiting import Future
 
 FileKey = tuple[int, int]
 """Identifies a file: (device, inode)."""
-
-
-@dataclass(slots=True)
-class FileInfo:
-    """The metadata of a file, from which the information classes of MS-FSCC are encoded."""
-
-    creation_time: int
-    last_access_time: int
-    last_write_time: int
-    change_time: int
-    allocation_size: int
-    end_of_file: int
-    attributes: int
-    """FILE_ATTRIBUTE_*, never 0: FILE_ATTRIBUTE_NORMAL if there is no other."""
-    number_of_links: int
-    file_id: int
-    """Stable 64-bit id (MS-FSCC 2.1.9)."""
-    volume_id: int = 0
-    ea_size: int = 0
-    reparse_tag: int = 0
-    is_directory: bool = False
-    uid: int = 0
-    gid: int = 0
-    mode: int = 0
-
-
-@dataclass(slots=True)
-class DirectoryEntry:
-    """One entry of a directory (MS-FSCC 2.4)."""
-
-    name: str
-    info: FileInfo
-    short_name: str = ""
 
 
 @dataclass(slots=True)
@@ -95,32 +63,6 @@ class QuotaEntry(NamedTuple):
     """The soft limit, -1: there is none."""
     limit: int
     """-1: there is none."""
-
-
-@dataclass(slots=True)
-class CreateIntent:
-    """The parameters of CREATE for the file system (MS-SMB2 2.2.13, MS-FSA 2.1.5.1)."""
-
-    name: str
-    """Path below the share, components joined by `\\`, '' = the share's root; no stream."""
-    stream: str
-    """Stream name without `:$DATA`, '' = the default data stream."""
-    desired_access: int
-    """Generic bits mapped, MAXIMUM_ALLOWED kept."""
-    disposition: int
-    options: int
-    attributes: int
-    share_read_only: bool = False
-    allocation_size: int = 0
-    security_descriptor: bytes | None = None
-    extended_attributes: Sequence[tuple[str, int, bytes]] = ()
-    """(name, flags, value)."""
-    posix_mode: int | None = None
-    """For an open with the POSIX create context: names are case-sensitive, and a new file gets this mode."""
-    snapshot: int = 0
-    """FILETIME of a previous version (timewarp), 0 = live. A token in the name says so, too."""
-    later: bool = False
-    """The caller can continue later, so Volume.create may raise Unfinished."""
 
 
 class Unfinished(Exception):

@@ -61,7 +61,7 @@ ENCRYPTED: Final = 2
 """Values of OpenRequest.protection."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, init=False)
 class OpenRequest:
     """A request to open, on which the open table decides (MS-FSA 2.1.5.1.2, MS-SMB2 3.3.5.9)."""
 
@@ -98,6 +98,36 @@ class OpenRequest:
     """How the requests of the client are protected: 0, SIGNED or ENCRYPTED. A durable reconnect must have the same
     protection and dialect."""
 
+    def __init__(  # noqa: PLR0913 - mypyc compiles no constructor that `dataclass` writes
+        self, ref: OpenRef, client_guid: bytes, session_id: int, owner: str, share: str, path: str,
+        is_directory: bool = False, created: bool = False, granted_access: int = 0, share_access: int = 0,
+        disposition: int = 0, options: int = 0, oplock_level: int = 0, lease: LeaseRequest | None = None,
+        durable: DurableRequest | None = None, parent: FileKey | None = None, persistent_state: bytes = b"",
+        local: LocalOpen | None = None, name: bytes = b"", posix: bool = False, dialect: int = 0, protection: int = 0,
+    ) -> None:  # fmt: skip
+        self.ref = ref
+        self.client_guid = client_guid
+        self.session_id = session_id
+        self.owner = owner
+        self.share = share
+        self.path = path
+        self.is_directory = is_directory
+        self.created = created
+        self.granted_access = granted_access
+        self.share_access = share_access
+        self.disposition = disposition
+        self.options = options
+        self.oplock_level = oplock_level
+        self.lease = lease
+        self.durable = durable
+        self.parent = parent
+        self.persistent_state = persistent_state
+        self.local = local
+        self.name = name
+        self.posix = posix
+        self.dialect = dialect
+        self.protection = protection
+
 
 @dataclass(slots=True)
 class LeaseGrant:
@@ -111,7 +141,7 @@ class LeaseGrant:
     epoch: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, init=False)
 class OpenGrant:
     """The open was granted and is in the table."""
 
@@ -122,8 +152,18 @@ class OpenGrant:
     durable_timeout: int = 0
     """Milliseconds."""
 
+    def __init__(
+        self, oplock_level: int, lease: LeaseGrant | None = None, durable: bool = False, persistent: bool = False,
+        durable_timeout: int = 0,
+    ) -> None:  # fmt: skip
+        self.oplock_level = oplock_level
+        self.lease = lease
+        self.durable = durable
+        self.persistent = persistent
+        self.durable_timeout = durable_timeout
 
-@dataclass(slots=True)
+
+@dataclass(slots=True, init=False)
 class CloseOutcome:
     """What the protocol must do with the file after closing an open."""
 
@@ -132,6 +172,10 @@ class CloseOutcome:
     was the last open of it."""
     whole_file: bool = False
     """With `delete`: delete the name of the file, even if the open was of one of its streams."""
+
+    def __init__(self, delete: bool, whole_file: bool = False) -> None:
+        self.delete = delete
+        self.whole_file = whole_file
 
 
 @dataclass(slots=True)
@@ -143,6 +187,11 @@ class LockElement:
     exclusive: bool
 
 
+class Kept(Protocol):
+    """An object that the open table keeps for its caller, whatever it is: any object is one. (mypyc can compile no
+    field of a dataclass that is an `object`.)"""
+
+
 @dataclass(slots=True)
 class PurgedOpen:
     """An open that the table has removed by itself: its timeout expired, an application failover or a break displaced
@@ -152,7 +201,7 @@ class PurgedOpen:
     share: str
     path: str
     outcome: CloseOutcome
-    handle: object
+    handle: Kept | None
     """The object passed to `keep`; None if that was in another process."""
 
 
@@ -338,5 +387,5 @@ class Reconnected:
 
     request: OpenRequest
     grant: OpenGrant
-    handle: object = None
+    handle: Kept | None = None
     """The object passed to `keep` (the Open of the protocol), if it is in this process."""

@@ -10,7 +10,7 @@ from ksmbd.smb.ports.files import File
 from ksmbd.smb.waiting import Future
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, init=False)
 class FileSpan:
     """A part of a file that is sent behind a frame, from the page cache (zero copy)."""
 
@@ -19,6 +19,12 @@ class FileSpan:
     length: int
     splice: bool = False
     """Use splice through a pipe instead of sendfile."""
+
+    def __init__(self, file: File, offset: int, length: int, splice: bool = False) -> None:
+        self.file = file
+        self.offset = offset
+        self.length = length
+        self.splice = splice
 
 
 class Frame(NamedTuple):

@@ -118,6 +118,15 @@ def test_no_generator_expression_is_kept(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_no_field_is_an_object(name: str) -> None:
+    """mypyc looks for the class `object` among the names of the module: importing the dataclass is a KeyError."""
+    for node in ast.walk(tree(name)):
+        if isinstance(node, ast.ClassDef):
+            fields = [one for one in node.body if isinstance(one, ast.AnnAssign)]
+            assert [one.lineno for one in fields if ast.unparse(one.annotation) == "object"] == [], node.name
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_nothing_is_bound_that_compiled_code_refuses(name: str) -> None:
     text = (TOP / name).read_text(encoding="utf-8")
     assert ".__new__(" not in text

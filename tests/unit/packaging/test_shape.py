@@ -28,7 +28,6 @@ VALUES: Final = 6
 LONG_FILES: Final[dict[str, str]] = {}
 """Files beyond FILE_LINES, and the one idea that each of them is."""
 BY_POSITION: Final = {
-    "ksmbd/oplock/conversion.py: OpenEntry": "with each open; by name it took twice as long",
     "ksmbd/oplock/grant.py: Holder": "with each open that caches; by name it took more than twice as long",
     "ksmbd/vfs/attributes.py: FileInfo": "for each name of a listing; by name it took twice as long",
 }

@@ -18,9 +18,9 @@ from ksmbd.smb import change_notify, create_contexts, directory_classes, dispatc
 from ksmbd.smb import constants as c
 from ksmbd.smb import info_classes as classes
 from ksmbd.smb.acl import parse_acl
+from ksmbd.smb.enumeration import Enumeration
 from ksmbd.smb.header import HEADER_SIZE, Header, error_body, write_header
 from ksmbd.smb.info_file import FILE_CLASSES
-from ksmbd.smb.model import Enumeration
 from ksmbd.smb.ports import DirectoryEntry, FileInfo, LeaseGrant
 from ksmbd.smb.query_directory import EntryBuffer
 from ksmbd.smb.reader import Reader, decode_utf16, encode_utf16

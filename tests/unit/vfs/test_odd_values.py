@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from vfs_share import Share
 
-from ksmbd.kernel.files import attribute_size, get_attribute
 from ksmbd.kernel.stat import STATX_BTIME, Stat, fields_at, stat_at, stat_fd
+from ksmbd.kernel.xattr import attribute_size, get_attribute
 from ksmbd.smb import info_file, posix
 from ksmbd.smb.constants import (
     FILE_DIRECTORY_FILE,
