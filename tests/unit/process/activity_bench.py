@@ -11,7 +11,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "smb"))
 
 import create_messages as m
-from fakes import FakeClock, FakeDaemon, FakeFiles, FakeSecurity, FakeVolume
+from fake_clock import FakeClock
+from fake_files import FakeFiles, FakeVolume
+from fakes import FakeDaemon, FakeSecurity
 from script import Client
 
 from ksmbd.oplock.settings import OplockSettings

@@ -5,19 +5,11 @@ from __future__ import annotations
 from struct import Struct, pack
 from typing import Any
 
-from fakes import (
-    FakeClock,
-    FakeDaemon,
-    FakeFiles,
-    FakeSecurity,
-    FakeSigner,
-    FakeTable,
-    FakeTransport,
-    FakeVolume,
-    clock_of,
-    security_of,
-    volume_of,
-)
+from bench import clock_of, security_of, volume_of
+from fake_clock import FakeClock
+from fake_files import FakeFiles, FakeVolume
+from fake_opens import FakeTable
+from fakes import FakeDaemon, FakeSecurity, FakeSigner, FakeTransport
 
 from ksmbd.smb import constants as c
 from ksmbd.smb.connection import ServerConnection

@@ -9,26 +9,19 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
-from struct import pack, unpack_from
-from typing import Any, NamedTuple, TypeVar, cast
+from struct import pack
+from typing import Any, TypeVar, cast
 
 import create_messages as m
 import pytest
 from fakes import FakeSealer, FakeSecurity
 from playbook import Act, Call, Later, Named, Playbook, bind, call, some, unknown, value_of
 from script import CLIENT_KEY, Client, split
-from scripted_ports import (
-    ScriptedClock,
-    ScriptedDaemon,
-    ScriptedFile,
-    ScriptedFiles,
-    ScriptedLocalOpen,
-    ScriptedTable,
-    ScriptedTransport,
-    ScriptedVolume,
-)
+from scripted_files import ScriptedFile, ScriptedFiles, ScriptedLocalOpen, ScriptedVolume
+from scripted_opens import ScriptedTable
+from scripted_ports import ScriptedClock, ScriptedDaemon, ScriptedTransport
+from stage_messages import UNASKED, Answer, Context, Created, FileId, LeaseBreak, Message, OplockBreak, data_of, decode
 
 from ksmbd.smb import constants as c
 from ksmbd.smb import create_contexts as ctx
@@ -41,7 +34,6 @@ from ksmbd.smb.ports import (
     Identity,
     LeaseGrant,
     OpenGrant,
-    OpenRef,
     OpenRequest,
     ShareConfig,
     TreeConnectResult,
@@ -50,90 +42,10 @@ from ksmbd.smb.settings import ServerSettings
 from ksmbd.smb.waiting import Future
 
 T = TypeVar("T")
-
 ALICE = Identity("alice", "WORKGROUP", 1000, 1000, (), b"K" * 16)
 BOB = Identity("bob", "WORKGROUP", 1001, 1001, (), b"B" * 16)
 ANY_CALL: Callable[[], None] = unknown(cast(Any, type(None)))
 """What a timer is to call."""
-UNASKED = 0xFFFFFFFFFFFFFFFF
-
-
-class FileId(NamedTuple):
-    """MS-SMB2 2.2.14.1."""
-
-    persistent: int
-    volatile: int
-
-    @classmethod
-    def unknown(cls, name: str = "FileId") -> FileId:
-        """One that the server is to choose."""
-        return cls(unknown(int, f"{name}.Persistent"), unknown(int, f"{name}.Volatile"))
-
-    def ref(self, file: ScriptedFile) -> OpenRef:
-        """How the open table knows this open."""
-        return OpenRef(file.key, file.stream, self.persistent)
-
-    def again(self, name: str = "FileId") -> FileId:
-        """The same open once it is reclaimed: the volatile half is new."""
-        return FileId(self.persistent, unknown(int, f"{name}.Volatile again"))
-
-
-@dataclass(slots=True)
-class Created:
-    """What matters of a CREATE Response (MS-SMB2 2.2.14)."""
-
-    level: int
-    action: int
-    file_id: FileId
-    lease: LeaseGrant | None = None
-    durable: tuple[int, ...] | None = None
-    """() of the first version, (timeout, flags) of the second; None where it is not durable."""
-    others: tuple[bytes, ...] = ()
-    """Names of further contexts."""
-
-
-@dataclass(slots=True)
-class OplockBreak:
-    """A notification, or the Acknowledgment's answer, of an oplock (MS-SMB2 2.2.23.1, 2.2.25.1)."""
-
-    level: int
-    file_id: FileId
-
-
-@dataclass(slots=True)
-class LeaseBreak:
-    """A notification of a lease (MS-SMB2 2.2.23.2)."""
-
-    key: bytes
-    current: int
-    new: int
-    epoch: int
-    acknowledge: bool
-
-
-@dataclass(slots=True)
-class LeaseState:
-    """The answer to a Lease Break Acknowledgment (MS-SMB2 2.2.25.2)."""
-
-    key: bytes
-    state: int
-
-
-Context = tuple[bytes, tuple[bytes | FileId, ...]]
-"""Of a CREATE: its name, and its data in parts, of which FileIds may be unknown yet."""
-Answer = Created | OplockBreak | LeaseBreak | LeaseState
-
-
-@dataclass(slots=True)
-class Message:
-    """What a client gets."""
-
-    command: int
-    status: int
-    message_id: int = UNASKED
-    body: Answer | None = None
-    sealed: bool = False
-    async_id: int = field(default_factory=lambda: unknown(int))
 
 
 class Asked(Act):
@@ -234,7 +146,7 @@ class Line(Named):
         kinds = " ".join(kind.decode("latin-1") for kind, _ in contexts)
 
         def body(known: tuple[Context, ...]) -> bytes:
-            chain = m.chain(*((kind, b"".join(map(_wire, parts))) for kind, parts in known))
+            chain = m.chain(*((kind, b"".join(map(data_of, parts))) for kind, parts in known))
             return m.create(name, access, disposition, options, chain if known else b"", oplock, share, attributes)
 
         return self.asks(f"CREATE {name!r} {kinds}".rstrip(), c.CREATE, body, contexts, **fields)
@@ -272,7 +184,7 @@ class Line(Named):
         """One frame that the server sends."""
         for response in split(frame):
             header = response.header
-            body = _decode(header.command, response.body) if header.status == 0 else None
+            body = decode(header.command, response.body) if header.status == 0 else None
             message = Message(
                 header.command, header.status, header.message_id, body, frame[:4] == b"\xfdSMB", header.async_id
             )
@@ -311,51 +223,6 @@ class Line(Named):
         """A Lease Break Notification (MS-SMB2 3.3.4.7)."""
         notice = LeaseBreak(key, current, new, epoch, acknowledge)
         return self._gets(Message(c.OPLOCK_BREAK, 0, UNASKED, notice, self.seals))
-
-
-def _wire(part: bytes | FileId) -> bytes:
-    return part if isinstance(part, bytes) else pack("<QQ", *part)
-
-
-def _decode(command: int, body: bytes) -> Answer | None:
-    if command == c.CREATE:
-        level, action = body[2], unpack_from("<I", body, 4)[0]
-        created = Created(level, action, FileId(*unpack_from("<QQ", body, 64)))
-        offset, length = unpack_from("<II", body, 80)
-        if length:
-            _decode_contexts(created, body[offset - 64 : offset - 64 + length])
-        return created
-    if command == c.OPLOCK_BREAK:
-        if body[0] == 24:
-            return OplockBreak(body[2], FileId(*unpack_from("<QQ", body, 8)))
-        if body[0] == 36:
-            return LeaseState(*unpack_from("<16sI", body, 8))
-        epoch, flags, key, current, new = unpack_from("<HI16sII", body, 2)
-        return LeaseBreak(key, current, new, epoch, bool(flags & 1))
-    return None
-
-
-def _decode_contexts(created: Created, chain: bytes) -> None:
-    while True:
-        following, name_offset, name_length, _, offset, length = unpack_from("<IHHHHI", chain)
-        name, data = chain[name_offset : name_offset + name_length], chain[offset : offset + length]
-        if name == ctx.RQLS:
-            key, state, flags, _ = unpack_from("<16sIIQ", data)
-            version = 1 if length == 32 else 2
-            parent, epoch = unpack_from("<16sH", data, 32) if version == 2 else (b"", 0)
-            created.lease = LeaseGrant(key, state, version, flags, parent if any(parent) else b"", epoch)
-        elif name == ctx.DHNQ:
-            created.durable = ()
-        elif name == ctx.DH2Q:
-            created.durable = unpack_from("<II", data)
-        else:
-            created.others += (name,)
-        if not following:
-            return
-        chain = chain[following:]
-
-
-# --------------------------------------------------------------------------------------------------------- the server
 
 
 class _NoTimer:
@@ -445,9 +312,6 @@ class Stage:
         files = [str(file) for file in self.volume.given if not file.is_closed and file not in kept]
         refs = [ref for ref in self.table.held if ref.open_id not in opens]
         return f"files that no Open has: {files}, opens of the table: {refs}" if files or refs else ""
-
-
-# --------------------------------------------------------------------------------------------------------- test modules
 
 
 class Scripts:

@@ -8,7 +8,7 @@ from typing import Any
 
 import create_messages as m
 import pytest
-from fakes import table_of
+from bench import table_of
 from script import ECHO_BODY, Client, Response
 
 from ksmbd import limits

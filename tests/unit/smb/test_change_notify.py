@@ -7,7 +7,8 @@ from typing import Any
 
 import create_messages as m
 import pytest
-from fakes import Bench, FakeWatch, body_of, file_of, is_done
+from bench import Bench, body_of, file_of, is_done
+from fake_files import FakeWatch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from fakes import Bench
+from bench import Bench
 
 from ksmbd.smb import constants as c
 from ksmbd.smb import status as s

@@ -6,7 +6,7 @@ from struct import pack
 
 import create_messages as m
 import pytest
-from fakes import Bench, body_of, file_of
+from bench import Bench, body_of, file_of
 
 from ksmbd.smb import close, flush
 from ksmbd.smb import constants as c

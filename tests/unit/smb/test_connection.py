@@ -8,7 +8,9 @@ from typing import Any
 
 import create_messages as m
 import pytest
-from fakes import FakeClock, FakeFiles, FakeSigner
+from fake_clock import FakeClock
+from fake_files import FakeFiles
+from fakes import FakeSigner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from script import CLIENT_KEY, ECHO_BODY, Client, context, joined, preauth_context, split

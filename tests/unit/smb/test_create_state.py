@@ -7,7 +7,8 @@ from itertools import pairwise
 
 import create_messages as m
 import pytest
-from fakes import Bench, FakeFile
+from bench import Bench
+from fake_files import FakeFile
 
 from ksmbd.smb import constants as c
 from ksmbd.smb import create

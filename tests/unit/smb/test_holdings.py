@@ -9,7 +9,8 @@ from typing import Any
 
 import create_messages as m
 import pytest
-from fakes import FakeClock, security_of, volume_of
+from bench import security_of, volume_of
+from fake_clock import FakeClock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from script import ECHO_BODY, Client

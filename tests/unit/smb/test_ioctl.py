@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 import wire
-from fakes import Bench, FakeFile, body_of, file_of
+from bench import Bench, body_of, file_of
+from fake_files import FakeFile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import create_messages as m
 import pytest
-from fakes import Bench, body_of, started
+from bench import Bench, body_of, started
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

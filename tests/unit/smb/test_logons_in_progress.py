@@ -6,7 +6,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fakes import FakeSecurity, clock_of
+from bench import clock_of
+from fakes import FakeSecurity
 from script import Client
 
 from ksmbd import limits

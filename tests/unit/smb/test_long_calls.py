@@ -9,7 +9,7 @@ from typing import Any
 
 import create_messages as m
 import pytest
-from fakes import FakeFile
+from fake_files import FakeFile
 from script import Client, split
 
 from ksmbd.smb import constants as c

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from fakes import Bench
+from bench import Bench
 
 from ksmbd.smb.constants import DIALECT_311
 from ksmbd.smb.model import Open, Session

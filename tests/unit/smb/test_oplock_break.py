@@ -6,7 +6,8 @@ from struct import pack
 from typing import Any
 
 import pytest
-from fakes import Bench, FakeSealer, FakeTransport, body_of
+from bench import Bench, body_of
+from fakes import FakeSealer, FakeTransport
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

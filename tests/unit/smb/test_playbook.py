@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 from playbook import Act, Departure, Playbook, call, some, unknown, value_of
-from stage import ANY_CALL, FileId, Line, Stage
+from stage import ANY_CALL, Line, Stage
+from stage_messages import FileId
 
 from ksmbd.smb import constants as c
 from ksmbd.smb import status as s

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 import wire
-from fakes import NOW, Bench, FakeFile
+from bench import Bench
+from fake_clock import NOW
+from fake_files import FakeFile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

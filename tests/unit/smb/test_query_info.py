@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import wire
-from fakes import NOW, Bench, body_of, file_of
+from bench import Bench, body_of, file_of
+from fake_clock import NOW
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 import wire
-from fakes import Bench, body_of
+from bench import Bench, body_of
 
 from ksmbd import limits
 from ksmbd.smb import constants as c

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import wire
-from fakes import Bench, FakeClock
+from bench import Bench
+from fake_clock import FakeClock
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from script import Client

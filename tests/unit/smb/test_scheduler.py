@@ -7,7 +7,7 @@ from typing import Any
 
 import create_messages as m
 import pytest
-from fakes import FakeClock
+from fake_clock import FakeClock
 from script import ECHO_BODY, Client, split
 
 from ksmbd.smb import constants as c

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 from playbook import Playbook, call, some, unknown
-from stage import ANY_CALL, BOB, FileId, LeaseState, Line, OplockBreak, Scripts, Stage
+from stage import ANY_CALL, BOB, Line, Scripts, Stage
+from stage_messages import FileId, LeaseState, OplockBreak
 from test_scripted_create import DURABLE_V2, KEY, LEASE_V2, PARENT
 
 from ksmbd.smb import constants as c

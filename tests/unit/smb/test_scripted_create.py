@@ -6,7 +6,8 @@ from struct import pack
 
 import pytest
 from playbook import Playbook, call, some, unknown
-from stage import ANY_CALL, FileId, Scripts, Stage
+from stage import ANY_CALL, Scripts, Stage
+from stage_messages import FileId
 
 from ksmbd.smb import constants as c
 from ksmbd.smb import create_contexts as ctx

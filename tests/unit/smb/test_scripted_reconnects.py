@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from playbook import Playbook, call, some, unknown
-from stage import ALICE, ANY_CALL, BOB, Asked, Context, FileId, Line, OplockBreak, Scripts, Stage
+from stage import ALICE, ANY_CALL, BOB, Asked, Line, Scripts, Stage
+from stage_messages import Context, FileId, OplockBreak
 from test_scripted_create import DURABLE_V1, DURABLE_V2, GUID, KEY, LEASE_V1, LEASE_V2, PERSISTENT
 
 from ksmbd.smb import constants as c

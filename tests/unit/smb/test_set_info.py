@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import wire
-from fakes import Bench, FakeFile, body_of, is_done
+from bench import Bench, body_of, is_done
+from fake_files import FakeFile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

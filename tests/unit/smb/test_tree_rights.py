@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from fakes import Bench
+from bench import Bench
 
 from ksmbd.smb import constants as c
 from ksmbd.smb import tree_connect

@@ -61,7 +61,7 @@ def raises(status: int, call: Callable[..., Any], *arguments: Any) -> NtStatusEr
 
 def output(reply: Reply, head: int = 8) -> bytes:
     """The output buffer of a reply whose fixed part has `head` bytes: by its own offset and length."""
-    from fakes import body_of
+    from bench import body_of
 
     body = body_of(reply)
     if head == 8:
