@@ -2,18 +2,18 @@
 """Each BPF test runs in a network namespace of its own: unshare, bring `lo` up, go back afterwards."""
 from __future__ import annotations
 
-import ctypes
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pyroute2 import IPRoute
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "system"))
+
+from own_network import own_network
 
 from ksmbd.kernel import bpf
-
-CLONE_NEWNET = 0x40000000
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @pytest.fixture(scope="session")
@@ -30,15 +30,5 @@ def namespace() -> Iterator[None]:
     why = bpf.probe()
     if why:
         pytest.skip(f"no BPF here: {why}")
-    home = os.open("/proc/self/ns/net", os.O_RDONLY)
-    if _libc.unshare(CLONE_NEWNET):
-        os.close(home)
-        pytest.skip(f"no network namespace: {os.strerror(ctypes.get_errno())}")
-    try:
-        with IPRoute() as route:
-            (lo,) = route.link_lookup(ifname="lo")
-            route.link("set", index=lo, state="up")
+    with own_network():
         yield
-    finally:
-        assert _libc.setns(home, CLONE_NEWNET) == 0
-        os.close(home)

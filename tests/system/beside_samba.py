@@ -5,7 +5,6 @@ Both have the same users, and the same SIDs for them, so that what they show can
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import re
@@ -18,11 +17,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from pyroute2 import IPRoute
+from own_network import own_network
 from server import KsmbdServer
 from unixusers import People
 
-CLONE_NEWNET = 0x40000000
 PASSWORD = "secret"
 SAMBA, OURS = "127.0.0.1", "127.0.0.2"
 """Where each listens."""
@@ -30,7 +28,6 @@ NAMES = {SAMBA: "Samba", OURS: "ours"}
 INTERPRETER = "/usr/bin/python3"
 """The one that has python3-samba."""
 DOMAIN = "S-1-5-21-1001-1002-1003"
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def missing() -> str:
@@ -50,19 +47,10 @@ def missing() -> str:
 @contextmanager
 def network() -> Iterator[None]:
     """A network namespace with both addresses, for this process and what it starts."""
-    home = os.open("/proc/self/ns/net", os.O_RDONLY)
-    if _libc.unshare(CLONE_NEWNET):
-        os.close(home)
-        pytest.skip(f"no network namespace: {os.strerror(ctypes.get_errno())}")
-    try:
-        with IPRoute() as route:
-            (lo,) = route.link_lookup(ifname="lo")
-            route.link("set", index=lo, state="up")
-            route.addr("add", index=lo, address=OURS, prefixlen=32)
+    with own_network() as route:
+        (lo,) = route.link_lookup(ifname="lo")
+        route.addr("add", index=lo, address=OURS, prefixlen=32)
         yield
-    finally:
-        assert _libc.setns(home, CLONE_NEWNET) == 0
-        os.close(home)
 
 
 def _run(*command: str | Path, text: str = "", check: bool = True) -> str:

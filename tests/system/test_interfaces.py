@@ -3,18 +3,15 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import socket
 import time
 from collections.abc import Iterator
 
 import pytest
+from own_network import own_network
 from pyroute2 import IPRoute, NetlinkError
 from server import StartKsmbd
-
-CLONE_NEWNET = 0x40000000
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @pytest.fixture
@@ -22,18 +19,8 @@ def network() -> Iterator[IPRoute]:
     """A network namespace with `lo` up, for this process and the servers that it starts."""
     if os.geteuid():
         pytest.skip("a network of one's own needs root")
-    home = os.open("/proc/self/ns/net", os.O_RDONLY)
-    if _libc.unshare(CLONE_NEWNET):
-        os.close(home)
-        pytest.skip(f"no network namespace: {os.strerror(ctypes.get_errno())}")
-    try:
-        with IPRoute() as route:
-            (lo,) = route.link_lookup(ifname="lo")
-            route.link("set", index=lo, state="up")
-            yield route
-    finally:
-        assert _libc.setns(home, CLONE_NEWNET) == 0
-        os.close(home)
+    with own_network() as route:
+        yield route
 
 
 def add(route: IPRoute, name: str, address: str) -> None:

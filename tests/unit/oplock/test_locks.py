@@ -2,9 +2,6 @@
 """Byte-range locks: MS-FSA 2.1.4.10, 2.1.5.8, 2.1.5.9; MS-SMB2 3.3.5.14."""
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +12,7 @@ from ksmbd.oplock.store import Store
 from ksmbd.smb.ports import LockElement, OpenRef
 from ksmbd.smb.status import NtStatusError
 
-from .world import Client, World, answer
+from .world import Client, World, answer, calls_of
 
 REFUSED = "STATUS_LOCK_NOT_GRANTED"
 CONFLICT = "STATUS_FILE_LOCK_CONFLICT"
@@ -186,22 +183,6 @@ def test_many_locks(store: Store) -> None:
     client.table.close(one)
     client.table.close(two)
     assert store.empty
-
-
-def calls_of(do: Callable[[], object]) -> int:
-    """How many calls something makes, Python's and C's."""
-    count = 0
-
-    def on_event(frame: object, event: str, argument: object) -> None:
-        nonlocal count
-        count += event in ("call", "c_call")
-
-    sys.setprofile(on_event)
-    try:
-        do()
-    finally:
-        sys.setprofile(None)
-    return count
 
 
 def test_as_many_locks_as_there_may_be(store: Store) -> None:

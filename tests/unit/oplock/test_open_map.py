@@ -4,8 +4,6 @@ the same beside thousands of them."""
 from __future__ import annotations
 
 import random
-import sys
-from collections.abc import Callable
 
 import pytest
 
@@ -18,7 +16,7 @@ from ksmbd.smb import constants as c
 from ksmbd.smb.ports import OpenRef
 
 from .test_fast_path import entry
-from .world import World
+from .world import World, calls_of
 
 ACCESSES = (0, c.FILE_READ_ATTRIBUTES, c.READ_CONTROL, c.FILE_READ_DATA, c.FILE_EXECUTE, c.FILE_WRITE_DATA,
             c.FILE_APPEND_DATA, c.DELETE, c.FILE_READ_DATA | c.DELETE, c.FILE_ALL_ACCESS)  # fmt: skip
@@ -144,22 +142,6 @@ def test_what_is_counted_is_what_a_search_finds(seed: int, settled: int) -> None
     for holder in record.holders.values():
         expected = [one for one in record.opens.values() if record.holder_of(one) is holder]
         assert sorted(record.opens_of(holder)) == sorted(expected)
-
-
-def calls_of(do: Callable[[], object]) -> int:
-    """How many calls something makes, Python's and C's."""
-    count = 0
-
-    def on_event(frame: object, event: str, argument: object) -> None:
-        nonlocal count
-        count += event in ("call", "c_call")
-
-    sys.setprofile(on_event)
-    try:
-        do()
-    finally:
-        sys.setprofile(None)
-    return count
 
 
 def test_an_open_costs_the_same_beside_thousands(store: Store) -> None:
