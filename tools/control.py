@@ -103,6 +103,11 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(f"ksmbd version : {package_version()}")
             case "features":
                 _features(rundir, as_json)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read the output, such as head, has seen enough; nothing more may be flushed at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except PermissionError as error:
         where = f" ({error.filename})" if error.filename else ""
         COMMAND.fail(f"not allowed{where}: use it as root, or as the user that runs ksmbd.mountd")

@@ -24,7 +24,7 @@ from ksmbd.smb.constants import (
 from ksmbd.smb.create_names import parse_name
 from ksmbd.smb.create_reply import create_reply
 from ksmbd.smb.model import Open
-from ksmbd.smb.open_life import finish_disconnect
+from ksmbd.smb.open_life import finish_disconnect, restore_writes
 from ksmbd.smb.ports import (
     ENCRYPTED,
     SIGNED,
@@ -185,6 +185,8 @@ def _reclaim(request: Request, wanted: ctx.Reconnect, contexts: ctx.CreateContex
         open_.session, open_.tree, open_.connection = session, request.tree, request.connection
         open_.waits = {}
         kept.closed = True
+        if open_.withdrawn_access and not request.tree.read_only:
+            restore_writes(open_)  # the share was read-only while the client was away
     else:
         open_ = _open_of(request, outcome.request, created)
     open_.oplock_level = outcome.grant.oplock_level

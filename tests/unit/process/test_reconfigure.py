@@ -241,3 +241,20 @@ def test_a_second_reload_waits_for_the_first(bench: Bench, monkeypatch: pytest.M
 def test_the_list_of_pipes_has_no_files_to_write(bench: Bench) -> None:
     assert bench.client.tree("IPC$").status == 0
     assert reload(bench) == {}
+
+
+def test_a_durable_open_that_slept_while_the_share_was_read_only(bench: Bench) -> None:
+    file = bench.create("d", access=0x12019F, oplock=c.OPLOCK_LEVEL_BATCH, contexts=m.chain((b"DHnQ", bytes(16))))
+    bench.daemon.tree_result = TreeConnectResult(writable=False)
+    reload(bench)
+    bench.client.connection.disconnected("gone")
+    bench.turns()
+    reconnect = m.create("d", access=0x12019F, oplock=c.OPLOCK_LEVEL_BATCH, contexts=m.chain((b"DHnC", file)))
+    back = bench.another()
+    back.guid = bench.client.guid
+    assert back.ask(c.CREATE, reconnect).status != 0, "not while the share is read-only"
+    bench.daemon.tree_result = TreeConnectResult(writable=True)
+    reload(bench)
+    reply = back.ask(c.CREATE, reconnect)
+    assert reply.status == 0
+    assert write(back, reply.body[64:80]) == 0

@@ -201,3 +201,18 @@ def test_status_is_printed_as_it_comes(place: Place, manager: Manager) -> None:
     assert (outcome.status, outcome.err) == (
         0, "ksmbd.control: ksmbd/2 does not answer: what it serves is missing here\n",
     )  # fmt: skip
+
+
+def test_who_reads_a_list_may_stop_early(place: Place, manager: Manager) -> None:
+    row = {
+        "file": "0x1", "session": "0x2", "account": "ann", "share": "data", "path": "a" * 200, "offset": 0,
+        "length": 1, "exclusive": False, "worker": 1,
+    }  # fmt: skip
+    with Answering(place, *({"locks": [row] * 500} for _ in range(10)), {"silent": []}):
+        command = [sys.executable, "-Pm", "ksmbd.tools.control", "--locks", "-R", place.rundir.path]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as client:
+            assert client.stdout is not None and client.stderr is not None
+            assert client.stdout.readline().startswith(b"FILE")
+            client.stdout.close()
+            assert client.stderr.read() == b""
+    assert client.returncode == 1
