@@ -208,7 +208,8 @@ def test_who_reads_a_list_may_stop_early(place: Place, manager: Manager) -> None
         "file": "0x1", "session": "0x2", "account": "ann", "share": "data", "path": "a" * 200, "offset": 0,
         "length": 1, "exclusive": False, "worker": 1,
     }  # fmt: skip
-    with Answering(place, *({"locks": [row] * 500} for _ in range(10)), {"silent": []}):
+    part: dict[str, object] = {"locks": [row] * 500}
+    with Answering(place, *[part] * 10, {"silent": []}):
         command = [sys.executable, "-Pm", "ksmbd.tools.control", "--locks", "-R", place.rundir.path]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as client:
             assert client.stdout is not None and client.stderr is not None
