@@ -2,126 +2,15 @@
 """The table of limits: everything that a peer can hold or make the server do, and how much of it.
 
 Code that enforces a limit takes its number from here: the `value` of the entry, or the parameter of ksmbd.conf that the
-entry names (`value` is then its default). `Meter` counts what is held. scripts/limits.py writes docs/limits.md from
-`TABLE`. Limits that the specification or a wire field sets are here, too, if a peer may reach them.
+entry names (`value` is then its default). scripts/limits.py writes docs/limits.md from the table. Limits that the
+specification or a wire field sets are here, too, if a peer may reach them.
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import Enum
-from ipaddress import IPv6Address
 from typing import Final
 
-
-class Per(Enum):
-    """What a limit is counted for."""
-
-    MESSAGE = "message"
-    CONNECTION = "connection"
-    SESSION = "session"
-    TREE_CONNECT = "tree connect"
-    OPEN = "open"
-    FILE = "file"
-    USER = "user"
-    ADDRESS = "address"
-    SHARE = "share"
-    SERVER = "server"
-    SECOND = "second"
-
-
-@dataclass(frozen=True)
-class Limit:
-    """One limit. `beyond`: what happens to a client that wants more."""
-
-    name: str
-    per: Per
-    value: int
-    unit: str
-    beyond: str
-    parameter: str = ""
-    """The parameter of ksmbd.conf that sets it; "" if there is none."""
-    source: str = ""
-    """The origin of the number."""
-
-
-TABLE: Final[dict[str, Limit]] = {}
-"""All limits, by name."""
-
-
-def _limit(
-    name: str, per: Per, value: int, unit: str, beyond: str, parameter: str = "", source: str = ""
-) -> Limit:
-    if name in TABLE:
-        raise ValueError(f"two limits are called {name}")
-    limit = Limit(name, per, value, unit, beyond, parameter, source=source)
-    TABLE[name] = limit
-    return limit
-
-
-class Meter:
-    """Counts what is held under one limit, by key (an address, a session, ...). A key with count 0 is forgotten."""
-
-    __slots__ = ("limit", "maximum", "used", "peak", "refused", "_counts")
-
-    def __init__(self, limit: Limit, maximum: int = 0) -> None:
-        """`maximum`: the value of the parameter; 0: the value of the limit."""
-        self.limit = limit
-        self.maximum = maximum or limit.value
-        self.used = 0
-        """The sum over all keys."""
-        self.peak = 0
-        """The highest count that a key ever had."""
-        self.refused = 0
-        """How often `take` returned False."""
-        self._counts: dict[object, int] = {}
-
-    def take(self, key: object, n: int = 1) -> bool:
-        """Count `n` more for `key`. False: that would exceed the limit, and nothing is counted."""
-        count = self._counts.get(key, 0) + n
-        if count > self.maximum:
-            self.refused += 1
-            return False
-        self._counts[key] = count
-        self.used += n
-        if count > self.peak:
-            self.peak = count
-        return True
-
-    def give(self, key: object, n: int = 1) -> None:
-        """Count `n` less for `key`. Raises ValueError if it has fewer."""
-        count = self._counts.get(key, 0) - n
-        if count < 0:
-            raise ValueError(f"{self.limit.name}: more is given back than was taken")
-        if count:
-            self._counts[key] = count
-        else:
-            self._counts.pop(key, None)
-        self.used -= n
-
-    def count(self, key: object) -> int:
-        """The count of `key`."""
-        return self._counts.get(key, 0)
-
-    def __len__(self) -> int:
-        """The number of keys with a count."""
-        return len(self._counts)
-
-
-def address_group(address: str) -> str:
-    """The key that limits count an address under. An IPv6 host may use every address of its /64 network, so it is
-    counted by this network. IPv4 and link-local addresses are counted as they are."""
-    if ":" not in address:
-        return address
-    try:
-        number = IPv6Address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if number.is_link_local or number.is_loopback or number.ipv4_mapped is not None:
-        return address
-    return f"{IPv6Address(int(number) >> 64 << 64)}/64"
-
-
-# ------------------------------------------------------------------------------------------------------- connections
+from ksmbd.limit import Limit, Per
+from ksmbd.limit import limit as _limit
 
 CONNECTIONS: Final[Limit] = _limit(
     "connections", Per.SERVER, 256, "connections",
@@ -494,6 +383,14 @@ RPC_HELD_IN_ALL: Final[Limit] = _limit(
 )
 RPC_CONTEXTS: Final[Limit] = _limit(
     "presentation contexts of a named pipe", Per.OPEN, 32, "contexts", "the context is refused", source="C706 12.6.4",
+)
+RPC_HANDLES: Final[Limit] = _limit(
+    "context handles of a named pipe (policies, domains, users)", Per.OPEN, 256, "handles",
+    "STATUS_INSUFFICIENT_RESOURCES",
+)
+RPC_NAMES: Final[Limit] = _limit(
+    "names, SIDs or RIDs that one call translates", Per.MESSAGE, 1000, "entries", "STATUS_INVALID_PARAMETER",
+    source="MS-LSAT 3.1.4.5, MS-SAMR 3.1.5.11.2",
 )
 RPC_STRING: Final[Limit] = _limit(
     "text in a request on a named pipe", Per.MESSAGE, 64 << 10, "code units", "a fault",

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-import queue
 import socket
-import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -21,6 +19,7 @@ from typing import Any, Final
 
 from ksmbd import limits, log
 from mountd.hosts import Address, PeerNames, Truth, bare, parse_address
+from mountd.lookup_threads import LookupThreads
 from mountd.loop import Loop, Timer
 
 KEPT_SECONDS: Final = 300.0
@@ -141,21 +140,14 @@ class HostNames:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._loop = loop
-        self._resolve = resolve
         self._clock = clock
+        self._threads: LookupThreads[Query, Answer] = LookupThreads(loop, resolve, self._done, THREADS)
         self._listed: dict[Query, _Known] = {}
         """The answers for names in the configuration."""
         self._peers: OrderedDict[Query, _Known] = OrderedDict()
-        self._jobs: queue.SimpleQueue[Query | None] = queue.SimpleQueue()
-        """None ends a thread."""
-        self._done: queue.SimpleQueue[tuple[Query, Answer | None, str]] = queue.SimpleQueue()
         self._under_way: set[Query] = set()
         self._waiting: dict[int, tuple[set[Query], Callable[[], None], Timer]] = {}
         self._next = 0
-        self._threads: list[threading.Thread] = []
-        self._wake = -1
-        self._waking = threading.Lock()
-        """Held while a thread writes to the eventfd and while it is closed, because its number may be reused."""
         self.on_failure: Callable[[Query, str], None] = lambda query, why: None
         """Called where a name in the configuration could not be looked up (`why`), or has no address (`why` is '')."""
 
@@ -166,15 +158,7 @@ class HostNames:
     def close(self, seconds: float = 0.0) -> None:
         """Stop the threads. Each ends after its current look-up; wait for that at most `seconds` per thread. The
         process can end before that."""
-        for _ in self._threads:
-            self._jobs.put(None)
-        if self._wake >= 0:
-            self._loop.remove_reader(self._wake)
-            with self._waking:
-                os.close(self._wake)
-                self._wake = -1
-        for thread in self._threads:
-            thread.join(seconds)
+        self._threads.close(seconds)
 
     def expect(self, names: Iterable[str]) -> None:
         """Set the names in the configuration, and look them up now, so that problems are reported at once."""
@@ -214,35 +198,12 @@ class HostNames:
         if query in self._under_way:
             return
         self._under_way.add(query)
-        if self._wake < 0:
-            self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-            self._loop.add_reader(self._wake, self._take)
-        if len(self._threads) < THREADS:
-            thread = threading.Thread(target=self._work, daemon=True)
-            self._threads.append(thread)
-            thread.start()
-        self._jobs.put(query)
+        self._threads.start(query)
 
-    def _work(self) -> None:
-        while (query := self._jobs.get()) is not None:
-            try:
-                self._done.put((query, self._resolve(query), ""))
-            except Exception as error:  # noqa: BLE001  whatever the resolver raises, the caller must be answered
-                self._done.put((query, None, getattr(error, "strerror", None) or str(error) or "failed"))
-            with self._waking:
-                if self._wake >= 0:
-                    os.eventfd_write(self._wake, 1)
-
-    def _take(self) -> None:
-        try:
-            os.eventfd_read(self._wake)
-        except BlockingIOError:
-            pass
-        while not self._done.empty():
-            query, value, why = self._done.get()
-            self._under_way.discard(query)
-            self._keep(query, value, why)
-            self._settle(query)
+    def _done(self, query: Query, value: Answer | None, why: str) -> None:
+        self._under_way.discard(query)
+        self._keep(query, value, why)
+        self._settle(query)
 
     def _keep(self, query: Query, value: Answer | None, why: str) -> None:
         now = self._clock()

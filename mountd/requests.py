@@ -19,6 +19,7 @@ from mountd.login import Login, decide
 from mountd.rpc.host import Backend, PipeHost
 from mountd.sessions import Sessions
 from mountd.sharing import TreeAnswer, TreeRequest, decide_tree_connect, share_response
+from mountd.unixnames import NameResolver
 from mountd.unixusers import SystemUsers, UnixUsers
 
 GROUPS_MAX: Final = limits.GROUPS_PER_USER.value
@@ -43,12 +44,16 @@ class Requests:
         users: UnixUsers | None = None,
         on_listening: Callable[[list[str]], None] = lambda addresses: None,
         names: HostNames | None = None,
+        unix_names: NameResolver | None = None,
+        sub_authorities: tuple[int, int, int] = (0, 0, 0),
     ) -> None:
         self.configuration = configuration
         self.accounts = accounts
         self.users: UnixUsers = users if users is not None else SystemUsers()
         self.sessions = Sessions()
-        self.pipes = PipeHost(self, services)
+        self.sub_authorities = sub_authorities
+        """The a, b, c of the server's domain S-1-5-21-a-b-c."""
+        self.pipes = PipeHost(self, services, names=unix_names)
         self.pids: dict[int, int] = {}
         """Slot -> process id, from HELLO."""
         self.reply: Callable[[int, Parcel], None] = lambda slot, parcel: None

@@ -31,6 +31,7 @@ from mountd.requests import Requests
 from mountd.rpc.child import RpcProcess
 from mountd.rundir import RunDirectory
 from mountd.textvalue import text_value
+from mountd.unixnames import UnixNames
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 """The signals that `Server.run` handles."""
@@ -148,7 +149,11 @@ class Server:
         self.loop = Loop()
         self.services = RpcProcess(self.loop)
         self.names = HostNames(self.loop)
-        self.requests = Requests(configuration, users, self.services, on_listening=self._listening, names=self.names)
+        self.unix_names = UnixNames(self.loop)
+        self.requests = Requests(
+            configuration, users, self.services, on_listening=self._listening, names=self.names,
+            unix_names=self.unix_names, sub_authorities=self._sub_auth,
+        )  # fmt: skip
         settings = engine_settings(configuration, options, self._sub_auth)
         directories = options.rundir.path, options.statedir
         self.engine = Engine(
@@ -183,6 +188,7 @@ class Server:
             listener.close()
         self.services.stop()
         self.names.close()
+        self.unix_names.close()
         self.loop.close()
         return self._status
 

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
-from ksmbd.limits import address_group
+from ksmbd.limit import address_group
 
 
 @dataclass

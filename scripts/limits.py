@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ksmbd.limits import TABLE, Limit, Per
+from ksmbd.limit import TABLE, Limit, Per
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "limits.md"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from ksmbd.limits import address_group
+from ksmbd.limit import address_group
 
 
 class SessionlessConnection(Protocol):

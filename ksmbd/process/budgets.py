@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ksmbd import limits
 from ksmbd.conn.connections import Connections
 from ksmbd.kernel import descriptors
-from ksmbd.limits import Limit
+from ksmbd.limit import Limit
 from ksmbd.smb.model import Server
 
 Budget = tuple[str, int, int, str]

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ksmbd import limits
-from ksmbd.limits import Limit, Meter, address_group
+from ksmbd.limit import Limit, Meter, address_group
 from ksmbd.smb.ports import Clock, Timer
 from ksmbd.smb.waiting import Future
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from ksmbd import limits
-from ksmbd.limits import Meter, address_group
+from ksmbd.limit import Meter, address_group
 from ksmbd.smb.ports import Identity
 from ksmbd.smb.status import STATUS_TOO_MANY_SESSIONS, NtStatusError
 

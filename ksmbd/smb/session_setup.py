@@ -9,7 +9,7 @@ from struct import Struct
 from typing import Final
 
 from ksmbd import limits
-from ksmbd.limits import address_group
+from ksmbd.limit import address_group
 from ksmbd.smb import constants as c
 from ksmbd.smb.credits import CREDIT_UNIT
 from ksmbd.smb.header import HEADER_SIZE

@@ -4,7 +4,7 @@ have over all sessions (MS-SMB2 3.3.1.9, 3.3.5.7)."""
 from __future__ import annotations
 
 from ksmbd import limits
-from ksmbd.limits import Meter
+from ksmbd.limit import Meter
 from ksmbd.smb.status import STATUS_INSUFFICIENT_RESOURCES, NtStatusError
 
 

@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Maps Unix ids to SIDs and back.
-
-A user is S-1-5-21-a-b-c-(2*uid+1000) of the server's own domain, so that clients can show its name; a group is
-S-1-22-2-gid. S-1-22-1-uid and S-1-5-88-{1,2}-id (as cifs.ko and macOS write them) are mapped to ids, too.
-"""
+"""Maps Unix ids to SIDs and back by the rules of ksmbd/smb/unix_sids.py, and makes the security token of a session."""
 from __future__ import annotations
 
 from ksmbd.smb.ports import Identity
@@ -16,12 +12,10 @@ from ksmbd.smb.sid import (
     BUILTIN_USERS,
     EVERYONE,
     NETWORK,
-    NFS_GROUPS,
-    NFS_USERS,
-    UNIX_GROUPS,
     UNIX_USERS,
     Sid,
 )
+from ksmbd.smb.unix_sids import domain_sid, gid_of, group_sid, uid_of, user_sid
 
 
 class IdMap:
@@ -30,7 +24,7 @@ class IdMap:
     __slots__ = ("_groups", "_users", "domain")
 
     def __init__(self, sub_authorities: tuple[int, int, int]) -> None:
-        self.domain = Sid(5, (21, *sub_authorities))
+        self.domain = domain_sid(sub_authorities)
         self._users: dict[int, Sid] = {}
         self._groups: dict[int, Sid] = {}
 
@@ -38,35 +32,23 @@ class IdMap:
         """The SID of a Unix user."""
         sid = self._users.get(uid)
         if sid is None:
-            rid = 2 * uid + 1000
-            sid = self.domain.child(rid) if rid < 1 << 32 else UNIX_USERS.child(uid)
-            self._users[uid] = sid
+            sid = self._users[uid] = user_sid(self.domain, uid)
         return sid
 
     def group_sid(self, gid: int) -> Sid:
         """The SID of a Unix group."""
         sid = self._groups.get(gid)
         if sid is None:
-            sid = self._groups[gid] = UNIX_GROUPS.child(gid)
+            sid = self._groups[gid] = group_sid(gid)
         return sid
 
     def uid(self, sid: Sid) -> int | None:
         """The uid of a SID; None where the SID is no Unix user."""
-        domain = sid.domain
-        if domain in (UNIX_USERS, NFS_USERS):
-            return sid.rid
-        if domain == self.domain and sid.rid >= 1000 and sid.rid % 2 == 0:
-            return (sid.rid - 1000) // 2
-        return None
+        return uid_of(self.domain, sid)
 
     def gid(self, sid: Sid) -> int | None:
-        """The gid of a SID (Samba's algorithmic group RIDs are odd); None where the SID is no Unix group."""
-        domain = sid.domain
-        if domain in (UNIX_GROUPS, NFS_GROUPS):
-            return sid.rid
-        if domain == self.domain and sid.rid >= 1001 and sid.rid % 2:
-            return (sid.rid - 1001) // 2
-        return None
+        """The gid of a SID; None where the SID is no Unix group."""
+        return gid_of(self.domain, sid)
 
     def token(self, identity: Identity, uid: int, gid: int, groups: tuple[int, ...]) -> Token:
         """The security token of a session that accesses files as `uid`, `gid` and `groups`."""

@@ -19,7 +19,7 @@ class Level(IntEnum):
     NAMES = 0
     """For anonymous users and guests: names and comments of shares."""
     SHARES = 1
-    """For users: also paths and counts."""
+    """For users: also paths and counts, and the names of users and groups."""
     SESSIONS = 2
     """For administrators: also sessions."""
 
@@ -58,6 +58,8 @@ class Facts:
     """All facts of one level. `deadtime` is in minutes."""
 
     netbios_name: str = ""
+    sub_authorities: tuple[int, int, int] = (0, 0, 0)
+    """The a, b, c of the server's domain S-1-5-21-a-b-c."""
     workgroup: str = ""
     server_string: str = ""
     max_sessions: int = 0
@@ -78,6 +80,7 @@ def decode(data: bytes) -> Facts:
     """Decode the result of `Facts.encode`. It comes from mountd, so it is not checked."""
     raw: dict[str, Any] = json.loads(data)
     raw["shares"] = {key: ShareFacts(**share) for key, share in raw["shares"].items()}
+    raw["sub_authorities"] = tuple(raw["sub_authorities"])
     raw["sessions"] = tuple(_session(session) for session in raw["sessions"])
     return Facts(**raw)
 

@@ -29,8 +29,8 @@ class Kind(IntEnum):
     FACTS = 1
     """The payload has the new facts of a level. No answer."""
     OPEN = 2
-    """Open a pipe: the argument is its caller's level, the payload its name, then, after a NUL each, the keys of the
-    shares that this caller is not shown. No answer."""
+    """Open a pipe: the argument is its caller's level, the payload its name, and after a NUL each the caller's account
+    and the keys of the shares that this caller is not shown. No answer."""
     CLOSE = 3
     """Close a pipe. No answer."""
     WRITE = 4
@@ -39,6 +39,8 @@ class Kind(IntEnum):
     """Read at most as many bytes as the argument says."""
     TRANSCEIVE = 6
     """WRITE, then READ."""
+    FOUND = 7
+    """The answers to a pipe's questions (mountd/rpc/names.py); the request that led to them goes on."""
 
 
 class Status(IntEnum):
@@ -49,12 +51,14 @@ class Status(IntEnum):
     """Success, and the message has more data."""
     BROKEN = 2
     """The association has ended; the pipe gives no more data."""
+    QUESTION = 4
+    """The request needs names: the payload has the questions. It is answered after FOUND."""
     READY = 3
     """Before all others, for pipe 0: the process serves. The payload is a line for each right that it could not give
     up."""
 
 
-ASKING: Final = (Kind.WRITE, Kind.READ, Kind.TRANSCEIVE)
+ASKING: Final = (Kind.WRITE, Kind.READ, Kind.TRANSCEIVE, Kind.FOUND)
 """Those that are answered."""
 
 

@@ -14,16 +14,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from ksmbd import limits
+from ksmbd import limits, log
 from ksmbd.ipc.codec import Parcel
 from ksmbd.ipc.constants import PIPES, RPC_METHODS, Attribute, Event, RpcFlag, RpcStatus
-from ksmbd.limits import Meter
+from ksmbd.limit import Meter
 from mountd.config import Configuration
 from mountd.rpc.facts import Level
 from mountd.rpc.frames import ANSWER_MAX, Answer, Kind, Request, Status
+from mountd.rpc.names import decode_questions, encode_found
 from mountd.rpc.services import SERVICES
 from mountd.rpc.telling import ServerView, facts, level_of
 from mountd.sharing import hidden_shares
+from mountd.unixnames import Answers, DirectNames, NameResolver
 
 _KINDS: Final = {RpcFlag.WRITE: Kind.WRITE, RpcFlag.READ: Kind.READ, RpcFlag.IOCTL: Kind.TRANSCEIVE}
 _STATUSES: Final = {Status.DONE: RpcStatus.OK, Status.MORE: RpcStatus.MORE_DATA, Status.BROKEN: RpcStatus.BROKEN_PIPE}
@@ -64,9 +66,14 @@ class PipeHost:
     """The open pipes, by slot of the engine's process and handle."""
 
     def __init__(
-        self, server: ServerView, backend: Backend, clock: Callable[[], float] = time.monotonic
+        self,
+        server: ServerView,
+        backend: Backend,
+        clock: Callable[[], float] = time.monotonic,
+        names: NameResolver | None = None,
     ) -> None:
         self._server = server
+        self._names: NameResolver = names if names is not None else DirectNames()
         self._backend = backend
         self._clock = clock
         self.reply: Callable[[int, Parcel], None] = lambda slot, parcel: None
@@ -133,10 +140,40 @@ class PipeHost:
         pipe = self._numbered.get(answer.pipe)
         if pipe is None or not pipe.pending:
             return  # closed meanwhile
+        if answer.status == Status.QUESTION:
+            self._look_up(pipe, answer.payload)
+            return
         pipe.pending = False
         if answer.status == Status.BROKEN:
             self._close(pipe)
         self.reply(pipe.slot, _response(pipe.handle, _STATUSES[Status(answer.status)], answer.payload))
+
+    def _look_up(self, pipe: _Pipe, payload: bytes) -> None:
+        """Look up the names that a pipe's request needs."""
+        accounts = [account.name for account in self._server.accounts]
+        try:
+            questions = decode_questions(payload)
+            asked = pipe.level > Level.NAMES and self._names.resolve(
+                questions, accounts, lambda found: self._found(pipe.number, found)
+            )
+        except ValueError as error:
+            log.error(f"ksmbd.rpc asks what it may not ask: {error}")
+            asked = False
+        if not asked:
+            self._fail(pipe)
+
+    def _found(self, number: int, found: Answers) -> None:
+        pipe = self._numbered.get(number)
+        if pipe is None or not pipe.pending:
+            return  # closed meanwhile
+        if not self._backend.send(Request(Kind.FOUND, 0, number, encode_found(found)), guest=False):
+            self._fail(pipe)
+
+    def _fail(self, pipe: _Pipe) -> None:
+        """Break a pipe whose request cannot be answered."""
+        pipe.pending = False
+        self._close(pipe)
+        self.reply(pipe.slot, _response(pipe.handle, RpcStatus.BROKEN_PIPE))
 
     def _ended(self) -> None:
         """Break all pipes, and fail waiting requests, because the RPC process has ended."""
@@ -168,7 +205,7 @@ class PipeHost:
         self._pipes[slot, parcel.handle] = self._numbered[pipe.number] = pipe
         self._levels[level] += 1
         hidden = hidden_shares(account, restricted, self._server.configuration, self._server.users)
-        payload = "\0".join((name, *hidden)).encode()
+        payload = "\0".join((name, account, *hidden)).encode("utf-8", "replace")
         self._backend.send(Request(Kind.OPEN, level, pipe.number, payload), user == GUESTS)
         return RpcStatus.OK
 

@@ -85,6 +85,11 @@ class NdrWriter:
         self._referent = FIRST_REFERENT
         self._deferred: list[Callable[[], None]] = []
 
+    def clear(self) -> None:
+        """Begin again."""
+        self.data.clear()
+        self._deferred.clear()
+
     def align(self, size: int) -> None:
         """Zeros up to the next multiple of `size`."""
         self.data.extend(bytes(-len(self.data) % size))

@@ -100,6 +100,12 @@ class Syntax:
     uuid: uuid.UUID
     version: int
 
+    def serves(self, wanted: Syntax) -> bool:
+        """Whether an interface of this version serves clients of another: the same major version, and the minor one is
+        not below theirs (C706 12.6.3.1)."""
+        same = self.uuid == wanted.uuid and self.version & 0xFFFF == wanted.version & 0xFFFF
+        return same and wanted.version >> 16 <= self.version >> 16
+
     def encode(self) -> bytes:
         """20 bytes."""
         return self.uuid.bytes_le + self.version.to_bytes(4, "little")

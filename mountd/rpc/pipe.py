@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -17,6 +17,7 @@ from ksmbd import limits, log
 from ksmbd.smb.reader import Reader
 from ksmbd.smb.status import WireError
 from mountd.rpc import pdu
+from mountd.rpc.names import Found, Question, Unanswered
 from mountd.rpc.ndr import NdrReader, NdrWriter
 from mountd.rpc.pdu import Fault, Pfc, Ptype, Reason, Result
 from mountd.rpc.service import Caller, Interface
@@ -47,17 +48,26 @@ class _Call:
 
 
 class Pipe:
-    """`write` what the client wrote, then `read` until it says that nothing is there."""
+    """`write` what the client wrote, then `read` until it says that nothing is there. Where there are `questions` after
+    a `write`, `resume` with the answers comes first."""
 
-    def __init__(self, interface: Interface, caller: Caller, hold: Callable[[int], bool] | None = None) -> None:
-        """`hold(bytes)` is told what the pipe holds, and says whether it may; None: as much as it likes."""
-        self._interface = interface
+    def __init__(
+        self, interfaces: Sequence[Interface], caller: Caller, hold: Callable[[int], bool] | None = None
+    ) -> None:
+        """`interfaces`: those of the pipe's name. `hold(bytes)` is told what the pipe holds, and says whether it may;
+        None: as much as it likes."""
+        self._interfaces = interfaces
+        self._name = interfaces[0].pipe
         self._caller = caller
         self._hold = hold
         self._input = bytearray()
         self._output: deque[memoryview] = deque()
-        self._contexts: dict[int, bool] = {}
+        self._contexts: dict[int, Interface] = {}
+        """Presentation context -> its interface."""
         self._call: _Call | None = None
+        self._asking: _Call | None = None
+        """The call that needs names; what comes after it waits."""
+        self.questions: tuple[Question, ...] = ()
         self._max_frag = pdu.FRAG_MAX
         self._group = 0
         self._broken = False
@@ -65,7 +75,7 @@ class Pipe:
     @property
     def held(self) -> int:
         """Bytes of incomplete requests and unread replies."""
-        stub = len(self._call.stub) if self._call is not None else 0
+        stub = sum(len(call.stub) for call in (self._call, self._asking) if call is not None)
         return len(self._input) + stub + sum(map(len, self._output))
 
     def write(self, data: bytes) -> None:
@@ -73,8 +83,21 @@ class Pipe:
         if self._broken:
             raise PipeBroken
         self._input += data
+        self._advance()
+
+    def resume(self, found: Mapping[Question, Found]) -> None:
+        """Go on with the call that needed names."""
+        call, self._asking, self.questions = self._asking, None, ()
+        if call is None:
+            return
+        self._caller.names.add(found)
+        self._output.extend(map(memoryview, self._run(call)))
+        self._advance()
+
+    def _advance(self) -> None:
+        """Process the received PDUs, up to a call that needs names."""
         try:
-            while not self._broken:
+            while not self._broken and self._asking is None:
                 length = pdu.frag_length(self._input[: pdu.HEADER_SIZE])
                 if length is None or length > len(self._input):
                     break
@@ -82,7 +105,7 @@ class Pipe:
                 del self._input[:length]
                 self._take(fragment)
         except WireError as error:
-            log.peer(f"rpc {self._interface.pipe}: {error}")
+            log.peer(f"rpc {self._name}: {error}")
             self._break()
         if self._hold is not None and not self._hold(self.held):
             call_id, context_id = (self._call.call_id, self._call.context_id) if self._call is not None else (0, 0)
@@ -116,7 +139,8 @@ class Pipe:
     def _break(self) -> None:
         self._broken = True
         self._input = bytearray()
-        self._call = None
+        self._call = self._asking = None
+        self.questions = ()
 
     def _take(self, fragment: bytes) -> None:
         reader = Reader(fragment)
@@ -166,7 +190,7 @@ class Pipe:
                 self._max_frag,
                 max(pdu.FRAG_MIN, min(bind.max_xmit_frag, pdu.FRAG_MAX)),
                 self._group,
-                f"\\PIPE\\{self._interface.pipe}" if first else "",
+                f"\\PIPE\\{self._name}" if first else "",
                 results,
             )
         )
@@ -176,19 +200,15 @@ class Pipe:
         features = pdu.feature_bits(element.transfers[0]) if len(element.transfers) == 1 else None
         if features is not None:
             return Result.NEGOTIATE_ACK, features & FEATURES, pdu.NO_SYNTAX
-        ours = self._interface.syntax
-        minor, wanted_minor = ours.version >> 16, element.abstract.version >> 16
-        if (
-            element.abstract.uuid != ours.uuid
-            or element.abstract.version & 0xFFFF != ours.version & 0xFFFF
-            or wanted_minor > minor
-        ):
+        wanted = element.abstract
+        interface = next((each for each in self._interfaces if each.syntax.serves(wanted)), None)
+        if interface is None:
             return Result.PROVIDER_REJECTION, Reason.ABSTRACT_SYNTAX_NOT_SUPPORTED, pdu.NO_SYNTAX
         if pdu.NDR32 not in element.transfers:
             return Result.PROVIDER_REJECTION, Reason.TRANSFER_SYNTAXES_NOT_SUPPORTED, pdu.NO_SYNTAX
         if len(self._contexts) >= CONTEXTS_MAX and element.context_id not in self._contexts:
             return Result.PROVIDER_REJECTION, Reason.LOCAL_LIMIT_EXCEEDED, pdu.NO_SYNTAX
-        self._contexts[element.context_id] = True
+        self._contexts[element.context_id] = interface
         return Result.ACCEPTANCE, Reason.NOT_SPECIFIED, pdu.NDR32
 
     def _request(self, reader: Reader, header: pdu.Header) -> None:
@@ -212,16 +232,21 @@ class Pipe:
             self._output.extend(map(memoryview, self._run(call)))
 
     def _run(self, call: _Call) -> list[bytes]:
-        if call.context_id not in self._contexts:
+        interface = self._contexts.get(call.context_id)
+        if interface is None:
             return [pdu.encode_fault(call.call_id, call.context_id, Fault.UNK_IF, executed=False)]
-        operation = self._interface.operations.get(call.opnum)
+        operation = interface.operations.get(call.opnum)
         if operation is None:
-            log.peer(f"rpc {self._interface.pipe}: operation {call.opnum} is not served")
+            log.peer(f"rpc {interface.pipe}: operation {call.opnum} is not served")
             return [pdu.encode_fault(call.call_id, call.context_id, Fault.OP_RNG_ERROR, executed=False)]
         writer = NdrWriter()
         try:
             operation(self._caller, NdrReader(call.stub), writer)
+        except Unanswered as unanswered:
+            self._asking, self.questions = call, unanswered.questions
+            return []
         except WireError as error:
-            log.peer(f"rpc {self._interface.pipe}: malformed parameters of operation {call.opnum}: {error}")
+            log.peer(f"rpc {interface.pipe}: malformed parameters of operation {call.opnum}: {error}")
             return [pdu.encode_fault(call.call_id, call.context_id, Fault.BAD_STUB_DATA, executed=True)]
+        self._caller.names.clear()
         return pdu.encode_response(call.call_id, call.context_id, writer.data, self._max_frag)

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 from mountd.rpc.facts import Facts, Level
+from mountd.rpc.handles import Handles
+from mountd.rpc.names import Names
 from mountd.rpc.ndr import NdrReader, NdrWriter
 from mountd.rpc.pdu import Syntax
 
@@ -26,12 +28,15 @@ class Win32(IntEnum):
 
 @dataclass(frozen=True)
 class Caller:
-    """One call: the caller's level, and the current facts."""
+    """The caller of a pipe: level and account, the current facts, the names that its call needs, its open handles."""
 
     facts: Callable[[], Facts]
     level: Level
+    account: str = ""
     hidden: frozenset[str] = frozenset()
     """Keys of shares that are left out for this caller (`access based share enum`)."""
+    names: Names = field(default_factory=Names)
+    handles: Handles = field(default_factory=Handles)
 
     @property
     def restricted(self) -> bool:
@@ -45,7 +50,8 @@ class Caller:
 
 
 Operation = Callable[[Caller, NdrReader, NdrWriter], None]
-"""Reads its parameters, writes its results and the return value. WireError: malformed stub data."""
+"""Reads its parameters, writes its results and the return value. WireError: malformed stub data. Unanswered: it needs
+names and runs again with them; until then it changes nothing."""
 
 
 @dataclass(frozen=True)

@@ -3,18 +3,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from ksmbd import limits, log
-from mountd.rpc import facts, srvsvc, wkssvc
+from mountd.rpc import dssetup, facts, lsarpc, samr, srvsvc, wkssvc
 from mountd.rpc.facts import Facts, Level
 from mountd.rpc.frames import ANSWER_MAX, ASKING, Answer, Kind, Request, Status
+from mountd.rpc.names import decode_found, encode_questions
 from mountd.rpc.pipe import Pipe, PipeBroken
 from mountd.rpc.service import Caller, Interface
 
-SERVICES: Final[Mapping[str, Interface]] = {module.INTERFACE.pipe: module.INTERFACE for module in (srvsvc, wkssvc)}
-"""The services by their pipe. A further one is a module with INTERFACE, named here."""
+INTERFACES: Final[Sequence[Interface]] = tuple(
+    module.INTERFACE for module in (srvsvc, wkssvc, samr, lsarpc, dssetup)
+)
+"""The interfaces. A further one is a module with INTERFACE, named here."""
+SERVICES: Final[Mapping[str, Sequence[Interface]]] = {
+    pipe: tuple(each for each in INTERFACES if each.pipe == pipe)
+    for pipe in dict.fromkeys(interface.pipe for interface in INTERFACES)
+}
+"""The interfaces by their pipe."""
 
 
 class Purse:
@@ -51,9 +59,11 @@ class Purse:
 class Services:
     """The RPC services, and all open pipes by number."""
 
-    def __init__(self, services: Mapping[str, Interface] = SERVICES) -> None:
+    def __init__(self, services: Mapping[str, Sequence[Interface]] = SERVICES) -> None:
         self._services = services
         self._pipes: dict[int, Pipe] = {}
+        self._asking: dict[int, Request] = {}
+        """Pipe -> the request that needs names."""
         self._facts = Facts()
         self.purse = Purse()
 
@@ -73,19 +83,19 @@ class Services:
         return None
 
     def _open(self, request: Request) -> None:
-        name, *hidden = request.payload.decode("utf-8", "replace").split("\0")
-        interface = self._services.get(name)
-        if interface is not None:
+        name, account, *hidden = [*request.payload.decode("utf-8", "replace").split("\0"), ""]
+        interfaces = self._services.get(name)
+        if interfaces is not None:
             level = Level(request.argument)
-            caller = Caller(lambda: self._facts, level, frozenset(hidden))
-            pipe = Pipe(interface, caller, self._holder(request.pipe, level))
-            self._pipes[request.pipe] = pipe
+            caller = Caller(lambda: self._facts, level, account, frozenset(hidden))
+            self._pipes[request.pipe] = Pipe(interfaces, caller, self._holder(request.pipe, level))
 
     def _holder(self, number: int, level: Level) -> Callable[[int], bool]:
         return lambda size: self.purse.hold(number, level is Level.NAMES, size)
 
     def _end(self, number: int) -> None:
         self._pipes.pop(number, None)
+        self._asking.pop(number, None)
         self.purse.forget(number)
 
     def _ask(self, request: Request) -> Answer:
@@ -93,8 +103,14 @@ class Services:
         if pipe is None:
             return Answer(Status.BROKEN, request.pipe, b"")
         try:
-            if request.kind != Kind.READ:
+            if request.kind == Kind.FOUND:
+                pipe.resume(decode_found(request.payload))
+                request = self._asking.pop(request.pipe, request)
+            elif request.kind != Kind.READ:
                 pipe.write(request.payload)
+            if pipe.questions:
+                self._asking[request.pipe] = request._replace(payload=b"")
+                return Answer(Status.QUESTION, request.pipe, encode_questions(pipe.questions, ANSWER_MAX // 2))
             if request.kind == Kind.WRITE:
                 return Answer(Status.DONE, request.pipe, b"")
             found = pipe.read(min(request.argument, ANSWER_MAX))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from mountd.accounts import Accounts
 from mountd.config import Configuration, ShareSettings, share_key
 from mountd.rpc.facts import Facts, Level, SessionFacts, ShareFacts
 from mountd.sessions import Sessions
@@ -20,6 +21,10 @@ class ServerView(Protocol):
     def sessions(self) -> Sessions: ...
     @property
     def users(self) -> UnixUsers: ...
+    @property
+    def sub_authorities(self) -> tuple[int, int, int]: ...
+    @property
+    def accounts(self) -> Accounts: ...
 
 
 def level_of(server: ServerView, account: str, restricted: bool) -> Level:
@@ -42,6 +47,7 @@ def facts(server: ServerView, level: Level) -> Facts:
     seen = sessions.all() if level >= Level.SESSIONS else []
     return Facts(
         netbios_name=settings.netbios_name,
+        sub_authorities=server.sub_authorities,
         workgroup=settings.workgroup,
         server_string=settings.server_string,
         max_sessions=settings.max_active_sessions,

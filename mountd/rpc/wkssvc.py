@@ -6,6 +6,8 @@ from __future__ import annotations
 import uuid
 from typing import Final
 
+from mountd.rpc.enumeration import read_enum, write_enum, write_enum_error
+from mountd.rpc.facts import SessionFacts
 from mountd.rpc.ndr import NdrReader, NdrWriter
 from mountd.rpc.pdu import Syntax
 from mountd.rpc.service import Caller, Interface, Win32
@@ -40,8 +42,33 @@ def netr_wksta_get_info(caller: Caller, reader: NdrReader, writer: NdrWriter) ->
     writer.u32(status)
 
 
+def _user_0(writer: NdrWriter, session: SessionFacts) -> None:
+    writer.string_pointer(session.account)
+
+
+def netr_wksta_user_enum(caller: Caller, reader: NdrReader, writer: NdrWriter) -> None:
+    """NetrWkstaUserEnum, opnum 2 (MS-WKST 3.2.4.3): who is logged on, for administrators. Levels 0 and 1."""
+    reader.unique_string()
+    request = read_enum(reader)
+    facts = caller.facts()
+
+    def user_1(writer: NdrWriter, session: SessionFacts) -> None:
+        writer.string_pointer(session.account)
+        writer.string_pointer(facts.netbios_name.upper())
+        writer.string_pointer("")
+        writer.string_pointer(facts.netbios_name.upper())
+
+    entry = {0: _user_0, 1: user_1}.get(request.level)
+    if entry is None:
+        write_enum_error(writer, request, Win32.INVALID_LEVEL)
+    elif not caller.is_admin:
+        write_enum_error(writer, request, Win32.ACCESS_DENIED)
+    else:
+        write_enum(writer, request, [session for session in facts.sessions if not session.guest], entry)
+
+
 INTERFACE: Final = Interface(
     pipe="wkssvc",
     syntax=Syntax(uuid.UUID("6bffd098-a112-3610-9833-46c3f87e345a"), 1),
-    operations={0: netr_wksta_get_info},
+    operations={0: netr_wksta_get_info, 2: netr_wksta_user_enum},
 )

@@ -316,7 +316,8 @@ def test_all_operations_work_without_rights(loop: Loop) -> None:
     answers: list[Answer] = []
     services.on_answer = answers.append
     services.start()
-    services.send(Request(Kind.FACTS, 0, 0, Facts("BÄR", "WALD", "a server").encode()), False)
+    facts = Facts(netbios_name="BÄR", workgroup="WALD", server_string="a server")
+    services.send(Request(Kind.FACTS, 0, 0, facts.encode()), False)
     calls = 0
     for number, opnum in enumerate(INTERFACE.operations, 1):
         stub = NdrWriter()

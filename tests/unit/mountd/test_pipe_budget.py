@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from mountd_doubles import FakeUsers, LocalServices, configuration
+from mountd_doubles import FakeUsers, LocalServices, accounts, configuration
 
 from ksmbd import limits
 from ksmbd.ipc.answers import pipe_data
@@ -41,6 +41,8 @@ class Site:
         self.configuration = configuration(TEXT)
         self.sessions = Sessions()
         self.users = FakeUsers()
+        self.sub_authorities = (1, 2, 3)
+        self.accounts = accounts("ann", "bob")
         self.backend = LocalServices()
         self.now = 100.0
         self.host = PipeHost(self, self.backend, lambda: self.now)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from impacket.dcerpc.v5 import rpcrt, srvs, wkst
 from impacket.dcerpc.v5.dtypes import NULL
 from impacket.uuid import uuidtup_to_bin
-from mountd_doubles import FakeUsers, configuration
+from mountd_doubles import FakeUsers, accounts, configuration
 
 from ksmbd.smb.reader import Reader
 from ksmbd.smb.status import WireError
@@ -54,6 +54,8 @@ class View:
         self.configuration: Configuration = configuration(text)
         self.sessions = Sessions()
         self.users = FakeUsers()
+        self.sub_authorities = (1, 2, 3)
+        self.accounts = accounts("ann", "bob")
 
 
 def pipe(
@@ -61,7 +63,7 @@ def pipe(
 ) -> Pipe:
     server = view or View()
     level = level_of(server, account, restricted)
-    return Pipe(interface, Caller(lambda: decode(facts(server, level).encode()), level))
+    return Pipe((interface,), Caller(lambda: decode(facts(server, level).encode()), level))
 
 
 def messages(p: Pipe) -> list[bytes]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ksmbd import limits
-from ksmbd.limits import TABLE, Limit, Meter, Per
+from ksmbd.limit import TABLE, Limit, Meter, Per, limit
 from mountd.parameters import PARAMETERS, Scope
 
 TOP = Path(__file__).resolve().parents[3]
@@ -61,7 +61,7 @@ def test_a_parameter_is_there_and_has_the_default_of_the_table(limit: Limit) -> 
 
 def test_a_name_is_given_once() -> None:
     with pytest.raises(ValueError, match="two limits"):
-        limits._limit("sessions", Per.SERVER, 1, "sessions", "nothing")
+        limit("sessions", Per.SERVER, 1, "sessions", "nothing")
     assert TABLE["sessions"] is limits.SESSIONS
 
 

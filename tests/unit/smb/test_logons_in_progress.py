@@ -11,7 +11,7 @@ from fakes import FakeSecurity
 from script import Client
 
 from ksmbd import limits
-from ksmbd.limits import address_group
+from ksmbd.limit import address_group
 from ksmbd.overriding import override
 from ksmbd.smb import constants as c
 from ksmbd.smb import status as s

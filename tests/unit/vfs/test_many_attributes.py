@@ -9,6 +9,7 @@ import pytest
 from vfs_share import FLAGS, Share
 
 from ksmbd import limits
+from ksmbd.limit import Per
 from ksmbd.smb.acl import Ace, Acl
 from ksmbd.smb.security_descriptor import SE_DACL_PRESENT, SE_SELF_RELATIVE, SecurityDescriptor
 from ksmbd.smb.sid import EVERYONE, Sid
@@ -22,7 +23,7 @@ MOST = limits.EXTENDED_ATTRIBUTES.value
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer, which any file system has room for."""
     monkeypatch.setattr(limits, "EXTENDED_ATTRIBUTES", limits.EXTENDED_ATTRIBUTES.__class__(
-        "extended attributes", limits.Per.FILE, 20, "attributes", "STATUS_EA_TOO_LARGE",
+        "extended attributes", Per.FILE, 20, "attributes", "STATUS_EA_TOO_LARGE",
     ))  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from vfs_share import FLAGS, GROUP, USER, Share
 
 from ksmbd import limits
 from ksmbd.kernel import credentials
+from ksmbd.limit import Limit, Per
 from ksmbd.smb import constants as c
 from ksmbd.smb import status as s
 from ksmbd.smb.ports import ShareConfig
@@ -110,7 +111,7 @@ def test_no_more_are_told_than_the_limit(
     fill(previous.path, names)
     share = make_share(snapshot_path=".snapshots/%Y", shadow_snapdirseverywhere=True)
     assert len(share.open("f").previous_versions()) == 40
-    monkeypatch.setitem(vars(limits), "SNAPSHOTS", limits.Limit("", limits.Per.SHARE, 10, "", ""))
+    monkeypatch.setitem(vars(limits), "SNAPSHOTS", Limit("", Per.SHARE, 10, "", ""))
     assert len(share.open("f").previous_versions()) == 10
 
 
@@ -393,7 +394,7 @@ def test_subvolumes_tell_their_times(
     assert share.open("f").previous_versions() == [WHEN + 20_000_000, WHEN + 10_000_000]
     first = share.open("f", c.FILE_GENERIC_READ, c.FILE_OPEN, snapshot=WHEN + 10_000_000)
     assert first.read(0, 9) == b"1" and first.path == "f"
-    monkeypatch.setitem(vars(limits), "SNAPSHOT_SUBVOLUMES", limits.Limit("", limits.Per.SHARE, 0, "", ""))
+    monkeypatch.setitem(vars(limits), "SNAPSHOT_SUBVOLUMES", Limit("", Per.SHARE, 0, "", ""))
     fill(tmp_path / "share", {".snapshots/3/snapshot/f": ""})
     assert share.open("f").previous_versions() == []
 

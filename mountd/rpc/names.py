@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The names of Unix accounts and groups that an operation needs: its questions to mountd, and the answers.
+
+The process of the RPC services may open no file, so it cannot look up a name itself. An operation that lacks an answer
+raises Unanswered. mountd looks the names up, and the operation runs again, from its beginning, with what was found.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, NamedTuple
+
+from ksmbd import limits
+
+USER, GROUP, UID, GID, ACCOUNTS = "user", "group", "uid", "gid", "accounts"
+KINDS: Final = (USER, GROUP, UID, GID, ACCOUNTS)
+NAME_MAX: Final = 256
+"""Characters of a name that is looked up; a longer one is not known."""
+_ID_MAX: Final = 0xFFFFFFFF
+
+
+class Question(NamedTuple):
+    """What is looked up: a user or group by name, by uid or gid in decimal, or all accounts of the server."""
+
+    kind: str
+    value: str = ""
+
+
+class UnixAccount(NamedTuple):
+    """One Unix account."""
+
+    name: str
+    uid: int
+    gid: int
+    full_name: str = ""
+    home: str = ""
+
+
+class UnixGroup(NamedTuple):
+    """One Unix group."""
+
+    name: str
+    gid: int
+
+
+Found = UnixAccount | UnixGroup | tuple[UnixAccount, ...] | None
+"""The answer to a question; None: there is no such user or group."""
+
+
+class Unanswered(Exception):
+    """An operation needs the answers to these questions."""
+
+    def __init__(self, questions: Iterable[Question]) -> None:
+        self.questions = tuple(questions)
+        super().__init__(f"{len(self.questions)} questions")
+
+
+class Names:
+    """The answers that an operation has. Each method raises Unanswered where one is missing."""
+
+    def __init__(self) -> None:
+        self._found: dict[Question, Found] = {}
+
+    def add(self, found: Mapping[Question, Found]) -> None:
+        """Take answers."""
+        self._found.update(found)
+
+    def clear(self) -> None:
+        """Forget all answers: the next operation asks anew."""
+        self._found.clear()
+
+    def want(self, questions: Iterable[Question]) -> None:
+        """Raise Unanswered with those of the questions that have no answer, so that they are asked together."""
+        missing = dict.fromkeys(question for question in questions if question not in self._found)
+        if missing:
+            raise Unanswered(missing)
+
+    def _answer(self, question: Question) -> Found:
+        self.want((question,))
+        return self._found[question]
+
+    def account(self, question: Question) -> UnixAccount | None:
+        """The answer to a question of kind USER or UID."""
+        found = self._answer(question)
+        return found if isinstance(found, UnixAccount) else None
+
+    def group(self, question: Question) -> UnixGroup | None:
+        """The answer to a question of kind GROUP or GID."""
+        found = self._answer(question)
+        return found if isinstance(found, UnixGroup) else None
+
+    def accounts(self) -> tuple[UnixAccount, ...]:
+        """The server's accounts that have a Unix account, by uid."""
+        found = self._answer(Question(ACCOUNTS))
+        return () if found is None else tuple(UnixAccount(*entry) for entry in found)  # type: ignore[misc]
+
+
+# ------------------------------------------------------------------------------------------------------ the stream
+
+
+def encode_questions(questions: Iterable[Question], size: int) -> bytes:
+    """As many of the questions, at least one, as `size` bytes hold; the operation asks for the others later."""
+    parts: list[str] = []
+    length = 2
+    for question in questions:
+        part = json.dumps(question, separators=(",", ":"))
+        length += len(part) + 1
+        if parts and length > size:
+            break
+        parts.append(part)
+    return f"[{','.join(parts)}]".encode("ascii")
+
+
+def decode_questions(data: bytes) -> list[Question]:
+    """The questions of the RPC process, which is not trusted. Raises ValueError where they are malformed or too
+    many."""
+    try:
+        raw: Any = json.loads(data)
+    except RecursionError:
+        raise ValueError("questions nested too deeply") from None
+    if not isinstance(raw, list) or not 0 < len(raw) <= limits.RPC_NAMES.value:
+        raise ValueError("no questions, or too many")
+    return [_checked(entry) for entry in raw]
+
+
+def _checked(raw: Any) -> Question:  # noqa: ANN401  what JSON gives
+    if not isinstance(raw, list) or len(raw) != 2 or not all(isinstance(part, str) for part in raw):
+        raise ValueError("a question is a kind and a value")
+    question = Question(*raw)
+    if question.kind not in KINDS or len(question.value) > NAME_MAX:
+        raise ValueError(f"a question of kind {question.kind[:20]!r}")
+    if question.kind in (UID, GID) and not (question.value.isdecimal() and int(question.value) <= _ID_MAX):
+        raise ValueError("no uid or gid")
+    return question
+
+
+def encode_found(found: Mapping[Question, Found]) -> bytes:
+    """The answers, for the RPC process."""
+    return json.dumps([[question, answer] for question, answer in found.items()], separators=(",", ":")).encode("ascii")
+
+
+def decode_found(data: bytes) -> dict[Question, Found]:
+    """Decode the result of `encode_found`. It comes from mountd, so it is not checked."""
+    return {Question(*question): _found(question[0], answer) for question, answer in json.loads(data)}
+
+
+def _found(kind: str, raw: Any) -> Found:  # noqa: ANN401  what JSON gives
+    if raw is None:
+        return None
+    if kind == ACCOUNTS:
+        return tuple(UnixAccount(*entry) for entry in raw)
+    return UnixAccount(*raw) if kind in (USER, UID) else UnixGroup(*raw)

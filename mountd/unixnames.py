@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Answers the questions of the RPC services (mountd/rpc/names.py) from passwd, group and NSS, in threads of their own:
+a slow directory (LDAP, sssd, winbind) delays only the client that asks for a name."""
+
+from __future__ import annotations
+
+import grp
+import pwd
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, NamedTuple, Protocol
+
+from ksmbd import limits, log
+from mountd.lookup_threads import LookupThreads
+from mountd.loop import Loop, Timer
+from mountd.rpc.names import ACCOUNTS, GID, GROUP, UID, USER, Found, Question, UnixAccount, UnixGroup
+
+THREADS: Final = 2
+_GECOS_MAX: Final = 256
+
+Answers = dict[Question, Found]
+Then = Callable[[Answers], None]
+
+
+class NameResolver(Protocol):
+    """Looks names up for the RPC services."""
+
+    def resolve(self, questions: Sequence[Question], accounts: Sequence[str], then: Then) -> bool:
+        """Call `then` with the answers, later or before it returns. `accounts`: the names of the server's users.
+        Returns False where too many callers wait already."""
+
+
+def find(question: Question) -> Found:
+    """The answer to one question about a user or group."""
+    try:
+        if question.kind in (USER, UID):
+            by_name = question.kind == USER
+            return _account(pwd.getpwnam(question.value) if by_name else pwd.getpwuid(int(question.value)))
+        by_name = question.kind == GROUP
+        group = grp.getgrnam(question.value) if by_name else grp.getgrgid(int(question.value))
+        return UnixGroup(group.gr_name, group.gr_gid)
+    except (KeyError, ValueError, OverflowError, UnicodeError):
+        return None
+
+
+def _account(entry: pwd.struct_passwd) -> UnixAccount:
+    full_name = entry.pw_gecos.partition(",")[0][:_GECOS_MAX]
+    return UnixAccount(entry.pw_name, entry.pw_uid, entry.pw_gid, full_name, entry.pw_dir)
+
+
+def answers(
+    questions: Iterable[Question], accounts: Iterable[str], look: Callable[[Question], Found] = find
+) -> Answers:
+    """The answers to all questions. A user's name is tried in lower case, too, because SMB ignores its case."""
+    found: Answers = {}
+    for question in questions:
+        if question.kind == ACCOUNTS:
+            users = (_user(name, look) for name in accounts)
+            found[question] = tuple(sorted({user for user in users if user is not None}, key=lambda user: user.uid))
+        elif question.kind == USER:
+            found[question] = _user(question.value, look)
+        elif question.kind in (GROUP, UID, GID):
+            found[question] = look(question)
+    return found
+
+
+def _user(name: str, look: Callable[[Question], Found]) -> UnixAccount | None:
+    for spelling in dict.fromkeys((name, name.lower())):
+        user = look(Question(USER, spelling))
+        if isinstance(user, UnixAccount):
+            return user
+    return None
+
+
+class DirectNames:
+    """Answers at once, in the caller's thread."""
+
+    def __init__(self, look: Callable[[Question], Found] = find) -> None:
+        self._look = look
+
+    def resolve(self, questions: Sequence[Question], accounts: Sequence[str], then: Then) -> bool:
+        """See NameResolver."""
+        then(answers(questions, accounts, self._look))
+        return True
+
+
+class _Job(NamedTuple):
+    """One call of `resolve`."""
+
+    number: int
+    questions: tuple[Question, ...]
+    accounts: tuple[str, ...]
+
+
+class UnixNames:
+    """Answers in threads. What has no answer after LOOKUP_SECONDS counts as not found."""
+
+    def __init__(self, loop: Loop, look: Callable[[Question], Found] = find) -> None:
+        self._loop = loop
+        self._waiting: dict[int, tuple[_Job, Then, Timer]] = {}
+        self._next = 0
+        self._threads: LookupThreads[_Job, Answers] = LookupThreads(
+            loop, lambda job: answers(job.questions, job.accounts, look), self._done, THREADS
+        )
+
+    def __len__(self) -> int:
+        """The number of callers that wait."""
+        return len(self._waiting)
+
+    def close(self, seconds: float = 0.0) -> None:
+        """Stop the threads, as LookupThreads.close does."""
+        self._threads.close(seconds)
+
+    def resolve(self, questions: Sequence[Question], accounts: Sequence[str], then: Then) -> bool:
+        """See NameResolver."""
+        if len(self._waiting) >= limits.LOOKUPS.value:
+            return False
+        self._next += 1
+        job = _Job(self._next, tuple(questions), tuple(accounts))
+        timer = self._loop.call_later(limits.LOOKUP_SECONDS.value, lambda: self._late(job))
+        self._waiting[job.number] = (job, then, timer)
+        self._threads.start(job)
+        return True
+
+    def _done(self, job: _Job, found: Answers | None, why: str) -> None:
+        if why:
+            log.peer(f"names cannot be looked up: {why}")
+        self._settle(job, found)
+
+    def _late(self, job: _Job) -> None:
+        log.peer(f"names cannot be looked up: no answer in {limits.LOOKUP_SECONDS.value} s")
+        self._settle(job, None)
+
+    def _settle(self, job: _Job, found: Answers | None) -> None:
+        entry = self._waiting.pop(job.number, None)
+        if entry is not None:
+            entry[2].cancel()
+            entry[1](found if found is not None else dict.fromkeys(job.questions))

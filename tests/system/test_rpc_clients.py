@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What administrators and Windows' dialogues ask over named pipes: rpcclient, `net rpc`, smbcacls and impacket's
+scripts, against a running server."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from beside_samba import network
+from server import KsmbdServer, StartKsmbd
+
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("rpcclient") is None or shutil.which("net") is None,
+    reason="needs root for a network with a port 445 of its own, rpcclient and net",
+)
+ACCOUNT = "daemon"
+"""A Unix account of every Debian."""
+SCRIPTS = Path(sys.executable).parent
+
+
+@pytest.fixture(scope="module")
+def own_network() -> Iterator[None]:
+    with network():
+        yield
+
+
+@pytest.fixture(scope="module")
+def server(own_network: None, start_shared: StartKsmbd) -> KsmbdServer:
+    return start_shared(
+        port=445, options={"netbios name": "TESTBOX", "workgroup": "WOOD", "map to guest": "bad user"},
+        shares={"share": {}, "other": {"comment": "another one"}},
+        users={ACCOUNT: "secret", "user": "secret"},
+    )
+
+
+def rpcclient(server: KsmbdServer, command: str, *arguments: str) -> str:
+    """What it prints; it must end with 0."""
+    login = arguments or ("-U", f"{ACCOUNT}%secret")
+    line = ["rpcclient", "-s", "/dev/null", *login, "127.0.0.1", "-c", command]
+    result = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 0, f"{command}: {result.stdout}{result.stderr}"
+    return result.stdout
+
+
+def net(server: KsmbdServer, *words: str) -> str:
+    line = ["net", "-s", "/dev/null", "rpc", *words, "-U", f"{ACCOUNT}%secret", "-S", "127.0.0.1"]
+    result = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 0, f"{words}: {result.stdout}{result.stderr}"
+    return result.stdout
+
+
+@pytest.mark.parametrize("command, pattern", [
+    ("srvinfo", r"TESTBOX"),
+    ("netshareenumall", r"(?s)netname: other.*another one.*netname: share"),
+    ("netsharegetinfo share", r"netname: share"),
+    ("netremotetod", r""),
+    ("wkssvc_wkstagetinfo", r""),
+    ("enumdomains", r"(?s)name:\[TESTBOX\].*name:\[BUILTIN\]"),
+    ("enumdomusers", rf"\Auser:\[{ACCOUNT}\] rid:\[0x3ea\]\n\Z"),
+    ("enumdomgroups", r"group:\[None\] rid:\[0x201\]"),
+    ("enumalsgroups builtin", r"(?s)Administrators.*Users.*Guests"),
+    ("querydominfo", r"(?s)Domain:\s+TESTBOX.*Total Users:\s+1\b"),
+    ("querydispinfo", rf"Account: {ACCOUNT}\b"),
+    (f"queryuser {ACCOUNT}", rf"User Name\s+:\s+{ACCOUNT}\n"),
+    ("querygroupmem 0x201", r"rid:\[0x3ea\] attr:\[0x7\]"),
+    ("queryaliasmem builtin 544", r"sid:\[S-1-5-21-[-0-9]+-1000\]"),
+    ("lsaquery", r"Domain Name: WOOD\n"),
+    ("lsaenumsid", r"S-1-5-32-544"),
+    (f"lookupnames {ACCOUNT} TESTBOX\\\\root Everyone", r"(?s)-1002 \(User: 1\).*-1000 \(User: 1\).*S-1-1-0 \(Well"),
+    ("lookupsids S-1-1-0 S-1-5-32-544 S-1-22-2-0", r"(?s)\\Everyone.*BUILTIN\\Administrators.*Unix Group\\root"),
+    ("enumprivs", r"SeBackupPrivilege"),
+    ("getusername", rf"Account Name: {ACCOUNT}, Authority Name: TESTBOX"),
+    ("dsroledominfo", r"Machine Role = \[2\]"),
+])  # fmt: skip
+def test_rpcclient(server: KsmbdServer, command: str, pattern: str) -> None:
+    assert re.search(pattern, rpcclient(server, command))
+
+
+@pytest.mark.parametrize("command", ["enumdomusers", "lsaquery", f"lookupnames {ACCOUNT}", "lookupsids S-1-22-1-0"])
+def test_a_guest_learns_no_names(server: KsmbdServer, command: str) -> None:
+    line = ["rpcclient", "-s", "/dev/null", "-U", "stranger%x", "127.0.0.1", "-c", command]
+    result = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode != 0
+    assert "NT_STATUS_ACCESS_DENIED" in result.stdout + result.stderr
+    assert ACCOUNT not in result.stdout.replace(command, "")
+
+
+def test_net_rpc(server: KsmbdServer) -> None:
+    assert {"share", "other"} <= set(net(server, "share", "list").split())
+    assert net(server, "user").split() == [ACCOUNT]
+    assert re.search(r"Domain Name: TESTBOX\n", net(server, "info"))
+
+
+def test_smbcacls_shows_names(server: KsmbdServer) -> None:
+    path = server.share_path / "named"
+    path.write_text("x")
+    os.chown(path, 1, 0)
+    line = ["smbcacls", "-s", "/dev/null", "-U", f"{ACCOUNT}%secret", "//127.0.0.1/share", "named"]
+    shown = subprocess.run(line, capture_output=True, text=True, timeout=60, check=True).stdout
+    assert f"OWNER:TESTBOX\\{ACCOUNT}\n" in shown
+    assert "GROUP:Unix Group\\root\n" in shown
+    added = f"ACL:TESTBOX\\{ACCOUNT}:ALLOWED/0x0/FULL"
+    subprocess.run([*line, "-a", added], check=True, capture_output=True, timeout=60)
+    again = subprocess.run(line, capture_output=True, text=True, timeout=60, check=True).stdout
+    assert added in again
+
+
+@pytest.mark.parametrize("script, arguments, pattern", [
+    ("samrdump.py", (), rf"Found user: {ACCOUNT}, uid = 1002"),
+    ("lookupsid.py", ("1999",), rf"1002: TESTBOX\\{ACCOUNT} \(SidTypeUser\)"),
+])  # fmt: skip
+def test_impacket_s_scripts(server: KsmbdServer, script: str, arguments: tuple[str, ...], pattern: str) -> None:
+    line = [sys.executable, str(SCRIPTS / script), f"{ACCOUNT}:secret@127.0.0.1", *arguments]
+    result = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False, cwd=server.folder)
+    assert re.search(pattern, result.stdout), result.stdout + result.stderr
