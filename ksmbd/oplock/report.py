@@ -2,10 +2,11 @@
 """What the open table knows of one open, for lists of the administrator."""
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ksmbd.oplock.locks import Lock
-from ksmbd.oplock.record import H, R, W
+from ksmbd.oplock.record import H, OpenEntry, R, W, WorkerTag
 from ksmbd.oplock.store import Store
 from ksmbd.smb.ports import OpenRef
 
@@ -54,3 +55,15 @@ def locks_of(store: Store, ref: OpenRef) -> list[Lock]:
 def caching_text(state: int) -> str:
     """A caching state as letters: of `RWH`."""
     return "".join(letter for letter, bit in (("R", R), ("W", W), ("H", H)) if state & bit)
+
+
+def kept_opens(store: Store, me: WorkerTag) -> Iterator[tuple[OpenRef, OpenEntry] | None]:
+    """The opens that the worker `me` keeps for disconnected clients; None for each file without any, so that its time
+    counts, too. Raises StoreError."""
+    for file in store.files():
+        record = store.peek(file)
+        found = list(record.opens.values()) if record is not None else []
+        kept = [entry for entry in found if not entry.connected and (entry.worker, entry.epoch) == me]
+        yield from [(OpenRef(file, entry.stream, entry.open_id), entry) for entry in kept]
+        if not kept:
+            yield None

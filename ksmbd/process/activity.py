@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Final, Protocol
 
 from ksmbd.ipc.activity import BudgetRow, FileRow, LockRow, Row, SessionRow, TreeRow
 from ksmbd.oplock import report
+from ksmbd.oplock.record import OpenEntry
 from ksmbd.oplock.store import Store
 from ksmbd.smb import constants as c
 from ksmbd.smb.model import Connection, Open, Server, Session, TreeConnect
-from ksmbd.smb.ports import Identity, Transport
+from ksmbd.smb.ports import Identity, OpenRef, Transport
 from ksmbd.smb.session_state import SessionState
 from ksmbd.smb.status import NtStatusError
 from ksmbd.smb.waiting import Future
@@ -44,6 +46,7 @@ _OPLOCKS: Final = {
     c.OPLOCK_LEVEL_BATCH: "batch", c.OPLOCK_LEVEL_LEASE: "lease",
 }  # fmt: skip
 _SHARE_MODE: Final = (("R", c.FILE_SHARE_READ), ("W", c.FILE_SHARE_WRITE), ("D", c.FILE_SHARE_DELETE))
+Kept = tuple[OpenRef, OpenEntry]
 _EPOCH: Final = 116_444_736_000_000_000
 """FILETIME of 1970."""
 
@@ -69,9 +72,12 @@ class Activity:
         worker: int,
         last_received: Callable[[Transport], float],
         budgets: Callable[[], Iterable[tuple[str, int, int, str]]] = tuple,
+        kept: Callable[[], Iterator[Kept | None]] | None = None,
     ) -> None:
         """`last_received`: when a client was last heard, in seconds of the monotonic clock. `budgets`: (name, used,
-        most, unit) of limits."""
+        most, unit) of limits. `kept`: the opens in the table that wait for disconnected clients, None where all of them
+        are Opens of the server, too."""
+        self.kept = kept
         self._server = server
         self._store = store
         self._worker = worker
@@ -114,7 +120,7 @@ class Activity:
                 sessions = list(self._server.sessions.values())
                 return (self._tree(tree) for session in sessions for tree in list(session.tree_connects.values()))
             case "files":
-                return map(self._file, list(self._server.opens.values()))
+                return chain(map(self._file, list(self._server.opens.values())), self._kept_files())
             case "locks":
                 return (row for open_ in list(self._server.opens.values()) for row in self._locks(open_))
         return (BudgetRow(*budget, worker=self._worker) for budget in self._budgets())
@@ -200,6 +206,35 @@ class Activity:
             locks=state.locks if state is not None else 0,
             worker=self._worker,
         )
+
+    def _kept_files(self) -> Iterator[FileRow | None]:
+        """The persistent opens of an earlier server whose clients have not come back: the open table alone has them."""
+        for found in self.kept() if self.kept is not None else ():
+            if found is None or found[1].open_id in self._server.opens:
+                yield None
+                continue
+            ref, entry = found
+            state = report.report(self._store, ref)
+            yield FileRow(
+                id=f"{entry.open_id:#x}",
+                session="",
+                account=entry.owner.rpartition("\0")[2],
+                address="",
+                share=entry.share,
+                path=entry.path.replace("\\", "/")[:PATH_MAX],
+                stream=entry.stream,
+                kind="directory" if entry.is_directory else "file",
+                access=f"{entry.access:#010x}",
+                share_mode="".join(letter for letter, bit in _SHARE_MODE if entry.share_access & bit),
+                oplock="lease" if entry.lease_key else "batch" if state is not None and state.caching else "none",
+                lease=report.caching_text(state.caching) if state is not None and state.is_lease else "",
+                lease_key=entry.lease_key.hex(),
+                breaking=state is not None and state.breaking,
+                durable="persistent" if entry.persistent else "durable",
+                delete_pending=state is not None and state.delete_pending,
+                locks=state.locks if state is not None else 0,
+                worker=self._worker,
+            )
 
     def _locks(self, open_: Open) -> Iterator[LockRow | None]:
         yield None

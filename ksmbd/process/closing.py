@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import ipaddress
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from ksmbd.ipc.activity import Target
-from ksmbd.process.activity import identity_of, open_id, path_of, session_id
+from ksmbd.oplock.record import OpenEntry
+from ksmbd.process.activity import Kept, identity_of, open_id, path_of, session_id
 from ksmbd.smb.model import Open, Server, Session
 from ksmbd.smb.scheduler import TimeSlice
 from ksmbd.smb.server_application import end_open, end_session, end_tree
 from ksmbd.smb.session_state import SessionState
 from ksmbd.smb.teardown import wait_for
 
+KeptOpens = Callable[[], Iterator[Kept | None]] | None
 ShareOf = Callable[[Open], str]
 """The name of the share of an open, also while its client is disconnected."""
 
@@ -32,6 +34,31 @@ async def close(server: Server, target: Target, share_of: ShareOf, time_slice: T
                 await wait_for(end_session(session))
         await _close_opens(server, lambda open_: _was_of(target, open_), closed, time_slice)
     return closed
+
+
+async def close_kept(
+    server: Server, wanted: Callable[[OpenEntry], bool], kept: KeptOpens, closed: Counter[str], time_slice: TimeSlice
+) -> None:
+    """Close opens that the open table alone has: persistent opens of an earlier server."""
+    for found in kept() if kept is not None else ():
+        if found is not None and found[1].open_id not in server.opens and wanted(found[1]):
+            server.table.close(found[0])
+            closed["files"] += 1
+        if time_slice.is_over():
+            await time_slice.renew()
+
+
+def names(target: Target, entry: OpenEntry) -> bool:
+    """Whether a target names an open that the open table alone has. Where its client was is not known."""
+    if target.file:
+        return f"{entry.open_id:#x}" == target.file
+    if target.share:
+        path = entry.path.replace("\\", "/")
+        return entry.share.casefold() == target.share.casefold() and (
+            target.path is None or path.casefold() == target.path.casefold()
+        )
+    owner = entry.owner.rpartition("\0")[2]
+    return bool(target.account) and not target.address and owner.casefold() == target.account.casefold()
 
 
 async def close_share(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Coroutine, Mapping
+from functools import partial
 from typing import Any
 
 from ksmbd import log
@@ -11,7 +12,7 @@ from ksmbd.ipc.activity import KINDS, Target
 from ksmbd.oplock.report import report
 from ksmbd.oplock.store import Store
 from ksmbd.process.activity import Activity, Answering, share_of
-from ksmbd.process.closing import close, close_share
+from ksmbd.process.closing import close, close_kept, close_share, names
 from ksmbd.smb.model import Open, Server
 from ksmbd.smb.reconfigure import Reconfiguration
 from ksmbd.smb.status import NtStatusError
@@ -78,13 +79,20 @@ class Questions:
             time_slice = self._server.scheduler.time_slice(self)
             for share in change.gone:
                 await close_share(self._server, share, self.share_of, change.changed, time_slice)
+                await close_kept(
+                    self._server, partial(names, Target(share=share)), self._activity.kept, change.changed, time_slice
+                )
         except Exception as error:  # noqa: BLE001  whoever waits for the reload must not wait for ever
             log.exception("a reload was not applied to all who are connected", error)
         applied.set_result(change.changed)
 
     async def _close(self, target: Target, answering: Answering) -> None:
         time_slice = self._server.scheduler.time_slice(answering)
-        _tell(answering, await close(self._server, target, self.share_of, time_slice))
+        closed = await close(self._server, target, self.share_of, time_slice)
+        await close_kept(
+            self._server, lambda entry: names(target, entry), self._activity.kept, closed, time_slice
+        )
+        _tell(answering, closed)
 
     def share_of(self, open_: Open) -> str:
         """The name of the share of an open, also while its client is disconnected."""

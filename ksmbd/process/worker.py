@@ -27,6 +27,7 @@ from ksmbd.ipc.settings import EngineSettings
 from ksmbd.kernel import credentials, descriptors, leases, memory
 from ksmbd.kernel.leases import LeaseSignals
 from ksmbd.limits import REPLIES_UNREAD_ALL
+from ksmbd.oplock.report import kept_opens
 from ksmbd.oplock.table import LocalOpenTable
 from ksmbd.process import privileges, reservations
 from ksmbd.process.activity import Activity
@@ -231,13 +232,15 @@ class Worker:
 
     def _activity(self) -> Activity:
         """What lists who is connected."""
-        most = limits(self.life.context.settings).max_connections
+        context = self.life.context
+        most = limits(context.settings).max_connections
         return Activity(
             self.server,
             self.store,
-            self.life.context.index,
+            context.index,
             lambda transport: cast(Connected, transport).last_received,
             lambda: budgets(self.server, self.connections, most, descriptor_limit()),
+            None if self.state is None else partial(kept_opens, self.store, (context.index, context.counters.epoch)),
         )
 
     def _worker_died(self, index: int, epoch: int) -> None:

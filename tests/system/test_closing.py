@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
+from struct import pack
 
 import pytest
 from controlling import control, listed, outcome, reachable
@@ -45,21 +47,47 @@ def test_a_session_a_file_a_share_and_an_address(start_ksmbd: StartKsmbd) -> Non
             assert (status, out, err) == (1, "", f"ksmbd.control: nothing is open that '{what}' names\n")
 
 
+def open_kept(client: RawClient, name: str, context: bytes, data: bytes) -> None:
+    """Open with a batch oplock and one create context of a name of 4 bytes."""
+    body = bytearray(client.create_body(name, 0x12019F, c.FILE_OPEN_IF))
+    body[3] = c.OPLOCK_LEVEL_BATCH
+    chained = pack("<IHHHHI", 0, 16, 4, 0, 24, len(data)) + context + bytes(4) + data
+    padding = bytes(-len(body) % 8)
+    body[48:56] = pack("<II", 64 + len(body) + len(padding), len(chained))
+    assert client.status(c.CREATE, bytes(body) + padding + chained) == 0
+
+
 def test_a_durable_open_of_a_client_that_is_gone(start_ksmbd: StartKsmbd) -> None:
     server = start_ksmbd(options={"durable handles": "yes"})
     client = RawClient(server)
-    body = bytearray(client.create_body("d", 0x12019F, c.FILE_OPEN_IF))
-    context = b"\0\0\0\0" + b"\x10\0\x04\0\0\0\x18\0\x10\0\0\0" + b"DHnQ" + bytes(4) + bytes(16)
-    body[3] = c.OPLOCK_LEVEL_BATCH
-    padding = bytes(-len(body) % 8)
-    body[48:56] = (64 + len(body) + len(padding)).to_bytes(4, "little") + len(context).to_bytes(4, "little")
-    assert client.status(c.CREATE, bytes(body) + padding + context) == 0
+    open_kept(client, "d", b"DHnQ", bytes(16))
     client.vanish()
     server.wait_stats("sessions: 0")
     [row] = listed(server)["files"]
     assert (row["session"], row["durable"], row["path"]) == ("", "durable", "d")
     assert "durable, disconnected" in control(server, "--files").stdout
     assert outcome(control(server, "--close", "share/d")) == (0, "closed: 1 file\n", "")
+    assert listed(server)["files"] == []
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_persistent_open_after_the_server_was_killed(start_ksmbd: StartKsmbd, workers: int) -> None:
+    shares = {"share": {"continuous availability": "yes"}, "other": {}}
+    server = start_ksmbd(options={"durable handles": "yes"}, shares=shares, workers=workers)
+    client = RawClient(server)
+    open_kept(client, "p", b"DH2Q", pack("<II8x16s", 60_000, 2, b"G" * 16))
+    [before] = listed(server)["files"]
+    assert before["durable"] == "persistent"
+    pid = int((server.rundir / "ksmbd.lock").read_text())
+    os.kill(pid, signal.SIGKILL)
+    server.kill()
+    client.close_socket()
+    server.restart()
+    server.wait_until_listening()
+    [row] = listed(server)["files"]
+    assert (row["id"], row["session"], row["durable"], row["path"]) == (before["id"], "", "persistent", "p")
+    assert outcome(control(server, "--close", "other"))[0] == 1
+    assert outcome(control(server, "--close", row["id"])) == (0, "closed: 1 file\n", "")
     assert listed(server)["files"] == []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from fake_files import FakeFiles, FakeVolume
 from fakes import FakeDaemon, FakeSecurity
 from script import Client
 
+from ksmbd.oplock.report import kept_opens
 from ksmbd.oplock.settings import OplockSettings
 from ksmbd.oplock.store_dict import DictStore
 from ksmbd.oplock.table import LocalOpenTable
@@ -67,7 +69,7 @@ class Bench:
         self.heard = {self.client.transport: clock.now}
         activity = Activity(
             self.server, self.store, 3, lambda transport: self.heard[transport],  # type: ignore[index]
-            lambda: [("opens", 1, 2, "opens of a worker")],
+            lambda: [("opens", 1, 2, "opens of a worker")], partial(kept_opens, self.store, (0, 0)),
         )  # fmt: skip
         self.daemon = daemon
         self.questions = Questions(self.server, self.store, activity)

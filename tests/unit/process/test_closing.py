@@ -164,3 +164,26 @@ def test_a_session_with_many_opens_is_closed_in_slices(bench: Bench) -> None:
 )
 def test_addresses_are_compared_as_such(one: str, other: str, same: bool) -> None:
     assert same_address(one, other) is same
+
+
+@pytest.mark.parametrize("how", ["file", "share", "path", "account"])
+def test_a_persistent_open_of_an_earlier_server(bench: Bench, how: str) -> None:
+    """The open table has it, and the worker has no Open of it."""
+    durable(bench, "d.txt")
+    bench.client.connection.disconnected("gone")
+    bench.turns()
+    (before,) = bench.rows("files")
+    bench.server.opens.clear()
+    (row,) = bench.rows("files")
+    assert (row["id"], row["share"], row["path"], row["account"], row["access"], row["share_mode"], row["oplock"]) == (
+        before["id"], "share", "d.txt", before["account"].lower(), before["access"], before["share_mode"], "batch",
+    )  # fmt: skip
+    assert (row["session"], row["durable"]) == ("", "durable")
+    assert bench.close(share="other") == {}
+    assert bench.close(account="nobody else") == {}
+    target = {
+        "file": {"file": row["id"]}, "share": {"share": "Share"}, "path": {"share": "share", "path": "D.TXT"},
+        "account": {"account": row["account"]},
+    }[how]  # fmt: skip
+    assert bench.close(**target) == {"files": 1}
+    assert bench.store.empty and bench.rows("files") == []
