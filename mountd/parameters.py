@@ -275,19 +275,19 @@ PARAMETERS: tuple[Parameter, ...] = (
               "opposite meaning; of several the first one counts, in the order read only, writable, writeable, "
               "write ok."),
     Parameter("shadow:basedir", S, Kind.STRING, "",
-              "The folder, on the way from the mount point to the share's, that the snapshots are taken of; empty "
-              "means the mount point.", ours=True),
+              "The folder of which snapshots are taken: that of the share or one above it, up to the mount point. "
+              "Empty means the mount point.", ours=True),
     Parameter("shadow:crossmountpoints", S, Kind.BOOLEAN, "no",
-              "With `shadow:snapdirseverywhere`, look above the mount point of the share's file system, too.",
+              "With `shadow:snapdirseverywhere`, look for snapshots above the mount point of the share, too.",
               ours=True),
     Parameter("shadow:delimiter", S, Kind.STRING, "_GMT",
               "With `shadow:snapprefix`, the text between the prefix and the time in a snapshot's name; "
               "`shadow:format` begins with it.", ours=True),
     Parameter("shadow:format", S, Kind.STRING, "@GMT-%Y.%m.%d-%H.%M.%S",
-              "The names of snapshots, with the conversions of strptime(3) that are numbers or months. Other names in "
-              "the folder are none's.", ours=True),
+              "The names of snapshots, with those conversions of strptime(3) that stand for numbers or months. Entries "
+              "with other names are no snapshots.", ours=True),
     Parameter("shadow:localtime", S, Kind.BOOLEAN, "no",
-              "The names of snapshots tell the local time and not UTC.", ours=True),
+              "The names of snapshots contain the local time instead of UTC.", ours=True),
     Parameter("shadow:mountpoint", S, Kind.STRING, "",
               "The mount point of the file system that the share is on; empty means the highest folder above the "
               "share's that is on the same device.", ours=True),
@@ -295,17 +295,18 @@ PARAMETERS: tuple[Parameter, ...] = (
               "The directory of the snapshots with `vfs objects = shadow_copy2`, absolute or below the mount point.",
               ours=True),
     Parameter("shadow:snapdirseverywhere", S, Kind.BOOLEAN, "no",
-              "Look for `shadow:snapdir`, which is then no absolute path, in a file's folder and all folders above it "
-              "up to the mount point.", ours=True),
+              "Look for a relative `shadow:snapdir` in the folder of a file and in all folders above it, up to the "
+              "mount point.", ours=True),
     Parameter("shadow:snapprefix", S, Kind.STRING, "",
-              "A basic regular expression for what stands before the time in a snapshot's name.", ours=True),
+              "A basic regular expression for the part of a snapshot's name before the time.", ours=True),
     Parameter("shadow:snapsharepath", S, Kind.STRING, "",
-              "Where the share's folder is in a snapshot; empty means where it is below `shadow:basedir`.", ours=True),
+              "The path of the share's folder in a snapshot; empty means its path below `shadow:basedir`.", ours=True),
     Parameter("shadow:sort", S, Kind.STRING, "desc",
-              "The order in which clients are told of snapshots: desc, asc, or with anything else the folder's.",
+              "The order in which snapshots are listed: desc (newest first), asc, or any other text for the order of "
+              "the folder.",
               ours=True),
     Parameter("shadow:sscanf", S, Kind.BOOLEAN, "no",
-              "`shadow:format` has %lu, which stands for the seconds since 1970.", ours=True),
+              "`shadow:format` contains %lu, which stands for the seconds since 1970.", ours=True),
     Parameter("smb3 encryption", S, Kind.CHOICE, "auto",
               "mandatory encrypts all traffic of the share and refuses clients that do not support it; enabled "
               "encrypts if the client supports it; auto and disabled require nothing. The value in [global] "
@@ -314,10 +315,10 @@ PARAMETERS: tuple[Parameter, ...] = (
               choices=_SIGNING_CHOICES, aliases=_ENCRYPTION_ALIASES, inherits=False, synonyms=("smb encrypt",),
               old=_OLD_ENCRYPTION, ours=True),
     Parameter("snapshot path", S, Kind.STRING, "",
-              "Offer snapshots as previous versions: `shadow:snapdir` and `shadow:format` in one, such as "
-              ".snapshots/%Y-%m-%d_%H%M; without a % the folder alone. With * in place of a time, as in snapper's "
-              ".snapshots/*/snapshot, they are subvolumes of btrfs, which tell when they were made. It goes before "
-              "both and needs no `vfs objects`.",
+              "Offer snapshots as previous versions. The value is `shadow:snapdir` and `shadow:format` in one, such as "
+              ".snapshots/%Y-%m-%d_%H%M; without a % it is the folder alone. With * in place of a time, as in "
+              "snapper's .snapshots/*/snapshot, snapshots are subvolumes of btrfs, and their time is that of their "
+              "creation. This parameter takes precedence over both and needs no `vfs objects`.",
               ours=True),
     Parameter("valid users", S, Kind.LIST, "",
               "Users, and groups as @group, who may connect; empty means all."),

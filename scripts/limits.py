@@ -16,9 +16,9 @@ TARGET = Path(__file__).resolve().parent.parent / "docs" / "limits.md"
 HEAD = """
 # Limits
 
-What a client can hold, or make the server do, and how much of it. Where a parameter is named it sets the limit, and the
-number is its default (ksmbd.conf(5)); the other limits are fixed. What a client gets that wants more is in the last but
-one column; what it holds already, and what others hold, stays as it is.
+This page lists what a client can hold or make the server do, and how much of it. Where a parameter is named, it sets
+the limit, and the number is its default (ksmbd.conf(5)); the other limits are fixed. The column "Beyond it" says what
+happens when a client wants more. What this client and others hold already stays as it is.
 
 This page is written by scripts/limits.py from ksmbd/limits.py: change that.
 """.lstrip()

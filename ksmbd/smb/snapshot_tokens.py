@@ -11,7 +11,7 @@ _TOKEN: Final = re.compile(
     r"(?:\A|(?<=\\))@GMT-([0-9]{4})\.([0-9]{2})\.([0-9]{2})-([0-9]{2})\.([0-9]{2})\.([0-9]{2})(?:\\|\Z)"
 )
 MARK: Final = "@GMT-"
-"""What a name has in it that may have a token."""
+"""The beginning of every token."""
 
 
 def gmt_token(filetime: int) -> str:
@@ -21,8 +21,8 @@ def gmt_token(filetime: int) -> str:
 
 
 def take_token(path: str) -> tuple[str, int] | None:
-    """A path without its first component that is a token, wherever that is, and the FILETIME of the token; None: there
-    is no token. `path`: components joined by `\\`."""
+    """Take the first component that is a token out of a path: the path without it, and the FILETIME of the token; None
+    where no component is a token. The components of `path` are joined by `\\`."""
     found = _TOKEN.search(path)
     if found is None:
         return None

@@ -23,16 +23,17 @@ class Previous(Protocol):
     """A share's snapshots, for one user (ksmbd/vfs/snapshots.py)."""
 
     def times(self, path: str) -> list[int]:
-        """FILETIMEs of the snapshots of a file. STATUS_ACCESS_DENIED: he may not list them."""
+        """FILETIMEs of the snapshots of a file. Raises STATUS_ACCESS_DENIED where the user may not list them."""
         ...
 
     def create(self, intent: CreateIntent) -> CreateResult | None:
-        """Open what the intent, or a token in its name, asks for in a snapshot; None: it asks for none. Raises what
-        LocalVolume.create raises; STATUS_OBJECT_NAME_NOT_FOUND without the snapshot (MS-SMB2 3.3.5.9.4)."""
+        """Open the file that the intent, or a token in its name, asks for in a snapshot; None where it asks for a live
+        file. Raises what LocalVolume.create raises, and STATUS_OBJECT_NAME_NOT_FOUND where there is no such snapshot
+        (MS-SMB2 3.3.5.9.4)."""
         ...
 
     def close(self) -> None:
-        """The tree is disconnected."""
+        """End the tree connect."""
         ...
 
 
@@ -73,9 +74,9 @@ class Place:
         """Whether files may be opened by their whole path (ksmbd/vfs/whole_path.py): nothing about the share asks for
         more than the Unix permissions."""
         self.snapshot = 0
-        """The FILETIME of the snapshot that this is, which nobody writes to; 0: live."""
+        """The FILETIME of the snapshot that the files belong to; 0 for live files."""
         self.previous: Previous | None = None
-        """The share's snapshots; None where it offers none."""
+        """The share's snapshots; None where the share offers none."""
         self.used = 0
         """How many files are open."""
         self._closed = False

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the folders of snapshots are called, as Samba's shadow_copy2 is told it: `shadow:format`, `shadow:localtime`,
-`shadow:sscanf`, `shadow:snapprefix` and `shadow:delimiter`. A name counts as a whole."""
+"""The names of snapshots, as the parameters of Samba's shadow_copy2 describe them: `shadow:format`, `shadow:localtime`,
+`shadow:sscanf`, `shadow:snapprefix` and `shadow:delimiter`. A name must match to its end."""
 from __future__ import annotations
 
 import calendar
@@ -15,7 +15,7 @@ _LONG_MONTHS: Final = (
 )  # fmt: skip
 _TWO: Final = "[0-9]{1,2}"
 _WHOLE: Final = {"F": "%Y-%m-%d", "T": "%H:%M:%S", "R": "%H:%M", "D": "%m/%d/%y", "h": "%b"}
-"""Conversions of strptime(3) that stand for several."""
+"""Conversions of strptime(3) that stand for several others."""
 _PARTS: Final = {
     "Y": "[0-9]{4}", "y": "[0-9]{2}", "m": _TWO, "d": _TWO, "e": f" ?{_TWO}", "H": _TWO, "M": _TWO, "S": _TWO,
     "j": "[0-9]{1,3}", "s": "[0-9]{1,11}", "b": "|".join((*_LONG_MONTHS, *_MONTHS)),
@@ -30,12 +30,13 @@ _CLASSES: Final = {
 
 
 class Naming:
-    """Names to times and back. Times are seconds since 1970."""
+    """Converts names of snapshots to times and back. Times are seconds since 1970."""
 
     __slots__ = ("_delimiter", "_expression", "_fields", "_format", "_localtime", "_prefix", "_sscanf")
 
     def __init__(self, format_: str, localtime: bool, sscanf: bool, prefix: str, delimiter: str) -> None:
-        """`prefix`: a basic regular expression, '' where names have none. ValueError for what cannot be used."""
+        """`prefix` is a basic regular expression, '' where names have none. Raises ValueError for a format or a prefix
+        that cannot be used."""
         for short, long in _WHOLE.items():
             format_ = format_.replace("%" + short, long)
         if "/" in format_:
@@ -83,7 +84,7 @@ class Naming:
         return "".join(parts)
 
     def time_of(self, name: str) -> int | None:
-        """The time of the snapshot with this name; None: it is none's."""
+        """The time of the snapshot with this name; None where it is not the name of a snapshot."""
         if self._prefix is not None:
             at = name.find(self._delimiter)
             if at < 0 or self._prefix.search(name[:at]) is None:
@@ -113,7 +114,8 @@ class Naming:
             return None
 
     def name_of(self, seconds: int) -> str | None:
-        """What a snapshot of this time is called; None where only the folder can tell, because names have a prefix."""
+        """The name of a snapshot of this time; None where names have a prefix, so that it does not follow from the
+        time."""
         if self._prefix is not None:
             return None
         if self._sscanf:

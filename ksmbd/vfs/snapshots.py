@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Snapshots of a share (MS-SMB2 3.3.5.9.4, 3.3.5.15.1): folders that somebody makes, whose names tell their times.
+"""Snapshots of a share (MS-SMB2 3.3.5.9.4, 3.3.5.15.1). The administrator or a tool makes them as folders whose names
+contain their times; the parameters of Samba's shadow_copy2 say where they are.
 
-Where they are is told as Samba's shadow_copy2 is told it. Only the way to the folder of snapshots is the
-administrator's: it is listed, and all below it is reached, with the session's user's rights. No symbolic link leads
-from there to a snapshot, within it to the share's folder, or out of it: the resolver of the snapshot ends there.
+The server opens the folder of snapshots with its own rights. It lists that folder, and opens everything below it, with
+the rights of the session's user. It follows no symbolic link from there to the share's folder in a snapshot, and none
+that leads out of that folder, because the resolver of the snapshot has its root there.
 
-Nothing is remembered of a snapshot that is gone: the list of a folder is good while the folder's times stay, and a
-snapshot's own folder is looked for with every open.
+The list of a folder is used while the folder's times stay the same, and each open looks for the snapshot's own folder
+again, so that a snapshot that is gone is not found.
 """
 from __future__ import annotations
 
@@ -46,22 +47,26 @@ logger = logging.getLogger("ksmbd.vfs")
 _FOLDER: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _SECOND: Final = 10_000_000
 _GOOD_FOR: Final = 5.0
-"""Seconds after which a list is made again though the folder's times are the same: not all file systems change them."""
+"""Seconds after which a list is read again although the folder's times are the same: some file systems do not change
+them."""
 _ABSENT: Final = (STATUS_OBJECT_NAME_NOT_FOUND, STATUS_OBJECT_PATH_NOT_FOUND)
 
 
 class Subvolumes:
-    """btrfs' snapshots whose names tell no time, as snapper makes them: the subvolume itself tells when it was made."""
+    """Snapshots of btrfs whose names contain no time, as snapper makes them. Their time is the creation time of the
+    subvolume."""
 
     __slots__ = ("inner", "pattern")
 
     def __init__(self, pattern: str, inner: tuple[str, ...]) -> None:
-        """`pattern`: of names in the snapshots' folder, with `*`. `inner`: the way from there to the subvolume."""
+        """`pattern` (with `*`) matches the names in the folder of snapshots. `inner` is the path from such an entry to
+        the subvolume."""
         self.pattern = Patterns((pattern,))
         self.inner = inner
 
     def time_in(self, folder: int, name: str) -> int | None:
-        """The time of a snapshot in an open folder; None: there is none of this name that the user may read."""
+        """The time of a snapshot in an open folder, in seconds since 1970; None where the user may read no snapshot
+        with this name."""
         if not self.pattern.match(name):
             return None
         try:
@@ -88,16 +93,17 @@ class Rules:
     folder: str
     """Their folder, absolute or, with `everywhere`, relative to any folder."""
     below: tuple[str, ...]
-    """Where the share's folder is in a snapshot."""
+    """The path of the share's folder in a snapshot."""
     everywhere: bool
     above: tuple[str, ...]
     """With `everywhere`: the folders above the share's that may have snapshots of it, the nearest first."""
     order: str
-    """`asc`, `desc`, else as the folder lists them."""
+    """`asc`, `desc`, or anything else for the order of the folder."""
 
 
 def rules_of(share: ShareConfig) -> Rules | None:
-    """The rules of a share; None: it offers no snapshots. ValueError for parameters that contradict each other."""
+    """The rules of a share; None where it offers no snapshots. Raises ValueError for parameters that contradict each
+    other."""
     naming: Naming | Subvolumes
     folder, _, format_ = share.snapshot_path.rpartition("/")
     if not format_:
@@ -135,7 +141,7 @@ def rules_of(share: ShareConfig) -> Rules | None:
 
 
 def _below(path: str, folder: str) -> str | None:
-    """`path` from `folder` on; None: it is not below it."""
+    """The path of `path` relative to `folder`; None where it is not below it."""
     if not path.startswith("/") or not folder.startswith("/"):
         return None
     path, folder = os.path.normpath(path), os.path.normpath(folder).rstrip("/")
@@ -155,15 +161,15 @@ class _Folder(NamedTuple):
 
     fd: int
     prefix: str
-    """The part of the path that its snapshots are of."""
+    """The first components of the path: the folder of which these are snapshots."""
     rest: str
-    """The rest of the path."""
+    """The other components of the path."""
     below: tuple[str, ...]
-    """Where in a snapshot that is looked for."""
+    """The path in a snapshot at which `rest` begins."""
 
 
 class SnapshotLists:
-    """What the folders of snapshots had in them; one in a process."""
+    """The lists of snapshots that were read from folders; one object in a process."""
 
     __slots__ = ("_clock", "_known")
 
@@ -172,8 +178,8 @@ class SnapshotLists:
         self._known: OrderedDict[tuple[int, int, object], tuple[Stat, float, dict[int, str]]] = OrderedDict()
 
     def names(self, folder: int, naming: Naming | Subvolumes) -> dict[int, str]:
-        """The snapshots in an open folder by time, in its order, listed as the calling thread's user. Raises OSError:
-        he may not list it."""
+        """The names of the snapshots in an open folder by their time (seconds since 1970), in the order of the folder,
+        read with the rights of the calling thread's user. Raises OSError where that user may not list it."""
         stat = stat_fd(folder)
         now = self._clock.monotonic()
         key = (stat.dev, stat.ino, naming)
@@ -222,7 +228,7 @@ class Snapshots:
         self._rules = rules
         self._lists = lists
         self._volumes: OrderedDict[tuple[int, ...], LocalVolume] = OrderedDict()
-        """By identity of the share's folder in the snapshot and the snapshot's time."""
+        """By the identity of the share's folder in the snapshot, and the snapshot's time."""
 
     def times(self, path: str) -> list[int]:
         """See Previous."""
@@ -256,7 +262,7 @@ class Snapshots:
             if intent.snapshot or error.status not in _ABSENT:
                 raise
             try:
-                # What is really called so, perhaps because clients see the folder of snapshots.
+                # A live file may have this name, for example where clients see the folder of snapshots.
                 return self._live_volume().create_here(intent)
             except NtStatusError as other:
                 raise (error if other.status in _ABSENT else other) from other
@@ -291,7 +297,7 @@ class Snapshots:
         raise problem
 
     def _folders(self, path: str, posix: bool) -> Iterator[_Folder]:
-        """The folders of snapshots that may have `path`, the nearest first. Who takes one closes its descriptor."""
+        """The folders of snapshots that may have `path`, the nearest first. The caller closes each descriptor."""
         rules = self._rules
         if not rules.everywhere:
             yield from _opened(rules.folder, path, rules.below)
@@ -344,7 +350,7 @@ class Snapshots:
             return self._lists.names(folder, self._rules.naming)[seconds]
         except PermissionError:
             naming = self._rules.naming
-            # Who may only search the folder finds what he can name.
+            # A user who may search the folder but not list it can open a snapshot whose name follows from its time.
             name = naming.name_of(seconds) if isinstance(naming, Naming) else None
             if name is None:
                 raise
@@ -354,7 +360,7 @@ class Snapshots:
 
     def _made(self, root: int, seconds: int) -> LocalVolume:
         live = self._live
-        # Nothing is written, so no local process is to be told.
+        # Nothing is written, so there is nothing to coordinate with local processes.
         options = replace(live.options, wide_links=False, kernel_oplocks=False, posix_locking=False)
         resolver = Resolver(root, live.user, live.cache, options)
         place = Place(live.common, live.share, options, resolver, live.access, live.user, live.read_only)
@@ -379,7 +385,7 @@ def _opened(path: str, rest: str, below: tuple[str, ...]) -> Iterator[_Folder]:
 
 
 def _descend(folder: int, path: Iterable[str]) -> int:
-    """The folder at `path` below an open one, no symbolic link followed. Raises OSError."""
+    """Open the folder at `path` below an open one without following symbolic links. Raises OSError."""
     fd = os.dup(folder)
     for name in path:
         above = fd
