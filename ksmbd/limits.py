@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from ksmbd.limit import TABLE as TABLE  # read by those who need all of the limits
 from ksmbd.limit import Limit, Per
 from ksmbd.limit import limit as _limit
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ksmbd.limit import TABLE, Limit, Per
+from ksmbd.limit import Limit, Per
+from ksmbd.limits import TABLE
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "limits.md"
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from ksmbd import limits
-from ksmbd.limit import TABLE, Limit, Meter, Per, limit
+from ksmbd.limit import Limit, Meter, Per, limit
+from ksmbd.limits import TABLE
 from mountd.parameters import PARAMETERS, Scope
 
 TOP = Path(__file__).resolve().parents[3]
