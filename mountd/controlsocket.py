@@ -49,6 +49,7 @@ class Conversation:
         self._received = b""
         self._waiting = bytearray()
         self._ending = False
+        self._reads = True
         self._timer: Timer | None = None
 
     def fileno(self) -> int:
@@ -81,6 +82,9 @@ class Conversation:
             return
         except OSError:
             data = b""
+        if not data and b"\n" in self._received:
+            self._stop_reading()  # it sends no more, and may still read its answer
+            return
         if not data:
             self.close()
             return
@@ -115,11 +119,17 @@ class Conversation:
         self._timer = None
         self._send()
 
+    def _stop_reading(self) -> None:
+        if self._reads:
+            self._reads = False
+            self._server.loop.remove_reader(self.fileno())
+
     def close(self) -> None:
         """Close the connection now."""
         if self._timer is not None:
             self._timer.cancel()
         if not self.gone:
+            self._stop_reading()
             self._server.forget(self)
             self._socket.close()
 
@@ -158,9 +168,8 @@ class ControlSocket:
             os.unlink(self._path)
 
     def forget(self, conversation: Conversation) -> None:
-        """Stop watching a connection that is about to be closed."""
+        """A connection is about to be closed."""
         self._conversations.discard(conversation)
-        self.loop.remove_reader(conversation.fileno())
 
     def asked(self, conversation: Conversation, line: bytes) -> None:
         """Handle a question: a JSON object."""

@@ -22,8 +22,6 @@ _GROUPS: Final = (
     ("changes", "Without effect, though access or data may differ:"),
     ("harmless", "Without effect and harmless:"),
 )
-_OF_IPC: Final = {"comment", "follow symlinks", "max connections", "posix locking", "read only"}
-"""What IPC$ has that no file said."""
 
 
 def check(path: str, as_json: bool) -> int:
@@ -71,11 +69,9 @@ def _missing(configuration: Configuration) -> Iterable[Diagnostic]:
 
 def _shares(configuration: Configuration) -> dict[str, dict[str, str]]:
     """Name -> meaning of each share; IPC$, which always exists, only where the file says something about it."""
-    found = {share.name: meaning(share) for share in configuration.shares.values()}
-    for share in configuration.shares.values():
-        if share.is_ipc and not found[share.name].keys() - _OF_IPC:
-            del found[share.name]
-    return found
+    samba = os.path.basename(configuration.path) == "smb.conf"
+    unsaid = config.parse("", configuration.path, samba=samba).shares.values()
+    return {share.name: meaning(share) for share in configuration.shares.values() if share not in unsaid}
 
 
 def _as_object(configuration: Configuration, warnings: list[Diagnostic]) -> dict[str, object]:

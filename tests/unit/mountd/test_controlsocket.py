@@ -51,14 +51,17 @@ class Bench:
             connection.connect(address)
         return connection
 
-    def talk(self, data: bytes) -> list[dict[str, Any]]:
-        """What a client receives that sends this; the loop runs until it has all."""
+    def talk(self, data: bytes, half: bool = False) -> list[dict[str, Any]]:
+        """What a client receives that sends this; the loop runs until it has all. `half`: it closes its sending side,
+        as socat does."""
         received: list[bytes] = []
 
         def client() -> None:
             try:
                 with self.connect() as connection:
                     connection.sendall(data)
+                    if half:
+                        connection.shutdown(socket.SHUT_WR)
                     while piece := connection.recv(65536):
                         received.append(piece)
             finally:
@@ -91,6 +94,10 @@ def test_an_answer_of_many_lines_comes_whole(bench: Bench) -> None:
     assert bench.conversations[0].gone
 
 
+def test_a_client_that_sends_no_more_gets_its_answer(bench: Bench) -> None:
+    assert bench.talk(b'{"ask": "lines", "n": 500}\n', half=True)[-1] == {"last": True}
+
+
 def test_only_its_owner_may_connect(bench: Bench) -> None:
     assert stat.S_IMODE(os.stat(bench.path).st_mode) == 0o600
 
@@ -117,11 +124,19 @@ def test_a_client_that_goes_is_forgotten(bench: Bench) -> None:
         bench.loop.call_later(0.001, bench.loop.stop)
         bench.loop.run()
     connection.close()
-    while not bench.conversations[0].gone:
-        bench.loop.call_later(0.001, bench.loop.stop)
-        bench.loop.run()
+    bench.loop.call_later(0.001, bench.loop.stop)
+    bench.loop.run()
     bench.conversations[0].say({"too": "late"})
+    assert bench.conversations[0].gone
     bench.conversations[0].end()
+
+
+def test_a_client_that_goes_before_it_has_asked(bench: Bench) -> None:
+    connection = bench.connect()
+    connection.sendall(b'{"ask": ')
+    connection.close()
+    assert bench.talk(b'{"ask": "lines", "n": 0}\n') == [{"last": True}]
+    assert len(bench.asked) == 1
 
 
 def test_there_are_so_many_at_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
