@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,9 @@ def test_the_page_follows_the_table() -> None:
     page = (TOP / "docs" / "limits.md").read_text(encoding="utf-8")
     assert page == module.page(), "run scripts/limits.py"
     assert all(f"| {limit.name} |" in page for limit in TABLE.values())
+    alone = f"import runpy; print(runpy.run_path({str(TOP / 'scripts' / 'limits.py')!r})['page'](), end='')"
+    written = subprocess.run([sys.executable, "-c", alone], cwd=TOP, capture_output=True, check=True, timeout=60)
+    assert written.stdout.decode() == page, "the script alone fills the table, too"
 
 
 def test_each_entry_is_used_where_it_is_enforced() -> None:
