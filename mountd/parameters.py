@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from mountd.name_parameters import NAME_PARAMETERS
 from mountd.parameter import (
     FALSE_WORDS,
     TRUE_WORDS,
@@ -251,14 +252,6 @@ PARAMETERS: tuple[Parameter, ...] = (
               "less. Clients cache nothing while another open of the file can write, and nothing at all where the "
               "file system has no leases.",
               ours=True),
-    Parameter("mangled names", S, Kind.CHOICE, "no",
-              "Give files whose names are not of the form 8.3 short names, by which they can be opened, too. yes lists "
-              "them beside all names that need one, illegal beside those that Windows cannot have (which clients see "
-              "with characters of the private use area in any case). Short names are those of Samba. They, and "
-              "the sizes of extended attributes, which are listed then, too, cost time in listings.",
-              choices=("yes", "illegal", "no"), aliases={"true": "yes", "1": "yes", "on": "yes", "false": "no",
-                                                         "0": "no", "off": "no"},
-              ours=True, samba="illegal"),
     Parameter("max connections", S, Kind.NUMBER, "128",
               "Connections that may use the share at once; 0 means the maximum.",
               maximum=CAP, clamp=True, zero_is_maximum=True, inherits=False, samba="0"),
@@ -335,6 +328,7 @@ PARAMETERS: tuple[Parameter, ...] = (
               "Users, and groups as @group, who may write although the share is read only."),
     Parameter("write ok", S, Kind.BOOLEAN, "", "The opposite of `read only`."),
     Parameter("writeable", S, Kind.BOOLEAN, "", "The opposite of `read only`."),
+    *NAME_PARAMETERS,
     *PERMISSION_PARAMETERS,
 )
 

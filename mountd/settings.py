@@ -66,11 +66,13 @@ class ShareSettings:
     acl_xattr_security_acl_name: str
     admin_users: tuple[str, ...]
     browseable: bool
+    case_sensitive: str
     change_notify: bool
     comment: str
     continuous_availability: bool
     create_mask: int
     crossmnt: bool
+    default_case: str
     delete_readonly: bool
     delete_veto_files: bool
     directory_mask: int
@@ -105,6 +107,7 @@ class ShareSettings:
     oplocks: bool
     path: str
     posix_locking: bool
+    preserve_case: bool
     read_list: tuple[str, ...]
     read_only: bool
     shadow_basedir: str
@@ -119,6 +122,7 @@ class ShareSettings:
     shadow_snapsharepath: str
     shadow_sort: str
     shadow_sscanf: bool
+    short_preserve_case: bool
     smb3_encryption: str
     snapshot_path: str
     store_dos_attributes: bool

@@ -24,12 +24,13 @@ NO_ID = 0xFFFF
 
 
 SHARE_OPTIONS = (
-    "acl flag inherited canonicalization", "acl map full control", "acl_xattr:security_acl_name", "change notify",
-    "delete readonly", "delete veto files", "dos filemode", "ea support", "hide files", "hide special files",
-    "hide unwriteable files", "inherit acls", "inherit owner", "inherit permissions", "kernel oplocks", "mangled names",
-    "map archive", "map hidden", "map readonly", "map system", "nt acl support", "posix locking", "shadow:basedir",
-    "shadow:crossmountpoints", "shadow:delimiter", "shadow:localtime", "shadow:mountpoint", "shadow:snapdirseverywhere",
-    "shadow:snapprefix", "shadow:snapsharepath", "shadow:sort", "shadow:sscanf", "snapshot path",
+    "acl flag inherited canonicalization", "acl map full control", "acl_xattr:security_acl_name", "case sensitive",
+    "change notify", "default case", "delete readonly", "delete veto files", "dos filemode", "ea support",
+    "hide files", "hide special files", "hide unwriteable files", "inherit acls", "inherit owner",
+    "inherit permissions", "kernel oplocks", "mangled names", "map archive", "map hidden", "map readonly",
+    "map system", "nt acl support", "posix locking", "preserve case", "shadow:basedir", "shadow:crossmountpoints",
+    "shadow:delimiter", "shadow:localtime", "shadow:mountpoint", "shadow:snapdirseverywhere", "shadow:snapprefix",
+    "shadow:snapsharepath", "shadow:sort", "shadow:sscanf", "short preserve case", "snapshot path",
 )  # fmt: skip
 """Share parameters that the engine needs and that have no field or flag in KSMBD's structure."""
 

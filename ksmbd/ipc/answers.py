@@ -143,7 +143,6 @@ def share_config(parcel: Parcel) -> ShareConfig | None:
         inherit_owner=required(options, "inherit owner"),
         inherit_permissions=switch(options, "inherit permissions"),
         kernel_oplocks=switch(options, "kernel oplocks"),
-        mangled_names=required(options, "mangled names"),
         map_archive=required(options, "map archive"),
         map_hidden=switch(options, "map hidden"),
         map_readonly=required(options, "map readonly"),
@@ -155,6 +154,7 @@ def share_config(parcel: Parcel) -> ShareConfig | None:
         streams_xattr=bool(flags & ShareFlag.STREAMS),
         wide_links=bool(flags & ShareFlag.WIDE_LINKS),
     )
+    _set_names(share, options)
     _set_snapshots(share, options)
     return share
 
@@ -169,6 +169,15 @@ def _veto_and_path(parcel: Parcel) -> tuple[bytes, str]:
     if veto:
         reader.skip(1)  # the NUL between veto list and path
     return veto, reader.bytes(reader.remaining).partition(b"\0")[0].decode("utf-8", "surrogateescape")
+
+
+def _set_names(share: ShareConfig, options: Mapping[str, str]) -> None:
+    """Set what decides on the names of files."""
+    share.case_sensitive = required(options, "case sensitive")
+    share.default_case = required(options, "default case")
+    share.mangled_names = required(options, "mangled names")
+    share.preserve_case = switch(options, "preserve case")
+    share.short_preserve_case = switch(options, "short preserve case")
 
 
 def _set_snapshots(share: ShareConfig, options: Mapping[str, str]) -> None:

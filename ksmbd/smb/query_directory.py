@@ -139,7 +139,7 @@ def _enumeration(open_: Open, file: File, pattern: str, flags: int) -> Enumerati
 def start(open_: Open, file: File, pattern: str) -> Enumeration:
     """A new Enumeration. A pattern that names one entry is looked up, without reading the directory."""
     if has_wildcards(pattern) or pattern in (".", ".."):
-        return Enumeration(pattern, file.list_directory(compile_pattern(pattern, open_.is_posix)))
+        return Enumeration(pattern, file.list_directory(compile_pattern(pattern, open_.case_sensitive)))
     return Enumeration(pattern, _one(file, pattern))
 
 

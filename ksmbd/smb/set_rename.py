@@ -107,7 +107,7 @@ async def _rename(change: Change, name: str, replace: bool, posix: bool) -> None
     if path == file.path:
         return
     above = file.path + "\\"
-    if file.is_directory and (path.startswith(above) if change.open.is_posix else fold(path).startswith(fold(above))):
+    if file.is_directory and _is_below(path, above, change.open.case_sensitive):
         raise NtStatusError(STATUS_INVALID_PARAMETER, "a directory into itself")
     target = _existing(change, path)
     if target is not None and not replace:
@@ -119,6 +119,10 @@ async def _rename(change: Change, name: str, replace: bool, posix: bool) -> None
     change.directory_changed(old_parent)
     if file.parent_key != old_parent:
         change.directory_changed(file.parent_key)
+
+
+def _is_below(path: str, above: str, case_sensitive: bool) -> bool:
+    return path.startswith(above) if case_sensitive else fold(path).startswith(fold(above))
 
 
 def _rename_stream(change: Change, file: File, name: str, replace: bool) -> None:

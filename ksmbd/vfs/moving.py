@@ -142,6 +142,9 @@ def _look(file: LocalEntry, directory: int, components: Sequence[str]) -> _Targe
     # For a POSIX open the name that was found is the wanted one, and so it is for a short name, of now or before.
     other = file.posix or names.fold(names.to_client(existing)) != names.fold(name)
     wanted = existing if other else names.to_disk(name, file.posix)
+    new_names = file.place.options.new_names
+    if new_names is not None and not file.posix:
+        wanted = new_names.of(wanted) if stat is None else wanted if new_names.keeps else existing
     return _Target(directory, wanted, existing, stat, "\\".join(components))
 
 

@@ -198,16 +198,18 @@ def component(name: str, posix: bool) -> bytes:
 
 
 class Patterns:
-    """A list of name patterns with `*` and `?` (`veto files`, `hide files`), compared without regard to case."""
+    """A list of name patterns with `*` and `?` (`veto files`, `hide files`), compared without regard to case
+    unless they are `exact`."""
 
-    __slots__ = ("_expression", "active")
+    __slots__ = ("_exact", "_expression", "active")
 
-    def __init__(self, patterns: tuple[str, ...]) -> None:
+    def __init__(self, patterns: tuple[str, ...], exact: bool = False) -> None:
         alternatives = [
-            "".join({"*": ".*", "?": "."}.get(character) or re.escape(character) for character in fold(pattern))
-            for pattern in patterns
+            "".join({"*": ".*", "?": "."}.get(character) or re.escape(character) for character in pattern)
+            for pattern in (patterns if exact else tuple(map(fold, patterns)))
             if pattern
         ]
+        self._exact = exact
         self._expression = re.compile("|".join(alternatives), re.DOTALL) if alternatives else None
         self.active = bool(alternatives)
         """Whether there are any patterns: the same as bool(self), without a call."""
@@ -217,4 +219,5 @@ class Patterns:
 
     def match(self, name: str) -> bool:
         """Whether one of the patterns matches `name`."""
-        return self._expression is not None and self._expression.fullmatch(fold(name)) is not None
+        expression = self._expression
+        return expression is not None and expression.fullmatch(name if self._exact else fold(name)) is not None

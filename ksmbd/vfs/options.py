@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ksmbd.smb.ports import ShareConfig
 from ksmbd.vfs.names import Patterns
+from ksmbd.vfs.new_names import NewNames
 from ksmbd.vfs.short_names import ShortNames
 
 
@@ -65,6 +66,10 @@ class ShareOptions:
     veto: Patterns
     delete_veto: bool
     hide: Patterns
+    exact: bool
+    """Names in another case are other names."""
+    new_names: NewNames | None
+    """None: new names keep their case."""
     short: ShortNames | None
     """None: there are no short names."""
 
@@ -76,6 +81,7 @@ class ShareOptions:
     @classmethod
     def of(cls, share: ShareConfig, settings: VfsSettings) -> ShareOptions:
         """The options of a configured share."""
+        exact = share.case_sensitive == "yes"
         return cls(
             store_dos_attributes=share.store_dos_attributes,
             hide_dot_files=share.hide_dot_files,
@@ -110,9 +116,13 @@ class ShareOptions:
             directory_mask=share.directory_mask,
             force_create_mode=share.force_create_mode,
             force_directory_mode=share.force_directory_mode,
-            veto=Patterns(share.veto_files),
+            veto=Patterns(share.veto_files, exact),
             delete_veto=share.delete_veto_files,
-            hide=Patterns(share.hide_files),
+            hide=Patterns(share.hide_files, exact),
+            exact=exact,
+            new_names=None
+            if share.preserve_case and share.short_preserve_case
+            else NewNames(share.preserve_case, share.short_preserve_case, share.default_case == "upper"),
             short=None
             if share.mangled_names == "no"
             else ShortNames(share.mangled_names == "yes", settings.mangle_prefix),

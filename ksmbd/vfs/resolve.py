@@ -48,8 +48,8 @@ def _escape() -> OSError:
 class Resolver:
     """Resolves paths below one root directory, as one user."""
 
-    __slots__ = ("_cache", "_crossmnt", "_follow", "_quick", "_resolve", "_root", "_root_path", "_short", "_step_flags",
-                 "_user", "_veto", "_wide", "longest", "root_stat", "whole_paths")  # fmt: skip
+    __slots__ = ("_cache", "_crossmnt", "_exact", "_follow", "_quick", "_resolve", "_root", "_root_path", "_short",
+                 "_step_flags", "_user", "_veto", "_wide", "longest", "root_stat", "whole_paths")  # fmt: skip
 
     def __init__(
         self,
@@ -70,6 +70,7 @@ class Resolver:
         self._crossmnt = crossmnt
         self._veto = veto
         self._quick = quick
+        self._exact = options.exact
         self._short = options.short
         self._resolve = RESOLVE_NO_MAGICLINKS | (0 if crossmnt else RESOLVE_NO_XDEV)
         self._step_flags = self._resolve | RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
@@ -257,9 +258,14 @@ class Resolver:
         found = self._cache.tunnel.recall(key_fd(directory), name)
         return None if found is not None and self._veto.match(to_client(found)) else found
 
+    def _spelled_out(self, directory: int, name: str) -> bytes | None:
+        """The entry whose name on disk has the private-use characters of `name` themselves. Raises OSError."""
+        literal = _spelled(name, to_disk(name))
+        return literal if literal is not None and find_at(directory, literal) is not None else None
+
     def _by_other_name(self, directory: int, name: str) -> bytes | None:
         """The entry that has the name in another case, or as its short name. Raises OSError; Unfinished."""
-        found = self._cache.find(directory, name)
+        found = self._spelled_out(directory, name) if self._exact else self._cache.find(directory, name)
         short = self._short
         if found is None and short is not None and short.may_be(name):
             found = self._cache.find_short(directory, name, short)

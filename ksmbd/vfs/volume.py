@@ -153,6 +153,10 @@ class LocalVolume:
         posix = intent.posix_mode is not None
         for _ in range(_RETRIES):
             disk, stat = resolver.look_up(parent, wanted, wanted_disk, posix)
+            if stat is None and place.options.new_names is not None and not posix:
+                disk = place.options.new_names.of(disk)
+                if disk != wanted_disk:
+                    disk, stat = resolver.look_up(parent, names.to_client(disk), disk, False)
             last = wanted if disk == wanted_disk else names.to_client(disk)
             opening = Opening(place, intent, parent)
             opening.disk = disk

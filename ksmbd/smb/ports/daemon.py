@@ -57,9 +57,11 @@ class ShareConfig:
     acl_xattr: bool = False
     """`vfs objects = acl_xattr`."""
     acl_xattr_security_acl_name: str = "security.NTACL"
+    case_sensitive: str = "auto"
     change_notify: bool = True
     continuous_availability: bool = False
     crossmnt: bool = True
+    default_case: str = "lower"
     delete_readonly: bool = False
     delete_veto_files: bool = False
     dos_filemode: bool = False
@@ -86,6 +88,7 @@ class ShareConfig:
     nt_acl_support: bool = True
     oplocks: bool = True
     posix_locking: bool = False
+    preserve_case: bool = True
     shadow_basedir: str = ""
     shadow_crossmountpoints: bool = False
     shadow_delimiter: str = "_GMT"
@@ -96,6 +99,7 @@ class ShareConfig:
     shadow_snapsharepath: str = ""
     shadow_sort: str = "desc"
     shadow_sscanf: bool = False
+    short_preserve_case: bool = True
     snapshot_path: str = ""
     """Folder and format of the snapshots, with a slash between; '': none are offered."""
     store_dos_attributes: bool = True

@@ -164,6 +164,7 @@ SHARE_OPTIONS = {
     "delete veto files": "no", "dos filemode": "no", "ea support": "yes", "hide files": "/x/*.bak/",
     "hide special files": "no", "hide unwriteable files": "yes", "inherit acls": "no", "inherit owner": "unix only",
     "inherit permissions": "no", "kernel oplocks": "no",
+    "case sensitive": "auto", "default case": "lower", "preserve case": "yes", "short preserve case": "yes",
     "mangled names": "no", "map archive": "auto", "map hidden": "no",
     "map readonly": "permissions", "map system": "no", "nt acl support": "yes", "posix locking": "yes",
     "shadow:basedir": "", "shadow:crossmountpoints": "no", "shadow:delimiter": "_GMT",

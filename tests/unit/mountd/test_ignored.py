@@ -61,9 +61,9 @@ def test_modules_are_left_out_in_a_ksmbd_conf_too() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "changes"),
     [
-        ("case sensitive", "auto", False),
-        ("Case Sensitive", "yes", True),
-        ("casesensitive", "True", True),
+        ("security", "auto", False),
+        ("Security", "ADS", True),
+        ("serverrole", "Member Server", True),
         ("guest only", "off", False),
         ("printable", "yes", True),
         ("printable", "no", False),

@@ -202,6 +202,7 @@ def test_share_as_the_engine_sees_it() -> None:
     assert on == {
         "store_dos_attributes", "oplocks", "hide_dot_files", "crossmnt", "streams_xattr", "acl_xattr",
         "acl_flag_inherited_canonicalization", "kernel_oplocks", "acl_map_full_control", "ea_support", "nt_acl_support",
+        "preserve_case", "short_preserve_case",
     }  # fmt: skip
     assert share.change_notify is False
     assert share.hide_files == ("hide me",)
@@ -247,6 +248,7 @@ SWITCHES = [f.name for f in fields(ShareConfig) if f.type == "bool" and f.name n
     "crossmnt", "delete readonly", "delete veto files", "dos filemode", "ea support", "follow symlinks",
     "hide dot files", "hide special files", "hide unreadable", "hide unwriteable files", "inherit acls",
     "inherit permissions", "kernel oplocks", "map hidden", "map system", "nt acl support", "oplocks", "posix locking",
+    "preserve case", "short preserve case",
     "shadow:crossmountpoints", "shadow:localtime", "shadow:snapdirseverywhere", "shadow:sscanf",
     "store dos attributes", "wide links",
 ])  # fmt: skip
@@ -266,6 +268,10 @@ def test_a_switch_reaches_the_engine_as_a_boolean_of_its_own(name: str) -> None:
     ("map archive = 0", "map_archive", "no"),
     ("map readonly = permissions", "map_readonly", "permissions"),
     ("map readonly = 1", "map_readonly", "yes"),
+    ("mangled names = true", "mangled_names", "yes"),
+    ("mangled names = Illegal", "mangled_names", "illegal"),
+    ("case sensitive = off", "case_sensitive", "no"),
+    ("default case = UPPER", "default_case", "upper"),
 ])  # fmt: skip
 def test_a_choice_reaches_the_engine_by_one_name(line: str, field: str, value: str) -> None:
     share = told(s(line))[0]
