@@ -18,6 +18,7 @@ from ksmbd.smb.directory_classes import DIRECTORY_CLASSES, DirectoryClass
 from ksmbd.smb.enumeration import Enumeration
 from ksmbd.smb.header import HEADER_SIZE
 from ksmbd.smb.model import Open
+from ksmbd.smb.name_case import case_sensitive
 from ksmbd.smb.patterns import compile_pattern, has_wildcards
 from ksmbd.smb.ports import DirectoryEntry, File
 from ksmbd.smb.reader import decode_utf16
@@ -139,7 +140,7 @@ def _enumeration(open_: Open, file: File, pattern: str, flags: int) -> Enumerati
 def start(open_: Open, file: File, pattern: str) -> Enumeration:
     """A new Enumeration. A pattern that names one entry is looked up, without reading the directory."""
     if has_wildcards(pattern) or pattern in (".", ".."):
-        return Enumeration(pattern, file.list_directory(compile_pattern(pattern, open_.case_sensitive)))
+        return Enumeration(pattern, file.list_directory(compile_pattern(pattern, case_sensitive(open_))))
     return Enumeration(pattern, _one(file, pattern))
 
 

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from ksmbd.smb.constants import FILE_OPEN, FILE_OPEN_REPARSE_POINT, FILE_READ_ATTRIBUTES
 from ksmbd.smb.create_names import Name, check_stream, parse_name
+from ksmbd.smb.name_case import case_sensitive
 from ksmbd.smb.patterns import fold
 from ksmbd.smb.ports import CreateIntent, File, Replaced
 from ksmbd.smb.reader import Reader, decode_utf16
@@ -107,7 +108,7 @@ async def _rename(change: Change, name: str, replace: bool, posix: bool) -> None
     if path == file.path:
         return
     above = file.path + "\\"
-    if file.is_directory and _is_below(path, above, change.open.case_sensitive):
+    if file.is_directory and _is_below(path, above, case_sensitive(change.open)):
         raise NtStatusError(STATUS_INVALID_PARAMETER, "a directory into itself")
     target = _existing(change, path)
     if target is not None and not replace:
@@ -121,8 +122,8 @@ async def _rename(change: Change, name: str, replace: bool, posix: bool) -> None
         change.directory_changed(file.parent_key)
 
 
-def _is_below(path: str, above: str, case_sensitive: bool) -> bool:
-    return path.startswith(above) if case_sensitive else fold(path).startswith(fold(above))
+def _is_below(path: str, above: str, exact: bool) -> bool:
+    return path.startswith(above) if exact else fold(path).startswith(fold(above))
 
 
 def _rename_stream(change: Change, file: File, name: str, replace: bool) -> None:
