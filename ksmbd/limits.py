@@ -67,6 +67,13 @@ LOG_LINES: Final[Limit] = _limit(
     "log lines about clients, in five seconds", Per.SERVER, 100, "lines of a process",
     "the further ones are counted and left out",
 )
+REFUSALS_OF_ADDRESS: Final[Limit] = _limit(
+    "log lines about refusals of one address, in ten seconds", Per.ADDRESS, 10, "lines of a process",
+    "the further ones are counted, and the next line says how many",
+)
+REFUSALS_ADDRESSES: Final[Limit] = _limit(
+    "addresses whose refusals are counted", Per.SERVER, 1024, "addresses of a process", "the oldest is forgotten",
+)
 AUDIT_SECONDS: Final = 5.0
 AUDIT_RECORDS_OF_USER: Final[Limit] = _limit(
     "records of audited accesses by one user from one address, in five seconds", Per.USER, 1000, "records of a worker",

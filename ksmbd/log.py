@@ -74,6 +74,11 @@ def info(text: str) -> None:
     _emit(syslog.LOG_INFO, _printable(text))
 
 
+def notice(text: str) -> None:
+    """Log an event that the administrator should know of. The caller limits the rate."""
+    _emit(syslog.LOG_NOTICE, _printable(text))
+
+
 def warning(text: str, kind: str = "") -> None:
     """Log that something is missing or odd; the server goes on. Lines with a `kind` are limited in rate by kind."""
     if kind and not _admitted(_lines, kind):

@@ -11,6 +11,7 @@ from ksmbd import debug, limits, log
 from ksmbd.ipc.codec import Parcel
 from ksmbd.ipc.constants import Attribute, Event, TreeRequestFlag, TreeStatus, UserFlag
 from ksmbd.ipc.messages import ACCOUNT_SIZE, HASH_SIZE
+from ksmbd.refusals import refused
 from mountd.accounts import Accounts
 from mountd.config import Configuration, share_key
 from mountd.hostnames import HostNames, Look
@@ -222,6 +223,8 @@ class Requests:
             if self._names.resolve(look.wanted, lambda: self._tree_again(slot, parcel, life)):
                 return None
         self.say(answer.note)
+        if answer.why and not check:
+            refused("tree connect", request.peer, answer.why, share=request.share, account=request.account)
         if answer.status is TreeStatus.OK and not check:
             share = share_key(request.share)
             self.sessions.connect(
@@ -243,7 +246,7 @@ class Requests:
         session = self.sessions.find(slot, session_id)
         maximum = self.configuration.settings.max_active_sessions
         if session is None and self.sessions.full(maximum, request.account, request.peer, request.is_guest):
-            return TreeAnswer(TreeStatus.TOO_MANY_SESSIONS)
+            return TreeAnswer(TreeStatus.TOO_MANY_SESSIONS, why="`max active sessions`")
         if session is not None and connect_id in session.trees:
             return TreeAnswer(TreeStatus.CONN_EXIST)
         share = share_key(request.share)

@@ -164,6 +164,8 @@ class TreeAnswer:
 
     status: TreeStatus
     flags: TreeFlag = TreeFlag(0)  # noqa: RUF009  immutable
+    why: str = ""
+    """The rule by which the tree connect is refused."""
     note: str = ""
     undecided: bool = False
     """The decision depends on a host name that is not known yet; HOST_DENIED is the result if it stays unknown."""
@@ -197,28 +199,28 @@ def decide_tree_connect(
     """
     share = configuration.share(request.share)
     if share is None or not (share.path or share.is_ipc):
-        return TreeAnswer(TreeStatus.NO_SHARE)
+        return TreeAnswer(TreeStatus.NO_SHARE, why="no such share")
     if not share.is_ipc and connections >= share.max_connections:
-        return TreeAnswer(TreeStatus.TOO_MANY_CONNS)
+        return TreeAnswer(TreeStatus.TOO_MANY_CONNS, why="`max connections` of the share")
     inside = admitted(request.peer, share.hosts_allow, share.hosts_deny, names)
     if not inside:
-        return TreeAnswer(TreeStatus.HOST_DENIED, undecided=inside is None)
+        return TreeAnswer(TreeStatus.HOST_DENIED, why="`hosts allow` or `hosts deny`", undecided=inside is None)
     flags = TreeFlag.READ_ONLY if share.read_only else TreeFlag.WRITABLE
     is_guest = request.is_guest
     if share.is_ipc:
         if not request.account and configuration.settings.restrict_anonymous:
-            return TreeAnswer(TreeStatus.INVALID_USER)
+            return TreeAnswer(TreeStatus.INVALID_USER, why="`restrict anonymous`")
         return TreeAnswer(TreeStatus.OK, flags | (TreeFlag.GUEST_ACCOUNT if is_guest else TreeFlag(0)))
     if is_guest:
         return _guest(share, configuration, users)
     known = accounts.find(request.account)
     if known is None:
-        return TreeAnswer(TreeStatus.NO_USER)
+        return TreeAnswer(TreeStatus.NO_USER, why="the user is not in the user database any more")
     unix = users.user(known.name)
     if unix is None and not maps_users(share, users):
         if not share.guest_ok:
             note = f"user {known.name} has no Unix account and [{share.name}] no `force user`: refused"
-            return TreeAnswer(TreeStatus.INVALID_USER, note=note)
+            return TreeAnswer(TreeStatus.INVALID_USER, why="no Unix account of that name", note=note)
         return _guest(share, configuration, users, known.name)
     if unix is None and not share.force_user:
         # A user without a Unix account works as the share's `guest account`; the lists still count for its own name.
@@ -231,7 +233,7 @@ def _guest(share: ShareSettings, configuration: Configuration, users: UnixUsers,
     """Decide for a guest or anonymous user, for whom the lists count as for the guest account. `known`: the user's own
     name, if there is one."""
     if not share.guest_ok:
-        return TreeAnswer(TreeStatus.INVALID_USER)
+        return TreeAnswer(TreeStatus.INVALID_USER, why="a guest, and no `guest ok`")
     nobody = guest(users, share.guest_account or configuration.settings.guest_account)
     who: tuple[tuple[str, UnixUser | None], ...] = ((nobody.name, nobody),)
     return _by_lists(share, (*who, (known, None)) if known else who, nobody, users, TreeFlag.GUEST_ACCOUNT)
@@ -269,8 +271,10 @@ def _by_lists(
     def named(listed: Sequence[str]) -> bool:
         return any(in_list(listed, name, unix, users) for name, unix in names)
 
-    if named(share.invalid_users) or (share.valid_users and not named(share.valid_users)):
-        return TreeAnswer(TreeStatus.INVALID_USER)
+    if named(share.invalid_users):
+        return TreeAnswer(TreeStatus.INVALID_USER, why="`invalid users`")
+    if share.valid_users and not named(share.valid_users):
+        return TreeAnswer(TreeStatus.INVALID_USER, why="not in `valid users`")
     if _keeps_group(share, works_as, users):
         flags |= TreeFlag.KEEP_GROUP
     if not flags & TreeFlag.GUEST_ACCOUNT and named(share.admin_users):

@@ -21,6 +21,7 @@ from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
     STATUS_INVALID_PARAMETER,
     STATUS_LOGON_FAILURE,
+    LogonRefused,
     LogonThrottled,
     NtStatusError,
     WireError,
@@ -169,14 +170,19 @@ class NtlmAcceptor:
         bare = token[: messages.MIC_OFFSET] + bytes(16) + token[messages.MIC_END :]
         mic = crypto.hmac_md5(session_key, self._negotiate + self._challenge + bare)
         if not compare_digest(mic, token[messages.MIC_OFFSET : messages.MIC_END]):
-            raise NtStatusError(STATUS_LOGON_FAILURE, "the MIC of the AUTHENTICATE_MESSAGE is wrong")
+            raise LogonRefused(
+                STATUS_LOGON_FAILURE, "the MIC of the AUTHENTICATE_MESSAGE is wrong", message.user, message.domain,
+                message.workstation,
+            )  # fmt: skip
 
     # --------------------------------------------------------------------------------------------- anonymous and guest
 
     async def _anonymous(self, message: messages.Authenticate) -> NtlmResult:
         response = await self._daemon.login("")
         if not response.admitted:
-            raise NtStatusError(STATUS_ACCESS_DENIED, "anonymous sessions are not allowed")
+            raise LogonRefused(
+                STATUS_ACCESS_DENIED, "anonymous sessions are not allowed", workstation=message.workstation
+            )
         identity = self._identity(message, response)
         identity.is_anonymous = True
         # Both sides know the key, of zeros (3.4.5.1): it can sign the mechanisms' list, and nothing else
@@ -198,8 +204,17 @@ class NtlmAcceptor:
                 return NtlmResult(self._guest(message, guest), None)
         if response is not NO_RESPONSE:
             self._daemon.logout(message.user, failed=True)
-        problem = LogonThrottled if response.throttled else NtStatusError
-        raise problem(STATUS_LOGON_FAILURE, "unknown user or wrong password")
+        problem = LogonThrottled if response.throttled else LogonRefused
+        reason = self._why(message, response, known)
+        raise problem(STATUS_LOGON_FAILURE, reason, message.user, message.domain, message.workstation)
+
+    def _why(self, message: messages.Authenticate, response: LoginResponse, known: bool) -> str:
+        """Why a log-on failed, for the administrator; the client is not told."""
+        if not known:
+            return "no Unix account of that name" if response.no_unix_account else "unknown user"
+        if len(message.nt_response) < messages.MIN_V2_RESPONSE and not self._settings.ntlmv1_allowed:
+            return "NTLMv1, which `ntlm auth` does not allow"
+        return "wrong password"
 
     def _identity(self, message: messages.Authenticate, response: LoginResponse) -> Identity:
         return Identity(

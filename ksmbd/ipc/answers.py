@@ -86,6 +86,7 @@ def login_response(parcel: Parcel) -> LoginResponse:
         fields["gid"],
         admitted=bool(status & UserFlag.OK) and not status & _REFUSED,
         is_guest=bool(status & UserFlag.GUEST_ACCOUNT),
+        no_unix_account=bool(status & UserFlag.BAD_UID),
         throttled=bool(status & UserFlag.DELAY_SESSION),
     )
 

@@ -10,6 +10,7 @@ from collections.abc import Coroutine
 from typing import Any, Final, NamedTuple, cast
 
 from ksmbd import debug
+from ksmbd.refusals import refused
 from ksmbd.smb import (
     change_notify,
     close,
@@ -178,6 +179,13 @@ def unexpected(request: Request, error: BaseException | None = None) -> Reply:
 # ------------------------------------------------------------------------------------------------------- the checks
 
 
+def _unprotected(connection: Connection, session: Session, reason: str) -> NtStatusError:
+    """Tell of a request without the protection that its session demands; the error to raise."""
+    identity = session.identity
+    refused("request", connection.transport.peer, reason, account="" if identity is None else identity.account)
+    return NtStatusError(STATUS_ACCESS_DENIED, reason)
+
+
 def _find_session(request: Request, command: Command, sealed_by: Session | None) -> None:
     """Find the session of the request, verify its signature and check that the session may be used (MS-SMB2 3.3.5.2.4,
     3.3.5.2.9). Raises NtStatusError or ConnectionFatal."""
@@ -212,9 +220,9 @@ def _find_session(request: Request, command: Command, sealed_by: Session | None)
             verify_signature(request, session)
             request.signed = True
         elif session.signing_required and header.command != c.NEGOTIATE:
-            raise NtStatusError(STATUS_ACCESS_DENIED)
+            raise _unprotected(connection, session, "a request is not signed, which the session demands")
         if session.encrypt_data and command.needs_session:
-            raise NtStatusError(STATUS_ACCESS_DENIED)
+            raise _unprotected(connection, session, "a request is not encrypted, which the session demands")
     expires = session.expires
     if expires and session.state is SessionState.VALID and connection.server.clock.monotonic() >= expires:
         session.state = next_state(session.state, SessionInput.EXPIRE)

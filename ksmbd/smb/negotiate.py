@@ -5,6 +5,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import Final
 
+from ksmbd.refusals import refused
 from ksmbd.smb import negotiate_contexts
 from ksmbd.smb.connection_state import ConnectionInput
 from ksmbd.smb.constants import (
@@ -83,6 +84,8 @@ def handle(request: Request) -> Reply:
     settings = request.server.settings
     dialect = choose_dialect(dialects, settings)
     if dialect is None:
+        listed = ", ".join(f"0x{each:04x}" for each in dialects[:8])
+        refused("connection", connection.transport.peer, f"no common dialect: the client offers {listed}")
         raise NtStatusError(STATUS_NOT_SUPPORTED)
     connection.client_guid = guid if dialect != DIALECT_202 else bytes(16)
     connection.client_capabilities = capabilities if dialect >= DIALECT_300 else 0
@@ -174,6 +177,7 @@ def smb1_negotiate(connection: Connection, message: Buffer) -> bytes:
     except WireError as error:
         raise ConnectionFatal(f"a malformed SMB1 message: {error}") from None
     if command != 0x72:
+        refused("connection", connection.transport.peer, "the client speaks SMB1")
         raise ConnectionFatal("SMB1 is not served")
     offered = {name.lstrip(b"\x02") for name in names.split(b"\0")}
     settings = connection.server.settings
@@ -189,6 +193,7 @@ def smb1_negotiate(connection: Connection, message: Buffer) -> bytes:
         connection.signing_algorithm = SIGNING_HMAC_SHA256
         agree(connection, DIALECT_202, 0)
         return _response(connection, DIALECT_202)
+    refused("connection", connection.transport.peer, "the client offers dialects of SMB1 alone")
     raise ConnectionFatal("an SMB1 client that offers no dialect of SMB2")
 
 

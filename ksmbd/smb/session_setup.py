@@ -10,6 +10,7 @@ from typing import Final
 
 from ksmbd import limits
 from ksmbd.limit import address_group
+from ksmbd.refusals import refused
 from ksmbd.smb import constants as c
 from ksmbd.smb.credits import CREDIT_UNIT
 from ksmbd.smb.header import HEADER_SIZE
@@ -30,6 +31,7 @@ from ksmbd.smb.status import (
     STATUS_REQUEST_OUT_OF_SEQUENCE,
     STATUS_SUCCESS,
     STATUS_USER_SESSION_DELETED,
+    LogonRefused,
     LogonThrottled,
     NtStatusError,
     WireError,
@@ -59,6 +61,7 @@ async def handle(request: Request) -> Reply:
         raise WireError("SecurityBufferOffset")
     token = bytes(reader.at(offset, length)) if length else b""
     if connection.server.settings.encryption == "mandatory" and not connection.cipher:
+        refused("log-on", connection.transport.peer, "`smb3 encryption` is mandatory, and the client cannot encrypt")
         raise NtStatusError(STATUS_ACCESS_DENIED, "the server wants encryption, which the client cannot do")
     exchange = _exchange(request, bool(flags & c.SESSION_FLAG_BINDING))
     if exchange.busy:
@@ -87,6 +90,11 @@ async def handle(request: Request) -> Reply:
     except NtStatusError as error:
         if connection.exchanges.get(session.session_id) is exchange:
             _end_failed(connection, exchange)
+        if isinstance(error, LogonRefused):
+            refused(
+                "log-on", connection.transport.peer, error.reason, account=error.account, domain=error.domain,
+                workstation=error.workstation,
+            )  # fmt: skip
         if isinstance(error, LogonThrottled):
             await _pause(request, THROTTLE_SECONDS)
         raise

@@ -162,7 +162,22 @@ class NtStatusError(Exception):
         self.data = data
 
 
-class LogonThrottled(NtStatusError):
+class LogonRefused(NtStatusError):
+    """A log-on is refused. The client learns the status alone; account, domain and workstation are what it sent."""
+
+    __slots__ = ("account", "domain", "reason", "workstation")
+
+    def __init__(
+        self, status: int, reason: str = "", account: str = "", domain: str = "", workstation: str = ""
+    ) -> None:
+        super().__init__(status, reason)
+        self.reason = reason
+        self.account = account
+        self.domain = domain
+        self.workstation = workstation
+
+
+class LogonThrottled(LogonRefused):
     """A log-on fails for an account that has failed too often: SESSION_SETUP answers late."""
 
     __slots__ = ()

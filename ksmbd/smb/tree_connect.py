@@ -7,6 +7,7 @@ from struct import Struct
 from typing import Final
 
 from ksmbd import limits
+from ksmbd.refusals import refused
 from ksmbd.smb import constants as c
 from ksmbd.smb.header import HEADER_SIZE
 from ksmbd.smb.model import TreeConnect
@@ -93,11 +94,12 @@ async def handle(request: Request) -> Reply:
     server = request.server
     share = await server.daemon.share_config(name)
     if share is None:
-        raise NtStatusError(STATUS_BAD_NETWORK_NAME, name)
+        raise _refusal(request, name, STATUS_BAD_NETWORK_NAME, "no such share")
     if share.encrypt and not request.connection.cipher:
-        raise NtStatusError(STATUS_ACCESS_DENIED, "the share wants encryption, which the client cannot do")
+        raise _refusal(request, name, STATUS_ACCESS_DENIED, "the share wants encryption, which the client cannot do")
     if share.encrypt and session.sealer is None:
-        raise NtStatusError(STATUS_ACCESS_DENIED, "the share wants encryption, for which the session has no key")
+        reason = "the share wants encryption, for which the session has no key"
+        raise _refusal(request, name, STATUS_ACCESS_DENIED, reason)
     if session.trees >= limits.TREE_CONNECTS_PER_SESSION.value:
         raise NtStatusError(STATUS_INSUFFICIENT_RESOURCES, "tree connects of the session")
     user = session.user
@@ -114,6 +116,14 @@ async def handle(request: Request) -> Reply:
     session.tree_connects[tree.tree_id] = tree
     request.set_reply_tree(tree.tree_id)
     return Reply(_response(tree))
+
+
+def _refusal(request: Request, share: str, status: int, reason: str) -> NtStatusError:
+    """Tell of a refused TREE_CONNECT; the error to raise. What mountd refuses, mountd tells."""
+    identity = request.session.identity
+    account = "" if identity is None else identity.account
+    refused("tree connect", request.connection.transport.peer, reason, share=share, account=account)
+    return NtStatusError(status, reason)
 
 
 async def _ask(request: Request, share: ShareConfig) -> TreeConnect:
@@ -157,12 +167,15 @@ def _connect(request: Request, share: ShareConfig, tree_id: int, answer: TreeCon
         share = replace(share, force_gid=None)
     user = rights_on_share(identity, share, answer.is_admin, answer.is_guest)
     user = replace(user, address=request.connection.transport.peer)
-    volume = server.files.volume(share, user, read_only)
     try:
-        access = maximal_access(volume, read_only)
-    except BaseException:
-        volume.close()
-        raise
+        volume = server.files.volume(share, user, read_only)
+        try:
+            access = maximal_access(volume, read_only)
+        except BaseException:
+            volume.close()
+            raise
+    except NtStatusError as error:
+        raise _refusal(request, share.name, error.status, f"the share's path: {error}") from error
     return TreeConnect(
         tree_id, session, share, volume, access, read_only=read_only, is_admin=answer.is_admin,
         is_guest=answer.is_guest, encrypt_data=encrypt, creation_time=now,

@@ -21,6 +21,8 @@ class LoginResponse:
     """Whether the account exists and may log on; its password is not checked yet."""
     is_guest: bool = False
     """Whether it is the guest account, which has no password."""
+    no_unix_account: bool = False
+    """Whether it is refused because the system has no Unix account of that name."""
     throttled: bool = False
     """Log-ons with this name have failed too often, so the next failure is answered late."""
 
