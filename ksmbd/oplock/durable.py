@@ -94,6 +94,6 @@ def check_reconnect(entry: OpenEntry | None, holder: Holder | None, request: Rec
 
 
 def check_instance_version(old: OpenEntry, new: OpenEntry) -> None:
-    """Raise Refused where the existing open `old` has the same or a later AppInstanceVersion (MS-SMB2 3.3.5.9.16)."""
+    """Raise Refused where the existing open `old` has the same or a later AppInstanceVersion (MS-SMB2 3.3.5.9.13)."""
     if old.app_instance_version and new.app_instance_version and old.app_instance_version >= new.app_instance_version:
         raise Refused(STATUS_FILE_FORCED_CLOSED)

@@ -71,7 +71,7 @@ def displace_instance(context: Context, entry: OpenEntry) -> None:
     for other in list(context.record.opens.values()):
         if (
             other.app_instance_id == entry.app_instance_id and other.client_guid != entry.client_guid
-            and other.share.lower() == entry.share.lower()
+            and other.stream == entry.stream and other.share.lower() == entry.share.lower()
             and (other.owner == entry.owner or entry.access & FILE_READ_DATA)
         ):  # fmt: skip
             durable.check_instance_version(other, entry)

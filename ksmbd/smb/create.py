@@ -95,7 +95,7 @@ class CreateRequest:
             if contexts_offset < _BUFFER or contexts_offset % 8:
                 raise WireError("CreateContextsOffset")
             self.contexts = ctx.parse_contexts(request.reader().restrict(contexts_offset, contexts_length))
-            ctx.check_exclusions(self.contexts, request.session.dialect >= c.DIALECT_300)
+            ctx.check_exclusions(self.contexts, request.session.dialect)
 
 
 def handle(request: Request) -> Reply | Coroutine[Any, Any, Reply]:
@@ -307,7 +307,12 @@ def _durable(contexts: ctx.CreateContexts, tree: TreeConnect, request: Request) 
             2, v2.create_guid, min(v2.timeout, durable.MAX_TIMEOUT), persistent, contexts.app_instance_id,
             contexts.app_instance_version,
         )  # fmt: skip
-    return DurableRequest(1) if contexts.durable_v1 else None
+    if not contexts.durable_v1 and not contexts.app_instance_id:
+        return None
+    # An AppInstanceId counts without a request for a durable open, too (MS-SMB2 3.3.5.9.13).
+    wanted = DurableRequest(1 if contexts.durable_v1 else 0)
+    wanted.app_instance_id, wanted.app_instance_version = contexts.app_instance_id, contexts.app_instance_version
+    return wanted
 
 
 def _open_request(request: Request, fields: CreateRequest, creation: Creation, file: File) -> OpenRequest:

@@ -8,6 +8,7 @@ from struct import Struct
 from typing import Any, Final, NoReturn
 
 from ksmbd import limits
+from ksmbd.smb.constants import DIALECT_300, DIALECT_311
 from ksmbd.smb.full_ea import parse_full_ea
 from ksmbd.smb.ports import NO_POSIX_MODE, LeaseGrant, LeaseRequest
 from ksmbd.smb.reader import Reader
@@ -81,6 +82,8 @@ class CreateContexts:
     reconnect_v2: Reconnect | None = None
     app_instance_id: bytes = b""
     app_instance_version: tuple[int, int] | None = None
+    instance_count: int = 0
+    """How many of the contexts are those two."""
     posix_mode: int | None = None
 
 
@@ -161,6 +164,7 @@ def _app_instance_id(contexts: CreateContexts, data: memoryview) -> None:
     if size != 20:
         _wrong("AppInstanceId")
     contexts.app_instance_id = guid
+    contexts.instance_count += 1
 
 
 def _app_instance_version(contexts: CreateContexts, data: memoryview) -> None:
@@ -168,6 +172,7 @@ def _app_instance_version(contexts: CreateContexts, data: memoryview) -> None:
     if size != 24:
         _wrong("AppInstanceVersion")
     contexts.app_instance_version = (high, low)
+    contexts.instance_count += 1
 
 
 def _posix(contexts: CreateContexts, data: memoryview) -> None:
@@ -236,12 +241,15 @@ def parse_contexts(reader: Reader) -> CreateContexts:
         start += following
 
 
-def check_exclusions(contexts: CreateContexts, dialect_is_3: bool) -> None:
+def check_exclusions(contexts: CreateContexts, dialect: int) -> None:
     """Refuse durable contexts that exclude each other with STATUS_INVALID_PARAMETER (MS-SMB2 3.3.5.9.6, .7, .10 and
-    .12). Before SMB 3.x the contexts of version 2 are unknown, so they are removed and exclude nothing."""
-    if not dialect_is_3:
+    .12). Before SMB 3.x the contexts of version 2 are unknown, so they are removed and exclude nothing; so is
+    SMB2_CREATE_APP_INSTANCE_VERSION before SMB 3.1.1 (2.2.13.2.15)."""
+    if dialect < DIALECT_311:
+        contexts.app_instance_version = None
+    if dialect < DIALECT_300:
         contexts.durable_v2 = contexts.reconnect_v2 = None
-        contexts.app_instance_id, contexts.app_instance_version = b"", None
+        contexts.app_instance_id = b""
         return
     v2_request, v2_reconnect = contexts.durable_v2 is not None, contexts.reconnect_v2 is not None
     v1_request, v1_reconnect = contexts.durable_v1, contexts.reconnect_v1 is not None

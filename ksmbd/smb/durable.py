@@ -117,6 +117,8 @@ def reconnect(request: Request, wanted: ctx.Reconnect, contexts: ctx.CreateConte
     """Answer a CREATE with DHnC or DH2C: reclaim a kept open. Raises STATUS_OBJECT_NAME_NOT_FOUND where no kept open
     matches, STATUS_ACCESS_DENIED for another user."""
     allowed = 1 + contexts.durable_v1 + (contexts.lease is not None)
+    if wanted.version == 2:
+        allowed += contexts.instance_count  # they are skipped (MS-SMB2 3.3.5.9.13)
     if contexts.count > allowed:
         raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "other contexts beside the reconnect")
     try:

@@ -43,7 +43,8 @@ class LeaseRequest:
 
 @dataclass(slots=True)
 class DurableRequest:
-    """A request for a durable open: DHnQ (version 1) or DH2Q (version 2), MS-SMB2 2.2.13.2.3 and 2.2.13.2.11."""
+    """A request for a durable open: DHnQ (version 1) or DH2Q (version 2), MS-SMB2 2.2.13.2.3 and 2.2.13.2.11. Version
+    0 asks for no durable open and has only the AppInstanceId."""
 
     version: int
     create_guid: bytes = b""

@@ -403,6 +403,27 @@ def test_a_failover_is_of_a_share_and_of_who_may_read(more: dict[str, Any], disp
     assert bool(world.purged) == displaced
 
 
+def test_a_failover_is_of_one_stream() -> None:
+    """MS-SMB2 3.3.5.9.13: the path name is the same, with the stream in it."""
+    world = World()
+    first, second = world.client("a"), world.client("b")
+    first.open(stream="s", oplock="b", durable=instance())
+    second.ask(durable=instance())
+    assert not world.purged
+    second.ask(stream="s", durable=instance())
+    assert len(world.purged) == 1
+
+
+def test_a_failover_needs_no_request_for_a_durable_open() -> None:
+    """MS-SMB2 3.3.5.9.13."""
+    world = World()
+    first, second = world.client("a"), world.client("b")
+    alone = DurableRequest(0, app_instance_id=b"i" * 16)
+    ref, _ = first.open(oplock="b", durable=alone, share="")
+    assert second.open(oplock="b", durable=alone, share="")[1] == "b"
+    assert [purged.ref for purged in world.purged] == [ref]
+
+
 def test_a_scavenged_open_deletes_what_it_was_to_delete(state: StateDirectory) -> None:
     world = World(state=state)
     client = world.client("a")

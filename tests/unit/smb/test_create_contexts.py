@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ksmbd import limits
+from ksmbd.smb import constants as c
 from ksmbd.smb import create_contexts as ctx
 from ksmbd.smb import status as s
 from ksmbd.smb.full_ea import check_ea_name
@@ -187,11 +188,11 @@ def test_durable_contexts_exclude_each_other(first: str, second: str) -> None:
         return
     contexts = parse(chain(DURABLE[first], DURABLE[second]))
     if {first, second} == {"DHnQ", "DHnC"}:
-        ctx.check_exclusions(contexts, True)
+        ctx.check_exclusions(contexts, c.DIALECT_300)
         return
     with pytest.raises(NtStatusError):
-        ctx.check_exclusions(contexts, True)
-    ctx.check_exclusions(contexts, False)
+        ctx.check_exclusions(contexts, c.DIALECT_300)
+    ctx.check_exclusions(contexts, c.DIALECT_210)
     assert contexts.durable_v2 is None and contexts.reconnect_v2 is None
 
 
