@@ -8,9 +8,11 @@ import os
 import pwd
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from mountd import accounts, config
-from mountd.commandline import HELP, RUNDIR, VERBOSE, VERSION, Command, Option
+from mountd import accounts, config, smbpasswd
+from mountd.commandline import HELP, RUNDIR, VERBOSE, VERSION, Command, Option, Parsed
+from mountd.console import user_list
 from mountd.files import FileProblem, locked_directory
 from mountd.notify import reload_daemon
 from mountd.rundir import DEFAULT_CONFIG, DEFAULT_PWDDB, RunDirectory
@@ -18,12 +20,22 @@ from mountd.rundir import DEFAULT_CONFIG, DEFAULT_PWDDB, RunDirectory
 COMMAND = Command(
     name="ksmbd.adduser",
     summary="Add, update or delete a user of ksmbd. Without -a, -u and -d, USER is added, or updated if it exists.",
-    usage=("[-a | -u] [-p PWD] [-P PWDDB] [-C CONF] [-R DIR] [-v] USER", "-d [-P PWDDB] [-C CONF] [-R DIR] [-v] USER"),
+    usage=(
+        "[-a | -u] [-p PWD] [-P PWDDB] [-C CONF] [-R DIR] [-v] USER",
+        "-d [-P PWDDB] [-C CONF] [-R DIR] [-v] USER",
+        "--import=FILE [-P PWDDB] [-R DIR] [-v]",
+        "--list [--json] [-P PWDDB]",
+    ),
     options=(
         Option("a", "add", "add USER, which must not exist"),
         Option("d", "delete", "delete USER, unless the configuration names it"),
         Option("u", "update", "set a new password for USER, which must exist"),
-        Option("p", "password", f"the password, at most {accounts.PASSWORD_MAX} bytes; default: ask for it", "PWD"),
+        Option("p", "password", f"the password, at most {accounts.PASSWORD_MAX} bytes, which others may see in the\n"
+               "list of processes; default: ask for it, or read a line of standard input", "PWD"),
+        Option("", "import", "add and update the users of a Samba server, printed by `pdbedit -Lw`,\n"
+               "or of an smbpasswd file; - is standard input", "FILE"),
+        Option("", "list", "list the users, their Unix accounts and uids"),
+        Option("", "json", "with --list: for programs"),
         Option("C", "config", f"the configuration file; default {DEFAULT_CONFIG}", "CONF"),
         Option("P", "pwddb", f"the user database; default {DEFAULT_PWDDB}", "PWDDB"),
         RUNDIR,
@@ -38,6 +50,8 @@ COMMAND = Command(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command. Returns 0; a failure prints one line on stderr and exits with 1."""
     parsed = COMMAND.start(argv)
+    if parsed.has("import") or parsed.has("list"):
+        return _all_users(parsed)
     action = COMMAND.action(parsed)
     name = COMMAND.argument(parsed, "user")
     reason = accounts.name_problem(name)
@@ -56,6 +70,49 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"user {name} {outcome}")
     if outcome == "added":
         _note_unix_account(name)
+    reload_daemon(RunDirectory.from_option(parsed.last("rundir")), COMMAND.note, parsed.has("verbose"))
+    return 0
+
+
+def _all_users(parsed: Parsed) -> int:
+    """--import and --list, which concern no single user."""
+    if parsed.arguments or any(parsed.has(name) for name in ("add", "update", "delete", "password")):
+        COMMAND.fail("--import and --list go without USER, -a, -u, -d and -p")
+    if parsed.has("import") and parsed.has("list"):
+        COMMAND.fail("only one of --import and --list")
+    database = parsed.last("pwddb") or DEFAULT_PWDDB
+    try:
+        given = parsed.last("import")
+        if given is None:
+            user_list.show(accounts.load(database), parsed.has("json"))
+            return 0
+        content = sys.stdin.buffer.read() if given == "-" else Path(given).read_bytes()
+        return _import(content, given, database, parsed)
+    except (FileProblem, OSError) as error:
+        COMMAND.fail(str(error))
+
+
+def _import(content: bytes, source: str, database: str, parsed: Parsed) -> int:
+    """Take the users of a Samba server. Returns 1 where there are none."""
+    found = smbpasswd.parse(content)
+    where = "standard input" if source == "-" else source
+    for number, name, reason in found.left_out:
+        COMMAND.note(f"{where}:{number}: {f'{name} is' if name else 'line is'} left out: {reason}")
+    if not found.accounts:
+        COMMAND.fail(f"{where}: no users; allowed are the lines that `pdbedit -Lw` prints")
+    added = updated = 0
+    with locked_directory(database):
+        users = accounts.load(database, missing_ok=True)
+        for account in found.accounts:
+            known = users.find(account.name)
+            added += known is None
+            updated += known is not None and known.nt_hash != account.nt_hash
+            users.put(accounts.Account(known.name if known else account.name, account.nt_hash))
+        accounts.save(users, database)
+    same = len(found.accounts) - added - updated
+    print(f"users: {added} added, {updated} updated, {same} unchanged, {len(found.left_out)} left out")
+    for account in found.accounts:
+        _note_unix_account(account.name)
     reload_daemon(RunDirectory.from_option(parsed.last("rundir")), COMMAND.note, parsed.has("verbose"))
     return 0
 
