@@ -18,6 +18,10 @@ NAME_PARAMETERS: Final[tuple[Parameter, ...]] = (
               "yes: names in another case are other names, also in search patterns and `veto files`. no and auto: they "
               "are the same name, but for opens with POSIX semantics.",
               choices=("auto", "yes", "no"), aliases=_WORDS, synonyms=("casesignames",), ours=True),
+    Parameter("catia:mappings", S, Kind.STRING, "",
+              "With `vfs objects = catia`, the characters that clients see instead of others: pairs of hexadecimal "
+              "numbers on the disk and for clients, such as 0x22:0xa8,0x3a:0xf7. Characters that Windows cannot have "
+              "and that no pair names are shown by the private use area.", ours=True),
     Parameter("default case", S, Kind.CHOICE, "lower", "The case of new names that are not kept as they are.",
               choices=("lower", "upper"), ours=True),
     Parameter("mangled names", S, Kind.CHOICE, "no",

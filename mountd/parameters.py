@@ -319,8 +319,8 @@ PARAMETERS: tuple[Parameter, ...] = (
               "Names of files and directories that clients can neither see nor access."),
     Parameter("vfs objects", S, Kind.LIST, "",
               "acl_xattr stores Windows' access control lists, streams_xattr named streams, both in extended "
-              "attributes; shadow_copy2 offers snapshots as previous versions.",
-              choices=("acl_xattr", "streams_xattr", "shadow_copy2"), synonyms=("vfs object",)),
+              "attributes; shadow_copy2 offers snapshots as previous versions; catia maps characters of names.",
+              choices=("acl_xattr", "streams_xattr", "shadow_copy2", "catia"), synonyms=("vfs object",)),
     Parameter("wide links", S, Kind.BOOLEAN, "no",
               "With `follow symlinks`, also follow symbolic links that lead out of the share.", ours=True),
     Parameter("writable", S, Kind.BOOLEAN, "", "The opposite of `read only`."),

@@ -67,6 +67,7 @@ class ShareSettings:
     admin_users: tuple[str, ...]
     browseable: bool
     case_sensitive: str
+    catia_mappings: str
     change_notify: bool
     comment: str
     continuous_availability: bool
@@ -151,6 +152,11 @@ class ShareSettings:
     def streams_xattr(self) -> bool:
         """Whether named streams are stored."""
         return "streams_xattr" in self.vfs_objects
+
+    @property
+    def character_mappings(self) -> str:
+        """The value of `catia:mappings` where it counts."""
+        return self.catia_mappings if "catia" in self.vfs_objects else ""
 
     @property
     def snapshots(self) -> str:

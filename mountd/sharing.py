@@ -25,8 +25,8 @@ NO_ID = 0xFFFF
 
 SHARE_OPTIONS = (
     "acl flag inherited canonicalization", "acl map full control", "acl_xattr:security_acl_name", "case sensitive",
-    "change notify", "default case", "delete readonly", "delete veto files", "dos filemode", "ea support",
-    "hide files", "hide special files", "hide unwriteable files", "inherit acls", "inherit owner",
+    "catia:mappings", "change notify", "default case", "delete readonly", "delete veto files", "dos filemode",
+    "ea support", "hide files", "hide special files", "hide unwriteable files", "inherit acls", "inherit owner",
     "inherit permissions", "kernel oplocks", "mangled names", "map archive", "map hidden", "map readonly",
     "map system", "nt acl support", "posix locking", "preserve case", "shadow:basedir", "shadow:crossmountpoints",
     "shadow:delimiter", "shadow:localtime", "shadow:mountpoint", "shadow:snapdirseverywhere", "shadow:snapprefix",
@@ -40,6 +40,7 @@ def share_options(share: ShareSettings) -> dict[str, str]:
     parameters = (SHARE_PARAMETERS[name] for name in SHARE_OPTIONS)
     options = {p.name: text_value(p, getattr(share, p.attribute)) for p in parameters}
     options["snapshot path"] = share.snapshots
+    options["catia:mappings"] = share.character_mappings
     return options
 
 

@@ -175,6 +175,7 @@ def _veto_and_path(parcel: Parcel) -> tuple[bytes, str]:
 def _set_names(share: ShareConfig, options: Mapping[str, str]) -> None:
     """Set what decides on the names of files."""
     share.case_sensitive = required(options, "case sensitive")
+    share.catia_mappings = required(options, "catia:mappings")
     share.default_case = required(options, "default case")
     share.mangled_names = required(options, "mangled names")
     share.preserve_case = switch(options, "preserve case")

@@ -6,6 +6,7 @@ from collections.abc import Coroutine, Sequence
 from struct import Struct
 from typing import Any, Final
 
+from ksmbd.smb.character_map import map_of
 from ksmbd.smb.constants import FILE_LIST_DIRECTORY, WATCH_TREE
 from ksmbd.smb.header import HEADER_SIZE
 from ksmbd.smb.model import Open
@@ -59,7 +60,7 @@ async def _wait(request: Request, open_: Open, watch: Watch, length: int) -> Rep
     if not future.done:
         request.go_async()
     changes = await wait_on_open(open_, future, STATUS_NOTIFY_CLEANUP)
-    data = encode_changes(changes) if changes is not None else b""
+    data = encode_changes(_shown(open_, changes)) if changes is not None else b""
     if not data or len(data) > length:
         # 3.3.4.4: the client shall list the directory itself.
         return Reply(_RESPONSE.pack(9, 0, 0), STATUS_NOTIFY_ENUM_DIR)
@@ -76,6 +77,13 @@ async def _watch_all(request: Request, open_: Open, watch: Watch, future: Future
     except BaseException:
         future.cancel()
         raise
+
+
+def _shown(open_: Open, changes: Sequence[tuple[int, str]]) -> Sequence[tuple[int, str]]:
+    characters = map_of(open_)
+    if characters is None:
+        return changes
+    return [(action, characters.to_client(name)) for action, name in changes]
 
 
 def encode_changes(changes: Sequence[tuple[int, str]]) -> bytes:

@@ -11,6 +11,7 @@ from ksmbd.smb import constants as c
 from ksmbd.smb import create_contexts as ctx
 from ksmbd.smb import create_pipe, durable
 from ksmbd.smb.access_mask import WRITE_BITS, check_desired_access
+from ksmbd.smb.character_map import asked_on
 from ksmbd.smb.create_local import admit
 from ksmbd.smb.create_names import Name, parse_name
 from ksmbd.smb.create_reply import create_reply
@@ -149,6 +150,8 @@ def _create(request: Request, later: bool) -> Reply | Coroutine[Any, Any, Reply]
         reconnect = contexts.reconnect_v2 or contexts.reconnect_v1
         if reconnect is not None:
             return durable.reconnect(request, reconnect, contexts, fields.raw_name)
+    if tree.share.catia_mappings:
+        fields.raw_name = asked_on(tree, fields.raw_name, contexts.posix_mode is not None)
     _check(fields)
     name = parse_name(fields.raw_name, contexts.posix_mode is not None)
     intent = _intent(fields, name, tree)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from ksmbd.smb import create_contexts as ctx
+from ksmbd.smb.character_map import asked_on
 from ksmbd.smb.constants import (
     DIALECT_300,
     FILE_DELETE_ON_CLOSE,
@@ -147,8 +148,9 @@ def _reclaim(request: Request, wanted: ctx.Reconnect, contexts: ctx.CreateContex
     waiting = server.opens.get(wanted.persistent_id)
     if waiting is not None:
         finish_disconnect(waiting)
-    name = parse_name(raw_name, waiting is not None and waiting.is_posix)
     tree = request.tree
+    is_posix = waiting is not None and waiting.is_posix
+    name = parse_name(asked_on(tree, raw_name, is_posix), is_posix)
     asked = DurableReconnect(
         persistent_id=wanted.persistent_id,
         version=wanted.version,

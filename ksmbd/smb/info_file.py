@@ -7,6 +7,7 @@ from struct import Struct
 from typing import Final
 
 from ksmbd.smb import info_classes as classes
+from ksmbd.smb.character_map import shown
 from ksmbd.smb.constants import DIALECT_311, FILE_READ_ATTRIBUTES, FILE_READ_EA
 from ksmbd.smb.ea import encode_full_ea, parse_get_ea
 from ksmbd.smb.info_query import Answer, Query, QueryClass
@@ -108,7 +109,7 @@ def all_information(query: Query) -> bytes:
     """FileAllInformation, MS-FSCC 2.4.2; the name is absolute below the share."""
     file, info, open_ = query.file, query.info, query.open
     stream = file.stream
-    raw = encode_utf16(f"\\{file.path}:{file.stream_name}" if stream else f"\\{file.path}")
+    raw = encode_utf16("\\" + shown(open_, f"{file.path}:{file.stream_name}" if stream else file.path))
     pending = _pending(query)
     return _ALL.pack(
         info.creation_time, info.last_access_time, info.last_write_time, info.change_time, info.attributes, 0,
@@ -132,7 +133,7 @@ def normalized_name(query: Query) -> bytes:
     alone."""
     if query.request.connection.dialect != DIALECT_311:
         raise NtStatusError(STATUS_NOT_SUPPORTED)
-    return _sized_name(query.file.normalized_name())
+    return _sized_name(shown(query.open, query.file.normalized_name()))
 
 
 def streams(query: Query) -> Answer:
@@ -140,7 +141,7 @@ def streams(query: Query) -> Answer:
     out = bytearray()
     last = 0
     for stream in query.file.streams():
-        name = encode_utf16(f":{stream.name}:$DATA")
+        name = encode_utf16(f":{shown(query.open, stream.name)}:$DATA")
         start = -(-len(out) // 8) * 8
         if start + _STREAM.size + len(name) > query.limit:
             return Answer(out, STATUS_BUFFER_OVERFLOW)

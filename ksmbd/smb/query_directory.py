@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from ksmbd import limits
 from ksmbd.smb import info_classes as classes
+from ksmbd.smb.character_map import CharacterMap, map_of
 from ksmbd.smb.constants import FILE_LIST_DIRECTORY
 from ksmbd.smb.directory_classes import DIRECTORY_CLASSES, DirectoryClass
 from ksmbd.smb.enumeration import Enumeration
@@ -139,9 +140,26 @@ def _enumeration(open_: Open, file: File, pattern: str, flags: int) -> Enumerati
 
 def start(open_: Open, file: File, pattern: str) -> Enumeration:
     """A new Enumeration. A pattern that names one entry is looked up, without reading the directory."""
+    characters = map_of(open_)
     if has_wildcards(pattern) or pattern in (".", ".."):
-        return Enumeration(pattern, file.list_directory(compile_pattern(pattern, case_sensitive(open_))))
-    return Enumeration(pattern, _one(file, pattern))
+        matches = compile_pattern(pattern, case_sensitive(open_))
+        if characters is None:
+            return Enumeration(pattern, file.list_directory(matches))
+        to_client = characters.to_client
+        return Enumeration(pattern, _mapped(file.list_directory(lambda name: matches(to_client(name))), characters))
+    if characters is None:
+        return Enumeration(pattern, _one(file, pattern))
+    return Enumeration(pattern, _mapped(_one(file, characters.to_server(pattern)), characters))
+
+
+def _mapped(
+    entries: Iterator[DirectoryEntry | None], characters: CharacterMap
+) -> Iterator[DirectoryEntry | None]:
+    """The entries, with the names that clients see."""
+    for entry in entries:
+        if entry is not None:
+            entry.name = characters.to_client(entry.name)
+        yield entry
 
 
 def _one(file: File, name: str) -> Iterator[DirectoryEntry | None]:

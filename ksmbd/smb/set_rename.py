@@ -6,6 +6,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import Final, NamedTuple
 
+from ksmbd.smb.character_map import asked
 from ksmbd.smb.constants import FILE_OPEN, FILE_OPEN_REPARSE_POINT, FILE_READ_ATTRIBUTES
 from ksmbd.smb.create_names import Name, check_stream, parse_name
 from ksmbd.smb.name_case import case_sensitive
@@ -101,10 +102,10 @@ async def _rename(change: Change, name: str, replace: bool, posix: bool) -> None
     if table.link_deleted(change.ref):
         raise NtStatusError(STATUS_ACCESS_DENIED, "to be deleted")
     if file.stream or name.startswith(":"):
-        _rename_stream(change, file, name, replace)
+        _rename_stream(change, file, asked(change.open, name), replace)
         return
     posix = posix or change.open.is_posix
-    path = _parse_path(name, change.open.is_posix).path
+    path = _parse_path(asked(change.open, name), change.open.is_posix).path
     if path == file.path:
         return
     above = file.path + "\\"
@@ -155,7 +156,7 @@ async def link(change: Change) -> None:
     if table.link_deleted(change.ref):
         raise NtStatusError(STATUS_ACCESS_DENIED, "to be deleted")
     replace = bool(target.flags & 0xFF)
-    path = _parse_path(target.name, change.open.is_posix).path
+    path = _parse_path(asked(change.open, target.name), change.open.is_posix).path
     if path == file.path:
         if replace:
             return

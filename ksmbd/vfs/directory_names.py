@@ -72,7 +72,7 @@ class DirectoryNames:
 
     def shorten(self, short_names: ShortNames, most: int) -> bool:
         """Make the short names of `most` more names. Returns whether there are more."""
-        if self._short_names is None or self._short_names.prefix != short_names.prefix:
+        if self._short_names is None or self._short_names.kind != short_names.kind:
             self._short_names, self._short, self._twins = short_names, {}, False
             self._left = [*self._folded.values(), *[disk for others in self._others.values() for disk in others]]
             self._gone.clear()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ksmbd.smb.catia import pairs_of
 from ksmbd.smb.ports import ShareConfig
 from ksmbd.vfs.names import Patterns
 from ksmbd.vfs.new_names import NewNames
@@ -125,5 +126,5 @@ class ShareOptions:
             else NewNames(share.preserve_case, share.short_preserve_case, share.default_case == "upper"),
             short=None
             if share.mangled_names == "no"
-            else ShortNames(share.mangled_names == "yes", settings.mangle_prefix),
+            else ShortNames(share.mangled_names == "yes", settings.mangle_prefix, pairs_of(share.catia_mappings)),
         )

@@ -84,11 +84,15 @@ def make(disk: bytes, prefix: int = 1) -> str:
 class ShortNames:
     """The short names of one share."""
 
-    __slots__ = ("_all", "_form", "prefix")
+    __slots__ = ("_all", "_form", "_shown", "kind", "prefix")
 
-    def __init__(self, everything: bool, prefix: int = 1) -> None:
+    def __init__(self, everything: bool, prefix: int = 1, shown: tuple[tuple[int, int], ...] = ()) -> None:
         """`everything`: listings have the short names of all names (`mangled names = yes`), and not only of those that
-        Windows cannot have."""
+        Windows cannot have. `shown`: characters on the disk and those that clients see instead, of which short names
+        are made."""
+        self.kind = prefix, shown
+        """What the short names of the same names depend on."""
+        self._shown = {disk: chr(client) for disk, client in reversed(shown)}
         self._all = everything
         self.prefix = prefix
         self._form = re.compile(
@@ -99,16 +103,25 @@ class ShortNames:
         """The short name of a name on disk, which may be itself; '' for `.` and `..`."""
         if disk in (b"", b".", b".."):
             return ""
-        return disk.decode() if is_short_name(disk) else make(disk, self.prefix)
+        return self.made(disk) or disk.decode()
 
     def made(self, disk: bytes) -> str:
         """As `of`; '' where the name is short already."""
+        if self._shown:
+            disk = self._as_shown(disk)
         return "" if is_short_name(disk) else make(disk, self.prefix)
+
+    def _as_shown(self, disk: bytes) -> bytes:
+        return disk.decode("utf-8", "surrogateescape").translate(self._shown).encode("utf-8", "surrogateescape")
 
     def listed(self, disk: bytes) -> str:
         """What listings have as its ShortName (MS-FSCC 2.4.8); '' for none."""
-        if self._all or _ILLEGAL.search(disk) is not None or _RESERVED.fullmatch(disk) is not None:
+        if self._all:
             return self.made(disk)
+        if self._shown:
+            disk = self._as_shown(disk)
+        if _ILLEGAL.search(disk) is not None or _RESERVED.fullmatch(disk) is not None:
+            return make(disk, self.prefix)
         return ""
 
     def may_be(self, name: str) -> bool:

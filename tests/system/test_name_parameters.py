@@ -55,11 +55,27 @@ def rows() -> Iterator[Row]:
     for value in ("yes", "no"):
         lines = {**PLAIN, "delete veto files": value, "veto files": "/Veto/Below/Sub/"}
         yield Row(f"delete-veto-{value}", lines, there, deletes)
+    yield from catia()
     for length in (254, 255, 256):
         for letter in ("x", "ä"):
             name, other = letter * length, letter * (length // 2)
             steps = (f"alice: put f {name}; mkdir {other}; get {name} /dev/null",)
             yield Row(f"length-{length}-{letter}", PLAIN, (), steps)
+
+
+def catia() -> Iterator[Row]:
+    """Characters that are mapped."""
+    there = ("file a:b 0666", 'file a"b.txt 0666', "file x|y 0666", "dir q? 0777", "file q?/*below* 0666")
+    steps = (
+        "alice: get a÷b /dev/null; get A÷B /dev/null; put f n÷¦; ls *÷*; ls a÷b; ls a*; rm x¦y; ls q¿/*; ls q¿/¤*",
+        "alice: setmode a÷b +a; rename a÷b c¤d; mkdir q¿/«new»; put f q¿/«new»/¨; rename q¿ r¿",
+        "alice: put f bad:name; get lit÷x /dev/null",
+    )
+    mappings = "0x22:0xa8,0x2a:0xa4,0x2f:0xf8,0x3a:0xf7,0x3c:0xab,0x3e:0xbb,0x3f:0xbf,0x5c:0xff,0x7c:0xa6"
+    for value in ("yes", "no"):
+        lines = {"vfs objects": "catia", "map archive": "no", "mangled names": value, "catia:mappings": mappings}
+        told = ("alice: altname c¤d; altname a¨b.txt; allinfo c¤d",) if value == "yes" else ()
+        yield Row(f"catia-{value}", lines, there, (*steps, *told))
 
 
 ROWS = {row.name: row for row in rows()}

@@ -60,6 +60,8 @@ class ShareConfig:
     """`vfs objects = acl_xattr`."""
     acl_xattr_security_acl_name: str = "security.NTACL"
     case_sensitive: str = "auto"
+    catia_mappings: str = ""
+    """'' without `vfs objects = catia`."""
     change_notify: bool = True
     continuous_availability: bool = False
     crossmnt: bool = True
