@@ -75,7 +75,7 @@ WRITE_RIGHTS: Final = (
 _NOT_RIGHTS: Final = MAXIMUM_ALLOWED | ACCESS_SYSTEM_SECURITY
 _STICKY: Final = 0o1000
 _CACHED: Final = 1024
-_CACHED_BYTES: Final = 512 << 10
+_CACHED_BYTES = 512 << 10
 """Bytes of encoded descriptors in the cache; decoded, they take some twenty times the memory."""
 _S_ISGID: Final = 0o2000
 _NOTHING: Final = SecurityDescriptor(SE_DACL_PRESENT | SE_SELF_RELATIVE, EVERYONE, EVERYONE)

@@ -40,9 +40,9 @@ from ksmbd.vfs.tunnel import Tunnel
 
 logger = logging.getLogger("ksmbd.vfs")
 
-_AT_ONCE: Final = 1000
+_AT_ONCE = 1000
 """Names of a directory that are always read at once: about a millisecond of work."""
-_PIECE: Final = 200
+_PIECE = 200
 _CHANGES: Final = (
     inotify.IN_CREATE | inotify.IN_DELETE | inotify.IN_MOVED_FROM | inotify.IN_MOVED_TO | inotify.IN_DELETE_SELF
 )

@@ -240,7 +240,7 @@ def test_flag_that_a_line_clears(line: str, flag: ShareFlag) -> None:
     assert without & flag and not with_it & flag
 
 
-SWITCHES = [f.name for f in fields(ShareConfig) if f.type == "bool" and f.name not in ("is_pipe", "encrypt")]
+SWITCHES = [f.name for f in fields(ShareConfig) if f.type in ("bool", bool) and f.name not in ("is_pipe", "encrypt")]
 
 
 @pytest.mark.parametrize("name", [

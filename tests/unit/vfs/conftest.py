@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ksmbd.kernel import credentials, descriptors
+from ksmbd.limit import Limit
 from ksmbd.vfs.files import LocalFiles
 from ksmbd.vfs.options import VfsSettings
 
@@ -26,6 +27,20 @@ def files() -> Iterator[LocalFiles]:
     result.close()
     credentials.as_server()
     os.umask(mask)
+
+
+@pytest.fixture
+def set_limit() -> Iterator[Callable[[Limit, int], None]]:
+    """Changes the number of a limit for a test. Compiled modules know the limit itself: none takes its place."""
+    before: list[tuple[Limit, int]] = []
+
+    def change(limit: Limit, value: int) -> None:
+        before.append((limit, limit.value))
+        object.__setattr__(limit, "value", value)
+
+    yield change
+    for limit, value in reversed(before):
+        object.__setattr__(limit, "value", value)
 
 
 @pytest.fixture

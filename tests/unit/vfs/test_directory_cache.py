@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ import pytest
 from ksmbd import limits
 from ksmbd.kernel import inotify
 from ksmbd.kernel.inotify import Event
+from ksmbd.limit import Limit
 from ksmbd.smb.ports import Unfinished
 from ksmbd.vfs import directory_cache
 from ksmbd.vfs.directory_cache import DirectoryCache
@@ -199,10 +199,13 @@ def test_too_many_events(
     assert cache.scans == 2
 
 
-def test_limits(cache: DirectoryCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "FOLDERS_KEPT", replace(limits.FOLDERS_KEPT, value=3))
-    monkeypatch.setattr(limits, "FOLDER_NAMES_KEPT", replace(limits.FOLDER_NAMES_KEPT, value=25))
-    monkeypatch.setattr(limits, "FOLDERS_READ", replace(limits.FOLDERS_READ, value=2))
+def test_limits(
+    cache: DirectoryCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    set_limit: Callable[[Limit, int], None],
+) -> None:  # fmt: skip
+    set_limit(limits.FOLDERS_KEPT, 3)
+    set_limit(limits.FOLDER_NAMES_KEPT, 25)
+    set_limit(limits.FOLDERS_READ, 2)
     folders = []
     for number in range(5):
         (tmp_path / str(number)).mkdir()

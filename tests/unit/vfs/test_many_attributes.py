@@ -9,7 +9,7 @@ import pytest
 from vfs_share import FLAGS, Share
 
 from ksmbd import limits
-from ksmbd.limit import Per
+from ksmbd.limit import Limit
 from ksmbd.smb.acl import Ace, Acl
 from ksmbd.smb.security_descriptor import SE_DACL_PRESENT, SE_SELF_RELATIVE, SecurityDescriptor
 from ksmbd.smb.sid import EVERYONE, Sid
@@ -20,11 +20,9 @@ MOST = limits.EXTENDED_ATTRIBUTES.value
 
 
 @pytest.fixture(autouse=True)
-def few(monkeypatch: pytest.MonkeyPatch) -> None:
+def few(set_limit: Callable[[Limit, int], None]) -> None:
     """Fewer, which any file system has room for."""
-    monkeypatch.setattr(limits, "EXTENDED_ATTRIBUTES", limits.EXTENDED_ATTRIBUTES.__class__(
-        "extended attributes", Per.FILE, 20, "attributes", "STATUS_EA_TOO_LARGE",
-    ))  # fmt: skip
+    set_limit(limits.EXTENDED_ATTRIBUTES, 20)
 
 
 def test_a_file_has_at_most_so_many_extended_attributes_of_clients(share: Share) -> None:

@@ -159,6 +159,7 @@ def test_streams_that_no_client_can_name_or_read_are_left_out(share: Share, monk
     assert sorted(stream.name for stream in file.streams()) == ["", "good", "\ufffd\ufffd"]
 
 
+@unless_compiled
 def test_an_ea_longer_than_the_wire_can_say_is_left_out(share: Share, monkeypatch: pytest.MonkeyPatch) -> None:
     file = share.open("f", extended_attributes=[("good", 0, b"1"), ("long", 0, b"2")])
     real = get_attribute
