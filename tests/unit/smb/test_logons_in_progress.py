@@ -67,14 +67,26 @@ def nothing_is_left(server: Server) -> None:
     assert all(timer.cancelled for timer in clock_of(server).timers)
 
 
+def all_end(*clients: Client) -> None:
+    """All clients of the server go, and nothing is left of them."""
+    for client in clients:
+        end(client)
+    nothing_is_left(clients[0].server)
+
+
+def begin_many(client: Client) -> None:
+    """As many first rounds as a connection may have in progress."""
+    for _ in range(OWN):
+        begin(client)
+
+
 def test_a_connection_keeps_its_latest_half_log_ons_alone() -> None:
     client = came()
     ids = [begin(client) for _ in range(3 * OWN)]
     assert list(client.server.sessions) == ids[-OWN:] and len(client.connection.exchanges) == OWN
     assert finish(client, ids[0]) == s.STATUS_USER_SESSION_DELETED
     assert finish(client, ids[-1]) == finish(client, ids[-OWN]) == 0
-    end(client)
-    nothing_is_left(client.server)
+    all_end(client)
 
 
 def test_thousands_of_half_log_ons_keep_nobody_out() -> None:
@@ -86,9 +98,7 @@ def test_thousands_of_half_log_ons_keep_nobody_out() -> None:
         begin(client)
     assert other.log_on().status == 0
     assert finish(client, first) == s.STATUS_USER_SESSION_DELETED
-    end(client)
-    end(other)
-    nothing_is_left(server)
+    all_end(client, other)
 
 
 def test_an_address_ends_its_own_oldest_and_nobody_elses() -> None:
@@ -98,14 +108,11 @@ def test_an_address_ends_its_own_oldest_and_nobody_elses() -> None:
     clients = [came(server) for _ in range(ADDRESS // OWN + 2)]
     first = begin(clients[0])
     for client in clients[1:]:
-        for _ in range(OWN):
-            begin(client)
+        begin_many(client)
     assert len(server.logons_in_progress) == ADDRESS + 1
     assert finish(clients[0], first) == s.STATUS_USER_SESSION_DELETED
     assert finish(other, waiting) == 0
-    for client in [other, *clients]:
-        end(client)
-    nothing_is_left(server)
+    all_end(other, *clients)
 
 
 def test_many_addresses_lose_what_the_greediest_has() -> None:
@@ -114,13 +121,10 @@ def test_many_addresses_lose_what_the_greediest_has() -> None:
     waiting = begin(other)
     clients = [came(server, f"198.51.100.{n}") for n in range(ALL // OWN + 4)]
     for client in clients:
-        for _ in range(OWN):
-            begin(client)
+        begin_many(client)
     assert len(server.logons_in_progress) == ALL
     assert finish(other, waiting) == 0
-    for client in [other, *clients]:
-        end(client)
-    nothing_is_left(server)
+    all_end(other, *clients)
 
 
 def test_half_log_ons_expire_and_the_connection_goes_on() -> None:
@@ -137,8 +141,7 @@ def test_half_log_ons_expire_and_the_connection_goes_on() -> None:
     assert list(server.sessions) == [client.session_id] and not len(server.logons_in_progress)
     assert client.tree(sign=False).status == 0
     assert finish(client, begin(client)) == 0, "the timer starts anew"
-    end(client)
-    nothing_is_left(server)
+    all_end(client)
 
 
 def test_a_re_authentication_that_is_left_leaves_the_session() -> None:
@@ -146,15 +149,13 @@ def test_a_re_authentication_that_is_left_leaves_the_session() -> None:
     server: Any = client.server
     assert client.log_on().status == 0
     assert client.setup(b"hello").status == s.STATUS_MORE_PROCESSING_REQUIRED
-    for _ in range(OWN):
-        begin(client)
+    begin_many(client)
     assert server.sessions[client.session_id].state is SessionState.VALID
     assert client.setup(b"hello").status == s.STATUS_MORE_PROCESSING_REQUIRED, "a new one begins"
     assert client.setup(b"proof").status == 0
     server.clock.advance(SECONDS)
     assert list(server.sessions) == [client.session_id]
-    end(client)
-    nothing_is_left(server)
+    all_end(client)
 
 
 class Slow(FakeSecurity):
@@ -185,14 +186,12 @@ def test_a_log_on_that_went_while_mountd_was_asked_is_refused() -> None:
     server.security = Slow()
     waiting = begin(client)
     assert client.feed(client.element(c.SESSION_SETUP, client.setup_body(b"proof"), session_id=waiting)) == []
-    for _ in range(OWN):
-        begin(client)
+    begin_many(client)
     before = len(client.transport.frames)
     server.security.asked[0].set_result(AuthStep(b"done", Identity("alice", "W", 1000, 1000, (), b"K" * 16)))
     assert int.from_bytes(client.transport.frames[before][8:12], "little") == s.STATUS_USER_SESSION_DELETED
     assert waiting not in server.sessions
-    end(client)
-    nothing_is_left(server)
+    all_end(client)
 
 
 def test_a_re_authentication_that_went_while_mountd_was_asked_leaves_the_session() -> None:
@@ -202,14 +201,12 @@ def test_a_re_authentication_that_went_while_mountd_was_asked_leaves_the_session
     server.security = Slow()
     assert client.setup(b"hello").status == s.STATUS_MORE_PROCESSING_REQUIRED
     assert client.feed(client.element(c.SESSION_SETUP, client.setup_body(b"proof"))) == []
-    for _ in range(OWN):
-        begin(client)
+    begin_many(client)
     before = len(client.transport.frames)
     server.security.asked[0].set_error(s.NtStatusError(s.STATUS_LOGON_FAILURE))
     assert int.from_bytes(client.transport.frames[before][8:12], "little") == s.STATUS_LOGON_FAILURE
     assert server.sessions[client.session_id].state is SessionState.VALID
-    end(client)
-    nothing_is_left(server)
+    all_end(client)
 
 
 def test_one_address_asks_mountd_a_few_questions_at_once() -> None:
@@ -248,9 +245,7 @@ def test_a_log_on_is_answered_though_mountd_is_not_there() -> None:
     assert not len(server.logon_queue) and not server.sessions
     server.security.asked[0].set_result(AuthStep(b"done", Identity("alice", "W", 1000, 1000, (), b"K" * 16)))
     assert not server.sessions, "the answer comes too late"
-    for client in clients:
-        end(client)
-    nothing_is_left(server)
+    all_end(*clients)
 
 
 # -- established sessions -------------------------------------------------------------------------------------------
@@ -270,8 +265,7 @@ def test_one_user_leaves_an_eighth_of_the_sessions_to_others() -> None:
     assert client.ask(c.LOGOFF, b"\x04\0\0\0", sign=False).status == 0
     server.security.identity = Identity("alice", "W", 1000, 1000, (), b"K" * 16)
     assert log_on(client) == 0
-    end(client)
-    nothing_is_left(server)
+    all_end(client)
 
 
 @pytest.mark.parametrize("anonymous", [True, False])
@@ -284,17 +278,14 @@ def test_who_needs_no_password_leaves_room_for_others(anonymous: bool) -> None:
     assert [log_on(other) for _ in range(7)] == [0] * 6 + [s.STATUS_TOO_MANY_SESSIONS]
     server.security.identity = Identity("bob", "W", 1001, 1001, (), b"K" * 16)
     assert [log_on(other) for _ in range(2)] == [0] * 2
-    end(client)
-    end(other)
-    nothing_is_left(server)
+    all_end(client, other)
 
 
 def test_a_server_of_one_session_has_one() -> None:
     client = came(max_sessions=1)
     assert log_on(client) == 0
     assert client.setup(b"hello", session_id=0).status == s.STATUS_TOO_MANY_SESSIONS
-    end(client)
-    nothing_is_left(client.server)
+    all_end(client)
 
 
 # -- the pieces -----------------------------------------------------------------------------------------------------
