@@ -50,6 +50,8 @@ _ADDS: Final = inotify.IN_CREATE | inotify.IN_MOVED_TO
 _LOCAL: Final = frozenset(("bcachefs", "btrfs", "ext4", "f2fs", "overlay", "ramfs", "tmpfs", "xfs", "zfs"))
 """File systems that nobody changes without this machine's kernel."""
 
+_EVENTS_AT_ONCE = 4096
+"""More would take longer than other clients should wait."""
 _EVENT_COMES: Final = 2.0
 """Seconds after a change within which inotify tells it; the kernel does so before the call returns that made it."""
 
@@ -358,11 +360,20 @@ class DirectoryCache:
         self._by_watch[known.watch] = known
 
     def _take_changes(self) -> None:
-        """Apply all changes that inotify has told since the last time."""
+        """Apply all changes that inotify has told since the last time; where they are too many, forget the directories
+        instead, which are read again in pieces."""
         assert self._inotify is not None
+        left = _EVENTS_AT_ONCE
         while events := self._inotify.read():
             for event in events:
                 self._take(event)
+            left -= len(events)
+            if left < 0:
+                for known in list(self._by_watch.values()):
+                    self._lose(known)
+                self._inotify.close()
+                self._inotify = None
+                return
 
     def _take(self, event: Event) -> None:
         if event.mask & inotify.IN_Q_OVERFLOW:

@@ -199,6 +199,18 @@ def test_too_many_events(
     assert cache.scans == 2
 
 
+def test_more_events_than_others_should_wait_for(
+    cache: DirectoryCache, folder: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(directory_cache, "_EVENTS_AT_ONCE", 100)
+    assert cache.find(folder, "NAME 1") is None
+    for number in range(500):
+        (tmp_path / f"name {number}").touch()
+    assert cache.find(folder, "NAME 499") == b"name 499" and cache.scans == 2
+    (tmp_path / "other").touch()
+    assert cache.find(folder, "OTHER") == b"other" and cache.scans == 2
+
+
 def test_limits(
     cache: DirectoryCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     set_limit: Callable[[Limit, int], None],
