@@ -13,7 +13,7 @@ from typing import Final
 
 from ksmbd import log
 from ksmbd.ipc.channel import Channel, Congested, PeerGone, make_pair
-from ksmbd.ipc.codec import Parcel
+from ksmbd.ipc.codec import Message
 from ksmbd.ipc.constants import Event
 from ksmbd.ipc.settings import EngineSettings
 from mountd.loop import Loop, Timer
@@ -47,12 +47,12 @@ class Engine:
         settings: EngineSettings,
         rundir: str,
         statedir: str,
-        answer: Callable[[int, Parcel], Parcel | None],
-        refused: Callable[[Parcel, str], Parcel],
+        answer: Callable[[int, Message], Message | None],
+        refused: Callable[[Message, str], Message],
         command: Sequence[str] = COMMAND,
         on_line: Callable[[str], None] | None = None,
     ) -> None:
-        """`answer(slot, parcel)` returns the reply to a message of the engine's process `slot`, or None; `refused`
+        """`answer(slot, message)` returns the reply to a message of the engine's process `slot`, or None; `refused`
         makes the reply FAILED. `on_line` gets each line that the engine prints on stderr; None: the engine inherits
         mountd's stderr."""
         self._loop = loop
@@ -99,8 +99,8 @@ class Engine:
                 ours, theirs = make_pair()
                 self._channels.append(ours)
                 self._theirs.append(theirs)
-            for parcel in self.settings.parcels():
-                self._channels[0].send(parcel)
+            for message in self.settings.messages():
+                self._channels[0].send(message)
             descriptors = [sock.fileno() for sock in self._theirs]
             self._process = subprocess.Popen(
                 [
@@ -131,13 +131,13 @@ class Engine:
     def broadcast(self, event: Event) -> None:
         """Send a message without content to all processes of the engine."""
         for channel in self._channels:
-            self._post(channel, Parcel(event))
+            self._post(channel, Message(event))
 
-    def reply(self, slot: int, parcel: Parcel) -> None:
+    def reply(self, slot: int, message: Message) -> None:
         """Send a message to the process `slot`, such as a reply that `answer` did not return at once. Ignored where the
         process is gone."""
         if slot < len(self._channels):
-            self._post(self._channels[slot], parcel, parcel)
+            self._post(self._channels[slot], message, message)
 
     def stop(self) -> None:
         """Begin to stop the engine: SHUTTING_DOWN, then SIGTERM, then SIGKILL, each after its time. `on_exit` is called
@@ -145,7 +145,7 @@ class Engine:
         if self._process is None or self._stopping:
             return
         self._stopping = True
-        self._post(self._channels[0], Parcel(Event.SHUTTING_DOWN))
+        self._post(self._channels[0], Message(Event.SHUTTING_DOWN))
         self._escalation = self._loop.call_later(ORDERLY_SECONDS, self._terminate)
 
     def _terminate(self) -> None:
@@ -224,27 +224,27 @@ class Engine:
         """Answer the received messages. While too many replies wait, requests are left in the socket, which slows the
         sender down."""
         channel = self._channels[slot]
-        for parcel in channel.receive():
+        for message in channel.receive():
             try:
-                reply = self._answer(slot, parcel)
+                reply = self._answer(slot, message)
             except Exception as error:  # noqa: BLE001  one request must not end the daemon
-                log.exception(f"{parcel.event.name} from ksmbd/{slot} failed", error)
-                reply = self._refused(parcel, type(error).__name__)
+                log.exception(f"{message.event.name} from ksmbd/{slot} failed", error)
+                reply = self._refused(message, type(error).__name__)
             if reply is not None:
-                self._post(channel, reply, parcel)
+                self._post(channel, reply, message)
         if channel.backlog >= BACKLOG_MAX and slot not in self._paused:
             self._paused.add(slot)
             self._loop.remove_reader(channel.fileno())
 
-    def _post(self, channel: Channel, parcel: Parcel, request: Parcel | None = None) -> None:
+    def _post(self, channel: Channel, message: Message, request: Message | None = None) -> None:
         try:
-            channel.send(parcel)
+            channel.send(message)
         except ValueError as error:
-            log.error(f"ipc: {parcel.event.name} cannot be sent: {error}")
-            if request is not None and parcel.event is not Event.FAILED:
+            log.error(f"ipc: {message.event.name} cannot be sent: {error}")
+            if request is not None and message.event is not Event.FAILED:
                 self._post(channel, self._refused(request, str(error)))
         except (Congested, PeerGone, OSError) as error:
-            log.error(f"ipc: {parcel.event.name} was not sent: {type(error).__name__}")
+            log.error(f"ipc: {message.event.name} was not sent: {type(error).__name__}")
         self._arm_retry()
 
     def _arm_retry(self) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from ksmbd.ipc.codec import Parcel
+from ksmbd.ipc.codec import Message
 from ksmbd.ipc.constants import Attribute, Event
 from mountd.loop import Loop, Timer
 
@@ -33,7 +33,7 @@ class Workers(Protocol):
         """Their number; 0 where no engine runs."""
         ...
 
-    def reply(self, slot: int, parcel: Parcel) -> None:
+    def reply(self, slot: int, message: Message) -> None:
         """Send a message to the process `slot`."""
         ...
 
@@ -76,20 +76,20 @@ class Questions:
         body = json.dumps(question, ensure_ascii=False)  # no longer than what was asked
         for slot in sorted(slots):
             numbers = {Attribute.HANDLE: handle}
-            self._workers.reply(slot, Parcel(Event.QUESTION, numbers=numbers, texts={Attribute.BODY: body}))
+            self._workers.reply(slot, Message(Event.QUESTION, numbers=numbers, texts={Attribute.BODY: body}))
 
-    def answered(self, slot: int, parcel: Parcel) -> None:
+    def answered(self, slot: int, message: Message) -> None:
         """Take an ANSWER. One that comes too late is ignored. Raises ValueError where it is no JSON."""
-        pending = self._pending.get(parcel.handle)
+        pending = self._pending.get(message.handle)
         if pending is None or slot not in pending.waits_for:
             return
-        body = parcel.texts.get(Attribute.BODY)
+        body = message.texts.get(Attribute.BODY)
         if body is not None:
             pending.on_part(slot, json.loads(body))
-        if Attribute.SIZE in parcel.numbers:
+        if Attribute.SIZE in message.numbers:
             pending.waits_for.discard(slot)
             if not pending.waits_for:
-                self._end(parcel.handle)
+                self._end(message.handle)
 
     def _end(self, handle: int) -> None:
         pending = self._pending.pop(handle)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from ksmbd import debug, limits, log
-from ksmbd.ipc.codec import Parcel
+from ksmbd.ipc.codec import Message
 from ksmbd.ipc.constants import Attribute, Event, TreeRequestFlag, TreeStatus, UserFlag
 from ksmbd.ipc.messages import ACCOUNT_SIZE, HASH_SIZE
 from ksmbd.refusals import refused
@@ -57,10 +57,10 @@ class Requests:
         self.pipes = PipeHost(self, services, names=unix_names)
         self.pids: dict[int, int] = {}
         """Slot -> process id, from HELLO."""
-        self.reply: Callable[[int, Parcel], None] = lambda slot, parcel: None
+        self.reply: Callable[[int, Message], None] = lambda slot, message: None
         """Sends a reply that `answer` did not return at once to the process `slot`."""
         self.pipes.reply = self._reply_later
-        self.on_answer: Callable[[int, Parcel], None] = lambda slot, parcel: None
+        self.on_answer: Callable[[int, Message], None] = lambda slot, message: None
         """Takes a part of an answer to a question (mountd.questions)."""
         self._names = names
         self._lives: dict[int, int] = {}
@@ -69,7 +69,7 @@ class Requests:
         self._said: set[str] = set()
         self._failures: dict[str, int] = {}
         """Name, known or not -> failed log-ons since its last log-off; the latest name comes last."""
-        self._handlers: Mapping[Event, Callable[[int, Parcel], Parcel | None]] = {
+        self._handlers: Mapping[Event, Callable[[int, Message], Message | None]] = {
             Event.HEARTBEAT_REQUEST: self._heartbeat,
             Event.HELLO: self._hello,
             Event.LISTENING: self._listening,
@@ -105,25 +105,25 @@ class Requests:
         )
         self._names.expect(listed)
 
-    def answer(self, slot: int, parcel: Parcel) -> Parcel | None:
+    def answer(self, slot: int, message: Message) -> Message | None:
         """Handle a message. Returns the reply; None where there is none, or where it is sent later by `reply`."""
         if debug.mask[0] & debug.IPC:
-            log.debug(debug.IPC, f"from ksmbd/{slot}: {parcel.event.name} handle {parcel.handle}")
-        handler = self._handlers.get(parcel.event)
+            log.debug(debug.IPC, f"from ksmbd/{slot}: {message.event.name} handle {message.handle}")
+        handler = self._handlers.get(message.event)
         if handler is None:
-            log.warning(f"ipc: ksmbd/{slot} sent {parcel.event.name}, which is not for ksmbd.mountd")
+            log.warning(f"ipc: ksmbd/{slot} sent {message.event.name}, which is not for ksmbd.mountd")
             return None
-        reply = handler(slot, parcel)
+        reply = handler(slot, message)
         if reply is not None and "handle" not in reply.fields and reply.event is not Event.FAILED:
-            reply.fields["handle"] = parcel.handle
+            reply.fields["handle"] = message.handle
         return reply
 
-    def _reply_later(self, slot: int, parcel: Parcel) -> None:
-        self.reply(slot, parcel)
+    def _reply_later(self, slot: int, message: Message) -> None:
+        self.reply(slot, message)
 
-    def refused(self, parcel: Parcel, reason: str) -> Parcel:
+    def refused(self, message: Message, reason: str) -> Message:
         """The reply FAILED to a request."""
-        return Parcel(Event.FAILED, numbers={Attribute.HANDLE: parcel.handle}, texts={Attribute.REASON: reason})
+        return Message(Event.FAILED, numbers={Attribute.HANDLE: message.handle}, texts={Attribute.REASON: reason})
 
     def forget(self, slot: int) -> None:
         """Drop the sessions and pipes of a process of the engine that has ended."""
@@ -140,76 +140,76 @@ class Requests:
 
     # ------------------------------------------------------------------------------------------------- the engine
 
-    def _heartbeat(self, slot: int, parcel: Parcel) -> Parcel:
-        return Parcel(Event.HEARTBEAT_REQUEST, fields={"handle": parcel.handle})
+    def _heartbeat(self, slot: int, message: Message) -> Message:
+        return Message(Event.HEARTBEAT_REQUEST, fields={"handle": message.handle})
 
-    def _hello(self, slot: int, parcel: Parcel) -> None:
+    def _hello(self, slot: int, message: Message) -> None:
         self.forget(slot)
-        self.pids[slot] = parcel.numbers.get(Attribute.PID, 0)
+        self.pids[slot] = message.numbers.get(Attribute.PID, 0)
 
-    def _answered(self, slot: int, parcel: Parcel) -> None:
-        self.on_answer(slot, parcel)
+    def _answered(self, slot: int, message: Message) -> None:
+        self.on_answer(slot, message)
 
-    def _listening(self, slot: int, parcel: Parcel) -> None:
-        self._on_listening(parcel.addresses)
+    def _listening(self, slot: int, message: Message) -> None:
+        self._on_listening(message.addresses)
 
     # ------------------------------------------------------------------------------------------------------ users
 
-    def _decide(self, parcel: Parcel) -> Login:
-        login = decide(parcel.text("account"), self.accounts, self.configuration, self.users)
+    def _decide(self, message: Message) -> Login:
+        login = decide(message.text("account"), self.accounts, self.configuration, self.users)
         self.say(login.note)
         return login
 
-    def _login(self, slot: int, parcel: Parcel) -> Parcel:
-        login = self._decide(parcel)
+    def _login(self, slot: int, message: Message) -> Message:
+        login = self._decide(message)
         status = login.status
-        if self._failures.get(parcel.text("account").casefold(), 0) >= FAILURES_MAX:
+        if self._failures.get(message.text("account").casefold(), 0) >= FAILURES_MAX:
             status |= UserFlag.DELAY_SESSION
         fields = {"status": int(status), "account": _field(login.account, ACCOUNT_SIZE)}
         if login.unix is not None:
             fields.update(uid=login.unix.uid, gid=login.unix.gid)
         if login.nt_hash:
             fields.update(hash_sz=len(login.nt_hash), hash=login.nt_hash[:HASH_SIZE])
-        return Parcel(Event.LOGIN_RESPONSE, fields=fields)
+        return Message(Event.LOGIN_RESPONSE, fields=fields)
 
-    def _login_ext(self, slot: int, parcel: Parcel) -> Parcel:
-        login = self._decide(parcel)
+    def _login_ext(self, slot: int, message: Message) -> Message:
+        login = self._decide(message)
         groups = login.unix.groups if login.unix is not None else ()
         if len(groups) > GROUPS_MAX:
             log.warning(f"user {login.account} is in {len(groups)} groups; the first {GROUPS_MAX} count")
             groups = groups[:GROUPS_MAX]
         payload = struct.pack(f"={len(groups)}I", *groups)
-        return Parcel(Event.LOGIN_RESPONSE_EXT, fields={"ngroups": len(groups), "payload": payload})
+        return Message(Event.LOGIN_RESPONSE_EXT, fields={"ngroups": len(groups), "payload": payload})
 
-    def _spnego(self, slot: int, parcel: Parcel) -> Parcel:
+    def _spnego(self, slot: int, message: Message) -> Message:
         # Kerberos is not configured: the engine falls back to NTLM.
-        return Parcel(Event.SPNEGO_AUTHEN_RESPONSE, fields={"status": int(UserFlag.BAD_USER)})
+        return Message(Event.SPNEGO_AUTHEN_RESPONSE, fields={"status": int(UserFlag.BAD_USER)})
 
-    def _logout(self, slot: int, parcel: Parcel) -> None:
+    def _logout(self, slot: int, message: Message) -> None:
         """Count a failed log-on (BAD_PASSWORD), or reset the count at a log-off. Tree connects end by their own
         messages."""
-        name = parcel.text("account").casefold()
+        name = message.text("account").casefold()
         failures = self._failures.pop(name, 0)
-        if parcel.fields["account_flags"] & UserFlag.BAD_PASSWORD:
+        if message.fields["account_flags"] & UserFlag.BAD_PASSWORD:
             self._failures[name] = failures + 1
             if len(self._failures) > NAMES_MAX:
                 del self._failures[next(iter(self._failures))]
 
     # ----------------------------------------------------------------------------------------------------- shares
 
-    def _share_config(self, slot: int, parcel: Parcel) -> Parcel:
-        reply, note = share_response(parcel.text("share_name"), self.configuration, self.users)
+    def _share_config(self, slot: int, message: Message) -> Message:
+        reply, note = share_response(message.text("share_name"), self.configuration, self.users)
         self.say(note)
         return reply
 
-    def _tree_connect(self, slot: int, parcel: Parcel, asked: bool = False) -> Parcel | None:
+    def _tree_connect(self, slot: int, message: Message, asked: bool = False) -> Message | None:
         """Decide on TREE_CONNECT. `asked`: host names were looked up for it already."""
-        fields = parcel.fields
+        fields = message.fields
         request = TreeRequest(
-            account=parcel.text("account"),
+            account=message.text("account"),
             account_flags=UserFlag(fields["account_flags"]),
-            share=parcel.text("share"),
-            peer=parcel.text("peer_addr"),
+            share=message.text("share"),
+            peer=message.text("peer_addr"),
         )
         look = self._names.look() if self._names is not None else None
         check = bool(fields["flags"] & TreeRequestFlag.CHECK)
@@ -220,7 +220,7 @@ class Requests:
             answer = self._decide_tree(slot, fields["session_id"], fields["connect_id"], request, look)
         if answer.undecided and not asked and self._names is not None and look is not None and look.wanted:
             life = self._lives.get(slot, 0)
-            if self._names.resolve(look.wanted, lambda: self._tree_again(slot, parcel, life)):
+            if self._names.resolve(look.wanted, lambda: self._tree_again(slot, message, life)):
                 return None
         self.say(answer.note)
         if answer.why and not check:
@@ -231,12 +231,12 @@ class Requests:
                 slot, fields["session_id"], fields["connect_id"], share, request.account, request.peer,
                 request.is_guest,
             )
-        reply = {"handle": parcel.handle, "status": int(answer.status), "connection_flags": int(answer.flags)}
-        return Parcel(Event.TREE_CONNECT_RESPONSE, fields=reply)
+        reply = {"handle": message.handle, "status": int(answer.status), "connection_flags": int(answer.flags)}
+        return Message(Event.TREE_CONNECT_RESPONSE, fields=reply)
 
-    def _tree_again(self, slot: int, parcel: Parcel, life: int) -> None:
+    def _tree_again(self, slot: int, message: Message, life: int) -> None:
         if self._lives.get(slot, 0) == life:
-            reply = self._tree_connect(slot, parcel, asked=True)
+            reply = self._tree_connect(slot, message, asked=True)
             if reply is not None:
                 self.reply(slot, reply)
 
@@ -256,8 +256,8 @@ class Requests:
         names: Names = NoNames() if look is None else look
         return decide_tree_connect(request, self.configuration, self.accounts, self.users, connections, names)
 
-    def _tree_disconnect(self, slot: int, parcel: Parcel) -> None:
-        self.sessions.disconnect(slot, parcel.fields["session_id"], parcel.fields["connect_id"])
+    def _tree_disconnect(self, slot: int, message: Message) -> None:
+        self.sessions.disconnect(slot, message.fields["session_id"], message.fields["connect_id"])
 
 
 def _field(text: str, size: int) -> str:

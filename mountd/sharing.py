@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ksmbd.ipc.codec import Parcel
+from ksmbd.ipc.codec import Message
 from ksmbd.ipc.constants import Attribute, Event, ShareFlag, TreeFlag, TreeStatus, UserFlag
 from ksmbd.ipc.options import FORCE_GROUP, GUEST_GID, GUEST_GROUPS, GUEST_UID, OF_MEMBERS
 from mountd.accounts import Accounts
@@ -95,10 +95,10 @@ def forced_ids(share: ShareSettings, users: UnixUsers) -> ForcedIds:
     return ForcedIds(uid, gid)
 
 
-def share_response(name: str, configuration: Configuration, users: UnixUsers) -> tuple[Parcel, str]:
+def share_response(name: str, configuration: Configuration, users: UnixUsers) -> tuple[Message, str]:
     """(SHARE_CONFIG_RESPONSE without its handle, a line for the log or '')."""
     share = configuration.share(name)
-    missing = Parcel(Event.SHARE_CONFIG_RESPONSE, fields={"share_name": name})
+    missing = Message(Event.SHARE_CONFIG_RESPONSE, fields={"share_name": name})
     if share is None or not (share.path or share.is_ipc):
         return missing, ""
     forced = forced_ids(share, users)
@@ -107,7 +107,7 @@ def share_response(name: str, configuration: Configuration, users: UnixUsers) ->
     veto = b"".join(pattern.encode() + b"\0" for pattern in share.veto_files)
     path = b"" if share.is_ipc else share.full_path(configuration.settings).encode()
     payload = veto + b"\0" + path if veto else path
-    parcel = Parcel(
+    message = Message(
         Event.SHARE_CONFIG_RESPONSE,
         fields={
             "flags": int(share_flags(share)),
@@ -125,18 +125,18 @@ def share_response(name: str, configuration: Configuration, users: UnixUsers) ->
         options=share_options(share),
     )
     if forced.uid is not None:
-        parcel.numbers[Attribute.FORCE_UID] = forced.uid
+        message.numbers[Attribute.FORCE_UID] = forced.uid
     if forced.gid is not None:
-        parcel.numbers[Attribute.FORCE_GID] = forced.gid
+        message.numbers[Attribute.FORCE_GID] = forced.gid
     if share.force_group.startswith("+") and not share.force_user:
-        parcel.options[FORCE_GROUP] = OF_MEMBERS
-    parcel.numbers[Attribute.ENCRYPT] = int(share.smb3_encryption == "mandatory")
-    parcel.texts[Attribute.COMMENT] = share.comment
+        message.options[FORCE_GROUP] = OF_MEMBERS
+    message.numbers[Attribute.ENCRYPT] = int(share.smb3_encryption == "mandatory")
+    message.texts[Attribute.COMMENT] = share.comment
     if share.guest_account:
         ids = guest(users, share.guest_account)
-        parcel.options[GUEST_UID], parcel.options[GUEST_GID] = str(ids.uid), str(ids.gid)
-        parcel.options[GUEST_GROUPS] = " ".join(map(str, ids.groups[:GUEST_GROUPS_MAX]))
-    return parcel, ""
+        message.options[GUEST_UID], message.options[GUEST_GID] = str(ids.uid), str(ids.gid)
+        message.options[GUEST_GROUPS] = " ".join(map(str, ids.groups[:GUEST_GROUPS_MAX]))
+    return message, ""
 
 
 def _short_id(number: int | None) -> int:

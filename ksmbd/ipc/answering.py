@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from ksmbd.ipc.channel import Channel
-from ksmbd.ipc.codec import Parcel
+from ksmbd.ipc.codec import Message
 from ksmbd.ipc.constants import Attribute, Event
 from ksmbd.ipc.exchange import Exchange
 
@@ -31,9 +31,9 @@ class Answering:
         """Send a part of at most PART_MAX bytes."""
         self._parts += 1
         numbers = {Attribute.HANDLE: self._handle}
-        self._exchange.post(Parcel(Event.ANSWER, numbers=numbers, texts={Attribute.BODY: text}))
+        self._exchange.post(Message(Event.ANSWER, numbers=numbers, texts={Attribute.BODY: text}))
 
     def end(self) -> None:
         """Send the end, with the number of parts."""
         numbers = {Attribute.HANDLE: self._handle, Attribute.SIZE: self._parts}
-        self._exchange.post(Parcel(Event.ANSWER, numbers=numbers))
+        self._exchange.post(Message(Event.ANSWER, numbers=numbers))

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Mapping
 from typing import Final
 
-from ksmbd.ipc.codec import Parcel
+from ksmbd.ipc.codec import Message
 from ksmbd.ipc.constants import Attribute, RpcStatus, ShareFlag, TreeFlag, TreeStatus, UserFlag
 from ksmbd.ipc.messages import text_of
 from ksmbd.ipc.options import (
@@ -72,15 +72,15 @@ def fits(text: str, size: int) -> bool:
         return False
 
 
-def login_response(parcel: Parcel) -> LoginResponse:
+def login_response(message: Message) -> LoginResponse:
     """Convert LOGIN_RESPONSE, or the one inside SPNEGO_AUTHEN_RESPONSE. The supplementary groups come separately."""
-    fields = parcel.fields
+    fields = message.fields
     if fields["hash_sz"] > len(fields["hash"]):
         raise WireError(f"hash_sz {fields['hash_sz']}")
     digest = fields["hash"][: fields["hash_sz"]]
     status = fields["status"]
     return LoginResponse(
-        parcel.text("account"),
+        message.text("account"),
         digest,
         fields["uid"],
         fields["gid"],
@@ -94,20 +94,20 @@ def login_response(parcel: Parcel) -> LoginResponse:
 _GID: Final = struct.Struct("=I")
 
 
-def groups(parcel: Parcel) -> tuple[int, ...]:
+def groups(message: Message) -> tuple[int, ...]:
     """The supplementary groups in LOGIN_RESPONSE_EXT."""
-    reader = Reader(parcel.fields["payload"])
-    return tuple(reader.unpack(_GID)[0] for _ in range(max(0, parcel.fields["ngroups"])))
+    reader = Reader(message.fields["payload"])
+    return tuple(reader.unpack(_GID)[0] for _ in range(max(0, message.fields["ngroups"])))
 
 
-def share_config(parcel: Parcel) -> ShareConfig | None:
+def share_config(message: Message) -> ShareConfig | None:
     """Convert SHARE_CONFIG_RESPONSE with its additional attributes; None: there is no such share."""
-    fields = parcel.fields
+    fields = message.fields
     flags = fields["flags"]
     if not flags & ShareFlag.AVAILABLE:
         return None
-    veto, path = _veto_and_path(parcel)
-    options = parcel.options
+    veto, path = _veto_and_path(message)
+    options = message.options
     share = ShareConfig(
         name=text_of(fields["share_name"]),
         path=path,
@@ -115,12 +115,12 @@ def share_config(parcel: Parcel) -> ShareConfig | None:
         directory_mask=fields["directory_mask"],
         force_create_mode=fields["force_create_mode"],
         force_directory_mode=fields["force_directory_mode"],
-        force_uid=parcel.numbers.get(Attribute.FORCE_UID),
-        force_gid=parcel.numbers.get(Attribute.FORCE_GID),
+        force_uid=message.numbers.get(Attribute.FORCE_UID),
+        force_gid=message.numbers.get(Attribute.FORCE_GID),
         veto_files=tuple(p.decode("utf-8", "surrogateescape") for p in veto.split(b"\0") if p),
-        comment=parcel.texts.get(Attribute.COMMENT, ""),
+        comment=message.texts.get(Attribute.COMMENT, ""),
         is_pipe=bool(flags & ShareFlag.PIPE),
-        encrypt=bool(parcel.numbers.get(Attribute.ENCRYPT, 0)),
+        encrypt=bool(message.numbers.get(Attribute.ENCRYPT, 0)),
         acl_flag_inherited_canonicalization=switch(options, "acl flag inherited canonicalization"),
         acl_map_full_control=switch(options, "acl map full control"),
         acl_xattr=bool(flags & ShareFlag.ACL_XATTR),
@@ -160,9 +160,9 @@ def share_config(parcel: Parcel) -> ShareConfig | None:
     return share
 
 
-def _veto_and_path(parcel: Parcel) -> tuple[bytes, str]:
+def _veto_and_path(message: Message) -> tuple[bytes, str]:
     """The patterns of `veto files`, each but the last with a NUL behind it, and the path of the share."""
-    fields = parcel.fields
+    fields = message.fields
     reader = Reader(fields["payload"])
     if fields["payload_sz"] != len(reader):
         raise WireError(f"payload_sz {fields['payload_sz']}")
@@ -205,9 +205,9 @@ def _guest(options: Mapping[str, str]) -> GuestIds | None:
     return GuestIds(uid, gid, numbers(options.get(GUEST_GROUPS, "")))
 
 
-def tree_result(parcel: Parcel) -> TreeConnectResult:
+def tree_result(message: Message) -> TreeConnectResult:
     """Convert TREE_CONNECT_RESPONSE."""
-    status, flags = parcel.fields["status"], parcel.fields["connection_flags"]
+    status, flags = message.fields["status"], message.fields["connection_flags"]
     if status != TreeStatus.OK:
         return TreeConnectResult(TREE_ERRORS.get(status, STATUS_ACCESS_DENIED))
     return TreeConnectResult(
@@ -219,10 +219,10 @@ def tree_result(parcel: Parcel) -> TreeConnectResult:
     )
 
 
-def pipe_data(parcel: Parcel) -> tuple[bytes, bool]:
+def pipe_data(message: Message) -> tuple[bytes, bool]:
     """Convert RPC_RESPONSE to (data, whether there is more of the message). Raises NtStatusError where the call
     failed."""
-    fields = parcel.fields
+    fields = message.fields
     if fields["payload_sz"] != len(fields["payload"]):
         raise WireError(f"payload_sz {fields['payload_sz']}", STATUS_PIPE_BROKEN)
     status = fields["flags"]

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from ksmbd import log
-from ksmbd.ipc.codec import Parcel, decode, encode
+from ksmbd.ipc.codec import Message, decode, encode
 from ksmbd.smb.status import WireError
 
 NETLINK_USERSOCK: Final = 2
@@ -85,11 +85,11 @@ class Channel:
         """Number of messages that wait. While it is not 0, the caller calls `flush` again soon."""
         return len(self._queue)
 
-    def send(self, parcel: Parcel) -> None:
+    def send(self, message: Message) -> None:
         """Send a message, or keep it for `flush`. Raises ValueError where it does not fit, Congested, PeerGone,
         OSError."""
         self._sequence += 1
-        data = encode(parcel, self._sequence, self._own_port)
+        data = encode(message, self._sequence, self._own_port)
         if len(self._queue) >= QUEUE_MAX:
             raise Congested
         self._queue.append(data)
@@ -117,7 +117,7 @@ class Channel:
             self._queue.popleft()
         return True
 
-    def receive(self, limit: int = 64) -> Iterator[Parcel]:
+    def receive(self, limit: int = 64) -> Iterator[Message]:
         """Iterate over received messages, at most `limit`, so that the caller can serve others. Bad messages are logged
         and left out. Raises OSError."""
         for _ in range(limit):
@@ -134,11 +134,11 @@ class Channel:
             problem = self._problem(ancillary, flags, address)
             if not problem:
                 try:
-                    parcel = decode(bytes(memoryview(self._buffer)[:size]))
+                    message = decode(bytes(memoryview(self._buffer)[:size]))
                 except (WireError, struct.error, ValueError) as error:
                     problem = f"malformed: {error}"
                 else:
-                    yield parcel
+                    yield message
                     continue
             self.dropped += 1
             log.peer(f"ipc: message of {size} bytes dropped: {problem}")

@@ -14,7 +14,7 @@ from ksmbd import debug, log
 from ksmbd.ipc.answering import Answering
 from ksmbd.ipc.answers import fits, groups, login_response, share_config, tree_result
 from ksmbd.ipc.channel import Channel
-from ksmbd.ipc.codec import Parcel
+from ksmbd.ipc.codec import Message
 from ksmbd.ipc.constants import Attribute, Event, TreeRequestFlag, UserFlag
 from ksmbd.ipc.exchange import Exchange
 from ksmbd.ipc.pipes import Pipes
@@ -52,7 +52,7 @@ class NetlinkDaemon:
 
         Messages that wait on the socket already are read later: answers to a dead predecessor are ignored, and
         SHUTTING_DOWN and RELOAD apply to this process."""
-        self._exchange.post(Parcel(Event.HELLO, numbers={Attribute.PID: os.getpid()}))
+        self._exchange.post(Message(Event.HELLO, numbers={Attribute.PID: os.getpid()}))
         self._exchange.arm_heartbeat()
 
     def fileno(self) -> int:
@@ -66,12 +66,12 @@ class NetlinkDaemon:
 
     def on_readable(self) -> None:
         """Process the messages that have arrived. Never raises."""
-        for parcel in self._exchange.receive():
+        for message in self._exchange.receive():
             try:
-                self._handle(parcel)
+                self._handle(message)
             except WireError as error:
-                log.warning(f"ipc: malformed {parcel.event.name} from ksmbd.mountd: {error}")
-                self._exchange.fail(parcel.handle, STATUS_INSUFF_SERVER_RESOURCES)
+                log.warning(f"ipc: malformed {message.event.name} from ksmbd.mountd: {error}")
+                self._exchange.fail(message.handle, STATUS_INSUFF_SERVER_RESOURCES)
 
     # ----------------------------------------------------------------------------------------- accounts and shares
 
@@ -79,27 +79,27 @@ class NetlinkDaemon:
         """Look up an account; '' is the anonymous user. Sends LOGIN_REQUEST, and LOGIN_REQUEST_EXT for the groups."""
         future: Future[LoginResponse] = Future()
 
-        def answered(parcel: Parcel) -> None:
-            response = login_response(parcel)
-            if not parcel.fields["status"] & UserFlag.EXTENSION:
+        def answered(message: Message) -> None:
+            response = login_response(message)
+            if not message.fields["status"] & UserFlag.EXTENSION:
                 future.set_result(response)
                 return
 
-            def complete(more: Parcel) -> None:
+            def complete(more: Message) -> None:
                 future.set_result(replace(response, groups=groups(more)))
 
-            self._exchange.request(Parcel(Event.LOGIN_REQUEST_EXT, fields={"account": account}), complete, future)
+            self._exchange.request(Message(Event.LOGIN_REQUEST_EXT, fields={"account": account}), complete, future)
 
         if not fits(account, 47):
             return Future.of(LoginResponse(account, b"", 0, 0))
-        self._exchange.request(Parcel(Event.LOGIN_REQUEST, fields={"account": account}), answered, future)
+        self._exchange.request(Message(Event.LOGIN_REQUEST, fields={"account": account}), answered, future)
         return future
 
     def logout(self, account: str, failed: bool) -> None:
         """Report that a session of the account has ended, or with `failed` that a log-on with its name has failed."""
         if fits(account, 47):
             flags = UserFlag.BAD_PASSWORD if failed else UserFlag(0)
-            self._exchange.post(Parcel(Event.LOGOUT_REQUEST, fields={"account": account, "account_flags": int(flags)}))
+            self._exchange.post(Message(Event.LOGOUT_REQUEST, fields={"account": account, "account_flags": int(flags)}))
 
     def share_config(self, name: str) -> Future[ShareConfig | None]:
         """Look up a share by its name, without regard to case; None: there is no such share. The answer is cached until
@@ -113,13 +113,13 @@ class NetlinkDaemon:
         future: Future[ShareConfig | None] = Future()
         generation = self._generation
 
-        def answered(parcel: Parcel) -> None:
-            share = share_config(parcel)
+        def answered(message: Message) -> None:
+            share = share_config(message)
             if share is not None and generation == self._generation:
                 self._shares[key] = share
             future.set_result(share)
 
-        self._exchange.request(Parcel(Event.SHARE_CONFIG_REQUEST, fields={"share_name": name}), answered, future)
+        self._exchange.request(Message(Event.SHARE_CONFIG_REQUEST, fields={"share_name": name}), answered, future)
         return future
 
     def tree_connect(
@@ -148,16 +148,16 @@ class NetlinkDaemon:
             "account_flags": int(account_flags), "share": share, "peer_addr": peer, "flags": int(flags),
         }  # fmt: skip
 
-        def answered(parcel: Parcel) -> None:
-            future.set_result(tree_result(parcel))
+        def answered(message: Message) -> None:
+            future.set_result(tree_result(message))
 
-        self._exchange.request(Parcel(Event.TREE_CONNECT_REQUEST, fields=fields), answered, future)
+        self._exchange.request(Message(Event.TREE_CONNECT_REQUEST, fields=fields), answered, future)
         return future
 
     def tree_disconnect(self, session_id: int, connect_id: int) -> None:
         """Report that a tree connect has ended."""
         fields = {"session_id": session_id, "connect_id": connect_id}
-        self._exchange.post(Parcel(Event.TREE_DISCONNECT_REQUEST, fields=fields))
+        self._exchange.post(Message(Event.TREE_DISCONNECT_REQUEST, fields=fields))
 
     def spnego_authen(self, blob: bytes) -> Future[tuple[LoginResponse, bytes, bytes] | None]:
         """Check a Kerberos token: (account, session key, AP-REP); None: refused."""
@@ -165,16 +165,16 @@ class NetlinkDaemon:
             return Future.of(None)
         future: Future[tuple[LoginResponse, bytes, bytes] | None] = Future()
 
-        def answered(parcel: Parcel) -> None:
-            fields = parcel.fields
+        def answered(message: Message) -> None:
+            fields = message.fields
             reader = Reader(fields["payload"])
             key = reader.bytes(fields["session_key_len"])
             token = reader.bytes(fields["spnego_blob_len"])
-            response = login_response(parcel)
+            response = login_response(message)
             future.set_result((response, key, token) if fields["status"] & UserFlag.OK else None)
 
-        parcel = Parcel(Event.SPNEGO_AUTHEN_REQUEST, fields={"blob_len": len(blob), "payload": blob})
-        self._exchange.request(parcel, answered, future)
+        message = Message(Event.SPNEGO_AUTHEN_REQUEST, fields={"blob_len": len(blob), "payload": blob})
+        self._exchange.request(message, answered, future)
         return future
 
     # ------------------------------------------------------------------------------------------------------- pipes
@@ -208,10 +208,10 @@ class NetlinkDaemon:
     def _lost(self, reason: str) -> None:
         self.on_lost(reason)
 
-    def _handle(self, parcel: Parcel) -> None:
-        event = parcel.event
+    def _handle(self, message: Message) -> None:
+        event = message.event
         if debug.mask[0] & debug.IPC:
-            log.debug(debug.IPC, f"from mountd: {event.name} handle {parcel.handle}")
+            log.debug(debug.IPC, f"from mountd: {event.name} handle {message.handle}")
         if event is Event.HEARTBEAT_REQUEST:
             return
         if event is Event.RELOAD:
@@ -221,9 +221,9 @@ class NetlinkDaemon:
         elif event is Event.SHUTTING_DOWN:
             self.on_shutdown()
         elif event is Event.QUESTION:
-            answering = Answering(self._exchange, self._channel, parcel.handle)
-            self.on_question(parcel.texts.get(Attribute.BODY, ""), answering)
+            answering = Answering(self._exchange, self._channel, message.handle)
+            self.on_question(message.texts.get(Attribute.BODY, ""), answering)
         elif event is Event.FAILED:
-            self._exchange.fail(parcel.handle, STATUS_INSUFF_SERVER_RESOURCES)
+            self._exchange.fail(message.handle, STATUS_INSUFF_SERVER_RESOURCES)
         else:
-            self._exchange.answer(parcel)
+            self._exchange.answer(message)

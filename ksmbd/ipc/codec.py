@@ -14,7 +14,7 @@ from ksmbd.ipc.messages import (
     NLA_HEADER_SIZE,
     NLA_PAYLOAD_MAX,
     STRUCTURES,
-    Message,
+    NetlinkMessage,
     text_of,
 )
 from ksmbd.smb.reader import Reader
@@ -28,7 +28,7 @@ _NUMBERS: Final = {
 
 
 @dataclass(slots=True)
-class Parcel:
+class Message:
     """One message: its event, the fields of KSMBD's structure, and the additional attributes."""
 
     event: Event
@@ -65,26 +65,26 @@ def _escape(text: str) -> bytes:
     return data
 
 
-def encode(parcel: Parcel, sequence: int = 0, port: int = 0) -> bytes:
+def encode(message: Message, sequence: int = 0, port: int = 0) -> bytes:
     """Encode a message with a netlink sequence number and port id. Raises ValueError where a value does not fit its
     field."""
-    message = Message()
-    message["cmd"] = int(parcel.event)
-    message["version"] = GENL_VERSION
-    message["header"] = {"type": MESSAGE_TYPE, "flags": 0, "sequence_number": sequence & 0xFFFFFFFF, "pid": port}
+    netlink = NetlinkMessage()
+    netlink["cmd"] = int(message.event)
+    netlink["version"] = GENL_VERSION
+    netlink["header"] = {"type": MESSAGE_TYPE, "flags": 0, "sequence_number": sequence & 0xFFFFFFFF, "pid": port}
     attributes: list[tuple[str, Any]] = []
-    if parcel.event in STRUCTURES:
-        attributes.append((parcel.event.name, _structure_value(parcel.event, parcel.fields)))
-    attributes += [(_name(key), number) for key, number in parcel.numbers.items()]
-    attributes += [(_name(key), _escape(text)) for key, text in parcel.texts.items()]
-    attributes += [("ADDRESS", _escape(text)) for text in parcel.addresses]
-    attributes += [("OPTION", _pair(name, value)) for name, value in parcel.options.items()]
-    message["attrs"] = attributes
+    if message.event in STRUCTURES:
+        attributes.append((message.event.name, _structure_value(message.event, message.fields)))
+    attributes += [(_name(key), number) for key, number in message.numbers.items()]
+    attributes += [(_name(key), _escape(text)) for key, text in message.texts.items()]
+    attributes += [("ADDRESS", _escape(text)) for text in message.addresses]
+    attributes += [("OPTION", _pair(name, value)) for name, value in message.options.items()]
+    netlink["attrs"] = attributes
     try:
-        message.encode()
+        netlink.encode()
     except struct.error as error:  # an attribute of more than 65535 bytes
-        raise ValueError(f"{parcel.event.name}: {error}") from None
-    return bytes(message.data)
+        raise ValueError(f"{message.event.name}: {error}") from None
+    return bytes(netlink.data)
 
 
 def _structure_value(event: Event, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def _structure_value(event: Event, fields: Mapping[str, Any]) -> dict[str, Any]:
     return dict(fields)
 
 
-def decode(data: bytes) -> Parcel:
+def decode(data: bytes) -> Message:
     """Decode a message. Raises WireError where it is malformed in any way."""
     reader = Reader(data)
     length = reader.u32()
@@ -120,12 +120,12 @@ def decode(data: bytes) -> Parcel:
     found = _check_attributes(reader, event)
     if event in STRUCTURES and not found:
         raise WireError(f"{event.name} without its structure")
-    message = Message(bytearray(data))
-    message.decode()
-    parcel = Parcel(event)
-    for name, value in ((slot[0], slot[1]) for slot in message["attrs"]):
-        _collect(parcel, name, value)
-    return parcel
+    netlink = NetlinkMessage(bytearray(data))
+    netlink.decode()
+    message = Message(event)
+    for name, value in ((slot[0], slot[1]) for slot in netlink["attrs"]):
+        _collect(message, name, value)
+    return message
 
 
 def _check_attributes(reader: Reader, event: Event) -> bool:
@@ -167,23 +167,23 @@ def _check_nested(reader: Reader) -> None:
         reader.skip(min(-size % 4, reader.remaining))
 
 
-def _collect(parcel: Parcel, name: str, value: Any) -> None:  # noqa: ANN401 - what pyroute2 decoded
-    if name == parcel.event.name and parcel.event in STRUCTURES:
+def _collect(message: Message, name: str, value: Any) -> None:  # noqa: ANN401 - what pyroute2 decoded
+    if name == message.event.name and message.event in STRUCTURES:
         hidden = ("header", "reserved", "_padding")
-        parcel.fields = {key: item for key, item in dict(value).items() if key not in hidden}
+        message.fields = {key: item for key, item in dict(value).items() if key not in hidden}
         return
     attribute = Attribute.__members__.get(name)
     if attribute is None:
         return  # an attribute of a newer version
     if attribute in _NUMBERS:
-        parcel.numbers[attribute] = int(value)
+        message.numbers[attribute] = int(value)
     elif attribute is Attribute.OPTION:
         key, text = _cells(value)
-        parcel.options[key] = text
+        message.options[key] = text
     elif attribute is Attribute.ADDRESS:
-        parcel.addresses.append(_plain(value))
+        message.addresses.append(_plain(value))
     else:
-        parcel.texts[attribute] = _plain(value)
+        message.texts[attribute] = _plain(value)
 
 
 def _slots(value: Any) -> Sequence[tuple[str, Any]]:  # noqa: ANN401 - what pyroute2 decoded

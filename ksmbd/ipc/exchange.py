@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from ksmbd import debug, limits, log
 from ksmbd.ipc.channel import Channel, Congested, PeerGone
-from ksmbd.ipc.codec import Parcel
+from ksmbd.ipc.codec import Message
 from ksmbd.ipc.constants import Event
 from ksmbd.smb.ports import Clock, Timer
 from ksmbd.smb.status import (
@@ -39,7 +39,7 @@ class Waiter:
     """A request that waits for its answer."""
 
     answer: Event
-    finish: Callable[[Parcel], None]
+    finish: Callable[[Message], None]
     fail: Callable[[NtStatusError], None]
     timer: Timer | None = None
 
@@ -65,11 +65,11 @@ class Exchange:
         self.lost = ""
         """Why mountd cannot be reached any more; '' while it can."""
 
-    def receive(self) -> Iterator[Parcel]:
+    def receive(self) -> Iterator[Message]:
         """Iterate over received messages; each proves that mountd is alive."""
-        for parcel in self._channel.receive():
+        for message in self._channel.receive():
             self._last_heard = self._clock.monotonic()
-            yield parcel
+            yield message
 
     def new_handle(self) -> int:
         """A handle that no request and no open pipe has."""
@@ -80,19 +80,19 @@ class Exchange:
 
     # ----------------------------------------------------------------------------------------------------- sending
 
-    def request(self, parcel: Parcel, finish: Callable[[Parcel], None], future: Future[Any]) -> None:
+    def request(self, message: Message, finish: Callable[[Message], None], future: Future[Any]) -> None:
         """Send a request and pass its answer to `finish`, which completes the future; without an answer the future
         fails. Cancelling the future forgets the request."""
         handle = self.new_handle()
-        parcel.fields["handle"] = handle
+        message.fields["handle"] = handle
 
         def forget() -> None:
             self._end(handle)
 
-        self.send(handle, parcel, Waiter(Event(parcel.event + 1), finish, future.set_error))
+        self.send(handle, message, Waiter(Event(message.event + 1), finish, future.set_error))
         future.on_cancel = forget
 
-    def send(self, handle: int, parcel: Parcel, waiter: Waiter) -> None:
+    def send(self, handle: int, message: Message, waiter: Waiter) -> None:
         """Send a request with this handle; the waiter is called with the answer or the failure."""
         if self.lost:
             waiter.fail(NtStatusError(STATUS_INSUFF_SERVER_RESOURCES, self.lost))
@@ -102,22 +102,22 @@ class Exchange:
             return
         self.waiting[handle] = waiter
         if self._timeout:
-            waiter.timer = self._clock.call_later(self._timeout, lambda: self._timed_out(handle, parcel.event))
-        status = self._transmit(parcel)
+            waiter.timer = self._clock.call_later(self._timeout, lambda: self._timed_out(handle, message.event))
+        status = self._transmit(message)
         if status:
             self.fail(handle, status)
 
-    def post(self, parcel: Parcel) -> None:
+    def post(self, message: Message) -> None:
         """Send a message that has no answer. A failure is logged."""
-        if not self.lost and self._transmit(parcel):
-            log.error(f"ipc: {parcel.event.name} could not be sent to ksmbd.mountd", "ipc unsent")
+        if not self.lost and self._transmit(message):
+            log.error(f"ipc: {message.event.name} could not be sent to ksmbd.mountd", "ipc unsent")
 
-    def _transmit(self, parcel: Parcel) -> int:
+    def _transmit(self, message: Message) -> int:
         """Send a message. Returns the NTSTATUS of a failure, else 0."""
         if debug.mask[0] & debug.IPC:
-            log.debug(debug.IPC, f"to mountd: {parcel.event.name} handle {parcel.handle}")
+            log.debug(debug.IPC, f"to mountd: {message.event.name} handle {message.handle}")
         try:
-            self._channel.send(parcel)
+            self._channel.send(message)
         except Congested:
             return STATUS_INSUFFICIENT_RESOURCES
         except ValueError as error:
@@ -127,7 +127,7 @@ class Exchange:
             self.lose("ksmbd.mountd is gone")
             return STATUS_INSUFF_SERVER_RESOURCES
         except OSError as error:
-            log.error(f"ipc: {parcel.event.name} could not be sent: {error}", "ipc unsent")
+            log.error(f"ipc: {message.event.name} could not be sent: {error}", "ipc unsent")
             return STATUS_INSUFF_SERVER_RESOURCES
         self._arm_retry()
         return 0
@@ -149,14 +149,14 @@ class Exchange:
 
     # ----------------------------------------------------------------------------------------------------- answers
 
-    def answer(self, parcel: Parcel) -> None:
+    def answer(self, message: Message) -> None:
         """Complete the request that this message answers; ignore it where no request waits for it."""
-        waiter = self.waiting.get(parcel.handle)
-        if waiter is None or waiter.answer is not parcel.event:
+        waiter = self.waiting.get(message.handle)
+        if waiter is None or waiter.answer is not message.event:
             return  # the request has timed out, was cancelled, or was a predecessor's
-        self._end(parcel.handle)
+        self._end(message.handle)
         try:
-            waiter.finish(parcel)
+            waiter.finish(message)
         except WireError as error:
             waiter.fail(NtStatusError(STATUS_INSUFF_SERVER_RESOURCES, str(error)))
 
@@ -190,7 +190,7 @@ class Exchange:
         if self._timeout and self._clock.monotonic() - self._last_heard > self._timeout:
             self.lose(f"no sign of ksmbd.mountd for {self._timeout:g} seconds")
             return
-        self._transmit(Parcel(Event.HEARTBEAT_REQUEST, fields={"handle": self.new_handle()}))
+        self._transmit(Message(Event.HEARTBEAT_REQUEST, fields={"handle": self.new_handle()}))
         if not self.lost:
             self.arm_heartbeat()
 

@@ -129,7 +129,7 @@ _LOGIN_RESPONSE_FIELDS: Final = (
 )
 
 
-class Message(genlmsg):  # type: ignore[misc]
+class NetlinkMessage(genlmsg):  # type: ignore[misc]
     """Any message. KSMBD's structures are attributes named as the event; additional attributes follow."""
 
     __slots__ = ()
@@ -328,6 +328,8 @@ class Message(genlmsg):  # type: ignore[misc]
 
 
 STRUCTURES: Final[Mapping[Event, type[StructureAttribute]]] = {
-    Event(number): getattr(Message, kind) for number, _, kind in Message.nla_map if isinstance(number, Event)
+    Event(number): getattr(NetlinkMessage, kind)
+    for number, _, kind in NetlinkMessage.nla_map
+    if isinstance(number, Event)
 }
 """KSMBD's message -> its structure."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from ksmbd import limits
 from ksmbd.ipc.answers import RPC_ERRORS, fits, pipe_data
-from ksmbd.ipc.codec import Parcel
+from ksmbd.ipc.codec import Message
 from ksmbd.ipc.constants import PIPES, RPC_METHODS, Attribute, Event, RpcFlag, RpcStatus
 from ksmbd.ipc.exchange import Exchange, Waiter
 from ksmbd.ipc.messages import RPC_CHUNK
@@ -33,7 +33,7 @@ class _Pipe:
     """An open pipe."""
 
     service: RpcFlag
-    queue: deque[tuple[Parcel, Future[Parcel], bool]] = field(default_factory=deque)
+    queue: deque[tuple[Message, Future[Message], bool]] = field(default_factory=deque)
     """(request, its answer, whether it peeks)."""
     ahead: bytes = b""
     """The data of the next message that a peek has read; the next read returns it."""
@@ -69,7 +69,7 @@ class Pipes:
         extra = RpcFlag.RESTRICTED_CONTEXT if restricted else RpcFlag(0)
         opened = self._rpc(handle, RpcFlag.OPEN | extra, b"", texts={Attribute.ACCOUNT: account})
 
-        def done(answer: Future[Parcel]) -> None:
+        def done(answer: Future[Message]) -> None:
             try:
                 status = RpcStatus(answer.result().fields["flags"])
             except (NtStatusError, ValueError) as error:
@@ -96,7 +96,7 @@ class Pipes:
         chunks = [data[i : i + RPC_CHUNK] for i in range(0, len(data), RPC_CHUNK)] or [b""]
         futures = [self._rpc(handle, RpcFlag.WRITE, chunk) for chunk in chunks]
 
-        def done(_: Future[Parcel]) -> None:
+        def done(_: Future[Message]) -> None:
             if all(future.done for future in futures):
                 try:
                     for future in futures:
@@ -135,7 +135,7 @@ class Pipes:
         if pipe is not None and not pipe.closing:
             pipe.closing = True
 
-            def closed(_: Future[Parcel]) -> None:
+            def closed(_: Future[Message]) -> None:
                 self.pipes.pop(handle, None)
 
             self._rpc(handle, RpcFlag.CLOSE, b"").add_callback(closed)
@@ -150,33 +150,33 @@ class Pipes:
         numbers: dict[Attribute, int] | None = None,
         texts: dict[Attribute, str] | None = None,
         peek: bool = False,
-    ) -> Future[Parcel]:
+    ) -> Future[Message]:
         """Queue a request on a pipe."""
         pipe = self.pipes.get(handle)
         if pipe is None:
             return Future.failed(NtStatusError(STATUS_INVALID_HANDLE))
-        future: Future[Parcel] = Future()
+        future: Future[Message] = Future()
         fields = {"handle": handle, "flags": int(flags | pipe.service), "payload_sz": len(payload), "payload": payload}
         pipe.queued += len(payload)
         self.queued += len(payload)
-        pipe.queue.append((Parcel(Event.RPC_REQUEST, fields, numbers or {}, texts or {}), future, peek))
+        pipe.queue.append((Message(Event.RPC_REQUEST, fields, numbers or {}, texts or {}), future, peek))
         if len(pipe.queue) == 1:
             self._pump(handle, pipe)
         return future
 
     def _pump(self, handle: int, pipe: _Pipe) -> None:
         """Send the first request of the queue, or answer it from what was read ahead."""
-        parcel, future, peek = pipe.queue[0]
-        flags = RpcFlag(parcel.fields["flags"])
+        message, future, peek = pipe.queue[0]
+        flags = RpcFlag(message.fields["flags"])
         method = next(method for method in RPC_METHODS if flags & method == method)
         ahead = pipe.ahead
 
-        def finish(answer: Parcel) -> None:
+        def finish(answer: Message) -> None:
             if peek:
                 with contextlib.suppress(NtStatusError):  # the future's reader gets the error
                     pipe.ahead, pipe.ahead_more = pipe_data(answer)
             elif ahead and method is RpcFlag.IOCTL and answer.fields["flags"] == RpcStatus.OK:
-                answer = _take_ahead(pipe, parcel)
+                answer = _take_ahead(pipe, message)
             self._advance(handle, pipe)
             future.set_result(answer)
 
@@ -190,14 +190,14 @@ class Pipes:
             fail(NtStatusError(STATUS_PIPE_DISCONNECTED))
             return
         if ahead and method is RpcFlag.READ:
-            answer = _ahead_parcel(parcel, pipe.ahead, pipe.ahead_more) if peek else _take_ahead(pipe, parcel)
+            answer = _ahead_message(message, pipe.ahead, pipe.ahead_more) if peek else _take_ahead(pipe, message)
             self._advance(handle, pipe)
             future.set_result(answer)
             return
         if ahead and method is RpcFlag.IOCTL:
             # The client must first get the message that was peeked at; mountd keeps the answer to this one.
-            parcel = replace(parcel, fields=parcel.fields | {"flags": int(RpcFlag.WRITE | pipe.service)})
-        self._exchange.send(handle, parcel, Waiter(Event.RPC_RESPONSE, finish, fail))
+            message = replace(message, fields=message.fields | {"flags": int(RpcFlag.WRITE | pipe.service)})
+        self._exchange.send(handle, message, Waiter(Event.RPC_RESPONSE, finish, fail))
 
     def _advance(self, handle: int, pipe: _Pipe) -> None:
         """Remove the first request of the queue, which has ended, and send the next one."""
@@ -215,25 +215,25 @@ class Pipes:
         )
 
 
-def _take_ahead(pipe: _Pipe, request: Parcel) -> Parcel:
+def _take_ahead(pipe: _Pipe, request: Message) -> Message:
     """The answer to a read, from the data that a peek has read."""
     size = request.numbers[Attribute.SIZE]
     data, pipe.ahead = pipe.ahead[:size], pipe.ahead[size:]
-    return _ahead_parcel(request, data, bool(pipe.ahead) or pipe.ahead_more)
+    return _ahead_message(request, data, bool(pipe.ahead) or pipe.ahead_more)
 
 
-def _ahead_parcel(request: Parcel, data: bytes, more: bool) -> Parcel:
+def _ahead_message(request: Message, data: bytes, more: bool) -> Message:
     """An answer as mountd would have sent it."""
     flags = RpcStatus.MORE_DATA if more else RpcStatus.OK
     fields = {"handle": request.handle, "flags": int(flags), "payload_sz": len(data), "payload": data}
-    return Parcel(Event.RPC_RESPONSE, fields)
+    return Message(Event.RPC_RESPONSE, fields)
 
 
-def _data_of(future: Future[Parcel]) -> Future[tuple[bytes, bool]]:
+def _data_of(future: Future[Message]) -> Future[tuple[bytes, bool]]:
     """A future of (data, whether there is more of the message) for the future of an answer."""
     result: Future[tuple[bytes, bool]] = Future()
 
-    def done(answer: Future[Parcel]) -> None:
+    def done(answer: Future[Message]) -> None:
         try:
             result.set_result(pipe_data(answer.result()))
         except NtStatusError as error:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from ksmbd import limits
 from ksmbd.ipc.channel import Channel
-from ksmbd.ipc.codec import Parcel
+from ksmbd.ipc.codec import Message
 from ksmbd.ipc.constants import Attribute, Event, GlobalFlag
 from ksmbd.ipc.messages import text_of
 from ksmbd.ipc.options import NO, YES, number, required, switch
@@ -105,7 +105,7 @@ class EngineSettings:
     smb3_encryption: str = "auto"
     tune_networks: str = ""
 
-    def parcels(self) -> tuple[Parcel, Parcel]:
+    def messages(self) -> tuple[Message, Message]:
         """The messages STARTING_UP and SETTINGS. Encoding them raises ValueError for a text that does not fit."""
         interfaces = b"".join(name.encode() + b"\0" for name in self.interfaces)
         fields = {name: getattr(self, name) for name in _NUMBERS}
@@ -127,12 +127,12 @@ class EngineSettings:
         options |= {option: str(getattr(self, name)) for name, option in _NUMBER_OPTIONS.items()}
         options |= {option: YES if getattr(self, name) else NO for name, option in _SWITCH_OPTIONS.items()}
         return (
-            Parcel(Event.STARTING_UP, fields=fields),
-            Parcel(Event.SETTINGS, numbers=numbers, options=options),
+            Message(Event.STARTING_UP, fields=fields),
+            Message(Event.SETTINGS, numbers=numbers, options=options),
         )
 
     @classmethod
-    def from_parcels(cls, start: Parcel, more: Parcel) -> EngineSettings:
+    def from_messages(cls, start: Message, more: Message) -> EngineSettings:
         """The settings in the two messages. Raises WireError for a wrong index or length, or a missing option."""
         fields = start.fields
         if not 0 <= fields["signing"] < len(SIGNING_WORDS):
@@ -164,17 +164,17 @@ class EngineSettings:
 def receive_settings(channel: Channel, timeout: float = 10.0) -> EngineSettings:
     """Wait for STARTING_UP and SETTINGS on the forker's channel, `timeout` seconds. Raises NoSettings."""
     deadline = time.monotonic() + timeout
-    start: Parcel | None = None
+    start: Message | None = None
     while True:
-        for parcel in channel.receive(1):
-            if parcel.event is Event.STARTING_UP:
-                start = parcel
-            elif parcel.event is Event.SETTINGS and start is not None:
+        for message in channel.receive(1):
+            if message.event is Event.STARTING_UP:
+                start = message
+            elif message.event is Event.SETTINGS and start is not None:
                 try:
-                    return EngineSettings.from_parcels(start, parcel)
+                    return EngineSettings.from_messages(start, message)
                 except WireError as error:
                     raise NoSettings(f"the settings from ksmbd.mountd are malformed: {error}") from None
-            elif parcel.event is Event.SHUTTING_DOWN:
+            elif message.event is Event.SHUTTING_DOWN:
                 raise NoSettings("ksmbd.mountd is shutting down")
         remaining = deadline - time.monotonic()
         if remaining <= 0 or not select.select([channel.fileno()], [], [], remaining)[0]:
@@ -183,4 +183,4 @@ def receive_settings(channel: Channel, timeout: float = 10.0) -> EngineSettings:
 
 def announce_listening(channel: Channel, addresses: list[str]) -> None:
     """Tell mountd that clients can connect to these addresses, each `ADDRESS:PORT`. Raises PeerGone."""
-    channel.send(Parcel(Event.LISTENING, addresses=list(addresses)))
+    channel.send(Message(Event.LISTENING, addresses=list(addresses)))

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from ksmbd import limits, log
-from ksmbd.ipc.codec import Parcel
+from ksmbd.ipc.codec import Message
 from ksmbd.ipc.constants import PIPES, RPC_METHODS, Attribute, Event, RpcFlag, RpcStatus
 from ksmbd.limit import Meter
 from mountd.config import Configuration
@@ -76,7 +76,7 @@ class PipeHost:
         self._names: NameResolver = names if names is not None else DirectNames()
         self._backend = backend
         self._clock = clock
-        self.reply: Callable[[int, Parcel], None] = lambda slot, parcel: None
+        self.reply: Callable[[int, Message], None] = lambda slot, message: None
         """Sends an answer that `handle` did not return at once."""
         self.total = Meter(limits.PIPES)
         self.users = Meter(limits.PIPES_PER_USER)
@@ -98,20 +98,20 @@ class PipeHost:
         for pipe in [pipe for pipe in self._pipes.values() if pipe.slot == slot]:
             self._close(pipe)
 
-    def handle(self, slot: int, parcel: Parcel) -> Parcel | None:
+    def handle(self, slot: int, message: Message) -> Message | None:
         """Handle an RPC_REQUEST. Returns the answer; None where `reply` sends it later."""
-        fields = parcel.fields
+        fields = message.fields
         flags = RpcFlag(fields["flags"])
         if fields["payload_sz"] != len(fields["payload"]):
-            return _response(parcel.handle, RpcStatus.BAD_DATA)
-        status = self._call(slot, parcel, flags)
-        return None if status is None else _response(parcel.handle, status)
+            return _response(message.handle, RpcStatus.BAD_DATA)
+        status = self._call(slot, message, flags)
+        return None if status is None else _response(message.handle, status)
 
-    def _call(self, slot: int, parcel: Parcel, flags: RpcFlag) -> RpcStatus | None:
+    def _call(self, slot: int, message: Message, flags: RpcFlag) -> RpcStatus | None:
         method = next((method for method in RPC_METHODS if flags & method == method), None)
         if method is RpcFlag.OPEN:
-            return self._open(slot, parcel, flags)
-        pipe = self._pipes.get((slot, parcel.handle))
+            return self._open(slot, message, flags)
+        pipe = self._pipes.get((slot, message.handle))
         if method is RpcFlag.CLOSE:
             if pipe is not None:
                 self._close(pipe)
@@ -121,17 +121,17 @@ class PipeHost:
             return RpcStatus.BAD_FUNC
         if pipe is None:
             return RpcStatus.BROKEN_PIPE
-        return self._forward(pipe, kind, parcel)
+        return self._forward(pipe, kind, message)
 
-    def _forward(self, pipe: _Pipe, kind: Kind, parcel: Parcel) -> RpcStatus | None:
+    def _forward(self, pipe: _Pipe, kind: Kind, message: Message) -> RpcStatus | None:
         if pipe.pending:
             return RpcStatus.NOMEM  # the engine asks for one thing after the other
         self._used(pipe)
         if kind is not Kind.READ:
             self._tell()
-        size = min(parcel.numbers.get(Attribute.SIZE, ANSWER_MAX), ANSWER_MAX)
+        size = min(message.numbers.get(Attribute.SIZE, ANSWER_MAX), ANSWER_MAX)
         pipe.pending = True
-        if not self._backend.send(Request(kind, size, pipe.number, parcel.fields["payload"]), pipe.user == GUESTS):
+        if not self._backend.send(Request(kind, size, pipe.number, message.fields["payload"]), pipe.user == GUESTS):
             pipe.pending = False
             return RpcStatus.NOMEM
         return None
@@ -187,22 +187,22 @@ class PipeHost:
 
     # ------------------------------------------------------------------------------------------------------ budget
 
-    def _open(self, slot: int, parcel: Parcel, flags: RpcFlag) -> RpcStatus:
+    def _open(self, slot: int, message: Message, flags: RpcFlag) -> RpcStatus:
         name = next((name for name, bit in PIPES.items() if flags & bit), "")
         if name not in SERVICES:
             return RpcStatus.NOT_IMPLEMENTED
-        if (slot, parcel.handle) in self._pipes:
+        if (slot, message.handle) in self._pipes:
             return RpcStatus.BAD_FID
         if not self._backend.serving:
             return RpcStatus.PIPE_BUSY
-        account = parcel.texts.get(Attribute.ACCOUNT, "")
+        account = message.texts.get(Attribute.ACCOUNT, "")
         restricted = bool(flags & RpcFlag.RESTRICTED_CONTEXT) or not account
         user = GUESTS if restricted else account.casefold()
         if not self._admit(user):
             return RpcStatus.NOMEM
         level = level_of(self._server, account, restricted)
-        pipe = _Pipe(next(self._next), slot, parcel.handle, user, level, self._clock())
-        self._pipes[slot, parcel.handle] = self._numbered[pipe.number] = pipe
+        pipe = _Pipe(next(self._next), slot, message.handle, user, level, self._clock())
+        self._pipes[slot, message.handle] = self._numbered[pipe.number] = pipe
         self._levels[level] += 1
         hidden = hidden_shares(account, restricted, self._server.configuration, self._server.users)
         payload = "\0".join((name, account, *hidden)).encode("utf-8", "replace")
@@ -258,6 +258,6 @@ class PipeHost:
             self._backend.send(Request(Kind.FACTS, 0, 0, facts(self._server, level).encode()), False)
 
 
-def _response(handle: int, status: RpcStatus, payload: bytes = b"") -> Parcel:
+def _response(handle: int, status: RpcStatus, payload: bytes = b"") -> Message:
     fields = {"handle": handle, "flags": int(status), "payload_sz": len(payload), "payload": payload}
-    return Parcel(Event.RPC_RESPONSE, fields=fields)
+    return Message(Event.RPC_RESPONSE, fields=fields)

@@ -18,7 +18,7 @@ import pytest
 from processes import Process
 
 from ksmbd.ipc.channel import NETLINK_USERSOCK, Channel, PeerGone, make_pair
-from ksmbd.ipc.codec import Parcel, encode
+from ksmbd.ipc.codec import Message, encode
 from ksmbd.ipc.constants import Event
 from ksmbd.ipc.settings import EngineSettings
 from mountd import config
@@ -251,17 +251,17 @@ def test_third_process_cannot_speak_on_a_pair() -> None:
     ours, theirs = make_pair()
     other = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_USERSOCK)
     try:
-        message = encode(Parcel(Event.HEARTBEAT_REQUEST))
+        data = encode(Message(Event.HEARTBEAT_REQUEST))
         for port in (ours._own_port, theirs.getsockname()[0]):
             with pytest.raises(ConnectionRefusedError):
-                other.sendto(message, (port, 0))
+                other.sendto(data, (port, 0))
             thief = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_USERSOCK)
             with thief, pytest.raises(OSError) as caught:
                 thief.bind((port, 0))
             assert caught.value.errno == errno.EADDRINUSE
         assert list(ours.receive()) == []
-        theirs.send(message)
-        assert [parcel.event for parcel in ours.receive()] == [Event.HEARTBEAT_REQUEST]
+        theirs.send(data)
+        assert [message.event for message in ours.receive()] == [Event.HEARTBEAT_REQUEST]
     finally:
         other.close()
         theirs.close()
@@ -274,12 +274,12 @@ def test_port_of_a_dead_peer_is_of_no_use_to_another_user() -> None:
     port = theirs.getsockname()[0]
     theirs.close()
     with pytest.raises(PeerGone):
-        ours.send(Parcel(Event.HEARTBEAT_REQUEST))
+        ours.send(Message(Event.HEARTBEAT_REQUEST))
     thief = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_USERSOCK)
     try:
         thief.bind((port, 0))
         thief.connect((ours._own_port, 0))
-        thief.send(encode(Parcel(Event.HEARTBEAT_REQUEST)))
+        thief.send(encode(Message(Event.HEARTBEAT_REQUEST)))
         ours._users = {os.getuid() + 1}
         assert list(ours.receive()) == []
         assert ours.dropped == 1
@@ -292,8 +292,8 @@ def test_malformed_message_is_dropped_and_the_next_one_taken() -> None:
     ours, theirs = make_pair()
     try:
         theirs.send(b"nonsense")
-        theirs.send(encode(Parcel(Event.HELLO)))
-        assert [parcel.event for parcel in ours.receive()] == [Event.HELLO]
+        theirs.send(encode(Message(Event.HELLO)))
+        assert [message.event for message in ours.receive()] == [Event.HELLO]
         assert ours.dropped == 1
     finally:
         theirs.close()
@@ -305,7 +305,7 @@ def test_a_channel_that_is_closed_by_what_came_is_read_no_further() -> None:
     other = Channel(theirs)
     try:
         for _ in range(3):
-            ours.send(Parcel(Event.SHUTTING_DOWN))
+            ours.send(Message(Event.SHUTTING_DOWN))
         seen = 0
         for _ in other.receive():
             seen += 1
@@ -322,14 +322,14 @@ def test_full_receiver_loses_nothing() -> None:
         payload = bytes(60_000)
         sent = 0
         while not ours.backlog:
-            ours.send(Parcel(Event.RPC_RESPONSE, fields={"handle": sent, "payload": payload, "payload_sz": 60_000}))
+            ours.send(Message(Event.RPC_RESPONSE, fields={"handle": sent, "payload": payload, "payload_sz": 60_000}))
             sent += 1
         for _ in range(5):
-            ours.send(Parcel(Event.RPC_RESPONSE, fields={"handle": sent, "payload": payload, "payload_sz": 60_000}))
+            ours.send(Message(Event.RPC_RESPONSE, fields={"handle": sent, "payload": payload, "payload_sz": 60_000}))
             sent += 1
         got: list[int] = []
         while len(got) < sent:
-            got += [parcel.handle for parcel in peer.receive()]
+            got += [message.handle for message in peer.receive()]
             ours.flush()
         assert got == list(range(sent))
         assert ours.backlog == 0

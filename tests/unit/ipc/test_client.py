@@ -12,7 +12,7 @@ from ksmbd import limits
 from ksmbd.ipc.answering import Answering
 from ksmbd.ipc.channel import Congested, PeerGone
 from ksmbd.ipc.client import NetlinkDaemon
-from ksmbd.ipc.codec import Parcel, decode, encode
+from ksmbd.ipc.codec import Message, decode, encode
 from ksmbd.ipc.constants import (
     Attribute,
     Event,
@@ -36,8 +36,8 @@ class FakeChannel:
     """Keeps what is sent, hands out what the test puts in; everything passes the real codec."""
 
     def __init__(self) -> None:
-        self.sent: list[Parcel] = []
-        self.incoming: list[Parcel] = []
+        self.sent: list[Message] = []
+        self.incoming: list[Message] = []
         self.error: Exception | None = None
         self.backlog = 0
         self.flushed = 0
@@ -48,8 +48,8 @@ class FakeChannel:
     def close(self) -> None:
         pass
 
-    def send(self, parcel: Parcel) -> None:
-        data = encode(parcel)
+    def send(self, message: Message) -> None:
+        data = encode(message)
         if self.error is not None:
             raise self.error
         self.sent.append(decode(data))
@@ -60,9 +60,9 @@ class FakeChannel:
             raise self.error
         return self.backlog == 0
 
-    def receive(self, limit: int = 64) -> Iterator[Parcel]:
+    def receive(self, limit: int = 64) -> Iterator[Message]:
         taken, self.incoming = self.incoming, []
-        yield from (decode(encode(parcel)) for parcel in taken)
+        yield from (decode(encode(message)) for message in taken)
 
 
 class FakeTimer:
@@ -110,15 +110,15 @@ class Bench:
         self.daemon.start()
         assert self.channel.sent.pop().event is Event.HELLO
 
-    def last(self, event: Event) -> Parcel:
+    def last(self, event: Event) -> Message:
         assert self.channel.sent[-1].event is event
         return self.channel.sent[-1]
 
     def reply(
-        self, event: Event, request: Parcel | None = None, extra: dict[str, Any] | None = None, **fields: Any
+        self, event: Event, request: Message | None = None, extra: dict[str, Any] | None = None, **fields: Any
     ) -> None:
         handle = (request or self.channel.sent[-1]).handle
-        self.channel.incoming.append(Parcel(event, fields={"handle": handle, **fields}, **(extra or {})))
+        self.channel.incoming.append(Message(event, fields={"handle": handle, **fields}, **(extra or {})))
         self.daemon.on_readable()
 
 
@@ -200,7 +200,7 @@ def test_share_config_is_kept_until_reload() -> None:
     assert len(bench.channel.sent) == sent
     reloads: list[int] = []
     bench.daemon.on_reload = lambda: reloads.append(1)
-    bench.channel.incoming.append(Parcel(Event.RELOAD))
+    bench.channel.incoming.append(Message(Event.RELOAD))
     bench.daemon.on_readable()
     assert reloads == [1]
     assert not bench.daemon.share_config("docs").done
@@ -210,7 +210,7 @@ def test_answer_from_before_a_reload_is_not_kept() -> None:
     bench = Bench()
     future = bench.daemon.share_config("docs")
     request = bench.channel.sent[-1]
-    bench.channel.incoming.append(Parcel(Event.RELOAD))
+    bench.channel.incoming.append(Message(Event.RELOAD))
     bench.daemon.on_readable()
     bench.channel.sent.append(request)
     share_reply(bench)
@@ -321,7 +321,7 @@ def test_time_out_is_one_requests() -> None:
     request = bench.channel.sent[-1]
     bench.clock.turn(3.9)
     assert not future.done
-    bench.channel.incoming.append(Parcel(Event.HEARTBEAT_REQUEST, fields={"handle": 1}))
+    bench.channel.incoming.append(Message(Event.HEARTBEAT_REQUEST, fields={"handle": 1}))
     bench.daemon.on_readable()
     bench.clock.turn(0.2)
     assert failure(future) == status.STATUS_IO_TIMEOUT
@@ -376,7 +376,7 @@ def test_handles_do_not_meet_a_predecessors() -> None:
 def test_what_came_before_the_start_counts() -> None:
     """A stop in the middle of the engine's start is not lost, a predecessor's answer is nobody's."""
     channel = FakeChannel()
-    channel.incoming = [Parcel(Event.LOGIN_RESPONSE, fields={"handle": 5}), Parcel(Event.SHUTTING_DOWN)]
+    channel.incoming = [Message(Event.LOGIN_RESPONSE, fields={"handle": 5}), Message(Event.SHUTTING_DOWN)]
     daemon = NetlinkDaemon(channel, FakeClock())  # type: ignore[arg-type]
     stops: list[int] = []
     daemon.on_shutdown = lambda: stops.append(1)
@@ -398,7 +398,7 @@ def test_failed_answer() -> None:
     bench = Bench()
     future = bench.daemon.login("u")
     handle = {Attribute.HANDLE: bench.channel.sent[-1].handle}
-    bench.channel.incoming.append(Parcel(Event.FAILED, numbers=handle))
+    bench.channel.incoming.append(Message(Event.FAILED, numbers=handle))
     bench.daemon.on_readable()
     assert failure(future) == status.STATUS_INSUFF_SERVER_RESOURCES
 
@@ -414,7 +414,7 @@ def test_cancelled_request_is_forgotten() -> None:
 # ------------------------------------------------------------------------------------------------------------- pipes
 
 
-def rpc_reply(bench: Bench, request: Parcel, payload: bytes = b"", state: int = 0) -> None:
+def rpc_reply(bench: Bench, request: Message, payload: bytes = b"", state: int = 0) -> None:
     bench.reply(Event.RPC_RESPONSE, request, flags=state, payload_sz=len(payload), payload=payload)
 
 
@@ -510,7 +510,7 @@ def test_pipe_is_broken_after_a_time_out() -> None:
     handle = open_pipe(bench)
     future = bench.daemon.rpc_read(handle, 10)
     bench.clock.turn(3)
-    bench.channel.incoming.append(Parcel(Event.HEARTBEAT_REQUEST, fields={"handle": 1}))
+    bench.channel.incoming.append(Message(Event.HEARTBEAT_REQUEST, fields={"handle": 1}))
     bench.daemon.on_readable()
     bench.clock.turn(2.5)
     assert failure(future) == status.STATUS_IO_TIMEOUT
@@ -532,15 +532,15 @@ def test_a_pipe_that_timed_out_is_closed_there_all_the_same() -> None:
     read = bench.daemon.rpc_read(handle, 10)
     opened = bench.daemon.rpc_open("srvsvc", "u", False)
     bench.clock.turn(3)
-    bench.channel.incoming.append(Parcel(Event.HEARTBEAT_REQUEST, fields={"handle": 1}))
+    bench.channel.incoming.append(Message(Event.HEARTBEAT_REQUEST, fields={"handle": 1}))
     bench.daemon.on_readable()
     bench.clock.turn(2.5)
     assert failure(read) == failure(opened) == status.STATUS_IO_TIMEOUT
     bench.daemon.rpc_close(handle)
-    closed = [parcel for parcel in bench.channel.sent if parcel.fields.get("flags", 0) & RpcFlag.CLOSE]
+    closed = [message for message in bench.channel.sent if message.fields.get("flags", 0) & RpcFlag.CLOSE]
     assert len(closed) == 2
-    for parcel in closed:
-        rpc_reply(bench, parcel)
+    for message in closed:
+        rpc_reply(bench, message)
     assert bench.daemon._pipes.pipes == {}
 
 
@@ -595,11 +595,11 @@ def test_a_question_is_answered_in_parts() -> None:
         answering.end()
 
     bench.daemon.on_question = answer
-    question = Parcel(Event.QUESTION, numbers={Attribute.HANDLE: 8}, texts={Attribute.BODY: "files?"})
+    question = Message(Event.QUESTION, numbers={Attribute.HANDLE: 8}, texts={Attribute.BODY: "files?"})
     bench.channel.incoming.append(question)
     bench.daemon.on_readable()
     answers = bench.channel.sent
-    assert [parcel.texts.get(Attribute.BODY) for parcel in answers] == ["files? 0", "files? 1", None]
+    assert [message.texts.get(Attribute.BODY) for message in answers] == ["files? 0", "files? 1", None]
     assert answers[-1].numbers == {Attribute.HANDLE: 8, Attribute.SIZE: 2}
 
 
@@ -607,7 +607,7 @@ def test_an_answer_knows_whether_mountd_reads() -> None:
     bench = Bench()
     kept: list[Answering] = []
     bench.daemon.on_question = lambda question, answering: kept.append(answering)
-    bench.channel.incoming.append(Parcel(Event.QUESTION, numbers={Attribute.HANDLE: 8}))
+    bench.channel.incoming.append(Message(Event.QUESTION, numbers={Attribute.HANDLE: 8}))
     bench.daemon.on_readable()
     assert not kept[0].congested
     bench.channel.backlog = 3
@@ -616,6 +616,6 @@ def test_an_answer_knows_whether_mountd_reads() -> None:
 
 def test_a_process_that_has_nothing_to_tell_ends_the_answer() -> None:
     bench = Bench()
-    bench.channel.incoming.append(Parcel(Event.QUESTION, numbers={Attribute.HANDLE: 8}))
+    bench.channel.incoming.append(Message(Event.QUESTION, numbers={Attribute.HANDLE: 8}))
     bench.daemon.on_readable()
     assert bench.last(Event.ANSWER).numbers == {Attribute.HANDLE: 8, Attribute.SIZE: 0}

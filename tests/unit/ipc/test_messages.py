@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ksmbd.ipc.codec import Parcel, decode, encode
+from ksmbd.ipc.codec import Message, decode, encode
 from ksmbd.ipc.constants import PIPES, RPC_METHODS, Attribute, Event, RpcFlag
 from ksmbd.ipc.messages import MESSAGE_TYPE, NLA_PAYLOAD_MAX, STRUCTURES, text_of
 from ksmbd.smb.status import WireError
@@ -76,7 +76,7 @@ def test_ids() -> None:
 @pytest.mark.parametrize("event", SIZES, ids=lambda event: event.name)
 def test_size(event: Event) -> None:
     assert STRUCTURES[event].fixed_size() == SIZES[event]
-    data = encode(Parcel(event))
+    data = encode(Message(event))
     length, kind = struct.unpack_from("=HH", data, 20)
     assert (length, kind) == (4 + SIZES[event], event)
     assert len(data) == 24 + -(-SIZES[event] // 4) * 4
@@ -94,7 +94,7 @@ def test_every_message_is_in_the_tables() -> None:
 
 def test_login_request_bytes() -> None:
     """A message as a whole, as the layout says, written down by hand."""
-    data = encode(Parcel(Event.LOGIN_REQUEST, fields={"handle": 0x01020304, "account": "jürgen"}), sequence=9, port=77)
+    data = encode(Message(Event.LOGIN_REQUEST, fields={"handle": 0x01020304, "account": "jürgen"}), sequence=9, port=77)
     header = struct.pack("=IHHII", 140, MESSAGE_TYPE, 0, 9, 77)
     genl = bytes((4, 1, 0, 0))
     body = struct.pack("=I", 0x01020304) + "jürgen".encode().ljust(48, b"\0") + bytes(64)
@@ -103,30 +103,30 @@ def test_login_request_bytes() -> None:
 
 def test_starting_up_is_unaligned_where_ksmbd_is() -> None:
     fields = {"bind_interfaces_only": 1, "max_ip_connections": 0x11223344, "ifc_list_sz": 5, "payload": b"eth0\0"}
-    body = encode(Parcel(Event.STARTING_UP, fields=fields))[24:]
+    body = encode(Message(Event.STARTING_UP, fields=fields))[24:]
     assert body[236:241] == b"\1" + struct.pack("=I", 0x11223344)
     assert body[740:749] == struct.pack("=I", 5) + b"eth0\0"
 
 
 def test_extra_attributes_ride_along() -> None:
-    parcel = Parcel(
+    message = Message(
         Event.SHARE_CONFIG_RESPONSE,
         fields={"handle": 5, "flags": 3, "share_name": "Öl", "payload": b"/p", "payload_sz": 2},
         numbers={Attribute.FORCE_UID: 100000, Attribute.ENCRYPT: 1},
         texts={Attribute.COMMENT: "ä comment"},
         options={"change notify": "no", "hide files": "/a/b*/", "empty": ""},
     )
-    got = decode(encode(parcel))
+    got = decode(encode(message))
     assert (got.event, got.handle) == (Event.SHARE_CONFIG_RESPONSE, 5)
     assert (got.text("share_name"), got.fields["payload"]) == ("Öl", b"/p")
-    assert (got.numbers, got.texts, got.options) == (parcel.numbers, parcel.texts, parcel.options)
+    assert (got.numbers, got.texts, got.options) == (message.numbers, message.texts, message.options)
 
 
 def test_parts_and_addresses() -> None:
     texts = {Attribute.BODY: "é" * 16000}
-    parcel = Parcel(Event.ANSWER, numbers={Attribute.HANDLE: 3}, texts=texts, addresses=["::1:445", "x"])
-    got = decode(encode(parcel))
-    assert (got.handle, got.texts, got.addresses) == (3, parcel.texts, parcel.addresses)
+    message = Message(Event.ANSWER, numbers={Attribute.HANDLE: 3}, texts=texts, addresses=["::1:445", "x"])
+    got = decode(encode(message))
+    assert (got.handle, got.texts, got.addresses) == (3, message.texts, message.addresses)
 
 
 @pytest.mark.parametrize("fields", [
@@ -137,15 +137,15 @@ def test_parts_and_addresses() -> None:
 ])  # fmt: skip
 def test_what_does_not_fit_is_never_cut(fields: dict[str, object]) -> None:
     with pytest.raises(ValueError):
-        encode(Parcel(Event.LOGIN_REQUEST, fields=fields))
+        encode(Message(Event.LOGIN_REQUEST, fields=fields))
 
 
 def test_longest_payload() -> None:
     room = NLA_PAYLOAD_MAX - 12
     whole = {"payload": bytes(room), "payload_sz": room}
-    assert len(decode(encode(Parcel(Event.RPC_REQUEST, fields=whole))).fields["payload"]) == room
+    assert len(decode(encode(Message(Event.RPC_REQUEST, fields=whole))).fields["payload"]) == room
     with pytest.raises(ValueError):
-        encode(Parcel(Event.RPC_REQUEST, fields={"payload": bytes(room + 1)}))
+        encode(Message(Event.RPC_REQUEST, fields={"payload": bytes(room + 1)}))
 
 
 def _message(
@@ -195,7 +195,7 @@ TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]
 
 @given(st.dictionaries(TEXTS, TEXTS, max_size=5))
 def test_options_survive(options: dict[str, str]) -> None:
-    assert decode(encode(Parcel(Event.SETTINGS, options=options))).options == options
+    assert decode(encode(Message(Event.SETTINGS, options=options))).options == options
 
 
 def test_rpc_methods_are_told_apart() -> None:
@@ -234,11 +234,11 @@ SCALARS = {event: [name for name, fmt in STRUCTURES[event].fields if len(fmt.str
 def test_every_structure_survives(data: st.DataObject, event: Event) -> None:
     """decode(encode(x)) is x, for any values of any fields that are single values."""
     fields = {name: value for name, value in data.draw(_values(event)).items() if name in (*SCALARS[event], "payload")}
-    back = decode(encode(Parcel(event, fields=fields))).fields
+    back = decode(encode(Message(event, fields=fields))).fields
     assert {name: back[name] for name in fields} == fields
 
 
 @given(st.dictionaries(TEXTS.filter(bool), TEXTS, max_size=3), st.lists(TEXTS, max_size=3))
 def test_options_and_addresses_survive(options: dict[str, str], addresses: list[str]) -> None:
-    back = decode(encode(Parcel(Event.SETTINGS, options=options, addresses=addresses)))
+    back = decode(encode(Message(Event.SETTINGS, options=options, addresses=addresses)))
     assert (back.options, back.addresses) == (options, addresses)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ksmbd.ipc.codec import Parcel, decode, encode
+from ksmbd.ipc.codec import Message, decode, encode
 from ksmbd.ipc.constants import Event, GlobalFlag
 from ksmbd.ipc.settings import EngineSettings
 from ksmbd.smb.status import WireError
@@ -55,8 +55,8 @@ SETTINGS = EngineSettings(
 
 
 def _through(settings: EngineSettings) -> EngineSettings:
-    start, more = (decode(encode(parcel)) for parcel in settings.parcels())
-    return EngineSettings.from_parcels(start, more)
+    start, more = (decode(encode(message)) for message in settings.messages())
+    return EngineSettings.from_messages(start, more)
 
 
 def test_every_field_survives() -> None:
@@ -68,15 +68,15 @@ def test_every_field_survives() -> None:
 
 def test_name_that_does_not_fit() -> None:
     with pytest.raises(ValueError):
-        encode(dataclasses.replace(SETTINGS, netbios_name="N" * 16).parcels()[0])
+        encode(dataclasses.replace(SETTINGS, netbios_name="N" * 16).messages()[0])
 
 
 @pytest.mark.parametrize("field, value", [("signing", 4), ("signing", -1), ("ifc_list_sz", 3)])
 def test_contradictions(field: str, value: int) -> None:
-    start, more = SETTINGS.parcels()
+    start, more = SETTINGS.messages()
     start.fields[field] = value
     with pytest.raises(WireError):
-        EngineSettings.from_parcels(decode(encode(start)), decode(encode(more)))
+        EngineSettings.from_messages(decode(encode(start)), decode(encode(more)))
 
 
 @pytest.mark.parametrize(("name", "text"), [
@@ -84,13 +84,13 @@ def test_contradictions(field: str, value: int) -> None:
     ("kerberos support", "on"),
 ])  # fmt: skip
 def test_an_option_that_is_missing_or_malformed(name: str, text: str | None) -> None:
-    start, more = SETTINGS.parcels()
+    start, more = SETTINGS.messages()
     if text is None:
         del more.options[name]
     else:
         more.options[name] = text
     with pytest.raises(WireError):
-        EngineSettings.from_parcels(decode(encode(start)), decode(encode(more)))
+        EngineSettings.from_messages(decode(encode(start)), decode(encode(more)))
 
 
 @pytest.mark.parametrize(("name", "flag"), [
@@ -99,11 +99,11 @@ def test_an_option_that_is_missing_or_malformed(name: str, text: str | None) -> 
 ])  # fmt: skip
 def test_what_is_a_flag_is_no_option(name: str, flag: GlobalFlag) -> None:
     switched: dict[str, Any] = {name: True}
-    start, more = dataclasses.replace(EngineSettings(), **switched).parcels()
+    start, more = dataclasses.replace(EngineSettings(), **switched).messages()
     assert start.fields["flags"] == flag
-    assert more.options == EngineSettings().parcels()[1].options
+    assert more.options == EngineSettings().messages()[1].options
 
 
 def test_event_order() -> None:
-    assert [parcel.event for parcel in SETTINGS.parcels()] == [Event.STARTING_UP, Event.SETTINGS]
-    assert isinstance(SETTINGS.parcels()[0], Parcel)
+    assert [message.event for message in SETTINGS.messages()] == [Event.STARTING_UP, Event.SETTINGS]
+    assert isinstance(SETTINGS.messages()[0], Message)

@@ -88,7 +88,7 @@ def test_a_parameter_crosses_once(name: str) -> None:
     changed = differing(before, after)
     assert [parameter_of(field).name for field in changed] == [name]
     count = 0
-    for old, new in zip(before.parcels(), after.parcels(), strict=True):
+    for old, new in zip(before.messages(), after.messages(), strict=True):
         count += sum(old.fields[key] != new.fields[key] for key in old.fields if key not in ("payload", "ifc_list_sz"))
         count += old.fields.get("payload") != new.fields.get("payload")
         count += sum(old.numbers[key] != new.numbers[key] for key in old.numbers)

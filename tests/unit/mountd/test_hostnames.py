@@ -13,7 +13,7 @@ import pytest
 from mountd_doubles import FakeUsers, LocalServices, accounts, configuration
 
 from ksmbd import limits, log
-from ksmbd.ipc.codec import Parcel, decode, encode
+from ksmbd.ipc.codec import Message, decode, encode
 from ksmbd.ipc.constants import Event, TreeStatus
 from mountd import hostnames
 from mountd.hostnames import FAILED_SECONDS, KEPT_SECONDS, Answer, HostNames, Query, forward, reverse
@@ -155,14 +155,14 @@ class Office:
     def __init__(self, site: Site, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
         self.advice: list[str] = []
         monkeypatch.setattr(log, "warning", self.advice.append)
-        self.site, self.later = site, []  # type: tuple[Site, list[tuple[int, Parcel]]]
+        self.site, self.later = site, []  # type: tuple[Site, list[tuple[int, Message]]]
         self.requests = Requests(
             configuration(TEXT.format(line)), accounts("ann"), LocalServices(), FakeUsers(), names=site.names
         )
         self.requests.reply = self.answered
 
-    def answered(self, slot: int, parcel: Parcel) -> None:
-        self.later.append((slot, parcel))
+    def answered(self, slot: int, message: Message) -> None:
+        self.later.append((slot, message))
         self.site.loop.stop()
 
     def connect(self, share: str = "s", tree: int = 1, slot: int = 1, peer: str = str(A)) -> int | None:
@@ -170,15 +170,15 @@ class Office:
             "handle": 7, "session_id": 1, "connect_id": tree, "account": "ann", "account_flags": 1, "share": share,
             "peer_addr": peer, "flags": 0,
         }  # fmt: skip
-        reply = self.requests.answer(slot, decode(encode(Parcel(Event.TREE_CONNECT_REQUEST, fields))))
+        reply = self.requests.answer(slot, decode(encode(Message(Event.TREE_CONNECT_REQUEST, fields))))
         return None if reply is None else int(reply.fields["status"])
 
     def wait(self) -> int:
         while not self.later:
             self.site.loop.run()
-        slot, parcel = self.later.pop()
-        assert (slot, parcel.handle) == (1, 7)
-        return int(parcel.fields["status"])
+        slot, message = self.later.pop()
+        assert (slot, message.handle) == (1, 7)
+        return int(message.fields["status"])
 
 
 @pytest.mark.parametrize("line, client, status", [
@@ -203,7 +203,7 @@ def test_a_name_is_looked_up_while_others_are_served(
 
 
 @pytest.mark.parametrize("change", [
-    lambda office: office.requests.forget(1), lambda office: office.requests.answer(1, Parcel(Event.HELLO))
+    lambda office: office.requests.forget(1), lambda office: office.requests.answer(1, Message(Event.HELLO))
 ])  # fmt: skip
 def test_who_asked_from_a_dead_process_is_not_connected(
     site: Site, monkeypatch: pytest.MonkeyPatch, change: Callable[[Office], object]

@@ -9,7 +9,7 @@ from mountd_doubles import FakeUsers, LocalServices, accounts, configuration
 
 from ksmbd import limits
 from ksmbd.ipc.answers import pipe_data
-from ksmbd.ipc.codec import Parcel
+from ksmbd.ipc.codec import Message
 from ksmbd.ipc.constants import Attribute, Event, RpcFlag, RpcStatus
 from ksmbd.ipc.messages import RPC_CHUNK
 from mountd.rpc import pdu
@@ -46,16 +46,16 @@ class Site:
         self.backend = LocalServices()
         self.now = 100.0
         self.host = PipeHost(self, self.backend, lambda: self.now)
-        self.later: list[tuple[int, Parcel]] = []
-        self.host.reply = lambda slot, parcel: self.later.append((slot, parcel))
+        self.later: list[tuple[int, Message]] = []
+        self.host.reply = lambda slot, message: self.later.append((slot, message))
         self.handle = 0
 
     def ask(
         self, handle: int, flags: RpcFlag, payload: bytes = b"", account: str = "", slot: int = 1, size: int = 32768
-    ) -> Parcel | None:
+    ) -> Message | None:
         fields = {"handle": handle, "flags": int(flags), "payload": payload, "payload_sz": len(payload)}
         numbers = {Attribute.SIZE: size}
-        reply = self.host.handle(slot, Parcel(Event.RPC_REQUEST, fields, numbers, {Attribute.ACCOUNT: account}))
+        reply = self.host.handle(slot, Message(Event.RPC_REQUEST, fields, numbers, {Attribute.ACCOUNT: account}))
         return reply if reply is not None or not self.later else self.later.pop()[1]
 
     def status(self, *arguments: object, **options: object) -> int:
@@ -127,7 +127,7 @@ def test_a_pipe_that_waits_for_an_answer_is_nobody_elses(site: Site) -> None:
     assert site.status(pipes[0], RpcFlag.READ | SRVSVC) == RpcStatus.NOMEM, "one thing after the other"
     for answer in site.backend.held:
         site.backend.on_answer(answer)
-    assert [parcel.fields["flags"] for _, parcel in site.later] == [RpcStatus.OK] * 4
+    assert [message.fields["flags"] for _, message in site.later] == [RpcStatus.OK] * 4
 
 
 @pytest.mark.parametrize("way", ["close", "engine", "services"])
@@ -157,8 +157,8 @@ def test_services_that_die_break_the_pipes_and_answer_who_waits(site: Site) -> N
     assert site.ask(pipe, RpcFlag.READ | SRVSVC) is None
     site.backend.serving = False
     site.backend.die()
-    ((slot, parcel),) = site.later
-    assert (slot, parcel.fields["flags"]) == (1, RpcStatus.BROKEN_PIPE)
+    ((slot, message),) = site.later
+    assert (slot, message.fields["flags"]) == (1, RpcStatus.BROKEN_PIPE)
     site.later.clear()
     assert site.status(other, RpcFlag.WRITE | SRVSVC, b"x") == RpcStatus.BROKEN_PIPE
     assert site.open("ann") == -RpcStatus.PIPE_BUSY

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from ksmbd.ipc.codec import Parcel
+from ksmbd.ipc.codec import Message
 from ksmbd.ipc.constants import Attribute, Event
 from ksmbd.overriding import override
 from mountd.loop import Loop, Timer
@@ -35,14 +35,14 @@ class TurnedLoop(Loop):
 class Bench:
     def __init__(self, workers: int = 2) -> None:
         self.workers = workers
-        self.sent: list[tuple[int, Parcel]] = []
+        self.sent: list[tuple[int, Message]] = []
         self.loop = TurnedLoop()
         self.questions = Questions(self.loop, self)
         self.parts: list[tuple[int, object]] = []
         self.ends: list[list[int]] = []
 
-    def reply(self, slot: int, parcel: Parcel) -> None:
-        self.sent.append((slot, parcel))
+    def reply(self, slot: int, message: Message) -> None:
+        self.sent.append((slot, message))
 
     def ask(self, **question: object) -> int:
         self.questions.ask(question, lambda worker, part: self.parts.append((worker, part)), self.ends.append)
@@ -53,14 +53,14 @@ class Bench:
         if end:
             numbers[Attribute.SIZE] = 1
         texts = {} if part is None else {Attribute.BODY: json.dumps(part)}
-        self.questions.answered(slot, Parcel(Event.ANSWER, numbers=numbers, texts=texts))
+        self.questions.answered(slot, Message(Event.ANSWER, numbers=numbers, texts=texts))
 
 
 def test_all_workers_are_asked_at_once_and_the_last_one_ends_it() -> None:
     bench = Bench()
     handle = bench.ask(ask="files")
     assert [slot for slot, _ in bench.sent] == [1, 2]
-    assert all(parcel.event is Event.QUESTION and parcel.handle == handle for _, parcel in bench.sent)
+    assert all(message.event is Event.QUESTION and message.handle == handle for _, message in bench.sent)
     assert json.loads(bench.sent[0][1].texts[Attribute.BODY]) == {"ask": "files"}
     bench.answer(2, handle, [1])
     bench.answer(1, handle, [2])

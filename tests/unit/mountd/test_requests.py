@@ -9,7 +9,7 @@ from mountd_doubles import FakeUsers, LocalServices, accounts, configuration
 
 from ksmbd import log
 from ksmbd.ipc.answers import groups, login_response, pipe_data
-from ksmbd.ipc.codec import Parcel, decode, encode
+from ksmbd.ipc.codec import Message, decode, encode
 from ksmbd.ipc.constants import Attribute, Event, RpcFlag, RpcStatus, TreeRequestFlag, TreeStatus, UserFlag
 from mountd import requests as requests_module
 from mountd.accounts import nt_hash
@@ -28,14 +28,14 @@ class Office:
         monkeypatch.setattr(log, "warning", self.advice.append)
         known = accounts("ann", "bob", "smbonly")
         self.services = LocalServices()
-        self.later: list[Parcel] = []
+        self.later: list[Message] = []
         self.requests = Requests(
             configuration(text), known, self.services, FakeUsers(), on_listening=self.addresses.extend
         )
-        self.requests.reply = lambda slot, parcel: self.later.append(parcel)
+        self.requests.reply = lambda slot, message: self.later.append(message)
 
-    def ask(self, event: Event, slot: int = 1, extra: dict[str, Any] | None = None, **fields: Any) -> Parcel:
-        reply = self.requests.answer(slot, decode(encode(Parcel(event, fields=fields, **(extra or {})))))
+    def ask(self, event: Event, slot: int = 1, extra: dict[str, Any] | None = None, **fields: Any) -> Message:
+        reply = self.requests.answer(slot, decode(encode(Message(event, fields=fields, **(extra or {})))))
         if reply is None:
             (reply,) = self.later
             self.later.clear()
@@ -44,7 +44,7 @@ class Office:
         return got
 
     def tell(self, event: Event, slot: int = 1, **fields: Any) -> None:
-        assert self.requests.answer(slot, decode(encode(Parcel(event, fields=fields)))) is None
+        assert self.requests.answer(slot, decode(encode(Message(event, fields=fields)))) is None
 
     def connect(self, session: int, tree: int, share: str = "s", account: str = "ann", slot: int = 1) -> int:
         reply = self.ask(
@@ -148,7 +148,7 @@ def test_hello_voids_what_the_predecessor_left(office: Office) -> None:
     office.connect(1, 1)
     office.connect(1, 1, slot=2)
     rpc(office, 77, RpcFlag.OPEN | RpcFlag.SRVSVC)
-    assert office.requests.answer(1, decode(encode(Parcel(Event.HELLO, numbers={Attribute.PID: 4242})))) is None
+    assert office.requests.answer(1, decode(encode(Message(Event.HELLO, numbers={Attribute.PID: 4242})))) is None
     assert office.requests.pids == {1: 4242}
     assert office.requests.sessions.connections("s") == 1
     assert rpc(office, 77, RpcFlag.READ | RpcFlag.SRVSVC) == RpcStatus.BROKEN_PIPE
@@ -156,7 +156,7 @@ def test_hello_voids_what_the_predecessor_left(office: Office) -> None:
 
 def test_heartbeat_and_listening(office: Office) -> None:
     assert office.ask(Event.HEARTBEAT_REQUEST, handle=5).event is Event.HEARTBEAT_REQUEST
-    office.requests.answer(0, decode(encode(Parcel(Event.LISTENING, addresses=["a:1", "[::]:1"]))))
+    office.requests.answer(0, decode(encode(Message(Event.LISTENING, addresses=["a:1", "[::]:1"]))))
     assert office.addresses == ["a:1", "[::]:1"]
 
 

@@ -13,7 +13,7 @@ from mountd_doubles import FakeUsers, LocalServices, accounts, configuration
 from rpc_doubles import ACCOUNTS, look
 
 from ksmbd import limits
-from ksmbd.ipc.codec import Parcel
+from ksmbd.ipc.codec import Message
 from ksmbd.ipc.constants import Attribute, Event, RpcFlag, RpcStatus
 from mountd.loop import Loop
 from mountd.rpc import pdu
@@ -112,13 +112,13 @@ class Site:
         self.backend = LocalServices()
         self.names = Slow()
         self.host = PipeHost(self, self.backend, names=self.names)
-        self.later: list[Parcel] = []
-        self.host.reply = lambda slot, parcel: self.later.append(parcel)
+        self.later: list[Message] = []
+        self.host.reply = lambda slot, message: self.later.append(message)
 
-    def ask(self, flags: RpcFlag, payload: bytes = b"", account: str = "ann") -> Parcel | None:
+    def ask(self, flags: RpcFlag, payload: bytes = b"", account: str = "ann") -> Message | None:
         fields = {"handle": 1, "flags": int(flags | LSARPC), "payload": payload, "payload_sz": len(payload)}
-        parcel = Parcel(Event.RPC_REQUEST, fields, {Attribute.SIZE: 32768}, {Attribute.ACCOUNT: account})
-        return self.host.handle(1, parcel)
+        message = Message(Event.RPC_REQUEST, fields, {Attribute.SIZE: 32768}, {Attribute.ACCOUNT: account})
+        return self.host.handle(1, message)
 
     def begin(self, account: str = "ann") -> None:
         """Bind, open the policy, and ask for the name of a SID."""
@@ -163,7 +163,7 @@ def test_where_too_many_wait_the_pipe_breaks() -> None:
     site = Site()
     site.names.room = False
     site.begin()
-    assert [parcel.fields["flags"] for parcel in site.later] == [RpcStatus.BROKEN_PIPE]
+    assert [message.fields["flags"] for message in site.later] == [RpcStatus.BROKEN_PIPE]
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_a_process_that_asks_what_it_may_not(account: str, payload: bytes) -> No
     number = site.backend.held.pop().pipe
     site.backend.on_answer(Answer(Status.QUESTION, number, payload))
     assert not site.names.waiting
-    assert [parcel.fields["flags"] for parcel in site.later] == [RpcStatus.BROKEN_PIPE]
+    assert [message.fields["flags"] for message in site.later] == [RpcStatus.BROKEN_PIPE]
     assert site.backend.sent[-1] == Request(Kind.CLOSE, 0, number, b"")
 
 

@@ -179,8 +179,8 @@ def test_hosts(peer: str, allow: list[str], deny: list[str], inside: bool | None
 
 def told(text: str, name: str = "s") -> tuple[ShareConfig | None, str]:
     """The share as the engine's side decodes it from the bytes."""
-    parcel, note = share_response(name, configuration(text), FakeUsers())
-    return share_config(decode(encode(parcel))), note
+    message, note = share_response(name, configuration(text), FakeUsers())
+    return share_config(decode(encode(message))), note
 
 
 def test_share_as_the_engine_sees_it() -> None:
@@ -310,11 +310,11 @@ def test_a_share_that_says_nothing_has_the_tables_defaults() -> None:
 
 def test_no_parameter_of_a_share_crosses_twice() -> None:
     """What has a flag of KSMBD's or a field of its structure is no option as well."""
-    parcel, _ = share_response("s", configuration(s()), FakeUsers())
-    assert set(parcel.options) == set(SHARE_OPTIONS)
+    message, _ = share_response("s", configuration(s()), FakeUsers())
+    assert set(message.options) == set(SHARE_OPTIONS)
     for line in ("crossmnt = no", "oplocks = no", "wide links = yes", "hide unreadable = yes", "create mask = 0700"):
         other, _ = share_response("s", configuration(s(line)), FakeUsers())
-        assert other.options == parcel.options and other.fields != parcel.fields
+        assert other.options == message.options and other.fields != message.fields
 
 
 @pytest.mark.parametrize("lines, uid, gid", [
