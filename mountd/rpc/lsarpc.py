@@ -108,7 +108,7 @@ def query_information_policy(caller: Caller, reader: NdrReader, writer: NdrWrite
         writer.u16(level)
         if level == PRIMARY_DOMAIN:
             write_unicode_string(writer, facts.workgroup.upper())
-            write_sid_pointer(writer, None)  # a workgroup has none (MS-LSAD 2.2.4.5)
+            write_sid_pointer(writer, translator.domain)  # smbcacls dereferences it; a workgroup has none of its own
         elif level == ACCOUNT_DOMAIN:
             write_unicode_string(writer, translator.domain_name)
             write_sid_pointer(writer, translator.domain)

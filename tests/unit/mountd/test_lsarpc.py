@@ -124,14 +124,14 @@ def test_a_domain_has_no_rid() -> None:
 
 @pytest.mark.parametrize("level, field, expected", [
     (lsad.POLICY_INFORMATION_CLASS.PolicyAccountDomainInformation, "PolicyAccountDomainInfo", ("BÄR", DOMAIN)),
-    (lsad.POLICY_INFORMATION_CLASS.PolicyPrimaryDomainInformation, "PolicyPrimaryDomainInfo", ("WALD", None)),
+    (lsad.POLICY_INFORMATION_CLASS.PolicyPrimaryDomainInformation, "PolicyPrimaryDomainInfo", ("WALD", DOMAIN)),
 ])  # fmt: skip
-def test_policy(level: int, field: str, expected: tuple[str, str | None]) -> None:
+def test_policy(level: int, field: str, expected: tuple[str, str]) -> None:
     dce = lsa()
     info = lsad.hLsarQueryInformationPolicy2(dce, policy(dce), level)["PolicyInformation"][field]
     name, sid = ("DomainName", "DomainSid") if "Account" in field else ("Name", "Sid")
     assert info[name] == expected[0]
-    assert (info[sid].formatCanonical() if expected[1] else info[sid]) == (expected[1] or b"")
+    assert info[sid].formatCanonical() == expected[1]
 
 
 def test_server_role_and_unknown_classes() -> None:
