@@ -62,7 +62,8 @@ def server(start_shared: StartKsmbd, users: People, open_folder: Path) -> KsmbdS
             "both": {**PLAIN, "valid users": users.alice, "invalid users": f"@{users.team}"},
             "readlist": {**PLAIN, "read list": users.alice},
             "writelist": {**readable, "write list": users.alice},
-            "admins": {**readable, "admin users": users.alice},
+            "admins": {**PLAIN, "admin users": users.alice},
+            "readadmins": {**readable, "admin users": users.alice},
             "denied": {**PLAIN, "hosts deny": "127."},
             "allowed": {**PLAIN, "hosts allow": "127.0.0.1", "hosts deny": "ALL"},
             "elsewhere": {**PLAIN, "hosts allow": "192.0.2.1", "hosts deny": "ALL"},
@@ -422,7 +423,8 @@ def test_vetoed_names_do_not_exist(server: KsmbdServer, users: People) -> None:
     ("share", "alice_may", "bob_may"),
     [
         ("share", "write", "write"), ("valid", "write", ""), ("group", "write", ""), ("invalid", "", "write"),
-        ("both", "", ""), ("readlist", "read", "write"), ("writelist", "write", "read"), ("admins", "write", "read"),
+        ("both", "", ""), ("readlist", "read", "write"), ("writelist", "write", "read"), ("admins", "write", "write"),
+        ("readadmins", "read", "read"),  # as with Samba: whose rights count, and not whether they may write
         ("denied", "", ""), ("allowed", "write", "write"), ("elsewhere", "", ""),
     ],
 )  # fmt: skip
