@@ -13,6 +13,7 @@ from ksmbd import limits, log
 from mountd.lookup_threads import LookupThreads
 from mountd.loop import Loop, Timer
 from mountd.rpc.names import ACCOUNTS, GID, GROUP, UID, USER, Found, Question, UnixAccount, UnixGroup
+from mountd.unixusers import spellings
 
 THREADS: Final = 2
 _GECOS_MAX: Final = 256
@@ -50,7 +51,7 @@ def _account(entry: pwd.struct_passwd) -> UnixAccount:
 def answers(
     questions: Iterable[Question], accounts: Iterable[str], look: Callable[[Question], Found] = find
 ) -> Answers:
-    """The answers to all questions. A user's name is tried in lower case, too, because SMB ignores its case."""
+    """The answers to all questions. A user is looked up by the spellings of the name, as at a log-on."""
     found: Answers = {}
     for question in questions:
         if question.kind == ACCOUNTS:
@@ -64,7 +65,7 @@ def answers(
 
 
 def _user(name: str, look: Callable[[Question], Found]) -> UnixAccount | None:
-    for spelling in dict.fromkeys((name, name.lower())):
+    for spelling in spellings(name):
         user = look(Question(USER, spelling))
         if isinstance(user, UnixAccount):
             return user

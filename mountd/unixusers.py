@@ -30,12 +30,18 @@ class UnixUsers(Protocol):
     def group(self, name: str) -> int | None: ...
 
 
+def spellings(name: str) -> list[str]:
+    """The names by which an account is looked up: as given, then in lower case, because SMB ignores case in user
+    names."""
+    return list(dict.fromkeys((name, name.lower())))
+
+
 class SystemUsers:
     """The system's databases."""
 
     def user(self, name: str) -> UnixUser | None:
-        """Look up an account; the name in lower case is tried, too, because SMB ignores case in user names."""
-        for spelling in dict.fromkeys((name, name.lower())):
+        """Look up an account by the spellings of its name."""
+        for spelling in spellings(name):
             try:
                 entry = pwd.getpwnam(spelling)
             except (KeyError, ValueError, UnicodeError):

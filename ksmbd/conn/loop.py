@@ -16,10 +16,8 @@ from collections.abc import Callable
 from typing import Final
 
 from ksmbd import debug, log
+from ksmbd.smb.constants import FILETIME_UNIX_EPOCH
 from ksmbd.smb.waiting import Cancelled
-
-FILETIME_UNIX_EPOCH: Final = 116_444_736_000_000_000
-"""1970-01-01 as FILETIME, 100 ns since 1601 (MS-DTYP 2.3.3)."""
 
 _READ: Final = select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR
 _WRITE: Final = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR

@@ -20,7 +20,7 @@ from ksmbd.smb.model import Connection, Open, Server, Session, TreeConnect
 from ksmbd.smb.ports import Identity, OpenRef, Transport
 from ksmbd.smb.session_state import SessionState
 from ksmbd.smb.status import NtStatusError
-from ksmbd.smb.waiting import Future
+from ksmbd.smb.waiting import pause
 
 PART: Final = 16 << 10
 """A part is sent when it has so many characters; one row more may follow."""
@@ -47,8 +47,6 @@ _OPLOCKS: Final = {
 }  # fmt: skip
 _SHARE_MODE: Final = (("R", c.FILE_SHARE_READ), ("W", c.FILE_SHARE_WRITE), ("D", c.FILE_SHARE_DELETE))
 Kept = tuple[OpenRef, OpenEntry]
-_EPOCH: Final = 116_444_736_000_000_000
-"""FILETIME of 1970."""
 
 
 class Answering(Protocol):
@@ -99,17 +97,12 @@ class Activity:
                     answering.part(_part(kind, rows))
                     rows, size = [], 0
                     while answering.congested:
-                        await self._later(RETRY)
+                        await pause(self._server.clock, RETRY)
                 if not number % STEP or time_slice.is_over():
                     await time_slice.renew()
             if rows:
                 answering.part(_part(kind, rows))
         answering.end()
-
-    def _later(self, seconds: float) -> Future[None]:
-        future: Future[None] = Future()
-        self._server.clock.call_later(seconds, lambda: future.set_result(None))
-        return future
 
     def _rows(self, kind: str) -> Iterator[Row | None]:
         """The rows of a kind; None for what has none, so that its time counts, too."""
@@ -193,7 +186,7 @@ class Activity:
             stream=file.stream_name if file is not None else "",
             kind="pipe" if file is None else "directory" if file.is_directory else "file",
             access=f"{open_.granted_access:#010x}",
-            share_mode="".join(letter for letter, bit in _SHARE_MODE if open_.share_access & bit),
+            share_mode=_share_mode(open_.share_access),
             oplock=_OPLOCKS.get(open_.oplock_level, "none") if file is not None else "none",
             lease=report.caching_text(state.caching) if state is not None and state.is_lease else "",
             lease_key=state.lease_key.hex() if state is not None else "",
@@ -218,14 +211,14 @@ class Activity:
             yield FileRow(
                 id=f"{entry.open_id:#x}",
                 session="",
-                account=entry.owner.rpartition("\0")[2],
+                account=account_of(entry),
                 address="",
                 share=entry.share,
-                path=entry.path.replace("\\", "/")[:PATH_MAX],
+                path=slashed(entry.path)[:PATH_MAX],
                 stream=entry.stream,
                 kind="directory" if entry.is_directory else "file",
                 access=f"{entry.access:#010x}",
-                share_mode="".join(letter for letter, bit in _SHARE_MODE if entry.share_access & bit),
+                share_mode=_share_mode(entry.share_access),
                 oplock="lease" if entry.lease_key else "batch" if state is not None and state.caching else "none",
                 lease=report.caching_text(state.caching) if state is not None and state.is_lease else "",
                 lease_key=entry.lease_key.hex(),
@@ -260,6 +253,10 @@ class Activity:
             )
 
 
+def _share_mode(share_access: int) -> str:
+    return "".join(letter for letter, bit in _SHARE_MODE if share_access & bit)
+
+
 def _part(kind: str, rows: list[str]) -> str:
     return f'{{"{kind}": [{", ".join(rows)}]}}'
 
@@ -279,9 +276,19 @@ def identity_of(open_: Open) -> Identity | None:
     return open_.session.identity if open_.session is not None else open_.made_by
 
 
+def account_of(entry: OpenEntry) -> str:
+    """The account whose open it is, in lower case (ksmbd.smb.durable.owner_of)."""
+    return entry.owner.rpartition("\0")[2]
+
+
+def slashed(path: str) -> str:
+    """A path below a share with `/` between its components."""
+    return path.replace("\\", "/")
+
+
 def path_of(open_: Open) -> str:
     """The path below the share with `/`, or the name of a pipe."""
-    return open_.file.path.replace("\\", "/")[:PATH_MAX] if open_.file is not None else open_.pipe_name
+    return slashed(open_.file.path)[:PATH_MAX] if open_.file is not None else open_.pipe_name
 
 
 def share_of(open_: Open, state: report.OpenReport | None) -> str:
@@ -291,7 +298,7 @@ def share_of(open_: Open, state: report.OpenReport | None) -> str:
 
 def seconds_of(filetime: int) -> float:
     """A FILETIME (MS-DTYP 2.3.3) in seconds since 1970, with three decimals."""
-    return round((filetime - _EPOCH) / 10_000_000, 3)
+    return round((filetime - c.FILETIME_UNIX_EPOCH) / 10_000_000, 3)
 
 
 def _address(session: Session) -> str:

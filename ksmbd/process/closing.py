@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from ksmbd.ipc.activity import Target
 from ksmbd.oplock.record import OpenEntry
-from ksmbd.process.activity import Kept, identity_of, open_id, path_of, session_id
+from ksmbd.process.activity import Kept, account_of, identity_of, open_id, path_of, session_id, slashed
 from ksmbd.smb.model import Open, Server, Session
 from ksmbd.smb.scheduler import TimeSlice
 from ksmbd.smb.server_application import end_open, end_session, end_tree
@@ -53,12 +53,11 @@ def names(target: Target, entry: OpenEntry) -> bool:
     if target.file:
         return f"{entry.open_id:#x}" == target.file
     if target.share:
-        path = entry.path.replace("\\", "/")
+        path = slashed(entry.path)
         return entry.share.casefold() == target.share.casefold() and (
             target.path is None or path.casefold() == target.path.casefold()
         )
-    owner = entry.owner.rpartition("\0")[2]
-    return bool(target.account) and not target.address and owner.casefold() == target.account.casefold()
+    return bool(target.account) and not target.address and _folded(account_of(entry)) == _folded(target.account)
 
 
 async def close_share(

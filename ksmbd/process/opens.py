@@ -22,6 +22,7 @@ from ksmbd.oplock.store import Store, StoreError
 from ksmbd.oplock.store_dict import DictStore
 from ksmbd.oplock.store_lmdb import LmdbStore
 from ksmbd.oplock.table import LocalOpenTable
+from ksmbd.smb.constants import FILETIME_UNIX_EPOCH
 
 FOLDER: Final = "opens"
 """The name of the folder: in the run directory the store, in the state directory the persistent opens."""
@@ -91,7 +92,7 @@ class _NoTimers:
         return time.monotonic()
 
     def filetime(self) -> int:
-        return time.time_ns() // 100 + 116444736000000000
+        return time.time_ns() // 100 + FILETIME_UNIX_EPOCH
 
     def call_later(self, seconds: float, call: Callable[[], None]) -> _NoTimers:
         return self

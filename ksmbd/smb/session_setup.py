@@ -38,7 +38,7 @@ from ksmbd.smb.status import (
 )
 from ksmbd.smb.teardown import delete_session
 from ksmbd.smb.tree_connect import rights_on_share
-from ksmbd.smb.waiting import Future, with_timeout
+from ksmbd.smb.waiting import pause, with_timeout
 
 FRAME_OVERHEAD: Final = 0x11000
 """Bytes that a message may have beside the largest payload: headers, contexts, other requests of its compound."""
@@ -96,7 +96,7 @@ async def handle(request: Request) -> Reply:
                 workstation=error.workstation,
             )  # fmt: skip
         if isinstance(error, LogonThrottled):
-            await _pause(request, THROTTLE_SECONDS)
+            await pause(request.server.clock, THROTTLE_SECONDS)
         raise
     finally:
         exchange.busy = False
@@ -132,14 +132,6 @@ def _end_failed(connection: Connection, exchange: Exchange) -> None:
     ):
         delete_session(session)
         connection.sessions.pop(session.session_id, None)
-
-
-async def _pause(request: Request, seconds: float) -> None:
-    """Delay this request; others are served meanwhile."""
-    future: Future[None] = Future()
-    timer = request.server.clock.call_later(seconds, lambda: future.set_result(None))
-    future.on_cancel = timer.cancel
-    await future
 
 
 def _response(flags: int, token: bytes) -> bytes:

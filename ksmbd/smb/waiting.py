@@ -158,6 +158,14 @@ class Task(Generic[T]):
             self._on_done(self)
 
 
+def pause(clock: Clock, seconds: float) -> Future[None]:
+    """A Future that is complete after `seconds`."""
+    future: Future[None] = Future()
+    timer = clock.call_later(seconds, lambda: future.set_result(None))
+    future.on_cancel = timer.cancel
+    return future
+
+
 def with_timeout(clock: Clock, seconds: float, future: Future[T]) -> Future[T]:
     """Return `future`, which is completed with STATUS_IO_TIMEOUT if it is not complete within `seconds`. `on_cancel` is
     called then."""

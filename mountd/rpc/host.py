@@ -21,7 +21,7 @@ from ksmbd.limit import Meter
 from mountd.config import Configuration
 from mountd.rpc.facts import Level
 from mountd.rpc.frames import ANSWER_MAX, Answer, Kind, Request, Status
-from mountd.rpc.names import decode_questions, encode_found
+from mountd.rpc.names import ACCOUNTS, decode_questions, encode_found
 from mountd.rpc.services import SERVICES
 from mountd.rpc.telling import ServerView, facts, level_of
 from mountd.sharing import hidden_shares
@@ -150,9 +150,10 @@ class PipeHost:
 
     def _look_up(self, pipe: _Pipe, payload: bytes) -> None:
         """Look up the names that a pipe's request needs."""
-        accounts = [account.name for account in self._server.accounts]
         try:
             questions = decode_questions(payload)
+            every = any(question.kind == ACCOUNTS for question in questions)
+            accounts = [account.name for account in self._server.accounts] if every else []
             asked = pipe.level > Level.NAMES and self._names.resolve(
                 questions, accounts, lambda found: self._found(pipe.number, found)
             )

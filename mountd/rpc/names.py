@@ -93,7 +93,7 @@ class Names:
     def accounts(self) -> tuple[UnixAccount, ...]:
         """The server's accounts that have a Unix account, by uid."""
         found = self._answer(Question(ACCOUNTS))
-        return () if found is None else tuple(UnixAccount(*entry) for entry in found)  # type: ignore[misc]
+        return () if found is None or isinstance(found, (UnixAccount, UnixGroup)) else found
 
 
 # ------------------------------------------------------------------------------------------------------ the stream

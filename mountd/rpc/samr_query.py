@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
+from ksmbd.smb.acl import ACCESS_ALLOWED, Ace, Acl
+from ksmbd.smb.security_descriptor import SE_DACL_PRESENT, SE_SELF_RELATIVE, SecurityDescriptor
 from ksmbd.smb.sid import BUILTIN_ADMINISTRATORS, EVERYONE
 from ksmbd.smb.status import STATUS_INVALID_INFO_CLASS, STATUS_MORE_ENTRIES, STATUS_SUCCESS, NtStatusError
 from mountd.rpc.ndr import NdrReader, NdrWriter
@@ -20,7 +22,7 @@ from mountd.rpc.ndr_types import (
     write_old_large_integer,
     write_unicode_string,
 )
-from mountd.rpc.samr_domain import GROUP_ATTRIBUTES, Alias, Database, Domain, Group, Server, User
+from mountd.rpc.samr_domain import GROUP_ATTRIBUTES, Database, Domain, Group, User
 from mountd.rpc.service import Caller
 from mountd.rpc.translation import NONE_RID
 
@@ -37,8 +39,13 @@ ALL_FIELDS: Final = 0x00FFFFFF
 """WhichFields: what UserAllInformation has (MS-SAMR 2.2.1.8)."""
 STANDALONE_ROLE: Final = 3
 """DomainServerRolePrimary (MS-SAMR 2.2.3.16)."""
-READ: Final = 0x00020000
-"""READ_CONTROL, and what objects of samr may be read with (MS-SAMR 2.2.1)."""
+READABLE_BY_ALL: Final = SecurityDescriptor(
+    SE_SELF_RELATIVE | SE_DACL_PRESENT,
+    owner=BUILTIN_ADMINISTRATORS,
+    group=BUILTIN_ADMINISTRATORS,
+    dacl=Acl((Ace(ACCESS_ALLOWED, 0, 0x0002FFFF, EVERYONE),)),
+)
+"""What SamrQuerySecurityObject tells of any object: READ_CONTROL and all specific rights for everyone."""
 
 
 # ----------------------------------------------------------------------------------------------------------- domains
@@ -353,9 +360,8 @@ def query_display_information(caller: Caller, reader: NdrReader, writer: NdrWrit
 @returning_status(null_pointer)
 def query_security_object(caller: Caller, reader: NdrReader, writer: NdrWriter) -> int:
     """SamrQuerySecurityObject, opnum 3 (MS-SAMR 3.1.5.12.2): everyone may read, nobody may change."""
-    target = caller.handles.get(read_handle(reader), object)
-    assert isinstance(target, (Server, Domain, User, Group, Alias))
-    descriptor = _readable_by_all()
+    caller.handles.get(read_handle(reader), object)
+    descriptor = READABLE_BY_ALL.encode()
 
     def content() -> None:
         writer.u32(len(descriptor))
@@ -367,14 +373,3 @@ def query_security_object(caller: Caller, reader: NdrReader, writer: NdrWriter) 
 
     writer.pointer(security)
     return STATUS_SUCCESS
-
-
-def _readable_by_all() -> bytes:
-    """A self-relative security descriptor (MS-DTYP 2.4.6): owned by Administrators, with one ACE for Everyone."""
-    owner, everyone = BUILTIN_ADMINISTRATORS.encode(), EVERYONE.encode()
-    ace = b"\0\0" + (8 + len(everyone)).to_bytes(2, "little") + (READ | 0xFFFF).to_bytes(4, "little") + everyone
-    acl = b"\2\0" + (8 + len(ace)).to_bytes(2, "little") + b"\1\0\0\0" + ace
-    head = b"\1\0\4\x80"
-    dacl_at, owner_at = 20, 20 + len(acl)
-    offsets = (owner_at, owner_at, 0, dacl_at)
-    return head + b"".join(at.to_bytes(4, "little") for at in offsets) + acl + owner
