@@ -8,6 +8,8 @@ from typing import Any
 from impacket.dcerpc.v5 import rpcrt
 from mountd_doubles import FakeUsers, accounts, configuration
 
+from ksmbd.overriding import override
+from mountd.rpc import pdu
 from mountd.rpc.facts import Facts, decode
 from mountd.rpc.names import GID, GROUP, UID, USER, Found, Question, UnixAccount, UnixGroup
 from mountd.rpc.pipe import Pipe
@@ -47,12 +49,11 @@ class View:
         self.accounts = accounts(*ACCOUNTS)
 
 
-class NamingTransport:
-    """impacket's transport over a pipe whose questions are answered from the table, `batch` at a time."""
+class Transport:
+    """What impacket sends goes into the pipe; what it receives is read from it, in small reads."""
 
-    def __init__(self, pipe: Pipe, batch: int) -> None:
-        self.pipe, self._batch = pipe, batch
-        self.rounds = 0
+    def __init__(self, p: Pipe, chunk: int = 1000) -> None:
+        self.pipe, self.chunk, self.fragments = p, chunk, 0
 
     def connect(self) -> None: ...
     def disconnect(self) -> None: ...
@@ -64,15 +65,38 @@ class NamingTransport:
 
     def send(self, data: bytes, forceWriteAndx: int = 0, forceRecv: int = 0) -> None:
         self.pipe.write(data)
+
+    def recv(self, forceRecv: int = 0, count: int = 0) -> bytes:
+        whole, more = b"", True
+        while more:
+            found = self.pipe.read(self.chunk)
+            assert found is not None, "nothing to read"
+            part, more = found
+            whole += part
+        self.fragments += 1
+        return whole
+
+
+class NamingTransport(Transport):
+    """A transport over a pipe whose questions are answered from the table, `batch` at a time."""
+
+    def __init__(self, pipe: Pipe, batch: int) -> None:
+        super().__init__(pipe)
+        self._batch = batch
+        self.rounds = 0
+
+    @override
+    def send(self, data: bytes, forceWriteAndx: int = 0, forceRecv: int = 0) -> None:
+        super().send(data)
         while self.pipe.questions:
             self.rounds += 1
             assert self.rounds < 100
             self.pipe.resume(answers(self.pipe.questions[: self._batch], ACCOUNTS, look))
 
-    def recv(self, forceRecv: int = 0, count: int = 0) -> bytes:
-        found = self.pipe.read(1 << 20)
-        assert found is not None, "nothing to read"
-        return found[0]
+
+def call(opnum: int, stub: bytes) -> bytes:
+    """A request in one fragment, of presentation context 0."""
+    return pdu.encode(pdu.Ptype.REQUEST, pdu.WHOLE, 9, bytes(6) + opnum.to_bytes(2, "little") + stub)
 
 
 def told(account: str, restricted: bool) -> Facts:

@@ -2,7 +2,6 @@
 """lsarpc and dssetup, by impacket's codecs: policy, privileges, and the translation of names and SIDs both ways."""
 from __future__ import annotations
 
-import struct
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 from impacket.dcerpc.v5 import dssp, lsad, lsat
 from impacket.dcerpc.v5.dtypes import MAXIMUM_ALLOWED, NULL
 from impacket.dcerpc.v5.rpcrt import DCERPCException
-from rpc_doubles import client, look, told
+from rpc_doubles import call, client, look, told
 
 from ksmbd import limits
 from ksmbd.smb.sid import sid_from_text
@@ -240,7 +239,5 @@ def _questions(translator: Translator, name: str) -> tuple[Question, ...]:
 def test_any_bytes_are_answered(opnum: int, stub: bytes) -> None:
     dce = lsa()
     transport = dce.get_rpc_transport()
-    transport.pipe.write(
-        struct.pack("<BBBBIHHI", 5, 0, 0, 3, 0x10, 24 + len(stub), 0, 9) + struct.pack("<IHH", 0, 0, opnum) + stub
-    )
+    transport.pipe.write(call(opnum, stub))
     assert transport.pipe.questions or transport.pipe.read(1 << 16) is not None

@@ -16,6 +16,7 @@ from impacket.dcerpc.v5 import rpcrt, srvs, wkst
 from impacket.dcerpc.v5.dtypes import NULL
 from impacket.uuid import uuidtup_to_bin
 from mountd_doubles import FakeUsers, accounts, configuration
+from rpc_doubles import Transport
 
 from ksmbd.smb.reader import Reader
 from ksmbd.smb.status import WireError
@@ -75,34 +76,6 @@ def messages(p: Pipe) -> list[bytes]:
 
 
 # ---------------------------------------------------------------------------------------------- the services
-
-
-class Transport:
-    """What impacket sends goes into the pipe; what it receives is read from it, in small reads."""
-
-    def __init__(self, p: Pipe, chunk: int = 1000) -> None:
-        self.pipe, self.chunk, self.fragments = p, chunk, 0
-
-    def connect(self) -> None: ...
-    def disconnect(self) -> None: ...
-    def get_credentials(self) -> tuple[str, ...]:
-        return ("",) * 6
-
-    def get_remote_host(self) -> str:
-        return "server"
-
-    def send(self, data: bytes, forceWriteAndx: int = 0, forceRecv: int = 0) -> None:
-        self.pipe.write(data)
-
-    def recv(self, forceRecv: int = 0, count: int = 0) -> bytes:
-        whole, more = b"", True
-        while more:
-            found = self.pipe.read(self.chunk)
-            assert found is not None, "nothing to read"
-            part, more = found
-            whole += part
-        self.fragments += 1
-        return whole
 
 
 def client(p: Pipe, module: Any = srvs) -> Any:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mountd_doubles import FakeUsers, LocalServices, accounts, configuration
-from rpc_doubles import ACCOUNTS, look
+from rpc_doubles import ACCOUNTS, call, look
 
 from ksmbd import limits
 from ksmbd.ipc.codec import Message
@@ -132,10 +132,6 @@ class Site:
         )
         stub = handle + b"\1\0\0\0" + b"\1\0\0\0" + b"\1\0\0\0" + b"\1\0\0\0" + sid + bytes(8) + b"\1\0\0\0" + bytes(4)
         self.ask(RpcFlag.IOCTL, call(15, stub))
-
-
-def call(opnum: int, stub: bytes) -> bytes:
-    return pdu.encode(pdu.Ptype.REQUEST, pdu.WHOLE, 2, bytes(4) + bytes(2) + opnum.to_bytes(2, "little") + stub)
 
 
 def test_a_call_waits_for_its_names_and_then_goes_on() -> None:

@@ -2,7 +2,6 @@
 """samr, by impacket's codecs: domains, users, groups, aliases, what is enumerated and displayed."""
 from __future__ import annotations
 
-import struct
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 from impacket.dcerpc.v5 import samr
 from impacket.dcerpc.v5.dtypes import MAXIMUM_ALLOWED, RPC_SID
 from impacket.dcerpc.v5.rpcrt import DCERPCException
-from rpc_doubles import client
+from rpc_doubles import call, client
 
 from mountd.rpc.samr_query import USER_CLASSES
 from mountd.rpc.services import SERVICES
@@ -195,7 +194,5 @@ def test_no_anonymous_caller_connects() -> None:
 def test_any_bytes_are_answered(opnum: int, stub: bytes) -> None:
     dce = sam()
     transport = dce.get_rpc_transport()
-    transport.pipe.write(
-        struct.pack("<BBBBIHHI", 5, 0, 0, 3, 0x10, 24 + len(stub), 0, 9) + struct.pack("<IHH", 0, 0, opnum) + stub
-    )
+    transport.pipe.write(call(opnum, stub))
     assert transport.pipe.questions or transport.pipe.read(1 << 16) is not None
