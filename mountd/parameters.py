@@ -313,6 +313,12 @@ PARAMETERS: tuple[Parameter, ...] = (
               "snapper's .snapshots/*/snapshot, snapshots are subvolumes of btrfs, and their time is that of their "
               "creation. This parameter takes precedence over both and needs no `vfs objects`.",
               ours=True),
+    Parameter("streams_xattr:max xattrs per stream", S, Kind.NUMBER, "16",
+              "Extended attributes, of 64 KiB at most, that the data of a named stream may take. What fits one is "
+              "stored as all versions of Samba do it; more than one Samba reads from version 4.24 on, with the same "
+              "parameter. File systems may allow less: ext4 without the feature ea_inode 4 KiB for all attributes "
+              "of a file.",
+              minimum=1, maximum=16, ours=True, samba="1"),
     Parameter("valid users", S, Kind.LIST, "",
               "Users, and groups as @group, who may connect; empty means all."),
     Parameter("veto files", S, Kind.PATTERNS, "",

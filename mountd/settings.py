@@ -127,6 +127,7 @@ class ShareSettings:
     smb3_encryption: str
     snapshot_path: str
     store_dos_attributes: bool
+    streams_xattr_max_xattrs_per_stream: int
     valid_users: tuple[str, ...]
     veto_files: tuple[str, ...]
     vfs_objects: tuple[str, ...]

@@ -31,6 +31,7 @@ SHARE_OPTIONS = (
     "map system", "nt acl support", "posix locking", "preserve case", "shadow:basedir", "shadow:crossmountpoints",
     "shadow:delimiter", "shadow:localtime", "shadow:mountpoint", "shadow:snapdirseverywhere", "shadow:snapprefix",
     "shadow:snapsharepath", "shadow:sort", "shadow:sscanf", "short preserve case", "snapshot path",
+    "streams_xattr:max xattrs per stream",
 )  # fmt: skip
 """Share parameters that the engine needs and that have no field or flag in KSMBD's structure."""
 

@@ -153,6 +153,7 @@ def share_config(message: Message) -> ShareConfig | None:
         posix_locking=switch(options, "posix locking"),
         store_dos_attributes=bool(flags & ShareFlag.STORE_DOS_ATTRS),
         streams_xattr=bool(flags & ShareFlag.STREAMS),
+        streams_xattr_max_xattrs_per_stream=number(options, "streams_xattr:max xattrs per stream"),
         wide_links=bool(flags & ShareFlag.WIDE_LINKS),
     )
     _set_names(share, options)

@@ -109,6 +109,7 @@ class ShareConfig:
     store_dos_attributes: bool = True
     streams_xattr: bool = False
     """`vfs objects = streams_xattr`."""
+    streams_xattr_max_xattrs_per_stream: int = 16
     wide_links: bool = False
 
 
