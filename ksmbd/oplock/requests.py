@@ -350,10 +350,15 @@ class DeletePending(NamedTuple):
     requests."""
 
 
-Action = Notify | Done | Failed | Purged | Reclaimed | DeletePending
+class Overdue(NamedTuple):
+    """Action: the time of a disconnected open of this worker is over, because another open wants its file: expire it
+    now."""
+
+
+Action = Notify | Done | Failed | Purged | Reclaimed | DeletePending | Overdue
 """What a worker must carry out."""
 
-ACTIONS: Final[tuple[type[Action], ...]] = (Notify, Done, Failed, Purged, Reclaimed, DeletePending)
+ACTIONS: Final[tuple[type[Action], ...]] = (Notify, Done, Failed, Purged, Reclaimed, DeletePending, Overdue)
 
 
 class Decision(NamedTuple):
