@@ -400,6 +400,10 @@ RPC_NAMES: Final[Limit] = _limit(
     "names, SIDs or RIDs that one call translates", Per.MESSAGE, 1000, "entries", "STATUS_INVALID_PARAMETER",
     source="MS-LSAT 3.1.4.5, MS-SAMR 3.1.5.11.2",
 )
+RPC_ROWS: Final[Limit] = _limit(
+    "sessions, tree connects or opens that one call over RPC learns of", Per.MESSAGE, 10_000, "entries",
+    "the others are not listed", source="MS-SRVS 3.1.4.2",
+)
 RPC_STRING: Final[Limit] = _limit(
     "text in a request on a named pipe", Per.MESSAGE, 64 << 10, "code units", "a fault",
 )

@@ -18,6 +18,7 @@ from mountd import config as config_file
 from mountd import listing, subauth
 from mountd.accounts import Accounts
 from mountd.activity import Activity
+from mountd.administration import Administration
 from mountd.config import Configuration
 from mountd.control import Control, Reloaded
 from mountd.controlsocket import ControlSocket
@@ -165,6 +166,7 @@ class Server:
         self.requests.on_answer = questions.answered
         self.activity = Activity(questions)
         self.control = Control(self.reload, self.activity)
+        self.requests.pipes.administrator = Administration(self.activity)
         self._listened = False
         self._failures = 0
         self._started = 0.0
