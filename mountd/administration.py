@@ -64,7 +64,7 @@ class Administration:
                 raise ValueError(f"an act {other!r}")
 
     def _close_file(self, number: int, account: str, then: Callable[[int], None]) -> None:
-        """Close the open with this number of 32 bits. Where two opens share it, neither is closed."""
+        """Close the open with this number (file_number). Where two opens share it, neither is closed."""
 
         def listed(rows: list[RowInfo]) -> None:
             found = [row.id for row in rows if file_number(row.id) == number]

@@ -65,11 +65,12 @@ def row_of(kind: str, row: Mapping[str, Any]) -> RowInfo:
 
 
 def file_number(identifier: str) -> int:
-    """The 32 bits by which MS-SRVS names an open (fi3_id), from its id of 64 bits."""
+    """The number by which MS-SRVS names an open (fi3_id), from its id of 64 bits: 31 bits, because clients read and
+    print it as a signed one."""
     value = int(identifier, 16)
-    return (value ^ value >> 32) & 0xFFFFFFFF
+    return (value ^ value >> 32) & 0x7FFFFFFF
 
 
 def tree_number(tree: TreeInfo) -> int:
-    """The 32 bits by which MS-SRVS names a tree connect (coni1_id)."""
-    return (int(tree.session, 16) << 16 ^ int(tree.id, 16)) & 0xFFFFFFFF
+    """The number by which MS-SRVS names a tree connect (coni1_id)."""
+    return (int(tree.session, 16) << 16 ^ int(tree.id, 16)) & 0x7FFFFFFF

@@ -218,6 +218,11 @@ def test_no_more_rows_than_the_limit(site: Site) -> None:
     assert len(found[0].rows) == most
 
 
+@pytest.mark.parametrize("identifier", ["0x1016b09aa5b0011", "0xffffffff", "0xffffffffffffffff", "0x1"])
+def test_the_number_of_a_file_is_a_signed_one(identifier: str) -> None:
+    assert 0 <= file_number(identifier) < 1 << 31
+
+
 def test_a_file_is_closed(site: Site) -> None:
     dce = site.client("ann")
     site.workers.counts = {"files": 1}
