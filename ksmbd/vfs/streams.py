@@ -34,6 +34,7 @@ from ksmbd.vfs.metadata import LocalMetadata
 from ksmbd.vfs.names import fold
 from ksmbd.vfs.opened import Opened
 from ksmbd.vfs.stream_store import allocation, attribute, check_name, find
+from ksmbd.vfs.unnamed import check_unnamed, open_with
 
 
 class LocalStream(LocalMetadata):
@@ -265,6 +266,18 @@ class LocalStream(LocalMetadata):
             raise
         self._name = name
         self.stream = fold(name)
+
+    def become_unnamed(self, replace: bool) -> File:
+        """See the port. It is a copy, because an attribute cannot become a file's data."""
+        check_unnamed(self, replace)
+        file = open_with(self, b"".join(self._pieces()))
+        try:
+            self.unlink()
+        except NtStatusError:
+            file.set_end_of_file(0)
+            file.close()
+            raise
+        return file
 
     def link(self, target: str, replace: bool) -> None:
         """Refuse: a stream has no links."""

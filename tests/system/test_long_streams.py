@@ -9,6 +9,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from impacket.smb3structs import FILE_RENAME_INFORMATION_TYPE_2, FILE_SHARE_READ, SMB2_FILE_RENAME_INFO
+from impacket.smbconnection import SMBConnection
 from mounted import mount
 from server import KsmbdServer, StartKsmbd
 
@@ -51,3 +53,32 @@ def test_as_long_as_the_file_system_lets_them_be(
             if size:
                 local.write_bytes(data[:size])
                 assert status in smbclient(server, f"put {local} g:s")
+
+
+@pytest.mark.parametrize(("kind", "features", "size"), [("xfs", (), 200_000), ("ext4", ("-b", "4096"), 3_000)])
+def test_becomes_the_data_of_its_file(
+    start_ksmbd: StartKsmbd, tmp_path: Path, kind: str, features: tuple[str, ...], size: int
+) -> None:
+    """MS-FSA 2.1.5.15.11.1: a rename to ::$DATA. The open goes on with the file's data."""
+    data = os.urandom(size)
+    (tmp_path / "local").write_bytes(data)
+    with mount(kind, tmp_path, features=features) as folder:
+        server = start_ksmbd(shares={"share": {"path": str(folder), "vfs objects": "streams_xattr"}})
+        assert "NT_STATUS" not in smbclient(server, f"put {tmp_path / 'local'} f:s")
+        client = SMBConnection("127.0.0.1", "127.0.0.1", sess_port=server.port, timeout=20)
+        client.login(server.user, server.password)
+        tree = client.connectTree("share")
+        stream = client.openFile(tree, "f:s", 0x10003, FILE_SHARE_READ)
+        target = FILE_RENAME_INFORMATION_TYPE_2()
+        target["ReplaceIfExists"], target["FileName"] = 1, "::$DATA".encode("utf-16le")
+        target["FileNameLength"] = len(target["FileName"])
+        client.getSMBServer().setInfo(tree, stream, target, fileInfoClass=SMB2_FILE_RENAME_INFO)
+        assert (folder / "f").read_bytes() == data
+        assert not [name for name in os.listxattr(folder / "f") if "Stream" in name]
+        client.writeFile(tree, stream, b"more", size)
+        assert "NT_STATUS_SHARING_VIOLATION" in smbclient(server, f"put {tmp_path / 'local'} f")
+        client.closeFile(tree, stream)
+        client.close()
+        assert (folder / "f").read_bytes() == data + b"more"
+        assert "NT_STATUS" not in smbclient(server, f"get f {tmp_path / 'back'}")
+        assert (tmp_path / "back").read_bytes() == data + b"more"
