@@ -113,6 +113,16 @@ class Configuration:
         """The diagnostics with which the daemon must not start."""
         return [diagnostic for diagnostic in self.diagnostics if diagnostic.severity is Severity.ERROR]
 
+    @property
+    def warnings(self) -> list[Diagnostic]:
+        """The diagnostics that are no errors, but for those that only tell of what is in `ignored`."""
+        told = {item.line for item in self.ignored}
+        return [
+            one
+            for one in self.diagnostics
+            if one.severity is Severity.WARNING and one.line not in told and not one.message.startswith(NOT_SUPPORTED)
+        ]
+
     def share(self, name: str) -> ShareSettings | None:
         """A share by its name, without regard to case; None: there is none."""
         return self.shares.get(share_key(name))

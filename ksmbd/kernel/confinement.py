@@ -27,16 +27,13 @@ _unshare: Final = function("unshare", ctypes.c_int)
 
 @dataclass(frozen=True)
 class Bounds:
-    """What a confined process may use. `memory`: bytes beyond what is mapped now; `cpu`: seconds in all; `files`: how
-    many it may have open; `root`: its root directory, '' for an empty one."""
+    """What a confined process may use. `memory`: bytes beyond what is mapped now; `cpu`: seconds in all."""
 
     uid: int
     gid: int
     memory: int
     cpu: int
     calls: frozenset[str] = seccomp.SERVICE_CALLS
-    files: int = 0
-    root: str = ""
 
 
 def end_with(parent: int) -> None:
@@ -50,8 +47,7 @@ def end_with(parent: int) -> None:
 def confine(bounds: Bounds, parent: int) -> list[str]:
     """Give up what `bounds` does not name; what could not be given up, a line each with what that means.
 
-    Everything must be imported and opened before: afterwards no file can be opened but those of `root`. Before threads
-    start.
+    Everything must be imported and opened before: no file can be opened afterwards. Before threads start.
     ProcessLookupError: the parent has ended."""
     missing: list[str] = []
 
@@ -64,7 +60,7 @@ def confine(bounds: Bounds, parent: int) -> list[str]:
     mapped = _mapped()
     if os.geteuid() == 0:
         attempt("a network of its own", _leave_network)
-        attempt("an empty root directory", lambda: _leave_files(bounds.root))
+        attempt("an empty root directory", _leave_files)
         attempt("an empty bounding set of capabilities", lambda: capabilities.limit_bounding_set(0))
         attempt(f"the user {bounds.uid}", lambda: _become(bounds.uid, bounds.gid))
     else:
@@ -91,12 +87,8 @@ def _leave_network() -> None:
     check(_unshare(_CLONE_NEWNET | _CLONE_NEWIPC))
 
 
-def _leave_files(root: str) -> None:
-    """The root directory becomes `root`, or one that is removed already: it is empty, and nothing can be made in it."""
-    if root:
-        os.chdir(root)
-        os.chroot(".")
-        return
+def _leave_files() -> None:
+    """The root directory becomes one that is removed already: it is empty, and nothing can be made in it."""
     path = tempfile.mkdtemp(prefix="ksmbd-")
     try:
         os.chmod(path, 0o500)
@@ -117,7 +109,7 @@ def _limit(bounds: Bounds, mapped: int) -> None:
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_NPROC, 0),
-        (resource.RLIMIT_NOFILE, bounds.files),  # what is open stays open
+        (resource.RLIMIT_NOFILE, 0),  # what is open stays open
         (resource.RLIMIT_MEMLOCK, 0),
         (resource.RLIMIT_CPU, bounds.cpu),
         *(((resource.RLIMIT_AS, mapped + bounds.memory),) if mapped else ()),

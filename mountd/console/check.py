@@ -7,10 +7,9 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable
 from typing import Final
 
-from mountd import config, ignored
+from mountd import config, ignored, sharepaths
 from mountd.config import Configuration, Diagnostic, Severity, ShareSettings
 from mountd.console.tables import printable
 from mountd.ignored import Ignored
@@ -27,10 +26,9 @@ _GROUPS: Final = (
 def check(path: str, as_json: bool) -> int:
     """Print what the file at `path` means. Returns the exit status: 1 where the server would refuse the file."""
     configuration = config.load(os.path.abspath(path))
-    warnings = [one for one in configuration.diagnostics if one.severity is Severity.WARNING]
-    told = {item.line for item in configuration.ignored}
-    warnings = [one for one in warnings if one.line not in told and not one.message.startswith(config.NOT_SUPPORTED)]
-    warnings += _missing(configuration)
+    missing = sharepaths.problems(configuration)
+    warnings = configuration.warnings
+    warnings += [Diagnostic(configuration.path, 0, Severity.WARNING, line) for line in missing]
     if as_json:
         print(json.dumps(_as_object(configuration, warnings), indent=2))
     else:
@@ -57,14 +55,6 @@ def _text(parameter: Parameter, value: object) -> str:
     if parameter.kind is Kind.LIST and isinstance(value, tuple):
         return ", ".join(re.sub(r"^([@+&]*)(.*[, \t].*)$", r'\1"\2"', str(item)) for item in value)
     return text_value(parameter, value)
-
-
-def _missing(configuration: Configuration) -> Iterable[Diagnostic]:
-    """Warnings of shares whose folder does not exist now."""
-    for share in configuration.shares.values():
-        path = share.full_path(configuration.settings)
-        if not share.is_ipc and path.startswith("/") and not os.path.isdir(path):
-            yield Diagnostic(configuration.path, 0, Severity.WARNING, f"[{share.name}]: {path} is no folder")
 
 
 def _shares(configuration: Configuration) -> dict[str, dict[str, str]]:

@@ -30,7 +30,6 @@ from ksmbd.smb.ports.daemon import (
     GuestIds,
     LoginResponse,
     ShareConfig,
-    SpnegoResponse,
     TreeConnectResult,
 )
 from ksmbd.smb.ports.file_records import CreateIntent, DirectoryEntry, FileInfo
@@ -126,7 +125,6 @@ __all__ = [
     "SessionKeys",
     "ShareConfig",
     "Signer",
-    "SpnegoResponse",
     "QuotaEntry", "StreamInfo",
     "Timer",
     "Transport",
