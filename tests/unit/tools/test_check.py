@@ -26,6 +26,8 @@ magic script = x
 path = /no/such/folder
 """
 
+MISSING = "/no/such/folder: No such file or directory: nobody can connect until the folder is there"
+
 
 def written(place: Place, text: str, name: str = "ksmbd.conf") -> str:
     path = place.folder / name
@@ -53,7 +55,7 @@ def test_what_is_not_a_default_is_shown_a_share_each(place: Place) -> None:
 ;   line 10, [data] magic script = x (not known)
 ; Without effect and harmless:
 ;   line 5, [global] os level = 20 (not known)
-; Warning: {place.folder}/ksmbd.conf: [gone]: /no/such/folder: No such file or directory: nobody can connect until the folder is there
+; Warning: {place.folder}/ksmbd.conf: [gone]: {MISSING}
 """
 
 
@@ -73,8 +75,7 @@ def test_json_has_the_same(place: Place) -> None:
         {"section": "data", "name": "magic script", "value": "x", "line": 10, "why": "not known"}
     ]
     assert [item["name"] for item in found["ignored"]["harmless"]] == ["os level"]
-    missing = "/no/such/folder: No such file or directory: nobody can connect until the folder is there"
-    assert [one["message"] for one in found["warnings"]] == [f"[gone]: {missing}"]
+    assert [one["message"] for one in found["warnings"]] == [f"[gone]: {MISSING}"]
     assert found["errors"] == []
 
 
