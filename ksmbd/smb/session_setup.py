@@ -240,8 +240,6 @@ def _new_binding(request: Request) -> Exchange:
         raise NtStatusError(STATUS_INVALID_PARAMETER, "the cipher of the session's connection differs")
     if connection in session.channels:
         raise NtStatusError(STATUS_REQUEST_NOT_ACCEPTED, "the session has this channel already")
-    if session.client_guid != connection.client_guid:
-        raise NtStatusError(STATUS_USER_SESSION_DELETED, "the ClientGuid of the session's connection differs")
     if session.state is SessionState.IN_PROGRESS:
         raise NtStatusError(STATUS_REQUEST_NOT_ACCEPTED)
     if session.state is SessionState.EXPIRED:
