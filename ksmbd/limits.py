@@ -150,6 +150,23 @@ NTLM_NEGOTIATE: Final[Limit] = _limit(
 NTLM_AV_PAIRS: Final[Limit] = _limit(
     "AV_PAIRs of an NTLMv2 response", Per.MESSAGE, 32, "pairs", "STATUS_INVALID_PARAMETER", source="MS-NLMP 2.2.2.1",
 )
+KERBEROS_REPLAYS: Final[Limit] = _limit(
+    "log-ons with Kerberos that are remembered for ten minutes, so that none is repeated", Per.SERVER, 1 << 16,
+    "log-ons", "further ones are refused: STATUS_LOGON_FAILURE", source="RFC 4120 3.2.3",
+)
+KERBEROS_REPLAYS_PER_USER: Final[Limit] = _limit(
+    "log-ons with Kerberos in ten minutes", Per.USER, 4096, "log-ons", "further ones are refused: STATUS_LOGON_FAILURE",
+)
+KERBEROS_BACKLOG: Final[Limit] = _limit(
+    "what the process of Kerberos has not taken", Per.SERVER, 4 << 20, "bytes", "STATUS_INSUFF_SERVER_RESOURCES",
+)
+KERBEROS_SECONDS: Final[Limit] = _limit(
+    "time without an answer of the process of Kerberos", Per.SERVER, 10, "seconds",
+    "it is killed and started again: STATUS_LOGON_FAILURE",
+)
+KERBEROS_MEMORY: Final[Limit] = _limit(
+    "memory of the process of Kerberos", Per.SERVER, 128 << 20, "bytes", "it ends and is started again",
+)
 FAILED_LOGONS: Final[Limit] = _limit(
     "failed log-ons of an account in a row", Per.USER, 10, "log-ons", "further failures are answered 5 s later",
     source="KSMBD",
@@ -399,6 +416,10 @@ RPC_HANDLES: Final[Limit] = _limit(
 RPC_NAMES: Final[Limit] = _limit(
     "names, SIDs or RIDs that one call translates", Per.MESSAGE, 1000, "entries", "STATUS_INVALID_PARAMETER",
     source="MS-LSAT 3.1.4.5, MS-SAMR 3.1.5.11.2",
+)
+RPC_ROWS: Final[Limit] = _limit(
+    "sessions, tree connects or opens that one call over RPC learns of", Per.MESSAGE, 10_000, "entries",
+    "the others are not listed", source="MS-SRVS 3.1.4.2",
 )
 RPC_STRING: Final[Limit] = _limit(
     "text in a request on a named pipe", Per.MESSAGE, 64 << 10, "code units", "a fault",

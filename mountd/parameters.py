@@ -114,12 +114,19 @@ PARAMETERS: tuple[Parameter, ...] = (
               "Seconds within which the daemon must answer the engine's heartbeat; otherwise the engine closes all "
               "connections. 0 waits for ever.", maximum=65535),
     Parameter("kerberos keytab file", G, Kind.STRING, "",
-              "The keytab of the service principal; empty means the system's default keytab.",
-              synonyms=("dedicated keytab file",), pending=True),
+              "The keytab of the service principal; empty means the system's default keytab. Its AES keys are used. "
+              "The server reads it when it starts.",
+              synonyms=("dedicated keytab file",)),
+    Parameter("kerberos method", G, Kind.CHOICE, "default",
+              "Where the keys are, as Samba calls it: each of those with a keytab means `kerberos support = yes`, the "
+              "others change nothing.",
+              choices=("default", "secrets only", "system keytab", "dedicated keytab", "secrets and keytab"),
+              ours=True),
     Parameter("kerberos service name", G, Kind.STRING, "",
-              "The service principal; empty means cifs/ followed by the host's full name.", pending=True),
+              "The service principal, with or without its realm; empty means any of the keytab's for the services cifs "
+              "and host, and a domain member's own account."),
     Parameter("kerberos support", G, Kind.BOOLEAN, "no",
-              "Accept Kerberos, in addition to NTLM.", pending=True),
+              "Accept Kerberos, in addition to NTLM. It needs a keytab, and python-gssapi (Debian: python3-gssapi)."),
     Parameter("lookup port", G, Kind.NUMBER, "0",
               "A second TCP port; a BPF program redirects its connections to the listener on `tcp port`. 0 means none.",
               maximum=65535, ours=True),
@@ -143,6 +150,9 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter("max open files", G, Kind.NUMBER, "10000",
               "Files that a client may have open at once; 0 means the maximum.",
               maximum=CAP, clamp=True, zero_is_maximum=True, samba="16384"),
+    Parameter("min domain uid", G, Kind.NUMBER, "1000",
+              "The lowest uid of a Unix account that may log on with a Kerberos ticket without being in the user "
+              "database.", ours=True),
     Parameter("netbios name", G, Kind.STRING, "KSMBD SERVER",
               "The server's NetBIOS name.", maximum=15, cut=True),
     Parameter("ntlm auth", G, Kind.CHOICE, "ntlmv2-only",
@@ -313,6 +323,12 @@ PARAMETERS: tuple[Parameter, ...] = (
               "snapper's .snapshots/*/snapshot, snapshots are subvolumes of btrfs, and their time is that of their "
               "creation. This parameter takes precedence over both and needs no `vfs objects`.",
               ours=True),
+    Parameter("streams_xattr:max xattrs per stream", S, Kind.NUMBER, "16",
+              "Extended attributes, of 64 KiB at most, that the data of a named stream may take. What fits one is "
+              "stored as all versions of Samba do it; more than one Samba reads from version 4.24 on, with the same "
+              "parameter. File systems may allow less: ext4 without the feature ea_inode 4 KiB for all attributes "
+              "of a file.",
+              minimum=1, maximum=16, ours=True, samba="1"),
     Parameter("valid users", S, Kind.LIST, "",
               "Users, and groups as @group, who may connect; empty means all."),
     Parameter("veto files", S, Kind.PATTERNS, "",

@@ -16,6 +16,8 @@ from mountd.accounts import Accounts
 from mountd.config import Configuration, share_key
 from mountd.hostnames import HostNames, Look
 from mountd.hosts import Names, NoNames, host_names
+from mountd.kerberos.admission import realm_user
+from mountd.kerberos.host import KerberosHost
 from mountd.login import Login, decide
 from mountd.rpc.host import Backend, PipeHost
 from mountd.sessions import Sessions
@@ -60,6 +62,8 @@ class Requests:
         self.reply: Callable[[int, Message], None] = lambda slot, message: None
         """Sends a reply that `answer` did not return at once to the process `slot`."""
         self.pipes.reply = self._reply_later
+        self.kerberos = KerberosHost(self)
+        self.kerberos.reply = self._reply_later
         self.on_answer: Callable[[int, Message], None] = lambda slot, message: None
         """Takes a part of an answer to a question (mountd.questions)."""
         self._names = names
@@ -80,7 +84,7 @@ class Requests:
             Event.TREE_DISCONNECT_REQUEST: self._tree_disconnect,
             Event.LOGOUT_REQUEST: self._logout,
             Event.RPC_REQUEST: self.pipes.handle,
-            Event.SPNEGO_AUTHEN_REQUEST: self._spnego,
+            Event.SPNEGO_AUTHEN_REQUEST: self.kerberos.handle,
             Event.ANSWER: self._answered,
         }
         self._expect_names()
@@ -130,6 +134,7 @@ class Requests:
         self._lives[slot] = self._lives.get(slot, 0) + 1
         self.sessions.forget(slot)
         self.pipes.forget(slot)
+        self.kerberos.forget(slot)
         self.pids.pop(slot, None)
 
     def say(self, note: str) -> None:
@@ -174,16 +179,15 @@ class Requests:
 
     def _login_ext(self, slot: int, message: Message) -> Message:
         login = self._decide(message)
-        groups = login.unix.groups if login.unix is not None else ()
+        unix = login.unix
+        if unix is None and realm_user(message.text("account"), self.configuration, self.users) is not None:
+            unix = self.users.user(message.text("account"))
+        groups = unix.groups if unix is not None else ()
         if len(groups) > GROUPS_MAX:
             log.warning(f"user {login.account} is in {len(groups)} groups; the first {GROUPS_MAX} count")
             groups = groups[:GROUPS_MAX]
         payload = struct.pack(f"={len(groups)}I", *groups)
         return Message(Event.LOGIN_RESPONSE_EXT, fields={"ngroups": len(groups), "payload": payload})
-
-    def _spnego(self, slot: int, message: Message) -> Message:
-        # Kerberos is not configured: the engine falls back to NTLM.
-        return Message(Event.SPNEGO_AUTHEN_RESPONSE, fields={"status": int(UserFlag.BAD_USER)})
 
     def _logout(self, slot: int, message: Message) -> None:
         """Count a failed log-on (BAD_PASSWORD), or reset the count at a log-off. Tree connects end by their own

@@ -18,12 +18,14 @@ from mountd import config as config_file
 from mountd import ignored, listing, sharepaths, subauth
 from mountd.accounts import Accounts
 from mountd.activity import Activity
+from mountd.administration import Administration
 from mountd.config import Configuration
 from mountd.control import Control, Reloaded
 from mountd.controlsocket import ControlSocket
 from mountd.engine import COMMAND, EXIT_CONFIG, FIRST_DELAY, LAST_DELAY, STEADY_SECONDS, Engine
 from mountd.files import FileProblem
 from mountd.hostnames import HostNames
+from mountd.kerberos.child import KerberosProcess
 from mountd.loop import Loop
 from mountd.parameters import GLOBAL_PARAMETERS
 from mountd.questions import Questions
@@ -151,12 +153,14 @@ class Server:
             raise StartProblem(str(error)) from None
         self.loop = Loop()
         self.services = RpcProcess(self.loop)
+        self.kerberos = KerberosProcess(self.loop, options.rundir.path, options.statedir)
         self.names = HostNames(self.loop)
         self.unix_names = UnixNames(self.loop)
         self.requests = Requests(
             configuration, users, self.services, on_listening=self._listening, names=self.names,
             unix_names=self.unix_names, sub_authorities=self._sub_auth,
         )  # fmt: skip
+        self.requests.kerberos.attach(self.kerberos)
         settings = engine_settings(configuration, options, self._sub_auth)
         directories = options.rundir.path, options.statedir
         self.engine = Engine(
@@ -168,6 +172,7 @@ class Server:
         self.requests.on_answer = questions.answered
         self.activity = Activity(questions)
         self.control = Control(self.reload, self.activity)
+        self.requests.pipes.administrator = Administration(self.activity)
         self._listened = False
         self._failures = 0
         self._started = 0.0
@@ -182,6 +187,8 @@ class Server:
             log.info(f"configuration {self.options.config}, {len(self.requests.configuration.shares)} shares")
             log.info(f"users {self.options.pwddb}, {len(self.requests.accounts)} of them")
             log.info(f"run directory {self.options.rundir.path}, state directory {self.options.statedir}")
+        why = self.kerberos.begin_and_wait(self.requests.configuration.settings)
+        self.engine.settings = replace(self.engine.settings, kerberos_support=not why, kerberos_missing=why)
         listener = self._listen_for_control()
         self._start_engine()
         if self.engine.running:
@@ -190,6 +197,7 @@ class Server:
         if listener is not None:
             listener.close()
         self.services.stop()
+        self.kerberos.stop()
         self.names.close()
         self.unix_names.close()
         self.loop.close()
@@ -277,7 +285,10 @@ class Server:
             log.error("not reloaded: the former configuration stays")
             return Reloaded(problems)
         before = self.engine.settings
-        self.engine.settings = engine_settings(configuration, self.options, self._sub_auth)
+        self.engine.settings = replace(
+            engine_settings(configuration, self.options, self._sub_auth),
+            kerberos_support=before.kerberos_support, kerberos_missing=before.kerberos_missing,
+        )  # fmt: skip
         self.requests.reload(configuration, users)
         self.engine.broadcast(Event.RELOAD)
         log.info("configuration and users reloaded")

@@ -21,6 +21,7 @@ class GlobalSettings:
     interfaces: tuple[str, ...]
     ipc_timeout: int
     kerberos_keytab_file: str
+    kerberos_method: str
     kerberos_service_name: str
     kerberos_support: bool
     lookup_port: int
@@ -31,6 +32,7 @@ class GlobalSettings:
     max_connections: int
     max_ip_connections: int
     max_open_files: int
+    min_domain_uid: int
     netbios_name: str
     ntlm_auth: str
     restrict_anonymous: int
@@ -127,6 +129,7 @@ class ShareSettings:
     smb3_encryption: str
     snapshot_path: str
     store_dos_attributes: bool
+    streams_xattr_max_xattrs_per_stream: int
     valid_users: tuple[str, ...]
     veto_files: tuple[str, ...]
     vfs_objects: tuple[str, ...]

@@ -12,6 +12,7 @@ from ksmbd.ipc.options import FORCE_GROUP, GUEST_GID, GUEST_GROUPS, GUEST_UID, O
 from mountd.accounts import Accounts
 from mountd.config import Configuration, ShareSettings
 from mountd.hosts import Names, NoNames, admitted
+from mountd.kerberos.admission import realm_user
 from mountd.login import maps_users
 from mountd.parameters import SHARE_PARAMETERS
 from mountd.textvalue import text_value
@@ -31,6 +32,7 @@ SHARE_OPTIONS = (
     "map system", "nt acl support", "posix locking", "preserve case", "shadow:basedir", "shadow:crossmountpoints",
     "shadow:delimiter", "shadow:localtime", "shadow:mountpoint", "shadow:snapdirseverywhere", "shadow:snapprefix",
     "shadow:snapsharepath", "shadow:sort", "shadow:sscanf", "short preserve case", "snapshot path",
+    "streams_xattr:max xattrs per stream",
 )  # fmt: skip
 """Share parameters that the engine needs and that have no field or flag in KSMBD's structure."""
 
@@ -214,7 +216,7 @@ def decide_tree_connect(
         return TreeAnswer(TreeStatus.OK, flags | (TreeFlag.GUEST_ACCOUNT if is_guest else TreeFlag(0)))
     if is_guest:
         return _guest(share, configuration, users)
-    known = accounts.find(request.account)
+    known = accounts.find(request.account) or realm_user(request.account, configuration, users)
     if known is None:
         return TreeAnswer(TreeStatus.NO_USER, why="the user is not in the user database any more")
     unix = users.user(known.name)

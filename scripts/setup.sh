@@ -26,11 +26,12 @@ venv=$top/$name
 say() { printf 'setup: %s\n' "$*" >&2; }
 
 # The server needs a Python with venv; python3-bpfcc compiles the BPF programs and is never imported by the server itself.
+# python3-gssapi is imported by the process of Kerberos alone, from where Debian keeps it.
 required="python3 python3-venv"
-optional="python3-bpfcc"
+optional="python3-bpfcc python3-gssapi"
 case $profile in
 serve) extra="" ;;
-test) extra="[test]"; required="$required smbclient"; optional="$optional xfsprogs btrfs-progs python3-samba samba samba-vfs-modules acl" ;;
+test) extra="[test]"; required="$required smbclient"; optional="$optional xfsprogs btrfs-progs python3-samba samba samba-vfs-modules acl krb5-kdc krb5-admin-server krb5-user" ;;
 conformance) extra="[test]"; required="$required smbclient samba samba-vfs-modules samba-testsuite iproute2 iptables" ;;
 bench) extra="[test,bench]"; required="$required samba samba-vfs-modules smbclient gcc libc6-dev" ;;
 *) say "unknown profile '$profile' (serve, test, conformance or bench)"; exit 2 ;;

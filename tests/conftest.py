@@ -20,12 +20,29 @@ _base: list[Path] = []
 """The folder of this run's temporary folders, where it is not pytest's."""
 
 
+_PREFIX = "ksmbd-tests-"
+_KEPT = 3
+"""Folders of runs that failed or were killed which stay, as pytest keeps three."""
+
+
+def _forget_old_runs() -> None:
+    """Remove the folders of runs that have ended, but for the last ones. Others' runs may be under way."""
+    ended = []
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
+        process = folder.name.removeprefix(_PREFIX).partition("-")[0]
+        if process.isdigit() and folder.owner() == "root" and not Path("/proc", process).exists():
+            ended.append((folder.stat().st_mtime, folder))
+    for _, folder in sorted(ended)[:-_KEPT]:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Root's tests work as other users, who must be able to pass through the folders above. pytest closes its own to
     them, and a second run closes it again under the first one; so each run has its own."""
     if os.geteuid() == 0 and not config.option.basetemp and not config.option.collectonly:
-        _base.append(Path(tempfile.mkdtemp(prefix="ksmbd-tests-")))
+        _forget_old_runs()
+        _base.append(Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-")))
         config.option.basetemp = str(_base[0] / "t")
 
 

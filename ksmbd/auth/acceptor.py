@@ -10,6 +10,7 @@ Any failure leads to DONE, where every further token is refused.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from enum import Enum, auto
 from hmac import compare_digest
@@ -21,7 +22,7 @@ from ksmbd.auth.ntlm import NtlmAcceptor, NtlmResult
 from ksmbd.auth.ntlm_messages import SIGNATURE
 from ksmbd.auth.settings import AuthSettings
 from ksmbd.smb.ports import AuthStep, Daemon, Identity
-from ksmbd.smb.status import STATUS_LOGON_FAILURE, NtStatusError, WireError
+from ksmbd.smb.status import STATUS_LOGON_FAILURE, LogonRefused, NtStatusError, WireError
 from ksmbd.smb.waiting import Future, Task
 
 logger = logging.getLogger("ksmbd.auth")
@@ -53,9 +54,16 @@ def offered_mechanisms(settings: AuthSettings) -> list[str]:
 
 
 class SpnegoAuthenticator:
-    """The port Authenticator. `filetime` returns the current time as FILETIME."""
+    """The port Authenticator. `filetime` returns the current time as FILETIME, `monotonic` in seconds."""
 
-    def __init__(self, settings: AuthSettings, daemon: Daemon, filetime: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        settings: AuthSettings,
+        daemon: Daemon,
+        filetime: Callable[[], int],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._monotonic = monotonic
         self._settings = settings
         self._daemon = daemon
         self._ntlm = NtlmAcceptor(settings, daemon, filetime)
@@ -161,16 +169,14 @@ class SpnegoAuthenticator:
         return AuthStep(token, result.identity)
 
     async def _kerberos(self, token: bytes) -> tuple[Identity, bytes]:
-        """Let mountd check the AP-REQ. Returns the identity and the AP-REP."""
+        """Let mountd check the AP-REQ. Returns the identity and the AP-REP. A ticket never makes a guest of anybody."""
         if not token:
             raise WireError("no Kerberos token")
         answer = await self._daemon.spnego_authen(token)
-        if answer is None:
-            raise NtStatusError(STATUS_LOGON_FAILURE, "the Kerberos ticket is refused")
-        account, session_key, reply = answer
-        if not account.admitted:
-            raise NtStatusError(STATUS_LOGON_FAILURE, "the Kerberos principal has no account")
+        account = answer.account
+        if not account.admitted or account.is_guest or not answer.session_key:
+            raise LogonRefused(answer.status, answer.reason or "the ticket is refused", answer.principal)
         identity = Identity(account.account, self._settings.workgroup, account.uid, account.gid, account.groups)
-        identity.is_guest = account.is_guest
-        identity.session_key = b"" if identity.is_guest else session_key
-        return identity, reply
+        identity.session_key = answer.session_key
+        identity.expires = self._monotonic() + answer.lifetime
+        return identity, answer.token

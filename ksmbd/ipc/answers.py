@@ -24,7 +24,7 @@ from ksmbd.ipc.options import (
     required,
     switch,
 )
-from ksmbd.smb.ports import GuestIds, LoginResponse, ShareConfig, TreeConnectResult
+from ksmbd.smb.ports import GuestIds, LoginResponse, ShareConfig, SpnegoResponse, TreeConnectResult
 from ksmbd.smb.reader import Reader
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
@@ -33,6 +33,7 @@ from ksmbd.smb.status import (
     STATUS_INVALID_DEVICE_REQUEST,
     STATUS_INVALID_HANDLE,
     STATUS_INVALID_PARAMETER,
+    STATUS_LOGON_FAILURE,
     STATUS_NOT_IMPLEMENTED,
     STATUS_PIPE_BROKEN,
     STATUS_PIPE_NOT_AVAILABLE,
@@ -88,6 +89,21 @@ def login_response(message: Message) -> LoginResponse:
         is_guest=bool(status & UserFlag.GUEST_ACCOUNT),
         no_unix_account=bool(status & UserFlag.BAD_UID),
         throttled=bool(status & UserFlag.DELAY_SESSION),
+    )
+
+
+def spnego_response(message: Message) -> SpnegoResponse:
+    """Convert SPNEGO_AUTHEN_RESPONSE: the payload is the session key and the token for the client."""
+    fields = message.fields
+    reader = Reader(fields["payload"])
+    return SpnegoResponse(
+        login_response(message),
+        session_key=reader.bytes(fields["session_key_len"]),
+        token=reader.bytes(fields["spnego_blob_len"]),
+        lifetime=message.numbers.get(Attribute.LIFETIME, 0),
+        principal=message.texts.get(Attribute.ACCOUNT, ""),
+        reason=message.texts.get(Attribute.REASON, ""),
+        status=message.numbers.get(Attribute.NT_STATUS, STATUS_LOGON_FAILURE),
     )
 
 
@@ -153,6 +169,7 @@ def share_config(message: Message) -> ShareConfig | None:
         posix_locking=switch(options, "posix locking"),
         store_dos_attributes=bool(flags & ShareFlag.STORE_DOS_ATTRS),
         streams_xattr=bool(flags & ShareFlag.STREAMS),
+        streams_xattr_max_xattrs_per_stream=number(options, "streams_xattr:max xattrs per stream"),
         wide_links=bool(flags & ShareFlag.WIDE_LINKS),
     )
     _set_names(share, options)

@@ -12,14 +12,13 @@ from dataclasses import replace
 
 from ksmbd import debug, log
 from ksmbd.ipc.answering import Answering
-from ksmbd.ipc.answers import fits, groups, login_response, share_config, tree_result
+from ksmbd.ipc.answers import fits, groups, login_response, share_config, spnego_response, tree_result
 from ksmbd.ipc.channel import Channel
 from ksmbd.ipc.codec import Message
 from ksmbd.ipc.constants import Attribute, Event, TreeRequestFlag, UserFlag
 from ksmbd.ipc.exchange import Exchange
 from ksmbd.ipc.pipes import Pipes
-from ksmbd.smb.ports import Clock, LoginResponse, ShareConfig, TreeConnectResult
-from ksmbd.smb.reader import Reader
+from ksmbd.smb.ports import Clock, LoginResponse, ShareConfig, SpnegoResponse, TreeConnectResult
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
     STATUS_BAD_NETWORK_NAME,
@@ -159,19 +158,24 @@ class NetlinkDaemon:
         fields = {"session_id": session_id, "connect_id": connect_id}
         self._exchange.post(Message(Event.TREE_DISCONNECT_REQUEST, fields=fields))
 
-    def spnego_authen(self, blob: bytes) -> Future[tuple[LoginResponse, bytes, bytes] | None]:
-        """Check a Kerberos token: (account, session key, AP-REP); None: refused."""
+    def spnego_authen(self, blob: bytes) -> Future[SpnegoResponse]:
+        """Check a Kerberos token. Sends SPNEGO_AUTHEN_REQUEST, and LOGIN_REQUEST_EXT for the groups."""
         if len(blob) > 0xFFFF - 16:
-            return Future.of(None)
-        future: Future[tuple[LoginResponse, bytes, bytes] | None] = Future()
+            return Future.of(SpnegoResponse(LoginResponse("", b"", 0, 0), reason="a token of more than 64 KiB"))
+        future: Future[SpnegoResponse] = Future()
 
         def answered(message: Message) -> None:
-            fields = message.fields
-            reader = Reader(fields["payload"])
-            key = reader.bytes(fields["session_key_len"])
-            token = reader.bytes(fields["spnego_blob_len"])
-            response = login_response(message)
-            future.set_result((response, key, token) if fields["status"] & UserFlag.OK else None)
+            response = spnego_response(message)
+            if not response.account.admitted or not message.fields["status"] & UserFlag.EXTENSION:
+                future.set_result(response)
+                return
+
+            def complete(more: Message) -> None:
+                response.account = replace(response.account, groups=groups(more))
+                future.set_result(response)
+
+            request = Message(Event.LOGIN_REQUEST_EXT, fields={"account": response.account.account})
+            self._exchange.request(request, complete, future)
 
         message = Message(Event.SPNEGO_AUTHEN_REQUEST, fields={"blob_len": len(blob), "payload": blob})
         self._exchange.request(message, answered, future)

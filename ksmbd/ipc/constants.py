@@ -62,6 +62,9 @@ class Attribute(IntEnum):
     PID = 75
     BODY = 76
     REASON = 77
+    LIFETIME = 78
+    """Seconds until the ticket of a log-on ends."""
+    NT_STATUS = 79
 
 
 class GlobalFlag(IntFlag):

@@ -166,6 +166,8 @@ class NetlinkMessage(genlmsg):  # type: ignore[misc]
         (Attribute.PID, "PID", "uint32"),
         (Attribute.BODY, "BODY", "asciiz"),
         (Attribute.REASON, "REASON", "asciiz"),
+        (Attribute.LIFETIME, "LIFETIME", "uint32"),
+        (Attribute.NT_STATUS, "NT_STATUS", "uint32"),
     )
 
     class heartbeat(StructureAttribute):

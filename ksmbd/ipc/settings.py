@@ -39,6 +39,7 @@ _TEXT_OPTIONS: Final = {
     "audit_file": "audit file",
     "data_paths": "data paths",
     "guest_account": "guest account",
+    "kerberos_missing": "kerberos missing",
     "map_to_guest": "map to guest",
     "ntlm_auth": "ntlm auth",
     "smb3_encryption": "smb3 encryption",
@@ -94,6 +95,8 @@ class EngineSettings:
     data_paths: str = ""
     durable_handles: bool = False
     guest_account: str = "nobody"
+    kerberos_missing: str = "`kerberos support` is no"
+    """Why there is no Kerberos; '' with it."""
     kerberos_support: bool = False
     lookup_port: int = 0
     mangle_prefix: int = 1

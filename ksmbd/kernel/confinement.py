@@ -27,13 +27,16 @@ _unshare: Final = function("unshare", ctypes.c_int)
 
 @dataclass(frozen=True)
 class Bounds:
-    """What a confined process may use. `memory`: bytes beyond what is mapped now; `cpu`: seconds in all."""
+    """What a confined process may use. `memory`: bytes beyond what is mapped now; `cpu`: seconds in all; `files`: how
+    many it may have open; `root`: its root directory, '' for an empty one."""
 
     uid: int
     gid: int
     memory: int
     cpu: int
     calls: frozenset[str] = seccomp.SERVICE_CALLS
+    files: int = 0
+    root: str = ""
 
 
 def end_with(parent: int) -> None:
@@ -47,7 +50,8 @@ def end_with(parent: int) -> None:
 def confine(bounds: Bounds, parent: int) -> list[str]:
     """Give up what `bounds` does not name; what could not be given up, a line each with what that means.
 
-    Everything must be imported and opened before: no file can be opened afterwards. Before threads start.
+    Everything must be imported and opened before: afterwards no file can be opened but those of `root`. Before threads
+    start.
     ProcessLookupError: the parent has ended."""
     missing: list[str] = []
 
@@ -60,7 +64,7 @@ def confine(bounds: Bounds, parent: int) -> list[str]:
     mapped = _mapped()
     if os.geteuid() == 0:
         attempt("a network of its own", _leave_network)
-        attempt("an empty root directory", _leave_files)
+        attempt("an empty root directory", lambda: _leave_files(bounds.root))
         attempt("an empty bounding set of capabilities", lambda: capabilities.limit_bounding_set(0))
         attempt(f"the user {bounds.uid}", lambda: _become(bounds.uid, bounds.gid))
     else:
@@ -87,8 +91,12 @@ def _leave_network() -> None:
     check(_unshare(_CLONE_NEWNET | _CLONE_NEWIPC))
 
 
-def _leave_files() -> None:
-    """The root directory becomes one that is removed already: it is empty, and nothing can be made in it."""
+def _leave_files(root: str) -> None:
+    """The root directory becomes `root`, or one that is removed already: it is empty, and nothing can be made in it."""
+    if root:
+        os.chdir(root)
+        os.chroot(".")
+        return
     path = tempfile.mkdtemp(prefix="ksmbd-")
     try:
         os.chmod(path, 0o500)
@@ -109,7 +117,7 @@ def _limit(bounds: Bounds, mapped: int) -> None:
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_NPROC, 0),
-        (resource.RLIMIT_NOFILE, 0),  # what is open stays open
+        (resource.RLIMIT_NOFILE, bounds.files),  # what is open stays open
         (resource.RLIMIT_MEMLOCK, 0),
         (resource.RLIMIT_CPU, bounds.cpu),
         *(((resource.RLIMIT_AS, mapped + bounds.memory),) if mapped else ()),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import os
 import platform
 from collections.abc import Iterable, Mapping
 from struct import Struct
@@ -54,6 +55,8 @@ ARCHITECTURES: Final[Mapping[str, Architecture]] = {
         "recvfrom": 45, "exit": 60, "gettimeofday": 96, "getrusage": 98, "sigaltstack": 131, "gettid": 186,
         "time": 201, "futex": 202, "restart_syscall": 219, "clock_gettime": 228, "clock_nanosleep": 230,
         "exit_group": 231, "getrandom": 318,
+        "fstat": 5, "stat": 4, "lseek": 8, "ioctl": 16, "pread64": 17, "access": 21, "uname": 63, "fcntl": 72,
+        "getuid": 102, "getgid": 104, "geteuid": 107, "getegid": 108, "openat": 257, "newfstatat": 262,
     }),
     "aarch64": Architecture(0xC00000B7, {
         "close": 57, "read": 63, "write": 64, "exit": 93, "exit_group": 94, "futex": 98, "clock_gettime": 113,
@@ -61,6 +64,8 @@ ARCHITECTURES: Final[Mapping[str, Architecture]] = {
         "rt_sigreturn": 139, "getrusage": 165, "gettimeofday": 169, "getpid": 172, "gettid": 178, "sendto": 206,
         "recvfrom": 207, "brk": 214, "munmap": 215, "mremap": 216, "mmap": 222, "mprotect": 226, "madvise": 233,
         "getrandom": 278,
+        "fcntl": 25, "ioctl": 29, "faccessat": 48, "openat": 56, "lseek": 62, "pread64": 67, "newfstatat": 79,
+        "fstat": 80, "uname": 160, "getuid": 174, "geteuid": 175, "getgid": 176, "getegid": 177,
     }),
 }  # fmt: skip
 
@@ -72,6 +77,15 @@ SERVICE_CALLS: Final = frozenset({
 """The calls of a process that computes answers to what it reads from descriptors that it has: I/O on these, memory,
 time."""
 
+READING_CALLS: Final = frozenset({
+    "openat", "newfstatat", "fstat", "stat", "access", "faccessat", "lseek", "pread64", "fcntl", "ioctl", "uname",
+    "getuid", "geteuid", "getgid", "getegid",
+})  # fmt: skip
+"""Further calls of a process that reads files of its root directory: `openat` for reading alone, `ioctl` to ask whether
+a descriptor is a terminal."""
+_WRITING: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+_TCGETS: Final = 0x5401
+
 
 def _argument(index: int) -> int:
     """The offset of the low half of an argument; both architectures are little-endian."""
@@ -82,6 +96,10 @@ def _conditions(name: str) -> list[tuple[int, int, int, int]]:
     """Further conditions for a call that is in the list; the program returns ALLOW behind them."""
     if name == "mprotect":
         return [(_LOAD, 0, 0, _argument(2)), (_JUMP_BITS, 0, 1, _PROT_EXEC), (_RETURN, 0, 0, REFUSE)]
+    if name == "openat":
+        return [(_LOAD, 0, 0, _argument(2)), (_JUMP_BITS, 0, 1, _WRITING), (_RETURN, 0, 0, REFUSE)]
+    if name == "ioctl":
+        return [(_LOAD, 0, 0, _argument(1)), (_JUMP_EQUAL, 1, 0, _TCGETS), (_RETURN, 0, 0, REFUSE)]
     if name == "mmap":
         return [
             (_LOAD, 0, 0, _argument(2)), (_JUMP_BITS, 0, 1, _PROT_EXEC), (_RETURN, 0, 0, REFUSE),

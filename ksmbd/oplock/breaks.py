@@ -20,6 +20,7 @@ from ksmbd.oplock.requests import (
     DirectoryChanged,
     Failed,
     Notify,
+    Overdue,
     Purged,
     Refused,
     Unreachable,
@@ -84,7 +85,8 @@ def break_holder(context: Context, holder: Holder, left: int, opening: bool = Fa
     acknowledgment to wait for.
 
     In that case the holder's durable opens are removed. A persistent or resilient open stays: with `opening`, the new
-    open is refused (STATUS_FILE_NOT_AVAILABLE); otherwise the client finds less caching when it reconnects."""
+    open is refused (STATUS_FILE_NOT_AVAILABLE); otherwise the client finds less caching when it reconnects. With
+    `opening`, what another worker has to delete is removed by that worker, and the new open waits for it."""
     opens = context.record.opens_of(holder)
     if not any(entry.connected for entry in opens):
         if any(entry.persistent or entry.durable == RESILIENT for entry in opens):
@@ -92,6 +94,10 @@ def break_holder(context: Context, holder: Holder, left: int, opening: bool = Fa
                 raise Refused(STATUS_FILE_NOT_AVAILABLE)
             set_holder(context, holder._replace(state=holder.state & left))
             return False
+        if opening and any(entry.delete_on_close and (entry.worker, entry.epoch) != context.me for entry in opens):
+            for entry in opens:
+                overdue(context, entry)
+            return True
         for entry in opens:
             purge(context, entry)
         return False
@@ -127,6 +133,8 @@ def break_others(context: Context, stream: str, entry: OpenEntry | None, lose: i
 def purge(context: Context, entry: OpenEntry) -> None:
     """Remove an open without a CLOSE, and tell the worker that has it to close the file."""
     closed = remove_open(context, entry)
+    if closed.delete:
+        context.gone.add((entry.link, "" if closed.whole_file else entry.stream))
     purged = Purged(
         open_id=entry.open_id,
         stream=entry.stream,
@@ -139,6 +147,13 @@ def purge(context: Context, entry: OpenEntry) -> None:
         client_guid=entry.client_guid,
     )
     context.emit((entry.worker, entry.epoch), purged)
+
+
+def overdue(context: Context, entry: OpenEntry) -> None:
+    """End the time of a disconnected open, so that the worker that has it purges it at once."""
+    if entry.deadline > context.now:
+        context.record.opens[entry.open_id] = entry._replace(deadline=context.now)
+        context.emit((entry.worker, entry.epoch), Overdue())
 
 
 def remove_open(context: Context, entry: OpenEntry) -> CloseResult:

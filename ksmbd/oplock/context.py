@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ksmbd.oplock.locks import LockOverlay, LockView
-from ksmbd.oplock.record import OpenEntry, Record, WorkerTag
+from ksmbd.oplock.record import Link, OpenEntry, Record, WorkerTag
 from ksmbd.oplock.requests import Action, Refused
 from ksmbd.oplock.settings import OplockSettings
 from ksmbd.smb.status import STATUS_FILE_CLOSED
@@ -33,6 +33,9 @@ class Context:
     deadline: float = 0.0
     retry_needed: bool = False
     """Something has happened that waiting operations may have waited for, so they must be tried again."""
+    gone: set[tuple[Link, str]] = field(default_factory=set)
+    """(name, stream, '' = the whole file) that the workers delete because of this decision. It cannot be opened any
+    longer."""
 
     def locks(self, stream: str) -> LockOverlay:
         """The stream's byte-range locks; the caller may read and change them."""

@@ -22,7 +22,16 @@ from ksmbd.oplock.locks import LockView
 from ksmbd.oplock.opening import open_file
 from ksmbd.oplock.reconnects import adopt, disconnect, make_resilient, reconnect
 from ksmbd.oplock.record import OpenEntry, Record, Waiter, WorkerTag
-from ksmbd.oplock.renames import move_with_folder, moved, rebase, rename, replace, set_delete
+from ksmbd.oplock.renames import (
+    move_with_folder,
+    moved,
+    rebase,
+    rename,
+    rename_stream,
+    replace,
+    set_delete,
+    stream_moved,
+)
 from ksmbd.oplock.requests import (
     Acknowledge,
     Adopt,
@@ -50,10 +59,12 @@ from ksmbd.oplock.requests import (
     Reconnect,
     Refused,
     Rename,
+    RenameStream,
     Replace,
     Request,
     Result,
     SetDelete,
+    StreamMoved,
     TakeLocks,
     TakeOutbox,
     Unreachable,
@@ -93,6 +104,7 @@ OPERATIONS: Final[dict[type, tuple[str, Operation]]] = dict([
     _waiting(Break, "break", break_caching),
     _waiting(SetDelete, "delete", set_delete),
     _waiting(Rename, "rename", rename),
+    _waiting(RenameStream, "rename stream", rename_stream),
     _waiting(MoveWithFolder, "move with folder", move_with_folder),
     _waiting(Replace, "replace", replace),
     _waiting(TakeLocks, "lock", lock),
@@ -110,6 +122,7 @@ AT_ONCE: Final[dict[type, Action]] = dict([
     _at_once(Forget, forget),
     _at_once(Moved, moved),
     _at_once(Rebase, rebase),
+    _at_once(StreamMoved, stream_moved),
     _at_once(Disconnect, disconnect),
     _at_once(MakeResilient, make_resilient),
     _at_once(Reconnect, reconnect),

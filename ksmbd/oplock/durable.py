@@ -52,11 +52,11 @@ def grant_durable(
 
 def outlives_connection(entry: OpenEntry, holder: Holder | None) -> bool:
     """Whether an open outlives its connection (MS-SMB2 3.3.7.1): it is persistent or resilient, or it is durable and
-    still has its batch oplock or lease with H. A durable open with delete-on-close ends with the connection, so that
-    the deletion is not delayed."""
+    still has its batch oplock or lease with H. With FILE_DELETE_ON_CLOSE, too: the file is deleted when the open ends
+    because of its timeout or of another open."""
     if entry.persistent or entry.durable == RESILIENT:
         return True
-    if not entry.durable or entry.delete_on_close or holder is None or holder.breaking:
+    if not entry.durable or holder is None or holder.breaking:
         return False
     return bool(holder.state & H) if holder.is_lease else holder.state == RWH
 

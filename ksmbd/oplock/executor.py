@@ -162,10 +162,14 @@ class DecisionExecutor:
             self.kernel_sync.update_leases(file)
         if decision.deadline:
             self._arm(file, decision.deadline)
+        for action in decision.actions:
+            if isinstance(action, requests.Purged):  # first, because those who waited for it look at the disk then
+                self._carry_out(file, action)
         for worker, _ in decision.doorbells:
             self.deliver(worker, DOORBELL.pack(*file))
         for action in decision.actions:
-            self._carry_out(file, action)
+            if not isinstance(action, requests.Purged):
+                self._carry_out(file, action)
 
     def _carry_out(self, file: FileKey, action: Action) -> None:
         if isinstance(action, requests.Notify):
@@ -174,6 +178,8 @@ class DecisionExecutor:
             self._purged(file, action)
         elif isinstance(action, requests.DeletePending):
             self.on_delete_pending(file)
+        elif isinstance(action, requests.Overdue):
+            self._expire(file)
         elif isinstance(action, requests.Reclaimed):
             self.kernel_sync.closed(action.open_id)
             handle = self._take_handle(action.open_id)

@@ -80,8 +80,11 @@ def displace_instance(context: Context, entry: OpenEntry) -> None:
 
 def grant_open(context: Context, request: Open, own: Holder | None) -> OpenResult:
     """Add the open to the record, with the caching that it is granted. `own` is the existing lease that it shares, or
-    None. Raises Refused."""
+    None. Raises Refused, STATUS_DELETE_PENDING where what gave way to this open takes the file with it."""
     record = context.record
+    link = request.entry.link
+    if context.gone and ((link, "") in context.gone or (link, request.entry.stream) in context.gone):
+        raise Refused(STATUS_DELETE_PENDING)
     if len(record.opens) >= OPENS_PER_FILE.value:
         raise Refused(STATUS_INSUFFICIENT_RESOURCES)
     entry = request.entry

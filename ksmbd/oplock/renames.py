@@ -6,8 +6,18 @@ from __future__ import annotations
 from ksmbd.oplock.breaks import break_others
 from ksmbd.oplock.context import GRANTED, WAIT, Context
 from ksmbd.oplock.modes import DATA_ACCESS
-from ksmbd.oplock.record import H
-from ksmbd.oplock.requests import Moved, MoveWithFolder, Rebase, Refused, Rename, Replace, SetDelete
+from ksmbd.oplock.record import H, holder_key
+from ksmbd.oplock.requests import (
+    Moved,
+    MoveWithFolder,
+    Rebase,
+    Refused,
+    Rename,
+    RenameStream,
+    Replace,
+    SetDelete,
+    StreamMoved,
+)
 from ksmbd.oplock.share import replace_refused
 from ksmbd.smb.constants import DELETE, FILE_SHARE_DELETE
 from ksmbd.smb.status import STATUS_ACCESS_DENIED, STATUS_SHARING_VIOLATION
@@ -104,4 +114,38 @@ def rebase(context: Context, request: Rebase) -> bool:
     for open_id, entry in opens.items():
         if entry.share == request.share and entry.path.startswith(above):
             opens[open_id] = entry._replace(path=request.new + entry.path[len(request.old) :])
+    return GRANTED
+
+
+def rename_stream(context: Context, request: RenameStream, retried: bool) -> bool | None:
+    """Break the handle caching of others on either stream. Neither may be open then, but by this open: the others
+    would go on to use the old name, or data that is gone. A stream that is to be deleted keeps its name, and one that
+    is deleted when this open is closed does not become the unnamed one, which the whole file would go with. Raises
+    Refused."""
+    entry, record, stream = context.entry(request.open_id), context.record, request.stream
+    if entry.stream in record.delete_pending or (entry.delete_on_close and not stream):
+        raise Refused(STATUS_ACCESS_DENIED)
+    wait = break_others(context, entry.stream, entry, H)
+    if break_others(context, stream, None, H) or wait:
+        return WAIT
+    for other in record.opens.values():
+        if other.stream == stream:
+            raise Refused(STATUS_ACCESS_DENIED)
+        if other.stream == entry.stream and other.open_id != entry.open_id:
+            raise Refused(STATUS_SHARING_VIOLATION)
+    return GRANTED
+
+
+def stream_moved(context: Context, request: StreamMoved) -> bool:
+    """Give the open, its oplock or lease and its byte-range locks the stream's new name."""
+    record = context.record
+    entry = context.entry(request.open_id)
+    holder = record.holder_of(entry)
+    if holder is not None:
+        record.holders[holder_key(holder)] = holder._replace(stream=request.stream)
+    held = context.locks(entry.stream).of_open(entry.open_id)
+    if held:
+        context.locks(entry.stream).drop_open(entry.open_id)
+        context.locks(request.stream).add_all(held)
+    record.opens[entry.open_id] = entry._replace(stream=request.stream)
     return GRANTED

@@ -87,6 +87,22 @@ class Moved(NamedTuple):
     name: bytes
 
 
+class RenameStream(NamedTuple):
+    """The named stream of this open is about to be renamed (MS-FSA 2.1.5.15.11.1)."""
+
+    waiter_id: int
+    open_id: int
+    stream: str
+    """The new name, folded; "": it becomes the unnamed stream."""
+
+
+class StreamMoved(NamedTuple):
+    """The stream of this open, which nobody else has open, was renamed."""
+
+    open_id: int
+    stream: str
+
+
 class Rebase(NamedTuple):
     """A directory above the file was renamed: paths below `old` are below `new` now."""
 
@@ -233,13 +249,13 @@ class TakeOutbox(NamedTuple):
     """Take the actions for the asking worker out of the outbox."""
 
 
-WaitingRequest = Open | Break | SetDelete | Rename | MoveWithFolder | Replace | TakeLocks
+WaitingRequest = Open | Break | SetDelete | Rename | RenameStream | MoveWithFolder | Replace | TakeLocks
 """The requests that may have to wait; each has a waiter_id."""
 
 Request = (
     WaitingRequest | Close | Acknowledge | Unreachable | DirectoryChanged | DropLocks | Forget | Moved | Rebase
     | Disconnect | MakeResilient | Reconnect | Expire | LocalProcess | LimitGrant | LocksOf | Adopt | WorkerDied
-    | TakeOutbox
+    | StreamMoved | TakeOutbox
 )  # fmt: skip
 """All requests."""
 
@@ -350,10 +366,15 @@ class DeletePending(NamedTuple):
     requests."""
 
 
-Action = Notify | Done | Failed | Purged | Reclaimed | DeletePending
+class Overdue(NamedTuple):
+    """Action: the time of a disconnected open of this worker is over, because another open wants its file: expire it
+    now."""
+
+
+Action = Notify | Done | Failed | Purged | Reclaimed | DeletePending | Overdue
 """What a worker must carry out."""
 
-ACTIONS: Final[tuple[type[Action], ...]] = (Notify, Done, Failed, Purged, Reclaimed, DeletePending)
+ACTIONS: Final[tuple[type[Action], ...]] = (Notify, Done, Failed, Purged, Reclaimed, DeletePending, Overdue)
 
 
 class Decision(NamedTuple):

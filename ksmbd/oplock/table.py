@@ -15,18 +15,13 @@ from ksmbd import debug
 from ksmbd.oplock import caching, requests
 from ksmbd.oplock.conversion import durable_of, entry_of, grant_of, reconnect_of, request_of
 from ksmbd.oplock.durable import check_reconnect
-from ksmbd.oplock.executor import DecisionExecutor
 from ksmbd.oplock.fast_path import first_open
 from ksmbd.oplock.kernel_sync import LocalLock
-from ksmbd.oplock.record import NO_LINK, H, HolderKey, Link, OpenEntry, R, Record, W
+from ksmbd.oplock.naming import NamingTable
+from ksmbd.oplock.record import H, HolderKey, OpenEntry, R, Record, W
 from ksmbd.oplock.requests import CloseResult, Encoded, LeaseContext, OpenResult, ReconnectResult, Result
-from ksmbd.oplock.sequence import Make, run_in_sequence
-from ksmbd.oplock.share import sharing_violation
 from ksmbd.oplock.store import CREATE_GUIDS, DURABLES, LEASES, IndexEntry, StoreError
 from ksmbd.smb.constants import (
-    FILE_ADD_FILE,
-    FILE_SHARE_READ,
-    FILE_SHARE_WRITE,
     LEASE_FLAG_PARENT_LEASE_KEY_SET,
     OPLOCK_LEVEL_LEASE,
     OPLOCK_LEVEL_NONE,
@@ -42,7 +37,6 @@ from ksmbd.smb.ports import (
     OpenRef,
     OpenRequest,
     Reconnected,
-    Replaced,
 )
 from ksmbd.smb.status import (
     STATUS_FILE_LOCK_CONFLICT,
@@ -50,7 +44,6 @@ from ksmbd.smb.status import (
     STATUS_INVALID_OPLOCK_PROTOCOL,
     STATUS_INVALID_PARAMETER,
     STATUS_OBJECT_NAME_NOT_FOUND,
-    STATUS_SHARING_VIOLATION,
     NtStatusError,
     status_name,
 )
@@ -58,7 +51,7 @@ from ksmbd.smb.waiting import Cancelled, Future
 
 logger = logging.getLogger("ksmbd.oplock")
 
-class LocalOpenTable(DecisionExecutor):
+class LocalOpenTable(NamingTable):
     """The open table as one worker sees it."""
 
     def worker_died(self, worker: int, epoch: int) -> None:
@@ -218,82 +211,6 @@ class LocalOpenTable(DecisionExecutor):
     def _close_late(self, ref: OpenRef) -> None:
         if self._close(ref).delete:
             logger.warning("what is open as %s is not deleted: the store was full when it was closed", ref)
-
-    def _entry(self, ref: OpenRef) -> OpenEntry:
-        record = self._store.peek(ref.file)
-        entry = record.opens.get(ref.open_id) if record is not None else None
-        if entry is None:
-            raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "no such open")
-        return entry
-
-    # ------------------------------------------------------------------------------------------ deletion and renames
-
-    def delete_pending(self, file: FileKey) -> bool:
-        """See OpenTable.delete_pending."""
-        record = self._store.peek(file)
-        return record is not None and bool(record.deleted_links)
-
-    def link_deleted(self, ref: OpenRef) -> bool:
-        """See OpenTable.link_deleted."""
-        record = self._store.peek(ref.file)
-        if record is None or not record.deleted_links:
-            return False
-        entry = record.opens.get(ref.open_id)
-        return entry is not None and entry.link in record.deleted_links
-
-    def set_delete_on_close(self, ref: OpenRef, delete: bool, posix: bool = False) -> Future[None]:
-        """See OpenTable.set_delete_on_close."""
-        waiter_id = self._number()
-        return self._start(ref.file, waiter_id, requests.SetDelete(waiter_id, ref.open_id, delete, posix), _none)
-
-    def check_rename(self, ref: OpenRef, target: Replaced | None, posix: bool = False) -> Future[None]:
-        """See OpenTable.check_rename."""
-        try:
-            entry = self._entry(ref)
-            if not posix:
-                self._check_parent(entry)
-        except NtStatusError as error:
-            return Future.failed(error)
-        steps: list[tuple[FileKey, Make]] = []
-        if entry.is_directory and not entry.stream and not posix:
-            steps += [(file, requests.MoveWithFolder) for file in self._store.files_below(entry.share, entry.path)]
-        steps.append((ref.file, partial(_rename_of, ref.open_id)))
-        if target is not None and target.file != ref.file:
-            steps.append(_replacing(target, posix))
-        return run_in_sequence(steps, self._start_step)
-
-    def check_replace(self, target: Replaced, posix: bool = False) -> Future[None]:
-        """See OpenTable.check_replace."""
-        return run_in_sequence([_replacing(target, posix)], self._start_step)
-
-    def _start_step(self, file: FileKey, make: Make) -> Future[None]:
-        waiter_id = self._number()
-        return self._start(file, waiter_id, make(waiter_id), _none)
-
-    def _check_parent(self, entry: OpenEntry) -> None:
-        """Check the parent's share modes: a rename of a file opens the parent directory to add an entry, without
-        sharing deletion (MS-FSA 2.1.5.15.12). Not for directories. Raises STATUS_SHARING_VIOLATION."""
-        if entry.parent is None or entry.stream or entry.is_directory:
-            return
-        record = self._store.peek(entry.parent)
-        if record is not None and sharing_violation(record, "", FILE_ADD_FILE, FILE_SHARE_READ | FILE_SHARE_WRITE):
-            raise NtStatusError(STATUS_SHARING_VIOLATION, "the folder is open, and not to be changed")
-
-    def renamed(self, ref: OpenRef, path: str, parent: FileKey | None, name: bytes) -> None:
-        """See OpenTable.renamed."""
-        entry = self._entry(ref)
-        self._run(ref.file, requests.Moved(ref.open_id, path, parent, name))
-        if entry.is_directory:
-            for file in self._store.files_below(entry.share, entry.path):
-                self._run(file, requests.Rebase(entry.share, entry.path, path))
-
-    def open_paths_below(self, file: FileKey) -> bool:
-        """See OpenTable.open_paths_below."""
-        record = self._store.peek(file)
-        if record is None:
-            return False
-        places = {(entry.share, entry.path) for entry in record.opens.values()}
-        return any(self._store.files_below(share, path) for share, path in places)
 
     # ------------------------------------------------------------------------------------------------------- caches
 
@@ -471,20 +388,6 @@ def _was_named(opens: list[OpenEntry], request: OpenRequest) -> bool:
     semantics). The specification binds a LeaseKey to the name, so the request is valid; the client still caches the old
     file."""
     return any(entry.share == request.share and entry.path == request.path for entry in opens)
-
-
-def _replacing(target: Replaced, posix: bool) -> tuple[FileKey, Make]:
-    parent = target.parent
-    link = (parent[0], parent[1], target.name) if parent is not None else NO_LINK
-    return target.file, partial(_replace_of, link, posix)
-
-
-def _replace_of(link: Link, posix: bool, waiter_id: int) -> requests.Replace:
-    return requests.Replace(waiter_id, link, posix)
-
-
-def _rename_of(open_id: int, waiter_id: int) -> requests.Rename:
-    return requests.Rename(waiter_id, open_id)
 
 
 def _caches(record: Record, ref: OpenRef, lose: int) -> bool:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import socket
 
+from ksmbd.ipc.settings import EngineSettings
 from ksmbd.kernel import capabilities, leases, ofd_locks
 from ksmbd.kernel.capabilities import CAP_SETUID, CAP_SYS_ADMIN
 from ksmbd.process.control import Feature
@@ -15,6 +16,13 @@ def collect_features() -> list[Feature]:
     """Probe all features. Each has the reason, or what its absence costs. For BPF see ksmbd.process.bpf_programs."""
     permitted = capabilities.permitted()
     return [_impersonation(permitted), _ntacl(permitted), _leases(), _ofd_locks(), _sendfile(), _ipv6()]
+
+
+def kerberos_feature(settings: EngineSettings) -> Feature:
+    """Whether mountd accepts Kerberos tickets."""
+    if settings.kerberos_support:
+        return Feature("kerberos", True, "log-ons with a ticket are accepted")
+    return Feature("kerberos", False, settings.kerberos_missing)
 
 
 def _impersonation(permitted: int) -> Feature:

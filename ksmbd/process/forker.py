@@ -39,7 +39,7 @@ from ksmbd.process.bpf_programs import BpfPrograms
 from ksmbd.process.compiled import compiled_feature
 from ksmbd.process.context import EXIT_STORE, STOP_SECONDS, WorkerContext, watch_signals
 from ksmbd.process.control import ControlFiles
-from ksmbd.process.features import collect_features
+from ksmbd.process.features import collect_features, kerberos_feature
 from ksmbd.process.listeners import Listeners
 from ksmbd.process.peers import DIED, INODE, Inboxes, Kind, Peers
 from ksmbd.process.shared import SharedState, WorkerStats
@@ -118,9 +118,10 @@ class Forker:
             worker.listeners = row
         self.addresses = self.listening.addresses()
         self.bpf = BpfPrograms(settings, self.listening.steered_rows(), self.listening.open_another)
-        features = [*collect_features(), compiled_feature(), *self.bpf.features]
+        found = [*collect_features(), compiled_feature(), *self.bpf.features]
+        features = [*found, kerberos_feature(settings)]  # mountd has told why it is off, where somebody asked for it
         self.control = ControlFiles(rundir, self.loop, self.stats, features, self._killed, self.bpf.set_debug_mask)
-        missing = [f"{feature.name} ({feature.why})" for feature in features if not feature.on]
+        missing = [f"{feature.name} ({feature.why})" for feature in found if not feature.on]
         if missing:
             log.info(f"running without {', '.join(missing)}")
 

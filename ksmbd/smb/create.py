@@ -35,6 +35,7 @@ from ksmbd.smb.session_state import SessionState
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
     STATUS_BAD_IMPERSONATION_LEVEL,
+    STATUS_DELETE_PENDING,
     STATUS_DIRECTORY_NOT_EMPTY,
     STATUS_INVALID_PARAMETER,
     STATUS_NETWORK_NAME_DELETED,
@@ -108,7 +109,8 @@ def handle(request: Request) -> Reply | Coroutine[Any, Any, Reply]:
 
 
 async def _create_again(request: Request, rest: Unfinished | None) -> Reply:
-    """Try again after the large directory has been read, in time slices, that the name must be searched in."""
+    """Try again: after the large directory has been read, in time slices, that the name must be searched in; or because
+    the file that was there is deleted now."""
     time_slice = request.time_slice()
     for attempt in range(_ATTEMPTS):
         while rest is not None and rest.go_on():
@@ -174,8 +176,11 @@ def _create(request: Request, later: bool) -> Reply | Coroutine[Any, Any, Reply]
             grant = future.result()
             creation.granted()
             return _complete(request, fields, intent, creation, grant)
-    except BaseException:
+    except BaseException as error:
+        again = later and _is_in_the_way(creation, error)
         creation.fail()
+        if again:
+            raise Unfinished(_nothing_to_read) from error
         raise
     request.replayable = contexts.durable_v2 is not None and request.session.dialect >= c.DIALECT_300
     request.go_async()
@@ -197,9 +202,29 @@ async def _wait(
             # The client replays the CREATE on another channel of the session.
             request.connection = next(iter(request.session.channels))
         return _complete(request, fields, intent, creation, grant)
-    except BaseException:
+    except BaseException as error:
+        again = intent.later and _is_in_the_way(creation, error)
         creation.fail()
-        raise
+        if not again:
+            raise
+    _check_alive(request)
+    result = _create(request, False)
+    return result if isinstance(result, Reply) else await result
+
+
+def _is_in_the_way(creation: Creation, error: BaseException) -> bool:
+    """Whether a CREATE failed only because a disconnected open with FILE_DELETE_ON_CLOSE gave way to it: the open has
+    ended, the file is deleted, and the name can be looked for again."""
+    if not isinstance(error, NtStatusError) or error.status != STATUS_DELETE_PENDING:
+        return False
+    try:
+        return creation.is_gone
+    except NtStatusError:
+        return False
+
+
+def _nothing_to_read() -> bool:
+    return False
 
 
 def _complete(

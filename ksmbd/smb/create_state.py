@@ -150,6 +150,13 @@ class Creation:
         self.ref = request.ref
         return self.server.table.open(request)
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether the existing file that was opened has been deleted since: its name is free, or another file's."""
+        if self.file is None or self.action == FILE_CREATED:
+            return False
+        return self.file.info().number_of_links == 0
+
     def granted(self) -> None:
         """OPENED -> GRANTED."""
         self.state = _ON_GRANTED[self.state]

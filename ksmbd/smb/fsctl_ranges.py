@@ -101,7 +101,7 @@ def query_file_regions(control: Control) -> Output:
 
 
 async def file_level_trim(control: Control) -> Output:
-    """FSCTL_FILE_LEVEL_TRIM (MS-FSCC 2.3.15): the client needs the data of these ranges no longer; they are zeroed."""
+    """FSCTL_FILE_LEVEL_TRIM (MS-FSCC 2.3.13): the client needs the data of these ranges no longer; they are zeroed."""
     reader = control.reader(_TRIM.size)
     key, count = reader.unpack(_TRIM)
     if control.file.is_directory or key or not count:

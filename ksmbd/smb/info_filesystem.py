@@ -22,7 +22,11 @@ FILE_DEVICE_NAMED_PIPE: Final = 0x11
 FILE_DEVICE_DISK: Final = 0x07
 FILE_READ_ONLY_DEVICE: Final = 0x02
 FILE_DEVICE_IS_MOUNTED: Final = 0x20
+FILE_SUPPORTS_SPARSE_FILES: Final = 0x00000040
 FILE_READ_ONLY_VOLUME: Final = 0x00080000
+SSINFO_FLAGS_ALIGNED_DEVICE: Final = 1
+SSINFO_FLAGS_PARTITION_ALIGNED_ON_DEVICE: Final = 2
+SSINFO_FLAGS_TRIM_ENABLED: Final = 8
 _NO_LIMIT: Final = 0xFFFFFFFFFFFFFFFF
 _PAGE: Final = 4096
 
@@ -76,9 +80,17 @@ def object_id(query: Query) -> bytes:
 
 
 def sector_size(query: Query) -> bytes:
-    """FileFsSectorSizeInformation, MS-FSCC 2.5.7: writes within a page are atomic, and everything is aligned."""
+    """FileFsSectorSizeInformation, MS-FSCC 2.5.7: writes within a page are atomic, and everything is aligned. Where
+    files are sparse, FSCTL_FILE_LEVEL_TRIM gives their blocks back, unless the volume cannot be written."""
     sector = query.volume.bytes_per_sector
-    return _SECTOR.pack(sector, sector, max(_PAGE, sector), sector, 3, 0, 0)
+    flags = SSINFO_FLAGS_ALIGNED_DEVICE | SSINFO_FLAGS_PARTITION_ALIGNED_ON_DEVICE
+    if query.volume.attributes & FILE_SUPPORTS_SPARSE_FILES and not _is_read_only(query):
+        flags |= SSINFO_FLAGS_TRIM_ENABLED
+    return _SECTOR.pack(sector, sector, max(_PAGE, sector), sector, flags, 0, 0)
+
+
+def _is_read_only(query: Query) -> bool:
+    return query.request.tree.read_only or bool(query.volume.attributes & FILE_READ_ONLY_VOLUME)
 
 
 def posix(query: Query) -> bytes:

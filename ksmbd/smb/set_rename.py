@@ -102,7 +102,7 @@ async def _rename(change: Change, name: str, replace: bool, posix: bool) -> None
     if table.link_deleted(change.ref):
         raise NtStatusError(STATUS_ACCESS_DENIED, "to be deleted")
     if file.stream or name.startswith(":"):
-        _rename_stream(change, file, asked(change.open, name), replace)
+        await _rename_stream(change, file, asked(change.open, name), replace)
         return
     posix = posix or change.open.is_posix
     path = _parse_path(asked(change.open, name), change.open.is_posix).path
@@ -127,9 +127,8 @@ def _is_below(path: str, above: str, exact: bool) -> bool:
     return path.startswith(above) if exact else fold(path).startswith(fold(above))
 
 
-def _rename_stream(change: Change, file: File, name: str, replace: bool) -> None:
-    """Rename a stream (MS-FSA 2.1.5.15.11.1). The target `::$DATA` lets it replace the unnamed stream, where the store
-    can."""
+async def _rename_stream(change: Change, file: File, name: str, replace: bool) -> None:
+    """Rename a stream (MS-FSA 2.1.5.15.11.1). The target `::$DATA` makes it the unnamed stream."""
     if not file.stream:
         raise NtStatusError(STATUS_INVALID_PARAMETER, "the unnamed stream keeps its place")
     if not name.startswith(":"):
@@ -141,7 +140,17 @@ def _rename_stream(change: Change, file: File, name: str, replace: bool) -> None
     if not separator and not stream:
         raise NtStatusError(STATUS_INVALID_PARAMETER, "no name")
     check_stream(stream, True)
-    file.rename(f":{stream}", replace)
+    folded = file.folded(stream)
+    if folded != file.stream:
+        await change.settle(change.table.check_stream_rename(change.ref, folded))
+    if stream:
+        file.rename(f":{stream}", replace)
+    else:
+        change.open.file = file.become_unnamed(replace)
+        file.close()
+        file = change.file
+    if file.stream != change.ref.stream:
+        change.open.ref = change.table.stream_renamed(change.ref, file.stream)
     change.directory_changed(file.parent_key)
 
 

@@ -69,6 +69,8 @@ _STORED_OF_FILES: Final = STORED & ~FILE_ATTRIBUTE_DIRECTORY
 _STORED_OF_DIRECTORIES: Final = STORED & ~(FILE_ATTRIBUTE_SPARSE_FILE | FILE_ATTRIBUTE_TEMPORARY)
 
 STREAM_PREFIX: Final = "user.DosStream."
+EXTENT_PREFIX: Final = "user.DosStreamExt."
+"""Of attributes that hold what one attribute of a stream has no room for."""
 REPARSE_NAME: Final = "user.SmbReparse"
 OBJECT_ID_NAME: Final = "user.SmbObjectId"
 _PRIVATE: Final = frozenset(("user.dosattrib", "user.samba_pai", "user.dosattributes", REPARSE_NAME.lower(),
@@ -354,7 +356,7 @@ def file_id(ino: int, dev: int, root_dev: int, birth: int, birth_ns: int) -> int
 
 
 def _is_ea(name: str, options: ShareOptions) -> bool:
-    if not name.startswith("user.") or name.lower() in _PRIVATE or name.startswith(STREAM_PREFIX):
+    if not name.startswith("user.") or name.lower() in _PRIVATE or name.startswith((STREAM_PREFIX, EXTENT_PREFIX)):
         return False
     return name.encode("utf-8", "surrogateescape") != options.acl_name
 

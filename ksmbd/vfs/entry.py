@@ -107,6 +107,10 @@ class LocalEntry:
         """See the port."""
         return ""
 
+    def folded(self, stream_name: str) -> str:
+        """See the port."""
+        return names.fold(stream_name)
+
     @property
     def disk_name(self) -> bytes:
         """See the port."""

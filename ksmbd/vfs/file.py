@@ -261,6 +261,10 @@ class LocalFile(ReservingFile):
             raise NtStatusError(STATUS_ACCESS_DENIED, "the share's root")
         moving.rename_entry(self, target, replace, posix)
 
+    def become_unnamed(self, replace: bool) -> File:
+        """Refuse: it is the unnamed stream."""
+        raise NtStatusError(STATUS_INVALID_PARAMETER, "the unnamed stream")
+
     def link(self, target: str, replace: bool) -> None:
         """See the port (MS-FSA 2.1.5.15.6)."""
         self._begin()

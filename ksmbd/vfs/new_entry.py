@@ -43,7 +43,8 @@ from ksmbd.vfs.attributes import SETTABLE, check_eas, make_info, write_dos, writ
 from ksmbd.vfs.errors import os_errors, to_status
 from ksmbd.vfs.file import LocalFile
 from ksmbd.vfs.local import local_open
-from ksmbd.vfs.opening import BASE, PATH_ONLY, Opening, Raced, check_allocation, open_stream
+from ksmbd.vfs.open_flags import BASE, PATH_ONLY
+from ksmbd.vfs.opening import Opening, Raced, check_allocation, open_stream
 from ksmbd.vfs.times import to_filetime
 
 _SET_ID: Final = 0o6000

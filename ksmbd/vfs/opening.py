@@ -15,7 +15,6 @@ from ksmbd.kernel.stat import S_IFDIR, S_IFMT, S_IFREG, Stat, stat_fd
 from ksmbd.kernel.syscalls import O_PATH
 from ksmbd.smb.constants import (
     DELETE,
-    FILE_APPEND_DATA,
     FILE_ATTRIBUTE_HIDDEN,
     FILE_ATTRIBUTE_READONLY,
     FILE_ATTRIBUTE_REPARSE_POINT,
@@ -24,15 +23,12 @@ from ksmbd.smb.constants import (
     FILE_CREATED,
     FILE_DELETE_ON_CLOSE,
     FILE_DIRECTORY_FILE,
-    FILE_EXECUTE,
-    FILE_LIST_DIRECTORY,
     FILE_NON_DIRECTORY_FILE,
     FILE_OPEN,
     FILE_OPEN_REPARSE_POINT,
     FILE_OPENED,
     FILE_OVERWRITE,
     FILE_OVERWRITE_IF,
-    FILE_READ_DATA,
     FILE_SUPERSEDE,
     FILE_WRITE_DATA,
     MAXIMUM_ALLOWED,
@@ -55,6 +51,7 @@ from ksmbd.vfs.dosattrib import NOTHING, DosAttributes
 from ksmbd.vfs.errors import to_status
 from ksmbd.vfs.file import LocalFile
 from ksmbd.vfs.local import local_open, local_stream
+from ksmbd.vfs.open_flags import PATH_ONLY, READS, WRITES, flags_of
 from ksmbd.vfs.opened import Opened
 from ksmbd.vfs.place import Place
 from ksmbd.vfs.snapshot_files import SnapshotFile, SnapshotStream, set_apart
@@ -62,10 +59,6 @@ from ksmbd.vfs.stream_store import attribute, find
 from ksmbd.vfs.streams import LocalStream
 
 _OVERWRITES: Final = (FILE_SUPERSEDE, FILE_OVERWRITE, FILE_OVERWRITE_IF)
-_READS: Final = FILE_READ_DATA | FILE_EXECUTE
-WRITES: Final = FILE_WRITE_DATA | FILE_APPEND_DATA
-BASE: Final = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
-PATH_ONLY: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Leased(Exception):
@@ -198,7 +191,7 @@ def _open_maximal(o: Opening) -> None:
     kind = o.kind
     if kind not in (S_IFREG, S_IFDIR):
         flags_of(kind, o.intent.desired_access)
-        o.granted &= ~(_READS | WRITES)  # a special file has no data to open
+        o.granted &= ~(READS | WRITES)  # a special file has no data to open
     elif o.path_only and o.base_only:
         granted = o.granted & ~WRITES if o.place.snapshot else o.granted
         o.flags = flags_of(kind, granted | (FILE_WRITE_DATA if o.destroys else 0))
@@ -260,20 +253,6 @@ def _check_kind(kind: int, disposition: int, options: int) -> None:
             )
     elif options & FILE_DIRECTORY_FILE:
         raise NtStatusError(STATUS_NOT_A_DIRECTORY)
-
-
-def flags_of(kind: int, access: int) -> int:
-    """The open(2) flags for a file of this kind (S_IFMT bits) and access. Raises STATUS_ACCESS_DENIED for the data of a
-    special file."""
-    if kind == S_IFREG:
-        if access & WRITES:
-            return (os.O_RDWR if access & _READS else os.O_WRONLY) | BASE
-        return os.O_RDONLY | BASE if access & _READS else PATH_ONLY
-    if kind == S_IFDIR:
-        return os.O_RDONLY | os.O_DIRECTORY | BASE if access & FILE_LIST_DIRECTORY else PATH_ONLY
-    if access & (_READS | WRITES):
-        raise NtStatusError(STATUS_ACCESS_DENIED, "a special file")
-    return PATH_ONLY
 
 
 def _open_entry(o: Opening, flags: int) -> int:

@@ -37,6 +37,7 @@ class ShareOptions:
     inherit_permissions: bool
     inherit_acls: bool
     streams: bool
+    stream_xattrs: int
     follow_symlinks: bool
     wide_links: bool
     acl_xattr: bool
@@ -91,6 +92,7 @@ class ShareOptions:
             inherit_permissions=share.inherit_permissions,
             inherit_acls=share.inherit_acls,
             streams=share.streams_xattr,
+            stream_xattrs=share.streams_xattr_max_xattrs_per_stream,
             follow_symlinks=share.follow_symlinks,
             wide_links=share.follow_symlinks and share.wide_links,
             acl_xattr=share.acl_xattr,

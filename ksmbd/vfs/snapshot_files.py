@@ -210,6 +210,11 @@ class SnapshotStream(LocalStream):
         raise NtStatusError(STATUS_NOT_SAME_DEVICE, "a snapshot")
 
     @override
+    def become_unnamed(self, replace: bool) -> File:
+        """Refused."""
+        _refuse()
+
+    @override
     def link(self, target: str, replace: bool) -> None:
         """Refused."""
         _refuse()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Names and finds named streams in extended attributes, in the layout of Samba's streams_xattr.
 
-The attribute user.DosStream.NAME:$DATA holds the data and one NUL byte behind it.
+How the attributes hold the data, stream_pieces.py says.
 """
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Final
 from ksmbd.kernel.xattr import attribute_size
 from ksmbd.smb.ports import StreamInfo
 from ksmbd.smb.status import STATUS_OBJECT_NAME_INVALID, NtStatusError
-from ksmbd.vfs.attributes import STREAM_PREFIX, list_names, xattr_target
+from ksmbd.vfs import stream_pieces
+from ksmbd.vfs.attributes import EXTENT_PREFIX, STREAM_PREFIX, list_names, xattr_target
 from ksmbd.vfs.errors import os_errors
 from ksmbd.vfs.names import fold
 
 SUFFIX: Final = ":$DATA"
-MAXIMUM_SIZE: Final = 65536 - 1
-"""XATTR_SIZE_MAX less the NUL byte."""
+MAXIMUM_SIZE: Final = stream_pieces.maximum_size(stream_pieces.MOST)
 _FORBIDDEN: Final = frozenset("\0/:\\")
 
 
@@ -64,15 +64,21 @@ def listed(fd: int, path_only: bool) -> list[StreamInfo]:
     """The named streams, names without type. A stream that the user may not read is left out, as in Samba. Raises
     NtStatusError."""
     result = []
-    for full in list_names(fd, path_only):
+    names = list_names(fd, path_only)
+    spread = {full for full in names if full.startswith(EXTENT_PREFIX)}
+    for full in names:
         name = _stream_name(full)
         if name is not None:
+            first = os.fsencode(full)
             try:
-                size = attribute_size(fd, os.fsencode(full), path_only)
+                if spread and os.fsdecode(stream_pieces.extent(first, 1)) in spread:
+                    size = stream_pieces.size(fd, path_only, first)
+                else:
+                    size = attribute_size(fd, first, path_only)
+                    size = None if size < 0 else max(size - 1, 0)
             except OSError:
                 continue
-            if size >= 0:
-                size = max(size - 1, 0)
+            if size is not None:
                 result.append(StreamInfo(name, size, allocation(size)))
     return result
 
@@ -80,10 +86,12 @@ def listed(fd: int, path_only: bool) -> list[StreamInfo]:
 def remove_all(fd: int, path_only: bool) -> None:
     """Remove every named stream, for overwrite and supersede. Raises NtStatusError."""
     target = xattr_target(fd, path_only)
-    for full in list_names(fd, path_only):
-        if full.startswith(STREAM_PREFIX):
-            with os_errors:
-                os.removexattr(target, full)
+    names = list_names(fd, path_only)
+    for prefix in (STREAM_PREFIX, EXTENT_PREFIX):
+        for full in names:
+            if full.startswith(prefix):
+                with os_errors:
+                    os.removexattr(target, full)
 
 
 def allocation(size: int) -> int:

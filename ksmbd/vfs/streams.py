@@ -1,26 +1,23 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""An open named stream: its data is an extended attribute, in the layout of Samba's streams_xattr.
+"""An open named stream: its data is in extended attributes, in the layout of Samba's streams_xattr.
 
-user.DosStream.NAME:$DATA holds the data and one NUL byte behind it. A stream can be as long as the file system lets an
-attribute be, 65535 bytes at most, so offsets and sizes are checked before anything is allocated.
+A stream can be as long as the file system lets its attributes be (stream_pieces.py), 1 MiB at most, so offsets and
+sizes are checked before anything is allocated.
 """
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
 
 from ksmbd.kernel import descriptors
 from ksmbd.kernel.files import W_OK, access_fd
 from ksmbd.kernel.stat import stat_fd
-from ksmbd.kernel.xattr import get_attribute
 from ksmbd.overriding import override
 from ksmbd.smb.constants import FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_NORMAL, FILE_ATTRIBUTE_READONLY
 from ksmbd.smb.ports import DirectoryEntry, File, FileInfo, Watch
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
     STATUS_CANNOT_DELETE,
-    STATUS_DISK_FULL,
     STATUS_FILE_SYSTEM_LIMITATION,
     STATUS_INVALID_DEVICE_REQUEST,
     STATUS_INVALID_PARAMETER,
@@ -30,13 +27,14 @@ from ksmbd.smb.status import (
     NtStatusError,
 )
 from ksmbd.smb.waiting import Future
-from ksmbd.vfs import ranges, reparse_points
-from ksmbd.vfs.attributes import attributes_of, read_dos, xattr_target
-from ksmbd.vfs.errors import os_errors, to_status
+from ksmbd.vfs import ranges, reparse_points, stream_pieces
+from ksmbd.vfs.attributes import attributes_of, read_dos
+from ksmbd.vfs.errors import os_errors
 from ksmbd.vfs.metadata import LocalMetadata
 from ksmbd.vfs.names import fold
 from ksmbd.vfs.opened import Opened
-from ksmbd.vfs.stream_store import MAXIMUM_SIZE, allocation, attribute, check_name, find
+from ksmbd.vfs.stream_store import allocation, attribute, check_name, find
+from ksmbd.vfs.unnamed import check_unnamed, open_with
 
 
 class LocalStream(LocalMetadata):
@@ -71,32 +69,38 @@ class LocalStream(LocalMetadata):
 
     def end_of_file(self) -> int:
         """See the port."""
-        return len(self._load())
+        with os_errors:
+            size = stream_pieces.size(self._begin(), self.path_only, self._attribute_name)
+        if size is None:
+            raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "the stream is gone")
+        return size
 
     def make(self) -> None:
         """Create the stream, empty. Raises NtStatusError."""
-        self._store(b"")
+        self._store(None, b"")
+
+    def _pieces(self, end: int = -1) -> stream_pieces.Pieces:
+        with os_errors:
+            pieces = stream_pieces.load(self._begin(), self.path_only, self._attribute_name, end)
+        if pieces is None:
+            raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "the stream is gone")
+        return pieces
 
     def _load(self) -> bytearray:
-        with os_errors:
-            value = get_attribute(self._begin(), self._attribute_name, self.path_only, 65536)
-        if value is None:
-            raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "the stream is gone")
-        return bytearray(value[:-1])
+        return bytearray().join(self._pieces())
 
-    def _store(self, data: bytes | bytearray) -> None:
-        try:
-            os.setxattr(xattr_target(self._begin(), self.path_only), self._attribute_name, bytes(data) + b"\0")
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.E2BIG, errno.ERANGE, errno.EDQUOT):
-                raise NtStatusError(STATUS_DISK_FULL, "longer than an extended attribute can be") from error
-            raise to_status(error) from error
+    def _store(self, old: stream_pieces.Pieces | None, data: bytes | bytearray) -> None:
+        most = self.place.options.stream_xattrs
+        stream_pieces.store(self._begin(), self.path_only, self._attribute_name, old, data, most)
+
+    def _maximum_size(self) -> int:
+        return stream_pieces.maximum_size(self.place.options.stream_xattrs)
 
     @override
     def info(self) -> FileInfo:
         """The information of the base file, with the stream's sizes."""
         info = super().info()
-        size = len(self._load())
+        size = self.end_of_file()
         info.end_of_file = size
         info.allocation_size = allocation(size)
         info.is_directory = False
@@ -106,7 +110,7 @@ class LocalStream(LocalMetadata):
     def read(self, offset: int, length: int) -> bytes:
         """See the port."""
         ranges.check_span(offset, length)
-        return bytes(self._load()[offset : offset + length])
+        return b"".join(self._pieces(offset + length))[offset : offset + length]
 
     def read_into(self, offset: int, buffer: memoryview) -> int:
         """See the port."""
@@ -115,17 +119,18 @@ class LocalStream(LocalMetadata):
         return len(data)
 
     def write(self, offset: int, data: memoryview | bytes, write_through: bool = False) -> int:
-        """See the port. Raises STATUS_FILE_SYSTEM_LIMITATION for data beyond MAXIMUM_SIZE."""
+        """See the port. Raises STATUS_FILE_SYSTEM_LIMITATION for data beyond what extended attributes hold."""
         ranges.check_span(offset, len(data))
         end = offset + len(data)
-        if end > MAXIMUM_SIZE:
-            raise NtStatusError(STATUS_FILE_SYSTEM_LIMITATION, "longer than an extended attribute can be")
-        content = self._load()
+        if end > self._maximum_size():
+            raise NtStatusError(STATUS_FILE_SYSTEM_LIMITATION, "longer than extended attributes can be")
+        old = self._pieces()
         if len(data):
+            content = bytearray().join(old)
             if len(content) < end:
                 content.extend(bytes(end - len(content)))
             content[offset:end] = data
-            self._store(content)
+            self._store(old, content)
         return len(data)
 
     def write_from_pipe(self, offset: int, pipe: int, count: int) -> None:
@@ -166,22 +171,24 @@ class LocalStream(LocalMetadata):
     def set_end_of_file(self, size: int) -> None:
         """See the port."""
         self._check_size(size)
-        content = self._load()
+        old = self._pieces()
+        content = b"".join(old)
         if size != len(content):
-            self._store(content[:size] if size < len(content) else content + bytes(size - len(content)))
+            self._store(old, content[:size] if size < len(content) else content + bytes(size - len(content)))
 
     def set_allocation(self, size: int) -> None:
         """Set the AllocationSize: a smaller one truncates the stream (MS-FSA 2.1.5.15.1), a larger one reserves
         nothing."""
         ranges.check_span(size, 0)
-        content = self._load()
+        old = self._pieces()
+        content = b"".join(old)
         if size < len(content):
-            self._store(content[:size])
+            self._store(old, content[:size])
 
     def _check_size(self, size: int) -> None:
         ranges.check_span(size, 0)
-        if size > MAXIMUM_SIZE:
-            raise NtStatusError(STATUS_FILE_SYSTEM_LIMITATION, "longer than an extended attribute can be")
+        if size > self._maximum_size():
+            raise NtStatusError(STATUS_FILE_SYSTEM_LIMITATION, "longer than extended attributes can be")
 
     def overwrite(
         self, attributes: int, supersede: bool, extended_attributes: Sequence[tuple[str, int, bytes]],
@@ -190,7 +197,7 @@ class LocalStream(LocalMetadata):
         """Truncate the stream. The base file's attributes stay, because MS-FSA 2.1.5.1.2.1 changes them for the default
         stream only."""
         ranges.check_span(allocation_size, 0)
-        self._store(b"")
+        self._store(self._pieces(), b"")
 
     @override
     def extended_attributes(self) -> list[tuple[str, int, bytes]]:
@@ -218,11 +225,8 @@ class LocalStream(LocalMetadata):
     @override
     def unlink(self) -> None:
         """Remove the stream. One that was removed already is no error."""
-        try:
-            os.removexattr(xattr_target(self._begin(), self.path_only), self._attribute_name)
-        except OSError as error:
-            if error.errno != errno.ENODATA:
-                raise to_status(error) from error
+        with os_errors:
+            stream_pieces.remove(self._begin(), self.path_only, self._attribute_name)
 
     def rename(self, target: str, replace: bool, posix: bool = False) -> None:
         """Rename the stream to `target`, which is `:name` or `:name:$DATA` (MS-FSA 2.1.5.15.11). It stays with its
@@ -244,23 +248,36 @@ class LocalStream(LocalMetadata):
             target_name = existing[1]
         old, content = self._attribute_name, self._load()
         self._attribute_name = target_name
-        replaced = None if existing is None or existing[1] == old else self._load()
+        replaced = None if existing is None or existing[1] == old else self._pieces()
         try:
-            self._store(content)
+            self._store(replaced, content)
         except NtStatusError:
             self._attribute_name = old
             raise
         try:
-            os.removexattr(xattr_target(fd, self.path_only), old)
-        except OSError as error:
+            with os_errors:
+                stream_pieces.remove(fd, self.path_only, old)
+        except NtStatusError:
             if replaced is None:
                 self.unlink()
             else:
-                self._store(replaced)
+                self._store(self._pieces(), b"".join(replaced))
             self._attribute_name = old
-            raise to_status(error) from error
+            raise
         self._name = name
         self.stream = fold(name)
+
+    def become_unnamed(self, replace: bool) -> File:
+        """See the port. It is a copy, because an attribute cannot become a file's data."""
+        check_unnamed(self, replace)
+        file = open_with(self, b"".join(self._pieces()))
+        try:
+            self.unlink()
+        except NtStatusError:
+            file.set_end_of_file(0)
+            file.close()
+            raise
+        return file
 
     def link(self, target: str, replace: bool) -> None:
         """Refuse: a stream has no links."""
@@ -298,22 +315,23 @@ class LocalStream(LocalMetadata):
         """See the port."""
         if offset < 0 or beyond < offset:
             raise NtStatusError(STATUS_INVALID_PARAMETER)
-        content = self._load()
+        old = self._pieces()
+        content = bytearray().join(old)
         end = min(beyond, len(content))
         if offset < end:
             content[offset:end] = bytes(end - offset)
-            self._store(content)
+            self._store(old, content)
 
     def allocated_ranges(self, offset: int, length: int, most: int) -> list[tuple[int, int]]:
         """See the port: all of the stream is allocated."""
         ranges.check_span(offset, length)
-        end = min(offset + length, len(self._load()))
+        end = min(offset + length, self.end_of_file())
         return [(offset, end - offset)] if end > offset else []
 
     def copy_range(self, source: File, source_offset: int, target_offset: int, length: int) -> int:
-        """See the port. Copies through memory, bounded by MAXIMUM_SIZE."""
+        """See the port. Copies through memory, bounded by the size that a stream can have."""
         ranges.check_span(source_offset, length)
-        if target_offset + length > MAXIMUM_SIZE:
+        if target_offset + length > self._maximum_size():
             raise NtStatusError(STATUS_FILE_SYSTEM_LIMITATION)
         return self.write(target_offset, source.read(source_offset, length))
 

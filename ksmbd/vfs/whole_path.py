@@ -28,8 +28,8 @@ from ksmbd.vfs import names
 from ksmbd.vfs.attributes import make_info, read_dos
 from ksmbd.vfs.errors import to_status
 from ksmbd.vfs.file import LocalFile
+from ksmbd.vfs.open_flags import WRITES, flags_of
 from ksmbd.vfs.opened import Opened
-from ksmbd.vfs.opening import WRITES, flags_of
 from ksmbd.vfs.place import Place
 
 _new: Final = tuple.__new__

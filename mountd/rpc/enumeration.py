@@ -88,3 +88,11 @@ def write_enum_error(writer: NdrWriter, request: EnumRequest, error: Win32) -> N
     writer.u32(0)
     writer.unique_u32(request.resume)
     writer.u32(error)
+
+
+def write_info(writer: NdrWriter, level: int, content: Callable[[], None] | None, status: Win32) -> None:
+    """A union by level of pointers to structures, and the return value."""
+    writer.u32(level)
+    writer.pointer(content)
+    writer.flush()
+    writer.u32(status)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The facts about server, shares and sessions that RPC services may reveal, as data that mountd sends to their process.
+"""The facts about server and shares that RPC services may reveal, as data that mountd sends to their process.
 
 There are levels of it (`Level`), by who asks: the process is given no more than its open pipes may be told.
 """
@@ -7,7 +7,6 @@ There are levels of it (`Level`), by who asks: the process is given no more than
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from enum import IntEnum
 from typing import Any
@@ -21,7 +20,7 @@ class Level(IntEnum):
     SHARES = 1
     """For users: also paths and counts, and the names of users and groups."""
     SESSIONS = 2
-    """For administrators: also sessions."""
+    """For administrators: also how many are connected; who that is they ask (mountd/rpc/rows.py)."""
 
 
 @dataclass(frozen=True)
@@ -40,20 +39,6 @@ class ShareFacts:
 
 
 @dataclass(frozen=True)
-class SessionFacts:
-    """One session. Times in seconds since the epoch."""
-
-    account: str
-    peer: str
-    guest: bool
-    started: float
-    active: float
-    opens: int
-    trees: tuple[tuple[int, str], ...] = ()
-    """Connect id -> key of the share."""
-
-
-@dataclass(frozen=True)
 class Facts:
     """All facts of one level. `deadtime` is in minutes."""
 
@@ -66,8 +51,6 @@ class Facts:
     deadtime: int = 0
     shares: dict[str, ShareFacts] = field(default_factory=dict)
     """Key -> share, sorted by key."""
-    sessions: tuple[SessionFacts, ...] = ()
-    """The sessions, oldest first."""
     accounts: int = 0
     """Number of connected users."""
 
@@ -81,10 +64,4 @@ def decode(data: bytes) -> Facts:
     raw: dict[str, Any] = json.loads(data)
     raw["shares"] = {key: ShareFacts(**share) for key, share in raw["shares"].items()}
     raw["sub_authorities"] = tuple(raw["sub_authorities"])
-    raw["sessions"] = tuple(_session(session) for session in raw["sessions"])
     return Facts(**raw)
-
-
-def _session(raw: dict[str, Any]) -> SessionFacts:
-    trees: Iterable[tuple[int, str]] = ((number, share) for number, share in raw.pop("trees"))
-    return SessionFacts(**raw, trees=tuple(trees))

@@ -21,7 +21,7 @@ from ksmbd.limit import Meter
 from mountd.config import Configuration
 from mountd.rpc.facts import Level
 from mountd.rpc.frames import ANSWER_MAX, Answer, Kind, Request, Status
-from mountd.rpc.names import ACCOUNTS, decode_questions, encode_found
+from mountd.rpc.names import ACCOUNTS, ADMINISTRATION, Found, Question, decode_questions, encode_found
 from mountd.rpc.services import SERVICES
 from mountd.rpc.telling import ServerView, facts, level_of
 from mountd.sharing import hidden_shares
@@ -47,6 +47,21 @@ class Backend(Protocol):
     def send(self, request: Request, guest: bool) -> bool:
         """Send a request. False: too much waits already, for a guest's sooner; it is not sent. OPEN, CLOSE and FACTS
         always are."""
+
+
+class Administrator(Protocol):
+    """Answers what administrators alone may ask: mountd.administration.Administration."""
+
+    def answer(self, question: Question, account: str, then: Callable[[Found], None]) -> None:
+        """Call `then` with the answer, now or later. Raises ValueError where the question is none."""
+
+
+class NoAdministrator:
+    """Answers nothing."""
+
+    def answer(self, question: Question, account: str, then: Callable[[Found], None]) -> None:
+        """See Administrator."""
+        then(None)
 
 
 @dataclass
@@ -78,6 +93,7 @@ class PipeHost:
         self._clock = clock
         self.reply: Callable[[int, Message], None] = lambda slot, message: None
         """Sends an answer that `handle` did not return at once."""
+        self.administrator: Administrator = NoAdministrator()
         self.total = Meter(limits.PIPES)
         self.users = Meter(limits.PIPES_PER_USER)
         self._pipes: dict[tuple[int, int], _Pipe] = {}
@@ -152,6 +168,9 @@ class PipeHost:
         """Look up the names that a pipe's request needs."""
         try:
             questions = decode_questions(payload)
+            if any(question.kind in ADMINISTRATION for question in questions):
+                self._administer(pipe, questions)
+                return
             every = any(question.kind == ACCOUNTS for question in questions)
             accounts = [account.name for account in self._server.accounts] if every else []
             asked = pipe.level > Level.NAMES and self._names.resolve(
@@ -162,6 +181,13 @@ class PipeHost:
             asked = False
         if not asked:
             self._fail(pipe)
+
+    def _administer(self, pipe: _Pipe, questions: list[Question]) -> None:
+        """Ask for what an administrator's call needs. Raises ValueError where its caller is none."""
+        if pipe.level is not Level.SESSIONS or len(questions) != 1:
+            raise ValueError(f"{questions[0].kind}, for a caller of level {pipe.level.name}")
+        (question,) = questions
+        self.administrator.answer(question, pipe.user, lambda found: self._found(pipe.number, {question: found}))
 
     def _found(self, number: int, found: Answers) -> None:
         pipe = self._numbered.get(number)

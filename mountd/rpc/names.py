@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The names of Unix accounts and groups that an operation needs: its questions to mountd, and the answers.
+"""What an operation needs of mountd: names of Unix accounts and groups, who is connected, and an administrator's acts.
 
-The process of the RPC services may open no file, so it cannot look up a name itself. An operation that lacks an answer
-raises Unanswered. mountd looks the names up, and the operation runs again, from its beginning, with what was found.
+The process of the RPC services may open no file, so it cannot look up a name itself, and it has no way to the engine.
+An operation that lacks an answer raises Unanswered. mountd answers, and the operation runs again, from its beginning,
+with what was found. An act is done once, because its outcome stays among the answers until the operation has ended.
 """
 
 from __future__ import annotations
@@ -12,16 +13,23 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 from ksmbd import limits
+from mountd.rpc.rows import ROW_KINDS, FileInfo, RowInfo, SessionInfo, TreeInfo
 
 USER, GROUP, UID, GID, ACCOUNTS = "user", "group", "uid", "gid", "accounts"
-KINDS: Final = (USER, GROUP, UID, GID, ACCOUNTS)
+ROWS, ACT = "rows", "act"
+ADMINISTRATION: Final = (ROWS, ACT)
+"""What administrators alone may ask: one question at a time."""
+KINDS: Final = (USER, GROUP, UID, GID, ACCOUNTS, *ADMINISTRATION)
 NAME_MAX: Final = 256
 """Characters of a name that is looked up; a longer one is not known."""
+ACT_MAX: Final = 24 << 10
+"""Bytes of an act at most: what fits into an answer of the process (mountd.rpc.frames.ANSWER_MAX)."""
 _ID_MAX: Final = 0xFFFFFFFF
 
 
 class Question(NamedTuple):
-    """What is looked up: a user or group by name, by uid or gid in decimal, or all accounts of the server."""
+    """What is looked up: a user or group by name, by uid or gid in decimal, all accounts of the server, the rows of a
+    kind, or what becomes of an act, which is JSON."""
 
     kind: str
     value: str = ""
@@ -44,8 +52,20 @@ class UnixGroup(NamedTuple):
     gid: int
 
 
-Found = UnixAccount | UnixGroup | tuple[UnixAccount, ...] | None
-"""The answer to a question; None: there is no such user or group."""
+class Rows(NamedTuple):
+    """Who is connected, or what is open, by id."""
+
+    rows: tuple[RowInfo, ...]
+
+
+class Outcome(NamedTuple):
+    """What became of an act: 0, or the Win32 error code."""
+
+    code: int
+
+
+Found = UnixAccount | UnixGroup | tuple[UnixAccount, ...] | Rows | Outcome | None
+"""The answer to a question; None: there is no such user or group, or nobody could answer."""
 
 
 class Unanswered(Exception):
@@ -93,7 +113,33 @@ class Names:
     def accounts(self) -> tuple[UnixAccount, ...]:
         """The server's accounts that have a Unix account, by uid."""
         found = self._answer(Question(ACCOUNTS))
-        return () if found is None or isinstance(found, (UnixAccount, UnixGroup)) else found
+        if found is None or isinstance(found, (UnixAccount, UnixGroup, Rows, Outcome)):
+            return ()
+        return found
+
+    def sessions(self) -> list[SessionInfo]:
+        """The sessions."""
+        return [row for row in self._rows("sessions") if isinstance(row, SessionInfo)]
+
+    def tree_connects(self) -> list[TreeInfo]:
+        """The tree connects."""
+        return [row for row in self._rows("tree_connects") if isinstance(row, TreeInfo)]
+
+    def files(self) -> list[FileInfo]:
+        """The opens."""
+        return [row for row in self._rows("files") if isinstance(row, FileInfo)]
+
+    def _rows(self, kind: str) -> tuple[RowInfo, ...]:
+        found = self._answer(Question(ROWS, kind))
+        return found.rows if isinstance(found, Rows) else ()
+
+    def act(self, what: Mapping[str, object]) -> int | None:
+        """Let mountd do something, once. Returns 0 or a Win32 error code; None: it could not be asked."""
+        text = json.dumps(what, separators=(",", ":"))
+        if len(json.dumps(text)) > ACT_MAX:
+            return None
+        found = self._answer(Question(ACT, text))
+        return found.code if isinstance(found, Outcome) else None
 
 
 # ------------------------------------------------------------------------------------------------------ the stream
@@ -128,10 +174,12 @@ def _checked(raw: Any) -> Question:  # noqa: ANN401  what JSON gives
     if not isinstance(raw, list) or len(raw) != 2 or not all(isinstance(part, str) for part in raw):
         raise ValueError("a question is a kind and a value")
     question = Question(*raw)
-    if question.kind not in KINDS or len(question.value) > NAME_MAX:
+    if question.kind not in KINDS or len(question.value) > (ACT_MAX if question.kind == ACT else NAME_MAX):
         raise ValueError(f"a question of kind {question.kind[:20]!r}")
     if question.kind in (UID, GID) and not (question.value.isdecimal() and int(question.value) <= _ID_MAX):
         raise ValueError("no uid or gid")
+    if question.kind == ROWS and question.value not in ROW_KINDS:
+        raise ValueError("rows of another kind")
     return question
 
 
@@ -142,12 +190,17 @@ def encode_found(found: Mapping[Question, Found]) -> bytes:
 
 def decode_found(data: bytes) -> dict[Question, Found]:
     """Decode the result of `encode_found`. It comes from mountd, so it is not checked."""
-    return {Question(*question): _found(question[0], answer) for question, answer in json.loads(data)}
+    return {Question(*asked): _found(Question(*asked), answer) for asked, answer in json.loads(data)}
 
 
-def _found(kind: str, raw: Any) -> Found:  # noqa: ANN401  what JSON gives
+def _found(question: Question, raw: Any) -> Found:  # noqa: ANN401  what JSON gives
+    kind, value = question
     if raw is None:
         return None
+    if kind == ROWS:
+        return Rows(tuple(ROW_KINDS[value](*row) for row in raw[0]))
+    if kind == ACT:
+        return Outcome(*raw)
     if kind == ACCOUNTS:
         return tuple(UnixAccount(*entry) for entry in raw)
     return UnixAccount(*raw) if kind in (USER, UID) else UnixGroup(*raw)

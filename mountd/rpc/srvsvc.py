@@ -6,14 +6,15 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
-from mountd.rpc.enumeration import read_enum, write_enum, write_enum_error
-from mountd.rpc.facts import SessionFacts, ShareFacts
+from mountd.rpc import srvsvc_sessions as sessions
+from mountd.rpc.enumeration import read_enum, write_enum, write_enum_error, write_info
+from mountd.rpc.facts import ShareFacts
 from mountd.rpc.ndr import NdrReader, NdrWriter
 from mountd.rpc.pdu import Syntax
 from mountd.rpc.service import Caller, Interface, Win32
+from mountd.rpc.srvsvc_sessions import STYPE_DISKTREE, STYPE_IPC
 
 PLATFORM_ID_NT: Final = 500
 """MS-SRVS 2.2.2.6."""
@@ -21,10 +22,7 @@ VERSION: Final = (10, 0)
 """The version of Windows whose file server behaves like this one (6.1 and later: SMB 2.1, 10.0: SMB 3.1.1)."""
 SV_TYPE: Final = 0x00009003
 """MS-SRVS 2.2.2.7: workstation, server, NT, server NT."""
-STYPE_DISKTREE: Final = 0x00000000
-STYPE_IPC: Final = 0x00000003
 STYPE_SPECIAL: Final = 0x80000000
-SESS_GUEST: Final = 0x00000001
 UNLIMITED_USES: Final = 0xFFFFFFFF
 
 
@@ -125,154 +123,14 @@ def net_share_get_info(caller: Caller, reader: NdrReader, writer: NdrWriter) -> 
     entry = {**_SHARE_LEVELS, 1005: _share_1005}.get(level)
     share = _find(caller, name)
     if entry is None:
-        _write_info(writer, level, None, Win32.INVALID_LEVEL)
+        write_info(writer, level, None, Win32.INVALID_LEVEL)
     elif caller.restricted and level not in _OPEN_SHARE_LEVELS:
-        _write_info(writer, level, None, Win32.ACCESS_DENIED)
+        write_info(writer, level, None, Win32.ACCESS_DENIED)
     elif share is None:
-        _write_info(writer, level, None, Win32.NERR_NET_NAME_NOT_FOUND)
+        write_info(writer, level, None, Win32.NERR_NET_NAME_NOT_FOUND)
     else:
         found, write = share, entry
-        _write_info(writer, level, lambda: write(writer, found), Win32.SUCCESS)
-
-
-def _write_info(writer: NdrWriter, level: int, content: Callable[[], None] | None, status: Win32) -> None:
-    """A union by level of pointers to structures, and the return value."""
-    writer.u32(level)
-    writer.pointer(content)
-    writer.flush()
-    writer.u32(status)
-
-
-# ---------------------------------------------------------------------------------------------------------- sessions
-
-
-def _seconds_since(moment: float) -> int:
-    return max(0, int(time.time() - moment))
-
-
-def _session_name(session: SessionFacts) -> str:
-    return session.peer
-
-
-def _session_0(writer: NdrWriter, session: SessionFacts) -> None:
-    writer.string_pointer(_session_name(session))
-
-
-def _session_10(writer: NdrWriter, session: SessionFacts) -> None:
-    writer.string_pointer(_session_name(session))
-    writer.string_pointer(session.account)
-    writer.u32(_seconds_since(session.started))
-    writer.u32(_seconds_since(session.active))
-
-
-def _session_1(writer: NdrWriter, session: SessionFacts) -> None:
-    writer.string_pointer(_session_name(session))
-    writer.string_pointer(session.account)
-    writer.u32(session.opens)
-    writer.u32(_seconds_since(session.started))
-    writer.u32(_seconds_since(session.active))
-    writer.u32(SESS_GUEST if session.guest else 0)
-
-
-def _session_2(writer: NdrWriter, session: SessionFacts) -> None:
-    _session_1(writer, session)
-    writer.string_pointer("")  # client type: SMB2 clients do not say (MS-SRVS 2.2.4.14)
-
-
-def _session_502(writer: NdrWriter, session: SessionFacts) -> None:
-    _session_2(writer, session)
-    writer.string_pointer("\\Device\\NetbiosSmb")  # transport (MS-SRVS 2.2.4.15)
-
-
-_SESSION_LEVELS: Final[Mapping[int, Callable[[NdrWriter, SessionFacts], None]]] = {
-    0: _session_0,
-    1: _session_1,
-    2: _session_2,
-    10: _session_10,
-    502: _session_502,
-}
-
-
-def net_session_enum(caller: Caller, reader: NdrReader, writer: NdrWriter) -> None:
-    """NetrSessionEnum, opnum 12 (MS-SRVS 3.1.4.5): administrators alone, but for their own sessions at level 10."""
-    reader.unique_string()
-    client, user = reader.unique_string(), reader.unique_string()
-    request = read_enum(reader)
-    entry = _SESSION_LEVELS.get(request.level)
-    if entry is None:
-        write_enum_error(writer, request, Win32.INVALID_LEVEL)
-        return
-    if not caller.is_admin:
-        write_enum_error(writer, request, Win32.ACCESS_DENIED)
-        return
-    sessions = [
-        session
-        for session in caller.facts().sessions
-        if not client or session.peer == client.lstrip("\\")
-        if not user or session.account.casefold() == user.casefold()
-    ]
-    write_enum(writer, request, sessions, entry)
-
-
-@dataclass(frozen=True)
-class _Connection:
-    """One tree connect."""
-
-    number: int
-    session: SessionFacts
-    share: str
-
-
-def _connection_0(writer: NdrWriter, connection: _Connection) -> None:
-    writer.u32(connection.number)
-
-
-def _connection_1(writer: NdrWriter, connection: _Connection) -> None:
-    writer.u32(connection.number)
-    writer.u32(STYPE_IPC if connection.share == "ipc$" else STYPE_DISKTREE)
-    writer.u32(connection.session.opens)
-    writer.u32(1)  # users: a tree connect has one
-    writer.u32(_seconds_since(connection.session.started))
-    writer.string_pointer(connection.session.account)
-    writer.string_pointer(connection.share)
-
-
-def net_connection_enum(caller: Caller, reader: NdrReader, writer: NdrWriter) -> None:
-    """NetrConnectionEnum, opnum 8 (MS-SRVS 3.1.4.1); the qualifier is a share, or a client with two backslashes."""
-    reader.unique_string()
-    qualifier = reader.unique_string() or ""
-    request = read_enum(reader)
-    entry = {0: _connection_0, 1: _connection_1}.get(request.level)
-    if entry is None:
-        write_enum_error(writer, request, Win32.INVALID_LEVEL)
-    elif not caller.is_admin:
-        write_enum_error(writer, request, Win32.ACCESS_DENIED)
-    elif not qualifier:
-        write_enum_error(writer, request, Win32.INVALID_PARAMETER)
-    else:
-        write_enum(writer, request, _connections(caller, qualifier), entry)
-
-
-def _connections(caller: Caller, qualifier: str) -> list[_Connection]:
-    client = qualifier.lstrip("\\") if qualifier.startswith("\\\\") else None
-    return [
-        _Connection(connect_id & 0xFFFFFFFF, session, share)
-        for session in caller.facts().sessions
-        for connect_id, share in session.trees
-        if (session.peer == client if client is not None else share == qualifier.casefold())
-    ]
-
-
-def net_file_enum(caller: Caller, reader: NdrReader, writer: NdrWriter) -> None:
-    """NetrFileEnum, opnum 9 (MS-SRVS 3.1.4.2): administrators alone. The engine's open files are not told to mountd."""
-    reader.unique_string()
-    reader.unique_string()
-    reader.unique_string()
-    request = read_enum(reader)
-    if request.level not in (2, 3):
-        write_enum_error(writer, request, Win32.INVALID_LEVEL)
-    else:
-        write_enum_error(writer, request, Win32.NOT_SUPPORTED if caller.is_admin else Win32.ACCESS_DENIED)
+        write_info(writer, level, lambda: write(writer, found), Win32.SUCCESS)
 
 
 # ------------------------------------------------------------------------------------------------------- the server
@@ -304,11 +162,11 @@ def net_server_get_info(caller: Caller, reader: NdrReader, writer: NdrWriter) ->
         writer.string_pointer("C:\\")  # userpath
 
     if level not in (100, 101, 102):
-        _write_info(writer, level, None, Win32.INVALID_LEVEL)
+        write_info(writer, level, None, Win32.INVALID_LEVEL)
     elif level == 102 and caller.restricted:
-        _write_info(writer, level, None, Win32.ACCESS_DENIED)
+        write_info(writer, level, None, Win32.ACCESS_DENIED)
     else:
-        _write_info(writer, level, info, Win32.SUCCESS)
+        write_info(writer, level, info, Win32.SUCCESS)
 
 
 def net_remote_tod(caller: Caller, reader: NdrReader, writer: NdrWriter) -> None:
@@ -344,9 +202,12 @@ INTERFACE: Final = Interface(
     pipe="srvsvc",
     syntax=Syntax(uuid.UUID("4b324fc8-1670-01d3-1278-5a47bf6ee188"), 3),
     operations={
-        8: net_connection_enum,
-        9: net_file_enum,
-        12: net_session_enum,
+        8: sessions.net_connection_enum,
+        9: sessions.net_file_enum,
+        10: sessions.net_file_get_info,
+        11: sessions.net_file_close,
+        12: sessions.net_session_enum,
+        13: sessions.net_session_del,
         15: net_share_enum,
         16: net_share_get_info,
         21: net_server_get_info,

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from mountd.accounts import Accounts
 from mountd.config import Configuration, ShareSettings, share_key
-from mountd.rpc.facts import Facts, Level, SessionFacts, ShareFacts
+from mountd.rpc.facts import Facts, Level, ShareFacts
 from mountd.sessions import Sessions
 from mountd.unixusers import UnixUsers
 
@@ -53,10 +53,6 @@ def facts(server: ServerView, level: Level) -> Facts:
         max_sessions=settings.max_active_sessions,
         deadtime=settings.deadtime,
         shares={key: _share(server, share, level) for key, share in sorted(configuration.shares.items())},
-        sessions=tuple(
-            SessionFacts(s.account, s.peer, s.guest, s.started, s.active, s.opens, trees=tuple(s.trees.items()))
-            for s in seen
-        ),
         accounts=len({session.account for session in seen}),
     )
 

@@ -7,9 +7,9 @@ import uuid
 from typing import Final
 
 from mountd.rpc.enumeration import read_enum, write_enum, write_enum_error
-from mountd.rpc.facts import SessionFacts
 from mountd.rpc.ndr import NdrReader, NdrWriter
 from mountd.rpc.pdu import Syntax
+from mountd.rpc.rows import SessionInfo
 from mountd.rpc.service import Caller, Interface, Win32
 from mountd.rpc.srvsvc import PLATFORM_ID_NT, VERSION
 
@@ -42,7 +42,7 @@ def netr_wksta_get_info(caller: Caller, reader: NdrReader, writer: NdrWriter) ->
     writer.u32(status)
 
 
-def _user_0(writer: NdrWriter, session: SessionFacts) -> None:
+def _user_0(writer: NdrWriter, session: SessionInfo) -> None:
     writer.string_pointer(session.account)
 
 
@@ -52,7 +52,7 @@ def netr_wksta_user_enum(caller: Caller, reader: NdrReader, writer: NdrWriter) -
     request = read_enum(reader)
     facts = caller.facts()
 
-    def user_1(writer: NdrWriter, session: SessionFacts) -> None:
+    def user_1(writer: NdrWriter, session: SessionInfo) -> None:
         writer.string_pointer(session.account)
         writer.string_pointer(facts.netbios_name.upper())
         writer.string_pointer("")
@@ -64,7 +64,7 @@ def netr_wksta_user_enum(caller: Caller, reader: NdrReader, writer: NdrWriter) -
     elif not caller.is_admin:
         write_enum_error(writer, request, Win32.ACCESS_DENIED)
     else:
-        write_enum(writer, request, [session for session in facts.sessions if not session.guest], entry)
+        write_enum(writer, request, [session for session in caller.names.sessions() if not session.guest], entry)
 
 
 INTERFACE: Final = Interface(

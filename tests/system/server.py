@@ -37,11 +37,12 @@ class KsmbdServer(Process):
         users: Mapping[str, str] | None = None,
         port: int | None = None,
         domain: str = "",
+        environment: Options | None = None,
     ) -> None:
         """`options`: of [global]. `shares`: name -> options; a `path` that is missing becomes a folder below `folder`,
         where everybody may write, and files are accessed as the user that runs the tests unless `force user` says
         otherwise. `users`: name -> password. `port`: None is a free one. `domain`: the
-        SID of the server's domain; '' is a new one."""
+        SID of the server's domain; '' is a new one. `environment`: further variables of the daemon's."""
         self.folder = folder
         self.rundir = folder / "run"
         self.config = folder / "ksmbd.conf"
@@ -67,7 +68,7 @@ class KsmbdServer(Process):
         self.config.write_text(text)
         for name, password in self.users.items():
             self.command_output("ksmbd.adduser", "-a", "-p", password, *self._files(), name)
-        super().__init__([str(COMMANDS / "ksmbd.mountd"), "-n", "-p", str(self.port), *self._files()])
+        super().__init__([str(COMMANDS / "ksmbd.mountd"), "-n", "-p", str(self.port), *self._files()], environment)
 
     def _files(self) -> list[str]:
         return ["-C", str(self.config), "-P", str(self.pwddb), "-R", str(self.rundir)]

@@ -14,7 +14,11 @@ from pathlib import Path
 
 import pytest
 from beside_samba import network
+from rawclient import RawClient
 from server import KsmbdServer, StartKsmbd
+
+from ksmbd.smb import constants as c
+from ksmbd.smb import status as s
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0 or shutil.which("rpcclient") is None or shutil.which("net") is None,
@@ -22,6 +26,8 @@ pytestmark = pytest.mark.skipif(
 )
 ACCOUNT = "daemon"
 """A Unix account of every Debian."""
+ADMINISTRATOR = "games"
+"""Another one, whom IPC$ names in `admin users`."""
 SCRIPTS = Path(sys.executable).parent
 
 
@@ -35,8 +41,10 @@ def own_network() -> Iterator[None]:
 def server(own_network: None, start_shared: StartKsmbd) -> KsmbdServer:
     return start_shared(
         port=445, options={"netbios name": "TESTBOX", "workgroup": "WOOD", "map to guest": "bad user"},
-        shares={"share": {}, "other": {"comment": "another one"}},
-        users={ACCOUNT: "secret", "user": "secret"},
+        shares={
+            "share": {}, "other": {"comment": "another one"}, "IPC$": {"admin users": ADMINISTRATOR},
+        },
+        users={ACCOUNT: "secret", "user": "secret", ADMINISTRATOR: "secret"},
     )
 
 
@@ -49,8 +57,8 @@ def rpcclient(server: KsmbdServer, command: str, *arguments: str) -> str:
     return result.stdout
 
 
-def net(server: KsmbdServer, *words: str) -> str:
-    line = ["net", "-s", "/dev/null", "rpc", *words, "-U", f"{ACCOUNT}%secret", "-S", "127.0.0.1"]
+def net(server: KsmbdServer, *words: str, user: str = ACCOUNT) -> str:
+    line = ["net", "-s", "/dev/null", "rpc", *words, "-U", f"{user}%secret", "-S", "127.0.0.1"]
     result = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 0, f"{words}: {result.stdout}{result.stderr}"
     return result.stdout
@@ -63,10 +71,10 @@ def net(server: KsmbdServer, *words: str) -> str:
     ("netremotetod", r""),
     ("wkssvc_wkstagetinfo", r""),
     ("enumdomains", r"(?s)name:\[TESTBOX\].*name:\[BUILTIN\]"),
-    ("enumdomusers", rf"\Auser:\[{ACCOUNT}\] rid:\[0x3ea\]\n\Z"),
+    ("enumdomusers", rf"user:\[{ACCOUNT}\] rid:\[0x3ea\]\n"),
     ("enumdomgroups", r"group:\[None\] rid:\[0x201\]"),
     ("enumalsgroups builtin", r"(?s)Administrators.*Users.*Guests"),
-    ("querydominfo", r"(?s)Domain:\s+TESTBOX.*Total Users:\s+1\b"),
+    ("querydominfo", r"(?s)Domain:\s+TESTBOX.*Total Users:\s+2\b"),
     ("querydispinfo", rf"Account: {ACCOUNT}\b"),
     (f"queryuser {ACCOUNT}", rf"User Name\s+:\s+{ACCOUNT}\n"),
     ("querygroupmem 0x201", r"rid:\[0x3ea\] attr:\[0x7\]"),
@@ -94,7 +102,7 @@ def test_a_guest_learns_no_names(server: KsmbdServer, command: str) -> None:
 
 def test_net_rpc(server: KsmbdServer) -> None:
     assert {"share", "other"} <= set(net(server, "share", "list").split())
-    assert net(server, "user").split() == [ACCOUNT]
+    assert net(server, "user").split() == [ACCOUNT, ADMINISTRATOR]
     assert re.search(r"Domain Name: TESTBOX\n", net(server, "info"))
 
 
@@ -120,3 +128,31 @@ def test_impacket_s_scripts(server: KsmbdServer, script: str, arguments: tuple[s
     line = [sys.executable, str(SCRIPTS / script), f"{ACCOUNT}:secret@127.0.0.1", *arguments]
     result = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False, cwd=server.folder)
     assert re.search(pattern, result.stdout), result.stdout + result.stderr
+
+
+# ------------------------------------------------------------------------------------------------ administrators
+
+
+def test_an_administrator_lists_and_closes(server: KsmbdServer) -> None:
+    login = ("-U", f"{ADMINISTRATOR}%secret")
+    with RawClient(server, user="user") as client:
+        file = client.open("held")
+        shown = net(server, "file", user=ADMINISTRATOR)
+        path = str(server.share_path / "held").replace("/", "\\")
+        [number] = re.findall(rf"(\d+)\s+user\s+0x\w+\s+0\s+C:{re.escape(path)}\n", shown)
+        assert path in net(server, "file", "user", "user", user=ADMINISTRATOR)
+        assert "held" in rpcclient(server, "netfileenum", *login)
+        assert "Received 2 entries" in rpcclient(server, "netsessenum", *login)
+        rpcclient(server, "netconnenum share", *login)  # it prints nothing
+        net(server, "file", "close", number, user=ADMINISTRATOR)
+        assert client.status(c.READ, client.read_body(file, 0, 4)) == s.STATUS_FILE_CLOSED
+        rpcclient(server, "netsessdel 127.0.0.1 user", *login)
+        assert client.status(c.READ, client.read_body(file, 0, 4)) == s.STATUS_USER_SESSION_DELETED
+
+
+@pytest.mark.parametrize("command", ["netfileenum", "netsessenum", "netsessdel 127.0.0.1 user", "netconnenum share"])
+def test_others_neither_list_nor_close(server: KsmbdServer, command: str) -> None:
+    line = ["rpcclient", "-s", "/dev/null", "-U", f"{ACCOUNT}%secret", "127.0.0.1", "-c", command]
+    result = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode != 0
+    assert "WERR_ACCESS_DENIED" in result.stdout + result.stderr

@@ -19,6 +19,7 @@ from server import KsmbdServer, StartKsmbd
 
 from ksmbd import limits, log
 from ksmbd.smb import status as s
+from mountd import serviceprocess
 from mountd.loop import Loop
 from mountd.rpc import child, pdu
 from mountd.rpc.child import RpcProcess
@@ -140,8 +141,9 @@ def test_a_confined_process_cannot_open_or_start_anything(tmp_path: Path, who: s
 
 def test_the_environment_is_not_handed_on() -> None:
     given = {"SMB_PASSWORD": "secret", "PATH": "/bin", "LC_ALL": "C", "AWS_SECRET": "x", "LANG": "C.UTF-8"}
-    assert child.environment(given) == {"PATH": "/bin", "LC_ALL": "C", "LANG": "C.UTF-8"}
-    assert 0 not in child.ids("root") and 0 not in child.ids("no such account") and 0 not in child.ids()
+    assert serviceprocess.environment(given) == {"PATH": "/bin", "LC_ALL": "C", "LANG": "C.UTF-8"}
+    assert all(0 not in serviceprocess.ids(name) for name in ("root", "no such account", "nobody"))
+    assert serviceprocess.environment({"KRB5_CONFIG": "/k", **given}, ("KRB5_CONFIG",))["KRB5_CONFIG"] == "/k"
 
 
 def test_killed_it_is_followed_and_its_pipes_are_broken(start_ksmbd: StartKsmbd) -> None:
@@ -267,8 +269,9 @@ def test_a_child_that_misbehaves_is_killed_and_followed_with_back_off(
     code, said = MISBEHAVING[what]
     lines: list[str] = []
     monkeypatch.setattr(log, "error", lines.append)
-    monkeypatch.setattr(limits, "RPC_SECONDS", replace(limits.RPC_SECONDS, value=1))
-    monkeypatch.setattr(child, "FIRST_DELAY", 0.01)
+    soon = replace(child.SERVICE, seconds=replace(limits.RPC_SECONDS, value=1))
+    monkeypatch.setattr(child, "SERVICE", soon)
+    monkeypatch.setattr(serviceprocess, "FIRST_DELAY", 0.01)
     services = RpcProcess(loop, [sys.executable, "-c", code])
     ends: list[int] = []
     pids: set[int] = set()

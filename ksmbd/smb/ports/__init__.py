@@ -30,6 +30,7 @@ from ksmbd.smb.ports.daemon import (
     GuestIds,
     LoginResponse,
     ShareConfig,
+    SpnegoResponse,
     TreeConnectResult,
 )
 from ksmbd.smb.ports.file_records import CreateIntent, DirectoryEntry, FileInfo
@@ -125,6 +126,7 @@ __all__ = [
     "SessionKeys",
     "ShareConfig",
     "Signer",
+    "SpnegoResponse",
     "QuotaEntry", "StreamInfo",
     "Timer",
     "Transport",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from ksmbd.smb.status import STATUS_LOGON_FAILURE
 from ksmbd.smb.waiting import Future
 
 
@@ -25,6 +26,23 @@ class LoginResponse:
     """Whether it is refused because the system has no Unix account of that name."""
     throttled: bool = False
     """Log-ons with this name have failed too often, so the next failure is answered late."""
+
+
+@dataclass(slots=True)
+class SpnegoResponse:
+    """The answer of mountd about a Kerberos token (SPNEGO_AUTHEN_RESPONSE): the account, which may be refused."""
+
+    account: LoginResponse
+    session_key: bytes = b""
+    token: bytes = b""
+    """The mechanism's token for the client (KRB_AP_REP); empty where it wants none."""
+    lifetime: int = 0
+    """Seconds until the ticket ends."""
+    principal: str = ""
+    reason: str = ""
+    """Why it is refused, for the administrator."""
+    status: int = STATUS_LOGON_FAILURE
+    """The NTSTATUS of the refusal."""
 
 
 class GuestIds(NamedTuple):
@@ -109,6 +127,7 @@ class ShareConfig:
     store_dos_attributes: bool = True
     streams_xattr: bool = False
     """`vfs objects = streams_xattr`."""
+    streams_xattr_max_xattrs_per_stream: int = 16
     wide_links: bool = False
 
 
@@ -154,8 +173,8 @@ class Daemon(Protocol):
         """Report the end of a tree connect that `tree_connect` allowed."""
         ...
 
-    def spnego_authen(self, blob: bytes) -> Future[tuple[LoginResponse, bytes, bytes] | None]:
-        """Let mountd check a Kerberos token. Returns (account, session key, AP-REP token), or None if it is refused."""
+    def spnego_authen(self, blob: bytes) -> Future[SpnegoResponse]:
+        """Let mountd check a Kerberos token."""
         ...
 
     def rpc_open(self, pipe: str, account: str, restricted: bool) -> Future[int]:

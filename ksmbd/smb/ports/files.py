@@ -96,6 +96,10 @@ class File(Protocol):
         """The stream name spelt as on disk; '' is the default stream."""
         ...
 
+    def folded(self, stream_name: str) -> str:
+        """The value of `stream` for a stream of this name."""
+        ...
+
     @property
     def parent_key(self) -> FileKey | None:
         """The key of the directory that contains it, for directory leases; None for the root of the share."""
@@ -199,7 +203,12 @@ class File(Protocol):
         ...
 
     def rename(self, target: str, replace: bool, posix: bool = False) -> None:
-        """Rename to `target` (path below the share; or `:stream` for a stream)."""
+        """Rename to `target` (path below the share; or `:stream` for a stream that does not become the unnamed one)."""
+        ...
+
+    def become_unnamed(self, replace: bool) -> File:
+        """Rename a named stream to `::$DATA`, with `replace`: the file's unnamed stream, which must be empty, gets its
+        data (MS-FSA 2.1.5.15.11.1). Returns the file as it is open now; the caller closes this one."""
         ...
 
     def link(self, target: str, replace: bool) -> None:

@@ -294,6 +294,17 @@ class OpenTable(Protocol):
         a directory."""
         ...
 
+    def check_stream_rename(self, ref: OpenRef, stream: str) -> Future[None]:
+        """Prepare to rename the named stream of an open to `stream` (folded; "": the unnamed one): break handle caching
+        of others. Raises STATUS_ACCESS_DENIED where `stream` is open, or where this stream is to be deleted,
+        STATUS_SHARING_VIOLATION where another open has this stream."""
+        ...
+
+    def stream_renamed(self, ref: OpenRef, stream: str) -> OpenRef:
+        """Store that the stream of this open is now `stream`, with its locks and its oplock or lease. Returns the
+        open's new key."""
+        ...
+
     def open_paths_below(self, file: FileKey) -> bool:
         """Whether anybody has anything below this directory open."""
         ...

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ksmbd.auth.ntlm_crypto import ntowf_v1
-from ksmbd.smb.ports import LoginResponse
+from ksmbd.smb.ports import LoginResponse, SpnegoResponse
 from ksmbd.smb.waiting import Future
 
 
@@ -17,7 +17,7 @@ class Accounts:
         self.asked: list[str] = []
         self.ended: list[tuple[str, bool]] = []
         self.pending: Future[LoginResponse] | None = None
-        self.kerberos: tuple[LoginResponse, bytes, bytes] | None = None
+        self.kerberos = SpnegoResponse(LoginResponse("", b"", 0, 0), reason="refused")
         self.kerberos_tokens: list[bytes] = []
 
     def answer(self, account: str) -> LoginResponse:
@@ -37,7 +37,7 @@ class Accounts:
     def logout(self, account: str, failed: bool) -> None:
         self.ended.append((account, failed))
 
-    def spnego_authen(self, blob: bytes) -> Future[tuple[LoginResponse, bytes, bytes] | None]:
+    def spnego_authen(self, blob: bytes) -> Future[SpnegoResponse]:
         self.kerberos_tokens.append(blob)
         return Future.of(self.kerberos)
 

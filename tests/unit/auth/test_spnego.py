@@ -16,7 +16,7 @@ from ksmbd.auth import spnego
 from ksmbd.auth.acceptor import SpnegoAuthenticator
 from ksmbd.auth.security import CryptoSecurity
 from ksmbd.auth.settings import AuthSettings
-from ksmbd.smb.ports import AuthStep, LoginResponse
+from ksmbd.smb.ports import AuthStep, LoginResponse, SpnegoResponse
 from ksmbd.smb.status import STATUS_INVALID_PARAMETER, STATUS_LOGON_FAILURE, NtStatusError
 
 KERBEROS_SETTINGS = AuthSettings(kerberos=True)
@@ -187,7 +187,7 @@ def test_who_rejects_or_offers_nothing_known_is_refused() -> None:
 def kerberos_accounts(admitted: bool = True, is_guest: bool = False) -> Accounts:
     accounts = Accounts()
     account = LoginResponse("bob", b"", 1001, 1001, admitted=admitted, is_guest=is_guest)
-    accounts.kerberos = (account, b"K" * 32, b"AP-REP")
+    accounts.kerberos = SpnegoResponse(account, b"K" * 32, b"AP-REP", lifetime=600)
     return accounts
 
 
@@ -214,8 +214,8 @@ def test_kerberos_refused_guest_and_tokenless() -> None:
     unknown = acceptor(KERBEROS_SETTINGS, kerberos_accounts(admitted=False))
     assert refused(unknown.step(init(MIXED, AP_REQ))) == STATUS_LOGON_FAILURE
     assert refused(acceptor(KERBEROS_SETTINGS, kerberos_accounts()).step(init(MIXED))) == STATUS_INVALID_PARAMETER
-    step = acceptor(KERBEROS_SETTINGS, kerberos_accounts(is_guest=True)).step(init(MIXED, AP_REQ)).result()
-    assert step.identity is not None and step.identity.is_guest and step.identity.session_key == b""
+    guest = acceptor(KERBEROS_SETTINGS, kerberos_accounts(is_guest=True))
+    assert refused(guest.step(init(MIXED, AP_REQ))) == STATUS_LOGON_FAILURE, "a ticket makes no guest"
 
 
 # -- malformed ------------------------------------------------------------------------------------------------------

@@ -171,6 +171,7 @@ SHARE_OPTIONS = {
     "shadow:basedir": "", "shadow:crossmountpoints": "no", "shadow:delimiter": "_GMT",
     "shadow:localtime": "yes", "shadow:mountpoint": "", "shadow:snapdirseverywhere": "no", "shadow:snapprefix": "",
     "shadow:snapsharepath": "", "shadow:sort": "asc", "shadow:sscanf": "no", "snapshot path": "/snaps/%Y",
+    "streams_xattr:max xattrs per stream": "7",
 }  # fmt: skip
 
 

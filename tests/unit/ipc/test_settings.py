@@ -41,6 +41,7 @@ SETTINGS = EngineSettings(
     data_paths="read/ext4=copy",
     durable_handles=True,
     guest_account="guest",
+    kerberos_missing="no keytab",
     kerberos_support=True,
     lookup_port=139,
     mangle_prefix=3,

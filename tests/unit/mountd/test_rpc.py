@@ -6,7 +6,6 @@ import contextlib
 import struct
 import time
 import uuid
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -203,46 +202,6 @@ def busy_view() -> View:
     view.sessions.connect(1, 5, 2, "ipc$", "bob", "192.0.2.9", False)
     view.sessions.connect(2, 6, 1, "docs", "", "192.0.2.10", True)
     return view
-
-
-@pytest.mark.parametrize("level", [0, 1, 2, 10, 502])
-def test_session_enum(level: int) -> None:
-    dce = client(pipe("ann", view=busy_view()))
-    rows = srvs.hNetrSessionEnum(dce, NULL, NULL, level)["InfoStruct"]["SessionInfo"][f"Level{level}"]["Buffer"]
-    assert [row[f"sesi{level}_cname"] for row in rows] == ["192.0.2.9\0", "192.0.2.10\0"]
-    if level:
-        assert [row[f"sesi{level}_username"] for row in rows] == ["bob\0", "\0"]
-    if level in (1, 2, 502):
-        assert [row[f"sesi{level}_user_flags"] for row in rows] == [0, 1]
-
-
-def test_session_enum_of_a_client_and_a_user() -> None:
-    dce = client(pipe("root", view=busy_view()))
-    for name, user, count in (("\\\\192.0.2.9\0", NULL, 1), (NULL, "BOB\0", 1), ("\\\\192.0.2.1\0", NULL, 0)):
-        answer = srvs.hNetrSessionEnum(dce, name, user, 10)
-        assert answer["TotalEntries"] == count
-
-
-def test_connection_enum() -> None:
-    dce = client(pipe("ann", view=busy_view()))
-    for qualifier, names in (("docs\0", ["docs\0", "docs\0"]), ("\\\\192.0.2.9\0", ["docs\0", "ipc$\0"])):
-        answer = srvs.hNetrConnectionEnum(dce, qualifier, 1)
-        rows = answer["InfoStruct"]["ConnectInfo"]["Level1"]["Buffer"]
-        assert [row["coni1_netname"] for row in rows] == names
-
-
-@pytest.mark.parametrize("account, restricted", [("bob", False), ("ann", True), ("", True)])
-def test_enumerations_for_administrators(account: str, restricted: bool) -> None:
-    dce = client(pipe(account, restricted))
-    attempts: tuple[Callable[[], object], ...] = (
-        lambda: srvs.hNetrSessionEnum(dce, NULL, NULL, 10),
-        lambda: srvs.hNetrFileEnum(dce, NULL, NULL, 3),
-        lambda: srvs.hNetrConnectionEnum(dce, "docs\0", 1),
-    )
-    for attempt in attempts:
-        with pytest.raises(rpcrt.DCERPCException) as caught:
-            attempt()
-        assert caught.value.get_error_code() == 5
 
 
 @pytest.mark.parametrize("level, account", [(100, "bob"), (101, "bob"), (102, "ann")])

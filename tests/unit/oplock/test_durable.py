@@ -12,9 +12,9 @@ from ksmbd.oplock.settings import OplockSettings
 from ksmbd.oplock.state import StateDirectory
 from ksmbd.oplock.store import Store
 from ksmbd.smb import constants
-from ksmbd.smb.ports import DurableRequest, OpenRequest, Reconnected
+from ksmbd.smb.ports import CloseOutcome, DurableRequest, OpenRequest, Reconnected
 
-from .world import World, answer
+from .world import DATA, World, answer
 
 V1 = DurableRequest(1)
 GUID = b"g" * 16
@@ -78,8 +78,71 @@ def test_what_is_not_durable_is_not_kept() -> None:
     broken, _ = client.open(2, oplock="b", durable=V1)
     client.ask(2)
     assert not client.table.disconnect(broken)  # its break is going on
-    deleting, _ = client.open(3, oplock="b", durable=V1, options=constants.FILE_DELETE_ON_CLOSE)
-    assert not client.table.disconnect(deleting)
+
+
+DELETES = {"access": DATA | constants.DELETE, "options": constants.FILE_DELETE_ON_CLOSE}
+
+
+def test_an_open_that_deletes_its_file_is_kept_and_reclaimed(store: Store) -> None:
+    """MS-SMB2 3.3.7.1 makes no difference; the file goes with the open's end (MS-FSA 2.1.5.5)."""
+    world = World(store)
+    client = world.client("a")
+    ref, _ = client.open(oplock="b", durable=V1, **DELETES)
+    assert client.table.disconnect(ref)
+    assert isinstance(client.reconnect(ref), Reconnected)
+    assert client.table.close(ref).delete
+    assert store.empty
+
+
+def test_an_open_that_deletes_its_file_does_so_when_nobody_reclaims_it(store: Store) -> None:
+    world = World(store)
+    client = world.client("a")
+    ref, _ = client.open(oplock="b", durable=V1, **DELETES)
+    assert client.table.disconnect(ref)
+    world.settle(world.settings.durable_v1_timeout / 1000 + 1)
+    assert [(purged.ref, purged.outcome) for purged in world.purged] == [(ref, CloseOutcome(True, True))]
+    assert store.empty
+
+
+def test_another_open_finds_deleted_what_gave_way_to_it(store: Store) -> None:
+    """The file goes first; then the name may be opened anew."""
+    world = World(store)
+    client, other = world.client("a"), world.client("b")
+    ref, _ = client.open(oplock="b", durable=V1, **DELETES)
+    assert client.table.disconnect(ref)
+    assert answer(other.ask()[1]) == "STATUS_DELETE_PENDING"
+    assert [(purged.ref, purged.outcome) for purged in world.purged] == [(ref, CloseOutcome(True, True))]
+    assert store.empty
+
+
+def test_another_worker_deletes_before_an_open_is_told(store: Store) -> None:
+    """The open waits until the worker that has the file has deleted it."""
+    world = World(store, workers=2)
+    a, b = world.client("a", 0), world.client("b", 1)
+    ref, _ = a.open(oplock="b", durable=V1, **DELETES)
+    assert a.table.disconnect(ref)
+    future = b.ask()[1]
+    assert answer(future) == "wait"
+    deleted: list[str] = []
+    a.table.on_purge = lambda purged: deleted.append(answer(future))
+    world.settle()
+    assert deleted == ["wait"]
+    assert answer(future) == "STATUS_DELETE_PENDING"
+    assert store.empty
+
+
+def test_an_open_of_a_file_that_stays_beside_one_that_deletes_it(store: Store) -> None:
+    """What does not break the kept open's lease opens beside it."""
+    world = World(store)
+    client, other = world.client("a"), world.client("b")
+
+    ref, granted = client.open(lease="RH", key="k", durable=V1, **DELETES)
+    assert granted == "RH" and client.table.disconnect(ref)
+    beside, _ = other.open(access=constants.FILE_READ_ATTRIBUTES)
+    assert not world.purged
+    other.table.close(beside)
+    assert client.table.close(ref).delete
+    assert store.empty
 
 
 @pytest.mark.parametrize("asked", [{}, {"oplock": "s"}, {"oplock": "b", "durable": V1}, {"lease": "R", "key": "k"}])

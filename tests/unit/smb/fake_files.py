@@ -59,6 +59,9 @@ class FakeFile:
     def stream_name(self) -> str:
         return self.stream
 
+    def folded(self, stream_name: str) -> str:
+        return stream_name
+
     @property
     def disk_name(self) -> bytes:
         return self.path.rpartition("\\")[2].encode()
@@ -167,6 +170,11 @@ class FakeFile:
         self._remove()
         self.node.name, self.node.parent = name, parent
         parent.children[name.upper()] = self.node
+
+    def become_unnamed(self, replace: bool) -> FakeFile:
+        self._do("become_unnamed", replace)
+        self.node.data = self.node.streams.pop(self.stream)
+        return FakeFile(self._volume, self.node, self.granted_access)
 
     def link(self, target: str, replace: bool) -> None:
         self._do("link", target, replace)

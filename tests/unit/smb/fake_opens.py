@@ -112,6 +112,13 @@ class FakeTable:
     def renamed(self, ref: OpenRef, path: str, parent: FileKey | None, name: bytes) -> None:
         self.calls.append(("renamed", ref, path, parent, name))
 
+    def check_stream_rename(self, ref: OpenRef, stream: str) -> Future[None]:
+        return self._do("check_stream_rename", None, ref, stream)
+
+    def stream_renamed(self, ref: OpenRef, stream: str) -> OpenRef:
+        self.calls.append(("stream_renamed", ref, stream))
+        return ref._replace(stream=stream)
+
     def open_paths_below(self, file: FileKey) -> bool:
         return False
 

@@ -17,6 +17,7 @@ from ksmbd.smb.ports import (
     LoginResponse,
     SessionKeys,
     ShareConfig,
+    SpnegoResponse,
     TreeConnectResult,
 )
 from ksmbd.smb.status import NtStatusError
@@ -62,8 +63,8 @@ class FakeDaemon:
     def tree_disconnect(self, session_id: int, connect_id: int) -> None:
         self.calls.append(("tree_disconnect", session_id, connect_id))
 
-    def spnego_authen(self, blob: bytes) -> Future[tuple[LoginResponse, bytes, bytes] | None]:
-        return self._do("spnego_authen", None, blob)
+    def spnego_authen(self, blob: bytes) -> Future[SpnegoResponse]:
+        return self._do("spnego_authen", SpnegoResponse(LoginResponse("", b"", 0, 0)), blob)
 
     def rpc_open(self, pipe: str, account: str, restricted: bool) -> Future[int]:
         if pipe not in ("srvsvc", "wkssvc", "samr", "lsarpc"):

@@ -129,6 +129,12 @@ class ScriptedFile(Scripted):
     def rename(self, target: str, replace: bool, posix: bool = False) -> None:
         self._tell(self.rename, target, replace, posix)
 
+    def folded(self, stream_name: str) -> str:
+        return self._tell(self.folded, stream_name)
+
+    def become_unnamed(self, replace: bool) -> File:
+        return self._tell(self.become_unnamed, replace)
+
     def link(self, target: str, replace: bool) -> None:
         self._tell(self.link, target, replace)
 

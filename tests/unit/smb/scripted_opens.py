@@ -104,6 +104,12 @@ class ScriptedTable(Scripted):
     def renamed(self, ref: OpenRef, path: str, parent: FileKey | None, name: bytes) -> None:
         self._tell(self.renamed, ref, path, parent, name)
 
+    def check_stream_rename(self, ref: OpenRef, stream: str) -> Future[None]:
+        return self._tell(self.check_stream_rename, ref, stream)
+
+    def stream_renamed(self, ref: OpenRef, stream: str) -> OpenRef:
+        return self._tell(self.stream_renamed, ref, stream)
+
     def open_paths_below(self, file: FileKey) -> bool:
         return self._tell(self.open_paths_below, file)
 

@@ -12,6 +12,7 @@ from ksmbd.smb.ports import (
     Frame,
     LoginResponse,
     ShareConfig,
+    SpnegoResponse,
     Timer,
     TreeConnectResult,
 )
@@ -102,7 +103,7 @@ class ScriptedDaemon(Scripted):
     def tree_disconnect(self, session_id: int, connect_id: int) -> None:
         self._tell(self.tree_disconnect, session_id, connect_id)
 
-    def spnego_authen(self, blob: bytes) -> Future[tuple[LoginResponse, bytes, bytes] | None]:
+    def spnego_authen(self, blob: bytes) -> Future[SpnegoResponse]:
         return self._tell(self.spnego_authen, blob)
 
     def rpc_open(self, pipe: str, account: str, restricted: bool) -> Future[int]:

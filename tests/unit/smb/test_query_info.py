@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -125,7 +126,7 @@ GOLDEN_FS = {
     6: bytes(24) + b"\xff" * 16 + bytes(8),
     7: struct.pack("<QQQII", 1000, 500, 600, 8, 512),
     8: bytes(range(16)) + bytes(48),
-    11: struct.pack("<IIIIIII", 512, 512, 4096, 512, 3, 0, 0),
+    11: struct.pack("<IIIIIII", 512, 512, 4096, 512, 0xB, 0, 0),
 }
 
 
@@ -148,6 +149,19 @@ def test_read_only_share_shows_in_attributes(bench: Bench) -> None:
     bench.tree.read_only = True
     assert wire.output(ask(bench, bench.open(""), 2, 5))[:4] == struct.pack("<I", 0x4F | 0x80000)
     assert wire.output(ask(bench, bench.open(""), 2, 4)) == struct.pack("<II", 7, 0x22)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "read_only", "flags"), [(0x4F, False, 0xB), (0x0F, False, 3), (0x8004F, False, 3), (0x4F, True, 3)]
+)
+def test_a_volume_trims_where_its_files_are_sparse_and_may_be_written(
+    bench: Bench, attributes: int, read_only: bool, flags: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MS-FSCC 2.5.7, 2.3.13."""
+    info = replace(bench.volume.volume_info(), attributes=attributes)
+    monkeypatch.setattr(bench.volume, "volume_info", lambda: info)
+    bench.tree.read_only = read_only
+    assert wire.output(ask(bench, bench.open(""), 2, 11))[16:20] == struct.pack("<I", flags)
 
 
 # What the buffer must hold at least, from MS-FSA 2.1.5.12 and 2.1.5.13 (and as smb2.getinfo.*_buffercheck has it).

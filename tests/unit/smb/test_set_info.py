@@ -288,16 +288,47 @@ def test_what_cannot_be_renamed(bench: Bench) -> None:
     wire.raises(s.STATUS_ACCESS_DENIED, change, bench, open_, 10, target("x"))
 
 
-@pytest.mark.parametrize(
-    ("name", "stored"), [(":new", ":new"), (":new:$DATA", ":new"), (":new:$data", ":new"), ("::$DATA", ":")]
-)
-def test_rename_of_a_stream(bench: Bench, name: str, stored: str) -> None:
+def open_stream(bench: Bench) -> Open:
     node = bench.volume.find("d\\file")
     assert node is not None
-    node.streams["old"] = bytearray()
-    open_ = bench.open("d\\file", stream="old")
+    node.streams["old"] = bytearray(b"of the stream")
+    return bench.open("d\\file", stream="old")
+
+
+@pytest.mark.parametrize("name", [":new", ":new:$DATA", ":new:$data"])
+def test_rename_of_a_stream(bench: Bench, name: str) -> None:
+    open_ = open_stream(bench)
+    before = open_.ref
     change(bench, open_, 10, target(name))
-    assert calls(open_) == [("rename", stored, False, False)]
+    assert calls(open_) == [("rename", ":new", False, False)]
+    assert bench.table.calls[0] == ("check_stream_rename", before, "new")
+
+
+def test_a_stream_becomes_the_unnamed_one(bench: Bench) -> None:
+    """MS-FSA 2.1.5.15.11.1: the open goes on, as one of the file's data."""
+    open_ = open_stream(bench)
+    before, stream = open_.ref, open_.file
+    assert before is not None
+    change(bench, open_, 10, target("::$DATA", flags=1))
+    assert bench.table.calls[:2] == [("check_stream_rename", before, ""), ("stream_renamed", before, "")]
+    assert open_.ref == before._replace(stream="")
+    assert isinstance(stream, FakeFile) and stream.calls == [("become_unnamed", True)] and stream.closed
+    assert open_.file is not None and open_.file.stream == "" and open_.file.read(0, 100) == b"of the stream"
+
+
+@pytest.mark.parametrize("who", ["table", "file"])
+def test_a_stream_that_may_not_become_the_unnamed_one(bench: Bench, who: str) -> None:
+    open_ = open_stream(bench)
+    before, stream = open_.ref, open_.file
+    assert isinstance(stream, FakeFile)
+    if who == "table":
+        bench.table.fail["check_stream_rename"] = s.STATUS_SHARING_VIOLATION
+    else:
+        stream.fail["become_unnamed"] = s.STATUS_SHARING_VIOLATION
+    wire.raises(s.STATUS_SHARING_VIOLATION, change, bench, open_, 10, target("::$DATA", flags=1))
+    assert (open_.ref, open_.file) == (before, stream)
+    assert stream.calls == ([("become_unnamed", True)] if who == "file" else [])
+    assert [name for name, *_ in bench.table.calls] == ["check_stream_rename"] and not stream.closed
 
 
 @pytest.mark.parametrize(

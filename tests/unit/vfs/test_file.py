@@ -17,6 +17,7 @@ from ksmbd.smb import status as s
 from ksmbd.smb.status import NtStatusError
 from ksmbd.smb.waiting import Future
 from ksmbd.vfs import dosattrib
+from ksmbd.vfs.stream_store import MAXIMUM_SIZE
 from ksmbd.vfs.times import to_filetime
 
 
@@ -534,9 +535,14 @@ def test_streams_of_a_directory(share: Share) -> None:
     assert [found.name for found in share.open("d").streams()] == ["s"]
 
 
-@pytest.mark.parametrize(("offset", "size"), [(65535, 1), (1 << 40, 1), (0, 65536), ((1 << 63) - 2, 1), (65000, 1000)])
+@pytest.mark.parametrize(
+    ("offset", "size"),
+    [
+        (MAXIMUM_SIZE, 1), (1 << 40, 1), (0, MAXIMUM_SIZE + 1), ((1 << 63) - 2, 1), (MAXIMUM_SIZE - 500, 1000),
+    ],
+)  # fmt: skip
 def test_streams_have_an_end(share: Share, offset: int, size: int) -> None:
-    """An offset beyond what an attribute holds is refused before anything is allocated."""
+    """An offset beyond what attributes hold is refused before anything is allocated."""
     stream = share.open("f", stream="s")
     assert status_of(lambda: stream.write(offset, bytes(size))) == s.STATUS_FILE_SYSTEM_LIMITATION
     assert status_of(lambda: stream.set_end_of_file(offset + size)) == s.STATUS_FILE_SYSTEM_LIMITATION

@@ -22,7 +22,7 @@ TOKEN: Final = "@GMT-2015.10.31-19.40.30"
 READS: Final = frozenset((
     "allocated_ranges", "close", "compression", "duplicate", "end_of_file", "extended_attributes", "file_system",
     "fileno", "finish_writes", "flush", "info", "list_directory", "lookup_entry", "maximal_access", "normalized_name",
-    "short_name",
+    "short_name", "folded",
     "object_id", "prefetch", "previous_versions", "quota", "quota_position", "quotas", "read", "read_into", "rejoin",
     "reparse_point", "security_descriptor", "streams", "undo_create", "volume", "volume_info", "watch",
 ))  # fmt: skip
@@ -35,6 +35,7 @@ CHANGES: Final[dict[str, Callable[[Any], Any]]] = {
     "unlink_file": lambda file: file.unlink_file(),
     "check_delete": lambda file: file.check_delete(),
     "rename": lambda file: file.rename(":other" if file.stream else "other", False),
+    "become_unnamed": lambda file: file.become_unnamed(True),
     "link": lambda file: file.link("other", False),
     "set_basic": lambda file: file.set_basic(1, 1, 1, 1, c.FILE_ATTRIBUTE_HIDDEN),
     "set_end_of_file": lambda file: file.set_end_of_file(0),
@@ -53,6 +54,7 @@ CHANGES: Final[dict[str, Callable[[Any], Any]]] = {
 OTHERWISE: Final = {
     ("rename", ""): s.STATUS_NOT_SAME_DEVICE,
     ("rename", "s"): s.STATUS_NOT_SAME_DEVICE,
+    ("become_unnamed", ""): s.STATUS_INVALID_PARAMETER,
     # A stream has no extents, wherever it is
     ("clone_range", "s"): s.STATUS_INVALID_DEVICE_REQUEST,
     ("set_compression", "s"): s.STATUS_INVALID_DEVICE_REQUEST,

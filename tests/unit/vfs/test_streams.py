@@ -60,6 +60,7 @@ OF_THE_FILE = {
     "set_security_descriptor",
     "maximal_access",
     "streams",
+    "folded",
     "object_id",
 }
 """Operations through a stream's handle that concern its file (MS-FSA: Open.File, not Open.Stream)."""

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Finds the authenticator in a client's first Kerberos token (RFC 4121 4.1, RFC 4120 5.5.1).
+
+Its ciphertext is what one log-on has and no other: a second one with the same is a replay. The token is read as strict
+DER, so that one message has one form here, whatever libkrb5 would tolerate.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ksmbd.smb.reader import Reader
+from ksmbd.smb.status import WireError
+
+_APPLICATION_0: Final = 0x60
+_AP_REQ: Final = 0x6E
+_SEQUENCE: Final = 0x30
+_OCTET_STRING: Final = 0x04
+_IDENTIFIER: Final = 0x06
+_FIELD: Final = 0xA0
+_TOKEN_ID: Final = b"\x01\x00"
+"""TOK_ID of KRB_AP_REQ."""
+_AUTHENTICATOR: Final = 4
+_CIPHER: Final = 2
+
+
+def authenticator(token: bytes) -> bytes:
+    """The ciphertext of the authenticator of a GSS-API token with KRB_AP_REQ. Raises WireError where it is none."""
+    framed = _only(Reader(token), _APPLICATION_0)
+    _element(framed, _IDENTIFIER)
+    if framed.bytes(2) != _TOKEN_ID:
+        raise WireError("no KRB_AP_REQ")
+    request = _only(_only(framed, _AP_REQ), _SEQUENCE)
+    sealed = _only(_field(request, _AUTHENTICATOR), _SEQUENCE)
+    cipher = _only(_field(sealed, _CIPHER), _OCTET_STRING)
+    return cipher.bytes(cipher.remaining)
+
+
+def _element(reader: Reader, tag: int) -> Reader:
+    """The content of the next element, whose length has the shortest form (X.690 10.1)."""
+    found, size = reader.u8(), reader.u8()
+    if found != tag:
+        raise WireError(f"tag 0x{found:02x} where 0x{tag:02x} is to be")
+    if size & 0x80:
+        octets = size & 0x7F
+        size = int.from_bytes(reader.bytes(octets), "big")
+        if size < 0x80 or octets != (size.bit_length() + 7) // 8:
+            raise WireError("a length that is longer than needed")
+    return Reader(reader.view(size))
+
+
+def _only(reader: Reader, tag: int) -> Reader:
+    """The content of the one element that is left."""
+    content = _element(reader, tag)
+    if reader.remaining:
+        raise WireError("bytes behind an element")
+    return content
+
+
+def _field(reader: Reader, number: int) -> Reader:
+    """The content of field `number` of a SEQUENCE; those before it are passed over."""
+    while reader.remaining:
+        tag = reader.buffer[reader.position]
+        content = _element(reader, tag)
+        if tag == _FIELD + number:
+            return content
+    raise WireError(f"no field {number}")

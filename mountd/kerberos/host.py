@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Passes the Kerberos tokens of the engine's processes to ksmbd.kerberos, and answers with the user that it finds."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from ksmbd.ipc.codec import Message
+from ksmbd.ipc.constants import Attribute, Event, UserFlag
+from ksmbd.smb.status import STATUS_INSUFF_SERVER_RESOURCES, STATUS_LOGON_FAILURE, STATUS_TIME_DIFFERENCE_AT_DC
+from mountd.accounts import NAME_MAX, Accounts
+from mountd.config import Configuration
+from mountd.kerberos.admission import decide_principal
+from mountd.kerberos.answers import Accepted, Kind, Refused, Status
+from mountd.rpc.frames import Answer, Request
+from mountd.unixusers import UnixUsers
+
+PRINCIPAL_MAX: Final = 256
+
+
+class Backend(Protocol):
+    """The process, wherever it runs. `on_answer` and `on_end` are called later, or before `send` returns."""
+
+    on_answer: Callable[[Answer], None]
+    on_end: Callable[[], None]
+
+    @property
+    def serving(self) -> bool:
+        """Whether requests can be sent now."""
+
+    def send(self, request: Request, guest: bool) -> bool:
+        """Send a request. False: too much waits already."""
+
+
+class ServerView(Protocol):
+    """What of the daemon decides on users."""
+
+    @property
+    def configuration(self) -> Configuration: ...
+    @property
+    def accounts(self) -> Accounts: ...
+    @property
+    def users(self) -> UnixUsers: ...
+
+
+class KerberosHost:
+    """The log-ons that wait for ksmbd.kerberos."""
+
+    def __init__(self, server: ServerView) -> None:
+        self._server = server
+        self._backend: Backend | None = None
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, tuple[int, int]] = {}
+        """Number of the request -> (slot, handle)."""
+        self.reply: Callable[[int, Message], None] = lambda slot, message: None
+        """Sends an answer."""
+
+    def attach(self, backend: Backend) -> None:
+        """Pass tokens to this process; without one they are refused."""
+        self._backend = backend
+        backend.on_answer = self._answered
+        backend.on_end = self._ended
+
+    def __len__(self) -> int:
+        """The number of log-ons that wait."""
+        return len(self._waiting)
+
+    def handle(self, slot: int, message: Message) -> Message | None:
+        """Handle SPNEGO_AUTHEN_REQUEST. Returns the answer; None where `reply` sends it later."""
+        payload = message.fields["payload"]
+        if message.fields["blob_len"] != len(payload):
+            return _refusal(message.handle, "the lengths of the message contradict each other")
+        if self._backend is None or not self._backend.serving:
+            return _refusal(message.handle, "Kerberos is not there", STATUS_INSUFF_SERVER_RESOURCES)
+        number = next(self._numbers)
+        self._waiting[number] = slot, message.handle
+        if not self._backend.send(Request(Kind.ACCEPT, 0, number, payload), guest=False):
+            del self._waiting[number]
+            return _refusal(message.handle, "too many log-ons with Kerberos wait", STATUS_INSUFF_SERVER_RESOURCES)
+        return None
+
+    def forget(self, slot: int) -> None:
+        """Drop what a process of the engine waits for that has ended."""
+        for number in [number for number, (of, _) in self._waiting.items() if of == slot]:
+            del self._waiting[number]
+
+    def _answered(self, answer: Answer) -> None:
+        """Take an answer. Raises ValueError where it is malformed: the process is ended then."""
+        waiter = self._waiting.pop(answer.pipe, None)
+        if waiter is None:
+            return  # the engine's process has ended
+        slot, handle = waiter
+        try:
+            reply = self._judge(handle, answer)
+        except ValueError:
+            self.reply(slot, _refusal(handle, "Kerberos has failed", STATUS_INSUFF_SERVER_RESOURCES))
+            raise
+        self.reply(slot, reply)
+
+    def _judge(self, handle: int, answer: Answer) -> Message:
+        if answer.status == Status.REFUSED:
+            refused = Refused.decode(answer.payload)
+            status = STATUS_TIME_DIFFERENCE_AT_DC if refused.skew else STATUS_LOGON_FAILURE
+            return _refusal(handle, refused.why, status, refused.principal)
+        accepted = Accepted.decode(answer.payload)
+        server = self._server
+        login = decide_principal(accepted, server.accounts, server.configuration, server.users)
+        if login.unix is None or not login.status & UserFlag.OK or len(login.account.encode()) > NAME_MAX:
+            return _refusal(handle, login.note or "the user's name is too long", principal=accepted.principal)
+        fields = {
+            "handle": handle, "status": int(login.status), "account": login.account, "uid": login.unix.uid,
+            "gid": login.unix.gid, "session_key_len": len(accepted.key), "spnego_blob_len": len(accepted.token),
+            "payload": accepted.key + accepted.token,
+        }  # fmt: skip
+        return Message(
+            Event.SPNEGO_AUTHEN_RESPONSE, fields, {Attribute.LIFETIME: accepted.lifetime},
+            {Attribute.ACCOUNT: accepted.principal[:PRINCIPAL_MAX]},
+        )  # fmt: skip
+
+    def _ended(self) -> None:
+        """Refuse what waits, because the process has ended."""
+        waiting, self._waiting = self._waiting, {}
+        for slot, handle in waiting.values():
+            self.reply(slot, _refusal(handle, "Kerberos has failed", STATUS_INSUFF_SERVER_RESOURCES))
+
+
+def _refusal(handle: int, why: str, status: int = STATUS_LOGON_FAILURE, principal: str = "") -> Message:
+    fields = {"handle": handle, "status": int(UserFlag.BAD_USER)}
+    texts = {Attribute.REASON: why.replace("\0", "?")[:PRINCIPAL_MAX]}
+    if principal:
+        texts[Attribute.ACCOUNT] = principal.replace("\0", "?")[:PRINCIPAL_MAX]
+    return Message(Event.SPNEGO_AUTHEN_RESPONSE, fields, {Attribute.NT_STATUS: status}, texts)

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The acceptor's side of Kerberos 5 (RFC 4121) by python-gssapi. Only the process of Kerberos imports this."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Final, Protocol
+
+from ksmbd.smb.status import WireError
+from mountd.kerberos.answers import LIFETIME_MAX, Accepted, Refused
+from mountd.kerberos.aprequest import authenticator
+from mountd.kerberos.replay import ReplayTable
+
+DEBIAN: Final = "/usr/lib/python3/dist-packages"
+"""Where Debian's python3-gssapi is, which a virtual environment does not see."""
+_KERBEROS: Final = "1.2.840.113554.1.2.2"
+_SESSION_KEY: Final = "1.2.840.113554.1.2.2.5.5"
+"""GSS_C_INQ_SSPI_SESSION_KEY: the acceptor's subkey, or the initiator's."""
+_SKEW: Final = -1765328347
+"""KRB5KRB_AP_ERR_SKEW."""
+
+
+class NoMechanism(Exception):
+    """python-gssapi cannot be used. The message says what to install."""
+
+
+def load() -> ModuleType:
+    """python-gssapi's module `gssapi.raw`: of this Python, or Debian's where that is made for it. Raises
+    NoMechanism."""
+    try:
+        return importlib.import_module("gssapi.raw")
+    except ImportError:
+        pass
+    sys.path.append(DEBIAN)
+    try:
+        return importlib.import_module("gssapi.raw")
+    except ImportError:
+        raise NoMechanism("python-gssapi is missing: install python3-gssapi, or gssapi with pip") from None
+    finally:
+        sys.path.remove(DEBIAN)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What an accepted token has established. `end`: when the ticket ends, in seconds since 1970."""
+
+    principal: str
+    key: bytes
+    token: bytes
+    end: float
+
+
+class Mechanism(Protocol):
+    """Accepts tokens."""
+
+    def accept(self, token: bytes) -> Context | Refused:
+        """Check a client's first and only token."""
+
+
+class GssMechanism:
+    """MIT Kerberos with the keys of one keytab."""
+
+    def __init__(self, raw: ModuleType, keytab: str) -> None:
+        """`raw`: what `load` returns. Raises NoMechanism where the keytab has no key."""
+        self._raw: Any = raw
+        self._kerberos = raw.OID.from_int_seq(_KERBEROS)
+        self._session_key = raw.OID.from_int_seq(_SESSION_KEY)
+        try:
+            store = {b"keytab": keytab.encode()}
+            self._credentials = raw.acquire_cred_from(store, mechs=[self._kerberos], usage="accept").creds
+        except raw.GSSError as error:
+            raise NoMechanism(self._reason(error)) from None
+
+    def accept(self, token: bytes) -> Context | Refused:
+        """Check a client's token: signature, times and service, by libkrb5."""
+        try:
+            result = self._raw.accept_sec_context(token, acceptor_creds=self._credentials)
+            if result.more_steps:
+                return Refused("the client wants a third token (GSS_C_DCE_STYLE)")
+            principal = self._raw.display_name(result.initiator_name, name_type=False).name.decode("utf-8", "replace")
+            key = self._raw.inquire_sec_context_by_oid(result.context, self._session_key)[0]
+            end = self._raw.krb5_export_lucid_sec_context(result.context, 1).endtime  # ends the context
+            return Context(principal, key, result.token or b"", end)
+        except self._raw.GSSError as error:
+            return Refused(self._reason(error), skew=_signed(error.min_code) == _SKEW)
+
+    def _reason(self, error: Any) -> str:  # noqa: ANN401  a class of python-gssapi's
+        """The mechanism's own words, or those of the GSS-API where it has none."""
+        texts = error.get_all_statuses(error.min_code, False) if error.min_code else []
+        return "; ".join(texts or error.get_all_statuses(error.maj_code, True))
+
+
+def _signed(code: int) -> int:
+    return code - (1 << 32) if code >= 1 << 31 else code
+
+
+class Acceptor:
+    """What the process does with a token."""
+
+    def __init__(
+        self,
+        mechanism: Mechanism,
+        replays: ReplayTable,
+        local_name: Callable[[str], str],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`local_name`: the user that the rules make of a principal, or ''. `clock`: seconds since 1970."""
+        self._mechanism = mechanism
+        self._replays = replays
+        self._local_name = local_name
+        self._clock = clock
+
+    def accept(self, token: bytes) -> Accepted | Refused:
+        """Handle a client's token."""
+        try:
+            proof = authenticator(token)
+        except WireError as error:
+            return Refused(f"no Kerberos token: {error}")
+        context = self._mechanism.accept(token)
+        if isinstance(context, Refused):
+            return context
+        now = self._clock()
+        lifetime = int(context.end - now)
+        if lifetime <= 0:
+            return Refused("the ticket has expired", context.principal)
+        why = self._replays.refuses(proof, context.principal, now)
+        if why:
+            return Refused(why, context.principal)
+        local = self._local_name(context.principal)
+        return Accepted(context.principal, local, context.key, context.token, min(lifetime, LIFETIME_MAX))

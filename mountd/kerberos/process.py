@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""ksmbd.kerberos: the process that has the keytab, and checks what clients send with it.
+
+    python -P -m mountd.kerberos.process ROOT KEYTAB SERVICE REPLAYS SOCKET UID GID
+
+mountd starts it, a fresh interpreter that has never seen the user database. As root it reads krb5.conf and the keytab,
+keeps the keys in memory, and gives up its rights as ksmbd.rpc does (ksmbd/kernel/confinement.py): its root directory is
+ROOT, which has nothing but a copy of krb5.conf; it has no network, and opens files for reading alone. Then it answers
+until the socket ends.
+"""
+
+from __future__ import annotations
+
+import codecs
+import os
+import re
+import signal
+import socket
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import setproctitle
+
+from ksmbd import limits, log
+from ksmbd.kernel.confinement import Bounds, confine
+from ksmbd.kernel.seccomp import READING_CALLS, SERVICE_CALLS
+from mountd.kerberos import krb5conf
+from mountd.kerberos.answers import Kind, Ready, Refused, Status
+from mountd.kerberos.libkrb5 import Krb5, Krb5Error
+from mountd.kerberos.mechanism import Acceptor, GssMechanism, NoMechanism, load
+from mountd.kerberos.replay import SECONDS, open_table
+from mountd.rpc.frames import Answer, Request, Requests
+
+TITLE: Final = "ksmbd.kerberos"
+KEYS: Final = "MEMORY:ksmbd"
+CPU_SECONDS: Final = 3600
+CPU_TIRED: Final = 1800
+"""CPU seconds after which a fresh process takes over."""
+_FILES: Final = 64
+_TOLD: Final = 32
+_RECEIVE: Final = 64 << 10
+_COPY: Final = "krb5.conf"
+_SERVICES: Final = ("cifs", "host")
+"""The services whose keys are used where `kerberos service name` is empty; a ticket for another one of this host (nfs,
+HTTP) is none for a file server."""
+_CODECS: Final = ("ascii", "latin-1", "utf-8", "idna")
+_SKEW: Final = re.compile(r"^\s*clockskew\s*=\s*(\d{1,7})\s*$", re.MULTILINE)
+
+
+class Options(NamedTuple):
+    """The arguments. `keytab` '' is the system's, `service` '' any of _SERVICES, `replays` '' a table in memory."""
+
+    root: str
+    keytab: str
+    service: str
+    replays: str
+
+
+def wanted(principal: str, service: str) -> bool:
+    """Whether the keys of a principal are used: `service` (with or without realm), or cifs/*, host/* and a domain
+    member's own account."""
+    name = principal.rpartition("@")[0]
+    if service:
+        return service.casefold() in (principal.casefold(), name.casefold())
+    first, slash, _ = name.partition("/")
+    return first.casefold() in _SERVICES if slash else name.endswith("$")
+
+
+def prepare(options: Options) -> tuple[Acceptor, Ready]:
+    """Read keys and configuration, with the rights that the process still has. Raises NoMechanism, OSError,
+    Krb5Error."""
+    raw = load()
+    text = krb5conf.flat(os.environ.get("KRB5_CONFIG") or krb5conf.DEFAULT)
+    krb5 = Krb5()
+    keytab = krb5.keytab_name(options.keytab)
+    found = krb5.copy_keytab(options.keytab, KEYS, lambda principal: wanted(principal, options.service))
+    if not found:
+        which = options.service or "cifs or host"
+        raise NoMechanism(f"{keytab} has no AES key of the service {which}")
+    if not krb5.default_realm():
+        krb5.set_default_realm(next(iter(found)).rpartition("@")[2])
+    krb5.local_name("nobody@NOWHERE.INVALID")  # loads the modules of the rules while they can be read
+    os.environ["KRB5RCACHENAME"] = "none:"  # ours is in its place: mountd/kerberos/replay.py
+    if os.geteuid() == 0:
+        copy = Path(options.root, _COPY)
+        copy.parent.mkdir(mode=0o755, exist_ok=True)
+        copy.write_text(text, encoding="utf-8", errors="surrogateescape")
+        copy.chmod(0o444)
+        os.environ["KRB5_CONFIG"] = f"/{_COPY}"
+    seconds = max([SECONDS, *(2 * int(skew) for skew in _SKEW.findall(text))])
+    mechanism = GssMechanism(raw, KEYS)
+    mechanism.accept(b"\x60")  # whatever a failure needs is loaded now
+    acceptor = Acceptor(mechanism, open_table(options.replays, seconds), krb5.local_name)
+    return acceptor, Ready(keytab=keytab, principals=sorted(found)[:_TOLD])
+
+
+def load_all() -> None:
+    """Load what Python and libc would read from files later."""
+    for name in _CODECS:
+        codecs.lookup(name)
+    traceback.format_exception(Exception("what a defect's traceback needs"))
+    time.localtime()  # the time zone
+
+
+def answer(acceptor: Acceptor, request: Request) -> Answer | None:
+    """The answer to a request."""
+    if request.kind != Kind.ACCEPT:
+        return None
+    result = acceptor.accept(request.payload)
+    status = Status.REFUSED if isinstance(result, Refused) else Status.ACCEPTED
+    return Answer(status, request.pipe, result.encode())
+
+
+def serve(sock: socket.socket, acceptor: Acceptor) -> None:
+    """Answer until the other end is closed, or the process has worked long enough. OSError: the stream broke."""
+    requests = Requests()
+    while data := sock.recv(_RECEIVE):
+        for request in requests.take(data):
+            found = answer(acceptor, request)
+            if found is not None:
+                sock.sendall(found.encode())
+        if time.process_time() > CPU_TIRED:
+            return
+
+
+def main(argv: list[str]) -> int:
+    """Run the process. Returns its exit status."""
+    options = Options(*argv[:4])
+    descriptor, uid, gid = map(int, argv[4:])
+    parent = os.getppid()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    setproctitle.setproctitle(TITLE)
+    log.set_process(TITLE)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, fileno=descriptor)
+    load_all()
+    try:
+        try:
+            acceptor, ready = prepare(options)
+        except (NoMechanism, OSError, Krb5Error) as error:
+            sock.sendall(Answer(Status.READY, 0, Ready(why=str(error)).encode()).encode())
+            return 0
+        memory = limits.KERBEROS_MEMORY.value
+        calls = SERVICE_CALLS | READING_CALLS
+        bounds = Bounds(uid, gid, memory, CPU_SECONDS, calls=calls, files=_FILES, root=options.root)
+        try:
+            missing = confine(bounds, parent)
+        except ProcessLookupError:
+            return 0
+        ready = Ready("", missing, ready.keytab, ready.principals)
+        sock.sendall(Answer(Status.READY, 0, ready.encode()).encode())
+        serve(sock, acceptor)
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # mountd has ended
+    return 0
+
+
+if __name__ == "__main__":
+    status = main(sys.argv[1:])
+    sys.stderr.flush()
+    os._exit(status)  # the interpreter's end would open and close what it may not

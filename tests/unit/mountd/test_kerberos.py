@@ -1,0 +1,381 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Kerberos in mountd without a KDC: scripted mechanisms and processes, replays, principals and users, krb5.conf."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from mountd_doubles import FakeUsers, LocalServices, accounts, configuration
+
+from ksmbd import limits
+from ksmbd.ipc.codec import Message
+from ksmbd.ipc.constants import Attribute, Event, TreeStatus, UserFlag
+from ksmbd.smb.status import (
+    STATUS_INSUFF_SERVER_RESOURCES,
+    STATUS_LOGON_FAILURE,
+    STATUS_TIME_DIFFERENCE_AT_DC,
+    WireError,
+)
+from mountd.kerberos import krb5conf, replay
+from mountd.kerberos.admission import decide_principal
+from mountd.kerberos.answers import Accepted, BadPayload, Ready, Refused, Status
+from mountd.kerberos.aprequest import authenticator
+from mountd.kerberos.mechanism import Acceptor, Context
+from mountd.kerberos.process import wanted
+from mountd.requests import Requests
+from mountd.rpc.frames import Answer, Request
+from mountd.sharing import TreeRequest, decide_tree_connect
+from mountd.unixusers import UnixUser
+
+
+def element(tag: int, *content: bytes) -> bytes:
+    """One element of DER."""
+    data = b"".join(content)
+    size = len(data)
+    length = bytes((size,)) if size < 0x80 else bytes((0x82,)) + size.to_bytes(2, "big")
+    return bytes((tag,)) + (length if size < 0x80 or size > 0xFF else bytes((0x81, size))) + data
+
+
+OID = bytes.fromhex("06092a864886f712010202")
+
+
+def token(cipher: bytes, number: int = 1) -> bytes:
+    """A GSS-API token with KRB_AP_REQ (RFC 4120 5.5.1)."""
+    ticket = element(0x61, element(0x30, bytes(200)))
+    sealed = element(0x30, element(0xA0, element(2, b"\x12")), element(0xA2, element(4, cipher)))
+    fields = (
+        element(0xA0, element(2, b"\5")), element(0xA1, element(2, b"\x0e")),
+        element(0xA2, element(3, bytes((0, 32, 0, 0, number)))), element(0xA3, ticket), element(0xA4, sealed),
+    )  # fmt: skip
+    return element(0x60, OID, b"\1\0", element(0x6E, element(0x30, *fields)))
+
+
+# -------------------------------------------------------------------------------------------------- the token itself
+
+
+def test_the_authenticator_is_found_whatever_stands_beside_it() -> None:
+    assert authenticator(token(b"c" * 300)) == authenticator(token(b"c" * 300, 7)) == b"c" * 300
+
+
+@pytest.mark.parametrize("data", [
+    b"", b"\x60", token(b"c")[:-1], token(b"c") + b"\0", element(0x60, OID, b"\2\0", b"x"), element(0x60, OID),
+    b"\x60\x80" + token(b"c")[3:] + b"\0\0",
+    b"\x60\x83\0" + token(b"c" * 300)[2:4] + token(b"c" * 300)[4:],
+    token(b"c").replace(element(0xA2, element(4, b"c")), element(0xA2, element(0x24, b"c"))),
+    token(b"c").replace(element(0xA4, b"")[:1], b"\xa5", 1),
+])  # fmt: skip
+def test_what_is_no_strict_der_has_no_authenticator(data: bytes) -> None:
+    """One log-on has one form: it cannot be repeated in another one."""
+    with pytest.raises(WireError):
+        authenticator(data)
+
+
+# -------------------------------------------------------------------------------------------------------- the replays
+
+
+def test_a_token_is_taken_once() -> None:
+    table = replay.open_table("")
+    assert table.refuses(b"a", "alice", 1000) == ""
+    assert "replay" in table.refuses(b"a", "alice", 1000 + replay.SECONDS)
+    assert table.refuses(b"b", "alice", 1001) == ""
+    assert table.refuses(b"a", "alice", 1001 + replay.SECONDS) == "", "no ticket is as old as that"
+    assert len(table) == 2
+
+
+def test_a_restart_forgets_nothing(tmp_path: Path) -> None:
+    path = str(tmp_path / "replays")
+    assert replay.open_table(path).refuses(b"a", "alice", 1000) == ""
+    assert "replay" in replay.open_table(path).refuses(b"a", "alice", 1001)
+    assert replay.open_table(path).refuses(b"a", "alice", 3000) == ""
+    Path(path).write_bytes(b"short")
+    assert replay.open_table(path).refuses(b"a", "alice", 3001) == "", "another size: it is begun anew"
+
+
+def test_the_file_is_the_servers_alone(tmp_path: Path) -> None:
+    replay.open_table(str(tmp_path / "replays"))
+    assert (tmp_path / "replays").stat().st_mode & 0o777 == 0o600
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError):
+        replay.open_table(str(tmp_path / "link"))
+
+
+def test_one_user_cannot_fill_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    most = limits.KERBEROS_REPLAYS_PER_USER.value
+    table = replay.open_table("")
+    for number in range(most):
+        assert table.refuses(b"%d" % number, "mallory", 1000) == ""
+    assert "too many" in table.refuses(b"more", "mallory", 1000)
+    assert table.refuses(b"more", "alice", 1000) == ""
+    assert table.refuses(b"again", "mallory", 1001 + replay.SECONDS) == "" and len(table) == 1
+
+
+def test_a_full_table_refuses_rather_than_forgets() -> None:
+    table = replay.open_table("")
+    for number in range(limits.KERBEROS_REPLAYS.value):
+        assert table.refuses(b"%d" % number, str(number), 1000) == ""
+    assert "too many" in table.refuses(b"more", "alice", 1000)
+    assert "replay" in table.refuses(b"0", "alice", 1000)
+
+
+def test_a_clock_that_was_turned_back_does_not_hold_slots_for_years() -> None:
+    table = replay.open_table("")
+    assert table.refuses(b"a", "alice", 10_000_000) == ""
+    assert table.refuses(b"b", "alice", 1000) == "" and len(table) == 1
+
+
+# ----------------------------------------------------------------------------------------------------- the acceptor
+
+
+class Scripted:
+    """A mechanism that answers what the test says."""
+
+    def __init__(self, result: Context | Refused) -> None:
+        self.result = result
+        self.asked: list[bytes] = []
+
+    def accept(self, token: bytes) -> Context | Refused:
+        self.asked.append(token)
+        return self.result
+
+
+CONTEXT = Context("alice@KSMBD.TEST", b"k" * 32, b"AP-REP", 5000.5)
+
+
+def acceptor(mechanism: Scripted, now: float = 1000, local: Callable[[str], str] = lambda name: "alice") -> Acceptor:
+    return Acceptor(mechanism, replay.open_table(""), local, lambda: now)
+
+
+def test_a_ticket_makes_a_session_until_it_ends() -> None:
+    accepted = acceptor(Scripted(CONTEXT)).accept(token(b"c"))
+    assert accepted == Accepted("alice@KSMBD.TEST", "alice", b"k" * 32, b"AP-REP", 4000)
+
+
+def test_the_mechanism_sees_no_token_that_is_none() -> None:
+    mechanism = Scripted(CONTEXT)
+    assert isinstance(acceptor(mechanism).accept(b"rubbish"), Refused) and mechanism.asked == []
+
+
+def test_refusals_pass_with_their_reason() -> None:
+    refused = Refused("Clock skew too great", skew=True)
+    assert acceptor(Scripted(refused)).accept(token(b"c")) == refused
+    late = acceptor(Scripted(CONTEXT), now=5000.5).accept(token(b"c"))
+    assert isinstance(late, Refused) and "expired" in late.why and late.principal == "alice@KSMBD.TEST"
+
+
+def test_the_same_token_again_is_a_replay() -> None:
+    both = acceptor(Scripted(CONTEXT))
+    assert isinstance(both.accept(token(b"c")), Accepted)
+    again = both.accept(token(b"c", 7))
+    assert isinstance(again, Refused) and "replay" in again.why
+    assert isinstance(both.accept(token(b"d")), Accepted)
+
+
+# ------------------------------------------------------------------------------------------------ answers on their way
+
+
+@pytest.mark.parametrize("record", [
+    Ready("", ["a user of its own"], "FILE:/k", ["cifs/x@Y"]), Refused("why", "alice@X", True),
+    Accepted("alice@X", "alice", b"k" * 16, b"", 0, "alice", ["S-1-5-21-1-2-3-500"]),
+])  # fmt: skip
+def test_answers_arrive_as_they_were(record: Ready | Refused | Accepted) -> None:
+    assert type(record).decode(record.encode()) == record
+
+
+@pytest.mark.parametrize("changes", [
+    {"lifetime": -1}, {"lifetime": "1"}, {"lifetime": 1 << 40}, {"key": ""}, {"key": "00" * 65}, {"key": "xx"},
+    {"token": 7}, {"principal": None}, {"principal": "x" * 1025}, {"sids": "S-1"}, {"sids": [1]},
+    {"sids": ["S"] * 1025},
+])  # fmt: skip
+def test_what_a_process_gone_wrong_says_is_not_believed(changes: dict[str, object]) -> None:
+    good = json.loads(Accepted("alice@X", "alice", b"k" * 16, b"", 0).encode())
+    with pytest.raises(BadPayload):
+        Accepted.decode(json.dumps({**good, **changes}).encode())
+    for data in (b"", b"[]", b"\xff", b"[" * 30000):
+        with pytest.raises(BadPayload):
+            Refused.decode(data)
+
+
+# ----------------------------------------------------------------------------------------------- whose keys, which user
+
+
+@pytest.mark.parametrize(("principal", "service", "expected"), [
+    ("cifs/fs.x@X", "", True), ("host/fs.x@X", "", True), ("FS$@X", "", True), ("HTTP/fs.x@X", "", False),
+    ("nfs/fs.x@X", "", False), ("alice@X", "", False), ("cifs/fs.x@X", "cifs/fs.x", True),
+    ("cifs/fs.x@X", "CIFS/fs.x@X", True), ("cifs/fs.x@X", "cifs/other.x", False), ("cifs/fs.x@X", "cifs/fs.x@Y", False),
+    ("smb/fs.x@X", "smb/fs.x", True),
+])  # fmt: skip
+def test_whose_keys_are_used(principal: str, service: str, expected: bool) -> None:
+    assert wanted(principal, service) is expected
+
+
+ON = "[global]\nkerberos support = yes\n[share]\npath = /\n"
+
+
+def local(name: str) -> Accepted:
+    return Accepted("somebody@KSMBD.TEST", name, b"k" * 16, b"", 600)
+
+
+def test_users_are_those_of_the_database_and_unix_accounts_from_min_domain_uid_on() -> None:
+    given, known, users = configuration(ON), accounts("ann", "root"), FakeUsers()
+    for name, status in (("ann", UserFlag.OK), ("bob", UserFlag.OK), ("root", UserFlag.OK)):
+        login = decide_principal(local(name), known, given, users)
+        assert login.status & status and login.unix is not None and login.unix.name == name
+    for name, known_users in (("", known), ("nobody here", known), ("root", accounts("ann"))):
+        login = decide_principal(local(name), known_users, given, users)
+        assert login.status == UserFlag.BAD_USER and login.note
+
+
+def test_nobody_becomes_a_guest() -> None:
+    given = configuration("[global]\nkerberos support = yes\nmap to guest = bad user\n[s]\npath = /\nguest ok = yes\n")
+    assert decide_principal(local("who"), accounts("ann"), given, FakeUsers()).status == UserFlag.BAD_USER
+
+
+def test_a_user_of_the_realm_alone_may_connect_only_where_there_is_kerberos() -> None:
+    request = TreeRequest("bob", UserFlag(0), "share", "127.0.0.1")
+    for text, status in ((ON, TreeStatus.OK), ("[share]\npath = /\n", TreeStatus.NO_USER)):
+        answer = decide_tree_connect(request, configuration(text), accounts("ann"), FakeUsers(), 0)
+        assert answer.status is status
+    system = FakeUsers({"bob": UnixUser("bob", 999, 999, (999,))})
+    assert decide_tree_connect(request, configuration(ON), accounts("ann"), system, 0).status is TreeStatus.NO_USER
+
+
+# ---------------------------------------------------------------------------------------------------- the daemon's side
+
+
+class Process:
+    """ksmbd.kerberos, scripted."""
+
+    on_answer: Callable[[Answer], None]
+    on_end: Callable[[], None]
+
+    def __init__(self) -> None:
+        self.serving = True
+        self.room = True
+        self.sent: list[Request] = []
+
+    def send(self, request: Request, guest: bool) -> bool:
+        if self.room:
+            self.sent.append(request)
+        return self.room
+
+
+class Daemon:
+    """Requests with that process."""
+
+    def __init__(self) -> None:
+        self.requests = Requests(configuration(ON), accounts("ann"), LocalServices(), FakeUsers())
+        self.process = Process()
+        self.requests.kerberos.attach(self.process)
+        self.replies: list[tuple[int, Message]] = []
+        self.requests.reply = lambda slot, message: self.replies.append((slot, message))
+
+    def ask(self, handle: int = 9, data: bytes = b"AP-REQ", slot: int = 1) -> Message | None:
+        fields = {"handle": handle, "blob_len": len(data), "payload": data}
+        return self.requests.answer(slot, Message(Event.SPNEGO_AUTHEN_REQUEST, fields=fields))
+
+    def answer(self, record: Accepted | Refused, which: int = -1) -> None:
+        status = Status.REFUSED if isinstance(record, Refused) else Status.ACCEPTED
+        self.process.on_answer(Answer(status, self.process.sent[which].pipe, record.encode()))
+
+
+def why(message: Message | None) -> tuple[int, str]:
+    assert message is not None and message.event is Event.SPNEGO_AUTHEN_RESPONSE
+    assert message.fields["status"] == UserFlag.BAD_USER
+    return message.numbers[Attribute.NT_STATUS], message.texts[Attribute.REASON]
+
+
+def test_a_ticket_is_answered_with_the_user_the_key_and_the_time() -> None:
+    daemon = Daemon()
+    assert daemon.ask() is None and daemon.process.sent[0].payload == b"AP-REQ"
+    daemon.answer(Accepted("ann@X", "ann", b"k" * 32, b"AP-REP", 600))
+    ((slot, reply),) = daemon.replies
+    assert (slot, reply.fields["handle"], reply.fields["uid"], reply.fields["account"]) == (1, 9, 1001, "ann")
+    assert (reply.fields["session_key_len"], reply.fields["spnego_blob_len"]) == (32, 6)
+    assert reply.fields["payload"] == b"k" * 32 + b"AP-REP" and reply.numbers[Attribute.LIFETIME] == 600
+    assert reply.fields["status"] & UserFlag.OK and reply.texts[Attribute.ACCOUNT] == "ann@X"
+    assert "hash" not in reply.fields
+
+
+def test_refusals_tell_the_principal_and_the_reason() -> None:
+    daemon = Daemon()
+    for record, status in (
+        (Refused("Clock skew too great", skew=True), STATUS_TIME_DIFFERENCE_AT_DC),
+        (Refused("bad"), STATUS_LOGON_FAILURE),
+        (Accepted("who@X", "", b"k" * 16, b"", 9), STATUS_LOGON_FAILURE),
+    ):  # fmt: skip
+        assert daemon.ask() is None
+        daemon.answer(record)
+        assert why(daemon.replies[-1][1])[0] == status
+    assert daemon.replies[-1][1].texts[Attribute.ACCOUNT] == "who@X"
+
+
+def test_without_the_process_there_is_an_answer_at_once() -> None:
+    daemon = Daemon()
+    daemon.process.serving = False
+    assert why(daemon.ask())[0] == STATUS_INSUFF_SERVER_RESOURCES
+    daemon.process.serving, daemon.process.room = True, False
+    assert why(daemon.ask())[0] == STATUS_INSUFF_SERVER_RESOURCES
+    assert why(Requests(configuration(ON), accounts(), LocalServices(), FakeUsers()).answer(
+        1, Message(Event.SPNEGO_AUTHEN_REQUEST, fields={"handle": 1, "blob_len": 1, "payload": b"x"})
+    ))[0] == STATUS_INSUFF_SERVER_RESOURCES  # fmt: skip
+
+
+def test_its_end_refuses_what_waits() -> None:
+    daemon = Daemon()
+    daemon.ask(7)
+    daemon.ask(8)
+    daemon.process.on_end()
+    assert [(slot, why(message)[0], message.handle) for slot, message in daemon.replies] == [
+        (1, STATUS_INSUFF_SERVER_RESOURCES, 7), (1, STATUS_INSUFF_SERVER_RESOURCES, 8),
+    ]  # fmt: skip
+    assert len(daemon.requests.kerberos) == 0
+
+
+def test_nonsense_of_the_process_ends_it_and_answers_the_client() -> None:
+    daemon = Daemon()
+    daemon.ask()
+    with pytest.raises(ValueError):
+        daemon.process.on_answer(Answer(Status.ACCEPTED, daemon.process.sent[0].pipe, b"{}"))
+    assert why(daemon.replies[0][1])[0] == STATUS_INSUFF_SERVER_RESOURCES
+
+
+def test_an_answer_for_a_dead_worker_is_dropped() -> None:
+    daemon = Daemon()
+    daemon.ask(slot=2)
+    daemon.requests.forget(2)
+    daemon.answer(Refused("bad"))
+    assert daemon.replies == [] and len(daemon.requests.kerberos) == 0
+
+
+def test_lengths_that_contradict_each_other_are_refused() -> None:
+    daemon = Daemon()
+    fields = {"handle": 1, "blob_len": 5, "payload": b"abc"}
+    reply = daemon.requests.answer(1, Message(Event.SPNEGO_AUTHEN_REQUEST, fields=fields))
+    assert why(reply)[0] == STATUS_LOGON_FAILURE
+
+
+def test_the_groups_of_a_user_of_the_realm_alone_are_told() -> None:
+    daemon = Daemon()
+    reply = daemon.requests.answer(1, Message(Event.LOGIN_REQUEST_EXT, fields={"handle": 3, "account": b"bob\0"}))
+    assert reply is not None and reply.fields["ngroups"] == 1
+
+
+# ---------------------------------------------------------------------------------------------------------- krb5.conf
+
+
+def test_krb5_conf_is_one_file_with_what_it_includes(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "one").write_text("[realms]\n")
+    (tmp_path / "d" / "two.conf").write_text("[capaths]\n")
+    (tmp_path / "d" / "three.bak").write_text("[bad]\n")
+    (tmp_path / "d" / ".hidden.conf").write_text("[bad]\n")
+    (tmp_path / "more").write_text(f"[appdefaults]\ninclude {tmp_path}/main\n")
+    (tmp_path / "main").write_text(
+        f"[libdefaults]\n clockskew = 5\nincludedir {tmp_path}/d\ninclude {tmp_path}/more\ninclude {tmp_path}/none\n"
+    )
+    text = krb5conf.flat(f"{tmp_path}/main:{tmp_path}/missing")
+    assert "[bad]" not in text and "include" not in text and len(text) < 1000
+    assert text.startswith("[libdefaults]\n clockskew = 5\n[realms]\n[capaths]\n[appdefaults]\n")
