@@ -15,8 +15,10 @@ class AlreadyRunning(Exception):
 class LockFile:
     """The lock, held from `acquire` to `release`. A file that a dead ksmbd.mountd has left is taken over."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, second: str = "") -> None:
+        """`second`: a line to write below the process id."""
         self.path = path
+        self._second = second
         self._descriptor = -1
 
     def acquire(self) -> None:
@@ -30,9 +32,10 @@ class LockFile:
                     os.close(descriptor)
                     continue
                 os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
+                lines = [str(os.getpid()), self._second] if self._second else [str(os.getpid())]
+                os.pwrite(descriptor, "".join(f"{line}\n" for line in lines).encode(), 0)
             except BlockingIOError:
-                pid = os.pread(descriptor, 32, 0).strip().decode("ascii", "replace")
+                pid = os.pread(descriptor, 32, 0).partition(b"\n")[0].strip().decode("ascii", "replace")
                 os.close(descriptor)
                 raise AlreadyRunning(f"already running with process id {pid} ({self.path})") from None
             except BaseException:

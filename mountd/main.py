@@ -14,6 +14,7 @@ from ksmbd import log
 from mountd import rundir as paths
 from mountd.commandline import HELP, RUNDIR, VERBOSE, VERSION, Command, Option, Parsed
 from mountd.engine import COMMAND
+from mountd.kernelserver.control import DIRECTORY
 from mountd.lock import AlreadyRunning, LockFile
 from mountd.rundir import RunDirectory
 from mountd.server import SIGNALS, Options, Server, StartProblem
@@ -27,6 +28,7 @@ MOUNTD = Command(
     options=(
         Option("p", "port", "listen on this TCP port; overrides `tcp port`", "PORT"),
         Option("n", "nodetach", "stay in the foreground; WAY 0 detaches, 1 (default) does not", "WAY", optional=True),
+        Option("", "engine", "own (default), or kernel: drive the kernel's own server, ksmbd.ko", "ENGINE"),
         Option("C", "config", f"the configuration file; default {paths.DEFAULT_CONFIG}", "CONF"),
         Option("P", "pwddb", f"the user database; default {paths.DEFAULT_PWDDB}", "PWDDB"),
         RUNDIR,
@@ -57,6 +59,9 @@ def _options(parsed: Parsed) -> Options:
     port = parsed.last("port")
     if port is not None and not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
         MOUNTD.fail(f"--port={port}: allowed is a number from 1 to 65535")
+    engine = parsed.last("engine")
+    if engine not in (None, "own", "kernel"):
+        MOUNTD.fail(f"--engine={engine}: allowed is own or kernel")
     rundir = RunDirectory.from_option(parsed.last("rundir"))
     statedir = parsed.last("statedir")
     if statedir is None:
@@ -68,6 +73,7 @@ def _options(parsed: Parsed) -> Options:
         statedir=os.path.abspath(statedir),
         port=int(port) if port is not None else None,
         verbose=parsed.has("verbose"),
+        kernel=engine == "kernel",
     )
 
 
@@ -93,7 +99,7 @@ def _serve(
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         os.makedirs(options.rundir.path, mode=0o755, exist_ok=True)
-        lock = LockFile(options.rundir.lock)
+        lock = LockFile(options.rundir.lock, DIRECTORY if options.kernel else "")
         lock.acquire()
     except AlreadyRunning as error:
         return refuse(str(error))

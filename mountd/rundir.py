@@ -36,13 +36,24 @@ class RunDirectory:
 
     @property
     def lock(self) -> str:
-        """The lock file, which holds the manager's process id in decimal while it runs."""
+        """The lock file, which holds the manager's process id in decimal while it runs, and in a second line the
+        directory of the control files where that is not in the run directory."""
         return os.path.join(self.path, "ksmbd.lock")
 
     @property
     def control(self) -> str:
-        """The directory of the control files."""
-        return os.path.join(self.path, "class", "ksmbd-control")
+        """The directory of the control files: the engine's, or the kernel's where the manager drives its server."""
+        return self.kernel_control or os.path.join(self.path, "class", "ksmbd-control")
+
+    @property
+    def kernel_control(self) -> str:
+        """The directory of the control files of the kernel's server where the manager drives that, else ''."""
+        try:
+            with open(self.lock, encoding="utf-8", errors="surrogateescape") as stream:
+                _, *rest = stream.read(4096).splitlines() or [""]
+        except OSError:
+            return ""
+        return rest[0] if rest else ""
 
     @property
     def debug(self) -> str:

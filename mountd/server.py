@@ -26,10 +26,13 @@ from mountd.engine import COMMAND, EXIT_CONFIG, FIRST_DELAY, LAST_DELAY, STEADY_
 from mountd.files import FileProblem
 from mountd.hostnames import HostNames
 from mountd.kerberos.child import KerberosProcess
+from mountd.kernelserver.engine import KernelEngine
+from mountd.kernelserver.pipes import FRAGMENT_MAX
 from mountd.loop import Loop
 from mountd.parameters import GLOBAL_PARAMETERS
 from mountd.questions import Questions
 from mountd.requests import Requests
+from mountd.rpc.child import COMMAND as RPC
 from mountd.rpc.child import RpcProcess
 from mountd.rundir import RunDirectory
 from mountd.textvalue import text_value
@@ -49,6 +52,8 @@ class Options:
     statedir: str
     port: int | None = None
     verbose: bool = False
+    kernel: bool = False
+    """The engine is the kernel's server (mountd/kernelserver)."""
 
 
 class StartProblem(Exception):
@@ -152,7 +157,7 @@ class Server:
         except FileProblem as error:
             raise StartProblem(str(error)) from None
         self.loop = Loop()
-        self.services = RpcProcess(self.loop)
+        self.services = RpcProcess(self.loop, (*RPC, str(FRAGMENT_MAX)) if options.kernel else RPC)
         self.kerberos = KerberosProcess(self.loop, options.rundir.path, options.statedir)
         self.names = HostNames(self.loop)
         self.unix_names = UnixNames(self.loop)
@@ -163,9 +168,13 @@ class Server:
         self.requests.kerberos.attach(self.kerberos)
         settings = engine_settings(configuration, options, self._sub_auth)
         directories = options.rundir.path, options.statedir
-        self.engine = Engine(
-            self.loop, settings, *directories, self.requests.answer, self.requests.refused, command, on_line
-        )
+        self.engine: Engine | KernelEngine
+        if options.kernel:
+            self.engine = KernelEngine(self.loop, settings, self.requests.answer)
+        else:
+            self.engine = Engine(
+                self.loop, settings, *directories, self.requests.answer, self.requests.refused, command, on_line
+            )
         self.engine.on_exit = self._engine_ended
         self.requests.reply = self.engine.reply
         questions = Questions(self.loop, self.engine)

@@ -201,9 +201,17 @@ def _debug(rundir: RunDirectory, component: str) -> None:
         COMMAND.fail(f"{rundir.control} is missing: the engine is not up yet")
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)  # of two callers the second waits for the first one's answer
-        print(_toggle(rundir, component))
+        print(_toggle_kernel(rundir, component) if rundir.kernel_control else _toggle(rundir, component))
     finally:
         os.close(folder)
+
+
+def _toggle_kernel(rundir: RunDirectory, component: str) -> str:
+    """Write the component's name to the kernel's file, and return the new line."""
+    with open(rundir.debug, "wb", buffering=0) as stream:
+        stream.write(component.encode() + b"\n")
+    with open(rundir.debug, encoding="ascii", errors="replace") as answer:
+        return answer.read().strip()
 
 
 def _toggle(rundir: RunDirectory, component: str) -> str:
@@ -227,6 +235,8 @@ def _toggle(rundir: RunDirectory, component: str) -> str:
 
 def _features(rundir: RunDirectory, as_json: bool) -> None:
     _manager(rundir)
+    if rundir.kernel_control:
+        COMMAND.fail("the kernel's server does not tell its features; docs/engines.md has what each engine has")
     try:
         with open(rundir.features, encoding="utf-8", errors="replace") as stream:
             text = stream.read()

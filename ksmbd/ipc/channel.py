@@ -55,7 +55,7 @@ class Channel:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self._socket = sock
-        self._peer_port: int = sock.getpeername()[0]
+        self._peer_port: int = sock.getpeername()[0]  # 0, the kernel's, for a socket that is not connected
         self._own_port: int = sock.getsockname()[0]
         self._queue: deque[bytes] = deque()
         self._sequence = 0
@@ -89,7 +89,7 @@ class Channel:
         """Send a message, or keep it for `flush`. Raises ValueError where it does not fit, Congested, PeerGone,
         OSError."""
         self._sequence += 1
-        data = encode(message, self._sequence, self._own_port)
+        data = self._encode(message, self._sequence, self._own_port)
         if len(self._queue) >= QUEUE_MAX:
             raise Congested
         self._queue.append(data)
@@ -134,14 +134,23 @@ class Channel:
             problem = self._problem(ancillary, flags, address)
             if not problem:
                 try:
-                    message = decode(bytes(memoryview(self._buffer)[:size]))
+                    message = self._decode(bytes(memoryview(self._buffer)[:size]))
                 except (WireError, struct.error, ValueError) as error:
                     problem = f"malformed: {error}"
                 else:
-                    yield message
+                    if message is not None:
+                        yield message
                     continue
             self.dropped += 1
             log.peer(f"ipc: message of {size} bytes dropped: {problem}")
+
+    def _encode(self, message: Message, sequence: int, port: int) -> bytes:
+        """The bytes of a message. Raises ValueError."""
+        return encode(message, sequence, port)
+
+    def _decode(self, data: bytes) -> Message | None:
+        """The message in these bytes; None: they are none, and were handled. Raises WireError."""
+        return decode(data)
 
     def _problem(self, ancillary: list[tuple[int, int, bytes]], flags: int, address: tuple[int, int]) -> str:
         """Why a message must not be trusted, or ''."""
@@ -164,7 +173,7 @@ def make_pair() -> tuple[Channel, socket.socket]:
             end = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_USERSOCK)
             ends.append(end)
             end.bind((0, 0))
-            _enlarge(end)
+            enlarge(end)
         for end, other in (ends, reversed(ends)):
             end.connect((other.getsockname()[0], 0))
         ends[1].setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
@@ -175,7 +184,8 @@ def make_pair() -> tuple[Channel, socket.socket]:
         raise
 
 
-def _enlarge(sock: socket.socket) -> None:
+def enlarge(sock: socket.socket) -> None:
+    """Give a socket buffers of BUFFER_SIZE, or what the system's limits allow."""
     for forced, limited in ((SO_SNDBUFFORCE, socket.SO_SNDBUF), (SO_RCVBUFFORCE, socket.SO_RCVBUF)):
         try:
             sock.setsockopt(socket.SOL_SOCKET, forced, BUFFER_SIZE)

@@ -65,13 +65,13 @@ def _escape(text: str) -> bytes:
     return data
 
 
-def encode(message: Message, sequence: int = 0, port: int = 0) -> bytes:
-    """Encode a message with a netlink sequence number and port id. Raises ValueError where a value does not fit its
-    field."""
+def encode(message: Message, sequence: int = 0, port: int = 0, kind: int = MESSAGE_TYPE, flags: int = 0) -> bytes:
+    """Encode a message with a netlink sequence number, port id, type (the generic-netlink family's id) and flags.
+    Raises ValueError where a value does not fit its field."""
     netlink = NetlinkMessage()
     netlink["cmd"] = int(message.event)
     netlink["version"] = GENL_VERSION
-    netlink["header"] = {"type": MESSAGE_TYPE, "flags": 0, "sequence_number": sequence & 0xFFFFFFFF, "pid": port}
+    netlink["header"] = {"type": kind, "flags": flags, "sequence_number": sequence & 0xFFFFFFFF, "pid": port}
     attributes: list[tuple[str, Any]] = []
     if message.event in STRUCTURES:
         attributes.append((message.event.name, _structure_value(message.event, message.fields)))
@@ -99,15 +99,15 @@ def _structure_value(event: Event, fields: Mapping[str, Any]) -> dict[str, Any]:
     return dict(fields)
 
 
-def decode(data: bytes) -> Message:
-    """Decode a message. Raises WireError where it is malformed in any way."""
+def decode(data: bytes, expected: int = MESSAGE_TYPE) -> Message:
+    """Decode a message whose netlink type is `expected`. Raises WireError where it is malformed in any way."""
     reader = Reader(data)
     length = reader.u32()
     if length != len(data):
         raise WireError(f"netlink length {length} of {len(data)} bytes")
     kind = reader.u16()
     reader.skip(10)
-    if kind != MESSAGE_TYPE:
+    if kind != expected:
         raise WireError(f"netlink type {kind}")
     command, version = reader.u8(), reader.u8()
     reader.skip(2)

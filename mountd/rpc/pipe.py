@@ -52,10 +52,15 @@ class Pipe:
     a `write`, `resume` with the answers comes first."""
 
     def __init__(
-        self, interfaces: Sequence[Interface], caller: Caller, hold: Callable[[int], bool] | None = None
+        self,
+        interfaces: Sequence[Interface],
+        caller: Caller,
+        hold: Callable[[int], bool] | None = None,
+        fragment_max: int = 0,
     ) -> None:
         """`interfaces`: those of the pipe's name. `hold(bytes)` is told what the pipe holds, and says whether it may;
-        None: as much as it likes."""
+        None: as much as it likes. `fragment_max`: bytes of a fragment at most, of a request FRAG_MIN all
+        the same; 0: what the client takes."""
         self._interfaces = interfaces
         self._name = interfaces[0].pipe
         self._caller = caller
@@ -68,7 +73,8 @@ class Pipe:
         self._asking: _Call | None = None
         """The call that needs names; what comes after it waits."""
         self.questions: tuple[Question, ...] = ()
-        self._max_frag = pdu.FRAG_MAX
+        self._fragment_max = fragment_max or pdu.FRAG_MAX
+        self._max_frag = self._fragment_max
         self._group = 0
         self._broken = False
 
@@ -181,14 +187,15 @@ class Pipe:
             raise
         if first:
             self._group = bind.assoc_group or next(_groups)
-            self._max_frag = max(pdu.FRAG_MIN, min(bind.max_recv_frag, pdu.FRAG_MAX))
+            agreed = max(pdu.FRAG_MIN, min(bind.max_recv_frag, pdu.FRAG_MAX))
+            self._max_frag = min(agreed, self._fragment_max)
         results = [self._result(element) for element in bind.contexts]
         self._send(
             pdu.encode_bind_ack(
                 Ptype.BIND_ACK if first else Ptype.ALTER_CONTEXT_RESP,
                 header.call_id,
-                self._max_frag,
-                max(pdu.FRAG_MIN, min(bind.max_xmit_frag, pdu.FRAG_MAX)),
+                max(self._max_frag, pdu.FRAG_MIN),
+                max(pdu.FRAG_MIN, min(bind.max_xmit_frag, self._fragment_max)),
                 self._group,
                 f"\\PIPE\\{self._name}" if first else "",
                 results,

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """ksmbd.rpc: the process of the RPC services, which reads what anonymous clients send and has no rights.
 
-    python -P -m mountd.rpc.process SOCKET UID GID
+    python -P -m mountd.rpc.process [FRAGMENT] SOCKET UID GID
 
 mountd starts it, a fresh interpreter that has never seen the user database, gives it one end of a socket pair and the
-ids of a user that owns nothing. It imports what it needs, gives up its rights (ksmbd/kernel/confinement.py), says what
-it could not give up, and answers until the socket ends. Exit status 0: the daemon has ended, or the process has worked
-long enough and is to be followed by a fresh one.
+ids of a user that owns nothing; FRAGMENT is the most bytes of a fragment of a reply, else what the client takes. It
+imports what it needs, gives up its rights (ksmbd/kernel/confinement.py), says what it could not give up, and answers
+until the socket ends. Exit status 0: the daemon has ended, or the process has worked long enough and is to be followed
+by a fresh one.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def serve(sock: socket.socket, services: Services) -> None:
 
 def main(argv: list[str]) -> int:
     """Run the process. Returns its exit status."""
-    descriptor, uid, gid = map(int, argv)
+    *fragment_max, descriptor, uid, gid = map(int, argv)
     parent = os.getppid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     setproctitle.setproctitle(TITLE)
@@ -77,7 +78,7 @@ def main(argv: list[str]) -> int:
         return 0
     try:
         sock.sendall(Answer(Status.READY, 0, "\n".join(missing).encode()[:ANSWER_MAX]).encode())
-        serve(sock, Services())
+        serve(sock, Services(fragment_max=sum(fragment_max)))
     except (BrokenPipeError, ConnectionResetError):
         pass  # mountd has ended
     return 0

@@ -59,8 +59,10 @@ class Purse:
 class Services:
     """The RPC services, and all open pipes by number."""
 
-    def __init__(self, services: Mapping[str, Sequence[Interface]] = SERVICES) -> None:
+    def __init__(self, services: Mapping[str, Sequence[Interface]] = SERVICES, fragment_max: int = 0) -> None:
+        """`fragment_max`: see Pipe."""
         self._services = services
+        self._fragment_max = fragment_max
         self._pipes: dict[int, Pipe] = {}
         self._asking: dict[int, Request] = {}
         """Pipe -> the request that needs names."""
@@ -88,7 +90,9 @@ class Services:
         if interfaces is not None:
             level = Level(request.argument)
             caller = Caller(lambda: self._facts, level, account, frozenset(hidden))
-            self._pipes[request.pipe] = Pipe(interfaces, caller, self._holder(request.pipe, level))
+            self._pipes[request.pipe] = Pipe(
+                interfaces, caller, self._holder(request.pipe, level), self._fragment_max
+            )
 
     def _holder(self, number: int, level: Level) -> Callable[[int], bool]:
         return lambda size: self.purse.hold(number, level is Level.NAMES, size)
