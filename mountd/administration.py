@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What administrators ask over RPC (MS-SRVS 3.1.4): who is connected, what is open, and to close it.
+"""What administrators ask over RPC (MS-SRVS 3.1.4): who is connected, what is open, to close it, and other shares.
 
 The questions come from the process of the RPC services, which is not trusted: whether their caller is an administrator
 was decided here when the pipe was opened (mountd.rpc.telling.level_of), and the acts are few.
@@ -19,6 +19,7 @@ from mountd.console.closing import told
 from mountd.rpc.names import ROWS, Found, Outcome, Question, Rows
 from mountd.rpc.rows import RowInfo, file_number, row_of
 from mountd.rpc.service import Win32
+from mountd.shareacts import ShareActs, text_of
 
 Then = Callable[[Found], None]
 
@@ -26,8 +27,9 @@ Then = Callable[[Found], None]
 class Administration:
     """Answers the questions of administrators: mountd.rpc.host.Administrator."""
 
-    def __init__(self, activity: Activity) -> None:
+    def __init__(self, activity: Activity, shares: ShareActs | None = None) -> None:
         self._activity = activity
+        self._shares = shares
 
     def answer(self, question: Question, account: str, then: Then) -> None:
         """Call `then` with the answer, now or later; None where the engine cannot be asked. Raises ValueError where the
@@ -55,13 +57,15 @@ class Administration:
             raise ValueError("an act is an object")
         match what.get("do"):
             case "close sessions":
-                address, user = _text(what, "address"), _text(what, "account")
+                address, user = text_of(what, "address"), text_of(what, "account")
                 target = Target(address=address, account=user)
                 self._close(target, account, Win32.NERR_CLIENT_NAME_NOT_FOUND, then)
             case "close file":
                 self._close_file(_number(what, "number"), account, then)
-            case other:
-                raise ValueError(f"an act {other!r}")
+            case _:
+                if self._shares is None:
+                    raise ValueError("no shares to act on")
+                self._shares.act(what, account, then)
 
     def _close_file(self, number: int, account: str, then: Callable[[int], None]) -> None:
         """Close the open with this number (file_number). Where two opens share it, neither is closed."""
@@ -91,13 +95,6 @@ class Administration:
 def _order(row: RowInfo) -> tuple[int, RowInfo]:
     """The same for each page of an enumeration."""
     return int(row.id, 16), row
-
-
-def _text(what: Mapping[str, Any], name: str) -> str:
-    value = what.get(name)
-    if not isinstance(value, str):
-        raise ValueError(f"an act without {name}")
-    return value
 
 
 def _number(what: Mapping[str, Any], name: str) -> int:

@@ -15,14 +15,14 @@ class FileProblem(Exception):
 
 
 @contextlib.contextmanager
-def locked_directory(path: str) -> Iterator[None]:
+def locked_directory(path: str, wait: bool = True) -> Iterator[None]:
     """Hold an exclusive lock (flock) on the directory of `path`, so that no other writer changes its files. Raises
-    OSError."""
+    OSError, BlockingIOError where another writer has it and `wait` is not set."""
     folder = os.path.dirname(os.path.realpath(path))
     os.makedirs(folder, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     finally:
         os.close(descriptor)

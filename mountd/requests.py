@@ -21,6 +21,7 @@ from mountd.kerberos.host import KerberosHost
 from mountd.login import Login, decide
 from mountd.rpc.host import Backend, PipeHost
 from mountd.sessions import Sessions
+from mountd.sharesecurity import ShareSecurity, obeyed
 from mountd.sharing import TreeAnswer, TreeRequest, decide_tree_connect, share_response
 from mountd.unixnames import NameResolver
 from mountd.unixusers import SystemUsers, UnixUsers
@@ -56,6 +57,7 @@ class Requests:
         self.sessions = Sessions()
         self.sub_authorities = sub_authorities
         """The a, b, c of the server's domain S-1-5-21-a-b-c."""
+        self.share_security = ShareSecurity()
         self.pipes = PipeHost(self, services, names=unix_names)
         self.pids: dict[int, int] = {}
         """Slot -> process id, from HELLO."""
@@ -226,6 +228,7 @@ class Requests:
             life = self._lives.get(slot, 0)
             if self._names.resolve(look.wanted, lambda: self._tree_again(slot, message, life)):
                 return None
+        answer = obeyed(answer, request, self, self.share_security)
         self.say(answer.note)
         if answer.why and not check:
             refused("tree connect", request.peer, answer.why, share=request.share, account=request.account)
@@ -236,7 +239,8 @@ class Requests:
                 request.is_guest,
             )
         reply = {"handle": message.handle, "status": int(answer.status), "connection_flags": int(answer.flags)}
-        return Message(Event.TREE_CONNECT_RESPONSE, fields=reply)
+        numbers = {Attribute.WITHHELD: answer.withheld} if answer.withheld else {}
+        return Message(Event.TREE_CONNECT_RESPONSE, fields=reply, numbers=numbers)
 
     def _tree_again(self, slot: int, message: Message, life: int) -> None:
         if self._lives.get(slot, 0) == life:

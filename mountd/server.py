@@ -15,7 +15,7 @@ from ksmbd.ipc.constants import Event
 from ksmbd.ipc.settings import EngineSettings
 from mountd import accounts as accounts_file
 from mountd import config as config_file
-from mountd import ignored, listing, sharepaths, subauth
+from mountd import ignored, listing, sharepaths, sharesecurity, subauth
 from mountd.accounts import Accounts
 from mountd.activity import Activity
 from mountd.administration import Administration
@@ -35,6 +35,8 @@ from mountd.requests import Requests
 from mountd.rpc.child import COMMAND as RPC
 from mountd.rpc.child import RpcProcess
 from mountd.rundir import RunDirectory
+from mountd.shareacts import ShareActs
+from mountd.sharesecurity import ShareSecurity
 from mountd.textvalue import text_value
 from mountd.unixnames import UnixNames
 
@@ -154,6 +156,7 @@ class Server:
         users = read_accounts(options)
         try:
             self._sub_auth = subauth.load_or_create(subauth.path_for(options.config))
+            security = ShareSecurity(os.path.join(options.statedir, sharesecurity.FILE))
         except FileProblem as error:
             raise StartProblem(str(error)) from None
         self.loop = Loop()
@@ -166,6 +169,7 @@ class Server:
             unix_names=self.unix_names, sub_authorities=self._sub_auth,
         )  # fmt: skip
         self.requests.kerberos.attach(self.kerberos)
+        self.requests.share_security = security
         settings = engine_settings(configuration, options, self._sub_auth)
         directories = options.rundir.path, options.statedir
         self.engine: Engine | KernelEngine
@@ -181,7 +185,8 @@ class Server:
         self.requests.on_answer = questions.answered
         self.activity = Activity(questions)
         self.control = Control(self.reload, self.activity)
-        self.requests.pipes.administrator = Administration(self.activity)
+        shares = ShareActs(self.requests, lambda: not self.reload().problems, self.activity.reloaded)
+        self.requests.pipes.administrator = Administration(self.activity, shares)
         self._listened = False
         self._failures = 0
         self._started = 0.0

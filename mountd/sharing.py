@@ -169,6 +169,8 @@ class TreeAnswer:
     flags: TreeFlag = TreeFlag(0)  # noqa: RUF009  immutable
     why: str = ""
     """The rule by which the tree connect is refused."""
+    withheld: int = 0
+    """Access rights that the security descriptor of the share does not grant (mountd/sharesecurity.py)."""
     note: str = ""
     undecided: bool = False
     """The decision depends on a host name that is not known yet; HOST_DENIED is the result if it stays unknown."""

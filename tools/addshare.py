@@ -12,12 +12,12 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 
 from ksmbd.overriding import override
-from mountd import accounts, config, configwriter
+from mountd import accounts, config, sharefile
 from mountd.commandline import HELP, RUNDIR, VERBOSE, VERSION, Command, Option
-from mountd.files import locked_directory, replace
 from mountd.notify import reload_daemon
 from mountd.parameters import SHARE_PARAMETERS, Kind, split_list
 from mountd.rundir import DEFAULT_CONFIG, DEFAULT_PWDDB, RunDirectory
+from mountd.sharefile import ShareProblem, Why
 
 COMMAND = Command(
     name="ksmbd.addshare",
@@ -57,8 +57,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     path = parsed.last("config") or DEFAULT_CONFIG
     if os.path.basename(path) == "smb.conf":
         COMMAND.fail(f"{path} is Samba's; ksmbd.addshare writes ksmbd.conf alone")
-    before = _read(path)
-    _check_exists(before, path, name, action)
+    try:
+        sharefile.check(path, name, action)
+    except ShareProblem as problem:
+        COMMAND.fail(_advised(problem, action))
     options: Options = {}
     if action != "delete":
         given = parsed.all("option")
@@ -67,7 +69,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         except ValueError as error:
             COMMAND.fail(str(error))
     try:
-        outcome = _change(path, name, action, options)
+        outcome = sharefile.change(path, name, action, options)
+    except ShareProblem as problem:
+        COMMAND.fail(_advised(problem, action))
     except OSError as error:
         COMMAND.fail(f"{path}: cannot be written: {error.strerror}")
     print(f"share {name} {outcome}")
@@ -76,50 +80,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _read(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8") as stream:
-            return stream.read()
-    except FileNotFoundError:
-        return ""
-    except UnicodeDecodeError:
-        COMMAND.fail(f"{path}: not UTF-8")
-    except OSError as error:
-        COMMAND.fail(f"{path}: cannot be read: {error.strerror}")
+_ADVICE = {Why.THERE: "; -u changes it", Why.NO_FOLDER: ": -o 'path = /folder'"}
+"""What a problem can be mended with."""
 
 
-def _check_exists(text: str, path: str, name: str, action: str) -> bool:
-    there = configwriter.has_section(text, name)
-    if action == "add" and there:
-        COMMAND.fail(f"there is a share [{name}] in {path} already; -u changes it")
-    if action in ("update", "delete") and not there:
-        COMMAND.fail(f"no share [{name}] in {path}" + ("; -a adds it" if action == "update" else ""))
-    return there
-
-
-def _change(path: str, name: str, action: str, options: Options) -> str:
-    with locked_directory(path):
-        text = _read(path)
-        there = _check_exists(text, path, name, action)
-        if action == "delete":
-            changed, outcome = configwriter.delete_section(text, name), "deleted"
-        elif there:
-            changed, outcome = configwriter.update_section(text, name, options), "updated"
-        else:
-            changed, outcome = configwriter.add_section(text, name, options), "added"
-        share = config.parse(changed, path).share(name)
-        if outcome == "added" and share is not None and not share.path and not share.is_ipc:
-            COMMAND.fail("a share needs a folder: -o 'path = /folder'")
-        errors = set(map(_without_line, config.parse(changed, path).errors))
-        new = errors - set(map(_without_line, config.parse(text, path).errors))
-        if new:
-            COMMAND.fail(min(new))
-        replace(path, changed.encode(), mode=0o644)
-    return outcome
-
-
-def _without_line(diagnostic: config.Diagnostic) -> str:
-    return diagnostic.message
+def _advised(problem: ShareProblem, action: str) -> str:
+    return str(problem) + ("; -a adds it" if problem.why is Why.MISSING and action == "update"
+                           else _ADVICE.get(problem.why, ""))
 
 
 def _from_arguments(given: Sequence[str]) -> Options:

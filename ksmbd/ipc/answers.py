@@ -233,6 +233,7 @@ def tree_result(message: Message) -> TreeConnectResult:
         is_admin=bool(flags & TreeFlag.ADMIN_ACCOUNT),
         is_guest=bool(flags & TreeFlag.GUEST_ACCOUNT),
         keeps_group=bool(flags & TreeFlag.KEEP_GROUP),
+        withheld=message.numbers.get(Attribute.WITHHELD, 0),
     )
 
 

@@ -23,7 +23,7 @@ from ksmbd.smb.status import WireError
 _NLA_TYPE_MASK: Final = 0x3FFF
 _NUMBERS: Final = {
     Attribute.HANDLE, Attribute.ENCRYPT, Attribute.FORCE_UID, Attribute.FORCE_GID, Attribute.SIZE, Attribute.WORKERS,
-    Attribute.BPF, Attribute.PID, Attribute.LIFETIME, Attribute.NT_STATUS,
+    Attribute.BPF, Attribute.PID, Attribute.LIFETIME, Attribute.NT_STATUS, Attribute.WITHHELD,
 }  # fmt: skip
 
 

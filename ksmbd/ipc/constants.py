@@ -65,6 +65,7 @@ class Attribute(IntEnum):
     LIFETIME = 78
     """Seconds until the ticket of a log-on ends."""
     NT_STATUS = 79
+    WITHHELD = 80
 
 
 class GlobalFlag(IntFlag):

@@ -287,6 +287,8 @@ def _intent(fields: CreateRequest, name: Name, tree: TreeConnect) -> CreateInten
     if tree.read_only:
         if access & WRITE_BITS or fields.disposition not in (c.FILE_OPEN, c.FILE_OPEN_IF):
             raise NtStatusError(STATUS_ACCESS_DENIED, "the share is read-only")
+    if access & tree.share.withheld:  # 3.3.5.9: beyond TreeConnect.MaximalAccess
+        raise NtStatusError(STATUS_ACCESS_DENIED, "by the security descriptor of the share")
     contexts = fields.contexts
     attributes = fields.attributes & ~c.FILE_ATTRIBUTE_DIRECTORY
     intent = CreateIntent(name.path, name.stream, access, fields.disposition, options, attributes)
@@ -362,6 +364,8 @@ def _open_request(request: Request, fields: CreateRequest, creation: Creation, f
     asked = OpenRequest(ref, session.client_guid, session.session_id, owner, tree.share.name, file.path)
     asked.is_directory = file.is_directory
     asked.created = creation.action == c.FILE_CREATED
+    if tree.share.withheld:
+        creation.granted_access &= ~tree.share.withheld  # of MAXIMUM_ALLOWED
     asked.granted_access = creation.granted_access
     asked.share_access = fields.share_access
     asked.disposition = fields.disposition

@@ -79,6 +79,8 @@ def _maximal_access(open_: Open, info: FileInfo, client_time: int) -> bytes:
         return ctx.encode_maximal_access(error.status, 0)
     if open_.tree is not None and open_.tree.read_only:
         access &= ~WRITE_BITS
+    if open_.tree is not None:
+        access &= ~open_.tree.share.withheld
     return ctx.encode_maximal_access(STATUS_SUCCESS, access)
 
 

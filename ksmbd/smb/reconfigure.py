@@ -20,7 +20,7 @@ from ksmbd.smb.server_application import end_session, end_tree
 from ksmbd.smb.session_state import SessionState
 from ksmbd.smb.status import NtStatusError
 from ksmbd.smb.teardown import wait_for
-from ksmbd.smb.tree_connect import maximal_access, rights_on_share
+from ksmbd.smb.tree_connect import maximal_access, rights_on_share, share_of_user
 
 logger = logging.getLogger("ksmbd.smb")
 
@@ -105,8 +105,7 @@ class Reconfiguration:
         answer = self._answers[question]
         if tree.closed:
             return
-        if answer.keeps_group:
-            share = replace(share, force_gid=None)
+        share = share_of_user(share, answer)
         if answer.status or not self._update(tree, share, answer, identity, peer):
             await self._end_tree(tree)
 
@@ -129,7 +128,7 @@ class Reconfiguration:
                 return False  # its folder is gone
             tree.volume.close()
             tree.volume = volume
-            tree.maximal_access = maximal_access(volume, read_only)
+            tree.maximal_access = maximal_access(volume, read_only) & ~share.withheld
         tree.share = share
         tree.encrypt_data = share.encrypt and tree.session.sealer is not None
         if read_only != tree.read_only:

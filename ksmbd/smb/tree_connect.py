@@ -65,6 +65,14 @@ def rights_on_share(identity: Identity, share: ShareConfig, is_admin: bool, is_g
     return replace(identity, is_admin=True) if is_admin and not identity.is_admin else identity
 
 
+def share_of_user(share: ShareConfig, answer: TreeConnectResult) -> ShareConfig:
+    """The share as one user has it: `force group = +GROUP` does not hold for those who are no members, and the security
+    descriptor of the share withholds rights."""
+    if answer.keeps_group:
+        share = replace(share, force_gid=None)
+    return replace(share, withheld=answer.withheld) if answer.withheld else share
+
+
 def maximal_access(volume: Volume, read_only: bool) -> int:
     """TreeConnect.MaximalAccess (MS-SMB2 3.3.5.7): the user's rights on the share's folder, without those that a
     read-only tree connect has not. Raises NtStatusError."""
@@ -163,14 +171,13 @@ def _connect(request: Request, share: ShareConfig, tree_id: int, answer: TreeCon
     if share.is_pipe:
         return TreeConnect(tree_id, session, share, None, _PIPE_ACCESS, encrypt_data=encrypt, creation_time=now)
     read_only = not answer.writable
-    if answer.keeps_group:
-        share = replace(share, force_gid=None)
+    share = share_of_user(share, answer)
     user = rights_on_share(identity, share, answer.is_admin, answer.is_guest)
     user = replace(user, address=request.connection.transport.peer)
     try:
         volume = server.files.volume(share, user, read_only)
         try:
-            access = maximal_access(volume, read_only)
+            access = maximal_access(volume, read_only) & ~share.withheld
         except BaseException:
             volume.close()
             raise

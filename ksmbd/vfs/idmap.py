@@ -3,18 +3,9 @@
 from __future__ import annotations
 
 from ksmbd.smb.ports import Identity
-from ksmbd.smb.security_descriptor import Privilege, Token
-from ksmbd.smb.sid import (
-    ANONYMOUS,
-    AUTHENTICATED_USERS,
-    BUILTIN_ADMINISTRATORS,
-    BUILTIN_GUESTS,
-    BUILTIN_USERS,
-    EVERYONE,
-    NETWORK,
-    UNIX_USERS,
-    Sid,
-)
+from ksmbd.smb.security_descriptor import Token
+from ksmbd.smb.session_token import Standing, session_token
+from ksmbd.smb.sid import Sid
 from ksmbd.smb.unix_sids import domain_sid, gid_of, group_sid, uid_of, user_sid
 
 
@@ -52,16 +43,12 @@ class IdMap:
 
     def token(self, identity: Identity, uid: int, gid: int, groups: tuple[int, ...]) -> Token:
         """The security token of a session that accesses files as `uid`, `gid` and `groups`."""
-        sids = {EVERYONE, NETWORK, self.group_sid(gid), UNIX_USERS.child(uid)}
-        sids.update(self.group_sid(group) for group in groups)
         if identity.is_anonymous:
-            sids.add(ANONYMOUS)
+            standing = Standing.ANONYMOUS
         elif identity.is_guest:
-            sids.add(BUILTIN_GUESTS)
+            standing = Standing.GUEST
         else:
-            sids.update((AUTHENTICATED_USERS, BUILTIN_USERS))
-        privileges = Privilege.NONE
-        if uid == 0 or identity.is_admin:
-            sids.add(BUILTIN_ADMINISTRATORS)
-            privileges = Privilege.SECURITY | Privilege.TAKE_OWNERSHIP | Privilege.BACKUP | Privilege.RESTORE
-        return Token(self.user_sid(uid), frozenset(sids), privileges)
+            standing = Standing.USER
+        if identity.is_admin:
+            standing = Standing.ADMINISTRATOR
+        return session_token(self.user_sid(uid), uid, map(self.group_sid, (gid, *groups)), standing)

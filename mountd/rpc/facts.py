@@ -36,6 +36,10 @@ class ShareFacts:
     max_connections: int
     path: str = ""
     uses: int = 0
+    unlimited: bool = False
+    """`max connections` is the maximum."""
+    security: str = ""
+    """Its security descriptor in base64, for `Level.SESSIONS`."""
 
 
 @dataclass(frozen=True)

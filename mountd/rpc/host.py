@@ -21,10 +21,9 @@ from ksmbd.limit import Meter
 from mountd.config import Configuration
 from mountd.rpc.facts import Level
 from mountd.rpc.frames import ANSWER_MAX, Answer, Kind, Request, Status
-from mountd.rpc.names import ACCOUNTS, ADMINISTRATION, Found, Question, decode_questions, encode_found
+from mountd.rpc.names import ACCOUNTS, ACT, ADMINISTRATION, Found, Question, decode_questions, encode_found
 from mountd.rpc.services import SERVICES
-from mountd.rpc.telling import ServerView, facts, level_of
-from mountd.sharing import hidden_shares
+from mountd.rpc.telling import ServerView, facts, hidden, level_of
 from mountd.unixnames import Answers, DirectNames, NameResolver
 
 _KINDS: Final = {RpcFlag.WRITE: Kind.WRITE, RpcFlag.READ: Kind.READ, RpcFlag.IOCTL: Kind.TRANSCEIVE}
@@ -102,7 +101,7 @@ class PipeHost:
         self._next = itertools.count(1)
         self._levels = [0] * len(Level)
         """Level -> number of open pipes."""
-        self._told: tuple[Level, Configuration, int] | None = None
+        self._told: tuple[Level, Configuration, int, int] | None = None
         backend.on_answer = self._answered
         backend.on_end = self._ended
 
@@ -187,6 +186,8 @@ class PipeHost:
         if pipe.level is not Level.SESSIONS or len(questions) != 1:
             raise ValueError(f"{questions[0].kind}, for a caller of level {pipe.level.name}")
         (question,) = questions
+        if question.kind == ACT and level_of(self._server, pipe.user, False) is not Level.SESSIONS:
+            raise ValueError("an act, for a caller who is no administrator any longer")
         self.administrator.answer(question, pipe.user, lambda found: self._found(pipe.number, {question: found}))
 
     def _found(self, number: int, found: Answers) -> None:
@@ -231,8 +232,8 @@ class PipeHost:
         pipe = _Pipe(next(self._next), slot, message.handle, user, level, self._clock())
         self._pipes[slot, message.handle] = self._numbered[pipe.number] = pipe
         self._levels[level] += 1
-        hidden = hidden_shares(account, restricted, self._server.configuration, self._server.users)
-        payload = "\0".join((name, account, *hidden)).encode("utf-8", "replace")
+        left_out = hidden(self._server, account, restricted)
+        payload = "\0".join((name, account, *left_out)).encode("utf-8", "replace")
         self._backend.send(Request(Kind.OPEN, level, pipe.number, payload), user == GUESTS)
         return RpcStatus.OK
 
@@ -279,9 +280,10 @@ class PipeHost:
         level = max((level for level in Level if self._levels[level]), default=Level.NAMES)
         version = self._server.sessions.version if level > Level.NAMES else 0
         configuration = self._server.configuration
+        security = self._server.share_security.version if level is Level.SESSIONS else 0
         told = self._told
-        if told is None or told[0] != level or told[1] is not configuration or told[2] != version:
-            self._told = (level, configuration, version)
+        if told is None or told[1] is not configuration or (told[0], *told[2:]) != (level, version, security):
+            self._told = (level, configuration, version, security)
             self._backend.send(Request(Kind.FACTS, 0, 0, facts(self._server, level).encode()), False)
 
 

@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Protocol
 
 from mountd.accounts import Accounts
 from mountd.config import Configuration, ShareSettings, share_key
+from mountd.parameters import CAP
 from mountd.rpc.facts import Facts, Level, ShareFacts
 from mountd.sessions import Sessions
+from mountd.sharesecurity import ShareSecurity, may_read
+from mountd.sharing import hidden_shares
 from mountd.unixusers import UnixUsers
 
 
@@ -25,6 +29,8 @@ class ServerView(Protocol):
     def sub_authorities(self) -> tuple[int, int, int]: ...
     @property
     def accounts(self) -> Accounts: ...
+    @property
+    def share_security(self) -> ShareSecurity: ...
 
 
 def level_of(server: ServerView, account: str, restricted: bool) -> Level:
@@ -69,4 +75,21 @@ def _share(server: ServerView, share: ShareSettings, level: Level) -> ShareFacts
         max_connections=share.max_connections,
         path=share.full_path(server.configuration.settings) if detailed and has_path else "",
         uses=server.sessions.connections(share_key(share.name)) if detailed else 0,
+        unlimited=share.max_connections >= CAP,
+        security=_security(server, share) if level is Level.SESSIONS and not share.is_ipc else "",
     )
+
+
+def _security(server: ServerView, share: ShareSettings) -> str:
+    return base64.b64encode(server.share_security.encoded(share.name)).decode("ascii")
+
+
+def hidden(server: ServerView, account: str, restricted: bool) -> list[str]:
+    """The keys of the shares that lists of shares leave out for a user (`access based share enum`)."""
+    found = hidden_shares(account, restricted, server.configuration, server.users)
+    for key, share in server.configuration.shares.items():
+        descriptor = server.share_security.descriptor(key)
+        if share.access_based_share_enum and descriptor is not None and key not in found:
+            if not may_read(descriptor, account, share, server, restricted):
+                found.append(key)
+    return found

@@ -129,6 +129,8 @@ class ShareConfig:
     """`vfs objects = streams_xattr`."""
     streams_xattr_max_xattrs_per_stream: int = 16
     wide_links: bool = False
+    withheld: int = 0
+    """Of a tree connect: the rights that no open may have, by the security descriptor of the share."""
 
 
 @dataclass(slots=True)
@@ -142,6 +144,8 @@ class TreeConnectResult:
     is_guest: bool = False
     keeps_group: bool = False
     """`force_gid` of the share does not apply to this user."""
+    withheld: int = 0
+    """Access rights that the security descriptor of the share does not grant this user."""
 
 
 class Daemon(Protocol):

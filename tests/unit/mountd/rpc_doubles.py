@@ -16,6 +16,7 @@ from mountd.rpc.pipe import Pipe
 from mountd.rpc.service import Caller, Interface
 from mountd.rpc.telling import facts, level_of
 from mountd.sessions import Sessions
+from mountd.sharesecurity import ShareSecurity
 from mountd.unixnames import answers
 
 USERS = (
@@ -47,6 +48,7 @@ class View:
         self.users = FakeUsers()
         self.sub_authorities = (11, 22, 33)
         self.accounts = accounts(*ACCOUNTS)
+        self.share_security = ShareSecurity()
 
 
 class Transport:

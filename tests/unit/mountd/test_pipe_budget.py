@@ -19,6 +19,7 @@ from mountd.rpc.host import PipeHost
 from mountd.rpc.services import Services
 from mountd.rpc.srvsvc import INTERFACE
 from mountd.sessions import Sessions
+from mountd.sharesecurity import ShareSecurity
 
 TEXT = "[docs]\npath = /srv/docs\ncomment = words\n[IPC$]\nadmin users = bob\n"
 SRVSVC = RpcFlag.SRVSVC
@@ -43,6 +44,7 @@ class Site:
         self.users = FakeUsers()
         self.sub_authorities = (1, 2, 3)
         self.accounts = accounts("ann", "bob")
+        self.share_security = ShareSecurity()
         self.backend = LocalServices()
         self.now = 100.0
         self.host = PipeHost(self, self.backend, lambda: self.now)

@@ -28,6 +28,7 @@ from mountd.rpc.pipe import INPUT_MAX, OUTPUT_MAX, Pipe, PipeBroken
 from mountd.rpc.service import Caller, Interface
 from mountd.rpc.telling import facts, level_of
 from mountd.sessions import Sessions
+from mountd.sharesecurity import ShareSecurity
 
 SHARES = """
 [global]
@@ -56,6 +57,7 @@ class View:
         self.users = FakeUsers()
         self.sub_authorities = (1, 2, 3)
         self.accounts = accounts("ann", "bob")
+        self.share_security = ShareSecurity()
 
 
 def pipe(

@@ -34,6 +34,7 @@ from mountd.rpc.names import (
     encode_questions,
 )
 from mountd.sessions import Sessions
+from mountd.sharesecurity import ShareSecurity
 from mountd.unixnames import Answers, DirectNames, Then, UnixNames, answers, find
 
 LSARPC = RpcFlag.LSARPC
@@ -109,6 +110,7 @@ class Site:
         self.users = FakeUsers()
         self.sub_authorities = (11, 22, 33)
         self.accounts = accounts(*ACCOUNTS)
+        self.share_security = ShareSecurity()
         self.backend = LocalServices()
         self.names = Slow()
         self.host = PipeHost(self, self.backend, names=self.names)

@@ -34,6 +34,7 @@ from mountd.rpc.rows import FileInfo, file_number
 from mountd.rpc.service import Caller, Interface
 from mountd.rpc.telling import facts, level_of
 from mountd.sessions import Sessions
+from mountd.sharesecurity import ShareSecurity
 
 SHARES = "[docs]\npath = /srv/docs\n[root]\npath = /\n[IPC$]\nadmin users = ann\n"
 SESSION = SessionRow(
@@ -98,6 +99,7 @@ class Site:
         self.users = FakeUsers()
         self.sub_authorities = (1, 2, 3)
         self.accounts = accounts("ann", "bob")
+        self.share_security = ShareSecurity()
         self.workers = Workers()
         self.loop = Loop()
         questions = Questions(self.loop, self.workers)

@@ -501,6 +501,30 @@ def a_share_that_is_read_only(case: tuple[str, int, int]) -> Playbook:
     return stage.play >> alice.create("old", case[2], access=case[1]) << alice.answer(s.STATUS_ACCESS_DENIED)
 
 
+@script.each(("dacl", c.WRITE_DAC), ("all", c.GENERIC_ALL), ("one_of_two", c.FILE_READ_DATA | c.WRITE_OWNER))
+def what_the_share_s_descriptor_withholds(case: tuple[str, int]) -> Playbook:
+    """MS-SMB2 3.3.5.9: DesiredAccess beyond TreeConnect.MaximalAccess."""
+    stage = Stage(share=ShareConfig("share", "/srv", withheld=c.WRITE_DAC | c.WRITE_OWNER))
+    alice = stage.line().begin()
+    return stage.play >> alice.create("old", access=case[1]) << alice.answer(s.STATUS_ACCESS_DENIED)
+
+
+@script
+def all_that_is_not_withheld() -> Playbook:
+    withheld = c.WRITE_DAC | c.WRITE_OWNER
+    stage = Stage(share=ShareConfig("share", "/srv", withheld=withheld))
+    alice, file, file_id = stage.line().begin(), stage.file("old"), FileId.unknown()
+    asked = some(OpenRequest, granted_access=c.FILE_ALL_ACCESS & ~withheld)
+    return (
+        stage.play
+        >> alice.create("old", access=c.MAXIMUM_ALLOWED)
+        << call(stage.volume.create, some(CreateIntent, desired_access=c.MAXIMUM_ALLOWED)).gives(
+            file.opened()._replace(granted_access=c.FILE_ALL_ACCESS))
+        << call(stage.table.open, asked).gives(OpenGrant(0))
+        << alice.created(file_id)
+    )
+
+
 @script
 def one_open_too_many() -> Playbook:
     """Nothing is opened for it."""

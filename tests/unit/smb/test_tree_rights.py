@@ -15,7 +15,7 @@ from ksmbd.smb.ports import GuestIds, Identity, ShareConfig, TreeConnectResult
 OWN = GuestIds(4001, 4002, (4002, 4003))
 
 
-def connect(guest: GuestIds | None, **answer: bool) -> tuple[ShareConfig, Identity]:
+def connect(guest: GuestIds | None, **answer: Any) -> tuple[ShareConfig, Identity]:
     """TREE_CONNECT with mountd's answer: the share and the user that its files are for."""
     made = Bench(c.DIALECT_300)
     asked: list[tuple[ShareConfig, Identity]] = []
@@ -52,6 +52,11 @@ def test_others_and_shares_without_one_keep_their_user() -> None:
 def test_who_is_no_member_keeps_his_group() -> None:
     assert connect(None, writable=True)[0].force_gid == 500
     assert connect(None, writable=True, keeps_group=True)[0].force_gid is None
+
+
+def test_what_the_share_s_descriptor_withholds_is_the_user_s_alone() -> None:
+    assert connect(None, writable=True)[0].withheld == 0
+    assert connect(None, writable=True, withheld=c.WRITE_DAC)[0].withheld == c.WRITE_DAC
 
 
 def test_rights_are_those_of_the_share_alone() -> None:
