@@ -32,7 +32,7 @@ optional="python3-bpfcc python3-gssapi"
 case $profile in
 serve) extra="" ;;
 test) extra="[test]"; required="$required smbclient"; optional="$optional xfsprogs btrfs-progs python3-samba samba samba-vfs-modules acl krb5-kdc krb5-admin-server krb5-user" ;;
-conformance) extra="[test]"; required="$required smbclient samba samba-vfs-modules samba-testsuite iproute2 iptables" ;;
+conformance) extra="[test]"; required="$required smbclient samba samba-vfs-modules samba-testsuite iproute2 iptables"; optional="$optional krb5-kdc krb5-admin-server krb5-user" ;;
 bench) extra="[test,bench]"; required="$required samba samba-vfs-modules smbclient gcc libc6-dev" ;;
 *) say "unknown profile '$profile' (serve, test, conformance or bench)"; exit 2 ;;
 esac

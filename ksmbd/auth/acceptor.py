@@ -3,7 +3,9 @@
 
     START ──NTLMSSP NEGOTIATE (bare, or as the optimistic token)──> AUTHENTICATE ──> DONE
       ├────NTLMSSP chosen, but the token of the client was for another mechanism──> NEGOTIATE ──> AUTHENTICATE ──> DONE
-      └────Kerberos AP-REQ──> DONE
+      ├────Kerberos' AP-REQ as the optimistic token, or bare──> DONE
+      └────Kerberos chosen, without its token──> KERBEROS ──AP-REQ──> DONE, or where the list is to be protected
+                                                                  └─> MIC ──mechListMIC──> DONE
 
 Any failure leads to DONE, where every further token is refused.
 """
@@ -21,7 +23,7 @@ from ksmbd.auth import spnego
 from ksmbd.auth.ntlm import NtlmAcceptor, NtlmResult
 from ksmbd.auth.ntlm_messages import SIGNATURE
 from ksmbd.auth.settings import AuthSettings
-from ksmbd.smb.ports import AuthStep, Daemon, Identity
+from ksmbd.smb.ports import AuthStep, Daemon, Identity, SpnegoResponse
 from ksmbd.smb.status import STATUS_LOGON_FAILURE, LogonRefused, NtStatusError, WireError
 from ksmbd.smb.waiting import Future, Task
 
@@ -44,6 +46,8 @@ class State(Enum):
     START = auto()
     NEGOTIATE = auto()
     AUTHENTICATE = auto()
+    KERBEROS = auto()
+    MIC = auto()
     DONE = auto()
 
 
@@ -71,6 +75,9 @@ class SpnegoAuthenticator:
         self._raw = False
         self._mechanism_list = b""
         self._mic_required = False
+        self._identity: Identity | None = None
+        """Of a ticket that was accepted, until the client's mechListMIC."""
+        self._number = 0
 
     def step(self, token: bytes) -> Future[AuthStep]:
         """Handle a token of the client. The Future fails with NtStatusError: STATUS_INVALID_PARAMETER,
@@ -106,6 +113,10 @@ class SpnegoAuthenticator:
             raise NtStatusError(STATUS_LOGON_FAILURE, "the client rejects the mechanism")
         if state is State.NEGOTIATE:
             return self._challenge(spnego.ACCEPT_INCOMPLETE, None, response.token)
+        if state is State.KERBEROS:
+            return await self._ticket(None, response.token, response.mic)
+        if state is State.MIC:
+            return await self._protected(response.mic, b"")
         return self._finish(await self._ntlm.authenticate(response.token), response.mic)
 
     async def _start(self, token: bytes) -> AuthStep:
@@ -118,8 +129,8 @@ class SpnegoAuthenticator:
             mechanism, _ = spnego.parse_initial(token)
             if mechanism in _KERBEROS:  # Kerberos without SPNEGO
                 self._refuse_unless_allowed(mechanism)
-                identity, reply = await self._kerberos(token)
-                return AuthStep(reply, identity)
+                answer, identity = await self._kerberos(token)
+                return AuthStep(answer.token, identity)
         init = spnego.parse_init(token)
         self._mechanism_list = init.mechanism_list
         accepted = offered_mechanisms(self._settings)
@@ -129,18 +140,20 @@ class SpnegoAuthenticator:
         first = init.mechanisms[0]
         # The optimistic token is for the first mechanism; Kerberos' two names mean the same one
         optimistic = init.token if chosen == first or {chosen, first} <= set(_KERBEROS) else b""
+        # RFC 4178 5: the list is protected unless its first mechanism is the one used
+        self._mic_required = chosen != first
+        state = spnego.REQUEST_MIC if self._mic_required else spnego.ACCEPT_INCOMPLETE
         if chosen == spnego.NTLMSSP_OID:
             if init.token.startswith(SIGNATURE):
                 optimistic = init.token
-            # RFC 4178 5: the list is protected unless its first mechanism is the one used
-            self._mic_required = chosen != first
-            state = spnego.REQUEST_MIC if self._mic_required else spnego.ACCEPT_INCOMPLETE
             if optimistic:
                 return self._challenge(state, chosen, optimistic)
             self._state = State.NEGOTIATE
             return AuthStep(spnego.encode_response(state, chosen))
-        identity, reply = await self._kerberos(optimistic)
-        return AuthStep(spnego.encode_response(spnego.ACCEPT_COMPLETED, chosen, reply), identity)
+        if optimistic and not optimistic.startswith(SIGNATURE):
+            return await self._ticket(chosen, optimistic, None)
+        self._state = State.KERBEROS
+        return AuthStep(spnego.encode_response(state, chosen))
 
     def _refuse_unless_allowed(self, mechanism: str) -> None:
         if mechanism not in offered_mechanisms(self._settings):
@@ -168,15 +181,37 @@ class SpnegoAuthenticator:
     def _complete(self, result: NtlmResult, token: bytes) -> AuthStep:
         return AuthStep(token, result.identity)
 
-    async def _kerberos(self, token: bytes) -> tuple[Identity, bytes]:
-        """Let mountd check the AP-REQ. Returns the identity and the AP-REP. A ticket never makes a guest of anybody."""
+    async def _ticket(self, mechanism: str | None, token: bytes, mic: bytes | None) -> AuthStep:
+        """Take an AP-REQ that came in SPNEGO. Where the list is to be protected, the exchange ends with the client's
+        mechListMIC: with this token (`mic`), if the client wants no AP-REP, else with the next one."""
+        protected = self._mechanism_list if self._mic_required else b""
+        answer, identity = await self._kerberos(token, protected)
+        if not protected:
+            return AuthStep(spnego.encode_response(spnego.ACCEPT_COMPLETED, mechanism, answer.token), identity)
+        self._identity, self._number = identity, answer.number
+        if mic is not None:
+            return await self._protected(mic, answer.token, answer.mic)
+        self._state = State.MIC
+        return AuthStep(spnego.encode_response(spnego.ACCEPT_INCOMPLETE, mechanism, answer.token, answer.mic))
+
+    async def _protected(self, mic: bytes | None, token: bytes, ours: bytes | None = None) -> AuthStep:
+        """Check the client's mechListMIC after an accepted ticket (RFC 4178 5)."""
+        if mic is None:
+            raise NtStatusError(STATUS_LOGON_FAILURE, "mechListMIC is missing")
+        answer = await self._daemon.spnego_verify(self._number, mic)
+        if not answer.account.admitted or self._identity is None:
+            raise LogonRefused(STATUS_LOGON_FAILURE, answer.reason or "mechListMIC is wrong")
+        return AuthStep(spnego.encode_response(spnego.ACCEPT_COMPLETED, None, token, ours), self._identity)
+
+    async def _kerberos(self, token: bytes, mechanism_list: bytes = b"") -> tuple[SpnegoResponse, Identity]:
+        """Let mountd check the AP-REQ. A ticket never makes a guest of anybody."""
         if not token:
             raise WireError("no Kerberos token")
-        answer = await self._daemon.spnego_authen(token)
+        answer = await self._daemon.spnego_authen(token, mechanism_list)
         account = answer.account
         if not account.admitted or account.is_guest or not answer.session_key:
             raise LogonRefused(answer.status, answer.reason or "the ticket is refused", answer.principal)
         identity = Identity(account.account, self._settings.workgroup, account.uid, account.gid, account.groups)
         identity.session_key = answer.session_key
         identity.expires = self._monotonic() + answer.lifetime
-        return identity, answer.token
+        return answer, identity

@@ -92,6 +92,13 @@ def login_response(message: Message) -> LoginResponse:
     )
 
 
+def _octets(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise WireError("a text that is not hexadecimal") from None
+
+
 def spnego_response(message: Message) -> SpnegoResponse:
     """Convert SPNEGO_AUTHEN_RESPONSE: the payload is the session key and the token for the client."""
     fields = message.fields
@@ -104,6 +111,8 @@ def spnego_response(message: Message) -> SpnegoResponse:
         principal=message.texts.get(Attribute.ACCOUNT, ""),
         reason=message.texts.get(Attribute.REASON, ""),
         status=message.numbers.get(Attribute.NT_STATUS, STATUS_LOGON_FAILURE),
+        mic=_octets(message.texts.get(Attribute.BODY, "")),
+        number=message.numbers.get(Attribute.HANDLE, 0),
     )
 
 

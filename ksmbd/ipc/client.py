@@ -158,7 +158,7 @@ class NetlinkDaemon:
         fields = {"session_id": session_id, "connect_id": connect_id}
         self._exchange.post(Message(Event.TREE_DISCONNECT_REQUEST, fields=fields))
 
-    def spnego_authen(self, blob: bytes) -> Future[SpnegoResponse]:
+    def spnego_authen(self, blob: bytes, mechanism_list: bytes = b"") -> Future[SpnegoResponse]:
         """Check a Kerberos token. Sends SPNEGO_AUTHEN_REQUEST, and LOGIN_REQUEST_EXT for the groups."""
         if len(blob) > 0xFFFF - 16:
             return Future.of(SpnegoResponse(LoginResponse("", b"", 0, 0), reason="a token of more than 64 KiB"))
@@ -178,6 +178,20 @@ class NetlinkDaemon:
             self._exchange.request(request, complete, future)
 
         message = Message(Event.SPNEGO_AUTHEN_REQUEST, fields={"blob_len": len(blob), "payload": blob})
+        if mechanism_list:
+            message.texts[Attribute.BODY] = mechanism_list.hex()
+        self._exchange.request(message, answered, future)
+        return future
+
+    def spnego_verify(self, number: int, mic: bytes) -> Future[SpnegoResponse]:
+        """Check a client's mechListMIC: a second SPNEGO_AUTHEN_REQUEST."""
+        future: Future[SpnegoResponse] = Future()
+
+        def answered(message: Message) -> None:
+            future.set_result(spnego_response(message))
+
+        fields = {"blob_len": len(mic), "payload": mic}
+        message = Message(Event.SPNEGO_AUTHEN_REQUEST, fields=fields, numbers={Attribute.HANDLE: number})
         self._exchange.request(message, answered, future)
         return future
 

@@ -74,7 +74,7 @@ COMMANDS: Final[dict[int, Command]] = {
     c.SESSION_SETUP: Command("SESSION_SETUP", session_setup.handle, (25,), needs_session=False, needs_tree=False),
     c.LOGOFF: Command("LOGOFF", logoff.handle, (4,), needs_tree=False, when_expired=True),
     c.TREE_CONNECT: Command("TREE_CONNECT", tree_connect.handle, (9,), needs_tree=False),
-    c.TREE_DISCONNECT: Command("TREE_DISCONNECT", tree_disconnect.handle, (4,), when_expired=True),
+    c.TREE_DISCONNECT: Command("TREE_DISCONNECT", tree_disconnect.handle, (4,)),
     c.CREATE: Command("CREATE", create.handle, (57,)),
     c.CLOSE: Command("CLOSE", close.handle, (24,), when_expired=True),
     c.FLUSH: Command("FLUSH", flush.handle, (24,)),
@@ -87,7 +87,7 @@ COMMANDS: Final[dict[int, Command]] = {
     c.CHANGE_NOTIFY: Command("CHANGE_NOTIFY", change_notify.handle, (32,)),
     c.QUERY_INFO: Command("QUERY_INFO", query_info.handle, (41,)),
     c.SET_INFO: Command("SET_INFO", set_info.handle, (33,)),
-    c.OPLOCK_BREAK: Command("OPLOCK_BREAK", oplock_break.handle, (24, 36), when_expired=True),
+    c.OPLOCK_BREAK: Command("OPLOCK_BREAK", oplock_break.handle, (24, 36)),
 }
 
 

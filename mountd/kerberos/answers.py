@@ -21,7 +21,10 @@ class Kind(IntEnum):
     """The kind of a request."""
 
     ACCEPT = 1
-    """The payload is the first token of a client."""
+    """The payload is the first token of a client, behind as many bytes of a MechTypeList as the argument says: with
+    some, the context is kept for VERIFY."""
+    VERIFY = 2
+    """The number is that of an ACCEPT; the payload is the client's mechListMIC (RFC 4178 5)."""
 
 
 class Status(IntEnum):
@@ -31,6 +34,8 @@ class Status(IntEnum):
     """The payload is an Accepted."""
     REFUSED = 1
     """The payload is a Refused."""
+    VERIFIED = 2
+    """The mechListMIC is right."""
     READY = 3
     """Before all others: a Ready. Nothing else comes from a process that cannot serve."""
 
@@ -96,6 +101,8 @@ class Accepted:
     """sAMAccountName of the ticket's verified PAC; '' without one."""
     sids: list[str] = field(default_factory=list)
     """The user's SID and those of its groups, of the verified PAC."""
+    mic: bytes = b""
+    """The server's mechListMIC; b'' where no MechTypeList was given."""
 
     def encode(self) -> bytes:
         """For a frame."""
@@ -111,7 +118,7 @@ class Accepted:
             raise BadPayload("lifetime or key")
         return cls(
             _text(values, "principal"), _text(values, "local"), key, _octets(values, "token"), lifetime,
-            _text(values, "account"), _texts(values, "sids"),
+            _text(values, "account"), _texts(values, "sids"), _octets(values, "mic"),
         )  # fmt: skip
 
 

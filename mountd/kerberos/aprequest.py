@@ -22,6 +22,10 @@ _TOKEN_ID: Final = b"\x01\x00"
 """TOK_ID of KRB_AP_REQ."""
 _AUTHENTICATOR: Final = 4
 _CIPHER: Final = 2
+_KERBEROS: Final = bytes.fromhex("06092a864886f712010202")
+_MISTAKEN: Final = bytes.fromhex("06092a864882f712010202")
+_FRAMING_MAX: Final = 16
+"""Bytes within which the object identifier ends."""
 
 
 def authenticator(token: bytes) -> bytes:
@@ -34,6 +38,13 @@ def authenticator(token: bytes) -> bytes:
     sealed = _only(_field(request, _AUTHENTICATOR), _SEQUENCE)
     cipher = _only(_field(sealed, _CIPHER), _OCTET_STRING)
     return cipher.bytes(cipher.remaining)
+
+
+def usual(token: bytes) -> bytes:
+    """The token with Kerberos' object identifier in the place of the one that Windows 2000 wrote by mistake, which some
+    clients still write (MS-KILE 3.4.5, MS-SPNG 2.2.1). Both have one length."""
+    begin = token.find(_MISTAKEN, 0, _FRAMING_MAX)
+    return token if begin < 0 else token[:begin] + _KERBEROS + token[begin + len(_KERBEROS) :]
 
 
 def _element(reader: Reader, tag: int) -> Reader:

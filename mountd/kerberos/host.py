@@ -51,7 +51,7 @@ class KerberosHost:
     def __init__(self, server: ServerView) -> None:
         self._server = server
         self._backend: Backend | None = None
-        self._numbers = itertools.count(1)
+        self._numbers = itertools.cycle(range(1, 1 << 31))
         self._waiting: dict[int, tuple[int, int]] = {}
         """Number of the request -> (slot, handle)."""
         self.reply: Callable[[int, Message], None] = lambda slot, message: None
@@ -74,9 +74,15 @@ class KerberosHost:
             return _refusal(message.handle, "the lengths of the message contradict each other")
         if self._backend is None or not self._backend.serving:
             return _refusal(message.handle, "Kerberos is not there", STATUS_INSUFF_SERVER_RESOURCES)
-        number = next(self._numbers)
+        kept = message.numbers.get(Attribute.HANDLE)
+        if kept is not None:  # the client's mechListMIC
+            number, request = kept, Request(Kind.VERIFY, 0, kept, payload)
+        else:
+            number = next(self._numbers)
+            mechanisms = bytes.fromhex(message.texts.get(Attribute.BODY, ""))
+            request = Request(Kind.ACCEPT, len(mechanisms), number, mechanisms + payload)
         self._waiting[number] = slot, message.handle
-        if not self._backend.send(Request(Kind.ACCEPT, 0, number, payload), guest=False):
+        if not self._backend.send(request, guest=False):
             del self._waiting[number]
             return _refusal(message.handle, "too many log-ons with Kerberos wait", STATUS_INSUFF_SERVER_RESOURCES)
         return None
@@ -104,6 +110,8 @@ class KerberosHost:
             refused = Refused.decode(answer.payload)
             status = STATUS_TIME_DIFFERENCE_AT_DC if refused.skew else STATUS_LOGON_FAILURE
             return _refusal(handle, refused.why, status, refused.principal)
+        if answer.status == Status.VERIFIED:
+            return Message(Event.SPNEGO_AUTHEN_RESPONSE, {"handle": handle, "status": int(UserFlag.OK)})
         accepted = Accepted.decode(answer.payload)
         server = self._server
         login = decide_principal(accepted, server.accounts, server.configuration, server.users)
@@ -114,10 +122,12 @@ class KerberosHost:
             "gid": login.unix.gid, "session_key_len": len(accepted.key), "spnego_blob_len": len(accepted.token),
             "payload": accepted.key + accepted.token,
         }  # fmt: skip
-        return Message(
-            Event.SPNEGO_AUTHEN_RESPONSE, fields, {Attribute.LIFETIME: accepted.lifetime},
-            {Attribute.ACCOUNT: accepted.principal[:PRINCIPAL_MAX]},
-        )  # fmt: skip
+        numbers = {Attribute.LIFETIME: accepted.lifetime}
+        texts = {Attribute.ACCOUNT: accepted.principal[:PRINCIPAL_MAX]}
+        if accepted.mic:
+            numbers[Attribute.HANDLE] = answer.pipe
+            texts[Attribute.BODY] = accepted.mic.hex()
+        return Message(Event.SPNEGO_AUTHEN_RESPONSE, fields, numbers, texts)
 
     def _ended(self) -> None:
         """Refuse what waits, because the process has ended."""

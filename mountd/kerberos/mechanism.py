@@ -6,14 +6,16 @@ from __future__ import annotations
 import importlib
 import sys
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Final, Protocol
 
+from ksmbd import limits
 from ksmbd.smb.status import WireError
 from mountd.kerberos.answers import LIFETIME_MAX, Accepted, Refused
-from mountd.kerberos.aprequest import authenticator
+from mountd.kerberos.aprequest import authenticator, usual
 from mountd.kerberos.replay import ReplayTable
 
 DEBIAN: Final = "/usr/lib/python3/dist-packages"
@@ -53,6 +55,8 @@ class Context:
     key: bytes
     token: bytes
     end: float
+    exported: bytes = b""
+    """The context itself (RFC 2743 2.2.8), for the mechListMIC."""
 
 
 class Mechanism(Protocol):
@@ -60,6 +64,12 @@ class Mechanism(Protocol):
 
     def accept(self, token: bytes) -> Context | Refused:
         """Check a client's first and only token."""
+
+    def sign(self, exported: bytes, message: bytes) -> bytes:
+        """The acceptor's first GSS_GetMIC in a context."""
+
+    def verify(self, exported: bytes, message: bytes, mic: bytes) -> str:
+        """Check the initiator's GSS_GetMIC: '', or why it is wrong."""
 
 
 class GssMechanism:
@@ -84,10 +94,25 @@ class GssMechanism:
                 return Refused("the client wants a third token (GSS_C_DCE_STYLE)")
             principal = self._raw.display_name(result.initiator_name, name_type=False).name.decode("utf-8", "replace")
             key = self._raw.inquire_sec_context_by_oid(result.context, self._session_key)[0]
-            end = self._raw.krb5_export_lucid_sec_context(result.context, 1).endtime  # ends the context
-            return Context(principal, key, result.token or b"", end)
+            exported = self._raw.export_sec_context(result.context)
+            copy = self._raw.import_sec_context(exported)
+            end = self._raw.krb5_export_lucid_sec_context(copy, 1).endtime
+            return Context(principal, key, result.token or b"", end, exported)
         except self._raw.GSSError as error:
             return Refused(self._reason(error), skew=_signed(error.min_code) == _SKEW)
+
+    def sign(self, exported: bytes, message: bytes) -> bytes:
+        """See Mechanism."""
+        signature: bytes = self._raw.get_mic(self._raw.import_sec_context(exported), message)
+        return signature
+
+    def verify(self, exported: bytes, message: bytes, mic: bytes) -> str:
+        """See Mechanism."""
+        try:
+            self._raw.verify_mic(self._raw.import_sec_context(exported), message, mic)
+        except self._raw.GSSError as error:
+            return self._reason(error)
+        return ""
 
     def _reason(self, error: Any) -> str:  # noqa: ANN401  a class of python-gssapi's
         """The mechanism's own words, or those of the GSS-API where it has none."""
@@ -114,14 +139,16 @@ class Acceptor:
         self._replays = replays
         self._local_name = local_name
         self._clock = clock
+        self._kept: OrderedDict[int, tuple[bytes, bytes]] = OrderedDict()
+        """Number -> (context, MechTypeList) of log-ons whose mechListMIC is to come."""
 
-    def accept(self, token: bytes) -> Accepted | Refused:
-        """Handle a client's token."""
+    def accept(self, token: bytes, mechanisms: bytes = b"", number: int = 0) -> Accepted | Refused:
+        """Handle a client's token. `mechanisms`: the MechTypeList that is to be protected; `number` is for `verify`."""
         try:
             proof = authenticator(token)
         except WireError as error:
             return Refused(f"no Kerberos token: {error}")
-        context = self._mechanism.accept(token)
+        context = self._mechanism.accept(usual(token))
         if isinstance(context, Refused):
             return context
         now = self._clock()
@@ -132,4 +159,19 @@ class Acceptor:
         if why:
             return Refused(why, context.principal)
         local = self._local_name(context.principal)
-        return Accepted(context.principal, local, context.key, context.token, min(lifetime, LIFETIME_MAX))
+        mic = b""
+        if mechanisms:
+            mic = self._mechanism.sign(context.exported, mechanisms)
+            self._kept[number] = context.exported, mechanisms
+            if len(self._kept) > limits.LOGONS_IN_PROGRESS.value:
+                self._kept.popitem(last=False)
+        lifetime = min(lifetime, LIFETIME_MAX)
+        return Accepted(context.principal, local, context.key, context.token, lifetime, mic=mic)
+
+    def verify(self, number: int, mic: bytes) -> Refused | None:
+        """Check the client's mechListMIC of the log-on `number`, once."""
+        exported, mechanisms = self._kept.pop(number, (b"", b""))
+        if not exported:
+            return Refused("mechListMIC of no log-on")
+        why = self._mechanism.verify(exported, mechanisms, mic)
+        return Refused(f"mechListMIC is wrong: {why}") if why else None

@@ -69,6 +69,27 @@ def wanted(principal: str, service: str) -> bool:
     return first.casefold() in _SERVICES if slash else name.endswith("$")
 
 
+class LocalNames:
+    """The rules of krb5.conf. libkrb5 looks at the file whenever it is asked, so it is opened by the name that it has
+    in the process's own root directory: at the first question."""
+
+    def __init__(self, realm: str) -> None:
+        """`realm`: the default one."""
+        self._realm = realm
+        self._krb5: Krb5 | None = None
+
+    def find(self, principal: str) -> str:
+        """See Krb5.local_name; '' where the rules cannot be read."""
+        try:
+            if self._krb5 is None:
+                self._krb5 = Krb5()
+                self._krb5.set_default_realm(self._realm)
+            return self._krb5.local_name(principal)
+        except Krb5Error as error:
+            log.peer(f"{principal} cannot be looked up: {error}")
+            return ""
+
+
 def prepare(options: Options) -> tuple[Acceptor, Ready]:
     """Read keys and configuration, with the rights that the process still has. Raises NoMechanism, OSError,
     Krb5Error."""
@@ -80,8 +101,7 @@ def prepare(options: Options) -> tuple[Acceptor, Ready]:
     if not found:
         which = options.service or "cifs or host"
         raise NoMechanism(f"{keytab} has no AES key of the service {which}")
-    if not krb5.default_realm():
-        krb5.set_default_realm(next(iter(found)).rpartition("@")[2])
+    names = LocalNames(krb5.default_realm() or next(iter(found)).rpartition("@")[2])
     krb5.local_name("nobody@NOWHERE.INVALID")  # loads the modules of the rules while they can be read
     os.environ["KRB5RCACHENAME"] = "none:"  # ours is in its place: mountd/kerberos/replay.py
     if os.geteuid() == 0:
@@ -93,7 +113,7 @@ def prepare(options: Options) -> tuple[Acceptor, Ready]:
     seconds = max([SECONDS, *(2 * int(skew) for skew in _SKEW.findall(text))])
     mechanism = GssMechanism(raw, KEYS)
     mechanism.accept(b"\x60")  # whatever a failure needs is loaded now
-    acceptor = Acceptor(mechanism, open_table(options.replays, seconds), krb5.local_name)
+    acceptor = Acceptor(mechanism, open_table(options.replays, seconds), names.find)
     return acceptor, Ready(keytab=keytab, principals=sorted(found)[:_TOLD])
 
 
@@ -107,9 +127,15 @@ def load_all() -> None:
 
 def answer(acceptor: Acceptor, request: Request) -> Answer | None:
     """The answer to a request."""
+    if request.kind == Kind.VERIFY:
+        wrong = acceptor.verify(request.pipe, request.payload)
+        if wrong is not None:
+            return Answer(Status.REFUSED, request.pipe, wrong.encode())
+        return Answer(Status.VERIFIED, request.pipe, b"")
     if request.kind != Kind.ACCEPT:
         return None
-    result = acceptor.accept(request.payload)
+    mechanisms, token = request.payload[: request.argument], request.payload[request.argument :]
+    result = acceptor.accept(token, mechanisms, request.pipe)
     status = Status.REFUSED if isinstance(result, Refused) else Status.ACCEPTED
     return Answer(status, request.pipe, result.encode())
 

@@ -45,6 +45,7 @@ CONFIGURATIONS = {
         "previous versions", {"vfs objects": f"{MODULES} shadow_copy2", "shadow:snapdirseverywhere": "yes"}
     ),
     "short-names": Configuration("8.3 names beside the long ones", options={"mangled names": "yes"}),
+    "kerberos": Configuration("log-ons with a ticket of a realm", options={"kerberos support": "yes"}),
     "signing": Configuration("unsigned requests refused", options={"server signing": "mandatory"}),
     "btrfs": Configuration("extents that are shared, compression", file_system="btrfs"),
     "xfs": Configuration("extents that are shared", file_system="xfs"),

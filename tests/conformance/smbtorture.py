@@ -35,6 +35,7 @@ import pytest  # noqa: E402
 from configurations import MODULES, NO_PERMISSION, SPECIAL  # noqa: E402
 from listed import Expected, read_list  # noqa: E402
 from mounted import MAKE, mount  # noqa: E402
+from realm import HOST, Realm, realm_below  # noqa: E402
 from report import Report, Result  # noqa: E402
 from server import KsmbdServer  # noqa: E402
 from unixusers import people  # noqa: E402
@@ -101,7 +102,11 @@ def make_snapshot(share: Path) -> None:
 class Lane:
     """A server with the shares that the tests want, and smbtorture; one test at a time."""
 
-    def __init__(self, server: KsmbdServer, second_user: str, logs: Path | None = None) -> None:
+    def __init__(
+        self, server: KsmbdServer, second_user: str, logs: Path | None = None, realm: Realm | None = None
+    ) -> None:
+        """`realm`: log on with its tickets."""
+        self._realm = realm
         self.server = server
         self._second = second_user
         self._logs = logs
@@ -138,9 +143,15 @@ class Lane:
             "smbtorture", f"//127.0.0.1/{share}", "-p", str(self.server.port), "-s", "/dev/null",
             "-U", f"{self.server.user}%{PASSWORD}", *(f"--option=torture:{option}" for option in given), test.test,
         ]  # fmt: skip
+        environment = None
+        if self._realm is not None:
+            command[1] = f"//{HOST}/{share}"
+            more = ("--use-kerberos=required", f"--realm={self._realm.name}")
+            command = self._realm.knowing_the_host(*command[:-1], *more, command[-1])
+            environment = {**os.environ, **self._realm.environment}
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            start_new_session=True, cwd=self.server.folder,
+            start_new_session=True, cwd=self.server.folder, env=environment,
         )  # fmt: skip
         late = ""
         try:
@@ -190,17 +201,26 @@ def lane(
         "smb2 leases": "yes", "durable handles": "yes", "server multi channel support": "yes",
         "max connections": "4096", "max ip connections": "4096",
     }  # fmt: skip
-    server = KsmbdServer(
-        folder, workers=workers, bpf=False, options={**usual, **(options or {})}, shares=shares,
-        users={them.first: PASSWORD, them.second: PASSWORD}, port=port,
-    )  # fmt: skip
-    try:
-        for name, path in server.shares.items():
-            os.chmod(path, 0 if name == NO_PERMISSION else 0o1777)
-        server.wait_until_listening()
-        yield Lane(server, them.second, logs)
-    finally:
-        problem = server.finish()
+    usual |= options or {}
+    with ExitStack() as made:
+        realm = None
+        if "kerberos support" in usual:
+            realm = made.enter_context(realm_below(folder.with_name(f"{folder.name}.realm")))
+            for name in (them.first, them.second):
+                realm.add(name, PASSWORD)
+            usual["kerberos keytab file"] = str(realm.keytab)
+        server = KsmbdServer(
+            folder, workers=workers, bpf=False, options=usual, shares=shares,
+            users={them.first: PASSWORD, them.second: PASSWORD}, port=port,
+            environment=realm.environment if realm else None,
+        )  # fmt: skip
+        try:
+            for name, path in server.shares.items():
+                os.chmod(path, 0 if name == NO_PERMISSION else 0o1777)
+            server.wait_until_listening()
+            yield Lane(server, them.second, logs, realm)
+        finally:
+            problem = server.finish()
     if problem:
         raise AssertionError(f"{problem}\n{server.stderr}")
 

@@ -43,6 +43,10 @@ class SpnegoResponse:
     """Why it is refused, for the administrator."""
     status: int = STATUS_LOGON_FAILURE
     """The NTSTATUS of the refusal."""
+    mic: bytes = b""
+    """The server's mechListMIC, where a MechTypeList was given."""
+    number: int = 0
+    """The log-on, for `spnego_verify`."""
 
 
 class GuestIds(NamedTuple):
@@ -177,8 +181,14 @@ class Daemon(Protocol):
         """Report the end of a tree connect that `tree_connect` allowed."""
         ...
 
-    def spnego_authen(self, blob: bytes) -> Future[SpnegoResponse]:
-        """Let mountd check a Kerberos token."""
+    def spnego_authen(self, blob: bytes, mechanism_list: bytes = b"") -> Future[SpnegoResponse]:
+        """Let mountd check a Kerberos token. `mechanism_list`: the MechTypeList that a mechListMIC is to protect; the
+        client's is checked with `spnego_verify`."""
+        ...
+
+    def spnego_verify(self, number: int, mic: bytes) -> Future[SpnegoResponse]:
+        """Let mountd check the client's mechListMIC of the log-on `number`. Its account is admitted where it is
+        right."""
         ...
 
     def rpc_open(self, pipe: str, account: str, restricted: bool) -> Future[int]:

@@ -2,6 +2,7 @@
 """A daemon with accounts, for the log-on's tests."""
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from ksmbd.auth.ntlm_crypto import ntowf_v1
@@ -19,6 +20,8 @@ class Accounts:
         self.pending: Future[LoginResponse] | None = None
         self.kerberos = SpnegoResponse(LoginResponse("", b"", 0, 0), reason="refused")
         self.kerberos_tokens: list[bytes] = []
+        self.protected = b""
+        """The MechTypeList of the last ticket, where it is to be protected."""
 
     def answer(self, account: str) -> LoginResponse:
         guest = LoginResponse("nobody", b"", 65534, 65534, admitted=True, is_guest=True)
@@ -37,9 +40,14 @@ class Accounts:
     def logout(self, account: str, failed: bool) -> None:
         self.ended.append((account, failed))
 
-    def spnego_authen(self, blob: bytes) -> Future[SpnegoResponse]:
+    def spnego_authen(self, blob: bytes, mechanism_list: bytes = b"") -> Future[SpnegoResponse]:
         self.kerberos_tokens.append(blob)
-        return Future.of(self.kerberos)
+        self.protected = mechanism_list
+        return Future.of(replace(self.kerberos, mic=b"ours" if mechanism_list else b"", number=7))
+
+    def spnego_verify(self, number: int, mic: bytes) -> Future[SpnegoResponse]:
+        right = (number, mic) == (7, b"client's")
+        return Future.of(SpnegoResponse(LoginResponse("", b"", 0, 0, admitted=right), reason="" if right else "wrong"))
 
     def __getattr__(self, name: str) -> Any:
         raise AssertionError(f"the log-on has no use for {name}")

@@ -17,7 +17,13 @@ from ksmbd.auth.acceptor import SpnegoAuthenticator
 from ksmbd.auth.security import CryptoSecurity
 from ksmbd.auth.settings import AuthSettings
 from ksmbd.smb.ports import AuthStep, LoginResponse, SpnegoResponse
-from ksmbd.smb.status import STATUS_INVALID_PARAMETER, STATUS_LOGON_FAILURE, NtStatusError
+from ksmbd.smb.status import (
+    STATUS_INVALID_PARAMETER,
+    STATUS_LOGON_FAILURE,
+    STATUS_TIME_DIFFERENCE_AT_DC,
+    LogonRefused,
+    NtStatusError,
+)
 
 KERBEROS_SETTINGS = AuthSettings(kerberos=True)
 NEGOEX = "1.3.6.1.4.1.311.2.2.30"
@@ -213,9 +219,91 @@ def test_kerberos_refused_guest_and_tokenless() -> None:
     assert refused(acceptor(KERBEROS_SETTINGS, Accounts()).step(init(MIXED, AP_REQ))) == STATUS_LOGON_FAILURE
     unknown = acceptor(KERBEROS_SETTINGS, kerberos_accounts(admitted=False))
     assert refused(unknown.step(init(MIXED, AP_REQ))) == STATUS_LOGON_FAILURE
-    assert refused(acceptor(KERBEROS_SETTINGS, kerberos_accounts()).step(init(MIXED))) == STATUS_INVALID_PARAMETER
     guest = acceptor(KERBEROS_SETTINGS, kerberos_accounts(is_guest=True))
     assert refused(guest.step(init(MIXED, AP_REQ))) == STATUS_LOGON_FAILURE, "a ticket makes no guest"
+
+
+NO_NTLM = AuthSettings(kerberos=True, ntlm_auth="disabled")
+OTHERS_FIRST = [NEGOEX, spnego.MS_KERBEROS_OID, spnego.KERBEROS_OID]
+
+
+def test_the_session_ends_with_the_ticket() -> None:
+    exchange = SpnegoAuthenticator(KERBEROS_SETTINGS, kerberos_accounts(), lambda: 0, lambda: 1000.0)
+    identity = exchange.step(init(MIXED, AP_REQ)).result().identity
+    assert identity is not None and identity.expires == 1600.0
+
+
+def test_a_list_without_token_gets_kerberos_first() -> None:
+    accounts = kerberos_accounts()
+    exchange = acceptor(KERBEROS_SETTINGS, accounts)
+    step = exchange.step(init(MIXED)).result()
+    assert answer(step) == (spnego.ACCEPT_INCOMPLETE, spnego.MS_KERBEROS_OID, b"", None) and step.identity is None
+    step = exchange.step(response(AP_REQ)).result()
+    assert answer(step) == (spnego.ACCEPT_COMPLETED, None, b"AP-REP", None)
+    assert step.identity is not None and accounts.protected == b""
+    assert refused(exchange.step(response(AP_REQ))) == STATUS_INVALID_PARAMETER, "it is over"
+
+
+def reselected_kerberos(mechanisms: list[str], token: bytes = b"NEGOEXTS") -> tuple[SpnegoAuthenticator, Accounts]:
+    accounts = kerberos_accounts()
+    exchange = acceptor(NO_NTLM, accounts)
+    step = exchange.step(init(mechanisms, token)).result()
+    chosen = next(each for each in mechanisms if "113554" in each or "48018" in each)
+    assert answer(step) == (spnego.REQUEST_MIC, chosen, b"", None) and accounts.kerberos_tokens == []
+    return exchange, accounts
+
+
+@pytest.mark.parametrize("mechanisms", [OTHERS_FIRST, [spnego.NTLMSSP_OID, spnego.KERBEROS_OID]])
+def test_kerberos_behind_another_mechanism_is_protected_by_both_sides(mechanisms: list[str]) -> None:
+    exchange, accounts = reselected_kerberos(mechanisms, b"NTLMSSP\0")
+    step = exchange.step(response(AP_REQ)).result()
+    assert answer(step) == (spnego.ACCEPT_INCOMPLETE, None, b"AP-REP", b"ours") and step.identity is None
+    assert accounts.protected == spnego.encode_mechanisms(mechanisms)
+    step = exchange.step(response(mic=b"client's")).result()
+    assert answer(step) == (spnego.ACCEPT_COMPLETED, None, b"", None)
+    assert step.identity is not None and step.identity.account == "bob"
+
+
+def test_a_client_that_wants_no_ap_rep_proves_the_list_at_once() -> None:
+    exchange, _ = reselected_kerberos(OTHERS_FIRST)
+    step = exchange.step(response(AP_REQ, b"client's")).result()
+    assert answer(step) == (spnego.ACCEPT_COMPLETED, None, b"AP-REP", b"ours") and step.identity is not None
+
+
+@pytest.mark.parametrize("mic", [None, b"", b"forged"])
+def test_a_ticket_without_the_proof_of_the_list_is_refused(mic: bytes | None) -> None:
+    exchange, _ = reselected_kerberos(OTHERS_FIRST)
+    exchange.step(response(AP_REQ)).result()
+    assert refused(exchange.step(response(mic=mic, state=0))) == STATUS_LOGON_FAILURE
+    assert refused(exchange.step(response(mic=b"client's"))) == STATUS_INVALID_PARAMETER, "it is over"
+    exchange, _ = reselected_kerberos(OTHERS_FIRST)
+    if mic is not None:
+        assert refused(exchange.step(response(AP_REQ, mic))) == STATUS_LOGON_FAILURE
+
+
+def test_an_ntlm_token_in_the_place_of_kerberos_is_not_taken_for_a_ticket() -> None:
+    accounts = kerberos_accounts()
+    step = acceptor(KERBEROS_SETTINGS, accounts).step(init(MIXED, Client().negotiate())).result()
+    assert answer(step) == (spnego.ACCEPT_INCOMPLETE, spnego.MS_KERBEROS_OID, b"", None)
+    assert accounts.kerberos_tokens == []
+
+
+def test_another_round_without_a_ticket_is_malformed_and_a_rejection_ends_it() -> None:
+    for message, status in ((response(), STATUS_INVALID_PARAMETER), (response(AP_REQ, state=2), STATUS_LOGON_FAILURE)):
+        exchange = acceptor(KERBEROS_SETTINGS, kerberos_accounts())
+        exchange.step(init(MIXED)).result()
+        assert refused(exchange.step(message)) == status
+
+
+def test_what_mountd_says_of_a_refusal_is_the_status_and_the_line() -> None:
+    accounts = Accounts()
+    account = LoginResponse("", b"", 0, 0)
+    skew = SpnegoResponse(account, reason="Clock skew too great", principal="a@X", status=STATUS_TIME_DIFFERENCE_AT_DC)
+    accounts.kerberos = skew
+    with pytest.raises(LogonRefused) as raised:
+        acceptor(KERBEROS_SETTINGS, accounts).step(init(MIXED, AP_REQ)).result()
+    error = raised.value
+    assert (error.status, error.reason, error.account) == (STATUS_TIME_DIFFERENCE_AT_DC, "Clock skew too great", "a@X")
 
 
 # -- malformed ------------------------------------------------------------------------------------------------------

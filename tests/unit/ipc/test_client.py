@@ -148,6 +148,56 @@ def test_login_that_cannot_be_a_user_asks_nobody() -> None:
     assert bench.channel.sent == []
 
 
+def test_a_ticket_is_asked_about_with_the_groups_of_its_user() -> None:
+    bench = Bench()
+    future = bench.daemon.spnego_authen(b"AP-REQ", b"list")
+    request = bench.last(Event.SPNEGO_AUTHEN_REQUEST)
+    assert (request.fields["blob_len"], request.fields["payload"]) == (6, b"AP-REQ")
+    assert request.texts == {Attribute.BODY: b"list".hex()}
+    extra = {
+        "numbers": {Attribute.LIFETIME: 600, Attribute.HANDLE: 5},
+        "texts": {Attribute.BODY: b"mic".hex(), Attribute.ACCOUNT: "ann@X"},
+    }
+    flags = int(UserFlag.OK | UserFlag.EXTENSION)
+    bench.reply(
+        Event.SPNEGO_AUTHEN_RESPONSE, extra=extra, account="ann", status=flags, uid=7, gid=8, session_key_len=3,
+        spnego_blob_len=6, payload=b"keyAP-REP",
+    )  # fmt: skip
+    assert not future.done and bench.last(Event.LOGIN_REQUEST_EXT).text("account") == "ann"
+    bench.reply(Event.LOGIN_RESPONSE_EXT, ngroups=1, payload=(9).to_bytes(4, "little"))
+    got = future.result()
+    assert (got.account.account, got.account.groups, got.account.admitted) == ("ann", (9,), True)
+    assert (got.session_key, got.token, got.lifetime) == (b"key", b"AP-REP", 600)
+    assert (got.mic, got.number, got.principal) == (b"mic", 5, "ann@X")
+    verified = bench.daemon.spnego_verify(5, b"theirs")
+    request = bench.last(Event.SPNEGO_AUTHEN_REQUEST)
+    assert (request.fields["payload"], request.numbers) == (b"theirs", {Attribute.HANDLE: 5})
+    bench.reply(Event.SPNEGO_AUTHEN_RESPONSE, status=int(UserFlag.OK))
+    assert verified.result().account.admitted
+
+
+def test_a_refused_ticket_comes_with_its_reason() -> None:
+    bench = Bench()
+    future = bench.daemon.spnego_authen(b"AP-REQ")
+    extra = {"numbers": {Attribute.NT_STATUS: 0xC0000133}, "texts": {Attribute.REASON: "skew"}}
+    bench.reply(Event.SPNEGO_AUTHEN_RESPONSE, extra=extra, status=int(UserFlag.BAD_USER))
+    got = future.result()
+    assert (got.account.admitted, got.status, got.reason) == (False, 0xC0000133, "skew")
+    assert not bench.daemon.spnego_authen(bytes(0x10000)).result().account.admitted
+
+
+@pytest.mark.parametrize("broken", [{"session_key_len": 4}, {"spnego_blob_len": 7}, {"hash_sz": 500}])
+def test_a_contradicting_answer_about_a_ticket_fails_its_request(broken: dict[str, int]) -> None:
+    bench = Bench()
+    future = bench.daemon.spnego_authen(b"AP-REQ")
+    fields: dict[str, Any] = {"session_key_len": 3, "spnego_blob_len": 0, **broken}
+    bench.reply(Event.SPNEGO_AUTHEN_RESPONSE, status=int(UserFlag.OK), payload=b"key", **fields)
+    assert failure(future) == status.STATUS_INSUFF_SERVER_RESOURCES
+    future = bench.daemon.spnego_authen(b"AP-REQ")
+    bench.reply(Event.SPNEGO_AUTHEN_RESPONSE, extra={"texts": {Attribute.BODY: "xx"}}, status=int(UserFlag.OK))
+    assert failure(future) == status.STATUS_INSUFF_SERVER_RESOURCES
+
+
 def test_contradicting_answer_fails_its_own_request_only() -> None:
     bench = Bench()
     first, second = bench.daemon.login("a"), bench.daemon.login("b")

@@ -22,7 +22,7 @@ from ksmbd.smb.status import (
 from mountd.kerberos import krb5conf, replay
 from mountd.kerberos.admission import decide_principal
 from mountd.kerberos.answers import Accepted, BadPayload, Ready, Refused, Status
-from mountd.kerberos.aprequest import authenticator
+from mountd.kerberos.aprequest import authenticator, usual
 from mountd.kerberos.mechanism import Acceptor, Context
 from mountd.kerberos.process import wanted
 from mountd.requests import Requests
@@ -58,6 +58,13 @@ def token(cipher: bytes, number: int = 1) -> bytes:
 
 def test_the_authenticator_is_found_whatever_stands_beside_it() -> None:
     assert authenticator(token(b"c" * 300)) == authenticator(token(b"c" * 300, 7)) == b"c" * 300
+
+
+def test_the_mistaken_identifier_is_taken_for_the_right_one() -> None:
+    right, mistaken = token(b"c" * 300), token(b"c" * 300).replace(OID, bytes.fromhex("06092a864882f712010202"), 1)
+    assert usual(mistaken) == usual(right) == right and authenticator(mistaken) == b"c" * 300
+    hidden = token(bytes.fromhex("06092a864882f712010202"))
+    assert usual(hidden) == hidden, "elsewhere it is what it is"
 
 
 @pytest.mark.parametrize("data", [
@@ -140,8 +147,14 @@ class Scripted:
         self.asked.append(token)
         return self.result
 
+    def sign(self, exported: bytes, message: bytes) -> bytes:
+        return b"server:" + exported + message
 
-CONTEXT = Context("alice@KSMBD.TEST", b"k" * 32, b"AP-REP", 5000.5)
+    def verify(self, exported: bytes, message: bytes, mic: bytes) -> str:
+        return "" if mic == b"client:" + exported + message else "bad signature"
+
+
+CONTEXT = Context("alice@KSMBD.TEST", b"k" * 32, b"AP-REP", 5000.5, b"context")
 
 
 def acceptor(mechanism: Scripted, now: float = 1000, local: Callable[[str], str] = lambda name: "alice") -> Acceptor:
@@ -173,12 +186,31 @@ def test_the_same_token_again_is_a_replay() -> None:
     assert isinstance(both.accept(token(b"d")), Accepted)
 
 
+def test_the_list_of_mechanisms_is_signed_and_verified_once() -> None:
+    both = acceptor(Scripted(CONTEXT))
+    accepted = both.accept(token(b"c"), b"list", 5)
+    assert isinstance(accepted, Accepted) and accepted.mic == b"server:contextlist"
+    assert both.verify(5, b"client:contextlist") is None
+    again = both.verify(5, b"client:contextlist")
+    assert again is not None and "no log-on" in again.why
+    both.accept(token(b"d"), b"list", 6)
+    wrong = both.verify(6, b"client:contextother")
+    assert wrong is not None and "bad signature" in wrong.why and both.verify(6, b"client:contextlist") is not None
+
+
+def test_contexts_that_wait_are_bounded() -> None:
+    both = acceptor(Scripted(CONTEXT))
+    for number in range(limits.LOGONS_IN_PROGRESS.value + 1):
+        both.accept(token(b"%d" % number), b"list", number)
+    assert both.verify(0, b"client:contextlist") is not None and both.verify(1, b"client:contextlist") is None
+
+
 # ------------------------------------------------------------------------------------------------ answers on their way
 
 
 @pytest.mark.parametrize("record", [
     Ready("", ["a user of its own"], "FILE:/k", ["cifs/x@Y"]), Refused("why", "alice@X", True),
-    Accepted("alice@X", "alice", b"k" * 16, b"", 0, "alice", ["S-1-5-21-1-2-3-500"]),
+    Accepted("alice@X", "alice", b"k" * 16, b"", 0, "alice", ["S-1-5-21-1-2-3-500"], b"mic"),
 ])  # fmt: skip
 def test_answers_arrive_as_they_were(record: Ready | Refused | Accepted) -> None:
     assert type(record).decode(record.encode()) == record
@@ -297,6 +329,24 @@ def test_a_ticket_is_answered_with_the_user_the_key_and_the_time() -> None:
     assert reply.fields["payload"] == b"k" * 32 + b"AP-REP" and reply.numbers[Attribute.LIFETIME] == 600
     assert reply.fields["status"] & UserFlag.OK and reply.texts[Attribute.ACCOUNT] == "ann@X"
     assert "hash" not in reply.fields
+
+
+def test_the_proof_of_the_list_goes_the_same_way() -> None:
+    daemon = Daemon()
+    fields = {"handle": 9, "blob_len": 6, "payload": b"AP-REQ"}
+    texts = {Attribute.BODY: b"list".hex()}
+    assert daemon.requests.answer(1, Message(Event.SPNEGO_AUTHEN_REQUEST, fields=fields, texts=texts)) is None
+    assert (daemon.process.sent[0].argument, daemon.process.sent[0].payload) == (4, b"listAP-REQ")
+    daemon.answer(Accepted("ann@X", "ann", b"k" * 32, b"AP-REP", 600, mic=b"ours"))
+    reply = daemon.replies[0][1]
+    assert reply.texts[Attribute.BODY] == b"ours".hex()
+    number = reply.numbers[Attribute.HANDLE]
+    fields = {"handle": 10, "blob_len": 3, "payload": b"mic"}
+    numbers = {Attribute.HANDLE: number}
+    assert daemon.requests.answer(1, Message(Event.SPNEGO_AUTHEN_REQUEST, fields=fields, numbers=numbers)) is None
+    assert (daemon.process.sent[1].pipe, daemon.process.sent[1].payload) == (number, b"mic")
+    daemon.process.on_answer(Answer(Status.VERIFIED, number, b""))
+    assert daemon.replies[1][1].fields == {"handle": 10, "status": UserFlag.OK}
 
 
 def test_refusals_tell_the_principal_and_the_reason() -> None:

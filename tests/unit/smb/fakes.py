@@ -63,8 +63,11 @@ class FakeDaemon:
     def tree_disconnect(self, session_id: int, connect_id: int) -> None:
         self.calls.append(("tree_disconnect", session_id, connect_id))
 
-    def spnego_authen(self, blob: bytes) -> Future[SpnegoResponse]:
-        return self._do("spnego_authen", SpnegoResponse(LoginResponse("", b"", 0, 0)), blob)
+    def spnego_authen(self, blob: bytes, mechanism_list: bytes = b"") -> Future[SpnegoResponse]:
+        return self._do("spnego_authen", SpnegoResponse(LoginResponse("", b"", 0, 0)), blob, mechanism_list)
+
+    def spnego_verify(self, number: int, mic: bytes) -> Future[SpnegoResponse]:
+        return self._do("spnego_verify", SpnegoResponse(LoginResponse("", b"", 0, 0)), number, mic)
 
     def rpc_open(self, pipe: str, account: str, restricted: bool) -> Future[int]:
         if pipe not in ("srvsvc", "wkssvc", "samr", "lsarpc"):

@@ -103,8 +103,11 @@ class ScriptedDaemon(Scripted):
     def tree_disconnect(self, session_id: int, connect_id: int) -> None:
         self._tell(self.tree_disconnect, session_id, connect_id)
 
-    def spnego_authen(self, blob: bytes) -> Future[SpnegoResponse]:
-        return self._tell(self.spnego_authen, blob)
+    def spnego_authen(self, blob: bytes, mechanism_list: bytes = b"") -> Future[SpnegoResponse]:
+        return self._tell(self.spnego_authen, blob, mechanism_list)
+
+    def spnego_verify(self, number: int, mic: bytes) -> Future[SpnegoResponse]:
+        return self._tell(self.spnego_verify, number, mic)
 
     def rpc_open(self, pipe: str, account: str, restricted: bool) -> Future[int]:
         return self._tell(self.rpc_open, pipe, account, restricted)

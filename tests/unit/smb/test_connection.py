@@ -375,7 +375,7 @@ def test_reauthentication_keeps_the_session_and_a_failed_one_ends_it() -> None:
 
 
 def test_expired_credentials_serve_only_what_ends_things() -> None:
-    """MS-SMB2 3.3.5.2.9."""
+    """MS-SMB2 3.3.5.2.9: LOGOFF, CLOSE and LOCK; what ends a tree connect or acknowledges a break has to wait."""
     client = Client().ready()
     client.sign = True
     client.server.sessions[client.session_id].expires = 1010.0
@@ -383,6 +383,10 @@ def test_expired_credentials_serve_only_what_ends_things() -> None:
     assert client.ask(c.TREE_DISCONNECT, ECHO_BODY, tree_id=99).status == s.STATUS_NETWORK_NAME_DELETED
     clock.advance(11)
     assert client.ask(c.QUERY_DIRECTORY, pack("<H", 33) + bytes(32)).status == s.STATUS_NETWORK_SESSION_EXPIRED
+    for command, body in ((c.TREE_DISCONNECT, ECHO_BODY), (c.OPLOCK_BREAK, pack("<H", 24) + bytes(22))):
+        assert client.ask(command, body).status == s.STATUS_NETWORK_SESSION_EXPIRED
+    assert client.ask(c.CLOSE, pack("<HHI", 24, 0, 0) + bytes(16)).status == s.STATUS_FILE_CLOSED
+    assert client.ask(c.LOCK, pack("<HH", 48, 1) + bytes(44)).status == s.STATUS_FILE_CLOSED
     assert client.setup(b"hello").status == s.STATUS_MORE_PROCESSING_REQUIRED
     client.security.identity.expires = 0.0
     assert client.setup(b"proof").status == 0
