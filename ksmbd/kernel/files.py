@@ -80,6 +80,9 @@ _TIMES: Final = Struct("=qqqq")
 _CLONE: Final = Struct("=qQQQ")
 _FIEMAP: Final = Struct("=QQIIII")
 """struct fiemap: start, length, flags, mapped extents, room for extents, reserved."""
+_EXTENT: Final = Struct("=QQQ16xI12x")
+"""struct fiemap_extent: logical and physical offset, length, flags."""
+_EXTENTS: Final = 32
 
 
 def rename(source_dir: int, source: bytes, target_dir: int, target: bytes, replace: bool) -> None:
@@ -122,6 +125,24 @@ def has_extents(fd: int, offset: int) -> bool:
     asked = bytearray(_FIEMAP.pack(offset, (1 << 64) - 1 - offset, 0, 0, 0, 0))  # no room: they are counted alone
     fcntl.ioctl(fd, FS_IOC_FIEMAP, asked)
     return bool(_FIEMAP.unpack(asked)[3])
+
+
+def extents_from(fd: int, offset: int) -> int | None:
+    """How many bytes of blocks a file has from `offset` on, as `has_extents` counts them; None for more than 32
+    extents. EOPNOTSUPP, EBADF (O_PATH): not to be had."""
+    if not has_extents(fd, offset):
+        return 0
+    asked = bytearray(_FIEMAP.size + _EXTENTS * _EXTENT.size)
+    _FIEMAP.pack_into(asked, 0, offset, (1 << 64) - 1 - offset, 0, 0, _EXTENTS, 0)
+    fcntl.ioctl(fd, FS_IOC_FIEMAP, asked)
+    count = _FIEMAP.unpack_from(asked)[3]
+    if count == _EXTENTS:
+        return None
+    total = 0
+    for index in range(count):
+        start, _, length, _ = _EXTENT.unpack_from(asked, _FIEMAP.size + index * _EXTENT.size)
+        total += int(start + length - max(start, offset))
+    return total
 
 
 def chown_fd(fd: int, uid: int, gid: int) -> None:

@@ -57,5 +57,6 @@ def _close(open_: Open, flags: int) -> Reply:
                     info.last_write_time, info.change_time, info.allocation_size, info.end_of_file, info.attributes,
                 )
             )  # fmt: skip
-    close_open(open_)
+    if not close_open(open_):
+        raise NtStatusError(STATUS_FILE_CLOSED, "another worker has ended it")
     return reply

@@ -10,7 +10,7 @@ from ksmbd.smb.constants import FILE_APPEND_DATA, FILE_WRITE_DATA
 from ksmbd.smb.model import Open, Server
 from ksmbd.smb.ports import CloseOutcome, File, FileKey, LeaseGrant, PurgedOpen
 from ksmbd.smb.session_state import SessionState
-from ksmbd.smb.status import STATUS_DELETE_PENDING, NtStatusError
+from ksmbd.smb.status import STATUS_DELETE_PENDING, STATUS_FILE_CLOSED, NtStatusError
 from ksmbd.smb.waiting import Future
 
 T = TypeVar("T")
@@ -63,17 +63,19 @@ def parent_changed(server: Server, file: File, lease: LeaseGrant | None, client_
         server.table.directory_changed(parent, lease.parent_key if lease else b"", client_guid)
 
 
-def close_open(open_: Open) -> None:
+def close_open(open_: Open) -> bool:
     """Close the open: end what waits on it, remove it from all tables with its locks, oplock and lease, and delete the
-    file if this was the last open and deletion is pending. Never raises; closing twice has no effect."""
+    file if this was the last open and deletion is pending. Never raises; closing twice has no effect.
+
+    Returns False where the open table has it no longer: another worker removed it just now (OpenTable.on_purge)."""
     session = open_.session
     if session is None or open_.closed:
-        return
+        return True
     server = session.server
     file, ref = open_.file, open_.ref
     _forget(server, open_)
     if file is None:
-        return
+        return True
     try:
         if ref is not None:
             outcome = server.table.close(ref)
@@ -82,9 +84,12 @@ def close_open(open_: Open) -> None:
             if outcome.delete or file.is_directory:
                 _delete(server, open_, file, outcome, session.client_guid)
     except NtStatusError as error:
+        if error.status == STATUS_FILE_CLOSED:
+            return False
         logger.debug("%s: not deleted on close: %s", file.path, error)
     finally:
         file.close()
+    return True
 
 
 def withdraw_writes(open_: Open) -> None:

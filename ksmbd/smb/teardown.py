@@ -110,7 +110,7 @@ async def _end_tree(tree: TreeConnect, ended: Future[None]) -> None:
     ended.set_result(None)
 
 
-async def _end_opens(opens: Iterable[Open], end_open: Callable[[Open], None], time_slice: TimeSlice) -> None:
+async def _end_opens(opens: Iterable[Open], end_open: Callable[[Open], object], time_slice: TimeSlice) -> None:
     """Close all opens; an exception for one does not stop the others."""
     for open_ in opens:
         try:

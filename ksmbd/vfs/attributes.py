@@ -52,6 +52,7 @@ from ksmbd.smb.status import (
     NtStatusError,
 )
 from ksmbd.vfs import change_times, dosattrib, gate, mapped
+from ksmbd.vfs.allocated import allocation_of
 from ksmbd.vfs.dosattrib import NOTHING, DosAttributes
 from ksmbd.vfs.errors import os_errors, to_status
 from ksmbd.vfs.options import ShareOptions
@@ -236,7 +237,7 @@ def make_info(
     kind = mode & S_IFMT
     is_directory = kind == S_IFDIR
     if kind == S_IFREG:
-        size, allocation, tag = stat.size, stat.blocks << 9, 0
+        size, allocation, tag = stat.size, allocation_of(stat.size, stat.blocks, -1 if entry else directory), 0
     else:
         size = allocation = 0
         tag = 0 if is_directory else SPECIAL_TAGS.get(kind, 0)
@@ -324,7 +325,7 @@ def listed_info(
     access = access * _SECOND + access_ns // 100 + FILETIME_UNIX_EPOCH
     write = write * _SECOND + write_ns // 100 + FILETIME_UNIX_EPOCH
     change = change * _SECOND + change_ns // 100 + FILETIME_UNIX_EPOCH
-    allocation = blocks << 9
+    allocation = allocation_of(size, blocks)
     if (created | access | write | change | size | allocation) >> 63:
         created, access, write, change = clamp(created), clamp(access), clamp(write), clamp(change)
         size, allocation = clamp(size), clamp(allocation)

@@ -30,6 +30,7 @@ from ksmbd.smb.sid import Sid
 from ksmbd.smb.status import STATUS_INVALID_PARAMETER, NtStatusError
 from ksmbd.vfs import change_times, gate, quotas, stream_store
 from ksmbd.vfs.access import parse_given
+from ksmbd.vfs.allocated import allocation_of
 from ksmbd.vfs.attributes import (
     OBJECT_ID_NAME,
     SETTABLE,
@@ -224,7 +225,7 @@ class LocalMetadata(LocalEntry):
         found = []
         if not self.is_directory:
             stat = self.stat()
-            found.append(StreamInfo("", clamp(stat.size), clamp(stat.blocks << 9)))
+            found.append(StreamInfo("", clamp(stat.size), clamp(allocation_of(stat.size, stat.blocks, fd))))
         if self.place.options.streams:
             found += stream_store.listed(fd, self.path_only)
         return found

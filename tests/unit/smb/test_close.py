@@ -6,6 +6,7 @@ from struct import pack
 
 import create_messages as m
 import pytest
+import wire
 from bench import Bench, body_of, file_of
 
 from ksmbd.smb import close, flush
@@ -51,6 +52,15 @@ def test_postquery_that_fails_still_closes() -> None:
     file_of(open_).fail["info"] = s.STATUS_UNEXPECTED_IO_ERROR
     assert run(made, open_.persistent_id, open_.volatile_id, 1) == pack("<HH56x", 60, 0)
     assert open_.closed
+
+
+def test_what_another_worker_has_ended() -> None:
+    """The open table has the open no longer, and this worker has not heard of it yet."""
+    made = bench()
+    open_ = made.open("file")
+    made.table.fail["close"] = s.STATUS_FILE_CLOSED
+    wire.raises(s.STATUS_FILE_CLOSED, run, made, open_.persistent_id, open_.volatile_id)
+    assert open_.closed and file_of(open_).closed and not made.server.opens
 
 
 def test_unknown_file_ids() -> None:
