@@ -28,6 +28,8 @@ class Ignored(NamedTuple):
     why: str
     changes: bool
     """Its loss changes access or data."""
+    file: str = ""
+    """The included file that it is in; '': in none."""
 
 
 class Groups(NamedTuple):
@@ -152,10 +154,15 @@ def module_changes(module: str) -> bool:
     return module.lower() not in _HARMLESS_MODULES
 
 
+def place(file: str, line: int) -> str:
+    """Where an entry is: its line, with the name of an included file."""
+    return f"{file}:{line}" if file else f"line {line}"
+
+
 def groups(ignored: Iterable[Ignored]) -> Groups:
     """Divide parameters into the two groups."""
     both = Groups([], [])
-    for item in sorted(ignored, key=lambda item: item.line):
+    for item in sorted(ignored, key=lambda item: (item.file, item.line)):
         (both.changes if item.changes else both.harmless).append(item)
     return both
 
@@ -171,5 +178,5 @@ def lines(ignored: Iterable[Ignored]) -> list[str]:
 
 
 def _listed(items: list[Ignored]) -> str:
-    named = ", ".join(f"{item.name} (line {item.line})" for item in items[:LISTED])
+    named = ", ".join(f"{item.name} ({place(item.file, item.line)})" for item in items[:LISTED])
     return named if len(items) <= LISTED else f"{named} and {len(items) - LISTED} more"

@@ -11,6 +11,7 @@ from ksmbd import debug, limits, log
 from ksmbd.ipc.codec import Message
 from ksmbd.ipc.constants import Attribute, Event, TreeRequestFlag, TreeStatus, UserFlag
 from ksmbd.ipc.messages import ACCOUNT_SIZE, HASH_SIZE
+from ksmbd.ipc.options import ACCOUNT, CLIENT_NAME, DIALECT, IS_GUEST, LOCAL, PEER, number, required, switch
 from ksmbd.refusals import refused
 from mountd.accounts import Accounts
 from mountd.config import Configuration, share_key
@@ -19,6 +20,8 @@ from mountd.hosts import Names, NoNames, host_names
 from mountd.kerberos.admission import realm_user
 from mountd.kerberos.host import KerberosHost
 from mountd.login import Login, decide
+from mountd.parameters import PROTOCOLS
+from mountd.personal import Who
 from mountd.rpc.host import Backend, PipeHost
 from mountd.sessions import Sessions
 from mountd.sharesecurity import ShareSecurity, obeyed
@@ -102,7 +105,7 @@ class Requests:
         """Look up the names in `hosts allow` and `hosts deny` now, and log problems."""
         if self._names is None:
             return
-        shares = self.configuration.shares.values()
+        shares = self.configuration.all_shares()
         listed = [name for share in shares for name in host_names((*share.hosts_allow, *share.hosts_deny))]
         self._names.on_failure = lambda query, why: self.say(
             f"hosts allow, hosts deny: {query[1]} cannot be looked up ({why}): who might be meant is refused"
@@ -204,7 +207,8 @@ class Requests:
     # ----------------------------------------------------------------------------------------------------- shares
 
     def _share_config(self, slot: int, message: Message) -> Message:
-        reply, note = share_response(message.text("share_name"), self.configuration, self.users)
+        who = _who(message)
+        reply, note = share_response(message.text("share_name"), self.configuration, self.users, who)
         self.say(note)
         return reply
 
@@ -216,6 +220,7 @@ class Requests:
             account_flags=UserFlag(fields["account_flags"]),
             share=message.text("share"),
             peer=message.text("peer_addr"),
+            client=_who(message),
         )
         look = self._names.look() if self._names is not None else None
         check = bool(fields["flags"] & TreeRequestFlag.CHECK)
@@ -266,6 +271,18 @@ class Requests:
 
     def _tree_disconnect(self, slot: int, message: Message) -> None:
         self.sessions.disconnect(slot, message.fields["session_id"], message.fields["connect_id"])
+
+
+def _who(message: Message) -> Who | None:
+    """The session that a request is for, where it says so. Raises WireError."""
+    options = message.options
+    if ACCOUNT not in options:
+        return None
+    revision = number(options, DIALECT)
+    return Who(
+        options[ACCOUNT], switch(options, IS_GUEST), required(options, PEER), required(options, CLIENT_NAME),
+        required(options, LOCAL), next((name for name, known in PROTOCOLS.items() if known == revision), ""),
+    )  # fmt: skip
 
 
 def _field(text: str, size: int) -> str:

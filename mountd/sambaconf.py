@@ -8,10 +8,12 @@ line; the last of several values counts; parameters have synonyms. Samba's defau
 from __future__ import annotations
 
 import re
+import socket
 
 from mountd.parameters import (
     FALSE_WORDS,
     GLOBAL_PARAMETERS,
+    READ_ONLY_PRECEDENCE,
     SHARE_PARAMETERS,
     TRUE_WORDS,
     Kind,
@@ -60,12 +62,23 @@ def join_lines(text: str) -> list[tuple[int, str]]:
     return lines
 
 
-def canonical(name: str, *, in_global: bool) -> str:
-    """The name in mountd/parameters.py for one of Samba's spellings; an unknown name is returned unchanged."""
+def canonical(name: str, text: str, *, in_global: bool) -> tuple[str, str]:
+    """The name in mountd/parameters.py for one of Samba's spellings, and the value; an unknown name is returned
+    unchanged. `writable` and its like become `read only`, because the last of them counts."""
     squeezed = _squeeze(name)
     if in_global and squeezed in _GLOBAL_NAMES:
-        return _GLOBAL_NAMES[squeezed]
-    return _SHARE_NAMES.get(squeezed) or _GLOBAL_NAMES.get(squeezed) or name
+        return _GLOBAL_NAMES[squeezed], text
+    found = _SHARE_NAMES.get(squeezed) or _GLOBAL_NAMES.get(squeezed) or name
+    if found in READ_ONLY_PRECEDENCE[1:]:
+        word = text.lower()
+        if word in SAMBA_TRUE or word in SAMBA_FALSE:
+            return READ_ONLY_PRECEDENCE[0], "no" if word in SAMBA_TRUE else "yes"
+    return found, text
+
+
+def default_netbios_name() -> str:
+    """The name of a server whose file gives none: the first part of the machine's."""
+    return socket.gethostname().partition(".")[0].upper()[:15]
 
 
 def unquote(value: str) -> str:
@@ -103,8 +116,7 @@ def warning(parameter: Parameter, text: str) -> str:
     if parameter.name == "vfs objects":
         lost = [item for item in split_list(text) if item not in parameter.choices]
         return f"modules that are not supported and left out: {', '.join(lost)}" if lost else ""
-    variables = re.findall(r"%(?:\([^)]*\)|[A-Za-z$])", text) if parameter.name in ("path", "root directory") else []
-    return f"variables are not replaced: {', '.join(variables)}" if variables else ""
+    return ""
 
 
 def _group(item: str) -> str:
@@ -115,7 +127,7 @@ def _group(item: str) -> str:
 
 def section_not_served(name: str, entries: dict[str, str]) -> str:
     """Why a section of smb.conf does not become a share, or ''."""
-    if name.lower() in ("homes", "printers", "print$"):
+    if name.lower() in ("printers", "print$"):
         return "Samba's special sections are not supported"
     for key in ("printable", "print ok"):
         if entries.get(key, "no").lower() in SAMBA_TRUE:

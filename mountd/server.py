@@ -120,7 +120,7 @@ def engine_settings(configuration: Configuration, options: Options, sub_auth: tu
         workers=settings.workers or len(os.sched_getaffinity(0)),
         audit_file=settings.audit_file,
         bpf=settings.bpf,
-        continuous_availability=any(share.continuous_availability for share in configuration.shares.values()),
+        continuous_availability=any(share.continuous_availability for share in configuration.all_shares()),
         data_paths=text_value(GLOBAL_PARAMETERS["data paths"], settings.data_paths),
         durable_handles=settings.durable_handles,
         guest_account=settings.guest_account,

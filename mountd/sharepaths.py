@@ -6,15 +6,16 @@ from __future__ import annotations
 import os
 
 from mountd.config import Configuration
+from mountd.personal import depends
 
 
 def problems(configuration: Configuration) -> list[str]:
     """A line for each share whose path is missing, no folder, or cannot be read by this process. Users' rights are not
     checked."""
     found = []
-    for share in configuration.shares.values():
+    for share in configuration.all_shares():
         path = share.full_path(configuration.settings)
-        if share.is_ipc or not path.startswith("/"):
+        if share.is_ipc or not path.startswith("/") or (configuration.samba and depends(share)):
             continue  # a path that is not absolute is an error of the configuration
         reason = _reason(path)
         if reason:

@@ -8,15 +8,17 @@ from dataclasses import dataclass
 
 from ksmbd.ipc.codec import Message
 from ksmbd.ipc.constants import Attribute, Event, ShareFlag, TreeFlag, TreeStatus, UserFlag
-from ksmbd.ipc.options import FORCE_GROUP, GUEST_GID, GUEST_GROUPS, GUEST_UID, OF_MEMBERS
+from ksmbd.ipc.options import FORCE_GROUP, GUEST_GID, GUEST_GROUPS, GUEST_UID, OF_MEMBERS, PERSONAL, YES
 from mountd.accounts import Accounts
 from mountd.config import Configuration, ShareSettings
 from mountd.hosts import Names, NoNames, admitted
 from mountd.kerberos.admission import realm_user
 from mountd.login import maps_users
 from mountd.parameters import SHARE_PARAMETERS
+from mountd.personal import Who, is_personal, resolve
 from mountd.textvalue import text_value
 from mountd.unixusers import UnixUser, UnixUsers, guest
+from mountd.variables import Unsafe
 
 GUEST_GROUPS_MAX = 1000
 """Groups of a share's guest account that are sent to the engine at most."""
@@ -97,10 +99,19 @@ def forced_ids(share: ShareSettings, users: UnixUsers) -> ForcedIds:
     return ForcedIds(uid, gid)
 
 
-def share_response(name: str, configuration: Configuration, users: UnixUsers) -> tuple[Message, str]:
-    """(SHARE_CONFIG_RESPONSE without its handle, a line for the log or '')."""
-    share = configuration.share(name)
+def share_response(
+    name: str, configuration: Configuration, users: UnixUsers, who: Who | None = None
+) -> tuple[Message, str]:
+    """(SHARE_CONFIG_RESPONSE without its handle, a line for the log or ''). `who`: the session that asks; None: the
+    answer is for all sessions."""
     missing = Message(Event.SHARE_CONFIG_RESPONSE, fields={"share_name": name})
+    if who is None and is_personal(name, configuration):
+        fields = {"share_name": name, "flags": int(ShareFlag.AVAILABLE)}
+        return Message(Event.SHARE_CONFIG_RESPONSE, fields=fields, options={PERSONAL: YES}), ""
+    try:
+        share = configuration.share(name) if who is None else resolve(name, who, configuration, users)
+    except Unsafe as error:
+        return missing, f"[{name}]: {error}: refused"
     if share is None or not (share.path or share.is_ipc):
         return missing, ""
     forced = forced_ids(share, users)
@@ -154,6 +165,13 @@ class TreeRequest:
     account_flags: UserFlag
     share: str
     peer: str
+    client: Who | None = None
+    """Of a share that depends on the session: its values."""
+
+    @property
+    def who(self) -> Who:
+        """The session."""
+        return self.client or Who(self.account, self.is_guest, self.peer)
 
     @property
     def is_guest(self) -> bool:
@@ -202,7 +220,10 @@ def decide_tree_connect(
     valid users, admin users, read list, write list. `admin users` says whose rights count, and not whether they may
     write. For guests and anonymous users, the lists are searched for the share's guest account.
     """
-    share = configuration.share(request.share)
+    try:
+        share = resolve(request.share, request.who, configuration, users)
+    except Unsafe as error:
+        return TreeAnswer(TreeStatus.NO_SHARE, why=str(error))
     if share is None or not (share.path or share.is_ipc):
         return TreeAnswer(TreeStatus.NO_SHARE, why="no such share")
     if not share.is_ipc and connections >= share.max_connections:

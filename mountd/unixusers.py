@@ -21,6 +21,8 @@ class UnixUser:
     uid: int
     gid: int
     groups: tuple[int, ...] = ()
+    home: str = ""
+    """The home directory."""
 
 
 class UnixUsers(Protocol):
@@ -28,6 +30,7 @@ class UnixUsers(Protocol):
 
     def user(self, name: str) -> UnixUser | None: ...
     def group(self, name: str) -> int | None: ...
+    def group_name(self, gid: int) -> str | None: ...
 
 
 def spellings(name: str) -> list[str]:
@@ -47,7 +50,7 @@ class SystemUsers:
             except (KeyError, ValueError, UnicodeError):
                 continue
             groups = tuple(sorted(set(os.getgrouplist(entry.pw_name, entry.pw_gid))))
-            return UnixUser(entry.pw_name, entry.pw_uid, entry.pw_gid, groups)
+            return UnixUser(entry.pw_name, entry.pw_uid, entry.pw_gid, groups, entry.pw_dir)
         return None
 
     def group(self, name: str) -> int | None:
@@ -55,6 +58,13 @@ class SystemUsers:
         try:
             return grp.getgrnam(name).gr_gid
         except (KeyError, ValueError, UnicodeError):
+            return None
+
+    def group_name(self, gid: int) -> str | None:
+        """Look up the name of a group."""
+        try:
+            return grp.getgrgid(gid).gr_name
+        except (KeyError, ValueError, OverflowError, UnicodeError):
             return None
 
 

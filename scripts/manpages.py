@@ -67,7 +67,6 @@ A file called
 is read by Samba's rules: of several values the last one counts; comments are whole lines; a backslash at the end of a
 line joins it with the next; blanks in a parameter's name are ignored; booleans may also be on and off; +group and
 &group also name groups. Samba's parameters that are not in this page are ignored, and listed in one warning.
-.BR [homes] ,
 .B [printers]
 and printers are not shared.
 .I map to guest = bad password
@@ -76,7 +75,31 @@ and
 count as never.
 Modules in
 .I vfs objects
-that are not in this page are ignored with a warning. Variables such as %U are not replaced.
+that are not in this page are ignored with a warning. The NetBIOS name is that of the machine by default.
+.PP
+.I include = FILE
+reads another file at this place; a relative path counts from the folder of smb.conf. Its variables are those of the
+server. A file that is not there, or that depends on the client (%m), is left out with a warning.
+.I copy = SHARE
+takes over the parameters of a share above that this section does not set itself.
+.PP
+.B [homes]
+is the template of home directories. A share of a user's name, and
+.I homes
+for the user who connects, is that user's home directory, or the template's
+.IR path .
+.I browseable
+of [global] says whether it is listed. Set
+.I valid users = %S
+where others may not connect to it.
+.PP
+Variables are replaced in texts. Those of the server are %h (host name), %L and %N (NetBIOS name), %D (domain of the
+users), %v (version), %w (\\) and %$(NAME) (environment). At each connection to a share these are replaced in its path,
+comment, users, groups, lists of users, veto files, hide files, shadow:basedir, shadow:mountpoint and shadow:snapdir:
+%U (user), %G (its primary group), %u (user of the service, by force user), %g, %H (its primary group and home
+directory), %S (share), %P (its path), %m (name of the client, else its address), %I and %M (address), %i (the server's
+address), %J and %j (both addresses with underscores), %R (dialect), %a (UNKNOWN), %d (process), %T and %t (time).
+A user's or client's name that is no name of a folder, or would be a group, refuses the connection.
 .PP
 These parameters have Samba's defaults in such a file:
 .PP

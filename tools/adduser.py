@@ -156,7 +156,7 @@ def _refuse_if_needed(name: str, path: str) -> None:
     folded = name.casefold()
     if configuration.settings.guest_account.casefold() == folded:
         COMMAND.fail(f"{name} is the `guest account` of [global] in {path}; change that first")
-    for share in configuration.shares.values():
+    for share in configuration.all_shares():
         for field in ("admin users", "valid users", "write list", "read list"):
             members: tuple[str, ...] = getattr(share, field.replace(" ", "_"))
             if any(member.casefold() == folded for member in members):

@@ -223,6 +223,7 @@ class NtlmAcceptor:
             response.uid,
             response.gid,
             response.groups,
+            workstation=message.workstation,
         )
 
 

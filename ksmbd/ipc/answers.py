@@ -18,6 +18,7 @@ from ksmbd.ipc.options import (
     GUEST_GROUPS,
     GUEST_UID,
     OF_MEMBERS,
+    PERSONAL,
     number,
     numbers,
     patterns,
@@ -127,12 +128,16 @@ def groups(message: Message) -> tuple[int, ...]:
 
 def share_config(message: Message) -> ShareConfig | None:
     """Convert SHARE_CONFIG_RESPONSE with its additional attributes; None: there is no such share."""
-    fields = message.fields
-    flags = fields["flags"]
-    if not flags & ShareFlag.AVAILABLE:
+    if not message.fields["flags"] & ShareFlag.AVAILABLE:
         return None
+    if PERSONAL in message.options:
+        return ShareConfig(text_of(message.fields["share_name"]), "", personal=True)
+    return _known_share(message)
+
+
+def _known_share(message: Message) -> ShareConfig:
+    fields, options, flags = message.fields, message.options, message.fields["flags"]
     veto, path = _veto_and_path(message)
-    options = message.options
     share = ShareConfig(
         name=text_of(fields["share_name"]),
         path=path,

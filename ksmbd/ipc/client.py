@@ -17,8 +17,9 @@ from ksmbd.ipc.channel import Channel
 from ksmbd.ipc.codec import Message
 from ksmbd.ipc.constants import Attribute, Event, TreeRequestFlag, UserFlag
 from ksmbd.ipc.exchange import Exchange
+from ksmbd.ipc.options import client_options
 from ksmbd.ipc.pipes import Pipes
-from ksmbd.smb.ports import Clock, LoginResponse, ShareConfig, SpnegoResponse, TreeConnectResult
+from ksmbd.smb.ports import Client, Clock, LoginResponse, ShareConfig, SpnegoResponse, TreeConnectResult
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
     STATUS_BAD_NETWORK_NAME,
@@ -114,43 +115,68 @@ class NetlinkDaemon:
 
         def answered(message: Message) -> None:
             share = share_config(message)
-            if share is not None and generation == self._generation:
+            if share is not None and generation == self._generation and not share.personal:
                 self._shares[key] = share
             future.set_result(share)
 
         self._exchange.request(Message(Event.SHARE_CONFIG_REQUEST, fields={"share_name": name}), answered, future)
         return future
 
+    def personal_share(self, name: str, client: Client) -> Future[ShareConfig | None]:
+        """What a share is for one session, which is not cached."""
+        future: Future[ShareConfig | None] = Future()
+
+        def answered(message: Message) -> None:
+            share = share_config(message)
+            if share is not None:
+                share.personal = True
+            future.set_result(share)
+
+        request = Message(Event.SHARE_CONFIG_REQUEST, fields={"share_name": name}, options=client_options(client))
+        self._exchange.request(request, answered, future)
+        return future
+
     def tree_connect(
-        self, session_id: int, connect_id: int, account: str, is_guest: bool, share: str, peer: str
+        self,
+        session_id: int,
+        connect_id: int,
+        account: str,
+        is_guest: bool,
+        share: str,
+        peer: str,
+        client: Client | None = None,
     ) -> Future[TreeConnectResult]:
         """Ask whether this session may use the share. `peer` is the client's address."""
-        return self._tree_connect(account, is_guest, share, peer, session_id=session_id, connect_id=connect_id)
+        ids = session_id, connect_id
+        return self._tree_connect(account, is_guest, share, peer, client, ids)
 
-    def check_tree_connect(self, account: str, is_guest: bool, share: str, peer: str) -> Future[TreeConnectResult]:
+    def check_tree_connect(
+        self, account: str, is_guest: bool, share: str, peer: str, client: Client | None = None
+    ) -> Future[TreeConnectResult]:
         """Ask again about a user who is connected."""
-        return self._tree_connect(account, is_guest, share, peer, flags=TreeRequestFlag.CHECK)
+        return self._tree_connect(account, is_guest, share, peer, client, None)
 
     def _tree_connect(
-        self, account: str, is_guest: bool, share: str, peer: str, *, session_id: int = 0, connect_id: int = 0,
-        flags: TreeRequestFlag = TreeRequestFlag(0),  # noqa: B008  immutable
+        self, account: str, is_guest: bool, share: str, peer: str, client: Client | None, ids: tuple[int, int] | None
     ) -> Future[TreeConnectResult]:
         if not fits(share, 63):
             return Future.of(TreeConnectResult(STATUS_BAD_NETWORK_NAME))
         if not fits(account, 47) or not fits(peer, 63):
             return Future.of(TreeConnectResult(STATUS_ACCESS_DENIED))
         future: Future[TreeConnectResult] = Future()
+        flags = TreeRequestFlag.CHECK if ids is None else TreeRequestFlag(0)
         flags |= TreeRequestFlag.SMB2 | (TreeRequestFlag.IPV6 if ":" in peer else TreeRequestFlag(0))
         account_flags = UserFlag.GUEST_ACCOUNT if is_guest else UserFlag(0)
         fields = {
-            "session_id": session_id, "connect_id": connect_id, "account": account,
+            "session_id": ids[0] if ids else 0, "connect_id": ids[1] if ids else 0, "account": account,
             "account_flags": int(account_flags), "share": share, "peer_addr": peer, "flags": int(flags),
         }  # fmt: skip
 
         def answered(message: Message) -> None:
             future.set_result(tree_result(message))
 
-        self._exchange.request(Message(Event.TREE_CONNECT_REQUEST, fields=fields), answered, future)
+        options = client_options(client) if client is not None else {}
+        self._exchange.request(Message(Event.TREE_CONNECT_REQUEST, fields=fields, options=options), answered, future)
         return future
 
     def tree_disconnect(self, session_id: int, connect_id: int) -> None:

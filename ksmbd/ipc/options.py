@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from ksmbd.smb.ports import Client
 from ksmbd.smb.status import WireError
 
 YES: Final = "yes"
@@ -22,6 +23,29 @@ FORCE_GROUP: Final = "force group"
 OF_MEMBERS: Final = "members"
 """The value of FORCE_GROUP for `force group = +GROUP`, which applies to members of the group only; otherwise the option
 is left out."""
+PERSONAL: Final = "personal"
+"""A share is not the same for all sessions; nothing else is said of it until it is asked for with a client."""
+
+ACCOUNT: Final = "account"
+IS_GUEST: Final = "guest"
+PEER: Final = "address"
+LOCAL: Final = "local address"
+CLIENT_NAME: Final = "client name"
+DIALECT: Final = "dialect"
+CLIENT_NAME_MAX: Final = 255
+
+
+def client_options(client: Client) -> dict[str, str]:
+    """What a share may depend on, as options of a request."""
+    return {
+        ACCOUNT: client.account, IS_GUEST: YES if client.is_guest else NO, PEER: client.peer, LOCAL: client.local,
+        CLIENT_NAME: _plain(client.name), DIALECT: str(client.dialect),
+    }  # fmt: skip
+
+
+def _plain(name: str) -> str:
+    """A name of a client as UTF-8 without NUL, cut where it is too long."""
+    return name.replace("\0", "")[:CLIENT_NAME_MAX].encode(errors="replace").decode()
 
 
 def required(options: Mapping[str, str], name: str) -> str:

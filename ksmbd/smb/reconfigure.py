@@ -15,17 +15,18 @@ from dataclasses import replace
 
 from ksmbd.smb.model import Server, Session, TreeConnect
 from ksmbd.smb.open_life import restore_writes, withdraw_writes
-from ksmbd.smb.ports import Identity, ShareConfig, TreeConnectResult
+from ksmbd.smb.ports import Client, Identity, ShareConfig, TreeConnectResult
 from ksmbd.smb.server_application import end_session, end_tree
 from ksmbd.smb.session_state import SessionState
 from ksmbd.smb.status import NtStatusError
 from ksmbd.smb.teardown import wait_for
-from ksmbd.smb.tree_connect import maximal_access, rights_on_share, share_of_user
+from ksmbd.smb.tree_connect import client_of, maximal_access, rights_on_share, share_of_user
 
 logger = logging.getLogger("ksmbd.smb")
 
-Question = tuple[str, bool, str, str]
-"""(account, whether a guest, share, address): what mountd's answer about a tree connect depends on."""
+Question = tuple[str, bool, str, str, Client | None]
+"""(account, whether a guest, share, address, client of a share that is personal): what mountd's answer about a tree
+connect depends on."""
 
 
 class Reconfiguration:
@@ -60,6 +61,8 @@ class Reconfiguration:
         trees = [tree for session in self._server.sessions.values() for tree in session.tree_connects.values()]
         known: dict[str, bool] = {}
         for tree in trees:
+            if tree.share.personal:
+                continue  # each session is asked about
             name = tree.share.name.casefold()
             if name not in known:
                 try:
@@ -92,16 +95,25 @@ class Reconfiguration:
 
     async def _check_tree(self, tree: TreeConnect, identity: Identity) -> None:
         daemon = self._server.daemon
+        client: Client | None = None
         share = await daemon.share_config(tree.share.name)
+        connection = next(iter(tree.session.channels), None)
+        if share is not None and share.personal:
+            if connection is None:
+                return  # it has no client now
+            client = client_of(tree.session, connection)
+            share = await daemon.personal_share(tree.share.name, client)
         if share is None:
             self.gone.add(tree.share.name.casefold())
             await self._end_tree(tree)
             return
         guest = identity.is_guest or identity.is_anonymous
-        peer = next((connection.transport.peer for connection in tree.session.channels), identity.address)
-        question = (identity.account, guest, share.name, peer)
+        peer = connection.transport.peer if connection is not None else identity.address
+        question = (identity.account, guest, share.name, peer, client)
         if question not in self._answers:
-            self._answers[question] = await daemon.check_tree_connect(identity.account, guest, share.name, peer)
+            ask = daemon.check_tree_connect
+            asked = question[:4] if client is None else question
+            self._answers[question] = await ask(*asked)
         answer = self._answers[question]
         if tree.closed:
             return

@@ -10,8 +10,8 @@ from ksmbd import limits
 from ksmbd.refusals import refused
 from ksmbd.smb import constants as c
 from ksmbd.smb.header import HEADER_SIZE
-from ksmbd.smb.model import TreeConnect
-from ksmbd.smb.ports import Identity, ShareConfig, TreeConnectResult, Volume
+from ksmbd.smb.model import Connection, Session, TreeConnect
+from ksmbd.smb.ports import Client, Identity, ShareConfig, TreeConnectResult, Volume
 from ksmbd.smb.request import Reply, Request
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
@@ -80,6 +80,17 @@ def maximal_access(volume: Volume, read_only: bool) -> int:
     return access & ~_CHANGES if read_only else access
 
 
+def client_of(session: Session, connection: Connection) -> Client:
+    """What a share of this session may depend on."""
+    identity = session.identity
+    assert identity is not None
+    transport = connection.transport
+    return Client(
+        identity.account, identity.is_guest or identity.is_anonymous, transport.peer, transport.local,
+        identity.workstation, connection.dialect,
+    )  # fmt: skip
+
+
 async def handle(request: Request) -> Reply:
     """Connect the session to a share, if mountd allows it. Raises NtStatusError, and ConnectionFatal where the request
     must be protected."""
@@ -101,6 +112,8 @@ async def handle(request: Request) -> Reply:
     session = request.session
     server = request.server
     share = await server.daemon.share_config(name)
+    if share is not None and share.personal:
+        share = await server.daemon.personal_share(name, client_of(session, request.connection))
     if share is None:
         raise _refusal(request, name, STATUS_BAD_NETWORK_NAME, "no such share")
     if share.encrypt and not request.connection.cipher:
@@ -143,9 +156,13 @@ async def _ask(request: Request, share: ShareConfig) -> TreeConnect:
     identity = session.identity
     assert identity is not None
     peer = request.connection.transport.peer
-    answer = await server.daemon.tree_connect(
-        session.session_id, tree_id, identity.account, identity.is_guest or identity.is_anonymous, share.name, peer
-    )
+    guest = identity.is_guest or identity.is_anonymous
+    ask = server.daemon.tree_connect
+    if share.personal:
+        client = client_of(session, request.connection)
+        answer = await ask(session.session_id, tree_id, identity.account, guest, share.name, peer, client)
+    else:
+        answer = await ask(session.session_id, tree_id, identity.account, guest, share.name, peer)
     if answer.status:
         raise NtStatusError(answer.status, share.name)
     tree: TreeConnect | None = None

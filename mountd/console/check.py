@@ -61,7 +61,7 @@ def _shares(configuration: Configuration) -> dict[str, dict[str, str]]:
     """Name -> meaning of each share; IPC$, which always exists, only where the file says something about it."""
     samba = os.path.basename(configuration.path) == "smb.conf"
     unsaid = config.parse("", configuration.path, samba=samba).shares.values()
-    return {share.name: meaning(share) for share in configuration.shares.values() if share not in unsaid}
+    return {share.name: meaning(share) for share in configuration.all_shares() if share not in unsaid}
 
 
 def _as_object(configuration: Configuration, warnings: list[Diagnostic]) -> dict[str, object]:
@@ -71,14 +71,18 @@ def _as_object(configuration: Configuration, warnings: list[Diagnostic]) -> dict
         "valid": not configuration.errors,
         "global": meaning(configuration.settings),
         "shares": _shares(configuration),
-        "ignored": {"changes": [_item(one) for one in both.changes], "harmless": [_item(one) for one in both.harmless]},
+        "ignored": {name: [_item(one, configuration.path) for one in getattr(both, name)] for name, _ in _GROUPS},
         "warnings": [_diagnostic(one) for one in warnings],
         "errors": [_diagnostic(one) for one in configuration.errors],
     }
 
 
-def _item(item: Ignored) -> dict[str, object]:
-    return {"section": item.section, "name": item.name, "value": item.value, "line": item.line, "why": item.why}
+def _item(item: Ignored, path: str) -> dict[str, object]:
+    file = item.file or path
+    return {
+        "section": item.section, "name": item.name, "value": item.value, "file": file, "line": item.line,
+        "why": item.why,
+    }  # fmt: skip
 
 
 def _diagnostic(diagnostic: Diagnostic) -> dict[str, object]:
@@ -100,7 +104,8 @@ def _print(configuration: Configuration, warnings: list[Diagnostic]) -> None:
         if items:
             print(f"; {title}")
         for item in items:
-            print(printable(f";   line {item.line}, [{item.section}] {item.name} = {item.value} ({item.why})"))
+            where = ignored.place(item.file, item.line)
+            print(printable(f";   {where}, [{item.section}] {item.name} = {item.value} ({item.why})"))
     for one in warnings:
         print(f"; Warning: {_line(one)}")
     sys.stdout.flush()

@@ -41,11 +41,13 @@ class KsmbdServer(Process):
     ) -> None:
         """`options`: of [global]. `shares`: name -> options; a `path` that is missing becomes a folder below `folder`,
         where everybody may write, and files are accessed as the user that runs the tests unless `force user` says
-        otherwise. `users`: name -> password. `port`: None is a free one. `domain`: the
+        otherwise. `users`: name -> password. `config file` among the options is the name of
+        the file. `port`: None is a free one. `domain`: the
         SID of the server's domain; '' is a new one. `environment`: further variables of the daemon's."""
         self.folder = folder
         self.rundir = folder / "run"
-        self.config = folder / "ksmbd.conf"
+        options = dict(options or {})
+        self.config = folder / options.pop("config file", "ksmbd.conf")
         self.pwddb = folder / "ksmbdpwd.db"
         self.port = port if port is not None else free_port()
         self.users = dict(users or {"user": "secret"})
@@ -55,7 +57,7 @@ class KsmbdServer(Process):
         os.chmod(folder, 0o755)
         if domain:
             (folder / "ksmbd.subauth").write_text(":".join(domain.split("-")[4:]) + "\n")
-        settings = {"workers": str(workers), "bpf": "yes" if bpf else "no", **(options or {})}
+        settings = {"workers": str(workers), "bpf": "yes" if bpf else "no", **options}
         text = "[global]\n" + _lines(settings)
         for name, given in ({"share": {}} if shares is None else shares).items():
             path = Path(given.get("path", folder / "shares" / name))

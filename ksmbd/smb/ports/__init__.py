@@ -26,6 +26,7 @@ from ksmbd.smb.ports.auth import (
     Signer,
 )
 from ksmbd.smb.ports.daemon import (
+    Client,
     Daemon,
     GuestIds,
     LoginResponse,
@@ -87,6 +88,7 @@ __all__ = [
     "Authenticator",
     "BreakKind",
     "BreakNotice",
+    "Client",
     "Clock",
     "CloseOutcome",
     "CreateIntent",

@@ -27,6 +27,8 @@ class Identity:
     """When the credentials expire (Kerberos), in seconds of the monotonic clock; 0: never."""
     address: str = ""
     """Where the client is, for records of what it does."""
+    workstation: str = ""
+    """The name that the client has given itself; '' for none."""
 
 
 @dataclass(slots=True)

@@ -57,6 +57,21 @@ class GuestIds(NamedTuple):
     groups: tuple[int, ...] = ()
 
 
+class Client(NamedTuple):
+    """What a share may depend on: the %-variables of an smb.conf."""
+
+    account: str
+    is_guest: bool
+    """A guest, or anonymous."""
+    peer: str
+    """The client's address."""
+    local: str
+    """The server's address."""
+    name: str
+    """The name that the client has given itself; '' for none."""
+    dialect: int
+
+
 @dataclass(slots=True)
 class ShareConfig:
     """One share as mountd describes it (SHARE_CONFIG_RESPONSE and further attributes).
@@ -113,6 +128,8 @@ class ShareConfig:
     map_system: bool = False
     nt_acl_support: bool = True
     oplocks: bool = True
+    personal: bool = False
+    """The share is not the same for all sessions; `Daemon.personal_share` tells what it is for one."""
     posix_locking: bool = False
     preserve_case: bool = True
     shadow_basedir: str = ""
@@ -167,13 +184,27 @@ class Daemon(Protocol):
         """The share of this name, ignoring case; None if there is none."""
         ...
 
-    def tree_connect(
-        self, session_id: int, connect_id: int, account: str, is_guest: bool, share: str, peer: str
-    ) -> Future[TreeConnectResult]:
-        """Ask whether a user may connect to a share. `connect_id`: the TreeId; `peer`: the address of the client."""
+    def personal_share(self, name: str, client: Client) -> Future[ShareConfig | None]:
+        """What a share that is `personal`, or may be one, is for a session; None: there is none."""
         ...
 
-    def check_tree_connect(self, account: str, is_guest: bool, share: str, peer: str) -> Future[TreeConnectResult]:
+    def tree_connect(
+        self,
+        session_id: int,
+        connect_id: int,
+        account: str,
+        is_guest: bool,
+        share: str,
+        peer: str,
+        client: Client | None = None,
+    ) -> Future[TreeConnectResult]:
+        """Ask whether a user may connect to a share. `connect_id`: the TreeId; `peer`: the address of the client;
+        `client`: for a share that is `personal`."""
+        ...
+
+    def check_tree_connect(
+        self, account: str, is_guest: bool, share: str, peer: str, client: Client | None = None
+    ) -> Future[TreeConnectResult]:
         """Ask again whether a user who is connected to a share may be so, after a reload. Nothing is counted for it."""
         ...
 

@@ -32,6 +32,9 @@ class FakeUsers:
     def group(self, name: str) -> int | None:
         return self.groups.get(name)
 
+    def group_name(self, gid: int) -> str | None:
+        return next((name for name, number in self.groups.items() if number == gid), None)
+
 
 def configuration(text: str) -> Configuration:
     """A configuration without errors."""

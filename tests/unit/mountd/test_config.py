@@ -354,7 +354,6 @@ class TestSmbConf:
         [
             ("[global]\nmap to guest = Bad Password\n", "taken as never"),
             ("[a]\npath = /a\nvfs objects = acl_xattr recycle full_audit\n", "left out: recycle, full_audit"),
-            ("[a]\npath = /home/%U/%(x)\n", "variables are not replaced: %U, %(x)"),
         ],
     )
     def test_what_is_lost_is_told(self, text: str, message: str) -> None:
@@ -377,7 +376,7 @@ class TestSmbConf:
             "log level (line 2), security (line 3)"
         ]
 
-    @pytest.mark.parametrize("section", ["homes", "printers", "print$"])
+    @pytest.mark.parametrize("section", ["printers", "print$"])
     def test_special_sections_are_not_served(self, section: str) -> None:
         configuration = read(f"[{section}]\npath = /a\n", samba=True)
         assert section not in configuration.shares

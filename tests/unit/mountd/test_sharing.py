@@ -305,7 +305,7 @@ def test_a_share_that_says_nothing_has_the_tables_defaults() -> None:
     share = told(s())[0]
     assert share is not None
     assert {name: getattr(share, name) for name in compared} == compared
-    assert set(SWITCHES) - set(named) == {"acl_xattr", "streams_xattr", "force_group_of_members"}
+    assert set(SWITCHES) - set(named) == {"acl_xattr", "streams_xattr", "force_group_of_members", "personal"}
 
 
 def test_no_parameter_of_a_share_crosses_twice() -> None:

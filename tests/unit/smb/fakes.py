@@ -12,6 +12,7 @@ from typing import Any
 from ksmbd.smb import status as s
 from ksmbd.smb.ports import (
     AuthStep,
+    Client,
     Frame,
     Identity,
     LoginResponse,
@@ -30,6 +31,7 @@ class FakeDaemon:
     def __init__(self) -> None:
         self.accounts: dict[str, LoginResponse] = {}
         self.shares: dict[str, ShareConfig] = {}
+        self.personal: dict[str, ShareConfig] = {}
         self.tree_result = TreeConnectResult(writable=True)
         self.pipe_reply = b""
         """What an RPC request is answered with; empty: the request itself."""
@@ -52,13 +54,28 @@ class FakeDaemon:
     def share_config(self, name: str) -> Future[ShareConfig | None]:
         return self._do("share_config", self.shares.get(name.upper()), name)
 
-    def tree_connect(
-        self, session_id: int, connect_id: int, account: str, is_guest: bool, share: str, peer: str
-    ) -> Future[TreeConnectResult]:
-        return self._do("tree_connect", self.tree_result, session_id, connect_id, account, is_guest, share, peer)
+    def personal_share(self, name: str, client: Client) -> Future[ShareConfig | None]:
+        return self._do("personal_share", self.personal.get(name.upper()), name, client)
 
-    def check_tree_connect(self, account: str, is_guest: bool, share: str, peer: str) -> Future[TreeConnectResult]:
-        return self._do("check_tree_connect", self.tree_result, account, is_guest, share, peer)
+    def tree_connect(
+        self,
+        session_id: int,
+        connect_id: int,
+        account: str,
+        is_guest: bool,
+        share: str,
+        peer: str,
+        client: Client | None = None,
+    ) -> Future[TreeConnectResult]:
+        more = () if client is None else (client,)
+        arguments = (session_id, connect_id, account, is_guest, share, peer, *more)
+        return self._do("tree_connect", self.tree_result, *arguments)
+
+    def check_tree_connect(
+        self, account: str, is_guest: bool, share: str, peer: str, client: Client | None = None
+    ) -> Future[TreeConnectResult]:
+        more = () if client is None else (client,)
+        return self._do("check_tree_connect", self.tree_result, account, is_guest, share, peer, *more)
 
     def tree_disconnect(self, session_id: int, connect_id: int) -> None:
         self.calls.append(("tree_disconnect", session_id, connect_id))

@@ -9,6 +9,7 @@ from playbook import Act, Playbook
 from scripted import Scripted
 
 from ksmbd.smb.ports import (
+    Client,
     Frame,
     LoginResponse,
     ShareConfig,
@@ -92,13 +93,27 @@ class ScriptedDaemon(Scripted):
     def share_config(self, name: str) -> Future[ShareConfig | None]:
         return self._tell(self.share_config, name)
 
-    def tree_connect(
-        self, session_id: int, connect_id: int, account: str, is_guest: bool, share: str, peer: str
-    ) -> Future[TreeConnectResult]:
-        return self._tell(self.tree_connect, session_id, connect_id, account, is_guest, share, peer)
+    def personal_share(self, name: str, client: Client) -> Future[ShareConfig | None]:
+        return self._tell(self.personal_share, name, client)
 
-    def check_tree_connect(self, account: str, is_guest: bool, share: str, peer: str) -> Future[TreeConnectResult]:
-        return self._tell(self.check_tree_connect, account, is_guest, share, peer)
+    def tree_connect(
+        self,
+        session_id: int,
+        connect_id: int,
+        account: str,
+        is_guest: bool,
+        share: str,
+        peer: str,
+        client: Client | None = None,
+    ) -> Future[TreeConnectResult]:
+        more = () if client is None else (client,)
+        return self._tell(self.tree_connect, session_id, connect_id, account, is_guest, share, peer, *more)
+
+    def check_tree_connect(
+        self, account: str, is_guest: bool, share: str, peer: str, client: Client | None = None
+    ) -> Future[TreeConnectResult]:
+        more = () if client is None else (client,)
+        return self._tell(self.check_tree_connect, account, is_guest, share, peer, *more)
 
     def tree_disconnect(self, session_id: int, connect_id: int) -> None:
         self._tell(self.tree_disconnect, session_id, connect_id)

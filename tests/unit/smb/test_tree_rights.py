@@ -10,7 +10,8 @@ from bench import Bench
 
 from ksmbd.smb import constants as c
 from ksmbd.smb import tree_connect
-from ksmbd.smb.ports import GuestIds, Identity, ShareConfig, TreeConnectResult
+from ksmbd.smb.ports import Client, GuestIds, Identity, ShareConfig, TreeConnectResult
+from ksmbd.smb.status import STATUS_BAD_NETWORK_NAME, NtStatusError
 
 OWN = GuestIds(4001, 4002, (4002, 4003))
 
@@ -64,3 +65,29 @@ def test_rights_are_those_of_the_share_alone() -> None:
     alice = Identity("alice", "WORKGROUP", 1000, 1000, (), b"")
     assert tree_connect.rights_on_share(alice, share, True, False) == replace(alice, is_admin=True)
     assert tree_connect.rights_on_share(alice, share, False, False) is alice
+
+
+def test_a_personal_share_is_asked_for_with_the_session() -> None:
+    made = Bench(c.DIALECT_300)
+    made.server.sessions[made.session.session_id] = made.session
+    made.daemon.shares["HOMES"] = ShareConfig("homes", "", personal=True)
+    made.daemon.personal["HOMES"] = ShareConfig("alice", "/home/alice", personal=True)
+    path = r"\\server\homes".encode("utf-16-le")
+    body = b"\x09\0\0\0\x48\0" + len(path).to_bytes(2, "little") + path
+    made.run(tree_connect.handle, made.request(c.TREE_CONNECT, body))
+    transport = made.connection.transport
+    client = Client("alice", False, transport.peer, transport.local, "", c.DIALECT_300)
+    assert ("personal_share", "homes", client) in made.daemon.calls
+    ((*_, share, _, asked),) = [call for call in made.daemon.calls if call[0] == "tree_connect"]
+    assert (share, asked) == ("alice", client)
+    assert "/home/alice" in [tree.share.path for tree in made.session.tree_connects.values()]
+
+
+def test_a_personal_share_that_the_session_has_not_is_none() -> None:
+    made = Bench(c.DIALECT_300)
+    made.daemon.shares["BOB"] = ShareConfig("bob", "", personal=True)
+    path = r"\\server\bob".encode("utf-16-le")
+    body = b"\x09\0\0\0\x48\0" + len(path).to_bytes(2, "little") + path
+    with pytest.raises(NtStatusError) as caught:
+        made.run(tree_connect.handle, made.request(c.TREE_CONNECT, body))
+    assert caught.value.status == STATUS_BAD_NETWORK_NAME

@@ -95,6 +95,9 @@ class Two:
     def group(self, name: str) -> int | None:
         return None
 
+    def group_name(self, gid: int) -> str | None:
+        return None
+
 
 def test_rows_tell_the_uid() -> None:
     users = Accounts([Account("Bob", b""), Account("ann", b"")])

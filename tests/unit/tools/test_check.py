@@ -72,7 +72,10 @@ def test_json_has_the_same(place: Place) -> None:
     assert list(found["shares"]) == ["data", "gone"]
     assert found["shares"]["data"]["read only"] == "no"
     assert found["ignored"]["changes"] == [
-        {"section": "data", "name": "magic script", "value": "x", "line": 10, "why": "not known"}
+        {
+            "section": "data", "name": "magic script", "value": "x", "file": found["file"], "line": 10,
+            "why": "not known",
+        }
     ]
     assert [item["name"] for item in found["ignored"]["harmless"]] == ["os level"]
     assert [one["message"] for one in found["warnings"]] == [f"[gone]: {MISSING}"]
