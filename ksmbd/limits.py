@@ -61,18 +61,23 @@ NETBIOS_SESSION_REQUEST: Final[Limit] = _limit(
 
 LOG_LINES_OF_A_KIND: Final[Limit] = _limit(
     "log lines of one kind about one address, in five seconds", Per.ADDRESS, 10, "lines",
-    "the further ones are counted and left out",
+    "the further ones are counted, and a line says how many",
 )
 LOG_LINES: Final[Limit] = _limit(
     "log lines about clients, in five seconds", Per.SERVER, 100, "lines of a process",
-    "the further ones are counted and left out",
+    "the further ones are counted, and a line says how many",
+)
+LOG_KEYS: Final[Limit] = _limit(
+    "kinds and addresses whose log lines are counted", Per.SERVER, 1024, "kinds and addresses of a process",
+    "those heard of longest ago are counted together",
 )
 REFUSALS_OF_ADDRESS: Final[Limit] = _limit(
     "log lines about refusals of one address, in ten seconds", Per.ADDRESS, 10, "lines of a process",
-    "the further ones are counted, and the next line says how many",
+    "the further ones are counted, and a line says how many",
 )
-REFUSALS_ADDRESSES: Final[Limit] = _limit(
-    "addresses whose refusals are counted", Per.SERVER, 1024, "addresses of a process", "the oldest is forgotten",
+REFUSALS: Final[Limit] = _limit(
+    "log lines about refusals, in ten seconds", Per.SERVER, 1000, "lines of a process",
+    "the further ones are counted by address, and a line says how many",
 )
 AUDIT_SECONDS: Final = 5.0
 AUDIT_RECORDS_OF_USER: Final[Limit] = _limit(
@@ -85,10 +90,11 @@ AUDIT_RECORDS: Final[Limit] = _limit(
 )
 TRACEBACKS_OF_A_PLACE: Final[Limit] = _limit(
     "tracebacks from one place in the source, in a minute", Per.SERVER, 3, "tracebacks of a process",
-    "the further ones are counted and left out",
+    "the further ones are counted, and a line says how many",
 )
 TRACEBACKS: Final[Limit] = _limit(
-    "tracebacks, in a minute", Per.SERVER, 20, "tracebacks of a process", "the further ones are counted and left out",
+    "tracebacks, in a minute", Per.SERVER, 20, "tracebacks of a process",
+    "the further ones are counted, and a line says how many",
 )
 
 # ---------------------------------------------------------------------------------------------------- log-on, sessions

@@ -9,15 +9,19 @@ are limited by the place where they are raised. Debug lines belong to a componen
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sys
 import syslog
+import threading
 import time
 import traceback
+from collections.abc import Callable
 from typing import Final
 
 from ksmbd import debug as _debug
 from ksmbd import limits
+from ksmbd.line_limit import LineLimit
 from ksmbd.overriding import override
 
 PREFIX: Final = "ksmbd: "
@@ -81,14 +85,14 @@ def notice(text: str) -> None:
 
 def warning(text: str, kind: str = "") -> None:
     """Log that something is missing or odd; the server goes on. Lines with a `kind` are limited in rate by kind."""
-    if kind and not _admitted(_lines, kind):
+    if kind and not _about_clients.admits(kind):
         return
     _emit(syslog.LOG_WARNING, "warning: " + _printable(text))
 
 
 def error(text: str, kind: str = "") -> None:
     """Log that something does not work. `kind` as in `warning`."""
-    if kind and not _admitted(_lines, kind):
+    if kind and not _about_clients.admits(kind):
         return
     _emit(syslog.LOG_ERR, "error: " + _printable(text))
 
@@ -96,7 +100,7 @@ def error(text: str, kind: str = "") -> None:
 def exception(text: str, error: BaseException) -> None:
     """Log an unexpected exception, a defect of the server: the text, then the traceback. Limited in rate by the place
     in the source, since a client may be able to cause it again and again."""
-    if not _admitted(_tracebacks, _place(error)):
+    if not _defects.admits(_place(error)):
         return
     _emit(syslog.LOG_ERR, "error: " + _printable(text))
     for part in traceback.format_exception(error):
@@ -116,47 +120,73 @@ def record(text: str) -> None:
     _emit(syslog.LOG_NOTICE, text)
 
 
-class Throttle:
-    """A rate limit: at most `each` lines of a key and `total` lines in all within `interval` seconds."""
-
-    __slots__ = ("_counts", "_each", "_interval", "_left_out", "_start", "_sum", "_total")
-
-    def __init__(self, each: int, total: int, interval: float) -> None:
-        self._each = each
-        self._total = total
-        self._interval = interval
-        self._start = float("-inf")
-        self._sum = 0
-        self._counts: dict[str, int] = {}
-        """Counts of this interval, only of keys that were admitted, so they are few."""
-        self._left_out = 0
-
-    def admit(self, key: str, now: float) -> int | None:
-        """None: do not log this line. Else log it; the result is the number of lines left out since the last one."""
-        if now - self._start >= self._interval:
-            self._start = now
-            self._sum = 0
-            self._counts.clear()
-        count = self._counts.get(key, 0)
-        if count >= self._each or self._sum >= self._total:
-            self._left_out += 1
-            return None
-        self._counts[key] = count + 1
-        self._sum += 1
-        left_out, self._left_out = self._left_out, 0
-        return left_out
+_lines: Final = LineLimit(limits.LOG_LINES_OF_A_KIND.value, limits.LOG_LINES.value, 5.0)
+_tracebacks: Final = LineLimit(limits.TRACEBACKS_OF_A_PLACE.value, limits.TRACEBACKS.value, 60.0)
 
 
-_lines: Final = Throttle(limits.LOG_LINES_OF_A_KIND.value, limits.LOG_LINES.value, 5.0)
-_tracebacks: Final = Throttle(limits.TRACEBACKS_OF_A_PLACE.value, limits.TRACEBACKS.value, 60.0)
+class Limited:
+    """Lines under a LineLimit, with the lines that tell how many were held back: `count(key, number)` is such a line's
+    text."""
+
+    def __init__(self, limit: LineLimit, count: Callable[[str, int], str]) -> None:
+        self.limit = limit
+        self._count = count
+        self._armed = False
+        _all_limited.append(self)
+
+    def admits(self, key: str) -> bool:
+        """Whether a line of this key may be told now. Tells of those that were held back before it."""
+        now = time.monotonic()
+        self.tell(now)
+        held = self.limit.admit(key, now)
+        if held:
+            self._tell(key, held)
+        if held is None and not self._armed:
+            self._arm(now)
+        return held is not None
+
+    def tell(self, now: float) -> None:
+        """Tell the counts of intervals that have ended."""
+        for key, number in self.limit.overdue(now):
+            self._tell(key, number)
+
+    def _tell(self, key: str, number: int) -> None:
+        _emit(syslog.LOG_INFO, _printable(self._count(key, number)))
+
+    def _arm(self, now: float) -> None:
+        if _clock is not None and threading.get_ident() == _clock_thread:
+            self._armed = True
+            _clock(max(self.limit.due - now, 0.0), self._due)
+
+    def _due(self) -> None:
+        self._armed = False
+        now = time.monotonic()
+        self.tell(now)
+        if self.limit.due != math.inf:
+            self._arm(now)
+
+    def forget(self) -> None:
+        """Begin anew, in another process."""
+        self._armed = False
+        self.limit.forget()
 
 
-def _admitted(throttle: Throttle, key: str) -> bool:
-    left_out = throttle.admit(key, time.monotonic())
-    if left_out:
-        what = "lines about clients" if throttle is _lines else "tracebacks"
-        _emit(syslog.LOG_INFO, f"{left_out} more {what} were left out")
-    return left_out is not None
+_all_limited: Final[list[Limited]] = []
+_clock: Callable[[float, Callable[[], None]], object] | None = None
+_clock_thread = 0
+
+
+def use_clock(call_later: Callable[[float, Callable[[], None]], object]) -> None:
+    """Tell counts of lines that were held back in time, by this process's loop: `call_later(seconds, call)`. Called in
+    the loop's thread, before it runs; counts of an earlier process are forgotten."""
+    global _clock, _clock_thread
+    _clock, _clock_thread = call_later, threading.get_ident()
+    for limited in _all_limited:
+        limited.forget()
+
+
+_about_clients: Final = Limited(_lines, lambda key, number: f"{number} more lines were left out: {key or 'others'}")
+_defects: Final = Limited(_tracebacks, lambda key, number: f"{number} more tracebacks were left out: {key or 'others'}")
 
 
 def _place(error: BaseException) -> str:
@@ -170,7 +200,7 @@ def _place(error: BaseException) -> str:
 
 def peer(text: str, kind: str = "", address: str = "") -> None:
     """Log a line that a client caused (malformed frame, refused connection), limited in rate by kind and address."""
-    if _admitted(_lines, f"{kind} {address}"):
+    if _about_clients.admits(f"{kind} {address}".strip()):
         _emit(syslog.LOG_INFO, _printable(text))
 
 

@@ -160,6 +160,7 @@ class Server:
         except FileProblem as error:
             raise StartProblem(str(error)) from None
         self.loop = Loop()
+        log.use_clock(self.loop.call_later)
         self.services = RpcProcess(self.loop, (*RPC, str(FRAGMENT_MAX)) if options.kernel else RPC)
         self.kerberos = KerberosProcess(self.loop, options.rundir.path, options.statedir)
         self.names = HostNames(self.loop)

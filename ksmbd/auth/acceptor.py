@@ -136,7 +136,7 @@ class SpnegoAuthenticator:
         accepted = offered_mechanisms(self._settings)
         chosen = next((each for each in init.mechanisms if each in accepted), None)
         if chosen is None:
-            raise NtStatusError(STATUS_LOGON_FAILURE, f"none of the mechanisms {init.mechanisms} is offered")
+            raise NtStatusError(STATUS_LOGON_FAILURE, "none of the client's mechanisms is offered")
         first = init.mechanisms[0]
         # The optimistic token is for the first mechanism; Kerberos' two names mean the same one
         optimistic = init.token if chosen == first or {chosen, first} <= set(_KERBEROS) else b""
@@ -157,7 +157,8 @@ class SpnegoAuthenticator:
 
     def _refuse_unless_allowed(self, mechanism: str) -> None:
         if mechanism not in offered_mechanisms(self._settings):
-            raise NtStatusError(STATUS_LOGON_FAILURE, f"mechanism {mechanism} is not offered")
+            name = "Kerberos" if mechanism in _KERBEROS else "NTLM"
+            raise NtStatusError(STATUS_LOGON_FAILURE, f"{name} is not offered")
 
     # ----------------------------------------------------------------------------------------------------- mechanisms
 

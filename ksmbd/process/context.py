@@ -60,6 +60,7 @@ class WorkerLife:
     def __init__(self, context: WorkerContext) -> None:
         self.context = context
         self.loop = Loop()
+        log.use_clock(self.loop.call_later)
         counters = context.shared.counters
         self.peers = Peers(self.loop, context.inboxes, context.index, lambda worker: counters[worker].epoch)
         self.peers.on(Kind.STOP, lambda sender, data, fds: self.stop("the server stops"))

@@ -98,6 +98,7 @@ class Forker:
         self._stopping = False
         self.exit_status = 0
         self.loop = Loop()
+        log.use_clock(self.loop.call_later)
         self.on_more_listening: Callable[[list[str]], None] = lambda addresses: None
         """Called with addresses that clients can use from now on."""
         self._changes = _follow_interfaces(settings)

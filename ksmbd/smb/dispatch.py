@@ -186,6 +186,14 @@ def _unprotected(connection: Connection, session: Session, reason: str) -> NtSta
     return NtStatusError(STATUS_ACCESS_DENIED, reason)
 
 
+def _verify(request: Request, session: Session) -> None:
+    """Verify the signature of a request, and tell where it is wrong. Raises STATUS_ACCESS_DENIED."""
+    try:
+        verify_signature(request, session)
+    except NtStatusError:
+        raise _unprotected(request.connection, session, "the signature of a request is wrong") from None
+
+
 def _find_session(request: Request, command: Command, sealed_by: Session | None) -> None:
     """Find the session of the request, verify its signature and check that the session may be used (MS-SMB2 3.3.5.2.4,
     3.3.5.2.9). Raises NtStatusError or ConnectionFatal."""
@@ -201,7 +209,7 @@ def _find_session(request: Request, command: Command, sealed_by: Session | None)
     if header.command == c.SESSION_SETUP:
         # SESSION_SETUP has its own rules: it may make a session, or bind to one of another connection (3.3.5.5)
         if session is not None and header.flags & c.FLAGS_SIGNED and sealed_by is None:
-            verify_signature(request, session)
+            _verify(request, session)
         request.session_ = session
         return
     if session is None:
@@ -217,7 +225,7 @@ def _find_session(request: Request, command: Command, sealed_by: Session | None)
     request.session_ = session
     if sealed_by is None:
         if header.flags & c.FLAGS_SIGNED:
-            verify_signature(request, session)
+            _verify(request, session)
             request.signed = True
         elif session.signing_required and header.command != c.NEGOTIATE:
             raise _unprotected(connection, session, "a request is not signed, which the session demands")
@@ -270,7 +278,7 @@ def _find_tree(request: Request, command: Command) -> None:
             raise NtStatusError(STATUS_NETWORK_NAME_DELETED)
         return
     if tree.encrypt_data and not request.sealed:
-        raise NtStatusError(STATUS_ACCESS_DENIED, "the share wants encryption")
+        raise _unprotected(request.connection, session, "a request is not encrypted, which the share demands")
     request.tree_ = tree
 
 

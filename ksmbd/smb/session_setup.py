@@ -50,6 +50,11 @@ ROUND_SECONDS: Final = limits.LOGON_ROUND_SECONDS.value / 2
 """Seconds to wait in the queue of the address, and again for the answer of mountd."""
 THROTTLE_SECONDS: Final = 5.0
 """Seconds by which a failed log-on is answered late for an account that has failed too often, as in KSMBD."""
+_OF_THE_SESSION: Final = (
+    STATUS_NETWORK_SESSION_EXPIRED, STATUS_REQUEST_NOT_ACCEPTED, STATUS_REQUEST_OUT_OF_SEQUENCE,
+    STATUS_USER_SESSION_DELETED,
+)  # fmt: skip
+"""Statuses that say what the session is; nobody is refused anything."""
 
 
 async def handle(request: Request) -> Reply:
@@ -63,7 +68,11 @@ async def handle(request: Request) -> Reply:
     if connection.server.settings.encryption == "mandatory" and not connection.cipher:
         refused("log-on", connection.transport.peer, "`smb3 encryption` is mandatory, and the client cannot encrypt")
         raise NtStatusError(STATUS_ACCESS_DENIED, "the server wants encryption, which the client cannot do")
-    exchange = _exchange(request, bool(flags & c.SESSION_FLAG_BINDING))
+    try:
+        exchange = _exchange(request, bool(flags & c.SESSION_FLAG_BINDING))
+    except NtStatusError as error:
+        _tell(request, error)
+        raise
     if exchange.busy:
         raise NtStatusError(STATUS_REQUEST_NOT_ACCEPTED, "a round of this exchange is being handled")
     session = exchange.session
@@ -90,11 +99,7 @@ async def handle(request: Request) -> Reply:
     except NtStatusError as error:
         if connection.exchanges.get(session.session_id) is exchange:
             _end_failed(connection, exchange)
-        if isinstance(error, LogonRefused):
-            refused(
-                "log-on", connection.transport.peer, error.reason, account=error.account, domain=error.domain,
-                workstation=error.workstation,
-            )  # fmt: skip
+        _tell(request, error)
         if isinstance(error, LogonThrottled):
             await pause(request.server.clock, THROTTLE_SECONDS)
         raise
@@ -102,6 +107,17 @@ async def handle(request: Request) -> Reply:
         exchange.busy = False
     connection.exchanges.remove(session.session_id)
     return Reply(_response(_session_flags(session), step.token), STATUS_SUCCESS)
+
+
+def _tell(request: Request, error: NtStatusError) -> None:
+    """Tell the administrator that a round of a log-on is refused, and why."""
+    peer = request.connection.transport.peer
+    if isinstance(error, LogonRefused):
+        refused(
+            "log-on", peer, error.reason, account=error.account, domain=error.domain, workstation=error.workstation
+        )
+    elif error.status not in _OF_THE_SESSION:
+        refused("log-on", peer, str(error))
 
 
 async def _step(request: Request, exchange: Exchange, token: bytes) -> AuthStep:
@@ -274,7 +290,8 @@ def _establish(request: Request, exchange: Exchange, identity: Identity, securit
     session = exchange.session
     guest = identity.is_guest or identity.is_anonymous
     if guest and (settings.signing_required or settings.encryption == "mandatory"):
-        raise NtStatusError(STATUS_ACCESS_DENIED, "no guests where signing or encryption is required")
+        reason = "guests and anonymous users can neither sign nor encrypt, which is mandatory"
+        raise LogonRefused(STATUS_ACCESS_DENIED, reason, identity.account, identity.domain)
     session.admitted = server.admission.take(identity, connection.transport.peer)
     session.identity = identity
     session.creation_time = server.clock.filetime()

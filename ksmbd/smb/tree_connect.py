@@ -7,7 +7,7 @@ from struct import Struct
 from typing import Final
 
 from ksmbd import limits
-from ksmbd.refusals import refused
+from ksmbd.refusals import noticed, refused
 from ksmbd.smb import constants as c
 from ksmbd.smb.header import HEADER_SIZE
 from ksmbd.smb.model import Connection, Session, TreeConnect
@@ -95,7 +95,8 @@ async def handle(request: Request) -> Reply:
     """Connect the session to a share, if mountd allows it. Raises NtStatusError, and ConnectionFatal where the request
     must be protected."""
     if must_be_protected(request):
-        raise ConnectionFatal("TREE_CONNECT neither signed nor encrypted")
+        reason = "neither signed nor encrypted, which SMB 3.1.1 demands"
+        raise ConnectionFatal(str(_refusal(request, "", STATUS_ACCESS_DENIED, reason)))
     reader = request.reader()
     _, flags, offset, length = reader.unpack(_REQUEST)
     if length > _MAX_PATH:
@@ -108,7 +109,10 @@ async def handle(request: Request) -> Reply:
         if offset < HEADER_SIZE + _REQUEST.size:
             raise WireError("PathOffset")
         path = reader.restrict(offset, length).utf16(length)
-    name = share_name(path)
+    try:
+        name = share_name(path)
+    except NtStatusError as error:
+        raise _refusal(request, path, error.status, "no path of a share") from error
     session = request.session
     server = request.server
     share = await server.daemon.share_config(name)
@@ -122,9 +126,12 @@ async def handle(request: Request) -> Reply:
         reason = "the share wants encryption, for which the session has no key"
         raise _refusal(request, name, STATUS_ACCESS_DENIED, reason)
     if session.trees >= limits.TREE_CONNECTS_PER_SESSION.value:
-        raise NtStatusError(STATUS_INSUFFICIENT_RESOURCES, "tree connects of the session")
+        raise _refusal(request, name, STATUS_INSUFFICIENT_RESOURCES, "the session has too many tree connects")
     user = session.user
-    server.tree_admission.take(user)
+    try:
+        server.tree_admission.take(user)
+    except NtStatusError as error:
+        raise _refusal(request, name, error.status, "the user, or all together, have too many tree connects") from error
     session.trees += 1
     tree: TreeConnect | None = None
     try:
@@ -200,6 +207,9 @@ def _connect(request: Request, share: ShareConfig, tree_id: int, answer: TreeCon
             raise
     except NtStatusError as error:
         raise _refusal(request, share.name, error.status, f"the share's path: {error}") from error
+    if not access & c.FILE_READ_DATA:
+        peer = request.connection.transport.peer
+        noticed("tree connect", peer, "the user may not list the share's path", share=share.name, account=user.account)
     return TreeConnect(
         tree_id, session, share, volume, access, read_only=read_only, is_admin=answer.is_admin,
         is_guest=answer.is_guest, encrypt_data=encrypt, creation_time=now,

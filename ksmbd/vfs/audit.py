@@ -10,6 +10,7 @@ import os
 from datetime import UTC, datetime
 
 from ksmbd import limits, log
+from ksmbd.line_limit import LineLimit
 from ksmbd.smb.audit import audited, names_of
 from ksmbd.smb.constants import FILETIME_UNIX_EPOCH
 from ksmbd.smb.ports import Clock, Identity
@@ -28,18 +29,23 @@ class AuditLog:
         self._clock = clock
         self._file = -1
         self._looked = float("-inf")
-        self._throttle = log.Throttle(
+        self._limit = LineLimit(
             limits.AUDIT_RECORDS_OF_USER.value, limits.AUDIT_RECORDS.value, limits.AUDIT_SECONDS
         )
 
     def write(self, record: dict[str, object], user: str) -> None:
         """Add a record, unless there are too many of them."""
         now = self._clock.monotonic()
-        left_out = self._throttle.admit(user, now)
+        for key, number in self._limit.overdue(now):
+            self._write({"event": "left out", "left_out": number, "of": key or "others"}, now)
+        left_out = self._limit.admit(user, now)
         if left_out is None:
             return
         if left_out:
             record["left_out"] = left_out
+        self._write(record, now)
+
+    def _write(self, record: dict[str, object], now: float) -> None:
         seconds = (self._clock.filetime() - FILETIME_UNIX_EPOCH) / 10_000_000
         when = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
         line = json.dumps({"time": when, **record})

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from ksmbd import debug, limits, log
+from ksmbd.line_limit import OTHERS, LineLimit
 
 
 @pytest.fixture(autouse=True)
@@ -19,13 +20,11 @@ def quiet() -> Iterator[None]:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Time that the test turns, and throttles that have seen nothing."""
+    """Time that the test turns, and limits that have seen nothing."""
     now = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    lines, tracebacks = limits.LOG_LINES, limits.TRACEBACKS
-    each = limits.LOG_LINES_OF_A_KIND.value, limits.TRACEBACKS_OF_A_PLACE.value
-    monkeypatch.setattr(log, "_lines", log.Throttle(each[0], lines.value, 5))
-    monkeypatch.setattr(log, "_tracebacks", log.Throttle(each[1], tracebacks.value, 60))
+    log._about_clients.forget()
+    log._defects.forget()
     return now
 
 
@@ -64,21 +63,24 @@ def test_loggers_of_the_rooms_come_here(capfd: pytest.CaptureFixture[str]) -> No
 
 
 def test_lines_are_limited_by_key_and_in_all() -> None:
-    throttle = log.Throttle(each=3, total=5, interval=5)
-    assert [throttle.admit("a", 100 + step / 10) for step in range(6)] == [0, 0, 0, None, None, None]
-    assert throttle.admit("b", 101) == 3, "another's line is not hidden, and tells what was"
-    assert [throttle.admit("b", 102), throttle.admit("c", 103)] == [0, None]
-    assert throttle.admit("a", 104.9) is None
-    assert throttle.admit("a", 105) == 2
-    assert throttle.admit("a", 105.1) == 0
-    assert throttle.admit("a", 200) == 0
+    limit = LineLimit(each=3, total=5, seconds=5)
+    assert [limit.admit("a", 100 + step / 10) for step in range(6)] == [0, 0, 0, None, None, None]
+    assert limit.admit("b", 101) == 0, "another's line is not hidden"
+    assert [limit.admit("b", 102), limit.admit("c", 103)] == [0, None]
+    assert limit.admit("a", 104.9) is None and limit.overdue(104.9) == []
+    assert limit.admit("a", 105) == 4 and limit.admit("a", 105.1) == 0
+    assert limit.due == 105 and limit.overdue(107) == []
+    assert limit.due == 108 and limit.overdue(108) == [("c", 1)]
+    assert limit.overdue(1000) == []
 
 
 def test_any_number_of_keys_takes_no_more_room() -> None:
-    throttle = log.Throttle(each=3, total=50, interval=5)
-    admitted = [throttle.admit(str(number), 100 + number / 1000) for number in range(20_000)]
-    assert sum(each is not None for each in admitted) == 50 * 4 and len(throttle._counts) <= 50
-    assert throttle.admit("x", 200) == 5000 - 50
+    limit = LineLimit(each=3, total=50, seconds=5, keys=60)
+    admitted = [limit.admit(str(number), 100 + number / 1000) for number in range(20_000)]
+    assert sum(each is not None for each in admitted) == 50 * 4 and len(limit) == 60
+    counts = dict(limit.overdue(200))
+    assert sum(counts.values()) == 20_000 - 50 * 4 and counts[OTHERS] == 20_000 - 50 * 4 - 60
+    assert limit.overdue(1000) == []
 
 
 def test_a_client_does_not_hide_anothers_lines(capfd: pytest.CaptureFixture[str], clock: list[float]) -> None:
@@ -87,14 +89,14 @@ def test_a_client_does_not_hide_anothers_lines(capfd: pytest.CaptureFixture[str]
     log.peer("192.0.2.8: bad frame", "framing", "192.0.2.8")
     log.peer("192.0.2.7: refused", "refused", "192.0.2.7")
     lines = capfd.readouterr().err.splitlines()
-    assert len(lines) == limits.LOG_LINES_OF_A_KIND.value + 3
-    assert lines[-3:] == [
-        f"ksmbd: {1000 - limits.LOG_LINES_OF_A_KIND.value} more lines about clients were left out",
-        "ksmbd: 192.0.2.8: bad frame", "ksmbd: 192.0.2.7: refused",
-    ]
+    assert len(lines) == limits.LOG_LINES_OF_A_KIND.value + 2
+    assert lines[-2:] == ["ksmbd: 192.0.2.8: bad frame", "ksmbd: 192.0.2.7: refused"]
     clock[0] += 5
-    log.peer("192.0.2.7: bad frame", "framing", "192.0.2.7")
-    assert capfd.readouterr().err == "ksmbd: 192.0.2.7: bad frame\n"
+    log.peer("192.0.2.9: bad frame", "framing", "192.0.2.9")
+    assert capfd.readouterr().err.splitlines() == [
+        f"ksmbd: {1000 - limits.LOG_LINES_OF_A_KIND.value} more lines were left out: framing 192.0.2.7",
+        "ksmbd: 192.0.2.9: bad frame",
+    ]
 
 
 def test_a_defect_that_is_met_again_and_again_fills_no_log(
@@ -111,10 +113,12 @@ def test_a_defect_that_is_met_again_and_again_fills_no_log(
     meet("two")
     text = capfd.readouterr().err
     assert text.count("IndexError: one") == limits.TRACEBACKS_OF_A_PLACE.value and text.count("KeyError: 'two'") == 1
-    assert len(text) < 64 << 10 and f"{2000 - limits.TRACEBACKS_OF_A_PLACE.value} more tracebacks" in text
+    assert len(text) < 64 << 10
     clock[0] += 60
     meet("one")
-    assert capfd.readouterr().err.count("Traceback") == 1
+    text = capfd.readouterr().err
+    assert text.count("Traceback") == 1
+    assert f"{2000 - limits.TRACEBACKS_OF_A_PLACE.value} more tracebacks were left out: IndexError" in text
 
 
 def test_warnings_of_a_kind_are_limited_and_others_are_not(

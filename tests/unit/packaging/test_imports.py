@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 TOP: Final = Path(__file__).resolve().parents[3]
-COMMON: Final = frozenset(("debug", "limit", "limits", "log", "overriding", "refusals"))
+COMMON: Final = frozenset(("debug", "limit", "limits", "line_limit", "log", "overriding", "refusals"))
 """Modules directly below ksmbd/, which every room may use."""
 FLOORS: Final[dict[str, tuple[str, ...]]] = {
     "tools": ("mountd",),

@@ -93,7 +93,8 @@ class TestRecords:
         audit.write({"number": -2}, "loud")
         audit.close()
         found = records(tmp_path / "audit")
-        assert len(found) == most + 2 and found[-2]["left_out"] == 7 and "left_out" not in found[-1]
+        assert len(found) == most + 3 and "left_out" not in found[-3]
+        assert found[-2]["left_out"] == 7 and found[-2]["of"] == "loud" and found[-1]["number"] == -2
 
     def test_without_a_file_or_room_the_log_has_them(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
