@@ -15,8 +15,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from ksmbd.tools.acl_inherit import acl_inherit
+
 from ksmbd import debug
-from mountd.commandline import HELP, RUNDIR, VERBOSE, VERSION, Command, Option, package_version
+from mountd.commandline import HELP, RUNDIR, VERBOSE, VERSION, Command, Option, Parsed, package_version
 from mountd.console import closing, status
 from mountd.console.asking import ask, last
 from mountd.console.check import check
@@ -31,6 +33,7 @@ COMMAND = Command(
         "{-s | -r | -l | -d COMPONENT | -c | --features} [--json] [-R DIR] [-v]",
         "{--status | --sessions | --files | --locks | --close WHAT} [--json] [-R DIR]",
         "--check [CONF] [--json]",
+        "--acl-inherit PATH [--dry-run] [--json] [-C CONF] [-v]",
     ),
     options=(
         Option("s", "shutdown", "stop the server, and wait until it has ended"),
@@ -51,6 +54,11 @@ COMMAND = Command(
                "WHAT"),
         Option("", "check", "print what the configuration file CONF means, what of it has no effect, and what is\n"
                             f"wrong; default {DEFAULT_CONFIG}; no server need run", "CONF", optional=True),
+        Option("", "acl-inherit", "pass the inheritable entries of the access control lists of the folder PATH, in a\n"
+                                  "share, on to all that is below it; no server need run", "PATH"),
+        Option("", "dry-run", "with --acl-inherit: change nothing, and print what would change"),
+        Option("C", "config", "with --acl-inherit: the configuration file that has the share; default\n"
+                              f"{DEFAULT_CONFIG}", "CONF"),
         Option("", "json", "print what is asked for as JSON"),
         RUNDIR,
         VERBOSE,
@@ -68,7 +76,7 @@ STOP_SECONDS = 60.0
 _WORD_SIZE = 127
 """Bytes read of an answer at most."""
 
-_ACTIONS = ("shutdown", "reload", "list", "debug", "ksmbd-version", "features", "check", "close", *VIEWS)
+_ACTIONS = ("shutdown", "reload", "list", "debug", "ksmbd-version", "features", "check", "close", "acl-inherit", *VIEWS)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -80,30 +88,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         COMMAND.fail(f"unexpected argument {parsed.arguments[0]!r}; ksmbd.control --help lists the options")
     if len(set(actions)) != 1:
         COMMAND.fail("give one action, such as -s, -r, -l, -d, -c or --status; ksmbd.control --help explains them")
-    rundir = RunDirectory.from_option(parsed.last("rundir"))
-    as_json, verbose = parsed.has("json"), parsed.has("verbose")
     try:
-        match actions[0]:
-            case "shutdown":
-                _shutdown(rundir, verbose)
-            case "reload":
-                return _reload(rundir, verbose)
-            case "status" | "sessions" | "files" | "locks":
-                _show(rundir, VIEWS[actions[0]], as_json)
-            case "close":
-                return max(_close(rundir, what, as_json) for what in parsed.all("close"))
-            case "check":
-                return check(checked[0] if checked else DEFAULT_CONFIG, as_json)
-            case "list":
-                _list(rundir, as_json)
-            case "debug":
-                for component in parsed.all("debug"):
-                    _debug(rundir, component)
-            case "ksmbd-version":
-                print(f"ksmbd version : {package_version()}")
-            case "features":
-                _features(rundir, as_json)
+        if actions[0] == "acl-inherit":
+            done = _acl_inherit(parsed)
+        else:
+            done = _act(parsed, actions[0], checked)
         sys.stdout.flush()
+        return done
     except BrokenPipeError:
         # Whoever read the output, such as head, has seen enough; nothing more may be flushed at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -111,6 +102,47 @@ def main(argv: Sequence[str] | None = None) -> int:
     except PermissionError as error:
         where = f" ({error.filename})" if error.filename else ""
         COMMAND.fail(f"not allowed{where}: use it as root, or as the user that runs ksmbd.mountd")
+
+
+def _acl_inherit(parsed: Parsed) -> int:
+    """Pass a folder's entries on, and return the exit status."""
+    folders = parsed.all("acl-inherit")
+    if len(folders) != 1:
+        COMMAND.fail("--acl-inherit: give one folder")
+    ended: int = acl_inherit(
+        COMMAND, folders[0], parsed.last("config") or DEFAULT_CONFIG, dry_run=parsed.has("dry-run"),
+        as_json=parsed.has("json"), verbose=parsed.has("verbose"),
+    )  # fmt: skip
+    return ended
+
+
+def _act(parsed: Parsed, action: str, checked: Sequence[str]) -> int:
+    """Do all else, and return the exit status. `checked` has the argument of --check."""
+    for name, flag in (("dry-run", "--dry-run"), ("config", "-C")):
+        if parsed.has(name):
+            COMMAND.fail(f"{flag} goes with --acl-inherit alone")
+    rundir = RunDirectory.from_option(parsed.last("rundir"))
+    as_json, verbose = parsed.has("json"), parsed.has("verbose")
+    match action:
+        case "shutdown":
+            _shutdown(rundir, verbose)
+        case "reload":
+            return _reload(rundir, verbose)
+        case "status" | "sessions" | "files" | "locks":
+            _show(rundir, VIEWS[action], as_json)
+        case "close":
+            return max(_close(rundir, what, as_json) for what in parsed.all("close"))
+        case "check":
+            return check(checked[0] if checked else DEFAULT_CONFIG, as_json)
+        case "list":
+            _list(rundir, as_json)
+        case "debug":
+            for component in parsed.all("debug"):
+                _debug(rundir, component)
+        case "ksmbd-version":
+            print(f"ksmbd version : {package_version()}")
+        case "features":
+            _features(rundir, as_json)
     return 0
 
 

@@ -385,6 +385,11 @@ class Access:
         merged = current.with_parts(new, information, self.options.acl_canonicalize)
         self._apply(granted, fd, path_only, merged, changed)
 
+    def replace_lists(self, fd: int, path_only: bool, descriptor: SecurityDescriptor, dacl_changes: bool) -> None:
+        """Give a file the lists of `descriptor`, whose owner and group are the file's own, and where `dacl_changes` the
+        permissions that come closest. Raises NtStatusError, OSError."""
+        self._apply(gate.CREATOR, fd, path_only, descriptor, DACL_SECURITY_INFORMATION if dacl_changes else 0)
+
     def _changes_permissions(self, fd: int, stat: Stat) -> bool:
         """Whether the user may change the Unix permissions: root, the owner, and with `dos filemode` who may write."""
         return (

@@ -12,7 +12,7 @@ TOP: Final = Path(__file__).resolve().parents[3]
 COMMON: Final = frozenset(("debug", "limit", "limits", "line_limit", "log", "overriding", "refusals"))
 """Modules directly below ksmbd/, which every room may use."""
 FLOORS: Final[dict[str, tuple[str, ...]]] = {
-    "tools": ("mountd",),
+    "tools": ("mountd", "vfs"),
     "mountd": ("ipc", "auth", "smb", "kernel"),
     "process": ("conn", "vfs", "oplock", "ipc", "auth", "smb", "kernel"),
     "conn": ("smb", "kernel"),
