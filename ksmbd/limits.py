@@ -163,6 +163,10 @@ KERBEROS_REPLAYS: Final[Limit] = _limit(
 KERBEROS_REPLAYS_PER_USER: Final[Limit] = _limit(
     "log-ons with Kerberos in ten minutes", Per.USER, 4096, "log-ons", "further ones are refused: STATUS_LOGON_FAILURE",
 )
+FORMER_USERS: Final[Limit] = _limit(
+    "users whose SIDs of a former server count (ksmbd.sidhistory)", Per.SERVER, 800, "users",
+    "the server does not start, ksmbd.adduser takes no more",
+)
 KERBEROS_BACKLOG: Final[Limit] = _limit(
     "what the process of Kerberos has not taken", Per.SERVER, 4 << 20, "bytes", "STATUS_INSUFF_SERVER_RESOURCES",
 )

@@ -13,9 +13,11 @@ from typing import Final
 from ksmbd import log
 from ksmbd.ipc.constants import Event
 from ksmbd.ipc.settings import EngineSettings
+from ksmbd.smb import former_sids
+from ksmbd.smb.unix_sids import domain_sid
 from mountd import accounts as accounts_file
 from mountd import config as config_file
-from mountd import ignored, listing, sharepaths, sharesecurity, subauth
+from mountd import ignored, listing, sharepaths, sharesecurity, sidhistory, subauth
 from mountd.accounts import Accounts
 from mountd.activity import Activity
 from mountd.administration import Administration
@@ -39,6 +41,7 @@ from mountd.shareacts import ShareActs
 from mountd.sharesecurity import ShareSecurity
 from mountd.textvalue import text_value
 from mountd.unixnames import UnixNames
+from mountd.unixusers import SystemUsers
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 """The signals that `Server.run` handles."""
@@ -90,6 +93,18 @@ def read_accounts(options: Options) -> Accounts:
         return accounts_file.load(options.pwddb, missing_ok=True)
     except FileProblem as error:
         raise StartProblem(str(error)) from None
+
+
+def read_sid_history(options: Options, sub_auth: subauth.SubAuthorities) -> str:
+    """The SIDs of users on a former server, as the engine is told. A line that does not count is logged. Raises
+    FileProblem."""
+    path = sidhistory.path_for(options.config)
+    found, problems = sidhistory.resolved(sidhistory.load(path), SystemUsers(), domain_sid(sub_auth))
+    for problem in problems:
+        log.warning(f"{path}: {problem}")
+    if found and options.kernel:
+        log.warning(f"{path}: the kernel's server does not use it")
+    return former_sids.encode(found)
 
 
 def engine_settings(configuration: Configuration, options: Options, sub_auth: tuple[int, int, int]) -> EngineSettings:
@@ -156,6 +171,7 @@ class Server:
         users = read_accounts(options)
         try:
             self._sub_auth = subauth.load_or_create(subauth.path_for(options.config))
+            former_users = read_sid_history(options, self._sub_auth)
             security = ShareSecurity(os.path.join(options.statedir, sharesecurity.FILE))
         except FileProblem as error:
             raise StartProblem(str(error)) from None
@@ -171,7 +187,7 @@ class Server:
         )  # fmt: skip
         self.requests.kerberos.attach(self.kerberos)
         self.requests.share_security = security
-        settings = engine_settings(configuration, options, self._sub_auth)
+        settings = replace(engine_settings(configuration, options, self._sub_auth), former_users=former_users)
         directories = options.rundir.path, options.statedir
         self.engine: Engine | KernelEngine
         if options.kernel:
@@ -303,6 +319,7 @@ class Server:
         self.engine.settings = replace(
             engine_settings(configuration, self.options, self._sub_auth),
             kerberos_support=before.kerberos_support, kerberos_missing=before.kerberos_missing,
+            former_users=before.former_users,
         )  # fmt: skip
         self.requests.reload(configuration, users)
         self.engine.broadcast(Event.RELOAD)

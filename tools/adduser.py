@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mountd import accounts, config, smbpasswd
+from mountd import accounts, config, sidhistory, smbpasswd
 from mountd.commandline import HELP, RUNDIR, VERBOSE, VERSION, Command, Option, Parsed
 from mountd.console import user_list
 from mountd.files import FileProblem, locked_directory
@@ -24,6 +24,7 @@ COMMAND = Command(
         "[-a | -u] [-p PWD] [-P PWDDB] [-C CONF] [-R DIR] [-v] USER",
         "-d [-P PWDDB] [-C CONF] [-R DIR] [-v] USER",
         "--import=FILE [-P PWDDB] [-R DIR] [-v]",
+        "--import-sids=FILE [-C CONF]",
         "--list [--json] [-P PWDDB]",
     ),
     options=(
@@ -34,6 +35,8 @@ COMMAND = Command(
                "list of processes; default: ask for it, or read a line of standard input", "PWD"),
         Option("", "import", "add and update the users of a Samba server, printed by `pdbedit -Lw`,\n"
                "or of an smbpasswd file; - is standard input", "FILE"),
+        Option("", "import-sids", "take from the output of `pdbedit -Lv` which SIDs the users had on a Samba\n"
+               "server, so that its access control lists go on to mean them; - is standard input", "FILE"),
         Option("", "list", "list the users, their Unix accounts and uids"),
         Option("", "json", "with --list: for programs"),
         Option("C", "config", f"the configuration file; default {DEFAULT_CONFIG}", "CONF"),
@@ -46,11 +49,14 @@ COMMAND = Command(
     epilog=f"USER has 1 to {accounts.NAME_MAX} bytes and no ':'.",
 )
 
+_ALL = ("import", "import-sids", "list")
+"""The options that concern no single user."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command. Returns 0; a failure prints one line on stderr and exits with 1."""
     parsed = COMMAND.start(argv)
-    if parsed.has("import") or parsed.has("list"):
+    if any(parsed.has(name) for name in _ALL):
         return _all_users(parsed)
     action = COMMAND.action(parsed)
     name = COMMAND.argument(parsed, "user")
@@ -75,18 +81,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _all_users(parsed: Parsed) -> int:
-    """--import and --list, which concern no single user."""
+    """--import, --import-sids and --list, which concern no single user."""
     if parsed.arguments or any(parsed.has(name) for name in ("add", "update", "delete", "password")):
-        COMMAND.fail("--import and --list go without USER, -a, -u, -d and -p")
-    if parsed.has("import") and parsed.has("list"):
-        COMMAND.fail("only one of --import and --list")
+        COMMAND.fail("--import, --import-sids and --list go without USER, -a, -u, -d and -p")
+    if sum(parsed.has(name) for name in _ALL) > 1:
+        COMMAND.fail("only one of --import, --import-sids and --list")
     database = parsed.last("pwddb") or DEFAULT_PWDDB
     try:
-        given = parsed.last("import")
-        if given is None:
+        if parsed.has("list"):
             user_list.show(accounts.load(database), parsed.has("json"))
             return 0
+        given = parsed.last("import") or parsed.last("import-sids") or ""
         content = sys.stdin.buffer.read() if given == "-" else Path(given).read_bytes()
+        if parsed.has("import-sids"):
+            return _import_sids(content, parsed.last("config") or DEFAULT_CONFIG)
         return _import(content, given, database, parsed)
     except (FileProblem, OSError) as error:
         COMMAND.fail(str(error))
@@ -114,6 +122,17 @@ def _import(content: bytes, source: str, database: str, parsed: Parsed) -> int:
     for account in found.accounts:
         _note_unix_account(account.name)
     reload_daemon(RunDirectory.from_option(parsed.last("rundir")), COMMAND.note, parsed.has("verbose"))
+    return 0
+
+
+def _import_sids(content: bytes, configuration: str) -> int:
+    """Take the SIDs of a Samba server's users. Fails where there are none."""
+    found = sidhistory.from_pdbedit(content)
+    if not found:
+        COMMAND.fail("no users with SIDs; allowed is what `pdbedit -Lv` prints")
+    path = sidhistory.path_for(configuration)
+    added, known = sidhistory.merge(path, found)
+    print(f"SIDs: {added} added, {known} known before; they count from the next start of the server")
     return 0
 
 

@@ -38,6 +38,7 @@ _FLAGS: Final = {
 _TEXT_OPTIONS: Final = {
     "audit_file": "audit file",
     "data_paths": "data paths",
+    "former_users": "former users",
     "guest_account": "guest account",
     "kerberos_missing": "kerberos missing",
     "map_to_guest": "map to guest",
@@ -94,6 +95,8 @@ class EngineSettings:
     """Whether any share has it. Its opens may be persistent, so the engine needs the state directory."""
     data_paths: str = ""
     durable_handles: bool = False
+    former_users: str = ""
+    """The SIDs of users on a former server (ksmbd.smb.former_sids)."""
     guest_account: str = "nobody"
     kerberos_missing: str = "`kerberos support` is no"
     """Why there is no Kerberos; '' with it."""

@@ -41,6 +41,7 @@ from ksmbd.process.opens import FIRST_WORKER, StoreGone, open_state, open_store,
 from ksmbd.process.peers import Kind
 from ksmbd.process.previous_sessions import PreviousSessions
 from ksmbd.process.questions import Questions
+from ksmbd.smb import former_sids
 from ksmbd.smb.constants import DIALECT_202, DIALECT_210, DIALECT_300, DIALECT_302, DIALECT_311
 from ksmbd.smb.data_paths import DataPaths
 from ksmbd.smb.data_paths import parse as parse_data_paths
@@ -129,7 +130,7 @@ def vfs_settings(settings: EngineSettings) -> VfsSettings:
     """The settings of vfs, from [global]."""
     return VfsSettings(
         sub_authorities=settings.sub_auth, share_fake_fscaps=settings.share_fake_fscaps, audit_file=settings.audit_file,
-        mangle_prefix=settings.mangle_prefix,
+        mangle_prefix=settings.mangle_prefix, former_users=former_sids.decode(settings.former_users),
     )
 
 

@@ -49,7 +49,7 @@ class Common:
         self.leases = False
         """Whether kernel leases (F_SETLEASE) work here and the worker receives their break signals. The worker sets
         it."""
-        self.idmap = IdMap(settings.sub_authorities)
+        self.idmap = IdMap(settings.sub_authorities, settings.former_users)
         self.audit_log = AuditLog(settings.audit_file, clock)
         self.cache = DirectoryCache(monotonic=clock.monotonic)
         self.registry: set[Registered] = set()

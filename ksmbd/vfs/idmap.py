@@ -1,7 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Maps Unix ids to SIDs and back by the rules of ksmbd/smb/unix_sids.py, and makes the security token of a session."""
+"""Maps Unix ids to SIDs and back by the rules of ksmbd/smb/unix_sids.py, and makes the security token of a session.
+
+Users who moved here from another server have their SIDs of there, too (ksmbd/smb/former_sids.py).
+"""
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from ksmbd.smb.former_sids import FormerUser
 from ksmbd.smb.ports import Identity
 from ksmbd.smb.security_descriptor import Token
 from ksmbd.smb.session_token import Standing, session_token
@@ -12,10 +18,17 @@ from ksmbd.smb.unix_sids import domain_sid, gid_of, group_sid, uid_of, user_sid
 class IdMap:
     """The mapping of one server; `sub_authorities` are the a, b, c of its domain S-1-5-21-a-b-c."""
 
-    __slots__ = ("_groups", "_users", "domain")
+    __slots__ = ("_former", "_former_sids", "_groups", "_users", "domain")
 
-    def __init__(self, sub_authorities: tuple[int, int, int]) -> None:
+    def __init__(self, sub_authorities: tuple[int, int, int], former: Iterable[FormerUser] = ()) -> None:
         self.domain = domain_sid(sub_authorities)
+        self._former: dict[Sid, int] = {}
+        """SID of a user on a former server -> uid."""
+        self._former_sids: dict[int, tuple[Sid, ...]] = {}
+        """uid -> the user's SIDs there, those of primary groups included."""
+        for user, group, uid in former:
+            self._former[user] = uid
+            self._former_sids[uid] = (*self._former_sids.get(uid, ()), user, *((group,) if group is not None else ()))
         self._users: dict[int, Sid] = {}
         self._groups: dict[int, Sid] = {}
 
@@ -35,7 +48,8 @@ class IdMap:
 
     def uid(self, sid: Sid) -> int | None:
         """The uid of a SID; None where the SID is no Unix user."""
-        return uid_of(self.domain, sid)
+        uid = uid_of(self.domain, sid)
+        return self._former.get(sid) if uid is None else uid
 
     def gid(self, sid: Sid) -> int | None:
         """The gid of a SID; None where the SID is no Unix group."""
@@ -51,4 +65,5 @@ class IdMap:
             standing = Standing.USER
         if identity.is_admin:
             standing = Standing.ADMINISTRATOR
-        return session_token(self.user_sid(uid), uid, map(self.group_sid, (gid, *groups)), standing)
+        sids = [*map(self.group_sid, (gid, *groups)), *self._former_sids.get(uid, ())]
+        return session_token(self.user_sid(uid), uid, sids, standing)

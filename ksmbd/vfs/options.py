@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ksmbd.smb.catia import pairs_of
+from ksmbd.smb.former_sids import FormerUser
 from ksmbd.smb.ports import ShareConfig
 from ksmbd.vfs.names import Patterns
 from ksmbd.vfs.new_names import NewNames
@@ -24,6 +25,8 @@ class VfsSettings:
     """Where records of audited accesses go; '': to the log."""
     mangle_prefix: int = 1
     """Characters that a short name begins with."""
+    former_users: tuple[FormerUser, ...] = ()
+    """The SIDs of users on a former server (ksmbd.sidhistory)."""
 
 
 @dataclass(frozen=True, slots=True)
