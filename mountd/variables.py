@@ -78,11 +78,10 @@ def expand_path(text: str, values: Mapping[str, str]) -> str:
     """Replace the variables of a path. Raises Unsafe."""
     for letter in letters(text) - TRUSTED:
         _check(text, letter, values.get(letter, ""))
-    path = expand(text, values)
-    allowed = text.split("/")
-    if any(part in (".", "..") and part not in allowed for part in path.split("/")):
-        raise Unsafe(f"`{text}` would be {path!r}")
-    return path
+    for part in text.split("/"):
+        if "%" in part and not {".", ".."}.isdisjoint(expand(part, values).split("/")):
+            raise Unsafe(f"`{text}` would be {expand(text, values)!r}")
+    return expand(text, values)
 
 
 def expand_member(text: str, values: Mapping[str, str]) -> str:

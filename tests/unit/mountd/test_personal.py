@@ -81,7 +81,7 @@ def test_a_client_without_a_name_has_its_address() -> None:
     ("/srv/%U", Who("../root", False, "192.0.2.7")), ("/srv/%U/x", Who("", True, "192.0.2.7")),
     ("/srv/.%U", Who(".", False, "192.0.2.7")), ("/srv/%m", Who("ann", False, "192.0.2.7", "a/b")),
     ("/srv/%m", Who("ann", False, "192.0.2.7", "a\nb")), ("/srv/%m", Who("ann", False, "192.0.2.7", "x" * 300)),
-    ("/srv/%m%U", Who(".", False, "192.0.2.7", ".")),
+    ("/srv/%m%U", Who(".", False, "192.0.2.7", ".")), ("/srv/../a/%U", Who("..", False, "192.0.2.7")),
 ])  # fmt: skip
 def test_no_name_leads_out_of_the_folder(template: str, who: Who) -> None:
     with pytest.raises(Unsafe):
