@@ -419,6 +419,10 @@ RPC_HELD_IN_ALL: Final[Limit] = _limit(
 RPC_CONTEXTS: Final[Limit] = _limit(
     "presentation contexts of a named pipe", Per.OPEN, 32, "contexts", "the context is refused", source="C706 12.6.4",
 )
+RPC_SECURITY_CONTEXTS: Final[Limit] = _limit(
+    "security contexts of a named pipe", Per.OPEN, 4, "contexts", "a fault, and the pipe breaks",
+    source="MS-RPCE 3.3.1.5.2",
+)
 RPC_HANDLES: Final[Limit] = _limit(
     "context handles of a named pipe (policies, domains, users)", Per.OPEN, 256, "handles",
     "STATUS_INSUFFICIENT_RESOURCES",

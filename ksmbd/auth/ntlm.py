@@ -51,12 +51,12 @@ class NtlmResult:
     """For mechListMIC; None where client and server share no key (a user mapped to guest)."""
 
 
-class NtlmAcceptor:
-    """One exchange: `challenge`, then `authenticate`. `filetime` returns the current time for the CHALLENGE_MESSAGE."""
+class NtlmExchange:
+    """What an exchange has in common, whoever knows the accounts. `filetime` returns the current time for the
+    CHALLENGE_MESSAGE."""
 
-    def __init__(self, settings: AuthSettings, daemon: Daemon, filetime: Callable[[], int]) -> None:
+    def __init__(self, settings: AuthSettings, filetime: Callable[[], int]) -> None:
         self._settings = settings
-        self._daemon = daemon
         self._filetime = filetime
         self._negotiate = b""
         self._challenge = b""
@@ -92,6 +92,39 @@ class NtlmAcceptor:
             flags, settings.netbios_name, self._server_challenge, messages.encode_av_pairs(pairs)
         )
         return self._challenge
+
+    def _exported_key(self, message: messages.Authenticate, key_exchange_key: bytes) -> bytes:
+        """ExportedSessionKey (3.4.5.1): the random key of the client with NEGOTIATE_KEY_EXCH, else the
+        KeyExchangeKey."""
+        flags = message.flags & self._flags
+        if not flags & crypto.NEGOTIATE_KEY_EXCH:
+            return key_exchange_key
+        if len(message.encrypted_session_key) != 16:
+            if not flags & (crypto.NEGOTIATE_SIGN | crypto.NEGOTIATE_SEAL):
+                return key_exchange_key  # nothing to protect, nothing exchanged
+            raise WireError("EncryptedRandomSessionKey is not of 16 bytes")
+        return crypto.rc4(key_exchange_key).update(message.encrypted_session_key)
+
+    def _check_mic(self, message: messages.Authenticate, token: bytes, session_key: bytes) -> None:
+        """Verify the MIC over all three messages, which MsvAvFlags announces (3.2.5.1.2). Raises
+        STATUS_LOGON_FAILURE."""
+        if message.payload_offset < messages.MIC_END or len(token) < messages.MIC_END:
+            raise WireError("no room for the MIC that is announced")
+        bare = token[: messages.MIC_OFFSET] + bytes(16) + token[messages.MIC_END :]
+        mic = crypto.hmac_md5(session_key, self._negotiate + self._challenge + bare)
+        if not compare_digest(mic, token[messages.MIC_OFFSET : messages.MIC_END]):
+            raise LogonRefused(
+                STATUS_LOGON_FAILURE, "the MIC of the AUTHENTICATE_MESSAGE is wrong", message.user, message.domain,
+                message.workstation,
+            )  # fmt: skip
+
+
+class NtlmAcceptor(NtlmExchange):
+    """One exchange: `challenge`, then `authenticate`. `daemon` knows the accounts."""
+
+    def __init__(self, settings: AuthSettings, daemon: Daemon, filetime: Callable[[], int]) -> None:
+        super().__init__(settings, filetime)
+        self._daemon = daemon
 
     async def authenticate(self, token: bytes) -> NtlmResult:
         """Check an AUTHENTICATE_MESSAGE (MS-NLMP 3.2.5.1.2).
@@ -149,31 +182,6 @@ class NtlmAcceptor:
         if not compare_digest(crypto.desl(nt_hash, challenge), response):
             return None
         return crypto.kxkey_v1(extended, nt_hash, lm_response, self._server_challenge)
-
-    def _exported_key(self, message: messages.Authenticate, key_exchange_key: bytes) -> bytes:
-        """ExportedSessionKey (3.4.5.1): the random key of the client with NEGOTIATE_KEY_EXCH, else the
-        KeyExchangeKey."""
-        flags = message.flags & self._flags
-        if not flags & crypto.NEGOTIATE_KEY_EXCH:
-            return key_exchange_key
-        if len(message.encrypted_session_key) != 16:
-            if not flags & (crypto.NEGOTIATE_SIGN | crypto.NEGOTIATE_SEAL):
-                return key_exchange_key  # nothing to protect, nothing exchanged
-            raise WireError("EncryptedRandomSessionKey is not of 16 bytes")
-        return crypto.rc4(key_exchange_key).update(message.encrypted_session_key)
-
-    def _check_mic(self, message: messages.Authenticate, token: bytes, session_key: bytes) -> None:
-        """Verify the MIC over all three messages, which MsvAvFlags announces (3.2.5.1.2). Raises
-        STATUS_LOGON_FAILURE."""
-        if message.payload_offset < messages.MIC_END or len(token) < messages.MIC_END:
-            raise WireError("no room for the MIC that is announced")
-        bare = token[: messages.MIC_OFFSET] + bytes(16) + token[messages.MIC_END :]
-        mic = crypto.hmac_md5(session_key, self._negotiate + self._challenge + bare)
-        if not compare_digest(mic, token[messages.MIC_OFFSET : messages.MIC_END]):
-            raise LogonRefused(
-                STATUS_LOGON_FAILURE, "the MIC of the AUTHENTICATE_MESSAGE is wrong", message.user, message.domain,
-                message.workstation,
-            )  # fmt: skip
 
     # --------------------------------------------------------------------------------------------- anonymous and guest
 

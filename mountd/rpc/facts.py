@@ -53,6 +53,8 @@ class Facts:
     server_string: str = ""
     max_sessions: int = 0
     deadtime: int = 0
+    ntlm: bool = True
+    """Whether `ntlm auth` allows a log-on inside an association."""
     shares: dict[str, ShareFacts] = field(default_factory=dict)
     """Key -> share, sorted by key."""
     accounts: int = 0

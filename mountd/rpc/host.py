@@ -18,10 +18,11 @@ from ksmbd import limits, log
 from ksmbd.ipc.codec import Message
 from ksmbd.ipc.constants import PIPES, RPC_METHODS, Attribute, Event, RpcFlag, RpcStatus
 from ksmbd.limit import Meter
+from mountd import rpclogon
 from mountd.config import Configuration
 from mountd.rpc.facts import Level
 from mountd.rpc.frames import ANSWER_MAX, Answer, Kind, Request, Status
-from mountd.rpc.names import ACCOUNTS, ACT, ADMINISTRATION, Found, Question, decode_questions, encode_found
+from mountd.rpc.names import ACCOUNTS, ACT, ALONE, LOGON, Admitted, Found, Question, decode_questions, encode_found
 from mountd.rpc.services import SERVICES
 from mountd.rpc.telling import ServerView, facts, hidden, level_of
 from mountd.unixnames import Answers, DirectNames, NameResolver
@@ -74,6 +75,8 @@ class _Pipe:
     level: Level
     used: float
     pending: bool = False
+    account: str = ""
+    """As whom its calls run: its opener, or who has logged on inside the association."""
 
 
 class PipeHost:
@@ -167,8 +170,8 @@ class PipeHost:
         """Look up the names that a pipe's request needs."""
         try:
             questions = decode_questions(payload)
-            if any(question.kind in ADMINISTRATION for question in questions):
-                self._administer(pipe, questions)
+            if any(question.kind in ALONE for question in questions):
+                self._alone(pipe, questions)
                 return
             every = any(question.kind == ACCOUNTS for question in questions)
             accounts = [account.name for account in self._server.accounts] if every else []
@@ -181,14 +184,32 @@ class PipeHost:
         if not asked:
             self._fail(pipe)
 
-    def _administer(self, pipe: _Pipe, questions: list[Question]) -> None:
-        """Ask for what an administrator's call needs. Raises ValueError where its caller is none."""
-        if pipe.level is not Level.SESSIONS or len(questions) != 1:
-            raise ValueError(f"{questions[0].kind}, for a caller of level {pipe.level.name}")
-        (question,) = questions
-        if question.kind == ACT and level_of(self._server, pipe.user, False) is not Level.SESSIONS:
+    def _alone(self, pipe: _Pipe, questions: list[Question]) -> None:
+        """Answer a question that comes alone. Raises ValueError where the pipe's caller may not ask it."""
+        (question, *more) = questions
+        needed = Level.SHARES if question.kind == LOGON else Level.SESSIONS
+        if pipe.level < needed or more:
+            raise ValueError(f"{question.kind}, for a caller of level {pipe.level.name}")
+        if question.kind == LOGON:
+            self._log_on(pipe, question)
+            return
+        if question.kind == ACT and level_of(self._server, pipe.account, False) is not Level.SESSIONS:
             raise ValueError("an act, for a caller who is no administrator any longer")
-        self.administrator.answer(question, pipe.user, lambda found: self._found(pipe.number, {question: found}))
+        self.administrator.answer(question, pipe.account, lambda found: self._found(pipe.number, {question: found}))
+
+    def _log_on(self, pipe: _Pipe, question: Question) -> None:
+        """Answer whether a log-on inside an association is right. The calls of the pipe run as its account then."""
+        account, key = rpclogon.check(self._server, question.value)
+        if not account:
+            self._found(pipe.number, {question: None})
+            return
+        level = level_of(self._server, account, False)
+        self._levels[pipe.level] -= 1
+        self._levels[level] += 1
+        pipe.level, pipe.account = level, account
+        self._tell()
+        admitted = Admitted(account, key.hex(), level, tuple(hidden(self._server, account, False)))
+        self._found(pipe.number, {question: admitted})
 
     def _found(self, number: int, found: Answers) -> None:
         pipe = self._numbered.get(number)
@@ -229,7 +250,7 @@ class PipeHost:
         if not self._admit(user):
             return RpcStatus.NOMEM
         level = level_of(self._server, account, restricted)
-        pipe = _Pipe(next(self._next), slot, message.handle, user, level, self._clock())
+        pipe = _Pipe(next(self._next), slot, message.handle, user, level, self._clock(), account=account)
         self._pipes[slot, message.handle] = self._numbered[pipe.number] = pipe
         self._levels[level] += 1
         left_out = hidden(self._server, account, restricted)

@@ -16,10 +16,10 @@ from ksmbd import limits
 from mountd.rpc.rows import ROW_KINDS, FileInfo, RowInfo, SessionInfo, TreeInfo
 
 USER, GROUP, UID, GID, ACCOUNTS = "user", "group", "uid", "gid", "accounts"
-ROWS, ACT = "rows", "act"
-ADMINISTRATION: Final = (ROWS, ACT)
-"""What administrators alone may ask: one question at a time."""
-KINDS: Final = (USER, GROUP, UID, GID, ACCOUNTS, *ADMINISTRATION)
+ROWS, ACT, LOGON = "rows", "act", "logon"
+ALONE: Final = (ROWS, ACT, LOGON)
+"""Questions that come alone: two of administrators, and one of each user who logs on inside an association."""
+KINDS: Final = (USER, GROUP, UID, GID, ACCOUNTS, *ALONE)
 NAME_MAX: Final = 256
 """Characters of a name that is looked up; a longer one is not known."""
 ACT_MAX: Final = 24 << 10
@@ -29,7 +29,7 @@ _ID_MAX: Final = 0xFFFFFFFF
 
 class Question(NamedTuple):
     """What is looked up: a user or group by name, by uid or gid in decimal, all accounts of the server, the rows of a
-    kind, or what becomes of an act, which is JSON."""
+    kind, what becomes of an act, or whether a log-on is right; the last two are JSON."""
 
     kind: str
     value: str = ""
@@ -64,7 +64,16 @@ class Outcome(NamedTuple):
     code: int
 
 
-Found = UnixAccount | UnixGroup | tuple[UnixAccount, ...] | Rows | Outcome | None
+class Admitted(NamedTuple):
+    """Who has logged on inside an association, with the key of it in hexadecimal digits, and as whom its calls run."""
+
+    account: str
+    key: str
+    level: int
+    hidden: tuple[str, ...]
+
+
+Found = UnixAccount | UnixGroup | tuple[UnixAccount, ...] | Rows | Outcome | Admitted | None
 """The answer to a question; None: there is no such user or group, or nobody could answer."""
 
 
@@ -113,7 +122,7 @@ class Names:
     def accounts(self) -> tuple[UnixAccount, ...]:
         """The server's accounts that have a Unix account, by uid."""
         found = self._answer(Question(ACCOUNTS))
-        if found is None or isinstance(found, (UnixAccount, UnixGroup, Rows, Outcome)):
+        if found is None or isinstance(found, (UnixAccount, UnixGroup, Rows, Outcome, Admitted)):
             return ()
         return found
 
@@ -174,7 +183,7 @@ def _checked(raw: Any) -> Question:  # noqa: ANN401  what JSON gives
     if not isinstance(raw, list) or len(raw) != 2 or not all(isinstance(part, str) for part in raw):
         raise ValueError("a question is a kind and a value")
     question = Question(*raw)
-    if question.kind not in KINDS or len(question.value) > (ACT_MAX if question.kind == ACT else NAME_MAX):
+    if question.kind not in KINDS or len(question.value) > (ACT_MAX if question.kind in (ACT, LOGON) else NAME_MAX):
         raise ValueError(f"a question of kind {question.kind[:20]!r}")
     if question.kind in (UID, GID) and not (question.value.isdecimal() and int(question.value) <= _ID_MAX):
         raise ValueError("no uid or gid")
@@ -201,6 +210,9 @@ def _found(question: Question, raw: Any) -> Found:  # noqa: ANN401  what JSON gi
         return Rows(tuple(ROW_KINDS[value](*row) for row in raw[0]))
     if kind == ACT:
         return Outcome(*raw)
+    if kind == LOGON:
+        account, key, level, hidden = raw
+        return Admitted(account, key, level, tuple(hidden))
     if kind == ACCOUNTS:
         return tuple(UnixAccount(*entry) for entry in raw)
     return UnixAccount(*raw) if kind in (USER, UID) else UnixGroup(*raw)

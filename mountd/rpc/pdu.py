@@ -16,6 +16,8 @@ from ksmbd.smb.status import WireError
 HEADER_SIZE: Final = 16
 _HEADER: Final = Struct("<BBBBIHHI")
 _FRAG_LENGTH_OFFSET: Final = 8
+_LENGTHS: Final = Struct("<HH")
+"""frag_length and auth_length."""
 DREP_LITTLE_ENDIAN: Final = 0x10
 """Little-endian integers, ASCII, IEEE floats (C706 14.1)."""
 FRAG_MAX: Final = 5840
@@ -61,6 +63,7 @@ class Fault(IntEnum):
 
     ACCESS_DENIED = 0x00000005
     BAD_STUB_DATA = 0x000006F7
+    SEC_PKG_ERROR = 0x00000721
     CONTEXT_MISMATCH = 0x1C00001A
     OP_RNG_ERROR = 0x1C010002
     UNK_IF = 0x1C010003
@@ -218,9 +221,14 @@ def encode(ptype: Ptype, flags: Pfc, call_id: int, body: Buffer) -> bytes:
     return _HEADER.pack(5, 0, ptype, flags, DREP_LITTLE_ENDIAN, HEADER_SIZE + len(body), 0, call_id) + bytes(body)
 
 
+def set_lengths(message: bytearray, frag_length: int, auth_length: int) -> None:
+    """Set the lengths in the header of a PDU that gets a token."""
+    _LENGTHS.pack_into(message, _FRAG_LENGTH_OFFSET, frag_length, auth_length)
+
+
 def encode_bind_ack(
     ptype: Ptype, call_id: int, max_xmit: int, max_recv: int, group: int, address: str,
-    results: Sequence[tuple[Result, int, Syntax]],
+    results: Sequence[tuple[Result, int, Syntax]], flags: Pfc = WHOLE,
 ) -> bytes:  # fmt: skip
     """bind_ack or alter_context_resp; `address` is empty for the latter."""
     body = bytearray(max_xmit.to_bytes(2, "little") + max_recv.to_bytes(2, "little") + group.to_bytes(4, "little"))
@@ -230,7 +238,7 @@ def encode_bind_ack(
     body += bytes((len(results), 0, 0, 0))
     for result, reason, syntax in results:
         body += int(result).to_bytes(2, "little") + reason.to_bytes(2, "little") + syntax.encode()
-    return encode(ptype, WHOLE, call_id, body)
+    return encode(ptype, flags, call_id, body)
 
 
 def encode_bind_nak(call_id: int, reason: int) -> bytes:

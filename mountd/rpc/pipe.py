@@ -10,16 +10,19 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final
 
 from ksmbd import limits, log
 from ksmbd.smb.reader import Reader
-from ksmbd.smb.status import WireError
+from ksmbd.smb.status import STATUS_ACCESS_DENIED, NtStatusError, WireError
 from mountd.rpc import pdu
+from mountd.rpc.facts import Level
 from mountd.rpc.names import Found, Question, Unanswered
 from mountd.rpc.ndr import NdrReader, NdrWriter
 from mountd.rpc.pdu import Fault, Pfc, Ptype, Reason, Result
+from mountd.rpc.security import OVERHEAD, BadSignature, Securities, SecurityContext, Trailer, read_trailer
 from mountd.rpc.service import Caller, Interface
 
 INPUT_MAX: Final = limits.RPC_REQUEST.value
@@ -44,6 +47,8 @@ class _Call:
     call_id: int
     context_id: int
     opnum: int
+    security: SecurityContext | None = None
+    """What protects it, and its response."""
     stub: bytearray = field(default_factory=bytearray)
 
 
@@ -72,6 +77,9 @@ class Pipe:
         self._call: _Call | None = None
         self._asking: _Call | None = None
         """The call that needs names; what comes after it waits."""
+        self._security = Securities(caller.facts)
+        self._logon: tuple[SecurityContext, Callable[[bytes], None] | None] | None = None
+        """The log-on that mountd is asked about, and what sends its last token."""
         self.questions: tuple[Question, ...] = ()
         self._fragment_max = fragment_max or pdu.FRAG_MAX
         self._max_frag = self._fragment_max
@@ -92,18 +100,22 @@ class Pipe:
         self._advance()
 
     def resume(self, found: Mapping[Question, Found]) -> None:
-        """Go on with the call that needed names."""
+        """Go on with the call that needed names, or with the log-on."""
         call, self._asking, self.questions = self._asking, None, ()
-        if call is None:
+        logon, self._logon = self._logon, None
+        if call is not None:
+            self._caller.names.add(found)
+            self._output.extend(map(memoryview, self._run(call)))
+        elif logon is not None:
+            self._log_on(*logon, next(iter(found.values()), None))
+        else:
             return
-        self._caller.names.add(found)
-        self._output.extend(map(memoryview, self._run(call)))
         self._advance()
 
     def _advance(self) -> None:
         """Process the received PDUs, up to a call that needs names."""
         try:
-            while not self._broken and self._asking is None:
+            while not self._broken and not self.questions:
                 length = pdu.frag_length(self._input[: pdu.HEADER_SIZE])
                 if length is None or length > len(self._input):
                     break
@@ -145,19 +157,24 @@ class Pipe:
     def _break(self) -> None:
         self._broken = True
         self._input = bytearray()
-        self._call = self._asking = None
+        self._call = self._asking = self._logon = None
         self.questions = ()
 
     def _take(self, fragment: bytes) -> None:
         reader = Reader(fragment)
         header = pdu.read_header(reader)
-        if header.auth_length:
-            self._refuse_authentication(header)
-            return
+        trailer = read_trailer(fragment, header) if header.auth_length else None
+        if trailer is not None:
+            if self._caller.restricted:
+                self._refuse(header, NtStatusError(STATUS_ACCESS_DENIED, "authentication by a guest"))
+                return
+            reader = Reader(fragment, pdu.HEADER_SIZE, max(trailer.end, pdu.HEADER_SIZE))
         if header.ptype in (Ptype.BIND, Ptype.ALTER_CONTEXT):
-            self._bind(reader, header)
+            self._bind(reader, header, trailer)
+        elif header.ptype == Ptype.AUTH3:
+            self._auth3(trailer)
         elif header.ptype == Ptype.REQUEST:
-            self._request(reader, header)
+            self._request(fragment, header, trailer)
         elif header.ptype in (Ptype.ORPHANED, Ptype.CO_CANCEL):
             # A call is run as soon as it is whole: what can be given up is one that is still coming.
             if self._call is not None and self._call.call_id == header.call_id:
@@ -165,42 +182,98 @@ class Pipe:
         else:
             raise WireError(f"PDU of type {header.ptype} from a client")
 
-    def _refuse_authentication(self, header: pdu.Header) -> None:
-        """Refuse RPC authentication: the SMB session has authenticated the caller."""
+    # --------------------------------------------------------------------------------------------------- security
+
+    def _refuse(self, header: pdu.Header, error: NtStatusError) -> None:
+        """Refuse a log-on or a PDU that is not protected as it must be, and end the association."""
+        log.peer(f"rpc {self._name}: {error}")
         if header.ptype == Ptype.BIND:
             self._send(pdu.encode_bind_nak(header.call_id, pdu.NAK_AUTHENTICATION_TYPE))
         else:
             self._send(pdu.encode_fault(header.call_id, 0, Fault.ACCESS_DENIED, executed=False))
         self._break()
 
-    def _bind(self, reader: Reader, header: pdu.Header) -> None:
+    def _auth3(self, trailer: Trailer | None) -> None:
+        """The last token of a log-on (MS-RPCE 2.2.2.10). It is not answered; after a wrong one requests are refused."""
+        if trailer is None:
+            raise WireError("rpc_auth_3 without a token")
+        try:
+            context = self._security.context(trailer)
+            step = context.step(trailer.token)
+        except NtStatusError as error:
+            log.peer(f"rpc {self._name}: {error}")
+            return
+        if isinstance(step, Question):
+            self._logon, self.questions = (context, None), (step,)
+
+    def _log_on(self, context: SecurityContext, send: Callable[[bytes], None] | None, found: Found) -> None:
+        """Go on with mountd's answer to a log-on. Calls run as its account from now on."""
+        try:
+            admitted = self._security.admit(found)
+            token = context.complete(bytes.fromhex(admitted.key))
+        except NtStatusError as error:
+            log.peer(f"rpc {self._name}: {error}")
+            if send is not None:
+                self._send(pdu.encode_fault(0, 0, Fault.ACCESS_DENIED, executed=False))
+                self._break()
+            return
+        self._caller = replace(
+            self._caller, level=Level(admitted.level), account=admitted.account, hidden=frozenset(admitted.hidden)
+        )
+        if send is not None:
+            send(token)
+
+    # -------------------------------------------------------------------------------------------------------- bind
+
+    def _bind(self, reader: Reader, header: pdu.Header, trailer: Trailer | None) -> None:
         first = header.ptype == Ptype.BIND
         if first == bool(self._group):  # a second bind, or alter_context before one
             self._send(pdu.encode_fault(header.call_id, 0, Fault.PROTO_ERROR, executed=False))
             self._break()
             return
+        context: SecurityContext | None = None
+        step: bytes | Question = b""
         try:
             bind = pdu.read_bind(reader)
         except WireError:
             if first:
                 self._send(pdu.encode_bind_nak(header.call_id, pdu.NAK_REASON_NOT_SPECIFIED))
             raise
+        if trailer is not None:
+            try:
+                context = self._security.context(trailer)
+                step = context.step(trailer.token)
+            except NtStatusError as error:
+                self._refuse(header, error)
+                return
         if first:
             self._group = bind.assoc_group or next(_groups)
             agreed = max(pdu.FRAG_MIN, min(bind.max_recv_frag, pdu.FRAG_MAX))
             self._max_frag = min(agreed, self._fragment_max)
         results = [self._result(element) for element in bind.contexts]
-        self._send(
-            pdu.encode_bind_ack(
-                Ptype.BIND_ACK if first else Ptype.ALTER_CONTEXT_RESP,
-                header.call_id,
-                max(self._max_frag, pdu.FRAG_MIN),
-                max(pdu.FRAG_MIN, min(bind.max_xmit_frag, self._fragment_max)),
-                self._group,
-                f"\\PIPE\\{self._name}" if first else "",
-                results,
-            )
+        acknowledge = partial(self._acknowledge, header, bind, results, context)
+        if isinstance(step, Question):
+            assert context is not None
+            self._logon, self.questions = (context, acknowledge), (step,)
+        else:
+            acknowledge(step)
+
+    def _acknowledge(
+        self, header: pdu.Header, bind: pdu.Bind, results: Sequence[tuple[Result, int, pdu.Syntax]],
+        context: SecurityContext | None, token: bytes,
+    ) -> None:  # fmt: skip
+        first = header.ptype == Ptype.BIND
+        message = pdu.encode_bind_ack(
+            Ptype.BIND_ACK if first else Ptype.ALTER_CONTEXT_RESP,
+            header.call_id,
+            max(self._max_frag, pdu.FRAG_MIN),
+            max(pdu.FRAG_MIN, min(bind.max_xmit_frag, self._fragment_max)),
+            self._group,
+            f"\\PIPE\\{self._name}" if first else "",
+            results,
+            pdu.WHOLE | header.flags & Pfc.SUPPORT_HEADER_SIGN if context is not None else pdu.WHOLE,
         )
+        self._send(context.with_token(message, token) if context is not None and token else message)
 
     def _result(self, element: pdu.ContextElement) -> tuple[Result, int, pdu.Syntax]:
         """Accept, refuse or negotiate one presentation context (C706 12.6.3.1, MS-RPCE 3.3.1.5.3)."""
@@ -218,14 +291,23 @@ class Pipe:
         self._contexts[element.context_id] = interface
         return Result.ACCEPTANCE, Reason.NOT_SPECIFIED, pdu.NDR32
 
-    def _request(self, reader: Reader, header: pdu.Header) -> None:
-        request = pdu.read_request(reader, header)
+    def _request(self, fragment: bytes, header: pdu.Header, trailer: Trailer | None) -> None:
+        try:
+            plain, security = self._security.open(fragment, header, trailer)
+        except BadSignature:
+            self._send(pdu.encode_fault(header.call_id, 0, Fault.SEC_PKG_ERROR, executed=False))
+            self._break()
+            return
+        except NtStatusError as error:
+            self._refuse(header, error)
+            return
+        request = pdu.read_request(Reader(plain, pdu.HEADER_SIZE), header)
         if header.flags & Pfc.FIRST_FRAG:
             if self._call is not None:
                 raise WireError("a call begins inside another")
-            self._call = _Call(header.call_id, request.context_id, request.opnum)
+            self._call = _Call(header.call_id, request.context_id, request.opnum, security)
         call = self._call
-        if call is None or call.call_id != header.call_id:
+        if call is None or call.call_id != header.call_id or call.security is not security:
             raise WireError(f"a fragment of call {header.call_id}, which has not begun")
         if len(call.stub) + len(request.stub) > INPUT_MAX:
             self._send(pdu.encode_fault(call.call_id, call.context_id, Fault.REMOTE_NO_MEMORY, executed=False))
@@ -256,4 +338,8 @@ class Pipe:
             log.peer(f"rpc {interface.pipe}: malformed parameters of operation {call.opnum}: {error}")
             return [pdu.encode_fault(call.call_id, call.context_id, Fault.BAD_STUB_DATA, executed=True)]
         self._caller.names.clear()
-        return pdu.encode_response(call.call_id, call.context_id, writer.data, self._max_frag)
+        security = call.security
+        if security is None:
+            return pdu.encode_response(call.call_id, call.context_id, writer.data, self._max_frag)
+        parts = pdu.encode_response(call.call_id, call.context_id, writer.data, self._max_frag - OVERHEAD)
+        return [security.seal(part) for part in parts]

@@ -24,6 +24,9 @@ from typing import Final
 import setproctitle
 
 from ksmbd import limits, log
+from ksmbd.auth.ntlm_crypto import NEGOTIATE_KEY_EXCH
+from ksmbd.auth.ntlm_sealing import MessageProtection
+from ksmbd.auth.spnego import ACCEPT_COMPLETED, encode_response, parse_response
 from ksmbd.kernel.confinement import Bounds, confine
 from mountd.rpc.frames import ANSWER_MAX, Answer, Requests, Status
 from mountd.rpc.services import Services
@@ -44,6 +47,8 @@ def load_all() -> None:
         codecs.lookup(name)
     traceback.format_exception(Exception("what a defect's traceback needs"))
     time.localtime()  # the time zone
+    MessageProtection(NEGOTIATE_KEY_EXCH, bytes(16)).sent.signature(b"")  # the library's ciphers and digests
+    parse_response(encode_response(ACCEPT_COMPLETED))
 
 
 def serve(sock: socket.socket, services: Services) -> None:

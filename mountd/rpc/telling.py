@@ -58,6 +58,7 @@ def facts(server: ServerView, level: Level) -> Facts:
         server_string=settings.server_string,
         max_sessions=settings.max_active_sessions,
         deadtime=settings.deadtime,
+        ntlm=settings.ntlm_auth != "disabled",
         shares={key: _share(server, share, level) for key, share in sorted(configuration.shares.items())},
         accounts=len({session.account for session in seen}),
     )

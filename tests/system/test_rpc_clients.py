@@ -100,6 +100,18 @@ def test_a_guest_learns_no_names(server: KsmbdServer, command: str) -> None:
     assert ACCOUNT not in result.stdout.replace(command, "")
 
 
+@pytest.mark.parametrize("protection", [
+    "connect", "sign", "seal", "spnego,connect", "spnego,sign", "spnego,seal", "ntlm,sign", "ntlm,seal", "packet",
+])  # fmt: skip
+def test_rpcclient_with_a_log_on_inside(server: KsmbdServer, protection: str) -> None:
+    line = ["rpcclient", "-s", "/dev/null", "-U", f"{ACCOUNT}%secret", f"ncacn_np:127.0.0.1[{protection}]", "-c"]
+    for command, pattern in (("netshareenumall; enumdomusers; srvinfo", r"(?s)netname: other.*TESTBOX"),
+                             ("enumdomusers; lsaquery", rf"(?s)user:\[{ACCOUNT}\].*WOOD")):
+        result = subprocess.run([*line, command], capture_output=True, text=True, timeout=60, check=False)
+        assert result.returncode == 0, result.stdout + result.stderr
+        assert re.search(pattern, result.stdout)
+
+
 def test_net_rpc(server: KsmbdServer) -> None:
     assert {"share", "other"} <= set(net(server, "share", "list").split())
     assert net(server, "user").split() == [ACCOUNT, ADMINISTRATOR]

@@ -113,9 +113,13 @@ def test_the_floors_themselves_have_no_circle() -> None:
     assert circles({room: set(below) for room, below in FLOORS.items()}) == []
 
 
-def test_mountd_takes_of_auth_the_hash_of_passwords_alone() -> None:
-    taken = {other for name in GRAPH if room_of(name) == "mountd" for other in GRAPH[name] if room_of(other) == "auth"}
-    assert taken == {"ksmbd.auth.md4"}
+def test_mountd_takes_of_auth_what_hashes_alone() -> None:
+    """What reads the tokens of a log-on inside an RPC association is for the process of the RPC services."""
+    taken = {
+        other for name in GRAPH for other in GRAPH[name]
+        if room_of(name) == "mountd" and not name.startswith("mountd.rpc.") and room_of(other) == "auth"
+    }  # fmt: skip
+    assert taken == {"ksmbd.auth.md4", "ksmbd.auth.ntlm_crypto"}
 
 
 def test_rooms_beside_the_protocol_take_its_ports_and_structures_alone() -> None:

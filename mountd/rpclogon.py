@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Checks the log-ons inside RPC associations (mountd/rpc/logon.py): the response to a challenge against the NT
+hash of the account, which never leaves this process. The other one learns the key of the session."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import os
+from hmac import compare_digest
+from typing import Any, Protocol
+
+from ksmbd import log
+from ksmbd.auth import ntlm_crypto as crypto
+from ksmbd.ipc.constants import UserFlag
+from mountd.accounts import Accounts
+from mountd.config import Configuration
+from mountd.login import decide
+from mountd.unixusers import UnixUsers
+
+_CHALLENGE_SIZE = 8
+_PROOF_SIZE = 16
+
+
+class ServerView(Protocol):
+    """The parts of the daemon that know the accounts."""
+
+    @property
+    def configuration(self) -> Configuration: ...
+    @property
+    def accounts(self) -> Accounts: ...
+    @property
+    def users(self) -> UnixUsers: ...
+
+
+def check(server: ServerView, text: str) -> tuple[str, bytes]:
+    """(account, KeyExchangeKey) of a log-on whose response is right (MS-NLMP 3.3.2), ('', b'') for all others. Raises
+    ValueError where the question is none."""
+    raw: Any = json.loads(text)
+    if not isinstance(raw, dict):
+        raise ValueError("no log-on")
+    user, domain = raw.get("user"), raw.get("domain")
+    challenge, response = _bytes(raw.get("challenge")), _bytes(raw.get("response"))
+    if not isinstance(user, str) or not isinstance(domain, str):
+        raise ValueError("a log-on without names")
+    if len(challenge) != _CHALLENGE_SIZE or len(response) < _PROOF_SIZE:
+        raise ValueError("a log-on without a response")
+    try:
+        user.encode()
+        domain.encode("utf-16-le")
+    except UnicodeEncodeError:
+        return "", b""
+    login = decide(user, server.accounts, server.configuration, server.users)
+    usable = bool(user) and bool(login.status & UserFlag.OK) and len(login.nt_hash) == 16
+    # An unknown user is checked against a key that nobody knows, so that it takes as long as a wrong password
+    key = crypto.ntowf_v2(login.nt_hash if usable else os.urandom(16), user, domain)
+    proof = crypto.nt_proof(key, challenge, response[_PROOF_SIZE:])
+    if not compare_digest(proof, response[:_PROOF_SIZE]) or not usable:
+        log.peer(f"rpc: log-on of {user[:80]!r} refused")
+        return "", b""
+    return login.account, crypto.hmac_md5(key, proof)
+
+
+def _bytes(text: object) -> bytes:
+    if not isinstance(text, str):
+        raise ValueError("no bytes")
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error:
+        raise ValueError("no bytes in base64") from None
