@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ksmbd.kernel import interface_patterns
-from mountd import hosts, sambaconf, variables
+from mountd import hosts, sambaconf, usernamemap, variables
 from mountd.ignored import Ignored, changes_access_or_data, module_changes, place
 from mountd.parameters import (
     GLOBAL_PARAMETERS,
@@ -38,6 +38,7 @@ from mountd.sections import (
     text_of,
 )
 from mountd.settings import GlobalSettings, ShareSettings
+from mountd.usernamemap import UsernameMap
 
 __all__ = [
     "Configuration",
@@ -75,6 +76,8 @@ class Configuration:
     """It is an smb.conf: shares may have variables of the session (mountd/personal.py)."""
     homes: ShareSettings | None = None
     """[homes] of an smb.conf, the template of users' home directories."""
+    username_map: UsernameMap = field(default_factory=UsernameMap)
+    """The lines of `username map`."""
     homes_browseable: bool = True
     """`browseable` of [global], which counts for home directories."""
 
@@ -164,7 +167,9 @@ class _Builder:
         for key, section in sections.items():
             if self.samba and self.skip_samba_section(section):
                 continue
-            shares[key] = self.share(section, top)
+            share = self.share(section, top)
+            if share.available or share.is_ipc:
+                shares[key] = share
         if self.unsupported:
             by_line = sorted(self.unsupported.items(), key=lambda item: (item[1].file, item[1].line))
             names = ", ".join(f"{name} ({place(entry.file, entry.line)})" for name, entry in by_line)
@@ -174,7 +179,19 @@ class _Builder:
         return Configuration(
             self.path, settings, shares, self.diagnostics, list(self.ignored.values()), samba=self.samba,
             homes=shares.pop("homes", None) if self.samba else None, homes_browseable=bool(browseable),
+            username_map=self.username_map(settings, top),
         )  # fmt: skip
+
+    def username_map(self, settings: GlobalSettings, top: Section) -> UsernameMap:
+        path = settings.username_map
+        if not path:
+            return UsernameMap()
+        try:
+            return usernamemap.load(path)
+        except (OSError, ValueError) as error:
+            why = f"`username map = {path}`: {getattr(error, 'strerror', None) or error}; no name is mapped"
+            self.report(top.entries["username map"], why, Severity.WARNING)
+            return UsernameMap()
 
     def share(self, section: Section, top: Section) -> ShareSettings:
         ipc = share_key(section.name) == "ipc$"
@@ -236,7 +253,9 @@ class _Builder:
                         interface_patterns.parse(item)
                 warning = warning or (sambaconf.warning(parameter, entry.text) if self.samba else "")
             except ValueError as error:
-                self.report(entry, f"`{parameter.name} = {entry.text}`: allowed is {error}")
+                tolerated = self.samba and parameter.kind is Kind.CHOICE  # Samba takes the default, too
+                why = f"`{parameter.name} = {entry.text}`: {'not used, ' if tolerated else ''}allowed is {error}"
+                self.report(entry, why, Severity.WARNING if tolerated else Severity.ERROR)
             else:
                 if warning:
                     self.report(entry, f"`{parameter.name} = {entry.text}`: {warning}", Severity.WARNING)

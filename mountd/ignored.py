@@ -117,7 +117,7 @@ _AS_HERE: Final[dict[str, frozenset[str]]] = {
         ("acl group control", "no"), ("acl allow execute always", "no"),
         ("acl check permissions", "yes"), ("force unknown acl user", "no"), ("profile acls", "no"),
         ("hide new files timeout", "0"),
-        ("guest only", "no"), ("only guest", "no"), ("available", "yes"), ("printable", "no"), ("print ok", "no"),
+        ("printable", "no"), ("print ok", "no"),
         ("spotlight", "no"), ("administrative share", "no"), ("smbd getinfo ask sharemode", "yes"),
         ("smbd search ask sharemode", "yes"), ("kernel change notify", "yes"), ("unix charset", "utf-8, utf8"),
         ("clustering", "no"), ("registry shares", "no"), ("allow trusted domains", "yes, no"),

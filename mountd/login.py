@@ -42,10 +42,14 @@ def maps_users(share: ShareSettings, users: UnixUsers) -> bool:
     return bool(share.guest_account) and users.user(share.guest_account) is not None
 
 
-def decide(account: str, accounts: Accounts, configuration: Configuration, users: UnixUsers) -> Login:
+def decide(
+    account: str, accounts: Accounts, configuration: Configuration, users: UnixUsers, mapped: bool = False
+) -> Login:
     """Decide on the log-on of `account`; '' is the anonymous user. The engine checks the password by the hash that it
-    gets."""
+    gets. `mapped`: the name is that of a session, for which `username map` has been obeyed."""
     settings = configuration.settings
+    if not mapped:
+        account = configuration.username_map.user(account, users)
     if not account:
         return _guest_login("", configuration, users)
     known = accounts.find(account)

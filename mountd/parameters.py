@@ -47,11 +47,15 @@ G, S = Scope.GLOBAL, Scope.SHARE
 _SIGNING_CHOICES = ("disabled", "enabled", "auto", "mandatory")
 _PROTOCOL_ALIASES = {
     "smb2": "SMB2_10", "smb3": "SMB3_11", "smb2_fd": "SMB2_10", "smb2_22": "SMB2_10", "smb2_24": "SMB2_10",
-    "smb3_10": "SMB3_02", "smb20": "SMB2_02", "smb21": "SMB2_10", "smb30": "SMB3_00", "smb302": "SMB3_02",
+    "smb2_ff": "SMB2_10", "smb3_10": "SMB3_02",
+    "smb20": "SMB2_02", "smb21": "SMB2_10", "smb30": "SMB3_00", "smb302": "SMB3_02",
     "smb311": "SMB3_11",
 }  # fmt: skip
 _OLD_MINIMA = dict.fromkeys(
     ("smb1", "nt1", "cifs", "core", "lanman2"), ("SMB2_02", "is never spoken; taken as SMB2_02")
+)
+_OLD_MAXIMA = dict.fromkeys(
+    ("smb1", "nt1", "cifs", "core", "coreplus", "lanman1", "lanman2"), ("SMB2_02", "is never spoken; taken as SMB2_02")
 )
 _OLD_GUESTS = dict.fromkeys(
     ("bad password", "bad uid"),
@@ -167,7 +171,7 @@ PARAMETERS: tuple[Parameter, ...] = (
               "A directory that is prepended to the path of every share.", synonyms=("root", "root dir")),
     Parameter("server max protocol", G, Kind.CHOICE, "SMB3_11",
               "The highest dialect that is negotiated.", choices=tuple(PROTOCOLS), aliases=_PROTOCOL_ALIASES,
-              synonyms=("max protocol", "protocol")),
+              synonyms=("max protocol", "protocol"), old=_OLD_MAXIMA),
     Parameter("server min protocol", G, Kind.CHOICE, "SMB2_02",
               "The lowest dialect that is negotiated. The default of ksmbd-tools is SMB2_10, because the kernel's "
               "server has no SMB2_02; some scanners and players speak nothing newer.", choices=tuple(PROTOCOLS),
@@ -214,6 +218,11 @@ PARAMETERS: tuple[Parameter, ...] = (
               "sizes in bytes or with K or M, such as 10.0.0.0/8=4M/1M; a single size counts for both. Other clients "
               "have the system's sizes.",
               ours=True),
+    Parameter("username map", G, Kind.STRING, "",
+              "A file that maps the names that clients log on with to users: lines of the form user = name @group \"a "
+              "name\", * for all names; of several lines for a name the last one counts, or the first that begins with "
+              "!. It is read at start and at a reload.",
+              maximum=4095, ours=True),
     Parameter("workers", G, Kind.NUMBER, "0",
               "The number of worker processes; 0 means one for each CPU.", maximum=256, ours=True),
     Parameter("workgroup", G, Kind.STRING, "WORKGROUP", "The server's workgroup.",
@@ -222,10 +231,12 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter("admin users", S, Kind.LIST, "",
               "Users who access this share as root. Whether they may write, `read only` and the lists say. What they "
               "make is root's, and their group's."),
+    Parameter("available", S, Kind.BOOLEAN, "yes", "no: the share is not there for clients.", ours=True),
     Parameter("browseable", S, Kind.BOOLEAN, "yes", "Show the share in browse lists.", synonyms=("browsable",)),
     Parameter("change notify", S, Kind.BOOLEAN, "yes", "Report changes in directories that clients watch.",
               ours=True),
-    Parameter("comment", S, Kind.STRING, "", "The comment that browse lists show for the share."),
+    Parameter("comment", S, Kind.STRING, "", "The comment that browse lists show for the share.",
+              maximum=4095, cut=True),
     Parameter("continuous availability", S, Kind.BOOLEAN, "no",
               "Grant persistent handles, which survive a restart of the server.", ours=True),
     Parameter("crossmnt", S, Kind.BOOLEAN, "yes",
@@ -239,6 +250,8 @@ PARAMETERS: tuple[Parameter, ...] = (
               "The Unix account with whose rights guests access this share; empty means that of [global].",
               maximum=47, inherits=False),
     Parameter("guest ok", S, Kind.BOOLEAN, "no", "Admit guests.", synonyms=("public",)),
+    Parameter("guest only", S, Kind.BOOLEAN, "no",
+              "With `guest ok`, all users access the share as guests.", synonyms=("only guest",), ours=True),
     Parameter("hosts allow", S, Kind.LIST, "",
               "Clients that may use the share; empty means all. An item is an address, a network (10.1.0.0/16, "
               "10.1.0.0/255.255.0.0), the beginning of an IPv4 address with a final dot, a host name, a .domain, a "

@@ -11,7 +11,7 @@ from ksmbd import debug, limits, log
 from ksmbd.ipc.codec import Message
 from ksmbd.ipc.constants import Attribute, Event, TreeRequestFlag, TreeStatus, UserFlag
 from ksmbd.ipc.messages import ACCOUNT_SIZE, HASH_SIZE
-from ksmbd.ipc.options import ACCOUNT, CLIENT_NAME, DIALECT, IS_GUEST, LOCAL, PEER, number, required, switch
+from ksmbd.ipc.options import ACCOUNT, CLIENT_NAME, DIALECT, IS_GUEST, LOCAL, MAPPED, PEER, number, required, switch
 from ksmbd.refusals import refused
 from mountd.accounts import Accounts
 from mountd.config import Configuration, share_key
@@ -166,7 +166,9 @@ class Requests:
     # ------------------------------------------------------------------------------------------------------ users
 
     def _decide(self, message: Message) -> Login:
-        login = decide(message.text("account"), self.accounts, self.configuration, self.users)
+        login = decide(
+            message.text("account"), self.accounts, self.configuration, self.users, MAPPED in message.options
+        )
         self.say(login.note)
         return login
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import socket
+from typing import Final
 
 from mountd.parameters import (
     FALSE_WORDS,
@@ -24,6 +25,24 @@ from mountd.parameters import (
 SAMBA_TRUE = (*TRUE_WORDS, "on", "enabled")
 SAMBA_FALSE = (*FALSE_WORDS, "off", "disabled")
 
+
+_ON = (*SAMBA_TRUE, "auto", "if_required", "default")
+_FORCED = ("mandatory", "required", "force", "forced", "enforced")
+_CHOICES: Final[dict[str, dict[str, str]]] = {
+    "server signing": {
+        **dict.fromkeys(_ON, "auto"), **dict.fromkeys(_FORCED, "mandatory"), **dict.fromkeys(SAMBA_FALSE, "disabled"),
+    },
+    "smb3 encryption": {
+        **dict.fromkeys(_ON, "auto"), **dict.fromkeys(_FORCED, "mandatory"), **dict.fromkeys(SAMBA_FALSE, "disabled"),
+        "desired": "enabled",
+    },
+    "ntlm auth": {
+        **dict.fromkeys(SAMBA_TRUE, "ntlmv1-permitted"), **dict.fromkeys(SAMBA_FALSE, "ntlmv2-only"),
+        "disabled": "disabled", "enabled": "ntlmv1-permitted",
+    },
+    "mangling method": {"hash": "hash2"},
+}  # fmt: skip
+"""Parameter -> Samba's value in lower case -> choice."""
 
 OLDER_PROTOCOLS = ("default", "core", "coreplus", "lanman1", "lanman2", "nt1", "smb1")
 
@@ -104,6 +123,8 @@ def value(parameter: Parameter, text: str) -> str:
         return "SMB2_02"  # SMB1 and what came before it are never spoken
     if parameter.name == "server max protocol" and word == "default":
         return "SMB3_11"
+    if parameter.name in ("server signing", "smb3 encryption", "ntlm auth", "mangling method"):
+        return _CHOICES[parameter.name].get(word, text)
     if parameter.kind is Kind.LIST and parameter.name.endswith(("users", "list")):
         return " ".join(_group(item) for item in split_list(text))
     return text
@@ -113,6 +134,8 @@ def warning(parameter: Parameter, text: str) -> str:
     """A warning of what is lost when Samba's value is converted, or ''."""
     if parameter.name == "map to guest" and text.lower() in ("bad password", "bad uid"):
         return "is not supported and taken as never: guests would be let in after a failed log-on"
+    if parameter.name == "mangling method" and text.lower() == "hash":
+        return "is not supported and taken as hash2"
     if parameter.name == "vfs objects":
         lost = [item for item in split_list(text) if item not in parameter.choices]
         return f"modules that are not supported and left out: {', '.join(lost)}" if lost else ""
@@ -132,6 +155,4 @@ def section_not_served(name: str, entries: dict[str, str]) -> str:
     for key in ("printable", "print ok"):
         if entries.get(key, "no").lower() in SAMBA_TRUE:
             return "it is a printer"
-    if entries.get("available", "yes").lower() in SAMBA_FALSE:
-        return "available = no"
     return ""

@@ -143,7 +143,9 @@ class _Reader:
             return
         reason = share_name_problem(name)
         if reason:
-            self.problem(file, number, f"[{name}]: {reason}")
+            severity = Severity.WARNING if self.samba else Severity.ERROR
+            why = f"[{name}] is not shared: {reason}" if self.samba else f"[{name}]: {reason}"
+            self.problem(file, number, why, severity)
             self.current = Section(name, number)  # its entries are dropped
             return
         self.current = self.sections.setdefault(share_key(name), Section(name, number, file=file))
@@ -175,11 +177,11 @@ class _Reader:
 
     def _samba_entry(self, section: Section, key: str, entry: Entry) -> None:
         """Obey `include` and `copy`; of other entries the last one counts."""
-        if key.replace(" ", "") == "include":
-            self._include(entry)
-            return
-        if key == "copy":
-            self._copy(section, entry)
+        if key.replace(" ", "") in ("include", "copy"):
+            if entry.text and key == "copy":
+                self._copy(section, entry)
+            elif entry.text:
+                self._include(entry)
             return
         key, text = sambaconf.canonical(key, entry.text, in_global=share_key(section.name) == "global")
         section.entries[key] = entry if text == entry.text else Entry(text, entry.line, entry.file)

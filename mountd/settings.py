@@ -52,6 +52,7 @@ class GlobalSettings:
     smbd_max_io_size: int
     tcp_port: int
     tune_networks: tuple[str, ...]
+    username_map: str
     workers: int
     workgroup: str
 
@@ -67,6 +68,7 @@ class ShareSettings:
     acl_map_full_control: bool
     acl_xattr_security_acl_name: str
     admin_users: tuple[str, ...]
+    available: bool
     browseable: bool
     case_sensitive: str
     catia_mappings: str
@@ -88,6 +90,7 @@ class ShareSettings:
     force_user: str
     guest_account: str
     guest_ok: bool
+    guest_only: bool
     hide_dot_files: bool
     hide_files: tuple[str, ...]
     hide_special_files: bool

@@ -17,7 +17,7 @@ from mountd.login import maps_users
 from mountd.parameters import SHARE_PARAMETERS
 from mountd.personal import Who, is_personal, resolve
 from mountd.textvalue import text_value
-from mountd.unixusers import UnixUser, UnixUsers, guest
+from mountd.unixusers import UnixUser, UnixUsers, guest, is_member
 from mountd.variables import Unsafe
 
 GUEST_GROUPS_MAX = 1000
@@ -54,6 +54,7 @@ def share_flags(share: ShareSettings) -> ShareFlag:
     for holds, flag in (
         (share.browseable, ShareFlag.BROWSEABLE),
         (share.guest_ok, ShareFlag.GUEST_OK),
+        (share.guest_ok and share.guest_only, ShareFlag.GUEST_ONLY),
         (share.store_dos_attributes, ShareFlag.STORE_DOS_ATTRS),
         (share.oplocks, ShareFlag.OPLOCKS),
         (share.is_ipc, ShareFlag.PIPE),
@@ -94,7 +95,7 @@ def forced_ids(share: ShareSettings, users: UnixUsers) -> ForcedIds:
         forced = users.group(share.force_group.lstrip("@+&"))
         if forced is None:
             return ForcedIds(problem=f"[{share.name}]: no Unix group for `force group = {share.force_group}`")
-        if user is None or not share.force_group.startswith("+") or _member(user, share.force_group, users):
+        if user is None or not share.force_group.startswith("+") or is_member(user, share.force_group, users):
             gid = forced
     return ForcedIds(uid, gid)
 
@@ -145,8 +146,8 @@ def share_response(
         message.options[FORCE_GROUP] = OF_MEMBERS
     message.numbers[Attribute.ENCRYPT] = int(share.smb3_encryption == "mandatory")
     message.texts[Attribute.COMMENT] = share.comment
-    if share.guest_account:
-        ids = guest(users, share.guest_account)
+    if share.guest_account or share.guest_only:
+        ids = guest(users, share.guest_account or configuration.settings.guest_account)
         message.options[GUEST_UID], message.options[GUEST_GID] = str(ids.uid), str(ids.gid)
         message.options[GUEST_GROUPS] = " ".join(map(str, ids.groups[:GUEST_GROUPS_MAX]))
     return message, ""
@@ -237,7 +238,7 @@ def decide_tree_connect(
         if not request.account and configuration.settings.restrict_anonymous:
             return TreeAnswer(TreeStatus.INVALID_USER, why="`restrict anonymous`")
         return TreeAnswer(TreeStatus.OK, flags | (TreeFlag.GUEST_ACCOUNT if is_guest else TreeFlag(0)))
-    if is_guest:
+    if is_guest or (share.guest_ok and share.guest_only):
         return _guest(share, configuration, users)
     known = accounts.find(request.account) or realm_user(request.account, configuration, users)
     if known is None:
@@ -316,10 +317,5 @@ def _keeps_group(share: ShareSettings, unix: UnixUser | None, users: UnixUsers) 
     """Whether `force group = +GROUP` does not apply, because the user is no member. With `force user`, `forced_ids`
     decides this for all users."""
     return (
-        share.force_group.startswith("+") and not share.force_user and not _member(unix, share.force_group, users)
+        share.force_group.startswith("+") and not share.force_user and not is_member(unix, share.force_group, users)
     )
-
-
-def _member(unix: UnixUser | None, group: str, users: UnixUsers) -> bool:
-    gid = users.group(group.lstrip("@+&"))
-    return unix is not None and gid is not None and gid in (*unix.groups, unix.gid)

@@ -68,6 +68,12 @@ class SystemUsers:
             return None
 
 
+def is_member(user: UnixUser | None, group: str, users: UnixUsers) -> bool:
+    """Whether a user is a member of a group, which may be written as @group, +group or &group."""
+    gid = users.group(group.lstrip("@+&"))
+    return user is not None and gid is not None and gid in (*user.groups, user.gid)
+
+
 def guest(users: UnixUsers, name: str) -> UnixUser:
     """The Unix account of guests; OVERFLOW_ID where the system has no account with this name."""
     found = users.user(name) if name else None

@@ -75,7 +75,8 @@ and
 count as never.
 Modules in
 .I vfs objects
-that are not in this page are ignored with a warning. The NetBIOS name is that of the machine by default.
+that are not in this page are ignored with a warning. Protocols older than SMB 2 count as
+SMB2_02. The NetBIOS name is that of the machine by default.
 .PP
 .I include = FILE
 reads another file at this place; a relative path counts from the folder of smb.conf. Its variables are those of the

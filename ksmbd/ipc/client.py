@@ -17,7 +17,7 @@ from ksmbd.ipc.channel import Channel
 from ksmbd.ipc.codec import Message
 from ksmbd.ipc.constants import Attribute, Event, TreeRequestFlag, UserFlag
 from ksmbd.ipc.exchange import Exchange
-from ksmbd.ipc.options import client_options
+from ksmbd.ipc.options import MAPPED, YES, client_options
 from ksmbd.ipc.pipes import Pipes
 from ksmbd.smb.ports import Client, Clock, LoginResponse, ShareConfig, SpnegoResponse, TreeConnectResult
 from ksmbd.smb.status import (
@@ -75,8 +75,9 @@ class NetlinkDaemon:
 
     # ----------------------------------------------------------------------------------------- accounts and shares
 
-    def login(self, account: str) -> Future[LoginResponse]:
+    def login(self, account: str, mapped: bool = False) -> Future[LoginResponse]:
         """Look up an account; '' is the anonymous user. Sends LOGIN_REQUEST, and LOGIN_REQUEST_EXT for the groups."""
+        options = {MAPPED: YES} if mapped else {}
         future: Future[LoginResponse] = Future()
 
         def answered(message: Message) -> None:
@@ -85,14 +86,16 @@ class NetlinkDaemon:
                 future.set_result(response)
                 return
 
-            def complete(more: Message) -> None:
-                future.set_result(replace(response, groups=groups(more)))
+            def complete(reply: Message) -> None:
+                future.set_result(replace(response, groups=groups(reply)))
 
-            self._exchange.request(Message(Event.LOGIN_REQUEST_EXT, fields={"account": account}), complete, future)
+            more = Message(Event.LOGIN_REQUEST_EXT, fields={"account": account}, options=options)
+            self._exchange.request(more, complete, future)
 
         if not fits(account, 47):
             return Future.of(LoginResponse(account, b"", 0, 0))
-        self._exchange.request(Message(Event.LOGIN_REQUEST, fields={"account": account}), answered, future)
+        request = Message(Event.LOGIN_REQUEST, fields={"account": account}, options=options)
+        self._exchange.request(request, answered, future)
         return future
 
     def logout(self, account: str, failed: bool) -> None:

@@ -26,6 +26,9 @@ is left out."""
 PERSONAL: Final = "personal"
 """A share is not the same for all sessions; nothing else is said of it until it is asked for with a client."""
 
+MAPPED: Final = "mapped"
+"""In LOGIN_REQUEST: the account is that of a session, for which `username map` has been obeyed."""
+
 ACCOUNT: Final = "account"
 IS_GUEST: Final = "guest"
 PEER: Final = "address"

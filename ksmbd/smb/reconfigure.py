@@ -90,7 +90,7 @@ class Reconfiguration:
             return True  # each share decides
         account = identity.account
         if account not in self._accounts:
-            self._accounts[account] = (await self._server.daemon.login(account)).admitted
+            self._accounts[account] = (await self._server.daemon.login(account, mapped=True)).admitted
         return self._accounts[account]
 
     async def _check_tree(self, tree: TreeConnect, identity: Identity) -> None:

@@ -172,8 +172,9 @@ class TreeConnectResult:
 class Daemon(Protocol):
     """mountd, reached over netlink. Every Future fails with NtStatusError(STATUS_IO_TIMEOUT) after `ipc timeout`."""
 
-    def login(self, account: str) -> Future[LoginResponse]:
-        """Ask for an account by name; "" asks whether anonymous users are allowed."""
+    def login(self, account: str, mapped: bool = False) -> Future[LoginResponse]:
+        """Ask for an account by name; "" asks whether anonymous users are allowed. `mapped`: the name is that of a
+        session, and not one that a client has sent."""
         ...
 
     def logout(self, account: str, failed: bool) -> None:

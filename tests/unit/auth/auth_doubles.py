@@ -31,7 +31,7 @@ class Accounts:
             return guest
         return LoginResponse(account, b"", 0, 0)
 
-    def login(self, account: str) -> Future[LoginResponse]:
+    def login(self, account: str, mapped: bool = False) -> Future[LoginResponse]:
         self.asked.append(account)
         if self.pending is not None:
             return self.pending

@@ -361,6 +361,53 @@ class TestSmbConf:
         assert message in messages(configuration)[0]
         assert configuration.errors == []
 
+    @pytest.mark.parametrize(
+        ("line", "attribute", "value"),
+        [
+            ("server max protocol = NT1", "server_max_protocol", "SMB2_02"),
+            ("max protocol = LANMAN1", "server_max_protocol", "SMB2_02"),
+            ("protocol = coreplus", "server_max_protocol", "SMB2_02"),
+            ("server signing = sometimes", "server_signing", "auto"),
+            ("mangling method = hash", "mangling_method", "hash2"),
+            ("netbios name = A-NAME-THAT-IS-TOO-LONG", "netbios_name", "A-NAME-THAT-IS-"),
+            (f"server string = {'x' * 70}", "server_string", "x" * 63),
+        ],
+    )
+    def test_what_cannot_be_obeyed_is_named_in_one_line(self, line: str, attribute: str, value: object) -> None:
+        configuration = read(f"[global]\n{line}\n", samba=True)
+        assert getattr(configuration.settings, attribute) == value
+        (only,) = configuration.diagnostics
+        assert only.severity is Severity.WARNING and only.line == 2
+
+    @pytest.mark.parametrize(
+        ("line", "attribute", "value"),
+        [
+            *((f"server max protocol = {name}", "server_max_protocol", value) for name, value in (
+                ("default", "SMB3_11"), ("SMB3_11", "SMB3_11"), ("SMB3_10", "SMB3_02"), ("SMB3_02", "SMB3_02"),
+                ("SMB3_00", "SMB3_00"), ("SMB3", "SMB3_11"), ("SMB2_24", "SMB2_10"), ("SMB2_22", "SMB2_10"),
+                ("SMB2_10", "SMB2_10"), ("SMB2_02", "SMB2_02"), ("SMB2_FF", "SMB2_10"), ("SMB2", "SMB2_10"),
+            )),
+            *((f"smb encrypt = {name}", "smb3_encryption", value) for name, value in (
+                ("default", "auto"), ("enabled", "auto"), ("yes", "auto"), ("if_required", "auto"),
+                ("desired", "enabled"), ("required", "mandatory"), ("force", "mandatory"), ("enforced", "mandatory"),
+                ("off", "disabled"), ("no", "disabled"), ("disabled", "disabled"),
+            )),
+            *((f"server signing = {name}", "server_signing", value) for name, value in (
+                ("default", "auto"), ("on", "auto"), ("1", "auto"), ("desired", "enabled"), ("forced", "mandatory"),
+                ("mandatory", "mandatory"), ("off", "disabled"), ("0", "disabled"),
+            )),
+        ],
+    )
+    def test_all_of_sambas_values(self, line: str, attribute: str, value: object) -> None:
+        configuration = read(f"[global]\n{line}\n", samba=True)
+        assert getattr(configuration.settings, attribute) == value
+        assert configuration.diagnostics == []
+
+    def test_a_name_that_no_share_can_have_is_left_out(self) -> None:
+        configuration = read(f"[{'x' * 70}]\npath = /a\n[b]\npath = /b\n", samba=True)
+        assert set(configuration.shares) == {"b", "ipc$"} and not configuration.errors
+        assert "is not shared: a share's name has" in messages(configuration)[0]
+
     def test_the_last_value_counts(self) -> None:
         assert read("[a]\npath = /a\npath = /b\n", samba=True).shares["a"].path == "/b"
 
@@ -385,6 +432,12 @@ class TestSmbConf:
     @pytest.mark.parametrize("line", ["printable = yes", "available = no"])
     def test_printers_and_unavailable_shares_are_not_served(self, line: str) -> None:
         assert "a" not in read(f"[a]\npath = /a\n{line}\n", samba=True).shares
+
+
+@pytest.mark.parametrize("samba", [False, True])
+def test_available(samba: bool) -> None:
+    configuration = read("[global]\navailable = no\n[a]\npath = /a\n[b]\npath = /b\navailable = yes\n", samba=samba)
+    assert set(configuration.shares) == {"b", "ipc$"} and configuration.diagnostics == []
 
 
 def test_the_special_shares_of_conformance_runs_are_understood() -> None:

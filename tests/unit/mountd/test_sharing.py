@@ -362,3 +362,17 @@ def test_shares_that_lists_leave_out(lines: list[str], hidden_from: str) -> None
         if hidden_shares("" if who == "guest" else who, who == "guest", configuration(s(*lines)), FakeUsers())
     ]  # fmt: skip
     assert found == hidden_from.split()
+
+
+def test_guest_only_makes_guests_of_all() -> None:
+    found = configuration(s("guest ok = yes", "guest only = yes", "read only = no", "admin users = ann"))
+    request = TreeRequest("ann", UserFlag(0), "s", "192.0.2.1")
+    answer = decide_tree_connect(request, found, accounts("ann"), FakeUsers(), 0)
+    assert (answer.status, answer.flags) == (TreeStatus.OK, TreeFlag.GUEST_ACCOUNT | TreeFlag.WRITABLE)
+    message, _ = share_response("s", found, FakeUsers())
+    share = share_config(decode(encode(message)))
+    assert share is not None and share.guest == (65534, 65534, (65534,))
+    assert message.fields["flags"] & ShareFlag.GUEST_ONLY
+    found = configuration(s("guest only = yes"))  # without `guest ok` it has no effect
+    answer = decide_tree_connect(request, found, accounts("ann"), FakeUsers(), 0)
+    assert not answer.flags & TreeFlag.GUEST_ACCOUNT

@@ -45,7 +45,7 @@ class FakeDaemon:
             return Future.failed(NtStatusError(self.fail[name]))
         return Future.of(result)
 
-    def login(self, account: str) -> Future[LoginResponse]:
+    def login(self, account: str, mapped: bool = False) -> Future[LoginResponse]:
         return self._do("login", self.accounts.get(account) or LoginResponse(account, bytes(16), 0, 0), account)
 
     def logout(self, account: str, failed: bool) -> None:

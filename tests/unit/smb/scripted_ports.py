@@ -84,7 +84,7 @@ class ScriptedClock(Scripted):
 class ScriptedDaemon(Scripted):
     """Mountd."""
 
-    def login(self, account: str) -> Future[LoginResponse]:
+    def login(self, account: str, mapped: bool = False) -> Future[LoginResponse]:
         return self._tell(self.login, account)
 
     def logout(self, account: str, failed: bool) -> None:

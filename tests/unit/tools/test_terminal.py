@@ -97,7 +97,7 @@ def test_a_share_is_asked_for_with_completion(place: Place) -> None:
     typed = [
         ("[s] ", f"pat\t{place.folder}\n"),
         ("[s] ", "nonsense = 1\n"),
-        ("[s] ", "guest o\ty\t\n"),
+        ("[s] ", "guest ok\ty\t\n"),
         ("[s] ", "\n"),
     ]
     status, shown = on_a_terminal(command(place, "addshare", "-a", "s"), typed)
