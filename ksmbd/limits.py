@@ -167,6 +167,9 @@ FORMER_USERS: Final[Limit] = _limit(
     "users whose SIDs of a former server count (ksmbd.sidhistory)", Per.SERVER, 800, "users",
     "the server does not start, ksmbd.adduser takes no more",
 )
+KERBEROS_SIDS: Final[Limit] = _limit(
+    "groups in a Kerberos ticket's PAC", Per.SESSION, 1024, "SIDs", "STATUS_LOGON_FAILURE", source="MS-PAC 2.5",
+)
 KERBEROS_BACKLOG: Final[Limit] = _limit(
     "what the process of Kerberos has not taken", Per.SERVER, 4 << 20, "bytes", "STATUS_INSUFF_SERVER_RESOURCES",
 )

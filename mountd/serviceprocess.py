@@ -24,7 +24,7 @@ from typing import Final
 from ksmbd import log
 from ksmbd.limit import Limit
 from mountd.loop import Loop, Timer
-from mountd.rpc.frames import Answer, Answers, BadAnswer, Request
+from mountd.rpc.frames import ANSWER_MAX, Answer, Answers, BadAnswer, Request
 from mountd.unixusers import OVERFLOW_ID
 
 READY: Final = 3
@@ -61,6 +61,8 @@ class Service:
     """The statuses of its answers."""
     backlog: Limit
     seconds: Limit
+    answer_max: int = ANSWER_MAX
+    """Bytes of an answer."""
     environment: tuple[str, ...] = ()
     """Environment variables that it gets beside those of all."""
 
@@ -94,7 +96,7 @@ class ServiceProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
         self._pidfd = -1
-        self._answers = Answers()
+        self._answers = Answers(service.answer_max)
         self._ready = False
         self._queue: deque[tuple[memoryview, bool]] = deque()
         """(frame that is not sent yet, whether it has client data)."""
@@ -159,7 +161,7 @@ class ServiceProcess:
                 raise
         assert process.stderr is not None
         self._process, self._socket = process, ours
-        self._answers, self._ready, self._line = Answers(), False, b""
+        self._answers, self._ready, self._line = Answers(self._service.answer_max), False, b""
         self._loop.add_reader(ours.fileno(), self._readable)
         os.set_blocking(process.stderr.fileno(), False)
         self._loop.add_reader(process.stderr.fileno(), self._take_lines)

@@ -20,7 +20,7 @@ TOP = Path(__file__).resolve().parent.parent
 NEIGHBOURS = {
     "tests/bpf": ["tests/system", "tests/bench"],
     "tests/conformance": ["tests/system", "tests/bench"],
-    "tests/system": ["tests/bench"],
+    "tests/system": ["tests/bench", "tests/unit/mountd"],
     "tests/unit/process": ["tests/unit/smb"],
     "tests/vm": ["tests/system", "tests/bench"],
 }

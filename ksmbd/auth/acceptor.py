@@ -214,5 +214,6 @@ class SpnegoAuthenticator:
             raise LogonRefused(answer.status, answer.reason or "the ticket is refused", answer.principal)
         identity = Identity(account.account, self._settings.workgroup, account.uid, account.gid, account.groups)
         identity.session_key = answer.session_key
+        identity.sids = answer.sids
         identity.expires = self._monotonic() + answer.lifetime
         return answer, identity

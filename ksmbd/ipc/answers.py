@@ -27,6 +27,7 @@ from ksmbd.ipc.options import (
 )
 from ksmbd.smb.ports import GuestIds, LoginResponse, ShareConfig, SpnegoResponse, TreeConnectResult
 from ksmbd.smb.reader import Reader
+from ksmbd.smb.sid import Sid, sid_from_text
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
     STATUS_BAD_NETWORK_NAME,
@@ -100,6 +101,13 @@ def _octets(text: str) -> bytes:
         raise WireError("a text that is not hexadecimal") from None
 
 
+def _sids(text: str) -> tuple[Sid, ...]:
+    try:
+        return tuple(sid_from_text(each) for each in text.split())
+    except NtStatusError:
+        raise WireError("a SID that is none") from None
+
+
 def spnego_response(message: Message) -> SpnegoResponse:
     """Convert SPNEGO_AUTHEN_RESPONSE: the payload is the session key and the token for the client."""
     fields = message.fields
@@ -114,6 +122,7 @@ def spnego_response(message: Message) -> SpnegoResponse:
         status=message.numbers.get(Attribute.NT_STATUS, STATUS_LOGON_FAILURE),
         mic=_octets(message.texts.get(Attribute.BODY, "")),
         number=message.numbers.get(Attribute.HANDLE, 0),
+        sids=_sids(message.texts.get(Attribute.SIDS, "")),
     )
 
 

@@ -4,7 +4,7 @@ ones."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import IntEnum, IntFlag
+from enum import IntEnum, IntFlag, unique
 from typing import Final
 
 
@@ -45,6 +45,7 @@ class Event(IntEnum):
     """Both directions: the request with this handle could not be answered."""
 
 
+@unique
 class Attribute(IntEnum):
     """The types of the additional attributes."""
 
@@ -66,6 +67,8 @@ class Attribute(IntEnum):
     """Seconds until the ticket of a log-on ends."""
     NT_STATUS = 79
     WITHHELD = 80
+    SIDS = 81
+    """The groups of a ticket's PAC, with spaces between."""
 
 
 class GlobalFlag(IntFlag):

@@ -168,6 +168,7 @@ class NetlinkMessage(genlmsg):  # type: ignore[misc]
         (Attribute.REASON, "REASON", "asciiz"),
         (Attribute.LIFETIME, "LIFETIME", "uint32"),
         (Attribute.NT_STATUS, "NT_STATUS", "uint32"),
+        (Attribute.SIDS, "SIDS", "asciiz"),
         (Attribute.WITHHELD, "WITHHELD", "uint32"),
     )
 

@@ -19,6 +19,7 @@ from ksmbd.smb.ports import AuthStep, Identity
 from ksmbd.smb.previous_session import end_previous_session
 from ksmbd.smb.request import Reply, Request
 from ksmbd.smb.session_state import SessionInput, SessionState, next_state
+from ksmbd.smb.sid import Sid
 from ksmbd.smb.signature_check import verify_signature
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
@@ -350,9 +351,10 @@ def _reauthenticate(request: Request, session: Session, identity: Identity) -> N
             tree.volume = volume
 
 
-def _rights(identity: Identity) -> tuple[str, int, int, tuple[int, ...], bool, bool]:
+def _rights(identity: Identity) -> tuple[str, int, int, tuple[int, ...], bool, bool, tuple[Sid, ...]]:
     return (
         identity.account.lower(), identity.uid, identity.gid, identity.groups, identity.is_guest, identity.is_anonymous,
+        identity.sids,
     )  # fmt: skip
 
 

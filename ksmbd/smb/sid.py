@@ -52,6 +52,11 @@ class Sid(NamedTuple):
         return head + SUB_AUTHORITIES[count].pack(*self.sub_authorities)
 
 
+def is_of_domain(sid: Sid) -> bool:
+    """Whether a SID belongs to a domain (S-1-5-21-a-b-c-RID), so that it is none of the well-known ones."""
+    return sid.authority == 5 and len(sid.sub_authorities) == 5 and sid.sub_authorities[0] == 21
+
+
 def read_sid(reader: Reader) -> Sid:
     """Decode the SID at the position of the reader. Raises WireError, with the status of the reader."""
     revision, count = reader.u8(), reader.u8()

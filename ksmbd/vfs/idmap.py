@@ -11,7 +11,7 @@ from ksmbd.smb.former_sids import FormerUser
 from ksmbd.smb.ports import Identity
 from ksmbd.smb.security_descriptor import Token
 from ksmbd.smb.session_token import Standing, session_token
-from ksmbd.smb.sid import Sid
+from ksmbd.smb.sid import Sid, is_of_domain
 from ksmbd.smb.unix_sids import domain_sid, gid_of, group_sid, uid_of, user_sid
 
 
@@ -56,7 +56,8 @@ class IdMap:
         return gid_of(self.domain, sid)
 
     def token(self, identity: Identity, uid: int, gid: int, groups: tuple[int, ...]) -> Token:
-        """The security token of a session that accesses files as `uid`, `gid` and `groups`."""
+        """The security token of a session that accesses files as `uid`, `gid` and `groups`. Of the SIDs of a ticket
+        those of domains count, and not this server's: no other says who is an administrator or a Unix user here."""
         if identity.is_anonymous:
             standing = Standing.ANONYMOUS
         elif identity.is_guest:
@@ -65,5 +66,8 @@ class IdMap:
             standing = Standing.USER
         if identity.is_admin:
             standing = Standing.ADMINISTRATOR
-        sids = [*map(self.group_sid, (gid, *groups)), *self._former_sids.get(uid, ())]
+        sids = {*map(self.group_sid, (gid, *groups)), *self._former_sids.get(uid, ())}
+        if uid == identity.uid:  # with `force user` everybody is that one
+            others = (sid for sid in identity.sids if is_of_domain(sid) and sid.domain != self.domain)
+            sids.update(sid for sid in others if sid not in self._former)
         return session_token(self.user_sid(uid), uid, sids, standing)

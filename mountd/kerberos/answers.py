@@ -11,9 +11,14 @@ from dataclasses import asdict, dataclass, field
 from enum import IntEnum
 from typing import Any, Final
 
+from ksmbd import limits
+
 NAME_MAX: Final = 1024
+ANSWER_MAX: Final = 128 << 10
+"""Bytes of an answer: all of the SIDs, and a token."""
 KEY_MAX: Final = 64
-SIDS_MAX: Final = 1024
+SIDS_MAX: Final = limits.KERBEROS_SIDS.value + 2
+"""Those of the user and of the primary group as well."""
 LIFETIME_MAX: Final = 0xFFFFFFFF
 
 

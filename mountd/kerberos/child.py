@@ -13,7 +13,7 @@ from typing import Final
 from ksmbd import limits, log
 from ksmbd.overriding import override
 from mountd.kerberos.admission import asked_for
-from mountd.kerberos.answers import Kind, Ready, Status
+from mountd.kerberos.answers import ANSWER_MAX, Kind, Ready, Status
 from mountd.loop import Loop
 from mountd.serviceprocess import Service, ServiceProcess
 from mountd.settings import GlobalSettings
@@ -27,6 +27,7 @@ SERVICE: Final = Service(
     statuses=Status,
     backlog=limits.KERBEROS_BACKLOG,
     seconds=limits.KERBEROS_SECONDS,
+    answer_max=ANSWER_MAX,
     environment=("KRB5_CONFIG", "KRB5_KTNAME"),
 )
 WAIT_SECONDS: Final = 20.0

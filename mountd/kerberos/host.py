@@ -127,6 +127,8 @@ class KerberosHost:
         if accepted.mic:
             numbers[Attribute.HANDLE] = answer.pipe
             texts[Attribute.BODY] = accepted.mic.hex()
+        if accepted.sids:
+            texts[Attribute.SIDS] = " ".join(accepted.sids)
         return Message(Event.SPNEGO_AUTHEN_RESPONSE, fields, numbers, texts)
 
     def _ended(self) -> None:

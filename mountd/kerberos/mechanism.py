@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 
 from ksmbd import limits
 from ksmbd.smb.status import WireError
+from mountd.kerberos import pac
 from mountd.kerberos.answers import LIFETIME_MAX, Accepted, Refused
 from mountd.kerberos.aprequest import authenticator, usual
 from mountd.kerberos.replay import ReplayTable
@@ -23,6 +24,7 @@ DEBIAN: Final = "/usr/lib/python3/dist-packages"
 _KERBEROS: Final = "1.2.840.113554.1.2.2"
 _SESSION_KEY: Final = "1.2.840.113554.1.2.2.5.5"
 """GSS_C_INQ_SSPI_SESSION_KEY: the acceptor's subkey, or the initiator's."""
+_LOGON_INFO: Final = b"urn:mspac:logon-info"
 _SKEW: Final = -1765328347
 """KRB5KRB_AP_ERR_SKEW."""
 
@@ -57,6 +59,8 @@ class Context:
     end: float
     exported: bytes = b""
     """The context itself (RFC 2743 2.2.8), for the mechListMIC."""
+    logon_info: bytes = b""
+    """The PAC's KERB_VALIDATION_INFO, if its signature is right; b'' without one."""
 
 
 class Mechanism(Protocol):
@@ -97,9 +101,22 @@ class GssMechanism:
             exported = self._raw.export_sec_context(result.context)
             copy = self._raw.import_sec_context(exported)
             end = self._raw.krb5_export_lucid_sec_context(copy, 1).endtime
-            return Context(principal, key, result.token or b"", end, exported)
+            logon_info = self._logon_info(result.initiator_name)
+            return Context(principal, key, result.token or b"", end, exported, logon_info)
         except self._raw.GSSError as error:
             return Refused(self._reason(error), skew=_signed(error.min_code) == _SKEW)
+
+    def _logon_info(self, name: Any) -> bytes:  # noqa: ANN401  a class of python-gssapi's
+        """The PAC's KERB_VALIDATION_INFO. libkrb5 verifies the PAC's signature with the service's key (MS-PAC 2.8.1);
+        where that is wrong, the attribute is there, and not authenticated."""
+        try:
+            found = self._raw.get_name_attribute(name, _LOGON_INFO)
+        except self._raw.GSSError:
+            return b""
+        if not found.authenticated or len(found.values) != 1:
+            return b""
+        data: bytes = found.values[0]
+        return data
 
     def sign(self, exported: bytes, message: bytes) -> bytes:
         """See Mechanism."""
@@ -124,6 +141,20 @@ def _signed(code: int) -> int:
     return code - (1 << 32) if code >= 1 << 31 else code
 
 
+class Rules(Protocol):
+    """krb5.conf's rules about names."""
+
+    @property
+    def realm(self) -> str:
+        """The default realm."""
+
+    def local_name(self, principal: str) -> str:
+        """The user that the rules make of a principal, or ''."""
+
+
+NO_PAC: Final = pac.ValidationInfo("", "", ())
+
+
 class Acceptor:
     """What the process does with a token."""
 
@@ -131,13 +162,13 @@ class Acceptor:
         self,
         mechanism: Mechanism,
         replays: ReplayTable,
-        local_name: Callable[[str], str],
+        rules: Rules,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`local_name`: the user that the rules make of a principal, or ''. `clock`: seconds since 1970."""
+        """`clock`: seconds since 1970."""
         self._mechanism = mechanism
         self._replays = replays
-        self._local_name = local_name
+        self._rules = rules
         self._clock = clock
         self._kept: OrderedDict[int, tuple[bytes, bytes]] = OrderedDict()
         """Number -> (context, MechTypeList) of log-ons whose mechListMIC is to come."""
@@ -158,7 +189,11 @@ class Acceptor:
         why = self._replays.refuses(proof, context.principal, now)
         if why:
             return Refused(why, context.principal)
-        local = self._local_name(context.principal)
+        try:
+            info = pac.parse(context.logon_info) if context.logon_info else NO_PAC
+        except WireError as error:
+            return Refused(f"the ticket's PAC is malformed: {error}", context.principal)
+        local = self._local_name(context.principal, info.account)
         mic = b""
         if mechanisms:
             mic = self._mechanism.sign(context.exported, mechanisms)
@@ -166,7 +201,19 @@ class Acceptor:
             if len(self._kept) > limits.LOGONS_IN_PROGRESS.value:
                 self._kept.popitem(last=False)
         lifetime = min(lifetime, LIFETIME_MAX)
-        return Accepted(context.principal, local, context.key, context.token, lifetime, mic=mic)
+        return Accepted(
+            principal=context.principal, local=local, key=context.key, token=context.token, lifetime=lifetime,
+            account=info.account, sids=[str(sid) for sid in info.sids], mic=mic,
+        )  # fmt: skip
+
+    def _local_name(self, principal: str, account: str) -> str:
+        """The user that the rules make of a principal. Where they take the name of a principal of the default realm as
+        it is, which may be one of several that a domain's user has, the PAC tells the account's own name."""
+        local = self._rules.local_name(principal)
+        name, _, realm = principal.rpartition("@")
+        if account and local and local == name.replace("\\", "") and realm == self._rules.realm:
+            return account
+        return local
 
     def verify(self, number: int, mic: bytes) -> Refused | None:
         """Check the client's mechListMIC of the log-on `number`, once."""

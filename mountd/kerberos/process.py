@@ -75,15 +75,15 @@ class LocalNames:
 
     def __init__(self, realm: str) -> None:
         """`realm`: the default one."""
-        self._realm = realm
+        self.realm = realm
         self._krb5: Krb5 | None = None
 
-    def find(self, principal: str) -> str:
+    def local_name(self, principal: str) -> str:
         """See Krb5.local_name; '' where the rules cannot be read."""
         try:
             if self._krb5 is None:
                 self._krb5 = Krb5()
-                self._krb5.set_default_realm(self._realm)
+                self._krb5.set_default_realm(self.realm)
             return self._krb5.local_name(principal)
         except Krb5Error as error:
             log.peer(f"{principal} cannot be looked up: {error}")
@@ -113,7 +113,7 @@ def prepare(options: Options) -> tuple[Acceptor, Ready]:
     seconds = max([SECONDS, *(2 * int(skew) for skew in _SKEW.findall(text))])
     mechanism = GssMechanism(raw, KEYS)
     mechanism.accept(b"\x60")  # whatever a failure needs is loaded now
-    acceptor = Acceptor(mechanism, open_table(options.replays, seconds), names.find)
+    acceptor = Acceptor(mechanism, open_table(options.replays, seconds), names)
     return acceptor, Ready(keytab=keytab, principals=sorted(found)[:_TOLD])
 
 

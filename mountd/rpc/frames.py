@@ -128,8 +128,8 @@ class Requests(_Splitter):
 class Answers(_Splitter):
     """The daemon's side of the stream."""
 
-    def __init__(self) -> None:
-        super().__init__(ANSWER_MAX)
+    def __init__(self, longest: int = ANSWER_MAX) -> None:
+        super().__init__(longest)
 
     def take(self, data: Buffer) -> Iterator[Answer]:
         """The answers that are whole now. BadAnswer: the other side speaks something else; nothing more is read."""

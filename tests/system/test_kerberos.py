@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from impacket.smb3structs import SMB2_DIALECT_002, SMB2_DIALECT_21, SMB2_DIALECT_30, SMB2_DIALECT_311
+from impacket.smbconnection import SMBConnection
 from realm import HOST, Realm, realm_below
 from server import KsmbdServer, StartKsmbd
 
@@ -49,6 +53,35 @@ def smbclient(
 def test_a_ticket_reads_a_file(realm: Realm, server: KsmbdServer, options: tuple[str, ...]) -> None:
     done = smbclient(server, realm.log_in("alice", "alice's"), "get file -", *options)
     assert done.returncode == 0 and "what a ticket is for" in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a mount namespace for the server's name needs root")
+@pytest.mark.parametrize(("dialect", "protocol", "protection"), [
+    ("SMB_3_1_1", "negotiate", "encrypt"), ("SMB_3_1_1", "kerberos", "sign"), ("SMB_3_0_2", "negotiate", "encrypt"),
+    ("SMB_2_0_2", "kerberos", "sign"),
+])  # fmt: skip
+def test_smbprotocol_reads_with_a_ticket(
+    realm: Realm, server: KsmbdServer, dialect: str, protocol: str, protection: str
+) -> None:
+    program = [sys.executable, str(Path(__file__).with_name("kerberos_client.py")), HOST, str(server.port), "share"]
+    command = realm.knowing_the_host(*program, "file", dialect, protocol, protection)
+    assert realm.run(*command, environment=realm.log_in("alice", "alice's")) == "what a ticket is for"
+
+
+@pytest.mark.parametrize("dialect", [SMB2_DIALECT_002, SMB2_DIALECT_21, SMB2_DIALECT_30, SMB2_DIALECT_311])
+def test_impacket_reads_with_a_ticket(
+    realm: Realm, server: KsmbdServer, monkeypatch: pytest.MonkeyPatch, dialect: int
+) -> None:
+    """Its authenticator has no checksum of RFC 4121 and no subkey."""
+    cache = realm.log_in("alice", "alice's", cache=f"impacket{dialect}")
+    realm.run("kvno", f"cifs/{HOST}", environment=cache)
+    monkeypatch.setenv("KRB5CCNAME", cache["KRB5CCNAME"].removeprefix("FILE:"))
+    connection = SMBConnection(HOST, "127.0.0.1", sess_port=server.port, timeout=20, preferredDialect=dialect)
+    connection.kerberosLogin("alice", "", realm.name)
+    data = io.BytesIO()
+    connection.getFile("share", "file", data.write)
+    assert data.getvalue() == b"what a ticket is for"
+    connection.close()
 
 
 def test_ntlm_is_there_beside_it(server: KsmbdServer) -> None:

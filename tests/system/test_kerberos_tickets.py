@@ -3,22 +3,36 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import secrets
 import signal
+import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "mountd"))
+
 import tickets
 from impacket.krb5.crypto import Key
+from impacket.smbconnection import SessionError, SMBConnection
 from realm import HOST, Realm, realm_below
 from server import KsmbdServer, StartKsmbd
 from tickets import KERBEROS, MS_KERBEROS, Forger, LogOn, log_on, service_key, spnego
+from unixusers import people
+from validation_info import DOMAIN, logon_info
 
+from ksmbd.smb.acl import ACCESS_ALLOWED, ACCESS_DENIED
+from ksmbd.smb.constants import DACL_SECURITY_INFORMATION
+from ksmbd.smb.security_descriptor import SE_DACL_PRESENT, SE_SELF_RELATIVE, Ace, Acl, SecurityDescriptor
+from ksmbd.smb.sid import EVERYONE, sid_from_text
 from ksmbd.smb.status import (
+    STATUS_ACCESS_DENIED,
     STATUS_INVALID_PARAMETER,
     STATUS_LOGON_FAILURE,
     STATUS_MORE_PROCESSING_REQUIRED,
@@ -129,6 +143,80 @@ def test_the_same_token_logs_on_once(server: KsmbdServer, forger: Forger) -> Non
         before = len(server.drain())
         assert log_on(server, again) == STATUS_LOGON_FAILURE
         told(server, before, "replay")
+
+
+def member(forger: Forger, client: str, info: bytes, signed_by: Key | None = None) -> dict[str, Any]:
+    """A ticket with a PAC, for `kerberosLogin` and `token`."""
+    authtime = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=1)
+    return {"client": client, "authtime": authtime, "pac": forger.pac(client, info, authtime, signed_by)}
+
+
+def test_the_pac_tells_the_account_s_name_where_its_signature_is_right(server: KsmbdServer, forger: Forger) -> None:
+    info = logon_info("alice", 1105, 513, {513: 7})
+    assert log_on(server, forger.token(**member(forger, "a.liddell", info))[0]) == STATUS_SUCCESS
+    before = len(server.drain())
+    forged = member(forger, "a.liddell", info, Key(tickets.AES256, secrets.token_bytes(32)))
+    assert log_on(server, forger.token(**forged)[0]) == STATUS_LOGON_FAILURE, "without it he is nobody here"
+    told(server, before, "no Unix account of that name")
+    others = {**member(forger, "b.other", info), "client": "a.liddell"}
+    assert log_on(server, forger.token(**others)[0]) == STATUS_LOGON_FAILURE, "somebody else's PAC"
+
+
+def test_a_pac_that_is_broken_is_no_log_on(server: KsmbdServer, forger: Forger) -> None:
+    before = len(server.drain())
+    token, _ = forger.token(**member(forger, "alice", logon_info("alice", 1105, 513, {})[:90]))
+    assert log_on(server, token) == STATUS_LOGON_FAILURE
+    told(server, before, "PAC is malformed")
+
+
+def reads(server: KsmbdServer, forger: Forger, **ticket: Any) -> bytes:
+    """What a client with this ticket reads of the file; b'' where access is denied."""
+    made, session = forger.ticket(**ticket)
+    connection = SMBConnection(HOST, "127.0.0.1", sess_port=server.port, timeout=20)
+    connection.kerberosLogin(ticket["client"], "", forger.realm, TGS=tickets.as_tgs(made, session))
+    data = io.BytesIO()
+    try:
+        connection.getFile("share", "members", data.write)
+    except SessionError as error:
+        assert error.getErrorCode() == STATUS_ACCESS_DENIED
+    finally:
+        connection.close()
+    return data.getvalue()
+
+
+def deny_group(server: KsmbdServer, user: str, password: str) -> None:
+    """Give the file an access control list that lets everybody read it but a group of the domain."""
+    members = Ace(ACCESS_DENIED, 0, 1, sid_from_text(f"{DOMAIN}-1200"))
+    acl = Acl((members, Ace(ACCESS_ALLOWED, 0, 0x120089, EVERYONE)))
+    descriptor = SecurityDescriptor(SE_SELF_RELATIVE | SE_DACL_PRESENT, None, None, acl).encode()
+    connection = SMBConnection("127.0.0.1", "127.0.0.1", sess_port=server.port, timeout=20)
+    connection.login(user, password)
+    tree = connection.connectTree("share")
+    file = connection.openFile(tree, "members", desiredAccess=0x40000)
+    connection.getSMBServer().setInfo(tree, file, descriptor, 3, 0, DACL_SECURITY_INFORMATION)
+    connection.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="users of its own need root")
+def test_a_group_of_the_domain_counts_in_access_control_lists(
+    realm: Realm, forger: Forger, start_ksmbd: StartKsmbd
+) -> None:
+    with people() as them:
+        server = start_ksmbd(
+            users={them.alice: "x", them.bob: "y"}, environment=realm.environment,
+            options={"kerberos support": "yes", "kerberos keytab file": str(realm.keytab)},
+            shares={"share": {"force user": "", "vfs objects": "acl_xattr"}},
+        )  # fmt: skip
+        (server.folder / "local").write_bytes(b"others alone")
+        assert server.smbclient("put local members", user=f"{them.bob}%y").returncode == 0
+        deny_group(server, them.bob, "y")
+        info = {rid: logon_info(them.alice, 1105, 513, {rid: 7}) for rid in (1200, 1201)}
+        assert reads(server, forger, **member(forger, them.alice, info[1201])) == b"others alone"
+        assert reads(server, forger, **member(forger, them.alice, info[1200])) == b""
+        wrong = Key(tickets.AES256, secrets.token_bytes(32))
+        unsigned = member(forger, them.alice, info[1200], wrong)
+        assert reads(server, forger, **unsigned) == b"others alone", "a PAC that nobody has signed says nothing"
+        assert reads(server, forger, client=them.alice) == b"others alone"
 
 
 def test_killed_the_process_remembers_and_comes_back(server: KsmbdServer, forger: Forger) -> None:

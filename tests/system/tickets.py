@@ -15,14 +15,23 @@ from pathlib import Path
 from typing import Any
 
 from impacket.krb5 import constants as k
-from impacket.krb5.asn1 import AP_REQ, Authenticator, EncTicketPart, Ticket, seq_set
+from impacket.krb5.asn1 import AP_REQ, TGS_REP, Authenticator, EncTicketPart, Ticket, seq_set
 from impacket.krb5.crypto import Key, _enctype_table, encrypt
 from impacket.krb5.keytab import Keytab
+from impacket.krb5.pac import (
+    PAC_CLIENT_INFO_TYPE,
+    PAC_LOGON_INFO,
+    PAC_PRIVSVR_CHECKSUM,
+    PAC_SERVER_CHECKSUM,
+    sign_pac,
+)
 from impacket.krb5.types import KerberosTime, Principal
 from impacket.krb5.types import Ticket as TicketValue
 from pyasn1.codec.der import encoder
 from pyasn1.type.univ import noValue
 from server import KsmbdServer
+
+from ksmbd.smb.constants import FILETIME_UNIX_EPOCH
 
 AES256 = 18
 KERBEROS = bytes.fromhex("06092a864886f712010202")
@@ -31,6 +40,7 @@ SPNEGO = bytes.fromhex("06062b0601050502")
 MUTUAL = 0x2
 INTEGRITY = 0x20
 _CHECKSUM_GSS = 0x8003
+_HMAC_SHA1_AES256 = 16
 
 
 def tlv(tag: int, *content: bytes) -> bytes:
@@ -93,6 +103,17 @@ class Forger:
         value.from_asn1(ticket)
         return value, session
 
+    def pac(self, client: str, info: bytes, authtime: datetime, key: Key | None = None) -> bytes:
+        """A PAC with KERB_VALIDATION_INFO, signed with the service's key or `key` (MS-PAC 2.8)."""
+        name = client.encode("utf-16-le")
+        filetime = int(authtime.timestamp()) * 10_000_000 + FILETIME_UNIX_EPOCH
+        who = struct.pack("<QH", filetime, len(name)) + name
+        unsigned = struct.pack("<I", _HMAC_SHA1_AES256) + bytes(12)
+        order = [PAC_LOGON_INFO, PAC_CLIENT_INFO_TYPE, PAC_SERVER_CHECKSUM, PAC_PRIVSVR_CHECKSUM]
+        buffers = dict(zip(order, (info, who, unsigned, unsigned), strict=True))
+        secret = (key or self.key).contents.hex()
+        return bytes(sign_pac(buffers, aes_key=secret, buffer_order=order).getData())
+
     def token(
         self, client: str, *, clock: float = 0, flags: int = MUTUAL | INTEGRITY, oid: bytes = KERBEROS, **of_ticket: Any
     ) -> tuple[bytes, Key]:
@@ -117,6 +138,19 @@ class Forger:
         sealed = _enctype_table[AES256].encrypt(session, 11, encoder.encode(proof), None)
         request["authenticator"]["cipher"] = sealed
         return tlv(0x60, oid, b"\1\0", encoder.encode(request)), session
+
+
+def as_tgs(ticket: TicketValue, session: Key) -> dict[str, Any]:
+    """A ticket as SMBConnection.kerberosLogin takes it; it does not look at what a KDC would have encrypted."""
+    reply = TGS_REP()
+    reply["pvno"], reply["msg-type"] = 5, int(k.ApplicationTagNumbers.TGS_REP.value)
+    reply["crealm"] = "X"
+    reply["cname"] = noValue
+    seq_set(reply, "cname", Principal("x", type=k.PrincipalNameType.NT_PRINCIPAL.value).components_to_asn1)
+    seq_set(reply, "ticket", ticket.to_asn1)
+    reply["enc-part"] = noValue
+    reply["enc-part"]["etype"], reply["enc-part"]["cipher"] = AES256, b""
+    return {"KDC_REP": encoder.encode(reply), "cipher": _enctype_table[AES256], "sessionKey": session}
 
 
 def spnego(mechanisms: list[bytes], token: bytes = b"") -> bytes:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ksmbd.smb.ports.daemon import Daemon
+from ksmbd.smb.sid import Sid
 from ksmbd.smb.waiting import Future
 
 
@@ -25,6 +26,8 @@ class Identity:
     is_admin: bool = False
     expires: float = 0.0
     """When the credentials expire (Kerberos), in seconds of the monotonic clock; 0: never."""
+    sids: tuple[Sid, ...] = ()
+    """The SIDs that a Kerberos ticket's domain gives the user; they count in access control lists."""
     address: str = ""
     """Where the client is, for records of what it does."""
     workstation: str = ""

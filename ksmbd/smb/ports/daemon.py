@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from ksmbd.smb.sid import Sid
 from ksmbd.smb.status import STATUS_LOGON_FAILURE
 from ksmbd.smb.waiting import Future
 
@@ -45,6 +46,8 @@ class SpnegoResponse:
     """The NTSTATUS of the refusal."""
     mic: bytes = b""
     """The server's mechListMIC, where a MechTypeList was given."""
+    sids: tuple[Sid, ...] = ()
+    """What the ticket's domain says of the user: its SID and those of its groups there (MS-PAC)."""
     number: int = 0
     """The log-on, for `spnego_verify`."""
 

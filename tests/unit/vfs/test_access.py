@@ -71,6 +71,19 @@ def test_tokens() -> None:
     assert not guest.holds(sid_from_text("S-1-5-11"))
 
 
+def test_of_a_ticket_s_sids_other_domains_count() -> None:
+    idmap = IdMap((1, 2, 3))
+    sids = [sid_from_text(text) for text in (
+        "S-1-5-21-9-9-9-1200", "S-1-5-21-1-2-3-1000", "S-1-5-32-544", "S-1-22-2-0", "S-1-22-1-0", "S-1-5-88-2-0",
+        "S-1-18-1",
+    )]  # fmt: skip
+    identity = Identity("u", "", 5, 6, sids=tuple(sids))
+    token = idmap.token(identity, 5, 6, ())
+    assert [token.holds(sid) for sid in sids] == [True, False, False, False, False, False, False]
+    forced = idmap.token(identity, 8, 6, ())
+    assert not any(forced.holds(sid) for sid in sids), "with `force user` everybody is that one"
+
+
 def test_the_mode_in_a_sid() -> None:
     """As cifs.ko sends it with `modefromsid`: a mode for the client, and everything for everybody who logged on."""
     aces = (
