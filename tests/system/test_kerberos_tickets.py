@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "mountd"))
+sys.path.append(str(Path(__file__).parents[1] / "unit" / "mountd"))
 
 import tickets
 from impacket.krb5.crypto import Key

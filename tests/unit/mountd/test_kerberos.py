@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from kerberos_doubles import OID, Rules, Scripted, element, token
 from mountd_doubles import FakeUsers, LocalServices, accounts, configuration
 
 from ksmbd import limits
@@ -29,29 +30,6 @@ from mountd.requests import Requests
 from mountd.rpc.frames import Answer, Request
 from mountd.sharing import TreeRequest, decide_tree_connect
 from mountd.unixusers import UnixUser
-
-
-def element(tag: int, *content: bytes) -> bytes:
-    """One element of DER."""
-    data = b"".join(content)
-    size = len(data)
-    length = bytes((size,)) if size < 0x80 else bytes((0x82,)) + size.to_bytes(2, "big")
-    return bytes((tag,)) + (length if size < 0x80 or size > 0xFF else bytes((0x81, size))) + data
-
-
-OID = bytes.fromhex("06092a864886f712010202")
-
-
-def token(cipher: bytes, number: int = 1) -> bytes:
-    """A GSS-API token with KRB_AP_REQ (RFC 4120 5.5.1)."""
-    ticket = element(0x61, element(0x30, bytes(200)))
-    sealed = element(0x30, element(0xA0, element(2, b"\x12")), element(0xA2, element(4, cipher)))
-    fields = (
-        element(0xA0, element(2, b"\5")), element(0xA1, element(2, b"\x0e")),
-        element(0xA2, element(3, bytes((0, 32, 0, 0, number)))), element(0xA3, ticket), element(0xA4, sealed),
-    )  # fmt: skip
-    return element(0x60, OID, b"\1\0", element(0x6E, element(0x30, *fields)))
-
 
 # -------------------------------------------------------------------------------------------------- the token itself
 
@@ -136,37 +114,7 @@ def test_a_clock_that_was_turned_back_does_not_hold_slots_for_years() -> None:
 # ----------------------------------------------------------------------------------------------------- the acceptor
 
 
-class Scripted:
-    """A mechanism that answers what the test says."""
-
-    def __init__(self, result: Context | Refused) -> None:
-        self.result = result
-        self.asked: list[bytes] = []
-
-    def accept(self, token: bytes) -> Context | Refused:
-        self.asked.append(token)
-        return self.result
-
-    def sign(self, exported: bytes, message: bytes) -> bytes:
-        return b"server:" + exported + message
-
-    def verify(self, exported: bytes, message: bytes, mic: bytes) -> str:
-        return "" if mic == b"client:" + exported + message else "bad signature"
-
-
 CONTEXT = Context("alice@KSMBD.TEST", b"k" * 32, b"AP-REP", 5000.5, b"context")
-
-
-class Rules:
-    """The default ones: a name of one component in the default realm is a local one; and bob of another is alice."""
-
-    realm = "KSMBD.TEST"
-
-    def local_name(self, principal: str) -> str:
-        name, _, realm = principal.rpartition("@")
-        if principal == "bob@PARTNER.TEST":
-            return "alice"
-        return name.replace("\\", "") if realm == self.realm and "/" not in name else ""
 
 
 def acceptor(mechanism: Scripted, now: float = 1000) -> Acceptor:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_kerberos import Rules, Scripted, token
+from kerberos_doubles import Rules, Scripted, token
 from validation_info import DOMAIN, logon_info
 
 from ksmbd import limits
