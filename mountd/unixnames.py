@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, Protocol
 from ksmbd import limits, log
 from mountd.lookup_threads import LookupThreads
 from mountd.loop import Loop, Timer
-from mountd.rpc.names import ACCOUNTS, GID, GROUP, UID, USER, Found, Question, UnixAccount, UnixGroup
+from mountd.rpc.names import ACCOUNTS, GID, GROUP, MEMBER, UID, USER, Found, Question, UnixAccount, UnixGroup
 from mountd.unixusers import spellings
 
 THREADS: Final = 2
@@ -53,15 +53,31 @@ def answers(
 ) -> Answers:
     """The answers to all questions. A user is looked up by the spellings of the name, as at a log-on."""
     found: Answers = {}
+    names = list(accounts)
     for question in questions:
         if question.kind == ACCOUNTS:
-            users = (_user(name, look) for name in accounts)
+            users = (_user(name, look) for name in names)
             found[question] = tuple(sorted({user for user in users if user is not None}, key=lambda user: user.uid))
+        elif question.kind == MEMBER:
+            found[question] = _member(int(question.value), names, look)
         elif question.kind == USER:
             found[question] = _user(question.value, look)
         elif question.kind in (GROUP, UID, GID):
             found[question] = look(question)
     return found
+
+
+def _member(uid: int, accounts: list[str], look: Callable[[Question], Found]) -> UnixAccount | None:
+    """The account that has a uid. Those of its name are looked up first: a uid with several names is rare."""
+    known = look(Question(UID, str(uid)))
+    likely = known.name if isinstance(known, UnixAccount) else None
+    if likely is None:
+        return None
+    for name in sorted(accounts, key=lambda name: likely not in spellings(name)):
+        user = _user(name, look)
+        if user is not None and user.uid == uid:
+            return user
+    return None
 
 
 def _user(name: str, look: Callable[[Question], Found]) -> UnixAccount | None:

@@ -22,7 +22,18 @@ from mountd import rpclogon
 from mountd.config import Configuration
 from mountd.rpc.facts import Level
 from mountd.rpc.frames import ANSWER_MAX, Answer, Kind, Request, Status
-from mountd.rpc.names import ACCOUNTS, ACT, ALONE, LOGON, Admitted, Found, Question, decode_questions, encode_found
+from mountd.rpc.names import (
+    ACCOUNTS,
+    ACT,
+    ALONE,
+    LOGON,
+    MEMBER,
+    Admitted,
+    Found,
+    Question,
+    decode_questions,
+    encode_found,
+)
 from mountd.rpc.services import SERVICES
 from mountd.rpc.telling import ServerView, facts, hidden, level_of
 from mountd.unixnames import Answers, DirectNames, NameResolver
@@ -173,7 +184,7 @@ class PipeHost:
             if any(question.kind in ALONE for question in questions):
                 self._alone(pipe, questions)
                 return
-            every = any(question.kind == ACCOUNTS for question in questions)
+            every = any(question.kind in (ACCOUNTS, MEMBER) for question in questions)
             accounts = [account.name for account in self._server.accounts] if every else []
             asked = pipe.level > Level.NAMES and self._names.resolve(
                 questions, accounts, lambda found: self._found(pipe.number, found)

@@ -15,11 +15,11 @@ from typing import Any, Final, NamedTuple
 from ksmbd import limits
 from mountd.rpc.rows import ROW_KINDS, FileInfo, RowInfo, SessionInfo, TreeInfo
 
-USER, GROUP, UID, GID, ACCOUNTS = "user", "group", "uid", "gid", "accounts"
+USER, GROUP, UID, GID, ACCOUNTS, MEMBER = "user", "group", "uid", "gid", "accounts", "member"
 ROWS, ACT, LOGON = "rows", "act", "logon"
 ALONE: Final = (ROWS, ACT, LOGON)
 """Questions that come alone: two of administrators, and one of each user who logs on inside an association."""
-KINDS: Final = (USER, GROUP, UID, GID, ACCOUNTS, *ALONE)
+KINDS: Final = (USER, GROUP, UID, GID, ACCOUNTS, MEMBER, *ALONE)
 NAME_MAX: Final = 256
 """Characters of a name that is looked up; a longer one is not known."""
 ACT_MAX: Final = 24 << 10
@@ -28,8 +28,8 @@ _ID_MAX: Final = 0xFFFFFFFF
 
 
 class Question(NamedTuple):
-    """What is looked up: a user or group by name, by uid or gid in decimal, all accounts of the server, the rows of a
-    kind, what becomes of an act, or whether a log-on is right; the last two are JSON."""
+    """What is looked up: a user or group by name, by uid or gid in decimal, all accounts of the server or the one
+    that has a uid, the rows of a kind, what becomes of an act, or whether a log-on is right; the last two are JSON."""
 
     kind: str
     value: str = ""
@@ -110,7 +110,7 @@ class Names:
         return self._found[question]
 
     def account(self, question: Question) -> UnixAccount | None:
-        """The answer to a question of kind USER or UID."""
+        """The answer to a question of kind USER, UID or MEMBER."""
         found = self._answer(question)
         return found if isinstance(found, UnixAccount) else None
 
@@ -185,7 +185,7 @@ def _checked(raw: Any) -> Question:  # noqa: ANN401  what JSON gives
     question = Question(*raw)
     if question.kind not in KINDS or len(question.value) > (ACT_MAX if question.kind in (ACT, LOGON) else NAME_MAX):
         raise ValueError(f"a question of kind {question.kind[:20]!r}")
-    if question.kind in (UID, GID) and not (question.value.isdecimal() and int(question.value) <= _ID_MAX):
+    if question.kind in (UID, GID, MEMBER) and not (question.value.isdecimal() and int(question.value) <= _ID_MAX):
         raise ValueError("no uid or gid")
     if question.kind == ROWS and question.value not in ROW_KINDS:
         raise ValueError("rows of another kind")
@@ -215,4 +215,4 @@ def _found(question: Question, raw: Any) -> Found:  # noqa: ANN401  what JSON gi
         return Admitted(account, key, level, tuple(hidden))
     if kind == ACCOUNTS:
         return tuple(UnixAccount(*entry) for entry in raw)
-    return UnixAccount(*raw) if kind in (USER, UID) else UnixGroup(*raw)
+    return UnixAccount(*raw) if kind in (USER, UID, MEMBER) else UnixGroup(*raw)

@@ -15,8 +15,8 @@ from ksmbd.smb.status import (
     STATUS_NO_SUCH_USER,
     NtStatusError,
 )
-from ksmbd.smb.unix_sids import domain_sid, user_sid
-from mountd.rpc.names import UnixAccount
+from ksmbd.smb.unix_sids import domain_sid, uid_of, user_sid
+from mountd.rpc.names import MEMBER, Question, UnixAccount
 from mountd.rpc.service import Caller
 from mountd.rpc.translation import NONE_NAME, NONE_RID
 from mountd.rpc.well_known import ALIASES, BUILTIN, BUILTIN_NAME, SidUse
@@ -140,10 +140,11 @@ class Database:
 
     def user(self, domain: Domain, rid: int) -> User:
         """The user with this RID. Raises STATUS_NO_SUCH_USER."""
-        found = next((user for user in self.users(domain) if user.rid == rid), None)
-        if found is None:
+        uid = None if domain.is_builtin else uid_of(domain.sid, domain.sid.child(rid))
+        account = None if uid is None else self._caller.names.account(Question(MEMBER, str(uid)))
+        if account is None:
             raise NtStatusError(STATUS_NO_SUCH_USER, str(rid))
-        return found
+        return User(account, rid, domain)
 
     def group(self, domain: Domain, rid: int) -> Group:
         """The group with this RID. Raises STATUS_NO_SUCH_GROUP."""

@@ -7,6 +7,7 @@ import time
 import uuid
 from typing import Final
 
+from mountd.rpc import srvsvc_names as names
 from mountd.rpc import srvsvc_sessions as sessions
 from mountd.rpc import srvsvc_shares as shares
 from mountd.rpc.enumeration import write_info
@@ -25,11 +26,28 @@ SV_TYPE: Final = 0x00009003
 # ------------------------------------------------------------------------------------------------------- the server
 
 
+_SERVER_502: Final[tuple[int | None, ...]] = (
+    16384, 1, 2048, 4356, 4, 65535, 4, 11, 65535, None, 2048, 0xFFFFFFFF, 0xFFFFFFFF, 1, 1, 0, 1, 0,
+)  # fmt: skip
+"""SERVER_INFO_502 (MS-SRVS 2.2.4.44) from sessopens to lmannounce: the defaults of the section, which nothing uses;
+None: the sessions that are allowed."""
+_SERVER_503: Final = (8192, 0, 480, 3600, 600, 600, 2, 9, 30, 2, 2, 65536, 1, 50, 35, 35, 1, 0, 1, 0, 1, 2, 2)
+"""What SERVER_INFO_503 (2.2.4.45) has behind the domain, from maxcopyreadlen to maxfreeconnections."""
+
+
 def net_server_get_info(caller: Caller, reader: NdrReader, writer: NdrWriter) -> None:
-    """NetrServerGetInfo, opnum 21 (MS-SRVS 3.1.4.17), levels 100 to 102."""
+    """NetrServerGetInfo, opnum 21 (MS-SRVS 3.1.4.17), levels 100 to 103, 502 and 503."""
     reader.unique_string()
     level = reader.u32()
     facts = caller.facts()
+
+    def tuning() -> None:
+        for value in _SERVER_502:
+            writer.u32(facts.max_sessions if value is None else value)
+        if level == 503:
+            writer.string_pointer(facts.workgroup)
+            for value in _SERVER_503:
+                writer.u32(value)
 
     def info() -> None:
         writer.u32(PLATFORM_ID_NT)
@@ -49,13 +67,15 @@ def net_server_get_info(caller: Caller, reader: NdrReader, writer: NdrWriter) ->
         writer.u32(3000)  # since this server does not announce itself
         writer.u32(0)  # licenses
         writer.string_pointer("C:\\")  # userpath
+        if level == 103:
+            writer.u32(0)  # capabilities: no remote administration of shares of its own kind
 
-    if level not in (100, 101, 102):
+    if level not in (100, 101, 102, 103, 502, 503):
         write_info(writer, level, None, Win32.INVALID_LEVEL)
-    elif level == 102 and caller.restricted:
+    elif (level in (102, 103) and caller.restricted) or (level > 103 and not caller.is_admin):
         write_info(writer, level, None, Win32.ACCESS_DENIED)
     else:
-        write_info(writer, level, info, Win32.SUCCESS)
+        write_info(writer, level, tuning if level > 103 else info, Win32.SUCCESS)
 
 
 def net_remote_tod(caller: Caller, reader: NdrReader, writer: NdrWriter) -> None:
@@ -105,6 +125,8 @@ INTERFACE: Final = Interface(
         20: shares.net_share_check,
         21: net_server_get_info,
         28: net_remote_tod,
+        33: names.net_name_validate,
+        35: names.net_name_compare,
         36: shares.net_share_enum,  # NetrShareEnumSticky (MS-SRVS 3.1.4.9): all of our shares outlive a restart
     },
 )

@@ -69,6 +69,7 @@ def net(server: KsmbdServer, *words: str, user: str = ACCOUNT) -> str:
     ("netshareenumall", r"(?s)netname: other.*another one.*netname: share"),
     ("netsharegetinfo share", r"netname: share"),
     ("netremotetod", r""),
+    ("netnamevalidate share 9", r""),
     ("wkssvc_wkstagetinfo", r""),
     ("enumdomains", r"(?s)name:\[TESTBOX\].*name:\[BUILTIN\]"),
     ("enumdomusers", rf"user:\[{ACCOUNT}\] rid:\[0x3ea\]\n"),
@@ -116,6 +117,23 @@ def test_net_rpc(server: KsmbdServer) -> None:
     assert {"share", "other"} <= set(net(server, "share", "list").split())
     assert net(server, "user").split() == [ACCOUNT, ADMINISTRATOR]
     assert re.search(r"Domain Name: TESTBOX\n", net(server, "info"))
+
+
+@pytest.mark.parametrize("command", ["enumprinters", "fetch_attributes share /", "dfsversion"])
+def test_services_that_are_none(server: KsmbdServer, command: str) -> None:
+    """Their pipes do not exist: printers, Spotlight (mdssvc), DFS."""
+    line = ["rpcclient", "-s", "/dev/null", "-U", f"{ACCOUNT}%secret", "127.0.0.1", "-c", command]
+    result = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode != 0
+    assert "NT_STATUS_OBJECT_NAME_NOT_FOUND" in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("words", [("service", "list"), ("registry", "enumerate", "HKLM")])
+def test_services_and_registry_are_refused(server: KsmbdServer, words: tuple[str, ...]) -> None:
+    line = ["net", "-s", "/dev/null", "rpc", *words, "-U", f"{ACCOUNT}%secret", "-S", "127.0.0.1"]
+    result = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode != 0
+    assert "NT_STATUS_OBJECT_NAME_NOT_FOUND" in result.stdout + result.stderr
 
 
 def test_smbcacls_shows_names(server: KsmbdServer) -> None:

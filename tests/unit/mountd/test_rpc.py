@@ -190,6 +190,39 @@ def test_server_get_info(level: int) -> None:
         assert (info["sv102_users"], info["sv102_userpath"]) == (1024, "C:\\\0")
 
 
+def test_more_about_the_server() -> None:
+    info = srvs.hNetrServerGetInfo(client(pipe("bob")), 103)["InfoStruct"]["ServerInfo103"]
+    assert (info["sv103_name"], info["sv103_userpath"], info["sv103_capabilities"]) == ("BÄR\0", "C:\\\0", 0)
+    for level in (502, 503):
+        info = srvs.hNetrServerGetInfo(client(pipe("ann")), level)["InfoStruct"][f"ServerInfo{level}"]
+        assert (info[f"sv{level}_sessusers"], info[f"sv{level}_lmannounce"]) == (1024, 0)
+        with pytest.raises(rpcrt.DCERPCException) as caught:
+            srvs.hNetrServerGetInfo(client(pipe("bob")), level)
+        assert caught.value.get_error_code() == 5
+    assert (info["sv503_domain"], info["sv503_maxfreeconnections"]) == ("WALD\0", 2)
+
+
+@pytest.mark.parametrize(("name", "kind", "flags", "error"), [
+    ("docs", 9, 0, 0), ("", 9, 0, 123), ("a/b", 9, 0, 123), ("x" * 80, 9, 0, 0), ("x" * 81, 9, 0, 123),
+    ("x" * 13, 9, 0x80000000, 123), ("x" * 12, 9, 0x80000000, 0), ("x" * 16, 4, 0, 123), ("a*b", 1, 0, 123),
+    ("a*b", 2, 0, 0), ("", 12, 0, 0), ("x", 0, 0, 87), ("x", 14, 0, 87), ("x", 9, 4, 87),
+])  # fmt: skip
+def test_names_that_are_valid(name: str, kind: int, flags: int, error: int) -> None:
+    request = srvs.NetprNameValidate()
+    request["ServerName"], request["Name"], request["NameType"], request["Flags"] = NULL, name + "\0", kind, flags
+    assert client(pipe()).request(request, checkError=False)["ErrorCode"] == error
+
+
+@pytest.mark.parametrize(("one", "other", "kind", "result"), [
+    ("Docs", "dOCS", 9, 0), ("docs", "doc", 9, 1), ("Secret", "secret", 2, 1), ("a/b", "a/b", 9, 123),
+])  # fmt: skip
+def test_names_that_are_the_same(one: str, other: str, kind: int, result: int) -> None:
+    request = srvs.NetprNameCompare()
+    request["ServerName"], request["Name1"], request["Name2"] = NULL, one + "\0", other + "\0"
+    request["NameType"], request["Flags"] = kind, 0
+    assert client(pipe()).request(request, checkError=False)["ErrorCode"] == result
+
+
 def test_remote_tod(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "time_ns", lambda: 1_700_000_000 * 10**9 + 370_000_000)
     info = srvs.hNetrRemoteTOD(client(pipe()))["BufferPtr"]

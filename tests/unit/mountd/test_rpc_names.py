@@ -23,8 +23,10 @@ from mountd.rpc.lsarpc import INTERFACE
 from mountd.rpc.names import ACCOUNTS as ALL
 from mountd.rpc.names import (
     GID,
+    MEMBER,
     UID,
     USER,
+    Found,
     Question,
     UnixAccount,
     UnixGroup,
@@ -58,7 +60,8 @@ def test_questions_pass_the_stream(questions: list[Question], size: int) -> None
 
 @pytest.mark.parametrize("data", [
     b"", b"{}", b"[]", b"[1]", b'[["user"]]', b'[["user", 1]]', b'[["shell", "x"]]', b'[["uid", "-1"]]',
-    b'[["uid", "x"]]', b'[["gid", "4294967296"]]', b'[["user", "' + b"x" * 257 + b'"]]', b"\xff", b"[" * 5000,
+    b'[["uid", "x"]]', b'[["gid", "4294967296"]]', b'[["member", "x"]]',
+    b'[["user", "' + b"x" * 257 + b'"]]', b"\xff", b"[" * 5000,
     b"[" + b'["user", "x"],' * 1000 + b'["user", "x"]]',
 ])  # fmt: skip
 def test_what_is_no_question(data: bytes) -> None:
@@ -73,6 +76,33 @@ def test_answers_pass_the_stream() -> None:
     assert found[Question(GID, "2000")] == UnixGroup("staff", 2000)
     assert found[Question(UID, "7")] is None
     assert [user.name for user in found[Question(ALL)] or ()] == ["ann", "bob"]  # type: ignore[union-attr]
+
+
+def test_one_account_costs_few_look_ups() -> None:
+    """However many accounts there are."""
+    asked: list[Question] = []
+
+    def noted(question: Question) -> Found:
+        asked.append(question)
+        return look(question)
+
+    many = [f"user{number}" for number in range(1000)]
+    found = answers([Question(MEMBER, "1001")], [*many, "Ann"], noted)
+    assert found == {Question(MEMBER, "1001"): UnixAccount("ann", 1001, 1001, "Ann Ämter", "/home/ann")}
+    assert asked == [Question(UID, "1001"), Question(USER, "Ann"), Question(USER, "ann")]
+    assert decode_found(encode_found(found)) == found
+    assert answers([Question(MEMBER, "1003"), Question(MEMBER, "7")], ACCOUNTS, look) == {
+        Question(MEMBER, "1003"): None, Question(MEMBER, "7"): None,
+    }  # fmt: skip
+
+
+def test_a_uid_of_two_names() -> None:
+    two = {"one": UnixAccount("one", 5, 5), "other": UnixAccount("other", 5, 5)}
+
+    def twice(question: Question) -> Found:
+        return two["one"] if question.kind == UID else two.get(question.value)
+
+    assert answers([Question(MEMBER, "5")], ["other"], twice) == {Question(MEMBER, "5"): two["other"]}
 
 
 def test_the_system_s_databases() -> None:

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The operations of srvsvc on names (MS-SRVS 3.1.4.33, 3.1.4.35): is one valid, and are two the same?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from mountd.rpc.ndr import NdrReader, NdrWriter
+from mountd.rpc.service import Caller, Win32
+
+_FORBIDDEN: Final = frozenset('"/\\[]:|<>+=;,*?' + "".join(map(chr, range(32))))
+OLD_NAMES: Final = 0x80000000
+"""Flags: names as LAN Manager 2.0 allows them, which are shorter."""
+
+
+class _Kind(NamedTuple):
+    """The longest name of a type in characters, and that with OLD_NAMES."""
+
+    longest: int
+    old: int
+
+
+KINDS: Final[Mapping[int, _Kind]] = {
+    1: _Kind(256, 20),  # user
+    2: _Kind(256, 14),  # password
+    3: _Kind(256, 20),  # group
+    4: _Kind(15, 15),  # computer
+    5: _Kind(16, 16),  # event
+    6: _Kind(15, 15),  # domain
+    7: _Kind(80, 15),  # service
+    8: _Kind(259, 259),  # net
+    9: _Kind(80, 12),  # share
+    10: _Kind(259, 259),  # message
+    11: _Kind(259, 259),  # message destination
+    12: _Kind(8, 8),  # password of a share
+    13: _Kind(15, 15),  # workgroup
+}
+"""NAMETYPE_USER to NAMETYPE_WORKGROUP (MS-SRVS 2.2.2.9)."""
+_PASSWORDS: Final = (2, 12)
+
+
+def _problem(name: str, kind: int, flags: int) -> Win32:
+    known = KINDS.get(kind)
+    if known is None or flags & ~OLD_NAMES:
+        return Win32.INVALID_PARAMETER
+    longest = known.old if flags else known.longest
+    if len(name) > longest or (not name and kind not in _PASSWORDS):
+        return Win32.INVALID_NAME
+    if kind not in _PASSWORDS and not _FORBIDDEN.isdisjoint(name):
+        return Win32.INVALID_NAME
+    return Win32.SUCCESS
+
+
+def net_name_validate(caller: Caller, reader: NdrReader, writer: NdrWriter) -> None:
+    """NetprNameValidate, opnum 33 (MS-SRVS 3.1.4.33)."""
+    reader.unique_string()
+    name, kind, flags = reader.string(), reader.u32(), reader.u32()
+    writer.u32(_problem(name, kind, flags))
+
+
+def net_name_compare(caller: Caller, reader: NdrReader, writer: NdrWriter) -> None:
+    """NetprNameCompare, opnum 35 (MS-SRVS 3.1.4.35): 0 for names that are the same, else 1 or an error. Case counts in
+    passwords alone."""
+    reader.unique_string()
+    one, other, kind, flags = reader.string(), reader.string(), reader.u32(), reader.u32() & ~1
+    problem = _problem(one, kind, flags) or _problem(other, kind, flags)
+    if problem:
+        writer.u32(problem)
+    elif kind in _PASSWORDS:
+        writer.u32(one != other)
+    else:
+        writer.u32(one.casefold() != other.casefold())
