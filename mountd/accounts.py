@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Reads and writes the user database ksmbdpwd.db: one line per user, `name:base64(MD4(UTF-16LE(password)))`."""
+"""Reads and writes the user database ksmbdpwd.db: one line per user, `name:base64(MD4(UTF-16LE(password)))`.
+
+A user who may not log on has two more fields, which ksmbd-tools do not have: `:flags:expires`. Flags are D (disabled)
+and L (locked out), as in smbpasswd(5); `expires` are seconds since 1970, or empty."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from ksmbd.auth.md4 import md4
 from mountd.files import FileProblem, replace
@@ -20,9 +25,18 @@ PASSWORD_MAX = 128
 
 HASH_SIZE = 16
 
+_EXPIRES: Final = re.compile(r"[0-9]{0,12}")
+
 
 class AccountsProblem(FileProblem):
     """The user database cannot be read, written or parsed."""
+
+
+DISABLED: Final = "D"
+LOCKED: Final = "L"
+EXPIRED: Final = "X"
+"""What `Account.bar` returns."""
+FLAGS: Final = DISABLED + LOCKED
 
 
 @dataclass(frozen=True)
@@ -31,6 +45,24 @@ class Account:
 
     name: str
     nt_hash: bytes
+    flags: str = ""
+    """Of FLAGS."""
+    expires: int | None = None
+    """When the account expires, in seconds since 1970; None: never."""
+
+    def bar(self, now: float) -> str:
+        """Why the user may not log on: DISABLED, LOCKED, EXPIRED; '' if nothing is in the way."""
+        for flag in FLAGS:
+            if flag in self.flags:
+                return flag
+        return EXPIRED if self.expires is not None and self.expires <= now else ""
+
+    def line(self) -> str:
+        """The line of the file."""
+        digest = base64.b64encode(self.nt_hash).decode("ascii")
+        if not self.flags and self.expires is None:
+            return f"{self.name}:{digest}\n"
+        return f"{self.name}:{digest}:{self.flags}:{'' if self.expires is None else self.expires}\n"
 
 
 def nt_hash(password: str) -> bytes:
@@ -97,8 +129,7 @@ class Accounts:
 
     def encode(self) -> bytes:
         """The file's content."""
-        lines = (f"{a.name}:{base64.b64encode(a.nt_hash).decode('ascii')}\n" for a in self._accounts.values())
-        return "".join(lines).encode()
+        return "".join(account.line() for account in self._accounts.values()).encode()
 
 
 def parse(content: bytes, path: str) -> Accounts:
@@ -113,7 +144,7 @@ def parse(content: bytes, path: str) -> Accounts:
             return AccountsProblem(f"{path}:{number}: {what}; allowed is name:hash as ksmbd.adduser writes it")
 
         try:
-            name, colon, encoded = line.decode().partition(":")
+            name, colon, rest = line.decode().partition(":")
         except UnicodeDecodeError:
             raise problem("not UTF-8") from None
         if not colon:
@@ -121,6 +152,10 @@ def parse(content: bytes, path: str) -> Accounts:
         reason = name_problem(name)
         if reason:
             raise problem(reason)
+        encoded, limited, limits = rest.partition(":")
+        flags, second, until = limits.partition(":")
+        if limited and (not second or set(flags) - set(FLAGS) or not _EXPIRES.fullmatch(until)):
+            raise problem(f"after the hash of {name}, {limits!r} is not FLAGS:EXPIRES")
         try:
             bare = encoded.rstrip("=")
             digest = base64.b64decode(bare + "=" * (-len(bare) % 4), validate=True)
@@ -128,7 +163,7 @@ def parse(content: bytes, path: str) -> Accounts:
             raise problem(f"the hash of {name} is not base64") from None
         if len(digest) != HASH_SIZE:
             raise problem(f"the hash of {name} has {len(digest)} bytes and not {HASH_SIZE}")
-        accounts[name] = Account(name, digest)
+        accounts[name] = Account(name, digest, flags, int(until) if until else None)
     return Accounts(accounts.values())
 
 

@@ -13,12 +13,16 @@ only.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
+from typing import Final
 
 from ksmbd.ipc.constants import UserFlag
-from mountd.accounts import Accounts
+from mountd.accounts import DISABLED, EXPIRED, LOCKED, Accounts
 from mountd.config import Configuration, ShareSettings
 from mountd.unixusers import UnixUser, UnixUsers, guest
+
+BARS: Final = {DISABLED: UserFlag.DISABLED, LOCKED: UserFlag.LOCKED, EXPIRED: UserFlag.EXPIRED}
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,9 @@ def decide(
         if settings.map_to_guest == "bad user":
             return _guest_login(account, configuration, users)
         return Login(UserFlag.BAD_USER | UserFlag.EXTENSION, account)
+    bar = BARS.get(known.bar(time.time()))
+    if bar is not None:
+        return Login(bar | UserFlag.EXTENSION, known.name, known.nt_hash, unix)
     if unix is not None:
         return Login(UserFlag.OK | UserFlag.EXTENSION, known.name, known.nt_hash, unix)
     if any(maps_users(share, users) for share in configuration.shares.values()):

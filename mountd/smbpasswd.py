@@ -10,7 +10,7 @@ import binascii
 from dataclasses import dataclass, field
 from typing import Final
 
-from mountd.accounts import HASH_SIZE, Account, name_problem
+from mountd.accounts import FLAGS, HASH_SIZE, Account, name_problem
 
 MACHINES: Final = frozenset("WSI")
 """Flags of the accounts of machines and domains, which are no users."""
@@ -38,7 +38,8 @@ def parse(content: bytes) -> Imported:
         if reason:
             found.left_out.append((number, fields[0] if len(fields) > 1 else "", reason))
         else:
-            accounts[fields[0]] = Account(fields[0], bytes.fromhex(fields[3]))
+            kept = "".join(flag for flag in FLAGS if flag in fields[4])
+            accounts[fields[0]] = Account(fields[0], bytes.fromhex(fields[3]), kept)
     found.accounts = list(accounts.values())
     return found
 
@@ -54,10 +55,6 @@ def _reason(fields: list[str], line: bytes) -> str:
     flags = set(fields[4].strip("[]").replace(" ", ""))
     if flags & MACHINES or fields[0].endswith("$"):
         return "the account of a machine or domain"
-    if "D" in flags:
-        return "disabled"
-    if "L" in flags:
-        return "locked out"
     if "N" in flags:
         return "without a password"
     try:

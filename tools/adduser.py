@@ -8,11 +8,12 @@ import os
 import pwd
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mountd import accounts, config, sidhistory, smbpasswd
 from mountd.commandline import HELP, RUNDIR, VERBOSE, VERSION, Command, Option, Parsed
-from mountd.console import user_list
+from mountd.console import account_state, user_list
 from mountd.files import FileProblem, locked_directory
 from mountd.notify import reload_daemon
 from mountd.rundir import DEFAULT_CONFIG, DEFAULT_PWDDB, RunDirectory
@@ -23,6 +24,7 @@ COMMAND = Command(
     usage=(
         "[-a | -u] [-p PWD] [-P PWDDB] [-C CONF] [-R DIR] [-v] USER",
         "-d [-P PWDDB] [-C CONF] [-R DIR] [-v] USER",
+        "--disable | --enable | --expires=DATE [-P PWDDB] [-R DIR] [-v] USER",
         "--import=FILE [-P PWDDB] [-R DIR] [-v]",
         "--import-sids=FILE [-C CONF]",
         "--list [--json] [-P PWDDB]",
@@ -33,6 +35,10 @@ COMMAND = Command(
         Option("u", "update", "set a new password for USER, which must exist"),
         Option("p", "password", f"the password, at most {accounts.PASSWORD_MAX} bytes, which others may see in the\n"
                "list of processes; default: ask for it, or read a line of standard input", "PWD"),
+        Option("", "password-fd", "read the password from the file descriptor N", "N"),
+        Option("", "disable", "refuse the log-ons of USER, whose password is kept"),
+        Option("", "enable", "admit USER again, who was disabled, locked out or expired"),
+        Option("", "expires", "refuse the log-ons of USER from DATE on: YYYY-MM-DD (local time), or never", "DATE"),
         Option("", "import", "add and update the users of a Samba server, printed by `pdbedit -Lw`,\n"
                "or of an smbpasswd file; - is standard input", "FILE"),
         Option("", "import-sids", "take from the output of `pdbedit -Lv` which SIDs the users had on a Samba\n"
@@ -58,6 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parsed = COMMAND.start(argv)
     if any(parsed.has(name) for name in _ALL):
         return _all_users(parsed)
+    if any(parsed.has(name) for name in account_state.OPTIONS):
+        return account_state.change(COMMAND, parsed)
     action = COMMAND.action(parsed)
     name = COMMAND.argument(parsed, "user")
     reason = accounts.name_problem(name)
@@ -70,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             outcome = _change(database, name, action, None)
         else:
             _check_before_asking(database, name, action)
-            outcome = _change(database, name, action, _password(parsed.last("password")))
+            outcome = _change(database, name, action, _password(parsed))
     except (FileProblem, OSError) as error:
         COMMAND.fail(str(error))
     print(f"user {name} {outcome}")
@@ -114,8 +122,10 @@ def _import(content: bytes, source: str, database: str, parsed: Parsed) -> int:
         for account in found.accounts:
             known = users.find(account.name)
             added += known is None
-            updated += known is not None and known.nt_hash != account.nt_hash
-            users.put(accounts.Account(known.name if known else account.name, account.nt_hash))
+            updated += known is not None and (known.nt_hash, known.flags) != (account.nt_hash, account.flags)
+            expires = known.expires if known is not None else None
+            name = known.name if known is not None else account.name
+            users.put(replace(account, name=name, expires=expires))
         accounts.save(users, database)
     same = len(found.accounts) - added - updated
     print(f"users: {added} added, {updated} updated, {same} unchanged, {len(found.left_out)} left out")
@@ -159,7 +169,8 @@ def _change(database: str, name: str, action: str, password: str | None) -> str:
             assert found is not None
             users.remove(found.name)
         else:
-            users.put(accounts.Account(found.name if found else name, accounts.nt_hash(password)))
+            digest = accounts.nt_hash(password)
+            users.put(replace(found, nt_hash=digest) if found is not None else accounts.Account(name, digest))
         accounts.save(users, database)
     return "deleted" if password is None else "updated" if found else "added"
 
@@ -184,13 +195,27 @@ def _refuse_if_needed(name: str, path: str) -> None:
             COMMAND.fail(f"{name} is the `guest account` of [{share.name}] in {path}; change that first")
 
 
-def _password(given: str | None) -> str:
-    if given is None:
+def _password(parsed: Parsed) -> str:
+    given, number = parsed.last("password"), parsed.last("password-fd")
+    if given is not None and number is not None:
+        COMMAND.fail("only one of -p and --password-fd")
+    if number is not None:
+        given = _read_descriptor(number)
+    elif given is None:
         given = _ask() if sys.stdin.isatty() else _read()
     reason = accounts.password_problem(given)
     if reason:
         COMMAND.fail(reason)
     return given
+
+
+def _read_descriptor(number: str) -> str:
+    """The password from a file descriptor: its first line."""
+    try:
+        with open(int(number), encoding="utf-8", errors="surrogateescape") as stream:
+            return stream.read(accounts.PASSWORD_MAX * 4 + 2).partition("\n")[0]
+    except (OSError, ValueError):
+        COMMAND.fail(f"--password-fd={number}: no file descriptor that can be read")
 
 
 def _ask() -> str:

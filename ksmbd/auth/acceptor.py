@@ -20,7 +20,7 @@ from typing import Final
 
 from ksmbd import debug
 from ksmbd.auth import spnego
-from ksmbd.auth.ntlm import NtlmAcceptor, NtlmResult
+from ksmbd.auth.ntlm import BARRED, NtlmAcceptor, NtlmResult
 from ksmbd.auth.ntlm_messages import SIGNATURE
 from ksmbd.auth.settings import AuthSettings
 from ksmbd.smb.ports import AuthStep, Daemon, Identity, SpnegoResponse
@@ -200,7 +200,7 @@ class SpnegoAuthenticator:
         if mic is None:
             raise NtStatusError(STATUS_LOGON_FAILURE, "mechListMIC is missing")
         answer = await self._daemon.spnego_verify(self._number, mic)
-        if not answer.account.admitted or self._identity is None:
+        if not answer.account.admitted or answer.account.refusal or self._identity is None:
             raise LogonRefused(STATUS_LOGON_FAILURE, answer.reason or "mechListMIC is wrong")
         return AuthStep(spnego.encode_response(spnego.ACCEPT_COMPLETED, None, token, ours), self._identity)
 
@@ -210,6 +210,8 @@ class SpnegoAuthenticator:
             raise WireError("no Kerberos token")
         answer = await self._daemon.spnego_authen(token, mechanism_list)
         account = answer.account
+        if account.refusal:
+            raise LogonRefused(account.refusal, BARRED.get(account.refusal, answer.reason), answer.principal)
         if not account.admitted or account.is_guest or not answer.session_key:
             raise LogonRefused(answer.status, answer.reason or "the ticket is refused", answer.principal)
         identity = Identity(account.account, self._settings.workgroup, account.uid, account.gid, account.groups)

@@ -19,6 +19,9 @@ from ksmbd.auth.settings import AuthSettings
 from ksmbd.smb.ports import Daemon, Identity, LoginResponse
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
+    STATUS_ACCOUNT_DISABLED,
+    STATUS_ACCOUNT_EXPIRED,
+    STATUS_ACCOUNT_LOCKED_OUT,
     STATUS_INVALID_PARAMETER,
     STATUS_LOGON_FAILURE,
     LogonRefused,
@@ -49,6 +52,13 @@ class NtlmResult:
     identity: Identity
     signatures: crypto.MessageSignatures | None
     """For mechListMIC; None where client and server share no key (a user mapped to guest)."""
+
+
+BARRED: Final = {
+    STATUS_ACCOUNT_DISABLED: "the account is disabled",
+    STATUS_ACCOUNT_LOCKED_OUT: "the account is locked out",
+    STATUS_ACCOUNT_EXPIRED: "the account has expired",
+}
 
 
 class NtlmExchange:
@@ -131,6 +141,7 @@ class NtlmAcceptor(NtlmExchange):
 
         Raises NtStatusError: STATUS_INVALID_PARAMETER where the message is malformed, STATUS_LOGON_FAILURE for an
         unknown user or a response that is wrong or not allowed (LogonThrottled where that happened too often),
+        STATUS_ACCOUNT_DISABLED, STATUS_ACCOUNT_LOCKED_OUT and STATUS_ACCOUNT_EXPIRED for a right one,
         STATUS_ACCESS_DENIED for an unwelcome anonymous.
         """
         message = messages.parse_authenticate(token, self._flags)
@@ -153,6 +164,9 @@ class NtlmAcceptor(NtlmExchange):
         exported = self._exported_key(message, session_base)
         if announced & messages.AV_FLAG_MIC:
             self._check_mic(message, token, exported)
+        if response.refusal:
+            why = BARRED.get(response.refusal, "the account may not log on")
+            raise LogonRefused(response.refusal, why, message.user, message.domain, message.workstation)
         identity = self._identity(message, response)
         identity.session_key = exported
         return NtlmResult(identity, crypto.MessageSignatures(message.flags & self._flags, exported))

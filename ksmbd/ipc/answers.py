@@ -30,6 +30,9 @@ from ksmbd.smb.reader import Reader
 from ksmbd.smb.sid import Sid, sid_from_text
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
+    STATUS_ACCOUNT_DISABLED,
+    STATUS_ACCOUNT_EXPIRED,
+    STATUS_ACCOUNT_LOCKED_OUT,
     STATUS_BAD_NETWORK_NAME,
     STATUS_INSUFFICIENT_RESOURCES,
     STATUS_INVALID_DEVICE_REQUEST,
@@ -64,6 +67,12 @@ TREE_ERRORS: Final = {
     TreeStatus.TOO_MANY_SESSIONS: STATUS_REQUEST_NOT_ACCEPTED,
 }
 """The NTSTATUS of a refused TREE_CONNECT; STATUS_ACCESS_DENIED for all other statuses."""
+LOGON_ERRORS: Final = {
+    UserFlag.DISABLED: STATUS_ACCOUNT_DISABLED,
+    UserFlag.LOCKED: STATUS_ACCOUNT_LOCKED_OUT,
+    UserFlag.EXPIRED: STATUS_ACCOUNT_EXPIRED,
+}
+"""What an account with one of these flags gets that has the right password."""
 _REFUSED: Final = UserFlag.BAD_PASSWORD | UserFlag.BAD_UID | UserFlag.BAD_USER
 
 
@@ -80,6 +89,7 @@ def login_response(message: Message) -> LoginResponse:
     fields = message.fields
     if fields["hash_sz"] > len(fields["hash"]):
         raise WireError(f"hash_sz {fields['hash_sz']}")
+    refusal = next((status for flag, status in LOGON_ERRORS.items() if fields["status"] & flag), STATUS_SUCCESS)
     digest = fields["hash"][: fields["hash_sz"]]
     status = fields["status"]
     return LoginResponse(
@@ -87,10 +97,11 @@ def login_response(message: Message) -> LoginResponse:
         digest,
         fields["uid"],
         fields["gid"],
-        admitted=bool(status & UserFlag.OK) and not status & _REFUSED,
+        admitted=(bool(status & UserFlag.OK) or refusal != STATUS_SUCCESS) and not status & _REFUSED,
         is_guest=bool(status & UserFlag.GUEST_ACCOUNT),
         no_unix_account=bool(status & UserFlag.BAD_UID),
         throttled=bool(status & UserFlag.DELAY_SESSION),
+        refusal=refusal,
     )
 
 

@@ -92,6 +92,12 @@ class UserFlag(IntFlag):
     GUEST_ACCOUNT = 1 << 4
     DELAY_SESSION = 1 << 5
     EXTENSION = 1 << 6
+    DISABLED = 1 << 8
+    """Additional: the account exists and may not log on; neither OK nor one of the refusals is set with it."""
+    LOCKED = 1 << 9
+    """Additional: likewise."""
+    EXPIRED = 1 << 10
+    """Additional: likewise."""
 
 
 class ShareFlag(IntFlag):

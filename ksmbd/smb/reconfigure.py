@@ -90,7 +90,8 @@ class Reconfiguration:
             return True  # each share decides
         account = identity.account
         if account not in self._accounts:
-            self._accounts[account] = (await self._server.daemon.login(account, mapped=True)).admitted
+            response = await self._server.daemon.login(account, mapped=True)
+            self._accounts[account] = response.admitted and not response.refusal
         return self._accounts[account]
 
     async def _check_tree(self, tree: TreeConnect, identity: Identity) -> None:

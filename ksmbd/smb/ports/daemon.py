@@ -27,6 +27,9 @@ class LoginResponse:
     """Whether it is refused because the system has no Unix account of that name."""
     throttled: bool = False
     """Log-ons with this name have failed too often, so the next failure is answered late."""
+    refusal: int = 0
+    """The NTSTATUS that a log-on with the right password gets, because the account is disabled, locked out or
+    expired; STATUS_SUCCESS for others."""
 
 
 @dataclass(slots=True)

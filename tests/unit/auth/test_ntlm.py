@@ -21,6 +21,9 @@ from ksmbd.overriding import override
 from ksmbd.smb.ports import Identity, LoginResponse
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
+    STATUS_ACCOUNT_DISABLED,
+    STATUS_ACCOUNT_EXPIRED,
+    STATUS_ACCOUNT_LOCKED_OUT,
     STATUS_INVALID_PARAMETER,
     STATUS_LOGON_FAILURE,
     LogonThrottled,
@@ -178,6 +181,20 @@ def test_an_account_that_mountd_refuses_stays_out_with_the_right_password() -> N
             return LoginResponse("alice", crypto.ntowf_v1("Pa55wörd"), 1000, 1000)
 
     assert status_of(lambda: log_on(Client(), accounts=Refusing())) == STATUS_LOGON_FAILURE
+
+
+@pytest.mark.parametrize(
+    "status", [STATUS_ACCOUNT_DISABLED, STATUS_ACCOUNT_LOCKED_OUT, STATUS_ACCOUNT_EXPIRED], ids=hex
+)
+def test_who_knows_the_password_learns_that_the_account_is_barred(status: int) -> None:
+    class Barred(Accounts):
+        @override
+        def answer(self, account: str) -> LoginResponse:
+            digest = crypto.ntowf_v1("Pa55wörd")
+            return LoginResponse("alice", digest, 1000, 1000, admitted=True, refusal=status)
+
+    assert status_of(lambda: log_on(Client(), accounts=Barred())) == status
+    assert status_of(lambda: log_on(Client(password="guess"), accounts=Barred())) == STATUS_LOGON_FAILURE
 
 
 @pytest.mark.parametrize("hash_", [b"", b"short", bytes(18)], ids=len)

@@ -148,3 +148,18 @@ class TestWriting:
             accounts.save(Accounts(), str(file))
         assert file.read_bytes() == b"old"
         assert os.listdir(tmp_path) == ["db"]
+
+
+@pytest.mark.parametrize(("flags", "expires", "now", "bar"), [
+    ("", None, 5, ""), ("D", None, 5, "D"), ("L", None, 5, "L"), ("DL", 3, 5, "D"), ("", 5, 5, "X"), ("", 6, 5, ""),
+])  # fmt: skip
+def test_who_may_not_log_on(flags: str, expires: int | None, now: int, bar: str) -> None:
+    account = Account("u", bytes(16), flags, expires)
+    assert account.bar(now) == bar
+    assert accounts.parse(account.line().encode(), "db").find("u") == account
+
+
+@pytest.mark.parametrize("rest", [":D", ":Q:", ":D:x", ":D:1:2", ":", "::-1", ":D:1234567890123"])
+def test_fields_that_are_not_allowed(rest: str) -> None:
+    with pytest.raises(AccountsProblem, match=r"db:1: "):
+        accounts.parse(b"u:AAAAAAAAAAAAAAAAAAAAAA==" + rest.encode(), "db")

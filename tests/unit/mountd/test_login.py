@@ -6,7 +6,7 @@ import pytest
 from mountd_doubles import FakeUsers, accounts, configuration
 
 from ksmbd.ipc.constants import UserFlag
-from mountd.accounts import nt_hash
+from mountd.accounts import Account, Accounts, nt_hash
 from mountd.login import decide
 
 PLAIN = "[s]\npath = /s\n"
@@ -57,3 +57,12 @@ def test_the_note_says_what_to_do() -> None:
 def test_guests_without_a_guest_account_get_the_overflow_ids() -> None:
     login = decide("", accounts(), configuration(PLAIN), FakeUsers(users={}))
     assert login.unix is not None and (login.unix.uid, login.unix.gid) == (65534, 65534)
+
+
+@pytest.mark.parametrize(("account", "status"), [
+    (Account("ann", bytes(16), "D"), UserFlag.DISABLED), (Account("ann", bytes(16), "L"), UserFlag.LOCKED),
+    (Account("ann", bytes(16), "", 1), UserFlag.EXPIRED), (Account("none", bytes(16), "D"), UserFlag.DISABLED),
+])  # fmt: skip
+def test_a_barred_account_is_not_ok_and_its_password_is_checked(account: Account, status: UserFlag) -> None:
+    login = decide(account.name, Accounts([account]), configuration("[s]\npath = /s\n"), FakeUsers())
+    assert (login.status, login.nt_hash) == (status | UserFlag.EXTENSION, bytes(16))

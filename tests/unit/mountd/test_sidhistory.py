@@ -50,6 +50,9 @@ class Users:
     def group(self, name: str) -> int | None:
         raise AssertionError(name)
 
+    def group_name(self, gid: int) -> str | None:
+        return None
+
 
 def test_the_users_of_a_listing() -> None:
     assert sidhistory.from_pdbedit(LISTED) == [OTTO, ANNA]
