@@ -63,6 +63,11 @@ def named(text: str, among: Iterable[str]) -> list[str]:
     return [match[0] for match in _VARIABLE.finditer(text) if match[2] and match[2] in among]
 
 
+def pieces(text: str) -> list[str]:
+    """What is before, between and after the variables of a text."""
+    return _VARIABLE.sub("\0", text).split("\0")
+
+
 def expand(text: str, values: Mapping[str, str]) -> str:
     """Replace the variables that have a value, and %$(NAME) by the environment; others stay as they are."""
 

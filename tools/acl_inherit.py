@@ -6,18 +6,22 @@ from __future__ import annotations
 import errno
 import json
 import os
+import pwd
+import re
+import resource
 import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from types import FrameType
 from typing import Final
 
 from ksmbd.vfs.acl_tree import CHANGED, FAILED, PROTECTED, SKIPPED, UNCHANGED, NoList, NotKept, Outcome, Propagation
-from mountd import config
+from mountd import config, variables
 from mountd.commandline import Command
+from mountd.config import Configuration
 from mountd.console.tables import printable
 from mountd.files import FileProblem
 from mountd.settings import ShareSettings
@@ -80,6 +84,8 @@ def acl_inherit(command: Command, path: str, conf: str, *, dry_run: bool, as_jso
     found = _Found(path, dry_run)
     try:
         run = Propagation(load_or_create(path_for(conf)), attribute, share.acl_map_full_control, dry_run)
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # each level of the tree takes two
         with _Signals() as signals:
             _follow(run.run(os.fsencode(root), os.fsencode(below)), found, signals, as_json, verbose)
     except FileProblem as problem:
@@ -109,12 +115,9 @@ def _place(command: Command, path: str, conf: str) -> tuple[ShareSettings, str, 
         command.fail(str(configuration.errors[0]))
     given = os.path.abspath(path)
     best: tuple[ShareSettings, str] | None = None
-    for share in configuration.shares.values():
-        if not share.path:
-            continue
-        folder = os.path.abspath(share.full_path(configuration.settings))
-        for name in (folder, os.path.realpath(folder)):
-            if os.path.commonpath((given, name)) == name and (best is None or len(name) > len(best[1])):
+    for share in configuration.all_shares():
+        for name in _folders(share, configuration, given):
+            if best is None or len(name) > len(best[1]):
                 best = share, name
     if best is None:
         command.fail(f"{path} is in no share of {conf}")
@@ -122,6 +125,25 @@ def _place(command: Command, path: str, conf: str) -> tuple[ShareSettings, str, 
     if not share.acl_xattr:
         command.fail(f"the share {share.name} keeps no access control lists: its vfs objects are without acl_xattr")
     return share, name, os.path.relpath(given, name)
+
+
+def _folders(share: ShareSettings, configuration: Configuration, given: str) -> Iterator[str]:
+    """The folders above `given`, itself among them, that the share has; with variables of the session in its path, or
+    for users' home directories, those that some session may have."""
+    paths = [share.path] if share.path else []
+    if configuration.samba and (share is configuration.homes or "%H" in share.path):
+        homes = {user.pw_dir for user in pwd.getpwall() if user.pw_dir.strip("/")}
+        paths = [share.path.replace("%H", home) for home in homes] if share.path else sorted(homes)
+    for path in paths:
+        folder = os.path.abspath(replace(share, path=path).full_path(configuration.settings))
+        if configuration.samba and variables.letters(folder):
+            found = re.match("[^/]+".join(map(re.escape, variables.pieces(folder))) + "(?=/|$)", given)
+            if found:
+                yield found[0]
+            continue
+        for name in (folder, os.path.realpath(folder)):
+            if os.path.commonpath((given, name)) == name:
+                yield name
 
 
 def _follow(outcomes: Iterable[Outcome], found: _Found, signals: _Signals, as_json: bool, verbose: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -89,6 +90,24 @@ def test_the_innermost_share_counts(place: Place, runs: Runs, share: Path, monke
     assert runs.made == [
         normal, (root, b"x"), other, (inner, b"y/z"), normal, (root, b"."), normal, (root, b"x"), normal, (way, b"x"),
     ]  # fmt: skip
+
+
+def test_shares_of_an_smb_conf_may_differ_by_session(
+    place: Place, runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = pwd.struct_passwd(("u", "x", 1, 1, "", "/home/u", "/bin/sh"))
+    monkeypatch.setattr(pwd, "getpwall", lambda: [user, pwd.struct_passwd(("n", "x", 2, 2, "", "/", ""))])
+    conf = place.folder / "smb.conf"
+    conf.write_text(
+        "[global]\nvfs objects = acl_xattr\n[homes]\nread only = no\n[a]\npath = /srv/%U.d/data\n[b]\npath = %H/more\n"
+    )
+    for path in ("/home/u", "/home/u/x", "/srv/bob.d/data/x", "/home/u/more/x"):
+        assert place.call("control", "--acl-inherit", path, "-C", str(conf)).status == 0
+    assert runs.made[1::2] == [
+        (b"/home/u", b"."), (b"/home/u", b"x"), (b"/srv/bob.d/data", b"x"), (b"/home/u/more", b"x"),
+    ]  # fmt: skip
+    for path in ("/srv/bob.d", "/srv/a/b.d/data", "/srv/bob.d/data2", "/srv/bobxd/data", "/home/v", "/"):
+        assert "is in no share of" in place.fails("control", "--acl-inherit", path, "-C", str(conf))
 
 
 def test_what_is_printed(place: Place, runs: Runs, share: Path) -> None:
