@@ -13,7 +13,7 @@ export BENCH_ROUNDS BENCH_SCALE BENCH_SECONDS BENCH_FOLDER BENCH_WORKERS BENCH_O
 
 export PYTHONUTF8 := 1
 
-.PHONY: build setup-test setup-bench setup-conformance serve test test-compiled bench bench-fairness bench-growth compiled-wheel conformance conformance-gentest oracle lint clean
+.PHONY: build setup-test setup-bench setup-conformance serve test test-compiled bench bench-fairness bench-growth compiled-wheel conformance conformance-gentest oracle vm-test lint clean
 
 build:
 	@sh scripts/setup.sh serve
@@ -71,6 +71,11 @@ conformance-gentest: setup-conformance
 
 setup-conformance:
 	@sh scripts/setup.sh conformance
+
+# tests/vm in a virtual machine with Debian's own kernel, booted by scripts/vm.sh: root. MODULES='test_engines.py ...'
+vm-test:
+	@sh scripts/setup.sh vm
+	@sh scripts/vm.sh test $(MODULES)
 
 lint: setup-test
 	$(VENV)/bin/ruff check .

@@ -28,6 +28,8 @@ from mountd.engine import COMMAND, EXIT_CONFIG, FIRST_DELAY, LAST_DELAY, STEADY_
 from mountd.files import FileProblem
 from mountd.hostnames import HostNames
 from mountd.kerberos.child import KerberosProcess
+from mountd.kernelserver import parameters as kernel_parameters
+from mountd.kernelserver.activity import KernelActivity
 from mountd.kernelserver.engine import KernelEngine
 from mountd.kernelserver.pipes import FRAGMENT_MAX
 from mountd.loop import Loop
@@ -74,6 +76,8 @@ def read_configuration(options: Options) -> Configuration:
     if errors:
         raise StartProblem("\n".join(f"{where(diagnostic)}: {diagnostic.message}" for diagnostic in errors))
     for line in ignored.lines(configuration.ignored):
+        log.warning(f"{options.config}: {line}")
+    for line in kernel_parameters.lines(configuration) if options.kernel else ():
         log.warning(f"{options.config}: {line}")
     for line in sharepaths.problems(configuration):
         log.warning(line)
@@ -190,17 +194,15 @@ class Server:
         settings = replace(engine_settings(configuration, options, self._sub_auth), former_users=former_users)
         directories = options.rundir.path, options.statedir
         self.engine: Engine | KernelEngine
-        if options.kernel:
-            self.engine = KernelEngine(self.loop, settings, self.requests.answer)
-        else:
-            self.engine = Engine(
-                self.loop, settings, *directories, self.requests.answer, self.requests.refused, command, on_line
-            )
+        kernel = KernelEngine(self.loop, settings, self.requests.answer) if options.kernel else None
+        self.engine = kernel or Engine(
+            self.loop, settings, *directories, self.requests.answer, self.requests.refused, command, on_line
+        )
         self.engine.on_exit = self._engine_ended
         self.requests.reply = self.engine.reply
         questions = Questions(self.loop, self.engine)
         self.requests.on_answer = questions.answered
-        self.activity = Activity(questions)
+        self.activity = KernelActivity(questions, kernel, self.requests) if kernel else Activity(questions)
         self.control = Control(self.reload, self.activity)
         shares = ShareActs(self.requests, lambda: not self.reload().problems, self.activity.reloaded)
         self.requests.pipes.administrator = Administration(self.activity, shares)

@@ -46,6 +46,11 @@ class Sessions:
         """The sessions, oldest first."""
         return sorted(self._sessions.values(), key=lambda session: session.started)
 
+    def by_id(self) -> list[tuple[int, Session]]:
+        """(session id, session) of all processes, oldest first."""
+        found = [(session_id, session) for (_, session_id), session in self._sessions.items()]
+        return sorted(found, key=lambda pair: pair[1].started)
+
     def find(self, slot: int, session_id: int) -> Session | None:
         """The session with this id in the process `slot`; None: there is none."""
         return self._sessions.get((slot, session_id))

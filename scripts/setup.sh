@@ -5,6 +5,7 @@
 #   setup.sh serve   to run the server
 #   setup.sh test    to run the tests as well
 #   setup.sh conformance   to run smbtorture as well
+#   setup.sh vm      to run the tests that need a virtual machine as well
 #   setup.sh bench   to measure beside Samba; none of Debian's services is started
 #
 # With COMPILED=1 in the environment the virtual environment is .venv-compiled, with the modules of scripts/compiled.txt
@@ -15,7 +16,7 @@
 # depends on.
 set -eu
 
-profile=${1:?usage: setup.sh serve|test|conformance|bench}
+profile=${1:?usage: setup.sh serve|test|conformance|vm|bench}
 cd "$(dirname "$0")/.."
 top=$(pwd)
 compiled=${COMPILED:-0}
@@ -33,8 +34,9 @@ case $profile in
 serve) extra="" ;;
 test) extra="[test]"; required="$required smbclient"; optional="$optional xfsprogs btrfs-progs python3-samba samba samba-vfs-modules acl krb5-kdc krb5-admin-server krb5-user" ;;
 conformance) extra="[test]"; required="$required smbclient samba samba-vfs-modules samba-testsuite iproute2 iptables"; optional="$optional krb5-kdc krb5-admin-server krb5-user" ;;
+vm) extra="[test]"; required="$required smbclient qemu-system-x86 busybox-static cpio kmod xz-utils cifs-utils" ;;
 bench) extra="[test,bench]"; required="$required samba samba-vfs-modules smbclient gcc libc6-dev" ;;
-*) say "unknown profile '$profile' (serve, test, conformance or bench)"; exit 2 ;;
+*) say "unknown profile '$profile' (serve, test, conformance, vm or bench)"; exit 2 ;;
 esac
 [ "$compiled" != 1 ] || optional="$optional gcc libc6-dev python3-dev"
 

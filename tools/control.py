@@ -24,6 +24,7 @@ from mountd.console.asking import ask, last
 from mountd.console.check import check
 from mountd.console.status import VIEWS
 from mountd.console.tables import printable
+from mountd.kernelserver.control import RUNNING, KernelControl
 from mountd.rundir import DEFAULT_CONFIG, RunDirectory
 
 COMMAND = Command(
@@ -204,6 +205,13 @@ def _close(rundir: RunDirectory, what: str, as_json: bool) -> int:
 
 
 def _shutdown(rundir: RunDirectory, verbose: bool) -> None:
+    kernel = KernelControl(rundir.kernel_control) if rundir.kernel_control else None
+    if rundir.manager_pid() is None and kernel is not None and kernel.state() == RUNNING:
+        # Its ksmbd.mountd has died, and it keeps its clients for the next one.
+        kernel.kill()
+        if verbose:
+            COMMAND.note("the kernel's server has ended, whose ksmbd.mountd had died")
+        return
     pid = _manager(rundir)
     try:
         descriptor = os.pidfd_open(pid)

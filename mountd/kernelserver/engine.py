@@ -66,10 +66,14 @@ class KernelEngine:
         self._pipes = KernelPipes(answer)
         self._trees: dict[int, tuple[Message, float]] = {}
         """Handle -> a tree connect that is not answered yet, and when it came."""
+        self.granted: dict[tuple[int, int], TreeFlag] = {}
+        """(session, tree connect) -> the flags of the reply."""
         self._shares: dict[str, dict[str, object]] = {}
         """Key of a share -> what the kernel was told of it."""
         self._stale: set[str] = set()
         """Keys of shares of which the kernel may have been told something else than holds now."""
+        self._encrypts = False
+        """It was started so that it encrypts with all clients."""
         self._successor = False
         """Another mountd has told it of shares before."""
         self._listens = False
@@ -101,6 +105,7 @@ class KernelEngine:
     def start(self) -> None:
         """Send the settings. Raises OSError, ValueError."""
         self._stopping = self._listens = False
+        self._encrypts = self.settings.smb3_encryption == "mandatory"
         try:
             channel = self._connect()
         except NoFamily:
@@ -198,6 +203,7 @@ class KernelEngine:
             self._channel.close()
             self._channel = None
         self._trees.clear()
+        self.granted.clear()
         self._shares.clear()
         self._stale.clear()
         self._pipes = KernelPipes(self._answer)
@@ -225,6 +231,8 @@ class KernelEngine:
     def _handle(self, message: Message) -> None:
         if message.event is Event.TREE_CONNECT_REQUEST:
             self._trees[message.handle] = message, self._clock()
+        elif message.event is Event.TREE_DISCONNECT_REQUEST:
+            self.granted.pop((message.fields["session_id"], message.fields["connect_id"]), None)
         try:
             rpc = message.event is Event.RPC_REQUEST
             reply = self._pipes.take(message) if rpc else self._answer(0, message)
@@ -239,7 +247,7 @@ class KernelEngine:
         if channel is None:
             return
         try:
-            made = plain(reply, self.settings.smb3_encryption == "mandatory")
+            made = plain(reply, self._encrypts)
             if made.event is Event.SHARE_CONFIG_RESPONSE:
                 self._told(made)
             if made.event is Event.TREE_CONNECT_RESPONSE and not self._connected(made):
@@ -289,6 +297,8 @@ class KernelEngine:
             ids = {name: request.fields[name] for name in ("session_id", "connect_id")}
             self._answer(0, Message(Event.TREE_DISCONNECT_REQUEST, ids))
             return False
+        flags = TreeFlag(made.fields["connection_flags"])
+        self.granted[request.fields["session_id"], request.fields["connect_id"]] = flags
         if self._changed(request.text("share")):
             made.fields["connection_flags"] |= int(TreeFlag.UPDATE)
         return True
@@ -304,7 +314,7 @@ class KernelEngine:
         reply = self._answer(0, question)
         if reply is None:
             return False
-        if self._shares.get(key) != _content(plain(reply, self.settings.smb3_encryption == "mandatory")):
+        if self._shares.get(key) != _content(plain(reply, self._encrypts)):
             return True
         self._stale.discard(key)
         return False

@@ -38,12 +38,14 @@ class KsmbdServer(Process):
         port: int | None = None,
         domain: str = "",
         environment: Options | None = None,
+        engine: str = "own",
     ) -> None:
         """`options`: of [global]. `shares`: name -> options; a `path` that is missing becomes a folder below `folder`,
         where everybody may write, and files are accessed as the user that runs the tests unless `force user` says
         otherwise. `users`: name -> password. `config file` among the options is the name of
         the file. `port`: None is a free one. `domain`: the
-        SID of the server's domain; '' is a new one. `environment`: further variables of the daemon's."""
+        SID of the server's domain; '' is a new one. `environment`: further variables of the daemon's.
+        `engine`: own or kernel."""
         self.folder = folder
         self.rundir = folder / "run"
         options = dict(options or {})
@@ -70,7 +72,8 @@ class KsmbdServer(Process):
         self.config.write_text(text)
         for name, password in self.users.items():
             self.command_output("ksmbd.adduser", "-a", "-p", password, *self._files(), name)
-        super().__init__([str(COMMANDS / "ksmbd.mountd"), "-n", "-p", str(self.port), *self._files()], environment)
+        command = [str(COMMANDS / "ksmbd.mountd"), "-n", "-p", str(self.port), *self._files()]
+        super().__init__([*command, "--engine=kernel"] if engine == "kernel" else command, environment)
 
     def _files(self) -> list[str]:
         return ["-C", str(self.config), "-P", str(self.pwddb), "-R", str(self.rundir)]

@@ -15,7 +15,9 @@ from guest import COMMAND, IN_GUEST, NOWHERE, run_there
 @pytest.mark.skipif(IN_GUEST, reason="this is the machine")
 @pytest.mark.skipif(not COMMAND, reason=NOWHERE)
 @pytest.mark.timeout(1900)
-@pytest.mark.parametrize("module", ["test_nfs.py", "test_cifs.py", "test_admin.py"])
+@pytest.mark.parametrize("module", [
+    "test_nfs.py", "test_cifs.py", "test_admin.py", "test_engines.py", "test_engine_life.py",
+])  # fmt: skip
 def test_with_the_kernels_clients(module: str) -> None:
     result = run_there(module)
     print(result.stdout, result.stderr)

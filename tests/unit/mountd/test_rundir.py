@@ -48,6 +48,16 @@ def test_paths() -> None:
     assert rundir.fifo(7) == "/r/ksmbd.fifo.7"
 
 
+@pytest.mark.parametrize(("lock", "control"), [
+    ("7\n", ""), ("", ""), ("7\n/sys/class/ksmbd-control\n", "/sys/class/ksmbd-control"),
+])  # fmt: skip
+def test_the_control_files_of_the_kernels_server(tmp_path: Path, lock: str, control: str) -> None:
+    rundir = RunDirectory(str(tmp_path))
+    (tmp_path / "ksmbd.lock").write_text(lock)
+    assert rundir.kernel_control == control
+    assert rundir.debug == (control or f"{tmp_path}/class/ksmbd-control") + "/debug"
+
+
 def test_the_manager_is_found_while_it_runs(tmp_path: Path, manager: subprocess.Popen[bytes]) -> None:
     rundir = RunDirectory(str(tmp_path))
     assert rundir.manager_pid() is None

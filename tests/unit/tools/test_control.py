@@ -217,3 +217,42 @@ def test_who_reads_a_list_may_stop_early(place: Place, manager: Manager) -> None
             client.stdout.close()
             assert client.stderr.read() == b""
     assert client.returncode == 1
+
+
+@pytest.fixture
+def kernel(place: Place, tmp_path: Path) -> Path:
+    """The control files of the kernel's server, which the lock file names."""
+    folder = tmp_path / "ksmbd-control"
+    folder.mkdir()
+    (folder / "debug").write_text("smb auth vfs oplock ipc conn [rdma] \n")
+    (folder / "stats").write_text("2 running 445 0\n")
+    (folder / "kill_server").write_text("")
+    os.makedirs(place.rundir.path, exist_ok=True)
+    return folder
+
+
+def _lock(place: Place, pid: int, folder: Path) -> None:
+    Path(place.rundir.lock).write_text(f"{pid}\n{folder}\n")
+
+
+def test_debug_of_the_kernels_server(place: Place, manager: Manager, kernel: Path) -> None:
+    _lock(place, manager.process.pid, kernel)
+    # A file, unlike the kernel, gives back what was written.
+    assert place.call("control", "-d", "smb").out == "smb\n"
+    assert (kernel / "debug").read_text() == "smb\n", "one word, without blanks behind it"
+
+
+def test_features_of_the_kernels_server(place: Place, manager: Manager, kernel: Path) -> None:
+    _lock(place, manager.process.pid, kernel)
+    assert "does not tell its features" in place.fails("control", "--features")
+
+
+def test_shutdown_of_a_kernels_server_whose_daemon_has_died(place: Place, kernel: Path) -> None:
+    _lock(place, 2**22 - 1, kernel)
+    outcome = place.call("control", "-s", "-v")
+    assert (outcome.status, outcome.err) == (
+        0, "ksmbd.control: the kernel's server has ended, whose ksmbd.mountd had died\n",
+    )  # fmt: skip
+    assert (kernel / "kill_server").read_text() == "hard\n"
+    (kernel / "stats").write_text("2 startup 445 0\n")
+    assert "ksmbd.mountd does not run in" in place.fails("control", "-s")
