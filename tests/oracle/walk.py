@@ -282,8 +282,19 @@ class Walk:
             self.somebody_else()
             file.delete_reparse_point(0x80000023)
 
+        def unnamed(file: Any) -> None:
+            if file.stream:
+                intent = CreateIntent("f", "", c.FILE_WRITE_DATA, c.FILE_OPEN, 0, 0)
+                data = file.volume().create(intent).file
+                data.set_end_of_file(0)
+                data.close()
+                self.somebody_else()
+            file.become_unnamed(True).close()
+
         return {
             "fileno": [lambda file: file.fileno()],
+            "folded": [lambda file: file.folded("S")],
+            "become_unnamed": [unnamed, lambda file: file.become_unnamed(False)],
             "stream_name": [lambda file: file.stream_name],
             "disk_name": [lambda file: file.disk_name],
             "parent_key": [lambda file: file.parent_key],
