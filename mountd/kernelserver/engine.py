@@ -16,9 +16,10 @@ from typing import Final
 from ksmbd import log
 from ksmbd.ipc.channel import Congested, PeerGone
 from ksmbd.ipc.codec import Message
-from ksmbd.ipc.constants import Event, TreeFlag, TreeStatus
+from ksmbd.ipc.constants import Event, TreeFlag, TreeStatus, UserFlag
 from ksmbd.ipc.genetlink import KernelChannel, NoFamily
 from ksmbd.ipc.settings import EngineSettings
+from ksmbd.refusals import refused
 from mountd.config import share_key
 from mountd.kernelserver import startup
 from mountd.kernelserver.control import RESET, RUNNING, STARTUP, KernelControl
@@ -36,6 +37,7 @@ STOP_SECONDS: Final = 15.0
 KERNEL_WAITS: Final = 2.0
 """Seconds for which the kernel waits for a reply."""
 RETRY: Final = 0.01
+ADDRESS_UNTOLD: Final = "an address that the kernel does not tell"
 ASKED: Final = frozenset((
     Event.LOGIN_REQUEST, Event.LOGIN_REQUEST_EXT, Event.SHARE_CONFIG_REQUEST, Event.TREE_CONNECT_REQUEST,
     Event.TREE_DISCONNECT_REQUEST, Event.LOGOUT_REQUEST, Event.RPC_REQUEST, Event.SPNEGO_AUTHEN_REQUEST,
@@ -241,6 +243,7 @@ class KernelEngine:
             reply = refusal(message)
         if reply is not None:
             self._send(reply, message)
+        _tell_refused(message, reply)
 
     def _send(self, reply: Message, request: Message | None) -> None:
         channel = self._channel
@@ -250,7 +253,7 @@ class KernelEngine:
             made = plain(reply, self._encrypts)
             if made.event is Event.SHARE_CONFIG_RESPONSE:
                 self._told(made)
-            if made.event is Event.TREE_CONNECT_RESPONSE and not self._connected(made):
+            if made.event is Event.TREE_CONNECT_RESPONSE and not self._connected(made, reply.fields["status"]):
                 return
             channel.send(made)
         except ValueError as error:
@@ -260,6 +263,8 @@ class KernelEngine:
                 self._send(instead, None)
         except (Congested, PeerGone, OSError) as error:
             log.error(f"ipc: {reply.event.name} was not sent: {type(error).__name__}", "ipc unsent")
+        except Exception as error:  # noqa: BLE001  one reply must not end the daemon
+            log.exception(f"ipc: {reply.event.name} for the kernel failed", error)
         self._arm_retry()
 
     def _arm_retry(self) -> None:
@@ -287,16 +292,18 @@ class KernelEngine:
         else:
             self._shares.pop(key, None)
 
-    def _connected(self, made: Message) -> bool:
-        """Complete the reply to a tree connect. Returns whether it comes in time: the kernel has given a late one up,
-        and will not tell when that tree connect ends."""
+    def _connected(self, made: Message, decided: int) -> bool:
+        """Complete the reply to a tree connect. Returns whether it comes in time: the kernel has given a late one up.
+        `decided` is the status that mountd has counted it with: the kernel tells the end of those alone that it has
+        made."""
         request, came = self._trees.pop(made.handle, (None, 0.0))
-        if request is None or made.fields["status"] != TreeStatus.OK:
+        if request is None or decided != TreeStatus.OK:
             return True
-        if self._clock() - came > KERNEL_WAITS:
+        late = self._clock() - came > KERNEL_WAITS
+        if late or made.fields["status"] != TreeStatus.OK:
             ids = {name: request.fields[name] for name in ("session_id", "connect_id")}
             self._answer(0, Message(Event.TREE_DISCONNECT_REQUEST, ids))
-            return False
+            return not late
         flags = TreeFlag(made.fields["connection_flags"])
         self.granted[request.fields["session_id"], request.fields["connect_id"]] = flags
         if self._changed(request.text("share")):
@@ -318,6 +325,20 @@ class KernelEngine:
             return True
         self._stale.discard(key)
         return False
+
+
+def _tell_refused(message: Message, reply: Message | None) -> None:
+    """Tell the administrator of a refused log-on. The kernel tells of a wrong password with the end of the session."""
+    event = message.event
+    if event is Event.LOGOUT_REQUEST and message.fields["account_flags"] & UserFlag.BAD_PASSWORD:
+        reason = "wrong password"
+    elif event is Event.LOGIN_REQUEST and reply is not None and reply.fields["status"] & UserFlag.BAD_USER:
+        reason = "unknown user"
+    elif event is Event.LOGIN_REQUEST and reply is not None and reply.fields["status"] & UserFlag.BAD_UID:
+        reason = "no Unix account of that name"
+    else:
+        return
+    refused("log-on", ADDRESS_UNTOLD, reason, account=message.text("account"))
 
 
 def _content(message: Message) -> dict[str, object]:

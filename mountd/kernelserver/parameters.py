@@ -17,7 +17,7 @@ from mountd.parameters import GLOBAL_PARAMETERS, SHARE_PARAMETERS
 
 GLOBALS: Final = frozenset((
     "audit file", "bpf", "data paths", "lookup port", "mangle prefix", "mangling method", "ntlm auth",
-    "tune networks", "workers",
+    "tune networks", "username map", "workers",
 ))  # fmt: skip
 """Parameters of [global] that it does not know."""
 TUNING: Final = frozenset(("bpf", "data paths", "mangle prefix", "mangling method", "tune networks", "workers"))
@@ -43,6 +43,8 @@ def unknown(configuration: Configuration) -> tuple[list[str], list[str]]:
     for name in sorted(GLOBALS):
         if _is_set(GLOBAL_PARAMETERS[name], getattr(settings, GLOBAL_PARAMETERS[name].attribute)):
             (harmless if name in TUNING else changes).append(name)
+    if settings.map_to_guest not in ("never", "bad user"):
+        changes.append(f"map to guest = {settings.map_to_guest}")
     if settings.server_max_protocol not in DIALECTS:
         changes.append(f"server max protocol = {settings.server_max_protocol}")
     where: dict[str, list[str]] = {}

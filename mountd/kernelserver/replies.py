@@ -12,7 +12,8 @@ from typing import Final
 from ksmbd import log
 from ksmbd.ipc.codec import Message
 from ksmbd.ipc.constants import Attribute, Event, RpcStatus, ShareFlag, TreeFlag, TreeStatus, UserFlag
-from ksmbd.ipc.options import FORCE_GROUP, OF_MEMBERS
+from ksmbd.ipc.options import FORCE_GROUP, OF_MEMBERS, PERSONAL
+from ksmbd.smb.constants import FILE_READ_DATA
 from mountd.sharing import NO_ID
 
 _TREE_FLAGS: Final = (
@@ -26,7 +27,14 @@ def plain(reply: Message, encrypts: bool) -> Message:
         return _share(reply, encrypts)
     fields = dict(reply.fields)
     if reply.event is Event.TREE_CONNECT_RESPONSE:
-        fields["connection_flags"] = int(fields["connection_flags"] & _TREE_FLAGS)
+        flags = TreeFlag(fields["connection_flags"] & _TREE_FLAGS)
+        withheld = reply.numbers.get(Attribute.WITHHELD, 0)
+        if withheld & FILE_READ_DATA:
+            return Message(reply.event, fields | {"status": int(TreeStatus.INVALID_USER), "connection_flags": 0})
+        if withheld:
+            # The kernel withholds all writing or nothing.
+            flags = flags & ~TreeFlag.WRITABLE | TreeFlag.READ_ONLY
+        fields["connection_flags"] = int(flags)
     return Message(reply.event, fields)
 
 
@@ -36,7 +44,7 @@ def _share(reply: Message, encrypts: bool) -> Message:
         return Message(reply.event, fields)
     problem = _problem(reply, encrypts)
     if problem:
-        log.warning(f"[{fields['share_name']}] is not served by the kernel's server: {problem}", fields["share_name"])
+        log.peer(f"[{fields['share_name']}] is not served by the kernel's server: {problem}", "not served")
         return Message(reply.event, {"handle": reply.handle, "share_name": fields["share_name"]})
     if reply.options.get(FORCE_GROUP) == OF_MEMBERS:
         fields["force_gid"] = NO_ID  # else it would be the group of those that are no members, too
@@ -48,6 +56,8 @@ def _share(reply: Message, encrypts: bool) -> Message:
 
 
 def _problem(reply: Message, encrypts: bool) -> str:
+    if PERSONAL in reply.options:
+        return "it differs by session ([homes], or a variable like %U), and the kernel has one configuration for all"
     for attribute, name in ((Attribute.FORCE_UID, "force user"), (Attribute.FORCE_GID, "force group")):
         number = reply.numbers.get(attribute, 0)
         if number >= NO_ID and not (name == "force group" and reply.options.get(FORCE_GROUP) == OF_MEMBERS):

@@ -12,12 +12,14 @@ import pytest
 from mountd_doubles import FakeUsers, LocalServices, accounts, configuration
 
 from ksmbd import log
-from ksmbd.ipc.constants import Event, RpcFlag, ShareFlag, TreeFlag, TreeStatus, UserFlag
+from ksmbd.ipc.codec import Message
+from ksmbd.ipc.constants import Attribute, Event, RpcFlag, ShareFlag, TreeFlag, TreeStatus, UserFlag
 from ksmbd.ipc.genetlink import NoFamily
 from ksmbd.ipc.settings import EngineSettings
 from ksmbd.kernel.interfaces import InterfaceAddress
+from mountd import config
 from mountd.accounts import nt_hash
-from mountd.kernelserver import startup
+from mountd.kernelserver import engine, startup
 from mountd.kernelserver.engine import KERNEL_WAITS, KernelEngine
 from mountd.requests import Requests
 from mountd.rpc.services import Services
@@ -252,6 +254,12 @@ def test_what_must_not_be_served(office: Office, name: str) -> None:
     assert len(reply) == 536 and reply[:20] == struct.pack("=II", 2, 0) + bytes(12) and not any(reply[84:])
 
 
+def test_shares_that_differ_by_session(office: Office) -> None:
+    text = "[global]\n[varies]\npath = /srv/%U\n[fixed]\npath = /srv/f\n[homes]\nread only = no\n"
+    office.requests.configuration = config.parse(text, "smb.conf", samba=True)
+    assert [name for name in ("varies", "ann", "homes", "fixed") if office.share_flags(name)] == ["fixed"]
+
+
 def test_a_sealed_share_where_all_is_encrypted() -> None:
     office = Office(settings=EngineSettings(smb3_encryption="mandatory"))
     office.engine.start()
@@ -283,6 +291,44 @@ def test_a_tree_connect_answered_too_late(office: Office) -> None:
     office.engine._answer = slow  # type: ignore[assignment]
     assert not office.ask(request)
     assert not office.requests.sessions.all(), "the kernel will not tell when it ends"
+
+
+@pytest.mark.parametrize(("withheld", "flags"), [
+    (0, TreeFlag.WRITABLE), (0x000C0000, TreeFlag.READ_ONLY), (0x1, None), (0x001F01FF, None),
+])  # fmt: skip
+def test_rights_that_a_shares_descriptor_withholds(office: Office, withheld: int, flags: TreeFlag | None) -> None:
+    answer = office.requests.answer
+
+    def withholds(slot: int, message: Message) -> Message | None:
+        reply = answer(slot, message)
+        if reply is not None and reply.event is Event.TREE_CONNECT_RESPONSE and withheld:
+            reply.numbers[Attribute.WITHHELD] = withheld
+        return reply
+
+    office.engine._answer = withholds
+    status, given = office.tree("s")
+    assert (status, given) == ((TreeStatus.OK, flags) if flags is not None else (TreeStatus.INVALID_USER, 0))
+    assert len(office.requests.sessions.all()) == (flags is not None), "what the kernel does not make is not counted"
+
+
+def test_refused_log_ons_are_told(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[str, str]] = []
+    monkeypatch.setattr(engine, "refused", lambda what, address, why, account: told.append((why, account)))
+    office.requests.configuration = configuration("[global]\n[s]\npath = /s\n")
+    office.ask(
+        kernel.login(5, "ann"), kernel.login(5, "stranger"), kernel.logout("ann", UserFlag.OK),
+        kernel.logout("ann", UserFlag.OK | UserFlag.BAD_PASSWORD), kernel.login(6, ""),
+    )  # fmt: skip
+    assert told == [("unknown user", "stranger"), ("wrong password", "ann")]
+
+
+def test_a_reply_that_cannot_be_made_ends_nothing(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(log, "exception", lambda text, error: told.append(text))
+    office.engine._answer = lambda slot, message: Message(Event.TREE_CONNECT_RESPONSE, {"handle": 3})
+    assert not office.ask(kernel.tree_connect(3, "ann", "s")) and len(told) == 1
+    office.engine._answer = office.requests.answer
+    assert office.tree("s")[0] == TreeStatus.OK
 
 
 def test_a_changed_share_is_told_with_the_next_tree_connect(office: Office) -> None:
