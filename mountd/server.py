@@ -27,6 +27,7 @@ from mountd.controlsocket import ControlSocket
 from mountd.engine import COMMAND, EXIT_CONFIG, FIRST_DELAY, LAST_DELAY, STEADY_SECONDS, Engine
 from mountd.files import FileProblem
 from mountd.hostnames import HostNames
+from mountd.kerberos.admission import asked_for
 from mountd.kerberos.child import KerberosProcess
 from mountd.kernelserver import parameters as kernel_parameters
 from mountd.kernelserver.activity import KernelActivity
@@ -319,10 +320,16 @@ class Server:
             return Reloaded(problems)
         before = self.engine.settings
         self.engine.settings = replace(
-            engine_settings(configuration, self.options, self._sub_auth),
-            kerberos_support=before.kerberos_support, kerberos_missing=before.kerberos_missing,
-            former_users=before.former_users,
-        )  # fmt: skip
+            engine_settings(configuration, self.options, self._sub_auth), former_users=before.former_users
+        )
+        asked = asked_for(configuration.settings)
+        if asked == asked_for(self.requests.configuration.settings):
+            self.engine.settings = replace(
+                self.engine.settings, kerberos_support=before.kerberos_support, kerberos_missing=before.kerberos_missing
+            )
+        else:
+            self.engine.settings = replace(self.engine.settings, kerberos_support=asked)
+        self.kerberos.reload(configuration.settings)
         self.requests.reload(configuration, users)
         self.engine.broadcast(Event.RELOAD)
         log.info("configuration and users reloaded")

@@ -183,6 +183,12 @@ class ServiceProcess:
             process.kill()
         self._ended()
 
+    def renew(self) -> None:
+        """Let a fresh process take over, or start one where there is none. What waits for an answer breaks."""
+        ServiceProcess.stop(self)
+        self._stopping, self._failures = False, 0
+        self.start()
+
     # ---------------------------------------------------------------------------------------------------- sending
 
     def send(self, request: Request, guest: bool) -> bool:

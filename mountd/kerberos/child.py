@@ -76,6 +76,15 @@ class KerberosProcess(ServiceProcess):
             self.stop()
         return self.why
 
+    def reload(self, settings: GlobalSettings) -> None:
+        """Use this configuration: the process reads keytab and krb5.conf again, or ends."""
+        if not asked_for(settings):
+            self.why = NOT_ASKED_FOR
+            self.stop()
+            return
+        self.configure(settings)
+        self.renew()
+
     @override
     def begin(self, payload: bytes) -> None:
         """See ServiceProcess.begin."""

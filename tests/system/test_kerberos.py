@@ -102,6 +102,30 @@ def test_who_is_no_user_of_the_server_is_refused_and_told(realm: Realm, server: 
     )  # fmt: skip
 
 
+def test_a_reload_reads_the_keytab_again(realm: Realm, start_ksmbd: StartKsmbd, tmp_path: Path) -> None:
+    keytab = tmp_path / "keytab"
+    keytab.write_bytes(b"")
+    keytab.write_bytes(realm.keytab.read_bytes())
+    other = f"cifs/other.{HOST}"
+    server = start_ksmbd(
+        users={"alice": "by NTLM"}, environment=realm.environment,
+        options={"kerberos method": "dedicated keytab", "kerberos keytab file": str(keytab)},
+    )  # fmt: skip
+    (server.share_path / "file").write_text("for two names")
+    environment = realm.log_in("alice", "alice's", cache="reload")
+    realm.add(other, keytab=keytab)
+    assert smbclient(server, environment, host=f"other.{HOST}").returncode == 1
+    before = len(server.drain())
+    server.command_output("ksmbd.control", "-r", "-R", str(server.rundir))
+    server.wait_for(f"Kerberos: .*{other}", after=before)
+    for host in (HOST, f"other.{HOST}"):
+        done = smbclient(server, environment, host=host)
+        assert done.returncode == 0 and "for two names" in done.stdout, done.stdout + done.stderr
+    assert list((server.rundir / "kerberos").iterdir()) != []
+    server.stop()
+    assert not (server.rundir / "kerberos").exists()
+
+
 def test_without_a_keytab_the_server_runs_and_says_why(realm: Realm, start_ksmbd: StartKsmbd, tmp_path: Path) -> None:
     server = start_ksmbd(
         environment=realm.environment,

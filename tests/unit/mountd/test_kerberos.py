@@ -12,6 +12,7 @@ from kerberos_doubles import OID, Rules, Scripted, element, token
 from mountd_doubles import FakeUsers, LocalServices, accounts, configuration
 
 from ksmbd import limits
+from ksmbd.auth import spnego
 from ksmbd.ipc.codec import Message
 from ksmbd.ipc.constants import Attribute, Event, TreeStatus, UserFlag
 from ksmbd.smb.status import (
@@ -129,6 +130,29 @@ def test_a_ticket_makes_a_session_until_it_ends() -> None:
 def test_the_mechanism_sees_no_token_that_is_none() -> None:
     mechanism = Scripted(CONTEXT)
     assert isinstance(acceptor(mechanism).accept(b"rubbish"), Refused) and mechanism.asked == []
+
+
+def spnego_init(first: str, token: bytes) -> bytes:
+    """A NegTokenInit with one other mechanism behind the first."""
+    listed = spnego.encode_mechanisms([first, "1.3.6.1.4.1.311.2.2.10"])
+    return element(
+        0x60, bytes.fromhex("06062b0601050502"),
+        element(0xA0, element(0x30, element(0xA0, listed), element(0xA2, element(4, token)))),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("first", [spnego.KERBEROS_OID, spnego.MS_KERBEROS_OID])
+def test_a_token_in_spnego_is_answered_in_spnego(first: str) -> None:
+    """KSMBD's engine passes it on as the client sent it."""
+    mechanism = Scripted(CONTEXT)
+    accepted = acceptor(mechanism).accept(spnego_init(first, token(b"c")))
+    assert isinstance(accepted, Accepted) and mechanism.asked == [token(b"c")]
+    assert accepted.token == spnego.encode_response(spnego.ACCEPT_COMPLETED, first, b"AP-REP")
+
+
+def test_a_token_in_spnego_for_another_mechanism_is_refused() -> None:
+    for init in (spnego_init("1.3.6.1.4.1.311.2.2.30", token(b"c")), spnego_init(spnego.KERBEROS_OID, b"x")):
+        assert isinstance(acceptor(Scripted(CONTEXT)).accept(init), Refused)
 
 
 def test_refusals_pass_with_their_reason() -> None:

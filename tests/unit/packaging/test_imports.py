@@ -114,10 +114,12 @@ def test_the_floors_themselves_have_no_circle() -> None:
 
 
 def test_mountd_takes_of_auth_what_hashes_alone() -> None:
-    """What reads the tokens of a log-on inside an RPC association is for the process of the RPC services."""
+    """What reads the tokens of a log-on inside an RPC association is for the process of the RPC services, and what
+    reads those of SPNEGO around Kerberos for its process."""
+    apart = ("mountd.rpc.", "mountd.kerberos.negotiation")
     taken = {
         other for name in GRAPH for other in GRAPH[name]
-        if room_of(name) == "mountd" and not name.startswith("mountd.rpc.") and room_of(other) == "auth"
+        if room_of(name) == "mountd" and not name.startswith(apart) and room_of(other) == "auth"
     }  # fmt: skip
     assert taken == {"ksmbd.auth.md4", "ksmbd.auth.ntlm_crypto"}
 
