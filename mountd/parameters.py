@@ -130,7 +130,8 @@ PARAMETERS: tuple[Parameter, ...] = (
               "The service principal, with or without its realm; empty means any of the keytab's for the services cifs "
               "and host, and a domain member's own account."),
     Parameter("kerberos support", G, Kind.BOOLEAN, "no",
-              "Accept Kerberos, in addition to NTLM. It needs a keytab, and python-gssapi (Debian: python3-gssapi)."),
+              "Accept Kerberos, in addition to NTLM. It needs a keytab, and python-gssapi (Debian: python3-gssapi): "
+              "docs/kerberos.md."),
     Parameter("lookup port", G, Kind.NUMBER, "0",
               "A second TCP port; a BPF program redirects its connections to the listener on `tcp port`. 0 means none.",
               maximum=65535, ours=True),

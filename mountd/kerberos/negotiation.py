@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Takes a Kerberos token out of SPNEGO and puts the answer in again (RFC 4178 4.2), for an engine that passes on a
-log-on's token as the client sent it, as KSMBD's does. The one of this project does that itself (ksmbd/auth/acceptor.py).
+log-on's token as the client sent it, as KSMBD's does. This project's own does that itself (ksmbd/auth/acceptor.py).
 """
 
 from __future__ import annotations

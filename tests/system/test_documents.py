@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from page_machine import PASSWORD, TOP, blocks, missing, run, section
+from realm import missing as no_realm
 from server import StartKsmbd
 from unixusers import people
 
@@ -87,6 +88,44 @@ def test_moving_from_samba(room: Path) -> None:
         assert "NT_STATUS_ACCESS_DENIED opening remote file \\secret" in text  # anna
         assert "tree connect failed: NT_STATUS_ACCESS_DENIED" in text and "of-anna" in text
     assert "SIDs: 2 added" in printed and "users: 2 added" in printed
+
+
+KDC = f"""
+mkdir -m 700 /srv/kdc; mkdir -p /etc/krb5kdc; mkdir -m 777 /srv/data
+printf '127.0.0.1 localhost server.example.test server\\n' > /etc/hosts
+rm -f /etc/krb5.keytab
+cat > /etc/krb5.conf <<'CONF'
+[libdefaults]
+    default_realm = EXAMPLE.TEST
+    dns_lookup_kdc = false
+[realms]
+    EXAMPLE.TEST = {{
+        kdc = 127.0.0.1
+    }}
+[domain_realm]
+    .example.test = EXAMPLE.TEST
+CONF
+cat > /etc/krb5kdc/kdc.conf <<'CONF'
+[realms]
+    EXAMPLE.TEST = {{
+        database_name = /srv/kdc/principal
+        key_stash_file = /srv/kdc/stash
+    }}
+CONF
+export KRB5CCNAME=/srv/kdc/cache
+kdb5_util create -s -P master
+krb5kdc
+kadmin.local -q 'addprinc -pw {PASSWORD} otto'
+touch /srv/data/of-the-realm
+"""
+
+
+@pytest.mark.skipif(bool(no_realm()), reason=no_realm())
+def test_kerberos(room: Path) -> None:
+    """A user who has no password here, but a Unix account."""
+    page = "".join(section("kerberos.md", "An MIT realm") + section("kerberos.md", "Look whether it works"))
+    printed = run(room, KDC + page.replace("grep '^kerberos", "tee /dev/stderr | grep '^kerberos"))
+    assert "kerberos on log-ons with a ticket are accepted" in printed and "of-the-realm" in printed
 
 
 KSMBD_CONF = """[global]
