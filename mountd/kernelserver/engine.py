@@ -25,6 +25,7 @@ from mountd.kernelserver import startup
 from mountd.kernelserver.control import RESET, RUNNING, STARTUP, KernelControl
 from mountd.kernelserver.pipes import KernelPipes
 from mountd.kernelserver.replies import plain, refusal
+from mountd.kernelserver.tickets import Tickets
 from mountd.loop import Loop, Timer
 
 NO_MODULE: Final = "the kernel has no SMBD_GENL family: load its server (modprobe ksmbd), or leave out --engine=kernel"
@@ -66,6 +67,7 @@ class KernelEngine:
         self._clock = clock
         self._channel: KernelChannel | None = None
         self._pipes = KernelPipes(answer)
+        self._tickets = Tickets()
         self._trees: dict[int, tuple[Message, float]] = {}
         """Handle -> a tree connect that is not answered yet, and when it came."""
         self.granted: dict[tuple[int, int], TreeFlag] = {}
@@ -209,6 +211,7 @@ class KernelEngine:
         self._shares.clear()
         self._stale.clear()
         self._pipes = KernelPipes(self._answer)
+        self._tickets = Tickets()
         self.on_exit(status)
 
     # ------------------------------------------------------------------------------------------------------ messages
@@ -236,14 +239,21 @@ class KernelEngine:
         elif message.event is Event.TREE_DISCONNECT_REQUEST:
             self.granted.pop((message.fields["session_id"], message.fields["connect_id"]), None)
         try:
-            rpc = message.event is Event.RPC_REQUEST
-            reply = self._pipes.take(message) if rpc else self._answer(0, message)
+            reply = self._ask(message)
         except Exception as error:  # noqa: BLE001  one request must not end the daemon
             log.exception(f"{message.event.name} from the kernel failed", error)
             reply = refusal(message)
         if reply is not None:
             self._send(reply, message)
         _tell_refused(message, reply)
+
+    def _ask(self, message: Message) -> Message | None:
+        if message.event is Event.RPC_REQUEST:
+            return self._pipes.take(message)
+        if message.event is not Event.SPNEGO_AUTHEN_REQUEST:
+            return self._answer(0, message)
+        question = self._tickets.question(message)
+        return refusal(message) if question is None else self._answer(0, question)
 
     def _send(self, reply: Message, request: Message | None) -> None:
         channel = self._channel
@@ -253,6 +263,8 @@ class KernelEngine:
             made = plain(reply, self._encrypts)
             if made.event is Event.SHARE_CONFIG_RESPONSE:
                 self._told(made)
+            elif made.event is Event.SPNEGO_AUTHEN_RESPONSE:
+                made = self._tickets.answer(made)
             if made.event is Event.TREE_CONNECT_RESPONSE and not self._connected(made, reply.fields["status"]):
                 return
             channel.send(made)

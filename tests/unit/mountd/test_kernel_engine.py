@@ -9,97 +9,18 @@ from collections.abc import Iterator
 
 import kernel_doubles as kernel
 import pytest
-from mountd_doubles import FakeUsers, LocalServices, accounts, configuration
+from kernel_office import TEXT, Office, content
+from mountd_doubles import accounts, configuration
 
 from ksmbd import log
 from ksmbd.ipc.codec import Message
 from ksmbd.ipc.constants import Attribute, Event, RpcFlag, ShareFlag, TreeFlag, TreeStatus, UserFlag
 from ksmbd.ipc.genetlink import NoFamily
 from ksmbd.ipc.settings import EngineSettings
-from ksmbd.kernel.interfaces import InterfaceAddress
 from mountd import config
 from mountd.accounts import nt_hash
 from mountd.kernelserver import engine, startup
-from mountd.kernelserver.engine import KERNEL_WAITS, KernelEngine
-from mountd.requests import Requests
-from mountd.rpc.services import Services
-
-TEXT = """
-    [global]
-    map to guest = bad user
-    [s]
-    path = /srv/s
-    read only = no
-    veto files = /a/b*/
-    [guests]
-    path = /srv/g
-    guest ok = yes
-    [forced]
-    path = /srv/f
-    force user = ann
-    [large]
-    path = /srv/l
-    force user = media
-    [sealed]
-    path = /srv/e
-    smb3 encryption = mandatory
-    [members]
-    path = /srv/m
-    force group = +staff
-    inherit owner = yes
-    [staff]
-    path = /srv/t
-    valid users = @staff
-"""
-
-
-class Office:
-    """mountd's requests, the engine, and the kernel."""
-
-    def __init__(self, *states: str, settings: EngineSettings = kernel.SETTINGS, text: str = TEXT) -> None:
-        self.services = LocalServices()
-        self.services.services = Services(fragment_max=1024)
-        self.listening: list[str] = []
-        self.requests = Requests(
-            configuration(text), accounts("ann", "bob"), self.services, FakeUsers(), self.listening.extend
-        )
-        self.loop = kernel.FakeLoop()
-        self.control = kernel.FakeControl(*(states or ("startup", "running")))
-        self.socket = kernel.KernelSocket()
-        self.now = 0.0
-        self.ended: list[int] = []
-        self.engine = KernelEngine(
-            kernel.loop(self.loop), settings, self.requests.answer, self.control,
-            lambda: kernel.channel(self.socket), lambda: self.now,
-        )  # fmt: skip
-        self.engine.on_exit = self.ended.append
-        self.requests.reply = self.engine.reply
-
-    def ask(self, *messages: bytes) -> list[bytes]:
-        """What the kernel gets for what it sends: the attributes' content."""
-        self.socket.incoming.extend(messages)
-        before = len(self.socket.sent)
-        self.loop.readers[self.socket.fileno()]()
-        return [content(data) for data in self.socket.sent[before:]]
-
-    def tree(self, share: str, account: str = "ann", handle: int = 3, tree: int = 1, flags: int = 1) -> tuple[int, int]:
-        """Status and flags of a tree connect."""
-        (reply,) = self.ask(kernel.tree_connect(handle, account, share, flags, tree=tree))
-        status, given = struct.unpack_from("=HH", reply, 4)
-        return status, given
-
-    def share_flags(self, name: str) -> int:
-        (reply,) = self.ask(kernel.share_config(2, name))
-        return int(struct.unpack_from("=I", reply, 4)[0])
-
-
-def content(data: bytes) -> bytes:
-    """The payload of the one attribute of a message; the attribute has the message's own type."""
-    size, family, flags, _, port, command, version, _ = struct.unpack_from("=IHHIIBBH", data)
-    length, kind = struct.unpack_from("=HH", data, 20)
-    assert (size, family, flags & 1, port, version) == (len(data), kernel.FAMILY_ID, 1, kernel.PORT, 1)
-    assert kind == command and 20 + length + -length % 4 == len(data), "one attribute, of the message's type"
-    return data[24 : 20 + length]
+from mountd.kernelserver.engine import KERNEL_WAITS
 
 
 @pytest.fixture(autouse=True)
@@ -379,110 +300,3 @@ def test_a_defect_refuses_one_request(
     office.engine._answer = office.engine._pipes._answer = fails
     assert office.ask(request_) == [reply]
     assert len(told) == 1
-
-
-# ------------------------------------------------------------------------------------------------------------- pipes
-
-BIND = bytes.fromhex(
-    "05000b0310000000480000000100000000101000"  # bind, fragments of 4096 bytes
-    "00000000 01000000 0000 0100"
-    "c84f324b7016d30112785a47bf6ee188 03000000"  # srvsvc 3.0
-    "045d888aeb1cc9119fe808002b104860 02000000"  # NDR
-)
-WRITE, READ, IOCTL = (RpcFlag.SRVSVC | way for way in (RpcFlag.WRITE, RpcFlag.READ, RpcFlag.IOCTL))
-OPEN, CLOSE = RpcFlag.SRVSVC | RpcFlag.OPEN, RpcFlag.SRVSVC | RpcFlag.CLOSE
-
-
-def _shares(referent: int = 1) -> bytes:
-    """NetrShareEnum of level 1 (MS-SRVS 3.1.4.8)."""
-    stub = struct.pack("<IIIIIIII", 0, 1, 1, referent, 0, 0, 0xFFFFFFFF, 0)
-    return struct.pack("<BBBBIHHIIHH", 5, 0, 0, 3, 0x10, 24 + len(stub), 0, 2, len(stub), 0, 15) + stub
-
-
-def test_a_list_of_shares_by_pipe(office: Office) -> None:
-    assert office.ask(kernel.rpc(8, OPEN)) == [struct.pack("=III", 8, 0, 0)]
-    (bound,) = office.ask(kernel.rpc(8, IOCTL, BIND))
-    assert struct.unpack_from("=II", bound, 4) == (0, len(bound) - 12) and bound[12 + 2] == 12, "bind_ack"
-    transmit, receive = struct.unpack_from("<HH", bound, 12 + 16)
-    assert (transmit, receive) == (1432, 1432)
-    (listed,) = office.ask(kernel.rpc(8, IOCTL, _shares()))
-    assert "staff".encode("utf-16-le") in listed
-    assert office.ask(kernel.rpc(8, CLOSE)) == [struct.pack("=III", 8, 0, 0)]
-    assert not len(office.requests.pipes)
-
-
-def test_long_replies_come_in_fragments_that_the_kernel_passes_whole() -> None:
-    many = TEXT + "".join(f"    [share number {number}]\n    path = /srv/{number}\n" for number in range(60))
-    office = Office(text=many)
-    office.engine.start()
-    office.ask(kernel.rpc(8, OPEN), kernel.rpc(8, WRITE, BIND), kernel.rpc(8, READ))
-    (first,) = office.ask(kernel.rpc(8, IOCTL, _shares()))
-    parts = [first]
-    while not parts[-1][12 + 3] & 2:
-        parts += office.ask(kernel.rpc(8, READ))
-    assert len(parts) > 4
-    for part in parts:
-        status, size = struct.unpack_from("=II", part, 4)
-        assert status == 0 and size == len(part) - 12 == struct.unpack_from("<H", part, 12 + 8)[0] <= 1024
-
-
-def test_a_pipe_is_a_guests_by_its_first_write(office: Office) -> None:
-    for handle, restricted in ((8, RpcFlag(0)), (9, RpcFlag.RESTRICTED_CONTEXT)):
-        office.ask(kernel.rpc(handle, OPEN), kernel.rpc(handle, WRITE | restricted, BIND))
-    levels = [pipe.level for pipe in office.requests.pipes._numbered.values()]
-    assert [int(level) for level in levels] == [1, 0]
-
-
-@pytest.mark.parametrize("flags", [RpcFlag.RAP | RpcFlag.OPEN, RpcFlag.OPEN])
-def test_a_pipe_without_a_service(office: Office, flags: RpcFlag) -> None:
-    (reply,) = office.ask(kernel.rpc(8, flags))
-    assert struct.unpack_from("=I", reply, 4)[0] != 0
-    (reply,) = office.ask(kernel.rpc(8, RpcFlag.WRITE, b"x"))
-    assert struct.unpack_from("=I", reply, 4)[0] != 0
-
-
-def test_an_open_pipe_is_not_opened_again(office: Office) -> None:
-    office.ask(kernel.rpc(8, OPEN), kernel.rpc(8, WRITE, BIND))
-    assert office.ask(kernel.rpc(8, OPEN)) == [struct.pack("=III", 8, 6, 0)]
-    assert len(office.requests.pipes) == 1
-
-
-# ---------------------------------------------------------------------------------------------------------- settings
-
-
-@pytest.mark.parametrize(("encryption", "lowest", "flags", "told"), [
-    ("auto", "SMB2_02", 0, "SMB2_10"), ("enabled", "SMB3_02", 0, "SMB3_02"), ("disabled", "SMB2_10", 8, "SMB2_10"),
-    ("mandatory", "SMB2_02", 2, "SMB3_00"), ("mandatory", "SMB3_11", 2, "SMB3_11"),
-])  # fmt: skip
-def test_encryption_and_dialects(encryption: str, lowest: str, flags: int, told: str) -> None:
-    settings = EngineSettings(smb3_encryption=encryption, min_prot=lowest, smb2_leases=True)
-    message = startup.starting_up(settings, [])
-    assert (message.fields["flags"], message.fields["min_prot"]) == (flags | 1, told)
-
-
-def test_empty_names_have_their_defaults() -> None:
-    message = startup.starting_up(EngineSettings(server_string="", netbios_name="", work_group=""), [])
-    fields = message.fields
-    assert (fields["netbios_name"], fields["server_string"], fields["work_group"]) == (
-        "KSMBD SERVER", "SMB SERVER", "WORKGROUP",
-    )  # fmt: skip
-
-
-def test_devices() -> None:
-    settings = EngineSettings(bind_interfaces_only=True, interfaces=("eth*",))
-    fields = startup.starting_up(settings, ["eth0", "lo"]).fields
-    assert (fields["bind_interfaces_only"], fields["ifc_list_sz"], fields["payload"]) == (1, 8, b"eth0\0lo\0")
-
-
-def test_which_devices_are_meant() -> None:
-    addresses = [
-        InterfaceAddress(1, "lo", "127.0.0.1", 0, 1, True),
-        InterfaceAddress(2, "eth0", "192.0.2.7", 0, 1, False),
-        InterfaceAddress(3, "eth1", "198.51.100.1", 0, 1, False),
-    ]
-    names = ["lo", "eth0", "eth1", "dummy0"]
-    for items, meant in (
-        (["eth*"], ["eth0", "eth1"]), (["192.0.2.0/24"], ["eth0"]), (["127.0.0.1", "eth1"], ["lo", "eth1"]),
-        (["dummy0"], ["dummy0"]), (["203.0.113.1"], []),
-    ):  # fmt: skip
-        assert startup.select(items, names, addresses) == meant
