@@ -5,19 +5,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from mountd.parameter import FALSE_WORDS, MORE_FALSE_WORDS, MORE_TRUE_WORDS, TRUE_WORDS, Kind, Parameter, Scope
+from mountd.parameter import WORDS, Kind, Parameter, Scope
 
 S: Final = Scope.SHARE
-_WORDS: Final = {
-    **dict.fromkeys((*TRUE_WORDS, *MORE_TRUE_WORDS), "yes"),
-    **dict.fromkeys((*FALSE_WORDS, *MORE_FALSE_WORDS), "no"),
-}
 
 NAME_PARAMETERS: Final[tuple[Parameter, ...]] = (
     Parameter("case sensitive", S, Kind.CHOICE, "auto",
               "yes: names in another case are other names, also in search patterns and `veto files`. no and auto: they "
               "are the same name, but for opens with POSIX semantics.",
-              choices=("auto", "yes", "no"), aliases=_WORDS, synonyms=("casesignames",), ours=True),
+              choices=("auto", "yes", "no"), aliases=WORDS, synonyms=("casesignames",), ours=True),
     Parameter("catia:mappings", S, Kind.STRING, "",
               "With `vfs objects = catia`, the characters that clients see instead of others: pairs of hexadecimal "
               "numbers on the disk and for clients, such as 0x22:0xa8,0x3a:0xf7. Characters that Windows cannot have "
@@ -29,7 +25,7 @@ NAME_PARAMETERS: Final[tuple[Parameter, ...]] = (
               "them beside all names that need one, illegal beside those that Windows cannot have (which clients see "
               "with characters of the private use area in any case). Short names are those of Samba. They, and "
               "the sizes of extended attributes, which are listed then, too, cost time in listings.",
-              choices=("yes", "illegal", "no"), aliases=_WORDS, ours=True, samba="illegal"),
+              choices=("yes", "illegal", "no"), aliases=WORDS, ours=True, samba="illegal"),
     Parameter("preserve case", S, Kind.BOOLEAN, "yes", "Keep the case of new names; no gives them `default case`.",
               ours=True),
     Parameter("short preserve case", S, Kind.BOOLEAN, "yes",

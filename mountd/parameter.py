@@ -36,6 +36,10 @@ FALSE_WORDS = ("no", "false", "0", "disable")
 MORE_TRUE_WORDS = ("on", "enabled")
 MORE_FALSE_WORDS = ("off", "disabled")
 """Samba's further words, which older ksmbd.conf files have, too."""
+WORDS = {
+    **dict.fromkeys((*TRUE_WORDS, *MORE_TRUE_WORDS), "yes"), **dict.fromkeys((*FALSE_WORDS, *MORE_FALSE_WORDS), "no"),
+}  # fmt: skip
+"""Their meaning, for a choice of which yes and no are two."""
 
 _SIZE = re.compile(r"(0[xX][0-9a-fA-F]+|[0-9]+)[ \t]*([kmgtpeKMGTPE]?)(?:i?[bB])?")
 _SHIFT = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50, "e": 60}

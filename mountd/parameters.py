@@ -18,6 +18,7 @@ from mountd.name_parameters import NAME_PARAMETERS
 from mountd.parameter import (
     FALSE_WORDS,
     TRUE_WORDS,
+    WORDS,
     Kind,
     Parameter,
     Scope,
@@ -281,10 +282,12 @@ PARAMETERS: tuple[Parameter, ...] = (
               maximum=CAP, clamp=True, zero_is_maximum=True, inherits=False, samba="0"),
     Parameter("oplocks", S, Kind.BOOLEAN, "yes", "Grant oplocks and leases."),
     Parameter("path", S, Kind.STRING, "", "The directory that is shared, an absolute path.", synonyms=("directory",)),
-    Parameter("posix locking", S, Kind.BOOLEAN, "no",
+    Parameter("posix locking", S, Kind.CHOICE, "auto",
               "Map byte-range locks of clients to POSIX locks (fcntl), so that clients, local processes and NFS "
-              "clients respect each other's locks. Locks of length 0 or beyond 2^63 bytes are not mapped.",
-              ours=True, samba="yes"),
+              "clients respect each other's locks. Locks of length 0 or beyond 2^63 bytes are not mapped. auto: reads "
+              "and writes meet the locks of local processes only through an open that has locked something itself, and "
+              "nothing is mapped where the share's folder is on another machine or in FUSE.",
+              choices=("auto", "yes", "no"), aliases=WORDS, ours=True, samba="yes"),
     Parameter("read list", S, Kind.LIST, "",
               "Users, and groups as @group, who may only read, whatever `read only` and `write list` say."),
     Parameter("read only", S, Kind.BOOLEAN, "yes",

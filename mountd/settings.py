@@ -112,7 +112,7 @@ class ShareSettings:
     nt_acl_support: bool
     oplocks: bool
     path: str
-    posix_locking: bool
+    posix_locking: str
     preserve_case: bool
     read_list: tuple[str, ...]
     read_only: bool

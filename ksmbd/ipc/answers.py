@@ -200,7 +200,7 @@ def _known_share(message: Message) -> ShareConfig:
         map_system=switch(options, "map system"),
         nt_acl_support=switch(options, "nt acl support"),
         oplocks=bool(flags & ShareFlag.OPLOCKS),
-        posix_locking=switch(options, "posix locking"),
+        posix_locking=required(options, "posix locking"),
         store_dos_attributes=bool(flags & ShareFlag.STORE_DOS_ATTRS),
         streams_xattr=bool(flags & ShareFlag.STREAMS),
         streams_xattr_max_xattrs_per_stream=number(options, "streams_xattr:max xattrs per stream"),

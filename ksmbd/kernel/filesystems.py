@@ -18,6 +18,10 @@ XFS_SUPER_MAGIC: Final = 0x58465342
 BCACHEFS_SUPER_MAGIC: Final = 0xCA451A4E
 TMPFS_MAGIC: Final = 0x01021994
 RAMFS_MAGIC: Final = 0x858458F6
+ELSEWHERE: Final = frozenset((
+    0x6969, 0xFF534D42, 0xFE534D42, 0x517B, 0x00C36400, 0x01021997, 0x5346414F, 0x65735546, 0x0BD00BD0, 0x01161970,
+))  # fmt: skip
+"""The magic numbers of NFS, CIFS, SMB2, the old SMB, Ceph, 9P, AFS, FUSE, Lustre and GFS2: others have the data."""
 BTRFS_IOC_GET_SUBVOL_INFO: Final = 0x81F8943C
 """_IOR(0x94, 60, struct btrfs_ioctl_get_subvol_info_args)."""
 _SUBVOL_INFO_SIZE: Final = 504

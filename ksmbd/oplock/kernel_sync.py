@@ -121,15 +121,25 @@ class KernelSync:
             self.closed(ref.open_id)
             raise
         if side.posix_locking:
-            kept = self.table.locks_of(ref.file, ref.open_id)
-            own.locks.add_all(kept)
-            self._apply_locks(own, _ranges(kept))
+            self._take_locks_over(own)
         own.admitted = True
         state = self._held(own)
         if side.kernel_oplocks and state:
             left = local.state_for(state, self._take(own, local.lease_for(state)))
             if left != state:
                 self.table.local_process(ref.file, ref.open_id, left)
+
+    def share_locks(self, ref: OpenRef, side: LocalOpen) -> None:
+        """See OpenTable.share_locks. An open of `kernel oplocks` has been admitted already."""
+        if ref.open_id not in self.opens and side.posix_locking:
+            own = self._register(ref, side)
+            self._take_locks_over(own)
+            own.admitted = True
+
+    def _take_locks_over(self, own: WorkerOpen) -> None:
+        kept = self.table.locks_of(own.ref.file, own.ref.open_id)
+        own.locks.add_all(kept)
+        self._apply_locks(own, _ranges(kept))
 
     def _register(self, ref: OpenRef, side: LocalOpen) -> WorkerOpen:
         own = self.opens.get(ref.open_id)

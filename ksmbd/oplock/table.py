@@ -315,6 +315,10 @@ class LocalOpenTable(NamingTable):
         """See OpenTable.admit."""
         return self.kernel_sync.admit(ref, local, grant)
 
+    def share_locks(self, ref: OpenRef, local: LocalOpen) -> None:
+        """See OpenTable.share_locks."""
+        self.kernel_sync.share_locks(ref, local)
+
     def readmit(self, ref: OpenRef, local: LocalOpen) -> None:
         """See OpenTable.readmit."""
         self.kernel_sync.readmit(ref, local)

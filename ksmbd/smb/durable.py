@@ -233,6 +233,8 @@ def _open_of(request: Request, old: OpenRequest, created: CreateResult | None) -
             raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "what was kept of it is gone")
         if created.local is not None:
             server.table.readmit(ref, created.local)
+        elif (side := created.file.lock_side()) is not None:
+            server.table.share_locks(ref, side)
     except NtStatusError:
         if created is not None:
             created.file.close()

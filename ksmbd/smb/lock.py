@@ -75,6 +75,9 @@ def handle(request: Request) -> Reply | Coroutine[Any, Any, Reply]:
         if request.session.state is SessionState.EXPIRED:
             raise NtStatusError(STATUS_NETWORK_SESSION_EXPIRED)
         locks, wait = _locks(elements)
+        side = open_.file.lock_side()
+        if side is not None:
+            request.server.table.share_locks(ref, side)
         future = request.server.table.lock(ref, locks, wait)
         if not future.done:
             return _wait(request, open_, future, index, number)

@@ -59,7 +59,8 @@ class LocalEntry:
     __slots__ = (
         "__weakref__", "_archived", "entry_key", "_fd", "_parent_key", "_sticky_access", "_sticky_change",
         "_sticky_write", "created", "granted_access", "is_directory", "is_duplicate", "key", "kind", "names", "path",
-        "path_only", "place", "posix", "reserved", "stream", "duplicates", "allocation_failed", "write_time",
+        "path_only", "place", "posix", "reserved", "shares_locks", "stream", "duplicates", "allocation_failed",
+        "write_time",
     )  # fmt: skip
 
     def __init__(self, opened: Opened, created: bool) -> None:
@@ -96,6 +97,8 @@ class LocalEntry:
         """Whether this is a duplicate; blocks that it reserves belong to its open."""
         self.allocation_failed = False
         """An allocation by this duplicate failed and may have left blocks beyond the end of the file."""
+        self.shares_locks = False
+        """`lock_side` was asked for."""
         self.reserved = False
         """It has reserved blocks beyond the end of the file (ksmbd/vfs/allocation.py)."""
         place.enter(self)

@@ -11,13 +11,13 @@ from math import inf
 
 from ksmbd import debug
 from ksmbd.kernel.read_ahead import is_cached, read_ahead
-from ksmbd.kernel.stat import stat_fd
+from ksmbd.kernel.stat import S_IFREG, stat_fd
 from ksmbd.smb.constants import (
     FILE_ATTRIBUTE_ARCHIVE,
     FILE_ATTRIBUTE_SPARSE_FILE,
     FILE_WRITE_DATA,
 )
-from ksmbd.smb.ports import DirectoryEntry, File, Watch
+from ksmbd.smb.ports import DirectoryEntry, File, LocalOpen, Watch
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
     STATUS_INVALID_DEVICE_REQUEST,
@@ -26,7 +26,7 @@ from ksmbd.smb.status import (
     NtStatusError,
 )
 from ksmbd.smb.waiting import Future
-from ksmbd.vfs import allocation, listing, moving, names, ranges, reparse_points, stream_store, watch
+from ksmbd.vfs import allocation, listing, local, moving, names, ranges, reparse_points, stream_store, watch
 from ksmbd.vfs import duplicate as duplicates
 from ksmbd.vfs.attributes import (
     SETTABLE,
@@ -260,6 +260,13 @@ class LocalFile(ReservingFile):
         if not self.names:
             raise NtStatusError(STATUS_ACCESS_DENIED, "the share's root")
         moving.rename_entry(self, target, replace, posix)
+
+    def lock_side(self) -> LocalOpen | None:
+        """See the port."""
+        if self.shares_locks or self.kind != S_IFREG or self.path_only:
+            return None
+        self.shares_locks = True
+        return local.lock_side(self)
 
     def become_unnamed(self, replace: bool) -> File:
         """Refuse: it is the unnamed stream."""

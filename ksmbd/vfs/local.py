@@ -8,6 +8,7 @@ description locks only SMB's own locks count.
 from __future__ import annotations
 
 import errno
+import fcntl
 import logging
 import os
 from typing import Final
@@ -147,8 +148,21 @@ def local_open(file: LocalEntry, flags: int, later: bool) -> LocalDescriptor:
     options = file.place.options
     mode = -1 if flags & os.O_PATH else flags & os.O_ACCMODE
     return LocalDescriptor(
-        file, flags if later and mode >= 0 else None, mode, options.kernel_oplocks, options.posix_locking
+        file, flags if later and mode >= 0 else None, mode, options.kernel_oplocks,
+        options.posix_locking or file.place.shares_locks,
     )
+
+
+def lock_side(file: LocalEntry) -> LocalDescriptor | None:
+    """Make the LocalOpen for the byte-range locks of an open whose data is open; None where the place does not share
+    them."""
+    if not file.place.shares_locks:
+        return None
+    try:
+        mode = fcntl.fcntl(file.fd, fcntl.F_GETFL) & os.O_ACCMODE
+    except OSError:
+        return None
+    return LocalDescriptor(file, None, mode, False, True)
 
 
 def local_stream(stream: LocalEntry, writable: bool) -> LocalDescriptor:

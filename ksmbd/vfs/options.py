@@ -64,6 +64,8 @@ class ShareOptions:
     change_notify: bool
     kernel_oplocks: bool
     posix_locking: bool
+    share_locks: bool
+    """As `posix_locking`, but only for opens that have locked something."""
     create_mask: int
     directory_mask: int
     force_create_mode: int
@@ -117,7 +119,8 @@ class ShareOptions:
             hide_unwriteable=share.hide_unwriteable_files,
             change_notify=share.change_notify,
             kernel_oplocks=share.kernel_oplocks,
-            posix_locking=share.posix_locking,
+            posix_locking=share.posix_locking == "yes",
+            share_locks=share.posix_locking == "auto",
             create_mask=share.create_mask,
             directory_mask=share.directory_mask,
             force_create_mode=share.force_create_mode,

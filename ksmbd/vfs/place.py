@@ -10,7 +10,7 @@ from typing import Protocol
 
 from ksmbd.kernel import credentials
 from ksmbd.kernel.credentials import Credentials
-from ksmbd.kernel.filesystems import RAMFS_MAGIC, TMPFS_MAGIC, file_system_type
+from ksmbd.kernel.filesystems import ELSEWHERE, RAMFS_MAGIC, TMPFS_MAGIC, file_system_type
 from ksmbd.smb.ports import CreateIntent, CreateResult, FileKey, ShareConfig, Volume
 from ksmbd.vfs.access import WRITE_RIGHTS, Access
 from ksmbd.vfs.common import Common, Registered
@@ -42,7 +42,7 @@ class Place:
 
     __slots__ = (
         "_closed", "access", "cache", "common", "in_memory", "options", "previous", "read_only", "resolver", "root_dev",
-        "root_key", "share", "snapshot", "used", "user", "volume", "whole_paths",
+        "root_key", "share", "shares_locks", "snapshot", "used", "user", "volume", "whole_paths",
     )  # fmt: skip
 
     volume: Volume
@@ -84,8 +84,12 @@ class Place:
         self.root_dev = stat.dev
         self.root_key: FileKey = (stat.dev, stat.ino)
         with os_errors:
-            self.in_memory = file_system_type(resolver.root) in (TMPFS_MAGIC, RAMFS_MAGIC)
+            kind = file_system_type(resolver.root)
+        self.in_memory = kind in (TMPFS_MAGIC, RAMFS_MAGIC)
         """The root is on tmpfs or ramfs, so that reading its files never waits for a disk."""
+        self.shares_locks = options.share_locks and kind not in ELSEWHERE
+        """Byte-range locks of an open are shared with local processes from its first one on. A lock of a file system on
+        another machine, or of a process, would wait for it."""
 
     def become(self) -> None:
         """Make the calling thread act as the user."""

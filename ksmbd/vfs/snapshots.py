@@ -361,7 +361,7 @@ class Snapshots:
     def _made(self, root: int, seconds: int) -> LocalVolume:
         live = self._live
         # Nothing is written, so there is nothing to coordinate with local processes.
-        options = replace(live.options, wide_links=False, kernel_oplocks=False, posix_locking=False)
+        options = replace(live.options, wide_links=False, kernel_oplocks=False, posix_locking=False, share_locks=False)
         resolver = Resolver(root, live.user, live.cache, options)
         place = Place(live.common, live.share, options, resolver, live.access, live.user, live.read_only)
         place.snapshot = seconds * _SECOND + FILETIME_UNIX_EPOCH

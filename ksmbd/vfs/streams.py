@@ -14,7 +14,7 @@ from ksmbd.kernel.files import W_OK, access_fd
 from ksmbd.kernel.stat import stat_fd
 from ksmbd.overriding import override
 from ksmbd.smb.constants import FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_NORMAL, FILE_ATTRIBUTE_READONLY
-from ksmbd.smb.ports import DirectoryEntry, File, FileInfo, Watch
+from ksmbd.smb.ports import DirectoryEntry, File, FileInfo, LocalOpen, Watch
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
     STATUS_CANNOT_DELETE,
@@ -266,6 +266,10 @@ class LocalStream(LocalMetadata):
             raise
         self._name = name
         self.stream = fold(name)
+
+    def lock_side(self) -> LocalOpen | None:
+        """None: local processes lock no attributes."""
+        return None
 
     def become_unnamed(self, replace: bool) -> File:
         """See the port. It is a copy, because an attribute cannot become a file's data."""

@@ -40,7 +40,6 @@ CONFIGURATIONS = {
     "nostreams": Configuration("no streams", {"vfs objects": "acl_xattr"}),
     "ea": Configuration("descriptors in another attribute", {"acl_xattr:security_acl_name": "user.hackme"}),
     "dosmode": Configuration("a name that is hidden", {"hide files": "/hidefile/"}),
-    "posixlocks": Configuration("byte-range locks that local processes meet", {"posix locking": "yes"}),
     "snapshots": Configuration(
         "previous versions", {"vfs objects": f"{MODULES} shadow_copy2", "shadow:snapdirseverywhere": "yes"}
     ),

@@ -282,6 +282,13 @@ class Walk:
             self.somebody_else()
             file.delete_reparse_point(0x80000023)
 
+        def locked(file: Any) -> None:
+            side = file.lock_side()
+            if side is not None:
+                self.somebody_else()
+                side.lock(ports.WRITE_LOCK, 0, 9)
+                side.lock(ports.UNLOCKED, 0, 9)
+
         def unnamed(file: Any) -> None:
             if file.stream:
                 intent = CreateIntent("f", "", c.FILE_WRITE_DATA, c.FILE_OPEN, 0, 0)
@@ -294,6 +301,7 @@ class Walk:
         return {
             "fileno": [lambda file: file.fileno()],
             "folded": [lambda file: file.folded("S")],
+            "lock_side": [locked],
             "become_unnamed": [unnamed, lambda file: file.become_unnamed(False)],
             "stream_name": [lambda file: file.stream_name],
             "disk_name": [lambda file: file.disk_name],

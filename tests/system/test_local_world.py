@@ -32,7 +32,8 @@ def server(request: pytest.FixtureRequest, start_shared: StartKsmbd) -> KsmbdSer
     return start_shared(
         workers=request.param, options={"smb2 leases": "yes", "durable handles": "yes"},
         shares={
-            "share": {"kernel oplocks": "yes", "posix locking": "yes", "vfs objects": "streams_xattr"}, "plain": {},
+            "share": {"kernel oplocks": "yes", "posix locking": "yes", "vfs objects": "streams_xattr"},
+            "plain": {"posix locking": "no"}, "usual": {},
         },
     )  # fmt: skip
 
@@ -389,6 +390,26 @@ def test_a_reader_locks_exclusively_as_far_as_the_kernel_lets_it(
     assert client.status(c.LOCK, lock(file, 0, 10, EXCLUSIVE_NOW)) == 0
     assert local.run("exclusive 0 1") == "EAGAIN"
     assert local.run("shared 0 1") == "done"
+
+
+def test_locks_hold_on_both_sides_as_a_rule(server: KsmbdServer, local: LocalProcess) -> None:
+    """`posix locking = auto`: from the first lock of an open on."""
+    path = server.shares["usual"] / f"usual{os.urandom(4).hex()}"
+    path.write_text("before")
+    with RawClient(server, "usual") as client:
+        file, beside = (opened(client.reply(client.post(c.CREATE, create(path.name)))) for _ in range(2))
+        local.run(f"write {path}")
+        assert local.run("exclusive 0 10") == "done"
+        assert client.status(c.LOCK, lock(file, 0, 10, EXCLUSIVE_NOW)) == s.STATUS_LOCK_NOT_GRANTED
+        assert client.status(c.READ, client.read_body(file, 0, 5)) == s.STATUS_FILE_LOCK_CONFLICT
+        assert client.status(c.READ, client.read_body(beside, 0, 5)) == 0
+        waiting = client.post(c.LOCK, lock(file, 0, 10, EXCLUSIVE))
+        assert status_of(client.frame()) == PENDING
+        assert local.run("unlock 0 10") == "done"
+        assert status_of(client.reply(waiting)) == 0
+        assert local.run("exclusive 5 1") != "done"
+        assert client.status(c.LOCK, lock(file, 0, 10, UNLOCK)) == 0
+        assert local.run("exclusive 5 1") == "done"
 
 
 def test_without_the_parameters_nothing_is_different(server: KsmbdServer, local: LocalProcess) -> None:

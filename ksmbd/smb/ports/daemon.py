@@ -136,7 +136,7 @@ class ShareConfig:
     oplocks: bool = True
     personal: bool = False
     """The share is not the same for all sessions; `Daemon.personal_share` tells what it is for one."""
-    posix_locking: bool = False
+    posix_locking: str = "auto"
     preserve_case: bool = True
     shadow_basedir: str = ""
     shadow_crossmountpoints: bool = False

@@ -206,6 +206,11 @@ class File(Protocol):
         """Rename to `target` (path below the share; or `:stream` for a stream that does not become the unnamed one)."""
         ...
 
+    def lock_side(self) -> LocalOpen | None:
+        """Before the first byte-range lock of an open: what shares its locks with local processes, for
+        OpenTable.share_locks. None later, and where locks are not shared in this way."""
+        ...
+
     def become_unnamed(self, replace: bool) -> File:
         """Rename a named stream to `::$DATA`, with `replace`: the file's unnamed stream, which must be empty, gets its
         data (MS-FSA 2.1.5.15.11.1). Returns the file as it is open now; the caller closes this one."""

@@ -255,6 +255,10 @@ class OpenTable(Protocol):
         NtStatusError."""
         ...
 
+    def share_locks(self, ref: OpenRef, local: LocalOpen) -> None:
+        """From now on, share the byte-range locks of an open with local processes (File.lock_side)."""
+        ...
+
     def readmit(self, ref: OpenRef, local: LocalOpen) -> None:
         """As `admit`, after `reconnect` for an open whose file was opened again. Raises STATUS_FILE_NOT_AVAILABLE where
         it must be tried again."""

@@ -243,7 +243,7 @@ def test_share_config_is_kept_until_reload() -> None:
     assert share is not None
     assert (share.name, share.path, share.veto_files) == ("Docs", "/srv/x", ("*.tmp", "b*"))
     assert (share.force_uid, share.force_gid, share.encrypt) == (70000, None, True)
-    assert (share.change_notify, share.posix_locking, share.hide_files) == (False, True, ("x", "*.bak"))
+    assert (share.change_notify, share.posix_locking, share.hide_files) == (False, "yes", ("x", "*.bak"))
     assert (share.inherit_owner, share.map_readonly, share.hide_unwriteable_files) == ("unix only", "permissions", True)
     assert (share.snapshot_path, share.shadow_sort, share.shadow_localtime) == ("/snaps/%Y", "asc", True)
     sent = len(bench.channel.sent)

@@ -247,7 +247,7 @@ SWITCHES = [f.name for f in fields(ShareConfig) if f.type in ("bool", bool) and 
     "acl flag inherited canonicalization", "acl map full control", "change notify", "continuous availability",
     "crossmnt", "delete readonly", "delete veto files", "dos filemode", "ea support", "follow symlinks",
     "hide dot files", "hide special files", "hide unreadable", "hide unwriteable files", "inherit acls",
-    "inherit permissions", "kernel oplocks", "map hidden", "map system", "nt acl support", "oplocks", "posix locking",
+    "inherit permissions", "kernel oplocks", "map hidden", "map system", "nt acl support", "oplocks",
     "preserve case", "short preserve case",
     "shadow:crossmountpoints", "shadow:localtime", "shadow:snapdirseverywhere", "shadow:sscanf",
     "store dos attributes", "wide links",

@@ -384,6 +384,31 @@ def test_a_wait_ends_with_its_open() -> None:
     assert all(file.locks == [UNLOCKED] * BYTES for file in place.kernel.opens)
 
 
+def test_an_open_that_locks_shares_its_locks_from_then_on() -> None:
+    place = Place()
+    one, two = place.world.client("a"), place.world.client("b")
+    (mine, _), (theirs, _) = one.open(), two.open()
+    assert answer(one.lock(mine, 0, 2)) == "ok"  # as of an open that was reclaimed
+    side = Side(place.kernel, oplocks=False, locking=True)
+    assert side.open_data()
+    place.sides[mine.open_id] = side
+    one.table.share_locks(mine, side)
+    file = side.file
+    assert file is not None and file.locks == [WRITE_LOCK] * 2 + [UNLOCKED] * (BYTES - 2)
+    stranger = place.kernel.open(True, True)
+    assert stranger is not None and place.kernel.lock(stranger, WRITE_LOCK, 5, 6)
+    assert answer(one.lock(mine, 5, 1)) == "STATUS_LOCK_NOT_GRANTED"
+    assert one.io(mine, 5, 1, False) == "STATUS_FILE_LOCK_CONFLICT"
+    assert two.io(theirs, 5, 1, True) == "ok"  # it has locked nothing
+    one.table.share_locks(mine, side)
+    assert one.unlock(mine, 0, 2) == "ok"
+    assert file.locks == [UNLOCKED] * BYTES
+    place.kernel.close(stranger)
+    place.close(one, mine)
+    two.table.close(theirs)
+    assert place.world.store.empty
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(
     st.integers(0, 1), st.booleans(), st.integers(0, 20), st.integers(0, 10), st.booleans(),

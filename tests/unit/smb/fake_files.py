@@ -19,6 +19,7 @@ from ksmbd.smb.ports import (
     FileInfo,
     FileKey,
     Identity,
+    LocalOpen,
     QuotaEntry,
     ShareConfig,
     StreamInfo,
@@ -45,6 +46,7 @@ class FakeFile:
         self.fail: dict[str, int] = dict(volume.fail_files)
         self.closed = False
         self.descriptor = -1
+        self.side: LocalOpen | None = None
 
     def _do(self, name: str, *arguments: Any) -> None:
         self.calls.append((name, *arguments))
@@ -170,6 +172,10 @@ class FakeFile:
         self._remove()
         self.node.name, self.node.parent = name, parent
         parent.children[name.upper()] = self.node
+
+    def lock_side(self) -> LocalOpen | None:
+        side, self.side = self.side, None
+        return side
 
     def become_unnamed(self, replace: bool) -> FakeFile:
         self._do("become_unnamed", replace)

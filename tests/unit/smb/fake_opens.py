@@ -119,6 +119,9 @@ class FakeTable:
         self.calls.append(("stream_renamed", ref, stream))
         return ref._replace(stream=stream)
 
+    def share_locks(self, ref: OpenRef, local: LocalOpen) -> None:
+        self.calls.append(("share_locks", ref, local))
+
     def open_paths_below(self, file: FileKey) -> bool:
         return False
 

@@ -132,6 +132,9 @@ class ScriptedFile(Scripted):
     def folded(self, stream_name: str) -> str:
         return self._tell(self.folded, stream_name)
 
+    def lock_side(self) -> LocalOpen | None:
+        return None
+
     def become_unnamed(self, replace: bool) -> File:
         return self._tell(self.become_unnamed, replace)
 

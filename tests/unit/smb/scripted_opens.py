@@ -110,6 +110,9 @@ class ScriptedTable(Scripted):
     def stream_renamed(self, ref: OpenRef, stream: str) -> OpenRef:
         return self._tell(self.stream_renamed, ref, stream)
 
+    def share_locks(self, ref: OpenRef, local: LocalOpen) -> None:
+        self._tell(self.share_locks, ref, local)
+
     def open_paths_below(self, file: FileKey) -> bool:
         return self._tell(self.open_paths_below, file)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import create_messages as m
 import pytest
-from bench import Bench, body_of, started
+from bench import Bench, body_of, file_of, started
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -58,6 +58,20 @@ def test_lock_and_unlock() -> None:
     assert run(made, open_, (5, 10, UNLOCK), (50, 10, UNLOCK)) == 0
     assert held(made) == []
     assert run(made, open_, (5, 10, UNLOCK)) == s.STATUS_RANGE_NOT_LOCKED
+
+
+def test_the_first_lock_of_an_open_is_preceded_by_sharing_its_locks() -> None:
+    """With local processes (File.lock_side); to unlock asks for nothing."""
+    made, open_ = bench()
+    file = file_of(open_)
+    side: Any = object()
+    file.side = side
+    assert run(made, open_, (5, 10, UNLOCK)) == s.STATUS_RANGE_NOT_LOCKED
+    assert file.side is side
+    assert run(made, open_, (5, 10, EXCLUSIVE | NOW)) == run(made, open_, (50, 10, SHARED)) == 0
+    calls = [call for call in made.table.calls if call[0] in ("share_locks", "lock")]
+    assert [call[0] for call in calls] == ["share_locks", "lock", "lock"]
+    assert calls[0] == ("share_locks", open_.ref, side)
 
 
 @pytest.mark.parametrize(

@@ -23,11 +23,12 @@ from ksmbd.smb.ports import (
     LocalOpen,
 )
 from ksmbd.smb.status import NtStatusError
+from ksmbd.vfs import place
 from ksmbd.vfs.files import LocalFiles
 
 Make = Callable[..., Share]
 OPLOCKS = {"kernel_oplocks": True}
-LOCKING = {"posix_locking": True}
+LOCKING = {"posix_locking": "yes"}
 READS, WRITES = c.FILE_GENERIC_READ, c.FILE_GENERIC_WRITE
 
 pytestmark = pytest.mark.skipif(bool(leases.probe() or ofd_locks.probe()), reason="no leases or locks here")
@@ -69,7 +70,7 @@ def test_without_the_parameters_there_is_nothing(make_share: Make) -> None:
     share = make_share()
     assert share.create("file").local is None
     assert share.create("file").local is None
-    share = make_share(kernel_oplocks=False, posix_locking=False)
+    share = make_share(kernel_oplocks=False, posix_locking="no")
     assert share.create("file").local is None
 
 
@@ -161,6 +162,44 @@ def test_a_stream_needs_no_lease(make_share: Make) -> None:
     assert local.writable and local.lease(WRITE_LEASE)
     assert local.lease_left() == WRITE_LEASE
     assert not local.posix_locking
+
+
+SHARING = {"posix_locking": "auto"}
+
+
+@pytest.mark.parametrize("access", [READS, WRITES, READS | WRITES, c.MAXIMUM_ALLOWED])
+def test_an_open_shares_its_locks_when_it_is_asked_to(make_share: Make, access: int) -> None:
+    share = make_share(**SHARING)
+    make_file(share)
+    result = share.create("file", access=access)
+    assert result.local is None
+    side = result.file.lock_side()
+    assert side is not None and (side.posix_locking, side.kernel_oplocks) == (True, False)
+    assert side.writable == (access != READS)
+    assert result.file.lock_side() is None, "asked for once"
+    assert side.lock(WRITE_LOCK, 5, 9)
+    fd = somebody(share)
+    with pytest.raises(BlockingIOError):
+        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 5, 5)
+    assert side.lock(UNLOCKED, 5, 9)
+    fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 5, 5)
+    assert not side.lock(READ_LOCK, 0, 100)
+    os.close(fd)
+
+
+def test_what_shares_no_locks(make_share: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert make_share(posix_locking="no").open("file").lock_side() is None
+    share = make_share(**SHARING)
+    assert share.open("file", access=c.FILE_READ_ATTRIBUTES).lock_side() is None
+    assert share.open("file", stream="stream").lock_side() is None
+    assert share.mkdir("dir").lock_side() is None
+    monkeypatch.setattr(place, "file_system_type", lambda fd: 0x6969)
+    assert make_share(**SHARING).open("file").lock_side() is None, "NFS"
+
+
+def test_with_kernel_oplocks_all_opens_share_their_locks(make_share: Make) -> None:
+    local = entered(make_share(**OPLOCKS, **SHARING).create("file"))
+    assert (local.posix_locking, local.kernel_oplocks) == (True, True)
 
 
 @pytest.mark.parametrize(("first", "second", "joins"), [

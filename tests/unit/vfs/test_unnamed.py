@@ -132,9 +132,11 @@ def test_who_may_not_write_the_file(share: Share) -> None:
     assert (share.path / "f").read_bytes() == b"" and stream.read(0, 100) == b"of the stream"
 
 
-@pytest.mark.parametrize("parameter", ["kernel_oplocks", "posix_locking"])
-def test_where_local_processes_share_the_data(make_share: Callable[..., Share], parameter: str) -> None:
-    share = make_share(**{parameter: True})
+@pytest.mark.parametrize("parameter", [{"kernel_oplocks": True}, {"posix_locking": "yes"}])
+def test_where_local_processes_share_the_data(
+    make_share: Callable[..., Share], parameter: dict[str, bool | str]
+) -> None:
+    share = make_share(**parameter)
     stream = stream_of(share)
     assert status_of(lambda: stream.become_unnamed(True)) == STATUS_NOT_SUPPORTED
     assert stream.read(0, 100) == b"of the stream"

@@ -120,7 +120,7 @@ def outcome(ask: Callable[[CreateIntent], CreateResult], intent: CreateIntent) -
         {}, {"flags": FLAGS | {"follow_symlinks"}}, {"flags": FLAGS | {"follow_symlinks", "wide_links"}},
         {"flags": FLAGS - {"crossmnt"}}, {"veto_files": ("plain*",)}, {"read_only": True},
         {"flags": FLAGS | {"acl_xattr"}}, {"flags": FLAGS - {"store_dos_attributes", "hide_dot_files"}},
-        {"user": (USER + 1, GROUP + 1)}, {"admin": True}, {"kernel_oplocks": True}, {"posix_locking": True},
+        {"user": (USER + 1, GROUP + 1)}, {"admin": True}, {"kernel_oplocks": True}, {"posix_locking": "yes"},
     ],
     ids=str,
 )  # fmt: skip
