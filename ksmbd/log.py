@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Writes log lines: `ksmbd: text` on standard error, or to syslog once the server has detached.
+"""Writes log lines: `ksmbd: text` on standard error, and where the settings say: a file, the journal, syslog.
 
 Errors and warnings are for the administrator, one line each. Lines that a client can cause go through `peer`, which
 limits their rate by kind and address and in total, so that no client can fill the disk or hide other lines. Tracebacks
@@ -11,37 +11,87 @@ from __future__ import annotations
 import logging
 import math
 import os
-import sys
 import syslog
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Final
 
 from ksmbd import debug as _debug
 from ksmbd import limits
 from ksmbd.line_limit import LineLimit
+from ksmbd.log_record import OTHER, PREFIX, TRACEBACK, Record
+from ksmbd.log_targets import (
+    ENVIRONMENT,
+    JOURNAL,
+    NONE,
+    RELAY,
+    Journal,
+    LogFile,
+    LogSettings,
+    Syslog,
+    Target,
+    Terminal,
+)
 from ksmbd.overriding import override
 
-PREFIX: Final = "ksmbd: "
-_MAX_LINE: Final = 4096
+__all__ = ["PREFIX", "LogSettings", "Record"]
 
-_use_syslog = False
+_settings = LogSettings()
+_targets: list[Target] = [Terminal(_settings.terminal)]
 _who = ""
 _NAMES: Final = {bit: name for name, bit in _debug.COMPONENTS.items()}
 
 
-def use_syslog(identity: str = "ksmbd") -> None:
-    """Send all lines to syslog from now on (facility daemon)."""
-    global _use_syslog
-    syslog.openlog(identity, syslog.LOG_PID, syslog.LOG_DAEMON)
-    _use_syslog = True
+def settings() -> LogSettings:
+    """What this process tells, and where."""
+    return _settings
+
+
+def configure(new: LogSettings) -> None:
+    """Use these settings from now on. A file is opened anew; where it cannot be opened, a line says so, and the
+    terminal or the system's log has the lines."""
+    global _settings
+    close()
+    _settings = new
+    reopen()
+
+
+def use_relay() -> None:
+    """Send all lines to mountd, if it has started this process with a pipe for that."""
+    if os.environ.get(ENVIRONMENT) == RELAY:
+        configure(LogSettings(terminal=RELAY))
+
+
+def close() -> None:
+    """Close what is open."""
+    for target in _targets:
+        target.close()
+    _targets.clear()
+
+
+def reopen() -> None:
+    """Open the file anew, after a rotation."""
+    close()
+    problem = ""
+    if _settings.path:
+        try:
+            _targets.append(LogFile(_settings.path, _settings.json, _settings.max_kib))
+        except OSError as error:
+            problem = f"log file {_settings.path}: {error.strerror}"
+    if _settings.terminal:
+        _targets.append(Terminal(_settings.terminal))
+    elif not _targets:
+        _targets.append(Journal() if os.path.exists(JOURNAL) else Syslog(_settings.json))
+    if problem:
+        warning(problem)
 
 
 def leave_terminal() -> None:
-    """Detach from the terminal: log to syslog, and redirect standard input, output and error to /dev/null."""
-    use_syslog()
+    """Detach from the terminal: no more lines there, and standard input, output and error are /dev/null."""
+    configure(replace(_settings, terminal=NONE))
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(null, fd)
@@ -49,52 +99,46 @@ def leave_terminal() -> None:
 
 
 def set_process(name: str) -> None:
-    """Set the name of the process in debug lines, such as `ksmbd/1`."""
+    """Set the name of the process in the lines, such as `ksmbd/1`."""
     global _who
     _who = name
 
 
-def _printable(text: str) -> str:
-    # One record is one line, whatever a peer put into a name.
-    if text.isprintable():
-        return text[:_MAX_LINE]
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text[:_MAX_LINE])
+def _emit(
+    priority: int, text: str, event: str = OTHER, fields: Mapping[str, str | int] | None = None
+) -> None:
+    write(Record(priority, text, event, fields or {}, _who or "ksmbd", os.getpid(), time.time()))
 
 
-def _emit(priority: int, text: str) -> None:
-    if _use_syslog:
-        syslog.syslog(priority, text)
-        return
-    try:
-        # One write a line: lines of several processes do not mix.
-        fd = sys.__stderr__.fileno() if sys.__stderr__ is not None else 2
-        os.write(fd, (PREFIX + text + "\n").encode("utf-8", "backslashreplace"))
-    except (OSError, ValueError):
-        pass  # nobody reads standard error any more; a server does not die of that
+def write(record: Record) -> None:
+    """Write a line to all targets, unless the settings leave it out."""
+    if _settings.admit(record):
+        for target in _targets:
+            target.write(record)
 
 
-def info(text: str) -> None:
-    """Log information for the administrator."""
-    _emit(syslog.LOG_INFO, _printable(text))
+def info(text: str, event: str = OTHER, **fields: str | int) -> None:
+    """Log information for the administrator. `event` and `fields`: what programs know the line by."""
+    _emit(syslog.LOG_INFO, text, event, fields)
 
 
-def notice(text: str) -> None:
+def notice(text: str, event: str = OTHER, **fields: str | int) -> None:
     """Log an event that the administrator should know of. The caller limits the rate."""
-    _emit(syslog.LOG_NOTICE, _printable(text))
+    _emit(syslog.LOG_NOTICE, text, event, fields)
 
 
-def warning(text: str, kind: str = "") -> None:
+def warning(text: str, kind: str = "", event: str = OTHER, **fields: str | int) -> None:
     """Log that something is missing or odd; the server goes on. Lines with a `kind` are limited in rate by kind."""
     if kind and not _about_clients.admits(kind):
         return
-    _emit(syslog.LOG_WARNING, "warning: " + _printable(text))
+    _emit(syslog.LOG_WARNING, text, event, fields)
 
 
-def error(text: str, kind: str = "") -> None:
+def error(text: str, kind: str = "", event: str = OTHER, **fields: str | int) -> None:
     """Log that something does not work. `kind` as in `warning`."""
     if kind and not _about_clients.admits(kind):
         return
-    _emit(syslog.LOG_ERR, "error: " + _printable(text))
+    _emit(syslog.LOG_ERR, text, event, fields)
 
 
 def exception(text: str, error: BaseException) -> None:
@@ -102,22 +146,22 @@ def exception(text: str, error: BaseException) -> None:
     in the source, since a client may be able to cause it again and again."""
     if not _defects.admits(_place(error)):
         return
-    _emit(syslog.LOG_ERR, "error: " + _printable(text))
+    _emit(syslog.LOG_ERR, text, "defect")
     for part in traceback.format_exception(error):
         for line in part.rstrip().splitlines():
-            _emit(syslog.LOG_ERR, "  " + _printable(line))
+            _emit(syslog.LOG_ERR, "  " + line, TRACEBACK)
 
 
 def debug(component: int, text: str) -> None:
     """Log a debug line of `component`, a bit of ksmbd.debug. The caller tests `debug.mask[0]` first, to save making the
     text."""
     if _debug.mask[0] & component:
-        _emit(syslog.LOG_DEBUG, f"{_NAMES[component]}: {_who or 'ksmbd'}[{os.getpid()}]: {_printable(text)}")
+        _emit(syslog.LOG_DEBUG, text, "debug", {"component": _NAMES[component]})
 
 
 def record(text: str) -> None:
-    """A record for other programs, of printable characters alone: a line as it is. Who calls limits the rate."""
-    _emit(syslog.LOG_NOTICE, text)
+    """A record for other programs, of printable characters alone. Who calls limits the rate."""
+    _emit(syslog.LOG_NOTICE, text, "audit")
 
 
 _lines: Final = LineLimit(limits.LOG_LINES_OF_A_KIND.value, limits.LOG_LINES.value, 5.0)
@@ -151,7 +195,7 @@ class Limited:
             self._tell(key, number)
 
     def _tell(self, key: str, number: int) -> None:
-        _emit(syslog.LOG_INFO, _printable(self._count(key, number)))
+        _emit(syslog.LOG_INFO, self._count(key, number), "held-back", {"of": key, "count": number})
 
     def _arm(self, now: float) -> None:
         if _clock is not None and threading.get_ident() == _clock_thread:
@@ -201,7 +245,8 @@ def _place(error: BaseException) -> str:
 def peer(text: str, kind: str = "", address: str = "") -> None:
     """Log a line that a client caused (malformed frame, refused connection), limited in rate by kind and address."""
     if _about_clients.admits(f"{kind} {address}".strip()):
-        _emit(syslog.LOG_INFO, _printable(text))
+        fields = {"address": address} if address else {}
+        _emit(syslog.LOG_INFO, text, kind or "client", fields)
 
 
 class _Handler(logging.Handler):

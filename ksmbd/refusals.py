@@ -3,6 +3,9 @@
 
     ksmbd: refused log-on from 192.0.2.7: wrong password (account="otto" domain="WORK" workstation="PC7")
 
+In JSON and in the journal its id is log-on-refused (tree-connect-, connection-, request-), with the fields address,
+reason, rule, status, path, account, domain, workstation, share.
+
 The address comes before everything that a client chooses, and such text is quoted, without control characters and cut.
 The lines of an address (IPv6: of its /64 network) are limited in rate; a line says how many were left out, once the
 interval has ended.
@@ -10,6 +13,7 @@ interval has ended.
 from __future__ import annotations
 
 import json
+import re
 from typing import Final
 
 from ksmbd import limits, log
@@ -19,7 +23,10 @@ from ksmbd.line_limit import LineLimit
 SECONDS: Final = 10.0
 """The interval of the limits."""
 TEXT_MAX: Final = 80
-"""Characters of a text that a client chose."""
+"""Characters of a text that a client chose, in a line of text."""
+FIELD_MAX: Final = 256
+"""The same in a field."""
+_PARAMETER: Final = re.compile("`([^`]+)`")
 
 
 def _count(address: str, number: int) -> str:
@@ -43,11 +50,31 @@ def _quoted(text: str) -> str:
 def noticed(what: str, address: str, reason: str, **facts: str) -> None:
     """Log that `what` of a client at `address` is served, and yet not as its user will expect. As `refused`."""
     if _limited.admits(address_group(address)):
-        log.notice(line(what, address, reason, facts))
+        fields = {"address": address, "reason": reason, **_facts(facts), "component": _component(what)}
+        log.notice(line(what, address, reason, facts), f"{_slug(what)}-noticed", **fields)
 
 
-def refused(what: str, address: str, reason: str, **facts: str) -> None:
+def refused(what: str, address: str, reason: str, status: str = "", path: str = "", **facts: str) -> None:
     """Log that `what` (log-on, tree connect, connection) of a client at `address` is refused. `reason` and the names of
-    `facts` are the server's words, the values of `facts` what the client sent."""
-    if _limited.admits(address_group(address)):
-        log.notice(line(f"refused {what}", address, reason, facts))
+    `facts` are the server's words, the values of `facts` what the client sent; the NTSTATUS and a path that the reason
+    is about are for programs alone. The field `rule` has the parameters that the reason names."""
+    if not _limited.admits(address_group(address)):
+        return
+    more = {"rule": ", ".join(_PARAMETER.findall(reason)), "status": status, "path": path}
+    fields = {
+        "address": address, "reason": reason, **{name: text for name, text in more.items() if text}, **_facts(facts),
+        "component": _component(what),
+    }  # fmt: skip
+    log.notice(line(f"refused {what}", address, reason, facts), f"{_slug(what)}-refused", **fields)
+
+
+def _facts(facts: dict[str, str]) -> dict[str, str]:
+    return {name: text[:FIELD_MAX] for name, text in facts.items() if text}
+
+
+def _slug(what: str) -> str:
+    return what.replace(" ", "-")
+
+
+def _component(what: str) -> str:
+    return "auth" if what == "log-on" else "smb"

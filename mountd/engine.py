@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import signal
 import socket
@@ -16,6 +18,7 @@ from ksmbd.ipc.channel import Channel, Congested, PeerGone, make_pair
 from ksmbd.ipc.codec import Message
 from ksmbd.ipc.constants import Event
 from ksmbd.ipc.settings import EngineSettings
+from ksmbd.log_targets import ENVIRONMENT, RELAY
 from mountd.loop import Loop, Timer
 
 EXIT_CONFIG: Final = 78
@@ -34,6 +37,8 @@ RETRY: Final = 0.01
 """Seconds until messages to a process with a full socket are tried again."""
 BACKLOG_MAX: Final = 256
 """Replies that may wait for a process before no more requests are taken from it."""
+PIPE_SIZE: Final = 1 << 20
+"""Bytes of the engine's log lines that wait for this process; further lines are lost."""
 
 COMMAND: Final = (sys.executable, "-m", "ksmbd.process.forker")
 
@@ -53,8 +58,8 @@ class Engine:
         on_line: Callable[[str], None] | None = None,
     ) -> None:
         """`answer(slot, message)` returns the reply to a message of the engine's process `slot`, or None; `refused`
-        makes the reply FAILED. `on_line` gets each line that the engine prints on stderr; None: the engine inherits
-        mountd's stderr."""
+        makes the reply FAILED. `on_line` gets each line that the engine prints on stderr, of JSON where its log made
+        it; None: the engine inherits mountd's stderr."""
         self._loop = loop
         self.settings = settings
         self._rundir = rundir
@@ -64,6 +69,8 @@ class Engine:
         self._command = list(command)
         self._on_line = on_line
         self._lines = b""
+        self._pipe = -1
+        """Where the lines of the engine come from."""
         self._process: subprocess.Popen[bytes] | None = None
         self._pidfd = -1
         self._channels: list[Channel] = []
@@ -102,6 +109,7 @@ class Engine:
             for message in self.settings.messages():
                 self._channels[0].send(message)
             descriptors = [sock.fileno() for sock in self._theirs]
+            stderr = self._make_pipe()
             self._process = subprocess.Popen(
                 [
                     *self._command,
@@ -110,8 +118,9 @@ class Engine:
                     "--netlink", ",".join(map(str, descriptors)),
                 ],
                 stdin=subprocess.DEVNULL,
-                stdout=None if self._on_line is None else subprocess.DEVNULL,
-                stderr=None if self._on_line is None else subprocess.PIPE,
+                stdout=None if stderr is None else subprocess.DEVNULL,
+                stderr=stderr,
+                env=None if stderr is None else {**os.environ, ENVIRONMENT: RELAY},
                 pass_fds=descriptors,
                 # ^C in the terminal goes to mountd only, which stops the engine in order.
                 process_group=0,
@@ -119,14 +128,31 @@ class Engine:
             )  # fmt: skip
         except BaseException:
             self._close_channels()
+            self._close_pipe()
             raise
+        finally:
+            if stderr is not None:
+                os.close(stderr)
         for slot, channel in enumerate(self._channels):
             self._watch(slot, channel)
-        if self._process.stderr is not None:
-            os.set_blocking(self._process.stderr.fileno(), False)
-            self._loop.add_reader(self._process.stderr.fileno(), self._take_lines)
+        if self._pipe >= 0:
+            self._loop.add_reader(self._pipe, self._readable)
         self._pidfd = os.pidfd_open(self._process.pid)
         self._loop.add_reader(self._pidfd, self._ended)
+
+    def _make_pipe(self) -> int | None:
+        """Open the pipe of the engine's lines, where somebody takes them. Returns the engine's end."""
+        if self._on_line is None:
+            return None
+        self._pipe, theirs = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        with contextlib.suppress(OSError):  # more than this process may have
+            fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
+        return theirs
+
+    def _close_pipe(self) -> None:
+        if self._pipe >= 0:
+            os.close(self._pipe)
+            self._pipe = -1
 
     def broadcast(self, event: Event) -> None:
         """Send a message without content to all processes of the engine."""
@@ -170,12 +196,7 @@ class Engine:
 
     def _ended(self) -> None:
         assert self._process is not None
-        if self._process.stderr is not None:
-            self._take_lines()
         process, self._process = self._process, None
-        if process.stderr is not None:
-            self._loop.remove_reader(process.stderr.fileno())
-            process.stderr.close()
         self._loop.remove_reader(self._pidfd)
         os.close(self._pidfd)
         status = process.wait()
@@ -188,23 +209,37 @@ class Engine:
             os.killpg(process.pid, signal.SIGKILL)  # workers that have outlived their forker
         except (ProcessLookupError, PermissionError):
             pass
+        while self._pipe >= 0 and self._take_lines():
+            pass
+        self._drop_pipe()
         for slot, channel in enumerate(self._channels):
             if slot not in self._paused:
                 self._loop.remove_reader(channel.fileno())
         self._close_channels()
         self.on_exit(status)
 
-    def _take_lines(self) -> None:
-        """Pass the lines that the engine has printed to `on_line`."""
-        assert self._process is not None and self._process.stderr is not None and self._on_line is not None
-        data = self._process.stderr.read(65536)
-        if data == b"":
-            self._loop.remove_reader(self._process.stderr.fileno())
-            self._process.stderr.close()
-            self._process.stderr = None
-        *lines, self._lines = (self._lines + (data or b"")).split(b"\n")
+    def _readable(self) -> None:
+        self._take_lines()
+
+    def _take_lines(self) -> bool:
+        """Pass the lines that the engine has printed to `on_line`. Returns whether there may be more."""
+        assert self._on_line is not None
+        try:
+            data = os.read(self._pipe, 65536)
+        except BlockingIOError:
+            return False
+        if not data:
+            self._drop_pipe()
+            return False
+        *lines, self._lines = (self._lines + data).split(b"\n")
         for line in lines:
             self._on_line(line.decode("utf-8", "replace"))
+        return True
+
+    def _drop_pipe(self) -> None:
+        if self._pipe >= 0:
+            self._loop.remove_reader(self._pipe)
+            self._close_pipe()
 
     def _close_channels(self) -> None:
         for channel in self._channels:

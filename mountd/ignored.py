@@ -76,8 +76,8 @@ _HARMLESS: Final = _words(
     "nsupdate command, spn update command, ntp signd socket directory, mit kdc command, cache directory,"
     # logging and debugging
     "debug class, debug encryption, debug hires timestamp, debug pid, debug prefix timestamp, debug syslog format,"
-    "debug uid, debug timestamp, timestamp logs, enable core files, log file, log level, debuglevel, logging,"
-    "max log size, panic action, perfcount module, smbd profiling level, syslog, syslog only, utmp, utmp directory,"
+    "debug uid, debug timestamp, timestamp logs, enable core files, logging,"
+    "panic action, perfcount module, smbd profiling level, syslog, syslog only, utmp, utmp directory,"
     "wtmp directory, auth event notification,"
     # tuning, and what SMB 2 does not have
     "aio max threads, aio read size, aio write size, aio write behind, async dns timeout, async smb echo handler,"

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 import setproctitle
 
 from ksmbd import log
+from ksmbd.log_record import from_json
+from mountd import logsettings
 from mountd import rundir as paths
 from mountd.commandline import HELP, RUNDIR, VERBOSE, VERSION, Command, Option, Parsed
 from mountd.engine import COMMAND
@@ -31,6 +33,7 @@ MOUNTD = Command(
         Option("", "engine", "own (default), or kernel: drive the kernel's own server, ksmbd.ko", "ENGINE"),
         Option("C", "config", f"the configuration file; default {paths.DEFAULT_CONFIG}", "CONF"),
         Option("P", "pwddb", f"the user database; default {paths.DEFAULT_PWDDB}", "PWDDB"),
+        Option("", "log", "the form of the log's lines: text (default), or json, an object a line", "FORM"),
         RUNDIR,
         Option("", "statedir", "directory of persistent data; default /var/lib/ksmbd, with -R: DIR/state", "DIR"),
         VERBOSE,
@@ -47,10 +50,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     if parsed.arguments:
         MOUNTD.fail(f"no argument is expected, {parsed.arguments[0]!r} was given; --help lists the options")
     options = _options(parsed)
+    form = parsed.last("log") or ""
+    if form not in ("", "text", "json"):
+        MOUNTD.fail(f"--log={form}: allowed is text or json")
     way = parsed.last("nodetach")
     if way not in (None, "", "0", "1"):
         MOUNTD.fail(f"--nodetach={way}: allowed is 0 or 1")
-    if way in (None, "0"):
+    foreground = way not in (None, "0")
+    log.configure(logsettings.at_start(form, foreground))
+    if not foreground:
         return _detached(options)
     return _serve(options, lambda problem: None)
 
@@ -77,11 +85,20 @@ def _options(parsed: Parsed) -> Options:
     )
 
 
+def _engine_line(line: str) -> None:
+    """Log a line of the engine."""
+    record = from_json(line)
+    if record is not None:
+        log.write(record)
+    else:
+        log.info(line)
+
+
 def _serve(
     options: Options,
     on_ready: Callable[[str], None],
     command: Sequence[str] = COMMAND,
-    on_line: Callable[[str], None] | None = None,
+    on_line: Callable[[str], None] = _engine_line,
 ) -> int:
     """Take the lock and serve. Returns the exit status. `on_ready(problem)` is called once: with '' when clients can
     connect, else with the reason why not."""
@@ -138,36 +155,16 @@ def _detached(options: Options) -> int:
 
         def ready(problem: str) -> None:
             if not problem:
-                _leave_terminal()
+                log.leave_terminal()
                 os.write(writer, b"ready")
             os.close(writer)
 
-        status = _serve(options, ready, on_line=_engine_line)
+        status = _serve(options, ready)
     except BaseException as error:  # noqa: BLE001  this process must not return into the caller
         if not isinstance(error, SystemExit):
             log.exception("ksmbd.mountd ends", error)
     finally:
         os._exit(status)
-
-
-def _engine_line(line: str) -> None:
-    """Log a line of the engine, which cannot print to the terminal itself once mountd has left it."""
-    text = line.removeprefix(log.PREFIX)
-    if text.startswith("error: "):
-        log.error(text.removeprefix("error: "))
-    elif text.startswith("warning: "):
-        log.warning(text.removeprefix("warning: "))
-    else:
-        log.info(text)
-
-
-def _leave_terminal() -> None:
-    """Log to syslog from now on, and close the terminal."""
-    log.use_syslog()
-    null = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1, 2):
-        os.dup2(null, descriptor)
-    os.close(null)
 
 
 if __name__ == "__main__":

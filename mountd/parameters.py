@@ -133,6 +133,18 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter("kerberos support", G, Kind.BOOLEAN, "no",
               "Accept Kerberos, in addition to NTLM. It needs a keytab, and python-gssapi (Debian: python3-gssapi): "
               "docs/kerberos.md."),
+    Parameter("log file", G, Kind.STRING, "",
+              "A file that the log's lines are added to, with times; empty means the journal or syslog, and in the "
+              "foreground the terminal, which has the lines beside the file, too. Samba's variables of a client, such "
+              "as `%m`, stand for `ksmbd`: one file has the lines about all clients. The file is made anew where it "
+              "was moved away, and at a reload.",
+              maximum=4095, ours=True),
+    Parameter("log level", G, Kind.STRING, "2",
+              "What is told: 0 errors and warnings; 1 refusals and other notices, too; 2 and more all information. "
+              "From 5 on the debug lines of all components are on at start. `1 auth:3 smb2:5` sets it for Samba's "
+              "debug classes, too, which stand for a component each; others mean nothing. What `ksmbd.control "
+              "--debug` toggles is told at any level.",
+              ours=True, synonyms=("debuglevel",)),
     Parameter("lookup port", G, Kind.NUMBER, "0",
               "A second TCP port; a BPF program redirects its connections to the listener on `tcp port`. 0 means none.",
               maximum=65535, ours=True),
@@ -153,6 +165,9 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter("max ip connections", G, Kind.NUMBER, "32",
               "Connections that may exist at once from one address; 0 means the maximum.",
               maximum=CAP, clamp=True, zero_is_maximum=True, samba="0"),
+    Parameter("max log size", G, Kind.NUMBER, "5000",
+              "The size in KiB at which `log file` is renamed, with `.old` behind its name; 0 means never.",
+              maximum=1 << 40, clamp=True, ours=True),
     Parameter("max open files", G, Kind.NUMBER, "10000",
               "Files that a client may have open at once; 0 means the maximum.",
               maximum=CAP, clamp=True, zero_is_maximum=True, samba="16384"),

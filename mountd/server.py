@@ -17,7 +17,7 @@ from ksmbd.smb import former_sids
 from ksmbd.smb.unix_sids import domain_sid
 from mountd import accounts as accounts_file
 from mountd import config as config_file
-from mountd import ignored, listing, sharepaths, sharesecurity, sidhistory, subauth
+from mountd import ignored, listing, logsettings, sharepaths, sharesecurity, sidhistory, subauth
 from mountd.accounts import Accounts
 from mountd.activity import Activity
 from mountd.administration import Administration
@@ -72,16 +72,20 @@ def read_configuration(options: Options) -> Configuration:
     """Read the configuration and log its warnings. Raises StartProblem with the errors, which name file and line."""
     configuration = config_file.load(options.config)
     errors = configuration.errors
+    if not errors:
+        log.configure(logsettings.of_parameters(log.settings(), configuration.settings))
     for diagnostic in configuration.warnings:
-        log.warning(f"{where(diagnostic)}: {diagnostic.message}")
+        log.warning(f"{where(diagnostic)}: {diagnostic.message}", event="configuration")
     if errors:
         raise StartProblem("\n".join(f"{where(diagnostic)}: {diagnostic.message}" for diagnostic in errors))
     for line in ignored.lines(configuration.ignored):
-        log.warning(f"{options.config}: {line}")
+        log.warning(f"{options.config}: {line}", event="without-effect", path=options.config)
     for line in kernel_parameters.lines(configuration) if options.kernel else ():
-        log.warning(f"{options.config}: {line}")
+        log.warning(f"{options.config}: {line}", event="without-effect", path=options.config)
+    for line in logsettings.problems(configuration.settings):
+        log.warning(f"{options.config}: {line}", event="configuration")
     for line in sharepaths.problems(configuration):
-        log.warning(line)
+        log.warning(line, event="share-path")
     return configuration
 
 
@@ -145,6 +149,7 @@ def engine_settings(configuration: Configuration, options: Options, sub_auth: tu
         durable_handles=settings.durable_handles,
         guest_account=settings.guest_account,
         kerberos_support=settings.kerberos_support,
+        debug=logsettings.levels(settings.log_level).debug,
         lookup_port=settings.lookup_port,
         mangle_prefix=settings.mangle_prefix,
         map_to_guest=settings.map_to_guest,
@@ -258,7 +263,7 @@ class Server:
 
     def _listening(self, addresses: list[str]) -> None:
         for address in addresses:
-            log.info(f"listening on {address}")
+            log.info(f"listening on {address}", "listening", address=address)
         if not self._listened:
             self._listened = True
             self._on_ready("")
@@ -316,7 +321,8 @@ class Server:
             problems = str(error).splitlines()
             for line in problems:
                 log.error(line)
-            log.error("not reloaded: the former configuration stays")
+            log.reopen()
+            log.error("not reloaded: the former configuration stays", event="not-reloaded")
             return Reloaded(problems)
         before = self.engine.settings
         self.engine.settings = replace(
@@ -332,7 +338,7 @@ class Server:
         self.kerberos.reload(configuration.settings)
         self.requests.reload(configuration, users)
         self.engine.broadcast(Event.RELOAD)
-        log.info("configuration and users reloaded")
+        log.info("configuration and users reloaded", "reloaded")
         notes = [f"{where(diagnostic)}: {diagnostic.message}" for diagnostic in configuration.diagnostics]
         restart = self.engine.settings != before
         if restart:

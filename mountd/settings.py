@@ -24,6 +24,8 @@ class GlobalSettings:
     kerberos_method: str
     kerberos_service_name: str
     kerberos_support: bool
+    log_file: str
+    log_level: str
     lookup_port: int
     mangle_prefix: int
     mangling_method: str
@@ -31,6 +33,7 @@ class GlobalSettings:
     max_active_sessions: int
     max_connections: int
     max_ip_connections: int
+    max_log_size: int
     max_open_files: int
     min_domain_uid: int
     netbios_name: str

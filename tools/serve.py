@@ -237,7 +237,7 @@ def _run(command: list[str], demonstration: Demonstration) -> int:
     for line in daemon.stderr:
         sys.stderr.write(line)
         sys.stderr.flush()
-        if line.startswith(LISTENING) and not told and not stopping:
+        if LISTENING in line and not told and not stopping:
             told = True  # further addresses follow in lines of their own
             print(demonstration.banner(), flush=True)
     status = daemon.wait()

@@ -47,6 +47,7 @@ _TEXT_OPTIONS: Final = {
     "tune_networks": "tune networks",
 }
 _NUMBER_OPTIONS: Final = {
+    "debug": "debug",
     "lookup_port": "lookup port",
     "mangle_prefix": "mangle prefix",
     "max_active_sessions": "max active sessions",
@@ -94,6 +95,8 @@ class EngineSettings:
     continuous_availability: bool = False
     """Whether any share has it. Its opens may be persistent, so the engine needs the state directory."""
     data_paths: str = ""
+    debug: int = 0
+    """Debug components that are on from the start (ksmbd.debug)."""
     durable_handles: bool = False
     former_users: str = ""
     """The SIDs of users on a former server (ksmbd.smb.former_sids)."""

@@ -107,6 +107,7 @@ class Forker:
         self.shared = SharedState.create(rundir, count, settings.max_connections)
         self.shared.counters[0].begin(os.getpid())
         debug.attach(self.shared.memory)
+        debug.mask[0] = settings.debug & debug.ALL
         self._inboxes = Inboxes(count)
         self.peers = Peers(self.loop, self._inboxes, 0, lambda worker: self.shared.counters[worker].epoch)
         self.peers.on(Kind.READY, self._ready)
@@ -393,6 +394,7 @@ def main(argv: list[str] | None = None) -> int:
     prctl.signal_when_parent_dies(signal.SIGTERM)
     privileges.set_title("ksmbd/0")
     log.take_over_logging()
+    log.use_relay()
     log.set_process("ksmbd/0")
     # A worker is to be ended before the one that can start it again.
     privileges.set_oom_score(-500)

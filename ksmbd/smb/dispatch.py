@@ -48,6 +48,7 @@ from ksmbd.smb.status import (
     STATUS_USER_SESSION_DELETED,
     ConnectionFatal,
     NtStatusError,
+    status_name,
 )
 from ksmbd.smb.waiting import Cancelled, Task
 
@@ -182,7 +183,8 @@ def unexpected(request: Request, error: BaseException | None = None) -> Reply:
 def _unprotected(connection: Connection, session: Session, reason: str) -> NtStatusError:
     """Tell of a request without the protection that its session demands; the error to raise."""
     identity = session.identity
-    refused("request", connection.transport.peer, reason, account="" if identity is None else identity.account)
+    account = "" if identity is None else identity.account
+    refused("request", connection.transport.peer, reason, status_name(STATUS_ACCESS_DENIED), account=account)
     return NtStatusError(STATUS_ACCESS_DENIED, reason)
 
 

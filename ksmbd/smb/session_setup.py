@@ -36,6 +36,7 @@ from ksmbd.smb.status import (
     LogonThrottled,
     NtStatusError,
     WireError,
+    status_name,
 )
 from ksmbd.smb.teardown import delete_session
 from ksmbd.smb.tree_connect import rights_on_share
@@ -115,10 +116,11 @@ def _tell(request: Request, error: NtStatusError) -> None:
     peer = request.connection.transport.peer
     if isinstance(error, LogonRefused):
         refused(
-            "log-on", peer, error.reason, account=error.account, domain=error.domain, workstation=error.workstation
-        )
+            "log-on", peer, error.reason, status_name(error.status), account=error.account, domain=error.domain,
+            workstation=error.workstation,
+        )  # fmt: skip
     elif error.status not in _OF_THE_SESSION:
-        refused("log-on", peer, str(error))
+        refused("log-on", peer, str(error), status_name(error.status))
 
 
 async def _step(request: Request, exchange: Exchange, token: bytes) -> AuthStep:

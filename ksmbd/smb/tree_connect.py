@@ -21,6 +21,7 @@ from ksmbd.smb.status import (
     ConnectionFatal,
     NtStatusError,
     WireError,
+    status_name,
 )
 
 _REQUEST: Final = Struct("<HHHH")
@@ -146,11 +147,12 @@ async def handle(request: Request) -> Reply:
     return Reply(_response(tree))
 
 
-def _refusal(request: Request, share: str, status: int, reason: str) -> NtStatusError:
+def _refusal(request: Request, share: str, status: int, reason: str, path: str = "") -> NtStatusError:
     """Tell of a refused TREE_CONNECT; the error to raise. What mountd refuses, mountd tells."""
     identity = request.session.identity
     account = "" if identity is None else identity.account
-    refused("tree connect", request.connection.transport.peer, reason, share=share, account=account)
+    peer = request.connection.transport.peer
+    refused("tree connect", peer, reason, status_name(status), path, share=share, account=account)
     return NtStatusError(status, reason)
 
 
@@ -206,7 +208,7 @@ def _connect(request: Request, share: ShareConfig, tree_id: int, answer: TreeCon
             volume.close()
             raise
     except NtStatusError as error:
-        raise _refusal(request, share.name, error.status, f"the share's path: {error}") from error
+        raise _refusal(request, share.name, error.status, f"the share's path: {error}", share.path) from error
     if not access & c.FILE_READ_DATA:
         peer = request.connection.transport.peer
         noticed("tree connect", peer, "the user may not list the share's path", share=share.name, account=user.account)

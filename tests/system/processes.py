@@ -17,6 +17,7 @@ from types import TracebackType
 
 START_SECONDS = 30.0
 STOP_SECONDS = 20.0
+_TIME = re.compile(r"(?m)^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} (?=ksmbd: )")
 
 
 def free_port() -> int:
@@ -35,8 +36,14 @@ class Process:
     def __init__(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
         self.command = list(command)
         self._environment = {**os.environ, **(environment or {})}
-        self.stderr = ""
+        self.printed = ""
+        """All of standard error."""
         self._spawn()
+
+    @property
+    def stderr(self) -> str:
+        """Standard error, without the times before the lines of a server."""
+        return _TIME.sub("", self.printed)
 
     def _spawn(self) -> None:
         self._child = subprocess.Popen(
@@ -54,7 +61,7 @@ class Process:
         assert self._child.poll() is not None
         if self._child.stderr is not None:
             self._child.stderr.close()
-        self.stderr = ""
+        self.printed = ""
         self._spawn()
 
     @property
@@ -92,7 +99,7 @@ class Process:
         if not select.select([fd], [], [], seconds)[0]:
             return True
         data = os.read(fd, 65536)
-        self.stderr += data.decode(errors="replace")
+        self.printed += data.decode(errors="replace")
         return bool(data)
 
     def drain(self) -> str:

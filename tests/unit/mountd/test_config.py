@@ -417,10 +417,10 @@ class TestSmbConf:
         assert configuration.errors[0].line == 5
 
     def test_unsupported_parameters_are_one_warning(self) -> None:
-        configuration = read("[global]\nlog level = 1\nsecurity = user\n[a]\npath = /a\nlog level = 3\n", samba=True)
+        configuration = read("[global]\nos level = 1\nsecurity = user\n[a]\npath = /a\nos level = 3\n", samba=True)
         assert messages(configuration) == [
             "smb.conf: warning: parameters of Samba that are not supported and were ignored: "
-            "log level (line 2), security (line 3)"
+            "os level (line 2), security (line 3)"
         ]
 
     @pytest.mark.parametrize("section", ["printers", "print$"])

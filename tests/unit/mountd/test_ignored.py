@@ -42,7 +42,7 @@ def test_what_has_no_effect_is_in_one_of_two_groups() -> None:
         "obey pam restrictions", "unix password sync", "usershare allow guests", "recycle:keeptree",
         "vfs objects = recycle",
     ]  # fmt: skip
-    assert {"max log size", "panic action", "server role", "passwd program", "passwd chat", "pam password change",
+    assert {"panic action", "server role", "passwd program", "passwd chat", "pam password change",
             "vfs objects = full_audit"} <= set(named(both.harmless))
     assert "workgroup" not in named(both.harmless)
 

@@ -43,7 +43,7 @@ def test_the_root_directory_counts(tmp_path: Path) -> None:
 
 def test_the_start_names_what_has_no_effect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines: list[str] = []
-    monkeypatch.setattr(log, "warning", lines.append)
+    monkeypatch.setattr(log, "warning", lambda text, **more: lines.append(text))
     file = tmp_path / "smb.conf"
     file.write_text(f"[global]\nmax xmit = 100\n[data]\npath = {tmp_path}\nroot preexec = /bin/true\n")
     read_configuration(Options(str(file), "", RunDirectory(str(tmp_path)), ""))

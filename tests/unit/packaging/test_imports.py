@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Final
 
 TOP: Final = Path(__file__).resolve().parents[3]
-COMMON: Final = frozenset(("debug", "limit", "limits", "line_limit", "log", "overriding", "refusals"))
+COMMON: Final = frozenset((
+    "debug", "limit", "limits", "line_limit", "log", "log_record", "log_targets", "overriding", "refusals",
+))  # fmt: skip
 """Modules directly below ksmbd/, which every room may use."""
 FLOORS: Final[dict[str, tuple[str, ...]]] = {
     "tools": ("mountd", "vfs"),

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ksmbd import limits, log, refusals
+from ksmbd.log_record import as_text
 from ksmbd.refusals import SECONDS, TEXT_MAX, line, refused
 
 FORM = re.compile(r"refused log-on from (?P<host>\S+): (?P<reason>[^\"]*) \(account=\"")
@@ -40,7 +41,7 @@ def test_no_text_of_a_client_changes_the_line(account: str, workstation: str) ->
 def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """The lines that go to the log; nothing has been refused before."""
     lines: list[str] = []
-    monkeypatch.setattr(log, "_emit", lambda priority, text: lines.append(text))
+    monkeypatch.setattr(log, "write", lambda record: lines.append(as_text(record)))
     refusals._limited.forget()
     yield lines
     refusals._limited.forget()

@@ -9,6 +9,7 @@ import pytest
 from script import ECHO_BODY, Client
 
 from ksmbd import limits, log, refusals
+from ksmbd.log_record import as_text
 from ksmbd.smb import constants as c
 from ksmbd.smb import status as s
 from ksmbd.smb.ports import Identity, ShareConfig
@@ -18,7 +19,7 @@ from ksmbd.smb.settings import ServerSettings
 @pytest.fixture(autouse=True)
 def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     lines: list[str] = []
-    monkeypatch.setattr(log, "_emit", lambda priority, text: lines.append(text))
+    monkeypatch.setattr(log, "write", lambda record: lines.append(as_text(record)))
     refusals._limited.forget()
     yield lines
     refusals._limited.forget()
