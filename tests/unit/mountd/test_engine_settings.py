@@ -22,8 +22,8 @@ NAMES = {
     "work_group": "workgroup", "file_max": "max open files",
 }  # fmt: skip
 """Fields of EngineSettings that KSMBD's structure names otherwise than ksmbd.conf."""
-NO_PARAMETER = {"sub_auth", "continuous_availability", "debug", "kerberos_missing"}
-"""The subauth file's, a share's, a part of `log level`, and what the process of Kerberos says."""
+NO_PARAMETER = {"sub_auth", "continuous_availability", "debug", "former_users", "kerberos_missing"}
+"""The subauth file's, a share's, a part of `log level`, the users' former SIDs, and what the process of Kerberos says."""
 DECIDED_BY_MOUNTD = {"workers"}
 """0 is one for each CPU: mountd counts them."""
 
