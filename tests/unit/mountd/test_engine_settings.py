@@ -23,7 +23,7 @@ NAMES = {
 }  # fmt: skip
 """Fields of EngineSettings that KSMBD's structure names otherwise than ksmbd.conf."""
 NO_PARAMETER = {"sub_auth", "continuous_availability", "debug", "former_users", "kerberos_missing"}
-"""The subauth file's, a share's, a part of `log level`, the users' former SIDs, and what the process of Kerberos says."""
+"""The subauth file's, a share's, a part of `log level`, the users' former SIDs, and what Kerberos' process says."""
 DECIDED_BY_MOUNTD = {"workers"}
 """0 is one for each CPU: mountd counts them."""
 
