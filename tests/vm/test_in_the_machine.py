@@ -17,6 +17,7 @@ from guest import COMMAND, IN_GUEST, NOWHERE, run_there
 @pytest.mark.timeout(1900)
 @pytest.mark.parametrize("module", [
     "test_nfs.py", "test_cifs.py", "test_admin.py", "test_engines.py", "test_engine_life.py",
+    "test_tickets.py",
 ])  # fmt: skip
 def test_with_the_kernels_clients(module: str) -> None:
     result = run_there(module)
