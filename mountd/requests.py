@@ -173,7 +173,7 @@ class Requests:
         return login
 
     def _login(self, slot: int, message: Message) -> Message:
-        login = self._decide(message)
+        login = self._of_realm(message, self._decide(message))
         status = login.status
         if self._failures.get(message.text("account").casefold(), 0) >= FAILURES_MAX:
             status |= UserFlag.DELAY_SESSION
@@ -184,12 +184,19 @@ class Requests:
             fields.update(hash_sz=len(login.nt_hash), hash=login.nt_hash[:HASH_SIZE])
         return Message(Event.LOGIN_RESPONSE, fields=fields)
 
+    def _of_realm(self, message: Message, login: Login) -> Login:
+        """`login`, or where the question is about a session's user who is not in the user database and has logged on
+        with Kerberos, that user's."""
+        account = message.text("account")
+        if MAPPED not in message.options or self.accounts.find(account) is not None:
+            return login
+        if realm_user(account, self.configuration, self.users) is None:
+            return login
+        return Login(UserFlag.OK | UserFlag.EXTENSION, account, unix=self.users.user(account))
+
     def _login_ext(self, slot: int, message: Message) -> Message:
-        login = self._decide(message)
-        unix = login.unix
-        if unix is None and realm_user(message.text("account"), self.configuration, self.users) is not None:
-            unix = self.users.user(message.text("account"))
-        groups = unix.groups if unix is not None else ()
+        login = self._of_realm(message, self._decide(message))
+        groups = login.unix.groups if login.unix is not None else ()
         if len(groups) > GROUPS_MAX:
             log.warning(f"user {login.account} is in {len(groups)} groups; the first {GROUPS_MAX} count")
             groups = groups[:GROUPS_MAX]

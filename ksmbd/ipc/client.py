@@ -203,7 +203,8 @@ class NetlinkDaemon:
                 response.account = replace(response.account, groups=groups(more))
                 future.set_result(response)
 
-            request = Message(Event.LOGIN_REQUEST_EXT, fields={"account": response.account.account})
+            fields = {"account": response.account.account}
+            request = Message(Event.LOGIN_REQUEST_EXT, fields=fields, options={MAPPED: YES})
             self._exchange.request(request, complete, future)
 
         message = Message(Event.SPNEGO_AUTHEN_REQUEST, fields={"blob_len": len(blob), "payload": blob})

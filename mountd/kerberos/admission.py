@@ -2,8 +2,9 @@
 """Decides which user a Kerberos principal is, without side effects.
 
 krb5.conf's rules make the name of a local user of the principal (`auth_to_local`); where they make none, as for users
-of other realms, the log-on is refused. Nobody becomes a guest. The user is one of the user database, or a Unix account
-that is no system account (`min domain uid`), because who is known to the realm need not have a password here.
+of other realms, the log-on is refused. `username map` counts for that name. Nobody becomes a guest. The user is one of
+the user database, or a Unix account that is no system account (`min domain uid`), because who is known to the realm
+need not have a password here.
 """
 
 from __future__ import annotations
@@ -35,12 +36,12 @@ def realm_user(name: str, configuration: Configuration, users: UnixUsers) -> Acc
 
 def decide_principal(accepted: Accepted, accounts: Accounts, configuration: Configuration, users: UnixUsers) -> Login:
     """Decide on the log-on with a ticket."""
-    name = accepted.local
-    if not name:
+    if not accepted.local:
         return Login(UserFlag.BAD_USER, "", note="no rule of krb5.conf (auth_to_local) makes a user of the principal")
+    name = configuration.username_map.user(accepted.local, users)
     if accounts.find(name) is not None:
-        login = decide(name, accounts, configuration, users)
-        why = login.note or "the user may not log on"
+        login = decide(name, accounts, configuration, users, mapped=True)
+        why = login.note or "the account is disabled, locked or expired"
         return login if login.status & UserFlag.OK else Login(login.status, login.account, note=why)
     if realm_user(name, configuration, users) is None:
         unix = users.user(name)

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from ksmbd.ipc.answers import LOGON_ERRORS
 from ksmbd.ipc.codec import Message
 from ksmbd.ipc.constants import Attribute, Event, UserFlag
 from ksmbd.smb.status import STATUS_INSUFF_SERVER_RESOURCES, STATUS_LOGON_FAILURE, STATUS_TIME_DIFFERENCE_AT_DC
@@ -116,7 +117,8 @@ class KerberosHost:
         server = self._server
         login = decide_principal(accepted, server.accounts, server.configuration, server.users)
         if login.unix is None or not login.status & UserFlag.OK or len(login.account.encode()) > NAME_MAX:
-            return _refusal(handle, login.note or "the user's name is too long", principal=accepted.principal)
+            status = next((error for flag, error in LOGON_ERRORS.items() if login.status & flag), STATUS_LOGON_FAILURE)
+            return _refusal(handle, login.note or "the user's name is too long", status, accepted.principal)
         fields = {
             "handle": handle, "status": int(login.status), "account": login.account, "uid": login.unix.uid,
             "gid": login.unix.gid, "session_key_len": len(accepted.key), "spnego_blob_len": len(accepted.token),

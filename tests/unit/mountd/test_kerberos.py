@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,12 +16,15 @@ from ksmbd import limits
 from ksmbd.auth import spnego
 from ksmbd.ipc.codec import Message
 from ksmbd.ipc.constants import Attribute, Event, TreeStatus, UserFlag
+from ksmbd.ipc.options import MAPPED
 from ksmbd.smb.status import (
+    STATUS_ACCOUNT_DISABLED,
     STATUS_INSUFF_SERVER_RESOURCES,
     STATUS_LOGON_FAILURE,
     STATUS_TIME_DIFFERENCE_AT_DC,
     WireError,
 )
+from mountd.accounts import DISABLED, Account, Accounts
 from mountd.kerberos import krb5conf, replay
 from mountd.kerberos.admission import decide_principal
 from mountd.kerberos.answers import Accepted, BadPayload, Ready, Refused, Status
@@ -31,6 +35,7 @@ from mountd.requests import Requests
 from mountd.rpc.frames import Answer, Request
 from mountd.sharing import TreeRequest, decide_tree_connect
 from mountd.unixusers import UnixUser
+from mountd.usernamemap import parse
 
 # -------------------------------------------------------------------------------------------------- the token itself
 
@@ -244,6 +249,40 @@ def test_users_are_those_of_the_database_and_unix_accounts_from_min_domain_uid_o
         assert login.status == UserFlag.BAD_USER and login.note
 
 
+def test_a_barred_user_is_barred_with_a_ticket_as_well() -> None:
+    daemon = Daemon()
+    daemon.requests.accounts = Accounts([Account("ann", b"h" * 16, flags=DISABLED)])
+    daemon.ask()
+    daemon.answer(local("ann"))
+    assert why(daemon.replies[0][1])[0] == STATUS_ACCOUNT_DISABLED
+
+
+def test_username_map_counts_once_for_the_name_that_the_rules_make() -> None:
+    given = replace(configuration(ON), username_map=parse("ann = bob\nbob = ann\n"))
+    login = decide_principal(local("bob"), accounts("ann"), given, FakeUsers())
+    assert login.account == "ann" and login.status & UserFlag.OK
+
+
+def account_of(message: Message | None) -> tuple[UserFlag, int]:
+    assert message is not None and "hash" not in message.fields
+    return UserFlag(message.fields["status"]), message.fields.get("uid", 0)
+
+
+def test_a_reload_leaves_the_session_of_a_user_of_the_realm_alone() -> None:
+    """And nobody gets there without a ticket, or his groups as a guest."""
+    daemon = Daemon()
+    fields = {"handle": 3, "account": b"bob\0"}
+    session = Message(Event.LOGIN_REQUEST, fields=fields, options={MAPPED: "yes"})
+    assert account_of(daemon.requests.answer(1, session)) == (UserFlag.OK | UserFlag.EXTENSION, 1002)
+    status, uid = account_of(daemon.requests.answer(1, Message(Event.LOGIN_REQUEST, fields=fields)))
+    assert status & UserFlag.BAD_USER and uid == 0
+    daemon.requests.configuration = configuration("[share]\npath = /\n")
+    assert account_of(daemon.requests.answer(1, session))[0] & UserFlag.BAD_USER
+    daemon.requests.configuration = configuration("[global]\nkerberos support = yes\nmap to guest = bad user\n")
+    more = daemon.requests.answer(1, Message(Event.LOGIN_REQUEST_EXT, fields=fields))
+    assert more is not None and more.fields["payload"] == (65534).to_bytes(4, "little")
+
+
 def test_nobody_becomes_a_guest() -> None:
     given = configuration("[global]\nkerberos support = yes\nmap to guest = bad user\n[s]\npath = /\nguest ok = yes\n")
     assert decide_principal(local("who"), accounts("ann"), given, FakeUsers()).status == UserFlag.BAD_USER
@@ -393,7 +432,8 @@ def test_lengths_that_contradict_each_other_are_refused() -> None:
 
 def test_the_groups_of_a_user_of_the_realm_alone_are_told() -> None:
     daemon = Daemon()
-    reply = daemon.requests.answer(1, Message(Event.LOGIN_REQUEST_EXT, fields={"handle": 3, "account": b"bob\0"}))
+    fields = {"handle": 3, "account": b"bob\0"}
+    reply = daemon.requests.answer(1, Message(Event.LOGIN_REQUEST_EXT, fields=fields, options={MAPPED: "yes"}))
     assert reply is not None and reply.fields["ngroups"] == 1
 
 
