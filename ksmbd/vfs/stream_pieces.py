@@ -117,6 +117,26 @@ def store(fd: int, path_only: bool, first: bytes, old: Pieces | None, data: byte
     raise NtStatusError(STATUS_DISK_FULL, "longer than extended attributes can be here") from full
 
 
+def clear(fd: int, path_only: bool, first: bytes) -> bool:
+    """Make a stream empty; False where it does not exist. Who may write it need not be able to read it. Raises OSError;
+    then the stream is as before."""
+    target = xattr_target(fd, path_only)
+    try:
+        os.setxattr(target, first, b"\0", os.XATTR_REPLACE)
+    except OSError as error:
+        if error.errno == errno.ENODATA:
+            return False
+        raise
+    for number in range(1, MOST):
+        try:
+            os.removexattr(target, extent(first, number))
+        except OSError as error:
+            if error.errno != errno.ENODATA:
+                logger.warning("an attribute that belongs to no stream any more stays: %s", error.strerror)
+            break
+    return True
+
+
 def _sizes(old: Pieces | None) -> tuple[int, ...]:
     """The sizes to try: a stream keeps those of its attributes, so that no trial changes them."""
     if old is not None and len(old) > 1 and len(old[0]) + 1 in _SIZES:

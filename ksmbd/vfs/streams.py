@@ -197,7 +197,10 @@ class LocalStream(LocalMetadata):
         """Truncate the stream. The base file's attributes stay, because MS-FSA 2.1.5.1.2.1 changes them for the default
         stream only."""
         ranges.check_span(allocation_size, 0)
-        self._store(self._pieces(), b"")
+        with os_errors:
+            there = stream_pieces.clear(self._begin(), self.path_only, self._attribute_name)
+        if not there:
+            raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "the stream is gone")
 
     @override
     def extended_attributes(self) -> list[tuple[str, int, bytes]]:

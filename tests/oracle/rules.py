@@ -29,6 +29,8 @@ RULES: Final[dict[str, str]] = {
     "2.2.13.1.1).",
     "read-only attribute": "FILE_ATTRIBUTE_READONLY refuses writing, overwriting and deleting, but not to POSIX opens "
     "(MS-FSA 2.1.5.1.2.1, 2.1.5.15.3).",
+    "read-only without attributes": "A share that keeps no attributes takes the w bits from a file made read-only "
+    "(Samba's `store dos attributes = no`).",
     "hidden and system stay": "Overwriting must name HIDDEN and SYSTEM where the file has them (MS-FSA 2.1.5.1.2.1).",
     "no set-id bit of a client": "The mode of a POSIX create context is taken without set-user-ID and set-group-ID.",
     "set-id bits go with the permissions": "An owner, a group and permissions that a client sets leave no set-id "

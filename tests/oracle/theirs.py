@@ -257,6 +257,8 @@ class Process:
         share = self.share
         folder = bool(step.directory) and not step.stream
         mode = share["directory mode"] if folder else share["file mode"]
+        if step.attributes & c.FILE_ATTRIBUTE_READONLY and not folder and not share["dos"]:
+            mode &= ~0o222  # rule: read-only without attributes
         if step.posix is not None:
             mode = step.posix & ~(stat.S_ISUID | stat.S_ISGID)  # rule: no set-id bit of a client
         if folder:

@@ -40,7 +40,9 @@ class Attributes:
         if self.changes - 1 == self.full_at:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    def setxattr(self, target: object, name: str | bytes, value: bytes) -> None:
+    def setxattr(self, target: object, name: str | bytes, value: bytes, flags: int = 0) -> None:
+        if flags == os.XATTR_REPLACE and os.fsdecode(name) not in self.held:
+            raise OSError(errno.ENODATA, "No data available")
         self._count()
         if len(value) > self.largest:
             raise OSError(errno.ENOSPC, "No space left on device")
@@ -194,3 +196,31 @@ def test_attributes_of_streams_are_no_eas(share: Share) -> None:
     os.setxattr(share.path / "f", "user.ea", b"1")
     assert file.extended_attributes() == [("ea", 0, b"1")]
     assert [found.name for found in file.streams()] == [""]
+
+
+@pytest.mark.parametrize("size", [0, 1, 65535, 65536, 200_000])
+def test_emptying_reads_nothing_and_leaves_one_attribute(
+    held: Attributes, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(pattern(size))
+    with monkeypatch.context() as here:
+        here.setattr(stream_pieces, "get_attribute", lambda *_: pytest.fail("who may write need not be able to read"))
+        assert stream_pieces.clear(9, False, FIRST.encode())
+    assert held.held == {FIRST: b"\0"}
+    held.held.clear()
+    assert not stream_pieces.clear(9, False, FIRST.encode()) and held.held == {}
+
+
+def test_a_crash_while_emptying_leaves_all_or_nothing(held: Attributes) -> None:
+    data = pattern(200_000)
+    for dies_at in range(4):
+        held.held.clear()
+        held.dies_at = -1
+        put(data)
+        held.changes, held.dies_at = 0, dies_at
+        with pytest.raises(KeyboardInterrupt):
+            stream_pieces.clear(9, False, FIRST.encode())
+        assert read() == (b"" if dies_at else data)
+        held.dies_at = -1
+        put(b"new")  # what the crash left behind belongs to nothing
+        assert read() == b"new"

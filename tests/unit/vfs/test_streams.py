@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -287,3 +288,15 @@ def test_overwriting_that_fails_leaves_the_old_content(
     _refused(lambda: pair[1].overwrite(0, False, ()), STATUS_DISK_FULL)
     monkeypatch.undo()
     assert pair[1].read(0, 1000) == b"y" * 100
+
+
+@pytest.mark.parametrize("disposition", EMPTIES)
+def test_who_may_write_and_not_read_overwrites_a_stream(share: Share, disposition: int) -> None:
+    with closing(share.open("f", stream="s")) as file:
+        file.write(0, b"data")
+    (share.path / "f").chmod(0o200)
+    with closing(share.open("f", FILE_WRITE_DATA | DELETE, disposition, stream="s")) as file:
+        file.overwrite(0, disposition == FILE_SUPERSEDE, ())
+    (share.path / "f").chmod(0o600)
+    with closing(share.open("f", stream="s")) as file:
+        assert file.end_of_file() == 0
