@@ -434,6 +434,9 @@ RPC_NAMES: Final[Limit] = _limit(
     "names, SIDs or RIDs that one call translates", Per.MESSAGE, 1000, "entries", "STATUS_INVALID_PARAMETER",
     source="MS-LSAT 3.1.4.5, MS-SAMR 3.1.5.11.2",
 )
+DFS_TARGETS: Final[Limit] = _limit(
+    "targets of a DFS link", Per.OPEN, 32, "targets", "the others are not told", source="MS-DFSC 2.2.4",
+)
 RPC_ROWS: Final[Limit] = _limit(
     "sessions, tree connects or opens that one call over RPC learns of", Per.MESSAGE, 10_000, "entries",
     "the others are not listed", source="MS-SRVS 3.1.4.2",

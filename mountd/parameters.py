@@ -108,6 +108,9 @@ PARAMETERS: tuple[Parameter, ...] = (
               samba="yes"),
     Parameter("guest account", G, Kind.STRING, "nobody",
               "The Unix account with whose rights guests access files.", maximum=47),
+    Parameter("host msdfs", G, Kind.BOOLEAN, "no",
+              "Be a server of DFS: shares with `msdfs root` or `msdfs proxy` refer clients to other servers.",
+              ours=True, samba="yes"),
     Parameter("interfaces", G, Kind.LIST, "",
               "Network interfaces to serve; empty means all. An item is an interface's name or a pattern (eth*), an "
               "address, or a network (10.0.0.0/8, 10.0.0.0/255.0.0.0), which stands for this machine's addresses in "
@@ -295,6 +298,14 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter("max connections", S, Kind.NUMBER, "128",
               "Connections that may use the share at once; 0 means the maximum.",
               maximum=CAP, clamp=True, zero_is_maximum=True, inherits=False, samba="0"),
+    Parameter("msdfs proxy", S, Kind.STRING, "",
+              "With `host msdfs`: refer clients of this share to others, as in `\\\\server\\share,\\\\other\\share`. "
+              "Nobody can connect to the share itself.",
+              ours=True),
+    Parameter("msdfs root", S, Kind.BOOLEAN, "no",
+              "With `host msdfs`: the share is a DFS root. A symbolic link in it to `msdfs:server\\share` refers "
+              "clients to that share; several, with commas between them, are alternatives.",
+              ours=True),
     Parameter("oplocks", S, Kind.BOOLEAN, "yes", "Grant oplocks and leases."),
     Parameter("path", S, Kind.STRING, "", "The directory that is shared, an absolute path.", synonyms=("directory",)),
     Parameter("posix locking", S, Kind.CHOICE, "auto",

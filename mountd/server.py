@@ -148,6 +148,7 @@ def engine_settings(configuration: Configuration, options: Options, sub_auth: tu
         data_paths=text_value(GLOBAL_PARAMETERS["data paths"], settings.data_paths),
         durable_handles=settings.durable_handles,
         guest_account=settings.guest_account,
+        host_msdfs=settings.host_msdfs,
         kerberos_support=settings.kerberos_support,
         debug=logsettings.levels(settings.log_level).debug,
         lookup_port=settings.lookup_port,

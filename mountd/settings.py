@@ -18,6 +18,7 @@ class GlobalSettings:
     deadtime: int
     durable_handles: bool
     guest_account: str
+    host_msdfs: bool
     interfaces: tuple[str, ...]
     ipc_timeout: int
     kerberos_keytab_file: str
@@ -112,6 +113,8 @@ class ShareSettings:
     map_readonly: str
     map_system: bool
     max_connections: int
+    msdfs_proxy: str
+    msdfs_root: bool
     nt_acl_support: bool
     oplocks: bool
     path: str

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ksmbd.ipc.codec import Message
 from ksmbd.ipc.constants import Attribute, Event, ShareFlag, TreeFlag, TreeStatus, UserFlag
-from ksmbd.ipc.options import FORCE_GROUP, GUEST_GID, GUEST_GROUPS, GUEST_UID, OF_MEMBERS, PERSONAL, YES
+from ksmbd.ipc.options import FORCE_GROUP, GUEST_GID, GUEST_GROUPS, GUEST_UID, NO, OF_MEMBERS, PERSONAL, YES
 from mountd.accounts import Accounts
 from mountd.config import Configuration, ShareSettings
 from mountd.hosts import Names, NoNames, admitted
@@ -31,7 +31,8 @@ SHARE_OPTIONS = (
     "catia:mappings", "change notify", "default case", "delete readonly", "delete veto files", "dos filemode",
     "ea support", "hide files", "hide special files", "hide unwriteable files", "inherit acls", "inherit owner",
     "inherit permissions", "kernel oplocks", "mangled names", "map archive", "map hidden", "map readonly",
-    "map system", "nt acl support", "posix locking", "preserve case", "shadow:basedir", "shadow:crossmountpoints",
+    "map system", "msdfs proxy", "msdfs root", "nt acl support", "posix locking",
+    "preserve case", "shadow:basedir", "shadow:crossmountpoints",
     "shadow:delimiter", "shadow:localtime", "shadow:mountpoint", "shadow:snapdirseverywhere", "shadow:snapprefix",
     "shadow:snapsharepath", "shadow:sort", "shadow:sscanf", "short preserve case", "snapshot path",
     "streams_xattr:max xattrs per stream",
@@ -138,6 +139,8 @@ def share_response(
         },
         options=share_options(share),
     )
+    if not configuration.settings.host_msdfs:
+        message.options["msdfs root"], message.options["msdfs proxy"] = NO, ""
     if forced.uid is not None:
         message.numbers[Attribute.FORCE_UID] = forced.uid
     if forced.gid is not None:
@@ -227,6 +230,8 @@ def decide_tree_connect(
         return TreeAnswer(TreeStatus.NO_SHARE, why=str(error))
     if share is None or not (share.path or share.is_ipc):
         return TreeAnswer(TreeStatus.NO_SHARE, why="no such share")
+    if share.msdfs_proxy and configuration.settings.host_msdfs:
+        return TreeAnswer(TreeStatus.NO_SHARE, why="`msdfs proxy` refers clients to another share")
     if not share.is_ipc and connections >= share.max_connections:
         return TreeAnswer(TreeStatus.TOO_MANY_CONNS, why="`max connections` of the share")
     inside = admitted(request.peer, share.hosts_allow, share.hosts_deny, names)

@@ -198,6 +198,8 @@ def _known_share(message: Message) -> ShareConfig:
         map_hidden=switch(options, "map hidden"),
         map_readonly=required(options, "map readonly"),
         map_system=switch(options, "map system"),
+        msdfs_proxy=required(options, "msdfs proxy"),
+        msdfs_root=switch(options, "msdfs root"),
         nt_acl_support=switch(options, "nt acl support"),
         oplocks=bool(flags & ShareFlag.OPLOCKS),
         posix_locking=required(options, "posix locking"),

@@ -54,6 +54,7 @@ _NUMBER_OPTIONS: Final = {
 }
 _SWITCH_OPTIONS: Final = {
     "continuous_availability": "continuous availability",
+    "host_msdfs": "host msdfs",
     "kerberos_support": "kerberos support",
 }
 
@@ -101,6 +102,7 @@ class EngineSettings:
     former_users: str = ""
     """The SIDs of users on a former server (ksmbd.smb.former_sids)."""
     guest_account: str = "nobody"
+    host_msdfs: bool = False
     kerberos_missing: str = "`kerberos support` is no"
     """Why there is no Kerberos; '' with it."""
     kerberos_support: bool = False

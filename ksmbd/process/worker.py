@@ -84,6 +84,7 @@ def server_settings(settings: EngineSettings, worker: int) -> ServerSettings:
         leases=settings.smb2_leases,
         durable_handles=settings.durable_handles,
         multichannel=settings.server_multi_channel_support,
+        dfs=settings.host_msdfs,
         max_sessions=settings.max_active_sessions,
         max_open_files=settings.file_max,
         server_name=settings.netbios_name,

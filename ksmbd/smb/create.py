@@ -16,6 +16,7 @@ from ksmbd.smb.create_local import admit
 from ksmbd.smb.create_names import Name, parse_name
 from ksmbd.smb.create_reply import create_reply
 from ksmbd.smb.create_state import Creation
+from ksmbd.smb.dfs import local_name
 from ksmbd.smb.header import HEADER_SIZE
 from ksmbd.smb.model import Open, TreeConnect
 from ksmbd.smb.open_life import parent_changed, withdraw_writes
@@ -145,6 +146,8 @@ def _create(request: Request, later: bool) -> Reply | Coroutine[Any, Any, Reply]
         if fields.impersonation > IMPERSONATION_DELEGATE:
             raise NtStatusError(STATUS_BAD_IMPERSONATION_LEVEL)
         return create_pipe.open_pipe(request, fields.raw_name, fields.desired_access, fields.share_access)
+    if tree.share.msdfs_root and request.header.flags & c.FLAGS_DFS_OPERATIONS:
+        fields.raw_name = local_name(fields.raw_name, tree.share.name)
     contexts = fields.contexts
     if contexts is not ctx.NO_CONTEXTS:
         if not request.connection.posix:

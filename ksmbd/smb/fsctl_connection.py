@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""FSCTLs about the connection and the server: VALIDATE_NEGOTIATE_INFO, network interfaces, DFS referrals."""
+"""FSCTLs about the connection and the server: VALIDATE_NEGOTIATE_INFO, network interfaces."""
 from __future__ import annotations
 
 from ipaddress import IPv4Address, ip_address
@@ -10,7 +10,6 @@ from ksmbd.smb.constants import DIALECT_300, DIALECT_311
 from ksmbd.smb.fsctl import Control, Output
 from ksmbd.smb.settings import NetworkInterface
 from ksmbd.smb.status import (
-    STATUS_FS_DRIVER_REQUIRED,
     STATUS_INVALID_DEVICE_REQUEST,
     ConnectionFatal,
     NtStatusError,
@@ -79,8 +78,3 @@ def query_network_interface_info(control: Control) -> Output:
         start = index * _INTERFACE_SIZE
         out[start : start + 4] = _INTERFACE_SIZE.to_bytes(4, "little")
     return Output(out)
-
-
-def dfs_get_referrals(control: Control) -> Output:
-    """FSCTL_DFS_GET_REFERRALS and _EX (MS-SMB2 3.3.5.15.2): this server has no DFS, so STATUS_FS_DRIVER_REQUIRED."""
-    raise NtStatusError(STATUS_FS_DRIVER_REQUIRED, "no DFS")

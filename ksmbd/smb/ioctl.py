@@ -6,7 +6,7 @@ from struct import Struct
 from typing import Final
 
 from ksmbd.smb import constants as c
-from ksmbd.smb import fsctl_connection, fsctl_copy, fsctl_file, fsctl_pipe, fsctl_ranges
+from ksmbd.smb import fsctl_connection, fsctl_copy, fsctl_dfs, fsctl_file, fsctl_pipe, fsctl_ranges
 from ksmbd.smb.fsctl import Control, Output, Rule, Target
 from ksmbd.smb.header import HEADER_SIZE
 from ksmbd.smb.model import Open
@@ -38,8 +38,8 @@ RULES: Final[dict[int, Rule]] = {
     c.FSCTL_QUERY_NETWORK_INTERFACE_INFO: Rule(
         fsctl_connection.query_network_interface_info, target=Target.CONNECTION
     ),
-    c.FSCTL_DFS_GET_REFERRALS: Rule(fsctl_connection.dfs_get_referrals, target=Target.CONNECTION),
-    c.FSCTL_DFS_GET_REFERRALS_EX: Rule(fsctl_connection.dfs_get_referrals, target=Target.CONNECTION),
+    c.FSCTL_DFS_GET_REFERRALS: Rule(fsctl_dfs.dfs_get_referrals, target=Target.CONNECTION),
+    c.FSCTL_DFS_GET_REFERRALS_EX: Rule(fsctl_dfs.dfs_get_referrals, target=Target.CONNECTION),
     c.FSCTL_PIPE_WAIT: Rule(fsctl_pipe.pipe_wait, target=Target.CONNECTION),
     c.FSCTL_PIPE_TRANSCEIVE: Rule(fsctl_pipe.pipe_transceive, c.FILE_READ_DATA, target=Target.PIPE),
     c.FSCTL_PIPE_PEEK: Rule(

@@ -16,6 +16,7 @@ from ksmbd.smb.constants import (
     DIALECT_302,
     DIALECT_311,
     DIALECT_WILDCARD,
+    GLOBAL_CAP_DFS,
     GLOBAL_CAP_DIRECTORY_LEASING,
     GLOBAL_CAP_ENCRYPTION,
     GLOBAL_CAP_LARGE_MTU,
@@ -54,7 +55,7 @@ def choose_dialect(offered: tuple[int, ...], settings: ServerSettings) -> int | 
 def server_capabilities(dialect: int, client: int, settings: ServerSettings, cipher: int) -> int:
     """Capabilities of the response (MS-SMB2 3.3.5.4): what the dialect has, the server offers and, for 3.x, the client
     supports."""
-    capabilities = 0
+    capabilities = GLOBAL_CAP_DFS if settings.dfs else 0
     if dialect >= DIALECT_210:
         capabilities |= GLOBAL_CAP_LARGE_MTU
         if settings.leases:

@@ -7,8 +7,9 @@ from struct import Struct
 from typing import Final, NamedTuple
 
 from ksmbd.smb.character_map import asked
-from ksmbd.smb.constants import FILE_OPEN, FILE_OPEN_REPARSE_POINT, FILE_READ_ATTRIBUTES
+from ksmbd.smb.constants import FILE_OPEN, FILE_OPEN_REPARSE_POINT, FILE_READ_ATTRIBUTES, FLAGS_DFS_OPERATIONS
 from ksmbd.smb.create_names import Name, check_stream, parse_name
+from ksmbd.smb.dfs import local_name
 from ksmbd.smb.name_case import case_sensitive
 from ksmbd.smb.patterns import fold
 from ksmbd.smb.ports import CreateIntent, File, Replaced
@@ -105,6 +106,8 @@ async def _rename(change: Change, name: str, replace: bool, posix: bool) -> None
         await _rename_stream(change, file, asked(change.open, name), replace)
         return
     posix = posix or change.open.is_posix
+    if change.request.tree.share.msdfs_root and change.request.header.flags & FLAGS_DFS_OPERATIONS:
+        name = local_name(name, change.request.tree.share.name)
     path = _parse_path(asked(change.open, name), change.open.is_posix).path
     if path == file.path:
         return

@@ -40,6 +40,8 @@ class ServerSettings:
     leases: bool = False
     durable_handles: bool = False
     multichannel: bool = False
+    dfs: bool = False
+    """`host msdfs`: shares may be DFS roots, and referrals are given."""
     posix_extensions: bool = True
     max_sessions: int = limits.SESSIONS.value
     max_open_files: int = limits.OPENS.value

@@ -227,6 +227,9 @@ def _response(tree: TreeConnect) -> bytes:
     if share.hide_unreadable:
         share_flags |= c.SHAREFLAG_ACCESS_BASED_DIRECTORY_ENUM
     capabilities = 0
+    if share.msdfs_root:
+        share_flags |= c.SHAREFLAG_DFS | c.SHAREFLAG_DFS_ROOT
+        capabilities |= c.SHARE_CAP_DFS
     if share.continuous_availability and tree.session.dialect >= c.DIALECT_300:
         capabilities |= c.SHARE_CAP_CONTINUOUS_AVAILABILITY
     kind = c.SHARE_TYPE_PIPE if share.is_pipe else c.SHARE_TYPE_DISK

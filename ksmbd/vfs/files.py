@@ -13,6 +13,7 @@ from ksmbd.vfs import gate
 from ksmbd.vfs.access import Access
 from ksmbd.vfs.audit import Audit
 from ksmbd.vfs.common import Common
+from ksmbd.vfs.dfs_volume import DfsVolume
 from ksmbd.vfs.options import ShareOptions, VfsSettings
 from ksmbd.vfs.place import Place
 from ksmbd.vfs.resolve import Resolver
@@ -48,7 +49,7 @@ class LocalFiles(Common):
             access = Access(options, self.idmap, token, user, self.clock, audit)
             place = Place(self, share, options, resolver, access, user, read_only)
             place.previous = self._previous(place)
-            return LocalVolume(place)
+            return DfsVolume(place) if share.msdfs_root else LocalVolume(place)
         except BaseException:
             os.close(root)
             raise

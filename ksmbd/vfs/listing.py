@@ -13,6 +13,8 @@ from ksmbd.kernel import credentials, descriptors
 from ksmbd.kernel.files import R_OK, W_OK, AttributeReader, access_at
 from ksmbd.kernel.stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, stat_at, stat_fd
 from ksmbd.smb.constants import (
+    FILE_ATTRIBUTE_DIRECTORY,
+    FILE_ATTRIBUTE_HIDDEN,
     FILE_ATTRIBUTE_REPARSE_POINT,
     FILE_READ_ATTRIBUTES,
     FILE_READ_DATA,
@@ -20,10 +22,12 @@ from ksmbd.smb.constants import (
     FILE_WRITE_DATA,
     READ_CONTROL,
 )
+from ksmbd.smb.dfs import IO_REPARSE_TAG_DFS
 from ksmbd.smb.ports import DirectoryEntry, FileInfo
 from ksmbd.smb.status import NtStatusError
 from ksmbd.vfs import dosattrib, reparse
 from ksmbd.vfs.attributes import ea_size, listed_dos, listed_info, listed_value, make_info
+from ksmbd.vfs.dfs_links import targets_at
 from ksmbd.vfs.dosattrib import NOTHING
 from ksmbd.vfs.entry import LocalEntry
 from ksmbd.vfs.names import from_scandir, to_client
@@ -131,6 +135,8 @@ def _entry(file: LocalEntry, disk: bytes, name: str, reader: AttributeReader) ->
     except (FileNotFoundError, PermissionError):
         return None
     if stat.mode & S_IFMT == S_IFLNK and not file.posix:
+        if options.msdfs_root and targets_at(directory, disk):
+            return _dfs_link(make_info(stat, NOTHING, name, options, place.root_dev, directory, disk), name)
         target = place.resolver.follow(directory, disk)
         if target is not None:
             parent, last, followed = target
@@ -153,6 +159,15 @@ def _entry(file: LocalEntry, disk: bytes, name: str, reader: AttributeReader) ->
     dos = listed_dos(directory, disk, stat.mode, data, options)
     info = make_info(stat, dos, name, options, place.root_dev, directory, disk)
     return _described(file, disk, DirectoryEntry(name, info))
+
+
+def _dfs_link(info: FileInfo, name: str) -> DirectoryEntry:
+    """A DFS link, which clients see as a directory behind a reparse point."""
+    hidden = info.attributes & FILE_ATTRIBUTE_HIDDEN
+    info.attributes = FILE_ATTRIBUTE_DIRECTORY | FILE_ATTRIBUTE_REPARSE_POINT | hidden
+    info.is_directory, info.reparse_tag = True, IO_REPARSE_TAG_DFS
+    info.end_of_file = info.allocation_size = 0
+    return DirectoryEntry(name, info)
 
 
 def _described(file: LocalEntry, disk: bytes, entry: DirectoryEntry) -> DirectoryEntry:

@@ -49,6 +49,7 @@ class ShareOptions:
     crossmnt: bool
     acl_full_control: bool
     dos_filemode: bool
+    msdfs_root: bool
     nt_acls: bool
     eas: bool
     delete_readonly: bool
@@ -106,6 +107,7 @@ class ShareOptions:
             crossmnt=share.crossmnt,
             acl_full_control=share.acl_map_full_control,
             dos_filemode=share.dos_filemode,
+            msdfs_root=share.msdfs_root,
             nt_acls=share.nt_acl_support,
             eas=share.ea_support,
             delete_readonly=share.delete_readonly,

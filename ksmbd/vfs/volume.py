@@ -15,6 +15,7 @@ from ksmbd import debug
 from ksmbd.kernel import credentials
 from ksmbd.kernel.stat import S_IFLNK, S_IFMT, Stat, key_fd, stat_fd
 from ksmbd.smb.constants import FILE_CREATE, FILE_OPEN_BY_FILE_ID, FILE_OPEN_REPARSE_POINT
+from ksmbd.smb.dfs import Link
 from ksmbd.smb.ports import QUOTA_STREAM, CreateIntent, CreateResult
 from ksmbd.smb.snapshot_tokens import MARK
 from ksmbd.smb.status import (
@@ -61,6 +62,10 @@ class LocalVolume:
         root = place.resolver.root
         with os_errors:
             return place.restrict(place.access.maximal(root, True, stat_fd(root), None))
+
+    def dfs_link(self, name: str) -> Link | None:
+        """See the port: what is no DFS root has no links (ksmbd/vfs/dfs_volume.py)."""
+        return None
 
     # ------------------------------------------------------------------------------------------------------ create
 

@@ -132,6 +132,10 @@ class ShareConfig:
     map_hidden: bool = False
     map_readonly: str = "no"
     map_system: bool = False
+    msdfs_proxy: str = ""
+    """The share that clients are referred to instead; '' without `host msdfs`."""
+    msdfs_root: bool = False
+    """Never without `host msdfs`."""
     nt_acl_support: bool = True
     oplocks: bool = True
     personal: bool = False

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
+from ksmbd.smb.dfs import Link
 from ksmbd.smb.ports.auth import Identity
 from ksmbd.smb.ports.daemon import ShareConfig
 from ksmbd.smb.ports.file_records import CreateIntent, DirectoryEntry, FileInfo
@@ -401,6 +402,10 @@ class Volume(Protocol):
 
     def maximal_access(self) -> int:
         """The rights of the user on the root directory, for the reply to TREE_CONNECT."""
+        ...
+
+    def dfs_link(self, name: str) -> Link | None:
+        """The first DFS link on the way to a name, of a share that is a DFS root; None: there is none."""
         ...
 
     def close(self) -> None:

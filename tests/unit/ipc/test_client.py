@@ -217,7 +217,8 @@ SHARE_OPTIONS = {
     "case sensitive": "auto", "catia:mappings": "",
     "default case": "lower", "preserve case": "yes", "short preserve case": "yes",
     "mangled names": "no", "map archive": "auto", "map hidden": "no",
-    "map readonly": "permissions", "map system": "no", "nt acl support": "yes", "posix locking": "yes",
+    "map readonly": "permissions", "map system": "no", "msdfs proxy": "", "msdfs root": "yes", "nt acl support": "yes",
+    "posix locking": "yes",
     "shadow:basedir": "", "shadow:crossmountpoints": "no", "shadow:delimiter": "_GMT",
     "shadow:localtime": "yes", "shadow:mountpoint": "", "shadow:snapdirseverywhere": "no", "shadow:snapprefix": "",
     "shadow:snapsharepath": "", "shadow:sort": "asc", "shadow:sscanf": "no", "snapshot path": "/snaps/%Y",
@@ -244,6 +245,7 @@ def test_share_config_is_kept_until_reload() -> None:
     assert (share.name, share.path, share.veto_files) == ("Docs", "/srv/x", ("*.tmp", "b*"))
     assert (share.force_uid, share.force_gid, share.encrypt) == (70000, None, True)
     assert (share.change_notify, share.posix_locking, share.hide_files) == (False, "yes", ("x", "*.bak"))
+    assert (share.msdfs_root, share.msdfs_proxy) == (True, "")
     assert (share.inherit_owner, share.map_readonly, share.hide_unwriteable_files) == ("unix only", "permissions", True)
     assert (share.snapshot_path, share.shadow_sort, share.shadow_localtime) == ("/snaps/%Y", "asc", True)
     sent = len(bench.channel.sent)

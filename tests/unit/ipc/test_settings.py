@@ -42,6 +42,7 @@ SETTINGS = EngineSettings(
     former_users="1000 S-1-5-21-1-2-3-1001 513",
     durable_handles=True,
     guest_account="guest",
+    host_msdfs=True,
     kerberos_missing="no keytab",
     kerberos_support=True,
     lookup_port=139,

@@ -65,7 +65,7 @@ def test_a_file_that_says_nothing_starts_the_engine_with_its_defaults() -> None:
 CHANGES = {
     "audit file": "/var/log/audit.json", "bind interfaces only": "yes", "bpf": "no",
     "data paths": "read/ext4=copy", "deadtime": "7",
-    "durable handles": "yes", "guest account": "guest", "interfaces": "lo", "ipc timeout": "7",
+    "durable handles": "yes", "guest account": "guest", "host msdfs": "yes", "interfaces": "lo", "ipc timeout": "7",
     "kerberos support": "yes", "lookup port": "7",
     "mangle prefix": "3", "map to guest": "bad user", "max active sessions": "7",
     "max connections": "7", "max ip connections": "7", "max open files": "7", "netbios name": "X",

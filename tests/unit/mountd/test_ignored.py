@@ -64,7 +64,7 @@ def test_modules_are_left_out_in_a_ksmbd_conf_too() -> None:
         ("security", "auto", False),
         ("Security", "ADS", True),
         ("serverrole", "Member Server", True),
-        ("msdfs root", "off", False),
+        ("unix password sync", "off", False),
         ("printable", "yes", True),
         ("printable", "no", False),
         ("printing", "bsd", False),

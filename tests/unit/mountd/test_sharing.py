@@ -376,3 +376,14 @@ def test_guest_only_makes_guests_of_all() -> None:
     found = configuration(s("guest only = yes"))  # without `guest ok` it has no effect
     answer = decide_tree_connect(request, found, accounts("ann"), FakeUsers(), 0)
     assert not answer.flags & TreeFlag.GUEST_ACCOUNT
+
+
+@pytest.mark.parametrize(("host", "root", "proxy"), [("yes", "yes", r"\other\share"), ("no", "no", "")])
+def test_a_dfs_root_needs_the_server_to_be_one(host: str, root: str, proxy: str) -> None:
+    text = f"[global]\nhost msdfs = {host}\n[r]\npath = /r\nmsdfs root = yes\nmsdfs proxy = \\other\\share\n"
+    found = configuration(text)
+    message, _ = share_response("r", found, FakeUsers())
+    assert (message.options["msdfs root"], message.options["msdfs proxy"]) == (root, proxy)
+    request = TreeRequest("ann", UserFlag(0), "r", "192.0.2.1")
+    answer = decide_tree_connect(request, found, accounts("ann"), FakeUsers(), 0)
+    assert (answer.status is TreeStatus.NO_SHARE) == (host == "yes")

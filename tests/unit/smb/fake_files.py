@@ -11,6 +11,7 @@ from fake_node import Node
 
 from ksmbd.smb import constants as c
 from ksmbd.smb import status as s
+from ksmbd.smb.dfs import Link
 from ksmbd.smb.ports import (
     CreateIntent,
     CreateResult,
@@ -461,6 +462,9 @@ class FakeVolume:
 
     def maximal_access(self) -> int:
         return c.FILE_ALL_ACCESS
+
+    def dfs_link(self, name: str) -> Link | None:
+        return None
 
     def close(self) -> None:
         self.closed = True

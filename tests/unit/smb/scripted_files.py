@@ -9,6 +9,7 @@ from playbook import Playbook
 from scripted import Scripted
 
 from ksmbd.smb import constants as c
+from ksmbd.smb.dfs import Link
 from ksmbd.smb.ports import (
     CreateIntent,
     CreateResult,
@@ -290,6 +291,9 @@ class ScriptedVolume(Scripted):
 
     def maximal_access(self) -> int:
         return self._tell(self.maximal_access)
+
+    def dfs_link(self, name: str) -> Link | None:
+        return self._tell(self.dfs_link, name)
 
     def close(self) -> None:
         self._tell(self.close)
