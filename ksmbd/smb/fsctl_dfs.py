@@ -50,7 +50,7 @@ async def _referral(control: Control, path: str, parts: list[str]) -> dfs.Referr
         targets = dfs.targets_of(share.msdfs_proxy)
         if not targets:
             raise NtStatusError(STATUS_NOT_FOUND, "`msdfs proxy` without a path of a share")
-        return dfs.Referral(dfs.consumed(path, 2), targets, True)
+        return dfs.Referral(dfs.consumed(path, 2), targets, False)  # to storage, as with Samba
     name = parse_name("\\".join(parts[2:])).path if len(parts) > 2 else ""
     link = await _link(control, share, name) if name else None
     if link is not None:

@@ -64,10 +64,11 @@ class Beside:
 
     def __init__(
         self, folder: Path, people: People, share: Mapping[str, str] | None = None, mode: int = 0o777,
-        more: Mapping[str, Mapping[str, str]] | None = None,
+        more: Mapping[str, Mapping[str, str]] | None = None, options: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
         """`share`: lines of the share's section, which both get. `mode`: of the share's folder, which alice owns.
-        `more`: name -> lines of further shares, each with a folder of its own."""
+        `more`: name -> lines of further shares, each with a folder of its own. `options`: of [global], for ours
+        alone."""
         self.people = people
         self.folder = folder
         folder.chmod(0o755)
@@ -84,7 +85,7 @@ class Beside:
             shares[name] = {"path": str(path), **base, **lines}
         self._samba(shares)
         self.ours = KsmbdServer(
-            folder / "ours", port=445, options={"interfaces": OURS, "bind interfaces only": "yes"},
+            folder / "ours", port=445, options={"interfaces": OURS, "bind interfaces only": "yes", **(options or {})},
             shares={name: {"force user": "", **lines} for name, lines in shares.items()},
             users=dict.fromkeys((people.alice, people.bob), PASSWORD), domain=DOMAIN,
         )  # fmt: skip
@@ -196,9 +197,9 @@ class Stored:
 @contextmanager
 def beside(
     people: People, share: Mapping[str, str] | None = None, mode: int = 0o777,
-    more: Mapping[str, Mapping[str, str]] | None = None,
+    more: Mapping[str, Mapping[str, str]] | None = None, options: Mapping[str, str] | None = None,
 ) -> Iterator[Beside]:  # fmt: skip
     """Both servers, in a network of their own. Not below pytest's folder, which each of its runs closes to others."""
     with tempfile.TemporaryDirectory(prefix="ksmbd-beside-") as folder, network():
-        with Beside(Path(folder), people, share, mode, more) as both:
+        with Beside(Path(folder), people, share, mode, more, options) as both:
             yield both
