@@ -179,6 +179,7 @@ def run(folder: Path, workers: int, seeds: range, operations: int) -> list[str]:
     with people() as them, samba(folder / "samba", them.alice) as theirs:
         share = {
             "force user": "", "vfs objects": _MODULES, "create mask": "0777", "directory mask": "0777",
+            "streams_xattr:max xattrs per stream": "1",  # as Samba before 4.24 has it
         }  # fmt: skip
         options = {"mangled names": "yes", "server multi channel support": "yes"}
         users = {them.alice: PASSWORD}
