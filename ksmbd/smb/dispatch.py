@@ -247,7 +247,7 @@ def accepts_unsigned(connection: Connection, session: Session) -> bool:
         session.state is SessionState.VALID
         and not session.signing_required
         and not session.encrypt_data
-        and not session.expires
+        and (not session.expires or connection.server.clock.monotonic() < session.expires)
         and connection in session.channels
     )
 

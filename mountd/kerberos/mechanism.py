@@ -17,7 +17,6 @@ from ksmbd.smb.status import WireError
 from mountd.kerberos import pac
 from mountd.kerberos.answers import LIFETIME_MAX, Accepted, Refused
 from mountd.kerberos.aprequest import authenticator, usual
-from mountd.kerberos.negotiation import unwrap, wrap
 from mountd.kerberos.replay import ReplayTable
 
 DEBIAN: Final = "/usr/lib/python3/dist-packages"
@@ -177,7 +176,6 @@ class Acceptor:
     def accept(self, token: bytes, mechanisms: bytes = b"", number: int = 0) -> Accepted | Refused:
         """Handle a client's token. `mechanisms`: the MechTypeList that is to be protected; `number` is for `verify`."""
         try:
-            mechanism, token = unwrap(token)
             proof = authenticator(token)
         except WireError as error:
             return Refused(f"no Kerberos token: {error}")
@@ -204,8 +202,8 @@ class Acceptor:
                 self._kept.popitem(last=False)
         lifetime = min(lifetime, LIFETIME_MAX)
         return Accepted(
-            principal=context.principal, local=local, key=context.key, token=wrap(mechanism, context.token),
-            lifetime=lifetime, account=info.account, sids=[str(sid) for sid in info.sids], mic=mic,
+            principal=context.principal, local=local, key=context.key, token=context.token, lifetime=lifetime,
+            account=info.account, sids=[str(sid) for sid in info.sids], mic=mic,
         )  # fmt: skip
 
     def _local_name(self, principal: str, account: str) -> str:

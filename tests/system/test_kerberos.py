@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import os
+import pwd
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -86,6 +87,22 @@ def test_impacket_reads_with_a_ticket(
 
 def test_ntlm_is_there_beside_it(server: KsmbdServer) -> None:
     assert server.smbclient("get file -").returncode == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="without root the process keeps its user")
+def test_the_process_that_has_the_keys_has_nothing_else(server: KsmbdServer) -> None:
+    children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
+    (pid,) = [pid for pid in children if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ksmbd.kerberos")]
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    status = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+    assert set(status["Uid"].split()) == {str(pwd.getpwnam("nobody").pw_uid)} and not status["Groups"].strip()
+    assert status["CapEff"] == status["CapBnd"] == "0" * 16
+    assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
+    assert os.readlink(f"/proc/{pid}/root") == str(server.rundir / "kerberos")
+    assert os.listdir(f"/proc/{pid}/root") == ["krb5.conf"]
+    assert os.stat(f"/proc/{pid}/ns/net").st_ino != os.stat("/proc/self/ns/net").st_ino
+    kept = {os.readlink(f"/proc/{pid}/fd/{number}").split(":")[0] for number in os.listdir(f"/proc/{pid}/fd")}
+    assert kept <= {"/dev/null", "pipe", "socket", str(server.rundir / "state" / "kerberos.replays")}
 
 
 def test_the_feature_is_told(server: KsmbdServer) -> None:

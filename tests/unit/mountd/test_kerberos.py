@@ -4,16 +4,18 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import cast
 
 import pytest
 from kerberos_doubles import OID, Rules, Scripted, element, token
 from mountd_doubles import FakeUsers, LocalServices, accounts, configuration
 
 from ksmbd import limits
-from ksmbd.auth import spnego
 from ksmbd.ipc.codec import Message
 from ksmbd.ipc.constants import Attribute, Event, TreeStatus, UserFlag
 from ksmbd.ipc.options import MAPPED
@@ -29,7 +31,7 @@ from mountd.kerberos import krb5conf, replay
 from mountd.kerberos.admission import decide_principal
 from mountd.kerberos.answers import Accepted, BadPayload, Ready, Refused, Status
 from mountd.kerberos.aprequest import authenticator, usual
-from mountd.kerberos.mechanism import Acceptor, Context
+from mountd.kerberos.mechanism import Acceptor, Context, GssMechanism, NoMechanism, load
 from mountd.kerberos.process import wanted
 from mountd.requests import Requests
 from mountd.rpc.frames import Answer, Request
@@ -135,29 +137,6 @@ def test_a_ticket_makes_a_session_until_it_ends() -> None:
 def test_the_mechanism_sees_no_token_that_is_none() -> None:
     mechanism = Scripted(CONTEXT)
     assert isinstance(acceptor(mechanism).accept(b"rubbish"), Refused) and mechanism.asked == []
-
-
-def spnego_init(first: str, token: bytes) -> bytes:
-    """A NegTokenInit with one other mechanism behind the first."""
-    listed = spnego.encode_mechanisms([first, "1.3.6.1.4.1.311.2.2.10"])
-    return element(
-        0x60, bytes.fromhex("06062b0601050502"),
-        element(0xA0, element(0x30, element(0xA0, listed), element(0xA2, element(4, token)))),
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize("first", [spnego.KERBEROS_OID, spnego.MS_KERBEROS_OID])
-def test_a_token_in_spnego_is_answered_in_spnego(first: str) -> None:
-    """KSMBD's engine passes it on as the client sent it."""
-    mechanism = Scripted(CONTEXT)
-    accepted = acceptor(mechanism).accept(spnego_init(first, token(b"c")))
-    assert isinstance(accepted, Accepted) and mechanism.asked == [token(b"c")]
-    assert accepted.token == spnego.encode_response(spnego.ACCEPT_COMPLETED, first, b"AP-REP")
-
-
-def test_a_token_in_spnego_for_another_mechanism_is_refused() -> None:
-    for init in (spnego_init("1.3.6.1.4.1.311.2.2.30", token(b"c")), spnego_init(spnego.KERBEROS_OID, b"x")):
-        assert isinstance(acceptor(Scripted(CONTEXT)).accept(init), Refused)
 
 
 def test_refusals_pass_with_their_reason() -> None:
@@ -453,3 +432,101 @@ def test_krb5_conf_is_one_file_with_what_it_includes(tmp_path: Path) -> None:
     text = krb5conf.flat(f"{tmp_path}/main:{tmp_path}/missing")
     assert "[bad]" not in text and "include" not in text and len(text) < 1000
     assert text.startswith("[libdefaults]\n clockskew = 5\n[realms]\n[capaths]\n[appdefaults]\n")
+
+
+# ------------------------------------------------------------------------------------------------------ python-gssapi
+
+
+def test_without_python_gssapi_the_reason_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = list(sys.path)
+    monkeypatch.setitem(sys.modules, "gssapi.raw", None)
+    with pytest.raises(NoMechanism, match="python3-gssapi"):
+        load()
+    assert sys.path == before
+
+
+class GssFailure(Exception):
+    """python-gssapi's exception."""
+
+    def __init__(self, major: int, minor: int) -> None:
+        super().__init__()
+        self.maj_code, self.min_code = major, minor
+
+    def get_all_statuses(self, code: int, is_major: bool) -> list[str]:
+        """Texts of a code."""
+        return [f"{'major' if is_major else 'minor'} {code}"]
+
+
+class Raw:
+    """python-gssapi's module `gssapi.raw`, as far as it is used, with one outcome for all tokens."""
+
+    GSSError = GssFailure
+
+    def __init__(self, failure: GssFailure | None = None, **result: object) -> None:
+        self.failure, self.result = failure, SimpleNamespace(
+            **{"more_steps": False, "initiator_name": "n", "context": "c", "token": b"AP-REP", **result}
+        )  # fmt: skip
+        self.OID = SimpleNamespace(from_int_seq=lambda text: text)
+        self.attribute: object = GssFailure(1, 2)
+        self.store: object = None
+
+    def acquire_cred_from(self, store: object, mechs: object, usage: str) -> SimpleNamespace:
+        self.store = store
+        return SimpleNamespace(creds="credentials")
+
+    def accept_sec_context(self, data: bytes, acceptor_creds: str) -> SimpleNamespace:
+        assert acceptor_creds == "credentials"
+        if self.failure is not None:
+            raise self.failure
+        return self.result
+
+    def display_name(self, name: str, name_type: bool) -> SimpleNamespace:
+        return SimpleNamespace(name=b"alice@KSMBD.TEST")
+
+    def inquire_sec_context_by_oid(self, context: str, oid: str) -> list[bytes]:
+        assert oid == "1.2.840.113554.1.2.2.5.5"
+        return [b"k" * 32, b"type"]
+
+    def export_sec_context(self, context: str) -> bytes:
+        return b"exported"
+
+    def import_sec_context(self, exported: bytes) -> str:
+        return "copy"
+
+    def krb5_export_lucid_sec_context(self, context: str, version: int) -> SimpleNamespace:
+        assert (context, version) == ("copy", 1), "the context itself is still needed"
+        return SimpleNamespace(endtime=5000)
+
+    def get_name_attribute(self, name: str, attribute: bytes) -> object:
+        assert attribute == b"urn:mspac:logon-info"
+        if isinstance(self.attribute, Exception):
+            raise self.attribute
+        return self.attribute
+
+
+def mechanism(raw: Raw) -> GssMechanism:
+    return GssMechanism(cast(ModuleType, raw), "MEMORY:x")
+
+
+def test_what_python_gssapi_says_of_a_good_token() -> None:
+    raw = Raw()
+    assert mechanism(raw).accept(b"t") == Context("alice@KSMBD.TEST", b"k" * 32, b"AP-REP", 5000, b"exported")
+    assert raw.store == {b"keytab": b"MEMORY:x"}
+
+
+@pytest.mark.parametrize(("signed", "values", "expected"), [
+    (True, [b"info"], b"info"), (False, [b"info"], b""), (True, [], b""), (True, [b"a", b"b"], b""),
+])  # fmt: skip
+def test_only_a_verified_pac_counts(signed: bool, values: list[bytes], expected: bytes) -> None:
+    raw = Raw()
+    raw.attribute = SimpleNamespace(authenticated=signed, complete=True, values=values)
+    found = mechanism(raw).accept(b"t")
+    assert isinstance(found, Context) and found.logon_info == expected
+
+
+def test_what_python_gssapi_says_of_bad_tokens() -> None:
+    skew = (-1765328347) & 0xFFFFFFFF
+    assert mechanism(Raw(GssFailure(1, skew))).accept(b"t") == Refused(f"minor {skew}", skew=True)
+    assert mechanism(Raw(GssFailure(7, 0))).accept(b"t") == Refused("major 7")
+    third = mechanism(Raw(more_steps=True)).accept(b"t")
+    assert isinstance(third, Refused) and "third token" in third.why

@@ -116,9 +116,9 @@ def test_the_floors_themselves_have_no_circle() -> None:
 
 
 def test_mountd_takes_of_auth_what_hashes_alone() -> None:
-    """What reads the tokens of a log-on inside an RPC association is for the process of the RPC services, and what
-    reads those of SPNEGO around Kerberos for its process."""
-    apart = ("mountd.rpc.", "mountd.kerberos.negotiation")
+    """What reads the tokens of a log-on inside an RPC association is for the process of the RPC services. The kernel's
+    server leaves to the daemon what our engine does itself: to take a ticket out of SPNEGO."""
+    apart = ("mountd.rpc.", "mountd.kernelserver.tickets")
     taken = {
         other for name in GRAPH for other in GRAPH[name]
         if room_of(name) == "mountd" and not name.startswith(apart) and room_of(other) == "auth"

@@ -273,7 +273,7 @@ def test_sessions_and_trees(change: Callable[[Client], None]) -> None:
         if command not in (c.LOGOFF, c.TREE_DISCONNECT):
             pair.add(command, body)
     count = len(pair.frames)
-    pair.exchange(count if change in (encrypted_tree, no_tree) else 0)
+    pair.exchange(count if change in (encrypted_tree, no_tree, expires) else 0)
 
 
 def test_a_session_that_ends_in_between() -> None:
