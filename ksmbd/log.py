@@ -152,11 +152,12 @@ def exception(text: str, error: BaseException) -> None:
             _emit(syslog.LOG_ERR, "  " + line, TRACEBACK)
 
 
-def debug(component: int, text: str) -> None:
-    """Log a debug line of `component`, a bit of ksmbd.debug. The caller tests `debug.mask[0]` first, to save making the
-    text."""
-    if _debug.mask[0] & component:
-        _emit(syslog.LOG_DEBUG, text, "debug", {"component": _NAMES[component]})
+def debug(component: int, text: str, address: str = "") -> None:
+    """Log a debug line of `component`, a bit of ksmbd.debug, about the client at `address`. The caller tests
+    `debug.mask[0]` first, to save making the text."""
+    if _debug.wanted(component, address):
+        fields = {"component": _NAMES[component], **({"address": address} if address else {})}
+        _emit(syslog.LOG_DEBUG, text, "debug", fields)
 
 
 def record(text: str) -> None:
@@ -261,7 +262,8 @@ class _Handler(logging.Handler):
         except (TypeError, ValueError) as problem:
             text = f"{record.msg!r} ({problem})"
         if record.levelno <= logging.DEBUG:
-            debug(_debug.COMPONENTS.get(record.name.partition(".")[2].partition(".")[0], 0), text)
+            component = _debug.COMPONENTS.get(record.name.partition(".")[2].partition(".")[0], 0)
+            debug(component, text, getattr(record, "address", ""))
         elif record.exc_info and record.exc_info[1] is not None:
             exception(text, record.exc_info[1])
         elif record.levelno >= logging.ERROR:

@@ -42,7 +42,8 @@ COMMAND = Command(
                               "keep the old ones, and exit with 1"),
         Option("l", "list", "list the shares that are served"),
         Option("d", "debug", "toggle the debug messages of COMPONENT, and print which are on (in brackets);\n"
-                             "COMPONENT is all, " + ", ".join(debug.COMPONENTS), "COMPONENT"),
+                             "COMPONENT is all, " + ", ".join(debug.COMPONENTS) + ";\n"
+                             "COMPONENT@ADDRESS toggles them for one client", "COMPONENT"),
         Option("c", "ksmbd-version", "print the version of the engine"),
         Option("", "features", "print which kernel features are used, and why others are not"),
         Option("", "status", "print sessions, tree connects, open files, byte-range locks, and how much of the limits\n"
@@ -232,8 +233,14 @@ def _shutdown(rundir: RunDirectory, verbose: bool) -> None:
 
 
 def _debug(rundir: RunDirectory, component: str) -> None:
-    if component != "all" and component not in debug.COMPONENTS:
-        COMMAND.fail(f"no component {component!r}: allowed is all, {', '.join(debug.COMPONENTS)}")
+    name, at, address = component.partition("@")
+    if name != "all" and name not in debug.COMPONENTS:
+        COMMAND.fail(f"no component {name!r}: allowed is all, {', '.join(debug.COMPONENTS)}")
+    if at:
+        try:
+            component = f"{name}@{debug.normal_address(address)}"
+        except ValueError:
+            COMMAND.fail(f"no address {address!r}: allowed is an IPv4 or IPv6 address, as in smb@192.0.2.7")
     _manager(rundir)
     try:
         folder = os.open(rundir.control, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -266,9 +273,9 @@ def _toggle(rundir: RunDirectory, component: str) -> str:
     deadline = time.monotonic() + ANSWER_SECONDS
     while time.monotonic() < deadline:
         with contextlib.suppress(FileNotFoundError), open(rundir.debug, encoding="ascii", errors="replace") as stream:
-            line = stream.read().strip()
+            line, _, clients = stream.read().strip().partition("\n")
             if debug.is_listing(line):
-                return line
+                return f"{line}\n{clients or 'for no client alone'}" if "@" in component else line
         time.sleep(0.005)
     COMMAND.fail(f"the engine did not answer within {ANSWER_SECONDS:.0f} seconds")
 

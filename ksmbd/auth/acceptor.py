@@ -11,14 +11,12 @@ Any failure leads to DONE, where every further token is refused.
 """
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from enum import Enum, auto
 from hmac import compare_digest
 from typing import Final
 
-from ksmbd import debug
 from ksmbd.auth import spnego
 from ksmbd.auth.ntlm import BARRED, NtlmAcceptor, NtlmResult
 from ksmbd.auth.ntlm_messages import SIGNATURE
@@ -27,17 +25,7 @@ from ksmbd.smb.ports import AuthStep, Daemon, Identity, SpnegoResponse
 from ksmbd.smb.status import STATUS_LOGON_FAILURE, LogonRefused, NtStatusError, WireError
 from ksmbd.smb.waiting import Future, Task
 
-logger = logging.getLogger("ksmbd.auth")
-
 _KERBEROS: Final = (spnego.MS_KERBEROS_OID, spnego.KERBEROS_OID)
-
-
-def _describe(step: AuthStep) -> str:
-    identity = step.identity
-    if identity is None:
-        return "log-on: another round"
-    kind = "anonymous" if identity.is_anonymous else "guest" if identity.is_guest else "user"
-    return f"log-on: {kind} {identity.account!r} is uid {identity.uid}, gid {identity.gid}, groups {identity.groups}"
 
 
 class State(Enum):
@@ -87,12 +75,8 @@ class SpnegoAuthenticator:
         def done(task: Task[AuthStep]) -> None:
             if task.error is not None:
                 self._state = State.DONE
-                if debug.mask[0] & debug.AUTH:
-                    logger.debug("log-on refused: %s", task.error)
                 result.set_error(task.error)
             else:
-                if debug.mask[0] & debug.AUTH:
-                    logger.debug("%s", _describe(task.result()))
                 result.set_result(task.result())
 
         task = Task(self._step(bytes(token)), done)

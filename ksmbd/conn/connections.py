@@ -179,7 +179,7 @@ class Connections:
         if self._sweep_timer is None:
             self._sweep_timer = self._loop.call_later(SWEEP, self._sweep)
         if debug.mask[0] & debug.CONN:
-            log.debug(debug.CONN, f"{transport.peer}: connected to {transport.local}")
+            log.debug(debug.CONN, f"{transport.peer}: connected to {transport.local}", transport.peer)
         return transport
 
     def _make_room(self, connection: SessionlessConnection | None) -> bool:
@@ -235,7 +235,7 @@ class Connections:
         self._admission.release(transport.peer)
         self._counters.disconnected()
         if debug.mask[0] & debug.CONN:
-            log.debug(debug.CONN, f"{transport.peer}: connection closed")
+            log.debug(debug.CONN, f"{transport.peer}: connection closed", transport.peer)
         if not self._transports:
             self._empty()
 

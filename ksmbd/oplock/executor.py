@@ -6,7 +6,6 @@ The rules themselves are in decide.py and the modules below it.
 """
 from __future__ import annotations
 
-import logging
 import struct
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,7 +13,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from ksmbd import debug
 from ksmbd.oplock import requests
 from ksmbd.oplock.decide import decide
 from ksmbd.oplock.indexes import OpenIndexes
@@ -30,8 +28,6 @@ from ksmbd.oplock.store import Store
 from ksmbd.smb.ports import BreakNotice, Clock, CloseOutcome, FileKey, OpenRef, PurgedOpen, Timer
 from ksmbd.smb.status import NtStatusError
 from ksmbd.smb.waiting import Future
-
-logger = logging.getLogger("ksmbd.oplock")
 
 T = TypeVar("T")
 
@@ -210,8 +206,6 @@ class DecisionExecutor:
             oplock_level=action.oplock_level, lease_key=action.lease_key, current_state=action.current,
             new_state=action.new, epoch=action.epoch, ack_required=action.acknowledge,
         )  # fmt: skip
-        if debug.mask[0] & debug.OPLOCK:
-            logger.debug("break of %s: %s", file, notice)
         if not self.on_break(notice):
             self.retries.do(partial(self._run, file, requests.Unreachable(action.holder)))
 

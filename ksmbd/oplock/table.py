@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from ksmbd import debug
 from ksmbd.oplock import caching, requests
 from ksmbd.oplock.conversion import durable_of, entry_of, grant_of, reconnect_of, request_of
 from ksmbd.oplock.durable import check_reconnect
@@ -45,7 +44,6 @@ from ksmbd.smb.status import (
     STATUS_INVALID_PARAMETER,
     STATUS_OBJECT_NAME_NOT_FOUND,
     NtStatusError,
-    status_name,
 )
 from ksmbd.smb.waiting import Cancelled, Future
 
@@ -135,8 +133,6 @@ class LocalOpenTable(NamingTable):
     def _opened(self, request: OpenRequest, entry: OpenEntry | None, granted: OpenResult) -> OpenGrant:
         """Add a granted open to the indexes, and return the grant for the protocol. `entry` is None where the open was
         removed again meanwhile."""
-        if debug.mask[0] & debug.OPLOCK:
-            logger.debug("open %#x of %s: granted %s", request.ref.open_id, request.path, granted)
         if granted.lease is None and not granted.durable and not granted.persistent and not request.durable:
             return OpenGrant(granted.oplock_level)
         if entry is not None:
@@ -251,8 +247,6 @@ class LocalOpenTable(NamingTable):
         decision = self._decide(file, requests.Acknowledge(holder, state))
         if self._kernel_opens:
             self.kernel_sync.update_leases(file)
-        if debug.mask[0] & debug.OPLOCK:
-            logger.debug("%s acknowledged by %s: state %d, %s", file, holder, state, status_name(decision.status))
         # By timer, so that the acknowledgment's response is sent before further notifications and waiting replies.
         if decision.actions or decision.doorbells or decision.deadline:
             self._clock.call_later(0.0, partial(self._apply, file, decision))

@@ -141,7 +141,7 @@ class Affinity:
         if not fds or len(data) > MESSAGE_MAX or not self._peers.deliver(owner, data, kind, fds):
             return False
         if debug.mask[0] & debug.CONN:
-            log.debug(debug.CONN, f"{transport.peer}: handed over to ksmbd/{owner}")
+            log.debug(debug.CONN, f"{transport.peer}: handed over to ksmbd/{owner}", transport.peer)
         transport.give_away()
         return True
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The control files in class/ksmbd-control of the run directory, which correspond to those of /sys/class/ksmbd-control.
 
-    debug        reading: `[smb] auth vfs oplock ipc conn [rdma]`; a name written to it is toggled, `all` toggles all
+    debug        reading: `[smb] auth vfs oplock ipc conn [rdma]`; a name written to it is toggled, `all` toggles all;
+                 `NAME@ADDRESS` toggles it for one client, and a second line lists these
     stats        the counters of the server as text, and as JSON in stats.json; any write to it refreshes both
     kill_server  writing `hard` ends the engine
     features     one line for each feature: its name, `on` or `off`, and the reason
@@ -65,7 +66,8 @@ class ControlFile:
         except FileNotFoundError:
             self._open()
         # `write` leaves NULs where somebody writes a shorter command between its two calls
-        return os.pread(self._fd, _MAX_COMMAND, 0).decode("utf-8", "replace").replace("\0", "").strip()
+        text = os.pread(self._fd, _MAX_COMMAND, 0).decode("utf-8", "replace").replace("\0", "").strip()
+        return text.partition("\n")[0].strip()  # a further line is what is left of the former text
 
     def write(self, text: str) -> None:
         """Replace the content by `text`. If the file system is full, the old text stays and a warning is logged."""
@@ -113,6 +115,12 @@ def stats_json(workers: Sequence[WorkerStats]) -> str:
     return json.dumps({"workers": [asdict(worker) for worker in workers]}) + "\n"
 
 
+def _debug_text() -> str:
+    """The text of `debug`: the components, and in a second line what is on for some clients alone."""
+    clients = debug.clients()
+    return debug.listing() + "\n" + (" ".join(clients) + "\n" if clients else "")
+
+
 class ControlFiles:
     """The folder with the control files; the forker owns it."""
 
@@ -137,7 +145,7 @@ class ControlFiles:
         self._stats_json = ControlFile(os.path.join(folder, "stats.json"), 0o644)
         self._kill = ControlFile(os.path.join(folder, "kill_server"), 0o200)
         self._features = ControlFile(os.path.join(folder, "features"), 0o644)
-        self._debug.write(debug.listing() + "\n")
+        self._debug.write(_debug_text())
         self._kill.write("")
         self._features.write("".join(feature.line() + "\n" for feature in features))
         self._refresh_stats()
@@ -186,9 +194,9 @@ class ControlFiles:
 
     def _toggle(self, word: str) -> None:
         if not debug.is_listing(word) and not debug.toggle(word):
-            log.warning(f"debug: no component {word!r}; there are {', '.join(debug.COMPONENTS)} and all")
-        self._on_debug(debug.mask[0])
-        self._debug.write(debug.listing() + "\n")
+            log.warning(f"debug: {word!r} is none of {', '.join(debug.COMPONENTS)}, all and COMPONENT@ADDRESS")
+        self._on_debug(debug.plain())
+        self._debug.write(_debug_text())
 
     def _kill_server(self, word: str) -> None:
         if not word:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Memory shared by the processes of a server: a mapped file in the run directory.
 
-Bytes 0..4 are the debug mask (ksmbd.debug). From `_FIRST` on each worker has `_SLOTS` 64-bit words, its counters and
-epoch, which only it writes and all read. The forker, index 0, has them, too. Behind them is the SharedTable. Words are
-read and written whole.
+The first bytes are the debug toggles (ksmbd.debug). From `_FIRST` on each worker has `_SLOTS` 64-bit words, its
+counters and epoch, which only it writes and all read. The forker, index 0, has them, too. Behind them is the
+SharedTable. Words are read and written whole.
 """
 
 from __future__ import annotations

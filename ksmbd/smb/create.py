@@ -7,9 +7,10 @@ from collections.abc import Coroutine
 from struct import Struct
 from typing import Any, Final
 
+from ksmbd import debug
 from ksmbd.smb import constants as c
 from ksmbd.smb import create_contexts as ctx
-from ksmbd.smb import create_pipe, durable
+from ksmbd.smb import create_pipe, debug_lines, durable
 from ksmbd.smb.access_mask import WRITE_BITS, check_desired_access
 from ksmbd.smb.character_map import asked_on
 from ksmbd.smb.create_local import admit
@@ -411,6 +412,8 @@ def _new_open(request: Request, fields: CreateRequest, creation: Creation, grant
         open_.is_posix = contexts.posix_mode is not None
     open_.mode = fields.options & durable.MODE_OPTIONS
     open_.channel_sequence = request.header.status & 0xFFFF
+    if debug.mask[0] & debug.OPLOCK:
+        debug_lines.granted(request, open_)
     if open_.tree is not None and open_.tree.read_only:
         withdraw_writes(open_)  # the share may have become so while the CREATE waited
     return open_

@@ -15,6 +15,7 @@ from ksmbd.smb import (
     change_notify,
     close,
     create,
+    debug_lines,
     echo,
     flush,
     ioctl,
@@ -165,7 +166,7 @@ def failed(request: Request, error: NtStatusError) -> Reply:
     """The error response for an NtStatusError. The debug component `smb` logs the detail, which the client does not
     get."""
     if debug.mask[0] & debug.SMB:
-        logger.debug("mid %d: %s", request.header.message_id, error)
+        debug_lines.failed(request, error)
     return error_reply(error.status, error.data, request.connection.dialect == c.DIALECT_311)
 
 

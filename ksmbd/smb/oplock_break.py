@@ -7,6 +7,8 @@ from collections.abc import Container
 from struct import Struct
 from typing import Final
 
+from ksmbd import debug
+from ksmbd.smb import debug_lines
 from ksmbd.smb.constants import (
     NOTIFY_BREAK_LEASE_FLAG_ACK_REQUIRED,
     OPLOCK_BREAK,
@@ -52,6 +54,9 @@ def _acknowledge_oplock(request: Request) -> Reply:
         open_.oplock_level = request.server.table.acknowledge_oplock(open_.ref, OPLOCK_LEVEL_NONE)
         raise NtStatusError(STATUS_INVALID_OPLOCK_PROTOCOL, f"level {level}")
     open_.oplock_level = request.server.table.acknowledge_oplock(open_.ref, level)
+    if debug.mask[0] & debug.OPLOCK:
+        path = open_.file.path if open_.file is not None else ""
+        debug_lines.acknowledged(request, path, f"oplock level {level}")
     return Reply(_OPLOCK.pack(24, open_.oplock_level, 0, 0, open_.persistent_id, open_.volatile_id))
 
 
@@ -64,6 +69,12 @@ def _acknowledge_lease(request: Request) -> Reply:
     for open_ in session.opens.values():
         if open_.lease is not None and open_.lease.key == key:
             open_.lease.state = state
+    if debug.mask[0] & debug.OPLOCK:
+        paths = {
+            each.file.path for each in session.opens.values()
+            if each.file is not None and each.lease is not None and each.lease.key == key
+        }  # fmt: skip
+        debug_lines.acknowledged(request, ", ".join(sorted(paths)), f"lease {key.hex()} state {state}")
     return Reply(_LEASE.pack(_LEASE_ACK_SIZE, 0, 0, key, state, 0))
 
 
@@ -106,6 +117,8 @@ def _send(server: Server, delivery: Delivery) -> bool:
         connection = connection or _channel(open_, session, delivery.tried)
         if connection is None:
             continue
+        if debug.mask[0] & debug.OPLOCK:
+            debug_lines.broken(notice, opens, connection)
         sealer = session.sealer if encrypt else None
         connection.sender.send_notification(OPLOCK_BREAK, _notice_body(open_, notice), sealer, session.session_id)
         if not delivery.tried:
@@ -119,6 +132,8 @@ def _send(server: Server, delivery: Delivery) -> bool:
         elif notice.ack_required:
             _watch(server, delivery, SILENCE_SECONDS)
         return True
+    if debug.mask[0] & debug.OPLOCK:
+        debug_lines.broken(notice, opens, None)
     return False
 
 

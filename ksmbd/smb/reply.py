@@ -2,12 +2,11 @@
 """Turns a Reply into a message: its header, the key that signs it, and the preauthentication hash (MS-SMB2 3.3.4.1)."""
 from __future__ import annotations
 
-import logging
 from typing import Final
 
 from ksmbd import debug
+from ksmbd.smb import debug_lines
 from ksmbd.smb.constants import (
-    COMMAND_NAMES,
     DIALECT_311,
     FLAGS_PRIORITY_MASK,
     FLAGS_RELATED_OPERATIONS,
@@ -20,9 +19,7 @@ from ksmbd.smb.credits import max_charge
 from ksmbd.smb.header import HEADER_SIZE, HEADROOM, SIGNATURE_OFFSET, write_header
 from ksmbd.smb.model import Session
 from ksmbd.smb.request import Body, Reply, Request
-from ksmbd.smb.status import STATUS_SUCCESS, status_name
-
-logger = logging.getLogger("ksmbd.smb")
+from ksmbd.smb.status import STATUS_SUCCESS
 
 _ECHOED_FLAGS: Final = FLAGS_PRIORITY_MASK | FLAGS_REPLAY_OPERATION
 _HEAD: Final = bytes(HEADROOM + HEADER_SIZE)
@@ -46,7 +43,7 @@ def write_reply_header(frame: bytearray, start: int, request: Request, status: i
     because some clients reject a response without the flag."""
     header = request.header
     if debug.mask[0] & debug.SMB:
-        logger.debug("%s", describe(request, status))
+        debug_lines.answered(request, status)
     async_id = request.async_id
     flags = header.flags & _ECHOED_FLAGS
     if related:
@@ -61,21 +58,6 @@ def write_reply_header(frame: bytearray, start: int, request: Request, status: i
     if header.flags & FLAGS_SIGNED and not request.sealed and signing_session(request) is None:
         frame[start + 16] |= FLAGS_SIGNED
         frame[start + SIGNATURE_OFFSET : start + HEADER_SIZE] = header.signature
-
-
-def describe(request: Request, status: int) -> str:
-    """A line for the debug component `smb`: client, user, command, file and status."""
-    header = request.header
-    session = request.session_
-    who = session.identity.account if session is not None and session.identity is not None else "nobody"
-    name = COMMAND_NAMES[header.command] if header.command < len(COMMAND_NAMES) else f"command {header.command:#x}"
-    open_ = request.open
-    what = f" {open_.file.path!r}" if open_ is not None and open_.file is not None else ""
-    how = "sealed" if request.sealed else "signed" if header.flags & FLAGS_SIGNED else "clear"
-    return (
-        f"{request.connection.transport.peer} {who}: {name}{what} mid {header.message_id} session "
-        f"{header.session_id:#x} tree {header.tree_id} ({how}): {status_name(status)}"
-    )
 
 
 def signing_session(request: Request) -> Session | None:

@@ -8,10 +8,11 @@ from functools import partial
 from struct import Struct
 from typing import Final
 
-from ksmbd import limits
+from ksmbd import debug, limits
 from ksmbd.limit import address_group
 from ksmbd.refusals import refused
 from ksmbd.smb import constants as c
+from ksmbd.smb import debug_lines
 from ksmbd.smb.credits import CREDIT_UNIT
 from ksmbd.smb.header import HEADER_SIZE
 from ksmbd.smb.model import Channel, Connection, Exchange, Session
@@ -114,6 +115,8 @@ async def handle(request: Request) -> Reply:
 def _tell(request: Request, error: NtStatusError) -> None:
     """Tell the administrator that a round of a log-on is refused, and why."""
     peer = request.connection.transport.peer
+    if debug.mask[0] & debug.AUTH:
+        debug_lines.log_on_refused(request, error, error.account if isinstance(error, LogonRefused) else "")
     if isinstance(error, LogonRefused):
         refused(
             "log-on", peer, error.reason, status_name(error.status), account=error.account, domain=error.domain,
@@ -138,6 +141,8 @@ async def _step(request: Request, exchange: Exchange, token: bytes) -> AuthStep:
         raise NtStatusError(STATUS_USER_SESSION_DELETED)
     if request.connection.exchanges.get(exchange.session.session_id) is not exchange:
         raise NtStatusError(STATUS_INSUFFICIENT_RESOURCES, "others needed the room of this log-on")
+    if debug.mask[0] & debug.AUTH:
+        debug_lines.logged_on(request, step)
     return step
 
 

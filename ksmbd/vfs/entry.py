@@ -354,7 +354,7 @@ class LocalEntry:
         """See the port."""
         self._begin()
         if debug.mask[0] & debug.VFS:
-            logger.debug("unlink %r, file %s", self.path, self.key)
+            self.place.told(f"unlink {self.path!r}, file {self.key}")
         if not self.names:
             raise NtStatusError(STATUS_ACCESS_DENIED, "the share's root")
         place = self.place

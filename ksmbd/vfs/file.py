@@ -256,7 +256,7 @@ class LocalFile(ReservingFile):
         """See the port (MS-FSA 2.1.5.15.11)."""
         self._begin()
         if debug.mask[0] & debug.VFS:
-            logger.debug("rename %r to %r, file %s", self.path, target, self.key)
+            self.place.told(f"rename {self.path!r} to {target!r}, file {self.key}")
         if not self.names:
             raise NtStatusError(STATUS_ACCESS_DENIED, "the share's root")
         moving.rename_entry(self, target, replace, posix)
@@ -276,7 +276,7 @@ class LocalFile(ReservingFile):
         """See the port (MS-FSA 2.1.5.15.6)."""
         self._begin()
         if debug.mask[0] & debug.VFS:
-            logger.debug("link %r as %r, file %s", self.path, target, self.key)
+            self.place.told(f"link {self.path!r} as {target!r}, file {self.key}")
         moving.link_entry(self, target, replace)
 
     # --------------------------------------------------------------------------------------------------- directories

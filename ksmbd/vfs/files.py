@@ -48,6 +48,7 @@ class LocalFiles(Common):
             audit = Audit(self.audit_log, share.name, identity, token) if options.acl_xattr else None
             access = Access(options, self.idmap, token, user, self.clock, audit)
             place = Place(self, share, options, resolver, access, user, read_only)
+            place.address = identity.address
             place.previous = self._previous(place)
             return DfsVolume(place) if share.msdfs_root else LocalVolume(place)
         except BaseException:

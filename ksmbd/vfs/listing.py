@@ -112,7 +112,7 @@ def _left_out(file: LocalEntry, name: str, error: Exception) -> None:
     """Log an entry that cannot be read (no permission, a damaged disk, an unreachable file server). The listing goes
     on."""
     if debug.mask[0] & debug.VFS:
-        logger.debug("%s: %r is not listed: %s", file.path, name, error)
+        file.place.told(f"{file.path}: {name!r} is not listed: {error}")
 
 
 def lookup(file: LocalEntry, name: str) -> DirectoryEntry | None:

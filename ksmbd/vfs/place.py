@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from ksmbd import debug, log
 from ksmbd.kernel import credentials
 from ksmbd.kernel.credentials import Credentials
 from ksmbd.kernel.filesystems import ELSEWHERE, RAMFS_MAGIC, TMPFS_MAGIC, file_system_type
@@ -41,8 +42,8 @@ class Place:
     """The share as the user of one tree connect sees it. `resolver.root` is the descriptor of the share's root."""
 
     __slots__ = (
-        "_closed", "access", "cache", "common", "in_memory", "options", "previous", "read_only", "resolver", "root_dev",
-        "root_key", "share", "shares_locks", "snapshot", "used", "user", "volume", "whole_paths",
+        "_closed", "access", "address", "cache", "common", "in_memory", "options", "previous", "read_only", "resolver",
+        "root_dev", "root_key", "share", "shares_locks", "snapshot", "used", "user", "volume", "whole_paths",
     )  # fmt: skip
 
     volume: Volume
@@ -63,6 +64,8 @@ class Place:
         self.options = options
         self.resolver = resolver
         self.access = access
+        self.address = ""
+        """The client's, for debug lines."""
         self.cache = common.cache
         self.user = user
         """The Unix user that all operations act as."""
@@ -90,6 +93,10 @@ class Place:
         self.shares_locks = options.share_locks and kind not in ELSEWHERE
         """Byte-range locks of an open are shared with local processes from its first one on. A lock of a file system on
         another machine, or of a process, would wait for it."""
+
+    def told(self, text: str) -> None:
+        """Log a debug line, with the share and the client."""
+        log.debug(debug.VFS, f"{text}, on [{self.share.name}] from {self.address or 'nobody'}", self.address)
 
     def become(self) -> None:
         """Make the calling thread act as the user."""

@@ -78,9 +78,10 @@ class LocalVolume:
         try:
             result = self._create(intent)
         except NtStatusError as error:
-            logger.debug("%s: %s", what, error)
+            self.place.told(f"{what}: {error}")
             raise
-        logger.debug("%s: file %s, action %d, granted %#x", what, result.file.key, result.action, result.granted_access)
+        granted = f"file {result.file.key}, action {result.action}, granted {result.granted_access:#x}"
+        self.place.told(f"{what}: {granted}")
         return result
 
     def _create(self, intent: CreateIntent) -> CreateResult:

@@ -190,6 +190,11 @@ def test_troubleshooting_quotes_the_log(tmp_path: Path, start_ksmbd: StartKsmbd)
         guests = start_ksmbd(users=users, shares={"s": {}}, options={"map to guest": "bad user"})
         guests.smbclient("ls", user="somebody%", share="s")
         told += guests.drain()
+        signed = start_ksmbd(
+            users=users, shares={"s": {}}, options={"map to guest": "bad user", "server signing": "mandatory"}
+        )
+        signed.smbclient("ls", user="somebody%", share="s")
+        told += signed.drain()
     quoted = [match[2] for match in QUOTED.finditer((TOP / "docs" / "troubleshooting.md").read_text())]
     assert len(quoted) >= 9
     missing_lines = [line for line in quoted if not re.search(_pattern(line), told)]

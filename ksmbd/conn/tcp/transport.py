@@ -208,7 +208,7 @@ class TcpTransport:
             return
         self.reason = reason
         if debug.mask[0] & debug.CONN:
-            log.debug(debug.CONN, f"{self._peer}: closing: {reason}")
+            log.debug(debug.CONN, f"{self._peer}: closing: {reason}", self._peer)
         self._input.read(False)
         # Not at once: the core may be in the middle of the call that asks for it.
         self._loop.at_end(self._finish)

@@ -13,9 +13,10 @@ from ksmbd.line_limit import OTHERS, LineLimit
 
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
-    debug.mask[0] = 0
+    memory = debug._memory
+    debug.attach(memoryview(bytearray(debug.SIZE)))
     yield
-    debug.mask[0] = 0
+    debug.attach(memory)
 
 
 @pytest.fixture
@@ -143,8 +144,8 @@ def test_toggle_and_listing() -> None:
 
 
 def test_the_mask_can_be_memory_that_others_share() -> None:
-    own = debug.mask
-    memory = bytearray(64)
+    own = debug._memory
+    memory = bytearray(debug.SIZE + 64)
     try:
         debug.attach(memoryview(memory))
         debug.toggle("auth")
@@ -152,4 +153,47 @@ def test_the_mask_can_be_memory_that_others_share() -> None:
         memory[0] = debug.SMB
         assert debug.listing().startswith("[smb] auth")
     finally:
-        debug.mask = own
+        debug.attach(own)
+
+
+def test_a_component_for_some_clients_alone(capfd: pytest.CaptureFixture[str]) -> None:
+    assert debug.toggle("smb@192.0.2.7") and debug.toggle("vfs@192.0.2.7") and debug.toggle("smb@2001:DB8:0:0::1")
+    assert debug.listing() == "smb auth vfs oplock ipc conn rdma", "none is on for all"
+    assert debug.clients() == ["smb@192.0.2.7", "vfs@192.0.2.7", "smb@2001:db8::1"]
+    assert debug.mask[0] == debug.SMB | debug.VFS and debug.plain() == 0
+    for address in ("192.0.2.7", "192.0.2.8", "2001:db8::1", ""):
+        log.debug(debug.SMB, f"from {address}", address)
+    log.debug(debug.VFS, "of the other", "2001:db8::1")
+    lines = capfd.readouterr().err.splitlines()
+    assert [line.rpartition("]: ")[2] for line in lines] == ["from 192.0.2.7", "from 2001:db8::1"]
+
+
+def test_all_clients_and_one_do_not_touch_each_other() -> None:
+    assert debug.toggle("smb@192.0.2.7")
+    assert debug.toggle("smb") and debug.listing().startswith("[smb] auth")
+    assert debug.wanted(debug.SMB, "") and debug.wanted(debug.SMB, "192.0.2.8")
+    assert debug.toggle("smb") and debug.listing().startswith("smb auth")
+    assert debug.wanted(debug.SMB, "192.0.2.7") and not debug.wanted(debug.SMB, "192.0.2.8")
+    assert debug.toggle("all") and debug.plain() == debug.ALL and debug.toggle("all") and debug.plain() == 0
+    assert debug.clients() == ["smb@192.0.2.7"]
+    assert debug.toggle("smb@192.0.2.7") and debug.clients() == [] and debug.mask[0] == 0
+
+
+def test_all_components_of_one_client() -> None:
+    assert debug.toggle("conn@::ffff:192.0.2.7") and debug.toggle("all@192.0.2.7")
+    assert len(debug.clients()) == len(debug.COMPONENTS) and debug.mask[0] == debug.ALL
+    assert debug.toggle("all@192.0.2.7") and debug.mask[0] == 0
+
+
+@pytest.mark.parametrize(
+    "word", ["smb@", "smb@host", "x@192.0.2.7", "@192.0.2.7", "smb@192.0.2.7@192.0.2.8", "smb@" + "1" * 80]
+)
+def test_what_names_no_client(word: str) -> None:
+    assert not debug.toggle(word) and debug.clients() == [] and debug.mask[0] == 0
+
+
+def test_clients_are_bounded() -> None:
+    for number in range(debug.CLIENTS_MAX):
+        assert debug.toggle(f"smb@192.0.2.{number}")
+    assert not debug.toggle("smb@192.0.2.100")
+    assert debug.toggle("vfs@192.0.2.3") and len(debug.clients()) == debug.CLIENTS_MAX + 1
