@@ -8,11 +8,13 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from ksmbd import debug, limits, log
+from ksmbd.ipc.answers import TREE_ERRORS
 from ksmbd.ipc.codec import Message
 from ksmbd.ipc.constants import Attribute, Event, TreeRequestFlag, TreeStatus, UserFlag
 from ksmbd.ipc.messages import ACCOUNT_SIZE, HASH_SIZE
 from ksmbd.ipc.options import ACCOUNT, CLIENT_NAME, DIALECT, IS_GUEST, LOCAL, MAPPED, PEER, number, required, switch
 from ksmbd.refusals import refused
+from ksmbd.smb.status import STATUS_ACCESS_DENIED, status_name
 from mountd.accounts import Accounts
 from mountd.config import Configuration, share_key
 from mountd.hostnames import HostNames, Look
@@ -245,7 +247,8 @@ class Requests:
         answer = obeyed(answer, request, self, self.share_security)
         self.say(answer.note)
         if answer.why and not check:
-            refused("tree connect", request.peer, answer.why, share=request.share, account=request.account)
+            status = status_name(TREE_ERRORS.get(answer.status, STATUS_ACCESS_DENIED))
+            refused("tree connect", request.peer, answer.why, status, share=request.share, account=request.account)
         if answer.status is TreeStatus.OK and not check:
             share = share_key(request.share)
             self.sessions.connect(

@@ -33,7 +33,7 @@ from ksmbd.smb.model import Connection
 from ksmbd.smb.reader import Buffer, Reader
 from ksmbd.smb.request import Reply, Request
 from ksmbd.smb.settings import ServerSettings
-from ksmbd.smb.status import STATUS_NOT_SUPPORTED, ConnectionFatal, NtStatusError, WireError
+from ksmbd.smb.status import STATUS_NOT_SUPPORTED, ConnectionFatal, NtStatusError, WireError, status_name
 
 _REQUEST: Final = Struct("<HHHHI16sIHH")
 _REQUEST_TIME: Final = Struct("<HHHHI16sQ")
@@ -86,7 +86,8 @@ def handle(request: Request) -> Reply:
     dialect = choose_dialect(dialects, settings)
     if dialect is None:
         listed = ", ".join(f"0x{each:04x}" for each in dialects[:8])
-        refused("connection", connection.transport.peer, f"no common dialect: the client offers {listed}")
+        reason = f"no common dialect: the client offers {listed}"
+        refused("connection", connection.transport.peer, reason, status_name(STATUS_NOT_SUPPORTED))
         raise NtStatusError(STATUS_NOT_SUPPORTED)
     connection.client_guid = guid if dialect != DIALECT_202 else bytes(16)
     connection.client_capabilities = capabilities if dialect >= DIALECT_300 else 0

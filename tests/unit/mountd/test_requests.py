@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from mountd_doubles import FakeUsers, LocalServices, accounts, configuration
 
-from ksmbd import log
+from ksmbd import log, refusals
 from ksmbd.ipc.answers import groups, login_response, pipe_data
 from ksmbd.ipc.codec import Message, decode, encode
 from ksmbd.ipc.constants import Attribute, Event, RpcFlag, RpcStatus, TreeRequestFlag, TreeStatus, UserFlag
+from ksmbd.log_record import Record
 from mountd import requests as requests_module
 from mountd.accounts import nt_hash
 from mountd.requests import FAILURES_MAX, Requests
@@ -249,3 +250,20 @@ def test_who_is_connected_is_checked_again_and_counted_once(office: Office) -> N
     assert check() == TreeStatus.NO_SHARE
     assert check(share="t") == TreeStatus.NO_USER
     assert office.requests.sessions.connections("s") == 1, "the engine tells when it ends"
+
+
+@pytest.mark.parametrize(
+    ("share", "status", "rule"),
+    [("none", "STATUS_BAD_NETWORK_NAME", None), ("few", "STATUS_ACCESS_DENIED", "valid users")],
+)
+def test_a_refusal_is_told_with_its_status_and_rule(
+    share: str, status: str, rule: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Record] = []
+    monkeypatch.setattr(log, "write", told.append)
+    refusals._limited.forget()
+    office = Office(monkeypatch, "[few]\npath = /srv\nvalid users = other\nforce user = root\n")
+    office.connect(1, 1, share)
+    refusals._limited.forget()
+    assert told[0].event == "tree-connect-refused" and told[0].fields["status"] == status
+    assert told[0].fields.get("rule") == rule
