@@ -6,11 +6,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from ksmbd.kernel import leases
 
 settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
@@ -40,6 +43,12 @@ def _forget_old_runs() -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Root's tests work as other users, who must be able to pass through the folders above. pytest closes its own to
     them, and a second run closes it again under the first one; so each run has its own."""
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        return  # its folder is in that of the process that started it
+    if getattr(config.option, "numprocesses", None):
+        # Inherited by the processes that run the tests. A thread of theirs that leaves these signals open would get
+        # those of leases, and end the process.
+        signal.pthread_sigmask(signal.SIG_BLOCK, (leases.SIGNAL, signal.SIGIO))
     if os.geteuid() == 0 and not config.option.basetemp and not config.option.collectonly:
         _forget_old_runs()
         _base.append(Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-")))
@@ -49,8 +58,9 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def passable(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Lets everybody pass through the base of all temporary folders."""
-    if _base:
-        for folder in (_base[0], tmp_path_factory.getbasetemp()):
+    if os.geteuid() == 0:
+        base = tmp_path_factory.getbasetemp()
+        for folder in (base, *_base, *([base.parent] if os.environ.get("PYTEST_XDIST_WORKER") else ())):
             folder.chmod(0o711)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import random
 import select
 import shutil
 import signal
@@ -99,7 +100,7 @@ def test_kill_server_ends_it(ksmbd: KsmbdServer) -> None:
         b"\0\0\0\x40\xfeSMB" + bytes(60),
         b"\0\0\0\x40\xfdSMB" + bytes(60),
         b"\0\0\0\x40\xffSMB" + bytes(60),
-        b"\0\0\0\x60" + os.urandom(96),
+        b"\0\0\0\x60" + random.Random(96).randbytes(96),
         b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
         b"\x81\0\0\x44" + bytes(68) + b"\0\0\0\x41",
     ],
