@@ -5,6 +5,7 @@ Elsewhere hypothesis searches anew in every run; what it finds becomes a test of
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
 import tempfile
@@ -43,6 +44,8 @@ def _forget_old_runs() -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Root's tests work as other users, who must be able to pass through the folders above. pytest closes its own to
     them, and a second run closes it again under the first one; so each run has its own."""
+    # Servers that tests make in their own process keep many files open.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     if os.environ.get("PYTEST_XDIST_WORKER"):
         return  # its folder is in that of the process that started it
     if getattr(config.option, "numprocesses", None):
