@@ -9,6 +9,8 @@ BENCH_COMPILED ?=
 COMPILED ?= $(BENCH_COMPILED)
 VENV := .venv$(if $(filter 1,$(COMPILED)),-compiled)
 PYTEST_ARGS ?=
+# Processes that run tests at once, each a file of them; 1: none but pytest's own
+TEST_JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 1); [ $$n -le 4 ] || n=4; echo $$n)
 export BENCH_ROUNDS BENCH_SCALE BENCH_SECONDS BENCH_FOLDER BENCH_WORKERS BENCH_ONLY COMPILED
 
 export PYTHONUTF8 := 1
@@ -28,7 +30,7 @@ serve: build
 	@exec $(VENV)/bin/python -Pm ksmbd.tools.serve
 
 test: setup-test
-	@exec $(VENV)/bin/python -Pm pytest $(PYTEST_ARGS)
+	@exec $(VENV)/bin/python -Pm pytest $(if $(filter-out 1,$(TEST_JOBS)),-n $(TEST_JOBS) --dist loadfile) $(PYTEST_ARGS)
 
 # All tests of the compiled twin; the same as make test COMPILED=1
 test-compiled:
