@@ -42,7 +42,7 @@ RULES: Final[dict[str, str]] = {
     "attributes by the handle": "DOS attributes and times are changed by a handle with FILE_WRITE_ATTRIBUTES, owner or "
     "not (MS-FSA 2.1.5.15.2; Samba's `dos filetimes`).",
     "owner is for owners": "Unix permissions are the owner's to change, whatever the handle's access.",
-    "a directory is not replaced": "Without POSIX semantics (MS-FSA 2.1.5.15.11).",
+    "a directory is not replaced": "Nor does it replace anything, without POSIX semantics (MS-FSA 2.1.5.15.11).",
     "replacing is deleting": "What a rename, link or FILE_SUPERSEDE destroys is deleted: DELETE on it or "
     "FILE_DELETE_CHILD on its folder (MS-FSA 2.1.5.15.6, 2.1.5.15.11).",
     "renamed to its other name": "A name that is renamed over another one of the same file is gone (MS-FSA "

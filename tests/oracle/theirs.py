@@ -388,6 +388,8 @@ class Process:
         parent, name, info = self.entry(step.target)
         if info is not None and not self.same_entry(handle, parent, name):
             self.replaceable(step, info, parent, step.posix is not None)
+            if step.posix is None and stat.S_ISDIR(handle.info.st_mode):  # a link to one has been followed
+                refuse("a directory is not replaced")
         if info is not None and info.st_ino == os.lstat(handle.name, dir_fd=handle.parent).st_ino:
             if not self.same_entry(handle, parent, name) and step.posix is None:
                 os.unlink(handle.name, dir_fd=handle.parent)  # rule: renamed to its other name
