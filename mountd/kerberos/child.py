@@ -21,7 +21,7 @@ from mountd.settings import GlobalSettings
 COMMAND: Final = (sys.executable, "-P", "-m", "mountd.kerberos.process")
 SERVICE: Final = Service(
     title="ksmbd.kerberos",
-    what="Kerberos",
+    what="log-ons with Kerberos",
     broken="log-ons with Kerberos fail",
     asking=frozenset(Kind),
     statuses=Status,

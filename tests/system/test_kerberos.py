@@ -69,6 +69,13 @@ def test_smbprotocol_reads_with_a_ticket(
     assert realm.run(*command, environment=realm.log_in("alice", "alice's")) == "what a ticket is for"
 
 
+def test_mit_s_library_accepts_our_proof_of_the_list_and_we_its(realm: Realm, server: KsmbdServer) -> None:
+    program = str(Path(__file__).with_name("reselected_client.py"))
+    environment = realm.log_in("alice", "alice's")
+    printed = realm.run(sys.executable, program, HOST, str(server.port), environment=environment)
+    assert printed.split() == ["0xc0000016", "0xc0000016", "0x0"]
+
+
 @pytest.mark.parametrize("dialect", [SMB2_DIALECT_002, SMB2_DIALECT_21, SMB2_DIALECT_30, SMB2_DIALECT_311])
 def test_impacket_reads_with_a_ticket(
     realm: Realm, server: KsmbdServer, monkeypatch: pytest.MonkeyPatch, dialect: int

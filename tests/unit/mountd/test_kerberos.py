@@ -12,6 +12,8 @@ from types import ModuleType, SimpleNamespace
 from typing import cast
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from kerberos_doubles import OID, Rules, Scripted, element, token
 from mountd_doubles import FakeUsers, LocalServices, accounts, configuration
 
@@ -44,6 +46,19 @@ from mountd.usernamemap import parse
 
 def test_the_authenticator_is_found_whatever_stands_beside_it() -> None:
     assert authenticator(token(b"c" * 300)) == authenticator(token(b"c" * 300, 7)) == b"c" * 300
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=64), st.integers(0, 300), st.binary(max_size=8))
+def test_any_bytes_have_an_authenticator_or_are_refused(data: bytes, position: int, more: bytes) -> None:
+    good = token(b"c" * 40)
+    changed, longer = good[:position] + data + good[position + len(data) :], good[:position] + more + good[position:]
+    for tried in (data, changed, longer):
+        try:
+            assert len(authenticator(tried)) < len(tried)
+        except WireError:
+            pass
+        assert len(usual(tried)) == len(tried)
 
 
 def test_the_mistaken_identifier_is_taken_for_the_right_one() -> None:
