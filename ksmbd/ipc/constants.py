@@ -177,6 +177,8 @@ class RpcFlag(IntFlag):
     RESTRICTED_CONTEXT = 0x200
     SAMR = 0x400
     LSARPC = 0x800
+    WINREG = 0x1000
+    """Ours: KSMBD has no such pipe."""
 
 
 RPC_METHODS: Final = (RpcFlag.IOCTL, RpcFlag.OPEN, RpcFlag.WRITE, RpcFlag.READ, RpcFlag.CLOSE)
@@ -187,6 +189,7 @@ PIPES: Final[Mapping[str, RpcFlag]] = {
     "wkssvc": RpcFlag.WKSSVC,
     "samr": RpcFlag.SAMR,
     "lsarpc": RpcFlag.LSARPC,
+    "winreg": RpcFlag.WINREG,
 }
 """The named pipes, and their service flags."""
 

@@ -128,9 +128,15 @@ def test_services_that_are_none(server: KsmbdServer, command: str) -> None:
     assert "NT_STATUS_OBJECT_NAME_NOT_FOUND" in result.stdout + result.stderr
 
 
-@pytest.mark.parametrize("words", [("service", "list"), ("registry", "enumerate", "HKLM")])
-def test_services_and_registry_are_refused(server: KsmbdServer, words: tuple[str, ...]) -> None:
-    line = ["net", "-s", "/dev/null", "rpc", *words, "-U", f"{ACCOUNT}%secret", "-S", "127.0.0.1"]
+def test_the_registry_has_a_few_keys(server: KsmbdServer) -> None:
+    path = r"HKLM\SYSTEM\CurrentControlSet\Control"
+    assert "ProductOptions" in net(server, "registry", "enumerate", path)
+    assert "ServerNT" in net(server, "registry", "enumerate", path + r"\ProductOptions")
+    assert "ServerNT" in net(server, "registry", "getvalue", path + r"\ProductOptions", "ProductType")
+
+
+def test_the_service_control_manager_is_refused(server: KsmbdServer) -> None:
+    line = ["net", "-s", "/dev/null", "rpc", "service", "list", "-U", f"{ACCOUNT}%secret", "-S", "127.0.0.1"]
     result = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode != 0
     assert "NT_STATUS_OBJECT_NAME_NOT_FOUND" in result.stdout + result.stderr

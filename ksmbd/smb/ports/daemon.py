@@ -234,7 +234,7 @@ class Daemon(Protocol):
         ...
 
     def rpc_open(self, pipe: str, account: str, restricted: bool) -> Future[int]:
-        """Open one of the pipes `srvsvc`, `wkssvc`, `samr`, `lsarpc` and return its handle. `restricted`: for a guest
+        """Open one of the pipes that mountd serves and return its handle. `restricted`: for a guest
         or anonymous user. Raises STATUS_OBJECT_NAME_NOT_FOUND for other names."""
         ...
 
