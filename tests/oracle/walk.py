@@ -114,6 +114,7 @@ class Walk:
             os.setxattr(f"{root}/{name}", "user.DosStream.s:$DATA", b"stream\0")
         os.setxattr(f"{root}/d", "user.DosStream.s:$DATA", b"stream\0")
         os.symlink("f", f"{root}/l")
+        os.symlink("msdfs:server\\share", f"{root}/dfs")
         for path, folders, names in os.walk(root):
             for entry in (path, *(f"{path}/{name}" for name in (*folders, *names))):
                 os.chown(entry, USER.uid, USER.gid, follow_symlinks=False)
@@ -227,12 +228,16 @@ class Walk:
                 create(name="f", disposition=c.FILE_SUPERSEDE), create(name="d\\e\\missing\\x"),
             ],
             "maximal_access": [lambda volume: volume.maximal_access()],
+            "dfs_link": [
+                lambda volume: volume.dfs_link("dfs\\x"), lambda volume: volume.dfs_link("D\\E\\missing\\x"),
+                create(name="d\\x"), create(name="dfs\\x"),
+            ],
             "close": [lambda volume: volume.close()],
         }  # fmt: skip
         self.complete(ports.Volume, recipes)
         for name, calls in recipes.items():
             for index, recipe in enumerate(calls):
-                volume = self.fresh(acl)
+                volume = self.fresh(acl, msdfs_root=name == "dfs_link")
                 self.call(f"Volume.{name}[{index}]{' (acl)' if acl else ''}", state, lambda: recipe(volume))  # noqa: B023
                 volume.close()
 
