@@ -140,9 +140,14 @@ class KerberosHost:
             self.reply(slot, _refusal(handle, "Kerberos has failed", STATUS_INSUFF_SERVER_RESOURCES))
 
 
+def _printable(text: str) -> str:
+    """A text for a line of the log: one line, and not too long."""
+    return "".join(c if c.isprintable() else "?" for c in text)[:PRINCIPAL_MAX]
+
+
 def _refusal(handle: int, why: str, status: int = STATUS_LOGON_FAILURE, principal: str = "") -> Message:
     fields = {"handle": handle, "status": int(UserFlag.BAD_USER)}
-    texts = {Attribute.REASON: why.replace("\0", "?")[:PRINCIPAL_MAX]}
+    texts = {Attribute.REASON: _printable(why)}
     if principal:
-        texts[Attribute.ACCOUNT] = principal.replace("\0", "?")[:PRINCIPAL_MAX]
+        texts[Attribute.ACCOUNT] = _printable(principal)
     return Message(Event.SPNEGO_AUTHEN_RESPONSE, fields, {Attribute.NT_STATUS: status}, texts)

@@ -25,6 +25,7 @@ _KERBEROS: Final = "1.2.840.113554.1.2.2"
 _SESSION_KEY: Final = "1.2.840.113554.1.2.2.5.5"
 """GSS_C_INQ_SSPI_SESSION_KEY: the acceptor's subkey, or the initiator's."""
 _LOGON_INFO: Final = b"urn:mspac:logon-info"
+_TAME: Final = str.maketrans({'"': "'", "(": "[", ")": "]"})
 _SKEW: Final = -1765328347
 """KRB5KRB_AP_ERR_SKEW."""
 
@@ -132,9 +133,11 @@ class GssMechanism:
         return ""
 
     def _reason(self, error: Any) -> str:  # noqa: ANN401  a class of python-gssapi's
-        """The mechanism's own words, or those of the GSS-API where it has none."""
+        """The mechanism's own words, or those of the GSS-API where it has none. They may have a name in them that the
+        client chose: nothing of it can be taken for the facts that a line of the log has in parentheses."""
         texts = error.get_all_statuses(error.min_code, False) if error.min_code else []
-        return "; ".join(texts or error.get_all_statuses(error.maj_code, True))
+        text = "; ".join(texts or error.get_all_statuses(error.maj_code, True))
+        return text.translate(_TAME)
 
 
 def _signed(code: int) -> int:

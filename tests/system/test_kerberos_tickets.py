@@ -130,6 +130,9 @@ def test_the_wrong_key_is_no_key(realm: Realm, server: KsmbdServer, forger: Forg
     before = len(server.drain())
     assert log_on(server, other.token("alice")[0]) == STATUS_LOGON_FAILURE
     told(server, before, "")
+    before = len(server.drain())
+    assert log_on(server, other.token("alice", service='cifs/a(b)"c')[0]) == STATUS_LOGON_FAILURE
+    told(server, before, "cifs/a\\[b\\]'c")
     web = f"HTTP/{HOST}"
     key = service_key(realm.keytab, f"{web}@{realm.name}")
     assert log_on(server, Forger(key, web, realm.name).token("alice")[0]) == STATUS_LOGON_FAILURE

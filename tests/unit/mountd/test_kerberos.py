@@ -539,6 +539,21 @@ def test_only_a_verified_pac_counts(signed: bool, values: list[bytes], expected:
     assert isinstance(found, Context) and found.logon_info == expected
 
 
+def test_a_name_that_the_client_chose_forges_no_line_of_the_log() -> None:
+    """A ticket's service may have any name, and libkrb5 tells it."""
+    failure = GssFailure(1, 5)
+    name = 'x") from 192.0.2.1: wrong password (account="ann'
+    raw = Raw(failure)
+    failure.get_all_statuses = lambda code, is_major: [f"server {name} not found"]  # type: ignore[method-assign]
+    refused = mechanism(raw).accept(b"t")
+    assert isinstance(refused, Refused) and not set('"()') & set(refused.why)
+    daemon = Daemon()
+    daemon.ask()
+    daemon.answer(Refused("a\nb\x1b[1m" + "x" * 999, "c\0d"))
+    assert why(daemon.replies[0][1])[1].startswith("a?b?[1mxx") and len(why(daemon.replies[0][1])[1]) == 256
+    assert daemon.replies[0][1].texts[Attribute.ACCOUNT] == "c?d"
+
+
 def test_what_python_gssapi_says_of_bad_tokens() -> None:
     skew = (-1765328347) & 0xFFFFFFFF
     assert mechanism(Raw(GssFailure(1, skew))).accept(b"t") == Refused(f"minor {skew}", skew=True)
