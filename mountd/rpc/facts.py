@@ -38,6 +38,7 @@ class ShareFacts:
     uses: int = 0
     unlimited: bool = False
     """`max connections` is the maximum."""
+    is_dfs_root: bool = False
     security: str = ""
     """Its security descriptor in base64, for `Level.SESSIONS`."""
 

@@ -17,6 +17,9 @@ from mountd.rpc.srvsvc_sessions import STYPE_DISKTREE, STYPE_IPC
 
 STYPE_SPECIAL: Final = 0x80000000
 UNLIMITED_USES: Final = 0xFFFFFFFF
+SHI1005_FLAGS_DFS: Final = 0x01
+SHI1005_FLAGS_DFS_ROOT: Final = 0x02
+"""MS-SRVS 2.2.4.29."""
 SERVER_ALL: Final = "*"
 """MS-SRVS 2.2.4.27: the share is not scoped to a server name."""
 TYPE_PARMNUM, REMARK_PARMNUM, MAX_USES_PARMNUM, PATH_PARMNUM, SECURITY_PARMNUM = 3, 4, 6, 8, 501
@@ -103,7 +106,7 @@ def _share_1004(writer: NdrWriter, share: ShareFacts) -> None:
 
 
 def _share_1005(writer: NdrWriter, share: ShareFacts) -> None:
-    writer.u32(0)  # MS-SRVS 2.2.4.29: not DFS, manual caching
+    writer.u32(SHI1005_FLAGS_DFS | SHI1005_FLAGS_DFS_ROOT if share.is_dfs_root else 0)  # and manual caching
 
 
 def _share_1006(writer: NdrWriter, share: ShareFacts) -> None:

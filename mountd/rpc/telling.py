@@ -77,6 +77,7 @@ def _share(server: ServerView, share: ShareSettings, level: Level) -> ShareFacts
         path=share.full_path(server.configuration.settings) if detailed and has_path else "",
         uses=server.sessions.connections(share_key(share.name)) if detailed else 0,
         unlimited=share.max_connections >= CAP,
+        is_dfs_root=share.msdfs_root and server.configuration.settings.host_msdfs,
         security=_security(server, share) if level is Level.SESSIONS and not share.is_ipc else "",
     )
 

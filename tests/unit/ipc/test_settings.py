@@ -39,6 +39,7 @@ SETTINGS = EngineSettings(
     bpf=False,
     continuous_availability=True,
     data_paths="read/ext4=copy",
+    debug=3,
     former_users="1000 S-1-5-21-1-2-3-1001 513",
     durable_handles=True,
     guest_account="guest",

@@ -164,6 +164,13 @@ def test_share_get_info(level: int, name: str) -> None:
     assert info[f"shi{level}_netname"].rstrip("\0").lower() == name.lower()
 
 
+@pytest.mark.parametrize(("host", "flags"), [("yes", 3), ("no", 0)])
+def test_a_dfs_root_says_that_it_is_one(host: str, flags: int) -> None:
+    view = View(f"[global]\nhost msdfs = {host}\n[docs]\npath = /srv\nmsdfs root = yes\n")
+    info = srvs.hNetrShareGetInfo(client(pipe(view=view)), "docs\0", 1005)["InfoStruct"]["ShareInfo1005"]
+    assert info["shi1005_flags"] == flags
+
+
 def test_share_get_info_1005() -> None:
     answer = srvs.hNetrShareGetInfo(client(pipe()), "docs\0", 1005)
     assert answer["InfoStruct"]["ShareInfo1005"]["shi1005_flags"] == 0
