@@ -11,9 +11,10 @@ import os
 from hmac import compare_digest
 from typing import Any, Protocol
 
-from ksmbd import log
 from ksmbd.auth import ntlm_crypto as crypto
 from ksmbd.ipc.constants import UserFlag
+from ksmbd.refusals import refused
+from ksmbd.smb.status import STATUS_LOGON_FAILURE, status_name
 from mountd.accounts import Accounts
 from mountd.config import Configuration
 from mountd.login import decide
@@ -34,9 +35,9 @@ class ServerView(Protocol):
     def users(self) -> UnixUsers: ...
 
 
-def check(server: ServerView, text: str) -> tuple[str, bytes]:
-    """(account, KeyExchangeKey) of a log-on whose response is right (MS-NLMP 3.3.2), ('', b'') for all others. Raises
-    ValueError where the question is none."""
+def check(server: ServerView, text: str, address: str = "") -> tuple[str, bytes]:
+    """(account, KeyExchangeKey) of a log-on whose response is right (MS-NLMP 3.3.2), ('', b'') for all others, which
+    the log tells with the client's address. Raises ValueError where the question is none."""
     raw: Any = json.loads(text)
     if not isinstance(raw, dict):
         raise ValueError("no log-on")
@@ -50,16 +51,24 @@ def check(server: ServerView, text: str) -> tuple[str, bytes]:
         user.encode()
         domain.encode("utf-16-le")
     except UnicodeEncodeError:
-        return "", b""
+        return _refused(server, address, user, domain)
     login = decide(user, server.accounts, server.configuration, server.users)
     usable = bool(user) and bool(login.status & UserFlag.OK) and len(login.nt_hash) == 16
     # An unknown user is checked against a key that nobody knows, so that it takes as long as a wrong password
     key = crypto.ntowf_v2(login.nt_hash if usable else os.urandom(16), user, domain)
     proof = crypto.nt_proof(key, challenge, response[_PROOF_SIZE:])
     if not compare_digest(proof, response[:_PROOF_SIZE]) or not usable:
-        log.peer(f"rpc: log-on of {user[:80]!r} refused")
-        return "", b""
+        return _refused(server, address, user, domain)
     return login.account, crypto.hmac_md5(key, proof)
+
+
+def _refused(server: ServerView, address: str, user: str, domain: str) -> tuple[str, bytes]:
+    """Tell of a log-on that is refused; the result for it."""
+    reason = "unknown user" if server.accounts.find(user) is None else "wrong password"
+    refused(
+        "log-on", address or "nobody", reason, status_name(STATUS_LOGON_FAILURE), account=user, domain=domain, by="RPC"
+    )
+    return "", b""
 
 
 def _bytes(text: object) -> bytes:

@@ -227,9 +227,9 @@ class NetlinkDaemon:
 
     # ------------------------------------------------------------------------------------------------------- pipes
 
-    def rpc_open(self, pipe: str, account: str, restricted: bool) -> Future[int]:
+    def rpc_open(self, pipe: str, account: str, restricted: bool, address: str = "") -> Future[int]:
         """See Pipes.open."""
-        return self._pipes.open(pipe, account, restricted)
+        return self._pipes.open(pipe, account, restricted, address)
 
     def rpc_write(self, handle: int, data: bytes) -> Future[None]:
         """See Pipes.write."""

@@ -57,9 +57,10 @@ class Pipes:
         """Bytes of client data, in all pipes, that were not sent to mountd yet."""
         exchange.taken = self.pipes
 
-    def open(self, pipe: str, account: str, restricted: bool) -> Future[int]:
+    def open(self, pipe: str, account: str, restricted: bool, address: str = "") -> Future[int]:
         """Open a pipe by its name, without `\\pipe\\`. The result is its handle; STATUS_OBJECT_NAME_NOT_FOUND where
-        there is no such pipe. `restricted`: the session is anonymous or guest."""
+        there is no such pipe. `restricted`: the session is anonymous or guest. `address`: the client's, for the
+        log."""
         service = PIPES.get(pipe.lower())
         if service is None or not fits(account, 255):
             return Future.failed(NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, pipe))
@@ -67,7 +68,8 @@ class Pipes:
         self.pipes[handle] = _Pipe(service)
         result: Future[int] = Future()
         extra = RpcFlag.RESTRICTED_CONTEXT if restricted else RpcFlag(0)
-        opened = self._rpc(handle, RpcFlag.OPEN | extra, b"", texts={Attribute.ACCOUNT: account})
+        texts = {Attribute.ACCOUNT: account} | ({Attribute.ADDRESS: address} if address else {})
+        opened = self._rpc(handle, RpcFlag.OPEN | extra, b"", texts=texts)
 
         def done(answer: Future[Message]) -> None:
             try:

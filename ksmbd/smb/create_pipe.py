@@ -42,7 +42,8 @@ async def open_pipe(request: Request, raw_name: str, desired_access: int, share_
         raise NtStatusError(STATUS_INSUFFICIENT_RESOURCES, "pipes of the session")
     session.pipes += 1
     try:
-        handle = await server.daemon.rpc_open(name, account, identity is None or session.is_guest_or_anonymous)
+        restricted = identity is None or session.is_guest_or_anonymous
+        handle = await server.daemon.rpc_open(name, account, restricted, request.connection.transport.peer)
         if tree.closed or session.state is SessionState.DELETED:
             server.daemon.rpc_close(handle)
             raise NtStatusError(STATUS_NETWORK_NAME_DELETED)

@@ -88,6 +88,8 @@ class _Pipe:
     pending: bool = False
     account: str = ""
     """As whom its calls run: its opener, or who has logged on inside the association."""
+    address: str = ""
+    """The client's."""
 
 
 class PipeHost:
@@ -210,7 +212,7 @@ class PipeHost:
 
     def _log_on(self, pipe: _Pipe, question: Question) -> None:
         """Answer whether a log-on inside an association is right. The calls of the pipe run as its account then."""
-        account, key = rpclogon.check(self._server, question.value)
+        account, key = rpclogon.check(self._server, question.value, pipe.address)
         if not account:
             self._found(pipe.number, {question: None})
             return
@@ -262,6 +264,7 @@ class PipeHost:
             return RpcStatus.NOMEM
         level = level_of(self._server, account, restricted)
         pipe = _Pipe(next(self._next), slot, message.handle, user, level, self._clock(), account=account)
+        pipe.address = message.addresses[0] if message.addresses else ""
         self._pipes[slot, message.handle] = self._numbered[pipe.number] = pipe
         self._levels[level] += 1
         left_out = hidden(self._server, account, restricted)

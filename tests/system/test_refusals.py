@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 from fail2ban import found_by_fail2ban
+from impacket.dcerpc.v5 import rpcrt, srvs
+from impacket.dcerpc.v5.transport import SMBTransport
 from server import KsmbdServer, StartKsmbd
 
 ADDRESS = r"127\.0\.0\.1"
@@ -64,3 +66,16 @@ def test_fail2ban_s_filter_finds_the_log_ons_alone(server: KsmbdServer, tmp_path
     lines = [text for text in server.printed.splitlines() if "refused" in text]
     log_ons = sum("refused log-on" in text and "anonymous" not in text for text in lines)
     assert found_by_fail2ban(tmp_path, lines) == ["127.0.0.1"] * log_ons and log_ons >= 3
+
+
+def test_a_wrong_password_inside_an_rpc_association(server: KsmbdServer) -> None:
+    transport = SMBTransport("127.0.0.1", server.port, r"\srvsvc", username=server.user, password=server.password)
+    transport.connect()
+    service = transport.get_dce_rpc()
+    service.set_credentials(server.user, "not the password", "WORK")
+    service.set_auth_type(rpcrt.RPC_C_AUTHN_WINNT)
+    service.set_auth_level(rpcrt.RPC_C_AUTHN_LEVEL_PKT_INTEGRITY)
+    with pytest.raises(Exception):  # noqa: B017  which, is impacket's affair
+        service.bind(srvs.MSRPC_UUID_SRVS)
+        srvs.hNetrServerGetInfo(service, 100)
+    server.wait_for(rf'^ksmbd: refused log-on from {ADDRESS}: wrong password \(account="user" domain="WORK" by="RPC"\)')

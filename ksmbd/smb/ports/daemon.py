@@ -233,9 +233,9 @@ class Daemon(Protocol):
         right."""
         ...
 
-    def rpc_open(self, pipe: str, account: str, restricted: bool) -> Future[int]:
-        """Open one of the pipes that mountd serves and return its handle. `restricted`: for a guest
-        or anonymous user. Raises STATUS_OBJECT_NAME_NOT_FOUND for other names."""
+    def rpc_open(self, pipe: str, account: str, restricted: bool, address: str = "") -> Future[int]:
+        """Open one of the pipes that mountd serves and return its handle. `restricted`: for a guest or anonymous user.
+        `address`: the client's, for the log. Raises STATUS_OBJECT_NAME_NOT_FOUND for other names."""
         ...
 
     def rpc_write(self, handle: int, data: bytes) -> Future[None]:

@@ -472,8 +472,9 @@ def rpc_reply(bench: Bench, request: Message, payload: bytes = b"", state: int =
 
 
 def open_pipe(bench: Bench) -> int:
-    future = bench.daemon.rpc_open("SRVSVC", "u", False)
+    future = bench.daemon.rpc_open("SRVSVC", "u", False, "192.0.2.7")
     request = bench.last(Event.RPC_REQUEST)
+    assert request.addresses == ["192.0.2.7"]
     assert request.fields["flags"] == RpcFlag.OPEN | RpcFlag.SRVSVC
     assert request.texts[Attribute.ACCOUNT] == "u"
     rpc_reply(bench, request)

@@ -18,12 +18,13 @@ from impacket.dcerpc.v5.dtypes import NULL
 from mountd_doubles import FakeUsers, LocalServices, accounts, configuration
 from rpc_doubles import Transport
 
-from ksmbd import limits
+from ksmbd import limits, log, refusals
 from ksmbd.auth import ntlm_crypto as crypto
 from ksmbd.auth import spnego
 from ksmbd.auth.ntlm_sealing import MessageProtection
 from ksmbd.ipc.codec import Message
 from ksmbd.ipc.constants import Attribute, Event, RpcFlag, RpcStatus
+from ksmbd.log_record import Record
 from ksmbd.overriding import override
 from mountd import rpclogon
 from mountd.rpc import pdu, srvsvc
@@ -460,8 +461,18 @@ def test_what_is_no_log_on(text: str) -> None:
 
 
 @pytest.mark.parametrize("user", ["bob", "", "stranger", "ghost", "\ud800", "root"])
-def test_a_response_that_is_wrong(user: str) -> None:
-    assert rpclogon.check(View("map to guest = bad user\n"), question(user=user)) == ("", b"")
+def test_a_response_that_is_wrong(user: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Record] = []
+    monkeypatch.setattr(log, "write", told.append)
+    refusals._limited.forget()
+    view = View("map to guest = bad user\n")
+    assert rpclogon.check(view, question(user=user), "192.0.2.7") == ("", b"")
+    refusals._limited.forget()
+    (record,) = told
+    assert record.event == "log-on-refused" and record.fields["address"] == "192.0.2.7"
+    known = view.accounts.find(user) is not None
+    assert record.fields["reason"] == ("wrong password" if known else "unknown user")
+    assert record.fields.get("account", "") == user and record.fields["by"] == "RPC"
 
 
 def test_a_response_that_is_right() -> None:
@@ -478,7 +489,13 @@ def test_a_response_that_is_right() -> None:
 def test_the_daemon_counts_a_pipe_for_who_has_logged_on(
     opener: str, account: str, level: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rpclogon, "check", lambda server, text: (account, bytes(16)))
+    asked: list[str] = []
+
+    def check(server: object, text: str, address: str) -> tuple[str, bytes]:
+        asked.append(address)
+        return account, bytes(16)
+
+    monkeypatch.setattr(rpclogon, "check", check)
     backend = LocalServices()
     backend.held = []
     host = PipeHost(View(), backend)
@@ -486,9 +503,10 @@ def test_the_daemon_counts_a_pipe_for_who_has_logged_on(
     host.reply = lambda slot, message: later.append(message)
     for flags in (RpcFlag.OPEN, RpcFlag.IOCTL):
         fields = {"handle": 1, "flags": int(flags | RpcFlag.SRVSVC), "payload": b"", "payload_sz": 0}
-        host.handle(1, Message(Event.RPC_REQUEST, fields, {}, {Attribute.ACCOUNT: opener}))
+        host.handle(1, Message(Event.RPC_REQUEST, fields, {}, {Attribute.ACCOUNT: opener}, addresses=["::1"]))
     number = backend.held.pop().pipe
     backend.on_answer(Answer(Status.QUESTION, number, json.dumps([[LOGON, "{}"]]).encode()))
+    assert asked == ([] if level is None else ["::1"]), "the client's address comes from the engine"
     if level is None:
         assert [message.fields["flags"] for message in later] == [RpcStatus.BROKEN_PIPE]
         return

@@ -86,7 +86,7 @@ class FakeDaemon:
     def spnego_verify(self, number: int, mic: bytes) -> Future[SpnegoResponse]:
         return self._do("spnego_verify", SpnegoResponse(LoginResponse("", b"", 0, 0)), number, mic)
 
-    def rpc_open(self, pipe: str, account: str, restricted: bool) -> Future[int]:
+    def rpc_open(self, pipe: str, account: str, restricted: bool, address: str = "") -> Future[int]:
         if pipe not in ("srvsvc", "wkssvc", "samr", "lsarpc"):
             return Future.failed(NtStatusError(s.STATUS_OBJECT_NAME_NOT_FOUND))
         return self._do("rpc_open", 77, pipe, account, restricted)

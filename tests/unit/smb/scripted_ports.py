@@ -124,7 +124,7 @@ class ScriptedDaemon(Scripted):
     def spnego_verify(self, number: int, mic: bytes) -> Future[SpnegoResponse]:
         return self._tell(self.spnego_verify, number, mic)
 
-    def rpc_open(self, pipe: str, account: str, restricted: bool) -> Future[int]:
+    def rpc_open(self, pipe: str, account: str, restricted: bool, address: str = "") -> Future[int]:
         return self._tell(self.rpc_open, pipe, account, restricted)
 
     def rpc_write(self, handle: int, data: bytes) -> Future[None]:
