@@ -3,6 +3,7 @@
 and the daemon's answers to what the process of the RPC services asks."""
 from __future__ import annotations
 
+import contextlib
 import struct
 from collections import Counter
 from collections.abc import Callable
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from impacket.dcerpc.v5 import rpcrt, srvs
 from impacket.dcerpc.v5.dtypes import NULL
 from mountd_doubles import FakeUsers, accounts
@@ -20,14 +23,16 @@ from ksmbd.smb.acl import ACCESS_ALLOWED, Ace, Acl
 from ksmbd.smb.constants import FILE_GENERIC_READ
 from ksmbd.smb.security_descriptor import SE_DACL_PRESENT, SE_SELF_RELATIVE, SecurityDescriptor
 from ksmbd.smb.sid import EVERYONE
+from ksmbd.smb.status import WireError
 from mountd import config, shareacts
 from mountd.activity import Activity
 from mountd.administration import Administration
 from mountd.loop import Loop
 from mountd.questions import Questions
 from mountd.rpc import srvsvc
-from mountd.rpc.facts import decode
-from mountd.rpc.names import Found, decode_found, encode_found
+from mountd.rpc.facts import Level, decode
+from mountd.rpc.names import Found, Unanswered, decode_found, encode_found
+from mountd.rpc.ndr import NdrReader, NdrWriter
 from mountd.rpc.pipe import Pipe
 from mountd.rpc.service import Caller
 from mountd.rpc.telling import facts, level_of
@@ -333,3 +338,25 @@ def test_a_share_of_another_file_is_not_changed(site: Site, attempt: Callable[[A
 def test_a_reload_that_fails_is_told(site: Site) -> None:
     site.loads = False
     assert code(lambda: srvs.hNetrShareDel(site.client(), "docs\0")) == 31
+
+
+VIEW_FACTS = '{"netbios_name": "S", "shares": {}, "sub_authorities": [1, 2, 3]}'
+INFO = struct.Struct("<IIIII")
+
+
+@given(
+    st.sampled_from(sorted(srvsvc.INTERFACE.operations)),
+    st.one_of(
+        st.binary(max_size=120),
+        st.builds(
+            lambda level, pointers, rest: bytes(4) + INFO.pack(level, level, *pointers) + rest,
+            st.sampled_from((0, 1, 2, 3, 10, 501, 502, 503, 1004, 1005, 1006, 1501)),
+            st.tuples(st.integers(0, 2), st.integers(0, 4), st.integers(0, 0xFFFFFFFF)), st.binary(max_size=120),
+        ),
+    ),
+)  # fmt: skip
+def test_any_stub_is_read_or_refused(opnum: int, stub: bytes) -> None:
+    """For an administrator, whose calls go furthest; what they need of the daemon is asked, nothing else is raised."""
+    caller = Caller(lambda: decode(VIEW_FACTS.encode()), Level.SESSIONS, "ann")
+    with contextlib.suppress(WireError, Unanswered):
+        srvsvc.INTERFACE.operations[opnum](caller, NdrReader(stub), NdrWriter())
