@@ -49,6 +49,7 @@ from ksmbd.smb.status import (
     STATUS_USER_SESSION_DELETED,
     ConnectionFatal,
     NtStatusError,
+    SignatureWrong,
     status_name,
 )
 from ksmbd.smb.waiting import Cancelled, Task
@@ -167,6 +168,8 @@ def failed(request: Request, error: NtStatusError) -> Reply:
     get."""
     if debug.mask[0] & debug.SMB:
         debug_lines.failed(request, error)
+    if isinstance(error, SignatureWrong) and request.session_ is not None:
+        _unprotected(request.connection, request.session_, "the signature of a request is wrong")
     return error_reply(error.status, error.data, request.connection.dialect == c.DIALECT_311)
 
 
@@ -189,14 +192,6 @@ def _unprotected(connection: Connection, session: Session, reason: str) -> NtSta
     return NtStatusError(STATUS_ACCESS_DENIED, reason)
 
 
-def _verify(request: Request, session: Session) -> None:
-    """Verify the signature of a request, and tell where it is wrong. Raises STATUS_ACCESS_DENIED."""
-    try:
-        verify_signature(request, session)
-    except NtStatusError:
-        raise _unprotected(request.connection, session, "the signature of a request is wrong") from None
-
-
 def _find_session(request: Request, command: Command, sealed_by: Session | None) -> None:
     """Find the session of the request, verify its signature and check that the session may be used (MS-SMB2 3.3.5.2.4,
     3.3.5.2.9). Raises NtStatusError or ConnectionFatal."""
@@ -212,7 +207,7 @@ def _find_session(request: Request, command: Command, sealed_by: Session | None)
     if header.command == c.SESSION_SETUP:
         # SESSION_SETUP has its own rules: it may make a session, or bind to one of another connection (3.3.5.5)
         if session is not None and header.flags & c.FLAGS_SIGNED and sealed_by is None:
-            _verify(request, session)
+            verify_signature(request, session)
         request.session_ = session
         return
     if session is None:
@@ -228,7 +223,7 @@ def _find_session(request: Request, command: Command, sealed_by: Session | None)
     request.session_ = session
     if sealed_by is None:
         if header.flags & c.FLAGS_SIGNED:
-            _verify(request, session)
+            verify_signature(request, session)
             request.signed = True
         elif session.signing_required and header.command != c.NEGOTIATE:
             raise _unprotected(connection, session, "a request is not signed, which the session demands")

@@ -36,6 +36,7 @@ from ksmbd.smb.status import (
     LogonRefused,
     LogonThrottled,
     NtStatusError,
+    SignatureWrong,
     WireError,
     status_name,
 )
@@ -122,7 +123,7 @@ def _tell(request: Request, error: NtStatusError) -> None:
             "log-on", peer, error.reason, status_name(error.status), account=error.account, domain=error.domain,
             workstation=error.workstation,
         )  # fmt: skip
-    elif error.status not in _OF_THE_SESSION:
+    elif error.status not in _OF_THE_SESSION and not isinstance(error, SignatureWrong):  # which dispatch tells
         refused("log-on", peer, str(error), status_name(error.status))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ksmbd.smb.model import Session
 from ksmbd.smb.request import Request
-from ksmbd.smb.status import STATUS_ACCESS_DENIED, NtStatusError
+from ksmbd.smb.status import STATUS_ACCESS_DENIED, SignatureWrong
 
 
 def verify_signature(request: Request, session: Session) -> None:
@@ -14,4 +14,4 @@ def verify_signature(request: Request, session: Session) -> None:
         # Guest and anonymous sessions have no key: nothing is verified, and replies are not signed
         return
     if not signer.verify(request.message):
-        raise NtStatusError(STATUS_ACCESS_DENIED, "the signature does not fit")
+        raise SignatureWrong(STATUS_ACCESS_DENIED, "the signature does not fit")

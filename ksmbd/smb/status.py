@@ -185,6 +185,12 @@ class LogonThrottled(LogonRefused):
     __slots__ = ()
 
 
+class SignatureWrong(NtStatusError):
+    """The signature of a request does not fit (MS-SMB2 3.3.5.2.4)."""
+
+    __slots__ = ()
+
+
 class BufferTooSmall(NtStatusError):
     """The output buffer of the client is smaller than `needed` bytes. ErrorData tells it this size (MS-SMB2
     2.2.2.2)."""

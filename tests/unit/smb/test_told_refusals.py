@@ -76,6 +76,17 @@ def test_a_binding_by_another_user(told: list[str]) -> None:
     assert told == ["refused log-on from 192.0.2.7: STATUS_ACCESS_DENIED: a binding by another user"]
 
 
+def test_a_binding_with_a_wrong_signature_is_one_line(told: list[str]) -> None:
+    first = Client().ready()
+    second = Client(first.server)
+    second.guid = first.guid
+    second.negotiate(0x0311)
+    second.session_id = first.session_id
+    answer = second.setup(b"hello", flags=c.SESSION_FLAG_BINDING, sign=True, key=b"x")
+    assert answer.status == s.STATUS_ACCESS_DENIED
+    assert told == ['refused request from 192.0.2.7: the signature of a request is wrong (account="alice")']
+
+
 def test_what_says_only_what_a_session_is_refuses_nobody_anything(told: list[str]) -> None:
     client = Client().ready()
     client.session_id = 4711
