@@ -114,7 +114,7 @@ def test_who_is_not(
     aces: tuple[tuple[int, int, Sid], ...], account: str, guest: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[str] = []
-    monkeypatch.setattr("mountd.requests.refused", lambda what, address, why, **fields: told.append(why))
+    monkeypatch.setattr("mountd.requests.refused", lambda what, address, why, *more, **fields: told.append(why))
     requests = site()
     requests.share_security.set("docs", descriptor(*aces))
     assert connect(requests, account, guest=guest).fields["status"] == TreeStatus.INVALID_USER
