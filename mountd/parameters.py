@@ -123,7 +123,7 @@ PARAMETERS: tuple[Parameter, ...] = (
               "connections. 0 waits for ever.", maximum=65535),
     Parameter("kerberos keytab file", G, Kind.STRING, "",
               "The keytab of the service principal; empty means the system's default keytab. Its AES keys are used. "
-              "The server reads it when it starts.",
+              "A change counts from the next log-on on.",
               synonyms=("dedicated keytab file",)),
     Parameter("kerberos method", G, Kind.CHOICE, "default",
               "Where the keys are, as Samba calls it: each of those with a keytab means `kerberos support = yes`, the "

@@ -126,6 +126,11 @@ class ServiceProcess:
         return self._process.pid if self._process is not None else 0
 
     @property
+    def waiting(self) -> int:
+        """The number of requests without an answer yet."""
+        return self._asked
+
+    @property
     def serving(self) -> bool:
         """Whether there is a process. It may still be starting; the stream keeps what is sent."""
         return self._socket is not None

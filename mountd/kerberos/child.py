@@ -33,8 +33,15 @@ SERVICE: Final = Service(
 WAIT_SECONDS: Final = 20.0
 """How long the start of the server waits for the process."""
 NOT_ASKED_FOR: Final = "`kerberos support` is no"
+DEFAULT_KEYTAB: Final = "/etc/krb5.keytab"
 _FOLDER: Final = "kerberos"
 _REPLAYS: Final = "kerberos.replays"
+
+
+def keytab_path(name: str) -> str:
+    """The file of a keytab; '' is the system's default one. '' where it is no file."""
+    kind, colon, path = (name or os.environ.get("KRB5_KTNAME") or DEFAULT_KEYTAB).rpartition(":")
+    return path if not colon or kind.upper() in ("FILE", "WRFILE") else ""
 
 
 class KerberosProcess(ServiceProcess):
@@ -55,11 +62,16 @@ class KerberosProcess(ServiceProcess):
         self.why = NOT_ASKED_FOR
         """Why the server runs without Kerberos; '' where it runs with it."""
         self.ready = Ready()
+        self._keytab = ""
+        self._seen: tuple[int, ...] = ()
+        """What the keytab's file was when the process was started."""
+        self._has_served = False
 
     def configure(self, settings: GlobalSettings) -> None:
         """Use this configuration from the next start of the process on."""
         os.makedirs(self._statedir, mode=0o700, exist_ok=True)
         replays = os.path.join(self._statedir, _REPLAYS)
+        self._keytab = keytab_path(settings.kerberos_keytab_file)
         self.set_command(
             [*self._plain, self._root, settings.kerberos_keytab_file, settings.kerberos_service_name, replays]
         )
@@ -86,14 +98,36 @@ class KerberosProcess(ServiceProcess):
         self.renew()
 
     @override
+    def start(self) -> None:
+        """See ServiceProcess.start."""
+        self._seen = self._look()
+        super().start()
+
+    def refresh(self) -> None:
+        """Where the keytab has changed, as it does when the keys of a domain's member are renewed, let a fresh process
+        read it, once nothing waits."""
+        if self.serving and not self.waiting and self._look() != self._seen:
+            log.info(f"Kerberos: {self._keytab} has changed")
+            self.renew()
+
+    def _look(self) -> tuple[int, ...]:
+        try:
+            found = os.stat(self._keytab)
+        except OSError:
+            return ()
+        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+    @override
     def begin(self, payload: bytes) -> None:
         """See ServiceProcess.begin."""
         self.ready = Ready.decode(payload)
         if self.ready.why:
             self.why = self.ready.why
             log.error(f"Kerberos: {self.why}")
-            self.give_up()
+            if not self._has_served:  # nobody is told of Kerberos; else another process tries it later
+                self.give_up()
             return
+        self._has_served = True
         self.why = ""
         self.tell_missing(self.ready.missing)
         log.info(f"Kerberos: {', '.join(self.ready.principals)} of {self.ready.keytab}")

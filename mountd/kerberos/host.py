@@ -31,6 +31,9 @@ class Backend(Protocol):
     def serving(self) -> bool:
         """Whether requests can be sent now."""
 
+    def refresh(self) -> None:
+        """Called before a new log-on: the process may be followed by a fresh one."""
+
     def send(self, request: Request, guest: bool) -> bool:
         """Send a request. False: too much waits already."""
 
@@ -73,9 +76,11 @@ class KerberosHost:
         payload = message.fields["payload"]
         if message.fields["blob_len"] != len(payload):
             return _refusal(message.handle, "the lengths of the message contradict each other")
+        kept = message.numbers.get(Attribute.HANDLE)
+        if self._backend is not None and kept is None:
+            self._backend.refresh()
         if self._backend is None or not self._backend.serving:
             return _refusal(message.handle, "Kerberos is not there", STATUS_INSUFF_SERVER_RESOURCES)
-        kept = message.numbers.get(Attribute.HANDLE)
         if kept is not None:  # the client's mechListMIC
             number, request = kept, Request(Kind.VERIFY, 0, kept, payload)
         else:

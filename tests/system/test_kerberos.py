@@ -126,6 +126,29 @@ def test_who_is_no_user_of_the_server_is_refused_and_told(realm: Realm, server: 
     )  # fmt: skip
 
 
+def test_a_changed_keytab_counts_at_the_next_log_on(realm: Realm, start_ksmbd: StartKsmbd, tmp_path: Path) -> None:
+    """Also where it was broken in between."""
+    keytab = tmp_path / "keytab"
+    keytab.write_bytes(realm.keytab.read_bytes())
+    other = f"renewed.{HOST}"
+    server = start_ksmbd(
+        users={"alice": "by NTLM"}, environment=realm.environment,
+        options={"kerberos support": "yes", "kerberos keytab file": str(keytab)},
+    )  # fmt: skip
+    (server.share_path / "file").write_text("for two keys")
+    environment = realm.log_in("alice", "alice's", cache="renewed")
+    realm.add(f"cifs/{other}", keytab=keytab)
+    done = smbclient(server, environment, host=other)
+    assert done.returncode == 0 and "for two keys" in done.stdout, done.stdout + done.stderr
+    whole = keytab.read_bytes()
+    keytab.write_bytes(whole[:40])
+    assert smbclient(server, environment).returncode == 1
+    before = len(server.drain())
+    keytab.write_bytes(whole)
+    server.wait_for(f"Kerberos: .*{other}", after=before)
+    assert smbclient(server, environment).returncode == 0
+
+
 def test_a_reload_reads_the_keytab_again(realm: Realm, start_ksmbd: StartKsmbd, tmp_path: Path) -> None:
     keytab = tmp_path / "keytab"
     keytab.write_bytes(b"")
@@ -138,7 +161,6 @@ def test_a_reload_reads_the_keytab_again(realm: Realm, start_ksmbd: StartKsmbd, 
     (server.share_path / "file").write_text("for two names")
     environment = realm.log_in("alice", "alice's", cache="reload")
     realm.add(other, keytab=keytab)
-    assert smbclient(server, environment, host=f"other.{HOST}").returncode == 1
     before = len(server.drain())
     server.command_output("ksmbd.control", "-r", "-R", str(server.rundir))
     server.wait_for(f"Kerberos: .*{other}", after=before)

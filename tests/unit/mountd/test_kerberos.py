@@ -304,6 +304,10 @@ class Process:
         self.serving = True
         self.room = True
         self.sent: list[Request] = []
+        self.refreshed = 0
+
+    def refresh(self) -> None:
+        self.refreshed += 1
 
     def send(self, request: Request, guest: bool) -> bool:
         if self.room:
@@ -362,6 +366,7 @@ def test_the_proof_of_the_list_goes_the_same_way() -> None:
     numbers = {Attribute.HANDLE: number}
     assert daemon.requests.answer(1, Message(Event.SPNEGO_AUTHEN_REQUEST, fields=fields, numbers=numbers)) is None
     assert (daemon.process.sent[1].pipe, daemon.process.sent[1].payload) == (number, b"mic")
+    assert daemon.process.refreshed == 1, "a fresh process would not know the log-on"
     daemon.process.on_answer(Answer(Status.VERIFIED, number, b""))
     assert daemon.replies[1][1].fields == {"handle": 10, "status": UserFlag.OK}
 
