@@ -222,7 +222,7 @@ def test_what_mountd_does_not_answer_stays(bench: Bench) -> None:
 def test_a_second_reload_waits_for_the_first(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     held: list[Future[LoginResponse]] = []
 
-    def login(account: str) -> Future[LoginResponse]:
+    def login(account: str, mapped: bool = False) -> Future[LoginResponse]:
         held.append(Future())
         return held[-1]
 
