@@ -10,7 +10,7 @@ from typing import Final
 from ksmbd import debug, limits, log
 from ksmbd.ipc.answers import TREE_ERRORS
 from ksmbd.ipc.codec import Message
-from ksmbd.ipc.constants import Attribute, Event, TreeRequestFlag, TreeStatus, UserFlag
+from ksmbd.ipc.constants import Attribute, Event, RpcFlag, TreeRequestFlag, TreeStatus, UserFlag
 from ksmbd.ipc.messages import ACCOUNT_SIZE, HASH_SIZE
 from ksmbd.ipc.options import ACCOUNT, CLIENT_NAME, DIALECT, IS_GUEST, LOCAL, MAPPED, PEER, number, required, switch
 from ksmbd.refusals import refused
@@ -30,6 +30,7 @@ from mountd.sharesecurity import ShareSecurity, obeyed
 from mountd.sharing import TreeAnswer, TreeRequest, decide_tree_connect, share_response
 from mountd.unixnames import NameResolver
 from mountd.unixusers import SystemUsers, UnixUsers
+from mountd.userlookups import UserLookups
 
 GROUPS_MAX: Final = limits.GROUPS_PER_USER.value
 """Supplementary groups of a user that are sent to the engine at most."""
@@ -50,14 +51,19 @@ class Requests:
         configuration: Configuration,
         accounts: Accounts,
         services: Backend,
-        users: UnixUsers | None = None,
+        users: UnixUsers | UserLookups | None = None,
         on_listening: Callable[[list[str]], None] = lambda addresses: None,
         names: HostNames | None = None,
         unix_names: NameResolver | None = None,
         sub_authorities: tuple[int, int, int] = (0, 0, 0),
     ) -> None:
+        """`users`: UserLookups looks them up in threads."""
         self.configuration = configuration
         self.accounts = accounts
+        self._lookups = users if isinstance(users, UserLookups) else None
+        if isinstance(users, UserLookups):
+            users.is_known = self._is_known
+            users = users.users
         self.users: UnixUsers = users if users is not None else SystemUsers()
         self.sessions = Sessions()
         self.sub_authorities = sub_authorities
@@ -71,6 +77,7 @@ class Requests:
         self.pipes.reply = self._reply_later
         self.kerberos = KerberosHost(self)
         self.kerberos.reply = self._reply_later
+        self.pipes.run = self.kerberos.run = self._run
         self.on_answer: Callable[[int, Message], None] = lambda slot, message: None
         """Takes a part of an answer to a question (mountd.questions)."""
         self._names = names
@@ -103,6 +110,12 @@ class Requests:
         self._said.clear()
         self._expect_names()
 
+    def _is_known(self, name: str) -> bool:
+        """Whether a user's name is in the user database, or in the configuration as a guest's or forced user's."""
+        if name in self.accounts or name == self.configuration.settings.guest_account:
+            return True
+        return any(name in (share.force_user, share.guest_account) for share in self.configuration.all_shares())
+
     def _expect_names(self) -> None:
         """Look up the names in `hosts allow` and `hosts deny` now, and log problems."""
         if self._names is None:
@@ -124,10 +137,41 @@ class Requests:
         if handler is None:
             log.warning(f"ipc: ksmbd/{slot} sent {message.event.name}, which is not for ksmbd.mountd")
             return None
-        reply = handler(slot, message)
-        if reply is not None and "handle" not in reply.fields and reply.event is not Event.FAILED:
-            reply.fields["handle"] = message.handle
-        return reply
+        if self._lookups is None or not _asks_for_users(message):
+            return _with_handle(handler(slot, message), message)
+        return self._looked_up(slot, message, handler)
+
+    def _looked_up(
+        self, slot: int, message: Message, handler: Callable[[int, Message], Message | None]
+    ) -> Message | None:
+        """Handle a message by a handler that asks for Unix users. Returns the reply, or None where it comes later."""
+        replies: list[Message] = []
+        at_once = True
+
+        def deliver(reply: Message | None) -> None:
+            if reply is not None and at_once:
+                replies.append(reply)
+            elif reply is not None:
+                self.reply(slot, reply)
+
+        self._run(
+            slot,
+            lambda: deliver(_with_handle(handler(slot, message), message)),
+            lambda why: deliver(self.refused(message, why)),
+        )
+        at_once = False
+        return replies[0] if replies else None
+
+    def _run(self, slot: int, decide: Callable[[], None], failed: Callable[[str], None]) -> None:
+        """Call what decides by Unix users, as long as the process `slot` lives (mountd.userlookups.Run)."""
+        if self._lookups is None:
+            decide()
+            return
+        life = self._lives.get(slot, 0)
+        self._lookups.run(
+            lambda: decide() if self._lives.get(slot, 0) == life else None,
+            lambda why: failed(why) if self._lives.get(slot, 0) == life else None,
+        )
 
     def _reply_later(self, slot: int, message: Message) -> None:
         self.reply(slot, message)
@@ -260,10 +304,15 @@ class Requests:
         return Message(Event.TREE_CONNECT_RESPONSE, fields=reply, numbers=numbers)
 
     def _tree_again(self, slot: int, message: Message, life: int) -> None:
-        if self._lives.get(slot, 0) == life:
-            reply = self._tree_connect(slot, message, asked=True)
-            if reply is not None:
-                self.reply(slot, reply)
+        if self._lives.get(slot, 0) != life:
+            return
+
+        def again(slot: int, message: Message) -> Message | None:
+            return self._tree_connect(slot, message, asked=True)
+
+        reply = self._looked_up(slot, message, again)
+        if reply is not None:
+            self.reply(slot, reply)
 
     def _decide_tree(
         self, slot: int, session_id: int, connect_id: int, request: TreeRequest, look: Look | None
@@ -283,6 +332,23 @@ class Requests:
 
     def _tree_disconnect(self, slot: int, message: Message) -> None:
         self.sessions.disconnect(slot, message.fields["session_id"], message.fields["connect_id"])
+
+
+_LOOKED_UP: Final = (Event.LOGIN_REQUEST, Event.LOGIN_REQUEST_EXT, Event.SHARE_CONFIG_REQUEST,
+                     Event.TREE_CONNECT_REQUEST)  # fmt: skip
+"""Messages whose handlers ask for Unix users, before anything else."""
+
+
+def _asks_for_users(message: Message) -> bool:
+    if message.event is Event.RPC_REQUEST:
+        return bool(message.fields["flags"] & RpcFlag.OPEN)
+    return message.event in _LOOKED_UP
+
+
+def _with_handle(reply: Message | None, message: Message) -> Message | None:
+    if reply is not None and "handle" not in reply.fields and reply.event is not Event.FAILED:
+        reply.fields["handle"] = message.handle
+    return reply
 
 
 def _who(message: Message) -> Who | None:

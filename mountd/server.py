@@ -45,6 +45,7 @@ from mountd.sharesecurity import ShareSecurity
 from mountd.textvalue import text_value
 from mountd.unixnames import UnixNames
 from mountd.unixusers import SystemUsers
+from mountd.userlookups import UserLookups
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 """The signals that `Server.run` handles."""
@@ -192,9 +193,10 @@ class Server:
         self.kerberos = KerberosProcess(self.loop, options.rundir.path, options.statedir)
         self.names = HostNames(self.loop)
         self.unix_names = UnixNames(self.loop)
+        self.user_lookups = UserLookups(self.loop)
         self.requests = Requests(
-            configuration, users, self.services, on_listening=self._listening, names=self.names,
-            unix_names=self.unix_names, sub_authorities=self._sub_auth,
+            configuration, users, self.services, users=self.user_lookups, on_listening=self._listening,
+            names=self.names, unix_names=self.unix_names, sub_authorities=self._sub_auth,
         )  # fmt: skip
         self.requests.kerberos.attach(self.kerberos)
         self.requests.share_security = security
@@ -240,6 +242,7 @@ class Server:
         self.kerberos.stop()
         self.names.close()
         self.unix_names.close()
+        self.user_lookups.close()
         self.loop.close()
         return self._status
 

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import grp
-import os
 import pwd
 from dataclasses import dataclass
 from typing import Final, Protocol
+
+from ksmbd.kernel.groups import group_list
 
 OVERFLOW_ID: Final = 65534
 """The uid and gid of guests where the system has no account called as `guest account` says."""
@@ -49,7 +50,7 @@ class SystemUsers:
                 entry = pwd.getpwnam(spelling)
             except (KeyError, ValueError, UnicodeError):
                 continue
-            groups = tuple(sorted(set(os.getgrouplist(entry.pw_name, entry.pw_gid))))
+            groups = group_list(entry.pw_name, entry.pw_gid)
             return UnixUser(entry.pw_name, entry.pw_uid, entry.pw_gid, groups, entry.pw_dir)
         return None
 

@@ -17,6 +17,7 @@ from mountd.kerberos.admission import decide_principal
 from mountd.kerberos.answers import Accepted, Kind, Refused, Status
 from mountd.rpc.frames import Answer, Request
 from mountd.unixusers import UnixUsers
+from mountd.userlookups import Run
 
 PRINCIPAL_MAX: Final = 256
 
@@ -60,6 +61,8 @@ class KerberosHost:
         """Number of the request -> (slot, handle)."""
         self.reply: Callable[[int, Message], None] = lambda slot, message: None
         """Sends an answer."""
+        self.run: Run = lambda slot, decide, failed: decide()
+        """Calls what decides by Unix users (mountd.userlookups)."""
 
     def attach(self, backend: Backend) -> None:
         """Pass tokens to this process; without one they are refused."""
@@ -104,12 +107,15 @@ class KerberosHost:
         if waiter is None:
             return  # the engine's process has ended
         slot, handle = waiter
+
+        def failed(why: str) -> None:
+            self.reply(slot, _refusal(handle, why, STATUS_INSUFF_SERVER_RESOURCES))
+
         try:
-            reply = self._judge(handle, answer)
+            self.run(slot, lambda: self.reply(slot, self._judge(handle, answer)), failed)
         except ValueError:
-            self.reply(slot, _refusal(handle, "Kerberos has failed", STATUS_INSUFF_SERVER_RESOURCES))
+            failed("Kerberos has failed")
             raise
-        self.reply(slot, reply)
 
     def _judge(self, handle: int, answer: Answer) -> Message:
         if answer.status == Status.REFUSED:

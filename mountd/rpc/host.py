@@ -37,6 +37,7 @@ from mountd.rpc.names import (
 from mountd.rpc.services import SERVICES
 from mountd.rpc.telling import ServerView, facts, hidden, level_of
 from mountd.unixnames import Answers, DirectNames, NameResolver
+from mountd.userlookups import Run
 
 _KINDS: Final = {RpcFlag.WRITE: Kind.WRITE, RpcFlag.READ: Kind.READ, RpcFlag.IOCTL: Kind.TRANSCEIVE}
 _STATUSES: Final = {Status.DONE: RpcStatus.OK, Status.MORE: RpcStatus.MORE_DATA, Status.BROKEN: RpcStatus.BROKEN_PIPE}
@@ -108,6 +109,8 @@ class PipeHost:
         self._clock = clock
         self.reply: Callable[[int, Message], None] = lambda slot, message: None
         """Sends an answer that `handle` did not return at once."""
+        self.run: Run = lambda slot, decide, failed: decide()
+        """Calls what decides by Unix users (mountd.userlookups)."""
         self.administrator: Administrator = NoAdministrator()
         self.total = Meter(limits.PIPES)
         self.users = Meter(limits.PIPES_PER_USER)
@@ -212,17 +215,23 @@ class PipeHost:
 
     def _log_on(self, pipe: _Pipe, question: Question) -> None:
         """Answer whether a log-on inside an association is right. The calls of the pipe run as its account then."""
-        account, key = rpclogon.check(self._server, question.value, pipe.address)
-        if not account:
-            self._found(pipe.number, {question: None})
-            return
-        level = level_of(self._server, account, False)
-        self._levels[pipe.level] -= 1
-        self._levels[level] += 1
-        pipe.level, pipe.account = level, account
-        self._tell()
-        admitted = Admitted(account, key.hex(), level, tuple(hidden(self._server, account, False)))
-        self._found(pipe.number, {question: admitted})
+
+        def decide() -> None:
+            account, key = rpclogon.check(self._server, question.value, pipe.address)
+            if not account:
+                self._found(pipe.number, {question: None})
+                return
+            level = level_of(self._server, account, False)
+            admitted = Admitted(account, key.hex(), level, tuple(hidden(self._server, account, False)))
+            if self._numbered.get(pipe.number) is not pipe:
+                return  # closed meanwhile
+            self._levels[pipe.level] -= 1
+            self._levels[level] += 1
+            pipe.level, pipe.account = level, account
+            self._tell()
+            self._found(pipe.number, {question: admitted})
+
+        self.run(pipe.slot, decide, lambda why: self._found(pipe.number, {question: None}))
 
     def _found(self, number: int, found: Answers) -> None:
         pipe = self._numbered.get(number)
@@ -260,14 +269,14 @@ class PipeHost:
         account = message.texts.get(Attribute.ACCOUNT, "")
         restricted = bool(flags & RpcFlag.RESTRICTED_CONTEXT) or not account
         user = GUESTS if restricted else account.casefold()
+        level = level_of(self._server, account, restricted)
+        left_out = hidden(self._server, account, restricted)  # both ask for names, before anything is counted
         if not self._admit(user):
             return RpcStatus.NOMEM
-        level = level_of(self._server, account, restricted)
         pipe = _Pipe(next(self._next), slot, message.handle, user, level, self._clock(), account=account)
         pipe.address = message.addresses[0] if message.addresses else ""
         self._pipes[slot, message.handle] = self._numbered[pipe.number] = pipe
         self._levels[level] += 1
-        left_out = hidden(self._server, account, restricted)
         payload = "\0".join((name, account, *left_out)).encode("utf-8", "replace")
         self._backend.send(Request(Kind.OPEN, level, pipe.number, payload), user == GUESTS)
         return RpcStatus.OK
