@@ -127,6 +127,6 @@ INTERFACE: Final = Interface(
         28: net_remote_tod,
         33: names.net_name_validate,
         35: names.net_name_compare,
-        36: shares.net_share_enum,  # NetrShareEnumSticky (MS-SRVS 3.1.4.9): all of our shares outlive a restart
+        36: shares.net_share_enum_sticky,
     },
 )

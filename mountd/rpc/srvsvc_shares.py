@@ -121,6 +121,7 @@ _SHARE_LEVELS: Final[Mapping[int, Callable[[NdrWriter, ShareFacts], None]]] = {
     502: _share_502,
     503: _share_503,
 }
+_STICKY_LEVELS: Final = {level: write for level, write in _SHARE_LEVELS.items() if level != 501}
 _INFO_LEVELS: Final[Mapping[int, Callable[[NdrWriter, ShareFacts], None]]] = {
     **_SHARE_LEVELS,
     1004: _share_1004,
@@ -141,9 +142,20 @@ def _refusal(caller: Caller, level: int) -> bool:
 
 def net_share_enum(caller: Caller, reader: NdrReader, writer: NdrWriter) -> None:
     """NetrShareEnum, opnum 15 (MS-SRVS 3.1.4.8)."""
+    _enumerate(caller, reader, writer, _SHARE_LEVELS)
+
+
+def net_share_enum_sticky(caller: Caller, reader: NdrReader, writer: NdrWriter) -> None:
+    """NetrShareEnumSticky, opnum 36 (MS-SRVS 3.1.4.9), which has no level 501: all of our shares outlive a restart."""
+    _enumerate(caller, reader, writer, _STICKY_LEVELS)
+
+
+def _enumerate(
+    caller: Caller, reader: NdrReader, writer: NdrWriter, levels: Mapping[int, Callable[[NdrWriter, ShareFacts], None]]
+) -> None:
     reader.unique_string()
     request = read_enum(reader)
-    entry = _SHARE_LEVELS.get(request.level)
+    entry = levels.get(request.level)
     if entry is None:
         write_enum_error(writer, request, Win32.INVALID_LEVEL)
     elif _refusal(caller, request.level):

@@ -116,6 +116,7 @@ def test_share_enum(level: int) -> None:
 
 def test_share_enum_sticky() -> None:
     assert share_enum(client(pipe()), 1, sticky=True)["TotalEntries"] == 2
+    assert share_enum(client(pipe()), 501, sticky=True)["ErrorCode"] == 124
 
 
 @pytest.mark.parametrize("level, error", [(0, 0), (1, 0), (501, 0), (2, 5), (502, 5), (503, 5)])
