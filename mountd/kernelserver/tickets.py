@@ -7,14 +7,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
+from ksmbd import limits
 from ksmbd.auth import spnego
 from ksmbd.ipc.codec import Message
 from ksmbd.ipc.constants import UserFlag
 from ksmbd.smb.status import WireError
 
 MECHANISMS: Final = (spnego.KERBEROS_OID, spnego.MS_KERBEROS_OID)
-WAITING_MAX: Final = 1024
-"""Log-ons that may wait for an answer."""
 
 
 class Tickets:
@@ -31,7 +30,9 @@ class Tickets:
         except WireError:
             return None
         # The token is the first mechanism's.
-        if init.mechanisms[0] not in MECHANISMS or not init.token or len(self._mechanisms) >= WAITING_MAX:
+        if init.mechanisms[0] not in MECHANISMS or not init.token:
+            return None
+        if len(self._mechanisms) >= limits.DAEMON_QUESTIONS.value:
             return None
         self._mechanisms[message.handle] = init.mechanisms[0]
         fields = message.fields | {"blob_len": len(init.token), "payload": init.token}
