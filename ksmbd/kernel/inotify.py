@@ -84,3 +84,12 @@ class Inotify:
         fd, self.fd = self.fd, -1
         if fd >= 0:
             os.close(fd)
+
+
+def probe() -> str:
+    """The reason why there is no inotify instance for this user now; '' if there is one."""
+    try:
+        Inotify().close()
+    except OSError as error:
+        return error.strerror or "refused"
+    return ""

@@ -7,7 +7,7 @@ import os
 import socket
 
 from ksmbd.ipc.settings import EngineSettings
-from ksmbd.kernel import capabilities, leases, ofd_locks
+from ksmbd.kernel import capabilities, inotify, leases, ofd_locks
 from ksmbd.kernel.capabilities import CAP_SETUID, CAP_SYS_ADMIN
 from ksmbd.process.control import Feature
 
@@ -15,7 +15,7 @@ from ksmbd.process.control import Feature
 def collect_features() -> list[Feature]:
     """Probe all features. Each has the reason, or what its absence costs. For BPF see ksmbd.process.bpf_programs."""
     permitted = capabilities.permitted()
-    return [_impersonation(permitted), _ntacl(permitted), _leases(), _ofd_locks(), _sendfile(), _ipv6()]
+    return [_impersonation(permitted), _ntacl(permitted), _leases(), _ofd_locks(), _notify(), _sendfile(), _ipv6()]
 
 
 def kerberos_feature(settings: EngineSettings) -> Feature:
@@ -50,6 +50,14 @@ def _ofd_locks() -> Feature:
     if why:
         return Feature("ofd-locks", False, f"{why}; `posix locking` has no effect, byte-range locks are clients' alone")
     return Feature("ofd-locks", True, "`posix locking`: clients and local processes see each other's byte-range locks")
+
+
+def _notify() -> Feature:
+    why = inotify.probe()
+    if why:
+        how = "see fs.inotify.max_user_instances"
+        return Feature("notify", False, f"no inotify instance ({why}; {how}): clients are not told of changes")
+    return Feature("notify", True, "clients are told of changes in folders, local ones included")
 
 
 def _sendfile() -> Feature:

@@ -26,10 +26,10 @@ class Watches:
     __slots__ = ("_by_number", "_filesystems", "_inotify", "_ready")
 
     def __init__(self) -> None:
-        self._inotify = Inotify()
+        self._inotify: Inotify | None = None
+        """Made with the first watch: a user has few (fs.inotify.max_user_instances), and a server serves without."""
         self._filesystems: FilesystemWatches | None = None
         self._ready = select.epoll(flags=select.EPOLL_CLOEXEC)
-        self._ready.register(self._inotify.fd, select.EPOLLIN)
         self._by_number: dict[int, list[tuple[ServedWatch, str]]] = {}
         """inotify watch descriptor -> [(watch, path of the directory below the watched one)]."""
 
@@ -40,6 +40,9 @@ class Watches:
     def add(self, directory: int, watch: ServedWatch, below: str, mask: int) -> None:
         """Add an inotify watch of `directory` for `watch`. `below` is its path below the watched one, `mask` has IN_*
         bits. Raises OSError."""
+        if self._inotify is None:
+            self._inotify = Inotify()
+            self._ready.register(self._inotify.fd, select.EPOLLIN)
         number = self._inotify.add(directory, mask | inotify.IN_MASK_ADD)
         served = self._by_number.setdefault(number, [])
         if all(known is not watch for known, _ in served):
@@ -68,13 +71,14 @@ class Watches:
                 self._by_number[number] = served
             else:
                 self._by_number.pop(number, None)
-                self._inotify.remove(number)
+                if self._inotify is not None:
+                    self._inotify.remove(number)
         watch.numbers.clear()
 
     def on_readable(self) -> None:
         """Read the pending events, pass them to the watches and complete waiting requests."""
         touched: dict[int, ServedWatch] = {}
-        for event in self._inotify.read():
+        for event in self._inotify.read() if self._inotify is not None else ():
             if event.mask & inotify.IN_Q_OVERFLOW:
                 for served in self._by_number.values():
                     for watch, _ in served:
@@ -100,6 +104,7 @@ class Watches:
         """Close inotify and fanotify."""
         self._by_number.clear()
         self._ready.close()
-        self._inotify.close()
+        if self._inotify is not None:
+            self._inotify.close()
         if self._filesystems is not None:
             self._filesystems.close()

@@ -2,6 +2,7 @@
 """Change notify. inotify's events are queued before the call that made them returns, so nothing here waits."""
 from __future__ import annotations
 
+import errno
 import os
 import select
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from vfs_share import Share
 
 from ksmbd.kernel import credentials
 from ksmbd.kernel.fanotify import Fanotify
-from ksmbd.smb.status import STATUS_NOTIFY_CLEANUP, NtStatusError
+from ksmbd.smb.status import STATUS_INSUFFICIENT_RESOURCES, STATUS_NOTIFY_CLEANUP, NtStatusError
 from ksmbd.vfs import watch as w
 from ksmbd.vfs.watch_filesystem import FilesystemWatches
 
@@ -338,3 +339,19 @@ def test_without_fanotify_the_client_lists_again(share: Share, monkeypatch: pyte
     assert watching.changes() is None
     (share.path / "f").write_bytes(b"")
     assert watching.changes() == [(w.ACTION_ADDED, "f")]
+
+
+def test_without_an_inotify_instance_all_else_works(share: Share, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left() -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    share.open("file").close()
+    with monkeypatch.context() as patch:
+        patch.setattr("ksmbd.vfs.watches.Inotify", none_left)
+        with pytest.raises(NtStatusError) as refused:
+            Watching(share)
+        assert refused.value.status == STATUS_INSUFFICIENT_RESOURCES
+        share.files.on_notify_readable()
+    watching = Watching(share, w.CHANGE_FILE_NAME)  # as soon as there is one again
+    share.open("new").close()
+    assert watching.changes() == [(w.ACTION_ADDED, "new")]
