@@ -59,7 +59,10 @@ def facts(server: ServerView, level: Level) -> Facts:
         max_sessions=settings.max_active_sessions,
         deadtime=settings.deadtime,
         ntlm=settings.ntlm_auth != "disabled",
-        shares={key: _share(server, share, level) for key, share in sorted(configuration.shares.items())},
+        shares={
+            share_key(share.name): _share(server, share, level)
+            for share in sorted(configuration.all_shares(), key=lambda share: share_key(share.name))
+        },
         accounts=len({session.account for session in seen}),
     )
 
@@ -72,7 +75,7 @@ def _share(server: ServerView, share: ShareSettings, level: Level) -> ShareFacts
         comment=share.comment,
         is_ipc=share.is_ipc,
         browseable=share.browseable,
-        served=has_path or share.is_ipc,
+        served=has_path or share.is_ipc or share is server.configuration.homes,
         max_connections=share.max_connections,
         path=share.full_path(server.configuration.settings) if detailed and has_path else "",
         uses=server.sessions.connections(share_key(share.name)) if detailed else 0,

@@ -7,7 +7,7 @@ import re
 import socket
 
 import pytest
-from mountd_doubles import FakeUsers, accounts
+from mountd_doubles import FakeUsers, LocalServices, accounts
 
 from ksmbd.ipc.answers import share_config
 from ksmbd.ipc.codec import decode, encode
@@ -17,6 +17,9 @@ from ksmbd.smb.ports import Client, ShareConfig
 from mountd import config
 from mountd.config import Configuration
 from mountd.personal import SUBSTITUTED, Who, is_personal, resolve
+from mountd.requests import Requests
+from mountd.rpc.facts import Level
+from mountd.rpc.telling import facts
 from mountd.sharing import TreeAnswer, TreeRequest, decide_tree_connect, share_response
 from mountd.unixusers import UnixUser
 from mountd.variables import Unsafe
@@ -194,3 +197,12 @@ def test_the_engine_asks_again_with_the_session() -> None:
 def test_a_clients_name_is_sent_without_what_breaks_the_message() -> None:
     options = client_options(Client("ann", False, "192.0.2.7", "192.0.2.1", "a\0b\ud800" + "x" * 300, 0x0311))
     assert options["client name"].startswith("ab?xxx") and len(options["client name"]) == 255
+
+
+@pytest.mark.parametrize("line", ["browseable = yes", "browseable = no"])
+def test_homes_is_listed_as_its_browseable_says(line: str) -> None:
+    found = samba(f"[homes]\n{line}\n[a]\npath = /a\n")
+    told = facts(Requests(found, accounts("ann"), LocalServices(), USERS), Level.SESSIONS)
+    assert list(told.shares) == ["a", "homes", "ipc$"]
+    share = told.shares["homes"]
+    assert (share.served, share.browseable, share.path) == (True, line.endswith("yes"), "")
