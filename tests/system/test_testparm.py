@@ -30,6 +30,7 @@ OTHERS = frozenset((
     "interfaces", "deadtime", "max open files", "smb2 max credits", "tcp port", "smb2 leases",
     "max connections", "smbd max io size",  # 0 is the most
     "vfs objects",  # modules that are not here are left out
+    "log level", "log file", "max log size",  # testparm shows its own
 ))  # fmt: skip
 """Parameters whose values differ on purpose, or that testparm changes on its way."""
 
