@@ -17,6 +17,7 @@ from ksmbd.refusals import refused
 from ksmbd.smb.status import STATUS_ACCESS_DENIED, status_name
 from mountd.accounts import Accounts
 from mountd.config import Configuration, share_key
+from mountd.failedlogons import FailedLogons
 from mountd.hostnames import HostNames, Look
 from mountd.hosts import Names, NoNames, host_names
 from mountd.kerberos.admission import realm_user
@@ -34,11 +35,6 @@ from mountd.userlookups import UserLookups
 
 GROUPS_MAX: Final = limits.GROUPS_PER_USER.value
 """Supplementary groups of a user that are sent to the engine at most."""
-FAILURES_MAX: Final = limits.FAILED_LOGONS.value
-"""Failed log-ons for a name after which further failures are answered with a delay (DELAY_SESSION), as in
-ksmbd-tools."""
-NAMES_MAX: Final = limits.ACCOUNTS_WITH_FAILURES.value
-"""Names whose failed log-ons are counted, the latest ones."""
 NOTE_INTERVAL: Final = 1000
 """Different log lines of `say` that are remembered, so that each is logged once."""
 
@@ -69,6 +65,7 @@ class Requests:
         self.sub_authorities = sub_authorities
         """The a, b, c of the server's domain S-1-5-21-a-b-c."""
         self.share_security = ShareSecurity()
+        self.failed_logons = FailedLogons()
         self.pipes = PipeHost(self, services, names=unix_names)
         self.pids: dict[int, int] = {}
         """Slot -> process id, from HELLO."""
@@ -85,8 +82,6 @@ class Requests:
         """Slot -> how often its process has changed, so that late replies for a dead process are dropped."""
         self._on_listening = on_listening
         self._said: set[str] = set()
-        self._failures: dict[str, int] = {}
-        """Name, known or not -> failed log-ons since its last log-off; the latest name comes last."""
         self._handlers: Mapping[Event, Callable[[int, Message], Message | None]] = {
             Event.HEARTBEAT_REQUEST: self._heartbeat,
             Event.HELLO: self._hello,
@@ -221,7 +216,7 @@ class Requests:
     def _login(self, slot: int, message: Message) -> Message:
         login = self._of_realm(message, self._decide(message))
         status = login.status
-        if self._failures.get(message.text("account").casefold(), 0) >= FAILURES_MAX:
+        if self.failed_logons.are_too_many(message.text("account")):
             status |= UserFlag.DELAY_SESSION
         fields = {"status": int(status), "account": _field(login.account, ACCOUNT_SIZE)}
         if login.unix is not None:
@@ -252,12 +247,10 @@ class Requests:
     def _logout(self, slot: int, message: Message) -> None:
         """Count a failed log-on (BAD_PASSWORD), or reset the count at a log-off. Tree connects end by their own
         messages."""
-        name = message.text("account").casefold()
-        failures = self._failures.pop(name, 0)
         if message.fields["account_flags"] & UserFlag.BAD_PASSWORD:
-            self._failures[name] = failures + 1
-            if len(self._failures) > NAMES_MAX:
-                del self._failures[next(iter(self._failures))]
+            self.failed_logons.count(message.text("account"))
+        else:
+            self.failed_logons.forget(message.text("account"))
 
     # ----------------------------------------------------------------------------------------------------- shares
 

@@ -9,7 +9,7 @@ import binascii
 import json
 import os
 from hmac import compare_digest
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from ksmbd.auth import ntlm_crypto as crypto
 from ksmbd.ipc.constants import UserFlag
@@ -17,6 +17,7 @@ from ksmbd.refusals import refused
 from ksmbd.smb.status import STATUS_LOGON_FAILURE, status_name
 from mountd.accounts import Accounts
 from mountd.config import Configuration
+from mountd.failedlogons import DELAY, FailedLogons
 from mountd.login import decide
 from mountd.unixusers import UnixUsers
 
@@ -33,11 +34,22 @@ class ServerView(Protocol):
     def accounts(self) -> Accounts: ...
     @property
     def users(self) -> UnixUsers: ...
+    @property
+    def failed_logons(self) -> FailedLogons: ...
 
 
-def check(server: ServerView, text: str, address: str = "") -> tuple[str, bytes]:
-    """(account, KeyExchangeKey) of a log-on whose response is right (MS-NLMP 3.3.2), ('', b'') for all others, which
-    the log tells with the client's address. Raises ValueError where the question is none."""
+class Checked(NamedTuple):
+    """The answer to a log-on: the account and KeyExchangeKey (MS-NLMP 3.3.2), both empty where it is refused."""
+
+    account: str
+    key: bytes
+    delay: float = 0.0
+    """Seconds by which the refusal is to be told later."""
+
+
+def check(server: ServerView, text: str, address: str = "") -> Checked:
+    """Check a log-on. Those that are refused the log tells with the client's address, and they count as failed ones.
+    Raises ValueError where the question is none."""
     raw: Any = json.loads(text)
     if not isinstance(raw, dict):
         raise ValueError("no log-on")
@@ -59,16 +71,19 @@ def check(server: ServerView, text: str, address: str = "") -> tuple[str, bytes]
     proof = crypto.nt_proof(key, challenge, response[_PROOF_SIZE:])
     if not compare_digest(proof, response[:_PROOF_SIZE]) or not usable:
         return _refused(server, address, user, domain)
-    return login.account, crypto.hmac_md5(key, proof)
+    server.failed_logons.forget(user)
+    return Checked(login.account, crypto.hmac_md5(key, proof))
 
 
-def _refused(server: ServerView, address: str, user: str, domain: str) -> tuple[str, bytes]:
+def _refused(server: ServerView, address: str, user: str, domain: str) -> Checked:
     """Tell of a log-on that is refused; the result for it."""
     reason = "unknown user" if server.accounts.find(user) is None else "wrong password"
     refused(
         "log-on", address or "nobody", reason, status_name(STATUS_LOGON_FAILURE), account=user, domain=domain, by="RPC"
     )
-    return "", b""
+    delay = DELAY if server.failed_logons.are_too_many(user) else 0.0
+    server.failed_logons.count(user)
+    return Checked("", b"", delay)
 
 
 def _bytes(text: object) -> bytes:

@@ -214,6 +214,7 @@ class Server:
         self.activity = KernelActivity(questions, kernel, self.requests) if kernel else Activity(questions)
         self.control = Control(self.reload, self.activity)
         shares = ShareActs(self.requests, lambda: not self.reload().problems, self.activity.reloaded)
+        self.requests.pipes.later = self.loop.call_later
         self.requests.pipes.administrator = Administration(self.activity, shares)
         self._listened = False
         self._failures = 0

@@ -111,6 +111,8 @@ class PipeHost:
         """Sends an answer that `handle` did not return at once."""
         self.run: Run = lambda slot, decide, failed: decide()
         """Calls what decides by Unix users (mountd.userlookups)."""
+        self.later: Callable[[float, Callable[[], None]], object] = lambda seconds, call: call()
+        """Makes a call after so many seconds; the daemon sets it."""
         self.administrator: Administrator = NoAdministrator()
         self.total = Meter(limits.PIPES)
         self.users = Meter(limits.PIPES_PER_USER)
@@ -217,9 +219,9 @@ class PipeHost:
         """Answer whether a log-on inside an association is right. The calls of the pipe run as its account then."""
 
         def decide() -> None:
-            account, key = rpclogon.check(self._server, question.value, pipe.address)
+            account, key, delay = rpclogon.check(self._server, question.value, pipe.address)
             if not account:
-                self._found(pipe.number, {question: None})
+                self.later(delay, lambda: self._found(pipe.number, {question: None}))
                 return
             level = level_of(self._server, account, False)
             admitted = Admitted(account, key.hex(), level, tuple(hidden(self._server, account, False)))

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from mountd.accounts import Accounts
 from mountd.config import Configuration, ShareSettings, share_key
+from mountd.failedlogons import FailedLogons
 from mountd.parameters import CAP
 from mountd.rpc.facts import Facts, Level, ShareFacts
 from mountd.sessions import Sessions
@@ -31,6 +32,8 @@ class ServerView(Protocol):
     def accounts(self) -> Accounts: ...
     @property
     def share_security(self) -> ShareSecurity: ...
+    @property
+    def failed_logons(self) -> FailedLogons: ...
 
 
 def level_of(server: ServerView, account: str, restricted: bool) -> Level:

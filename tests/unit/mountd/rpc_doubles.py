@@ -9,6 +9,7 @@ from impacket.dcerpc.v5 import rpcrt
 from mountd_doubles import FakeUsers, accounts, configuration
 
 from ksmbd.overriding import override
+from mountd.failedlogons import FailedLogons
 from mountd.rpc import pdu
 from mountd.rpc.facts import Facts, decode
 from mountd.rpc.names import GID, GROUP, UID, USER, Found, Question, UnixAccount, UnixGroup
@@ -49,6 +50,7 @@ class View:
         self.sub_authorities = (11, 22, 33)
         self.accounts = accounts(*ACCOUNTS)
         self.share_security = ShareSecurity()
+        self.failed_logons = FailedLogons()
 
 
 class Transport:

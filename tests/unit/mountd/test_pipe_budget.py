@@ -12,6 +12,7 @@ from ksmbd.ipc.answers import pipe_data
 from ksmbd.ipc.codec import Message
 from ksmbd.ipc.constants import Attribute, Event, RpcFlag, RpcStatus
 from ksmbd.ipc.messages import RPC_CHUNK
+from mountd.failedlogons import FailedLogons
 from mountd.rpc import pdu
 from mountd.rpc.facts import Level, decode
 from mountd.rpc.frames import ANSWER_MAX, Answer, Answers, BadAnswer, Kind, Request, Requests, Status
@@ -45,6 +46,7 @@ class Site:
         self.sub_authorities = (1, 2, 3)
         self.accounts = accounts("ann", "bob")
         self.share_security = ShareSecurity()
+        self.failed_logons = FailedLogons()
         self.backend = LocalServices()
         self.now = 100.0
         self.host = PipeHost(self, self.backend, lambda: self.now)

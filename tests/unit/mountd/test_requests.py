@@ -12,9 +12,10 @@ from ksmbd.ipc.answers import groups, login_response, pipe_data
 from ksmbd.ipc.codec import Message, decode, encode
 from ksmbd.ipc.constants import Attribute, Event, RpcFlag, RpcStatus, TreeRequestFlag, TreeStatus, UserFlag
 from ksmbd.log_record import Record
-from mountd import requests as requests_module
+from mountd import failedlogons
 from mountd.accounts import nt_hash
-from mountd.requests import FAILURES_MAX, Requests
+from mountd.failedlogons import FAILURES_MAX
+from mountd.requests import Requests
 from mountd.unixusers import UnixUser
 
 TEXT = "[global]\nmax active sessions = 2\n[s]\npath = /s\nread only = no\nmax connections = 3\n"
@@ -82,8 +83,8 @@ def test_failures_are_counted_until_a_log_off(office: Office, account: str) -> N
 
 
 def test_the_latest_names_that_fail_are_remembered(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(requests_module, "NAMES_MAX", 3)
-    monkeypatch.setattr(requests_module, "FAILURES_MAX", 1)
+    monkeypatch.setattr(failedlogons, "NAMES_MAX", 3)
+    monkeypatch.setattr(failedlogons, "FAILURES_MAX", 1)
     for account in ("a", "b", "c", "a", "d"):
         office.tell(Event.LOGOUT_REQUEST, account=account, account_flags=int(UserFlag.BAD_PASSWORD))
     status = {

@@ -20,6 +20,7 @@ from rpc_doubles import Transport
 from ksmbd.smb.reader import Reader
 from ksmbd.smb.status import WireError
 from mountd.config import Configuration
+from mountd.failedlogons import FailedLogons
 from mountd.rpc import pdu, srvsvc, wkssvc
 from mountd.rpc.facts import decode
 from mountd.rpc.ndr import NdrReader, NdrWriter
@@ -58,6 +59,7 @@ class View:
         self.sub_authorities = (1, 2, 3)
         self.accounts = accounts("ann", "bob")
         self.share_security = ShareSecurity()
+        self.failed_logons = FailedLogons()
 
 
 def pipe(

@@ -15,6 +15,7 @@ from rpc_doubles import ACCOUNTS, call, look
 from ksmbd import limits
 from ksmbd.ipc.codec import Message
 from ksmbd.ipc.constants import Attribute, Event, RpcFlag, RpcStatus
+from mountd.failedlogons import FailedLogons
 from mountd.loop import Loop
 from mountd.rpc import pdu
 from mountd.rpc.frames import Answer, Kind, Request, Status
@@ -141,6 +142,7 @@ class Site:
         self.sub_authorities = (11, 22, 33)
         self.accounts = accounts(*ACCOUNTS)
         self.share_security = ShareSecurity()
+        self.failed_logons = FailedLogons()
         self.backend = LocalServices()
         self.names = Slow()
         self.host = PipeHost(self, self.backend, names=self.names)

@@ -27,6 +27,7 @@ from ksmbd.ipc.constants import Attribute, Event, RpcFlag, RpcStatus
 from ksmbd.log_record import Record
 from ksmbd.overriding import override
 from mountd import rpclogon
+from mountd.failedlogons import DELAY, FAILURES_MAX, FailedLogons
 from mountd.rpc import pdu, srvsvc
 from mountd.rpc.frames import Answer, Status
 from mountd.rpc.host import PipeHost
@@ -37,6 +38,7 @@ from mountd.rpc.security import NTLMSSP, SPNEGO
 from mountd.rpc.security import Level as AuthLevel
 from mountd.rpc.service import Caller
 from mountd.rpc.telling import facts, level_of
+from mountd.rpclogon import Checked
 from mountd.sessions import Sessions
 from mountd.sharesecurity import ShareSecurity
 
@@ -55,6 +57,7 @@ class View:
         self.sub_authorities = (1, 2, 3)
         self.accounts = accounts("ann", "bob", "ghost")
         self.share_security = ShareSecurity()
+        self.failed_logons = FailedLogons()
 
 
 class Association:
@@ -78,7 +81,7 @@ class Association:
         while self.pipe.questions:
             (question,) = self.pipe.questions
             self.asked.append(question)
-            account, key = rpclogon.check(self.view, question.value)
+            account, key, _ = rpclogon.check(self.view, question.value)
             level = level_of(self.view, account, False)
             found = Admitted(account, key.hex(), level, ()) if account else None
             self.pipe.resume(decode_found(encode_found({question: found})))
@@ -466,7 +469,7 @@ def test_a_response_that_is_wrong(user: str, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(log, "write", told.append)
     refusals._limited.forget()
     view = View("map to guest = bad user\n")
-    assert rpclogon.check(view, question(user=user), "192.0.2.7") == ("", b"")
+    assert rpclogon.check(view, question(user=user), "192.0.2.7") == Checked("", b"")
     refusals._limited.forget()
     (record,) = told
     assert record.event == "log-on-refused" and record.fields["address"] == "192.0.2.7"
@@ -482,7 +485,51 @@ def test_a_response_that_is_right() -> None:
     text = question(
         user="BOB", challenge=base64.b64encode(b"12345678").decode(), response=base64.b64encode(proof + blob).decode()
     )
-    assert rpclogon.check(View(), text) == ("bob", crypto.hmac_md5(key, proof))
+    assert rpclogon.check(View(), text) == Checked("bob", crypto.hmac_md5(key, proof))
+
+
+def right(user: str) -> str:
+    """A log-on with the right password, which is the account's name."""
+    blob = bytes(range(48))
+    proof = crypto.nt_proof(crypto.ntowf_v2(crypto.ntowf_v1(user), user, "WOOD"), bytes(8), blob)
+    return question(user=user, response=base64.b64encode(proof + blob).decode())
+
+
+def test_guessing_a_password_takes_long() -> None:
+    view = View()
+    for _ in range(FAILURES_MAX):
+        assert rpclogon.check(view, question()).delay == 0
+    assert rpclogon.check(view, question(user="BOB")).delay == DELAY
+    assert rpclogon.check(view, question(user="ann")).delay == 0
+    assert rpclogon.check(view, right("bob"))[0::2] == ("bob", 0)
+    assert rpclogon.check(view, question()).delay == 0
+
+
+def test_a_late_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer comes when the daemon's clock says so; a pipe that is closed meanwhile gets none."""
+    monkeypatch.setattr(rpclogon, "check", lambda server, text, address: Checked("", b"", DELAY))
+    backend = LocalServices()
+    backend.held = []
+    host = PipeHost(View(), backend)
+    due: list[tuple[float, Callable[[], None]]] = []
+    host.later = lambda seconds, call: due.append((seconds, call))
+
+    def tell(handle: int, flag: RpcFlag) -> None:
+        fields = {"handle": handle, "flags": int(flag | RpcFlag.SRVSVC), "payload": b"", "payload_sz": 0}
+        host.handle(1, Message(Event.RPC_REQUEST, fields, {}, {Attribute.ACCOUNT: "bob"}, addresses=["::1"]))
+
+    for handle in (1, 2):
+        tell(handle, RpcFlag.OPEN)
+        tell(handle, RpcFlag.IOCTL)
+        asked = Answer(Status.QUESTION, backend.held.pop().pipe, json.dumps([[LOGON, "{}"]]).encode())
+        backend.on_answer(asked)
+    assert [seconds for seconds, _ in due] == [DELAY, DELAY]
+    tell(2, RpcFlag.CLOSE)
+    before = len(backend.sent)
+    for _, call in due:
+        call()
+    (told,) = backend.sent[before:]
+    assert list(decode_found(told.payload).values()) == [None]
 
 
 @pytest.mark.parametrize(("opener", "account", "level"), [("bob", "ann", 2), ("ann", "bob", 1), ("", "ann", None)])
@@ -491,9 +538,9 @@ def test_the_daemon_counts_a_pipe_for_who_has_logged_on(
 ) -> None:
     asked: list[str] = []
 
-    def check(server: object, text: str, address: str) -> tuple[str, bytes]:
+    def check(server: object, text: str, address: str) -> Checked:
         asked.append(address)
-        return account, bytes(16)
+        return Checked(account, bytes(16))
 
     monkeypatch.setattr(rpclogon, "check", check)
     backend = LocalServices()

@@ -22,6 +22,7 @@ from ksmbd.ipc.constants import Attribute, Event, RpcFlag, RpcStatus
 from ksmbd.overriding import override
 from mountd.activity import Activity
 from mountd.administration import Administration
+from mountd.failedlogons import FailedLogons
 from mountd.loop import Loop
 from mountd.questions import Questions
 from mountd.rpc import srvsvc, wkssvc
@@ -100,6 +101,7 @@ class Site:
         self.sub_authorities = (1, 2, 3)
         self.accounts = accounts("ann", "bob")
         self.share_security = ShareSecurity()
+        self.failed_logons = FailedLogons()
         self.workers = Workers()
         self.loop = Loop()
         questions = Questions(self.loop, self.workers)

@@ -27,6 +27,7 @@ from ksmbd.smb.status import WireError
 from mountd import config, shareacts
 from mountd.activity import Activity
 from mountd.administration import Administration
+from mountd.failedlogons import FailedLogons
 from mountd.loop import Loop
 from mountd.questions import Questions
 from mountd.rpc import srvsvc
@@ -72,6 +73,7 @@ class Site:
         self.sub_authorities = (1, 2, 3)
         self.accounts = accounts("ann", "bob")
         self.share_security = ShareSecurity()
+        self.failed_logons = FailedLogons()
         self.loads = True
         self.reloads = 0
         self.configuration = config.load(self.path)
