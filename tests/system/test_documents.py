@@ -146,7 +146,7 @@ echo 'otto:h4ubIwIdzuN+LlflGp2aMQ==' > /etc/ksmbd/ksmbdpwd.db
 systemctl enable --now ksmbd
 """
     printed = run(room, there + "".join(section("moving.md", "From KSMBD and its ksmbd-tools")))
-    assert re.search(r"^otto +otto +\d+$", printed, re.MULTILINE)
+    assert re.search(r"^otto +otto +\d+\b", printed, re.MULTILINE)
     assert re.search(r"^data +write +/srv/data", printed, re.MULTILINE)
 
 
