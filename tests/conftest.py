@@ -10,15 +10,18 @@ import shutil
 import signal
 import tempfile
 from pathlib import Path
+from typing import Final
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from ksmbd.kernel import leases
 
-settings.register_profile("ci", derandomize=True)
-if os.environ.get("CI"):
-    settings.load_profile("ci")
+# How long an example takes says something of the machine, and nothing of the code.
+_UNTIMED: Final = settings(deadline=None, suppress_health_check=(HealthCheck.too_slow,))
+settings.register_profile("untimed", _UNTIMED)
+settings.register_profile("ci", _UNTIMED, derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "untimed")
 
 _base: list[Path] = []
 """The folder of this run's temporary folders, where it is not pytest's."""
