@@ -173,8 +173,7 @@ class Connections:
             raise
         self._transports.add(transport)
         self._sessionless.enter(transport)
-        if self._sessionless.count(address) > BEFORE_LOGON_MAX:
-            self._make_room(self._sessionless.oldest_of(address))
+        self._make_room(self._sessionless.oldest_beyond(address, BEFORE_LOGON_MAX))
         self._counters.connected()
         if self._sweep_timer is None:
             self._sweep_timer = self._loop.call_later(SWEEP, self._sweep)

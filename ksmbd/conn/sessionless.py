@@ -56,6 +56,15 @@ class SessionlessConnections:
         """How many connections of an address there are."""
         return len(self._groups.get(address_group(address), ()))
 
+    def oldest_beyond(self, address: str, most: int) -> SessionlessConnection | None:
+        """The oldest connection of an address that has more than `most`, or None. Many that log on within one sweep
+        are found here, and count no longer."""
+        group = self._groups.get(address_group(address))
+        if group is None or len(group) <= most:
+            return None
+        self._forget_logged_on(group)
+        return next(iter(group)) if len(group) > most else None
+
     def oldest_of(self, address: str) -> SessionlessConnection | None:
         """The oldest connection of an address (IPv6: of its /64 network), or None."""
         for connection in list(self._groups.get(address_group(address), ())):
@@ -67,8 +76,14 @@ class SessionlessConnections:
     def oldest_of_most(self) -> SessionlessConnection | None:
         """The oldest connection of the address that has most, or None."""
         while self._groups:
-            most = max(self._groups, key=lambda key: len(self._groups[key]))
-            connection = self.oldest_of(next(iter(self._groups[most])).peer)
-            if connection is not None:
-                return connection
+            group = max(self._groups.values(), key=len)
+            if not self._forget_logged_on(group):
+                return next(iter(group))
         return None
+
+    def _forget_logged_on(self, group: dict[SessionlessConnection, None]) -> bool:
+        """Whether any connection of a group had logged on."""
+        found = [connection for connection in group if connection.logged_on]
+        for connection in found:
+            self.leave(connection)
+        return bool(found)

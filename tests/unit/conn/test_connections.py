@@ -118,6 +118,19 @@ def test_an_address_holds_so_many_places_without_a_session(make_hall: type[Hall]
     assert (len(hall.connections), len(hall.connections._sessionless), hall.admission.by_address) == (0, 0, {})
 
 
+def test_many_that_log_on_between_two_sweeps_leave_the_next_one_its_place(make_hall: type[Hall]) -> None:
+    hall = make_hall(Limits(max_connections=0, max_ip_connections=0))
+    transports = []
+    for _ in range(2 * BEFORE_LOGON_MAX + 3):
+        transports.append(hall.connect())
+        assert [each for each in transports if hall.core(each).gone] == [], "all before it have logged on"
+        hall.log_on(transports[-1])
+    waiting = [hall.connect() for _ in range(BEFORE_LOGON_MAX + 1)]
+    gone = [number for number, each in enumerate(waiting) if hall.core(each).gone]
+    assert gone == [0], "those without a session count on"
+    assert [each for each in transports if hall.core(each).gone] == []
+
+
 def test_counts_return_to_zero_after_every_kind_of_end(make_hall: type[Hall]) -> None:
     hall = make_hall(Limits())
 

@@ -55,3 +55,24 @@ def test_those_who_have_logged_on_count_no_longer() -> None:
     for _ in range(100):
         Visitor(room, "192.0.2.7", logged_on=True)
     assert room.oldest_of_most() is idle and len(room) == 1
+
+
+def test_an_address_whose_connections_have_all_logged_on_but_one_has_not_most() -> None:
+    room = SessionlessConnections()
+    Visitor(room, "192.0.2.7")
+    for _ in range(100):
+        Visitor(room, "192.0.2.7", logged_on=True)
+    few = [Visitor(room, "192.0.2.8") for _ in range(2)]
+    assert room.oldest_of_most() is few[0]
+
+
+def test_those_beyond_a_number_are_those_without_a_session() -> None:
+    room = SessionlessConnections()
+    visitors = [Visitor(room, "192.0.2.7", logged_on=number % 2 == 0) for number in range(10)]
+    assert room.oldest_beyond("192.0.2.7", 5) is None and room.oldest_beyond("192.0.2.9", 0) is None
+    assert room.oldest_beyond("192.0.2.7", 4) is visitors[1] and room.count("192.0.2.7") == 5
+    visitors[1].logged_on = True
+    assert room.oldest_beyond("192.0.2.7", 4) is None
+    for each in visitors[1:]:
+        each.logged_on = True
+    assert room.oldest_beyond("192.0.2.7", 0) is None and room.count("192.0.2.7") == 0
