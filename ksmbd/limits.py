@@ -441,6 +441,12 @@ RPC_ROWS: Final[Limit] = _limit(
     "sessions, tree connects or opens that one call over RPC learns of", Per.MESSAGE, 10_000, "entries",
     "the others are not listed", source="MS-SRVS 3.1.4.2",
 )
+PASSWORD_CHANGES: Final[Limit] = _limit(
+    "users' changes of their passwords that wait", Per.SERVER, 16, "changes", "STATUS_INSUFFICIENT_RESOURCES",
+)
+UNIX_PASSWORD_SECONDS: Final[Limit] = _limit(
+    "time that PAM may take for a Unix password", Per.SERVER, 20, "seconds", "neither password is changed",
+)
 RPC_STRING: Final[Limit] = _limit(
     "text in a request on a named pipe", Per.MESSAGE, 64 << 10, "code units", "a fault",
 )

@@ -103,7 +103,7 @@ _AS_HERE: Final[dict[str, frozenset[str]]] = {
         ("server role", "standalone, standalone server, auto"),
         ("passdb backend", "tdbsam, smbpasswd"),
         ("encrypt passwords", "yes"), ("null passwords", "no"), ("obey pam restrictions", "no"),
-        ("pam password change", "no, yes"), ("unix password sync", "no"), ("domain logons", "no"),
+        ("domain logons", "no"),
         ("username level", "0"), ("usershare path", ""), ("usershare allow guests", "no"),
         ("enable privileges", "yes"),
         ("mangling char", "~"),

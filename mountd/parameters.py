@@ -185,6 +185,9 @@ PARAMETERS: tuple[Parameter, ...] = (
               aliases={"yes": "ntlmv1-permitted", "true": "ntlmv1-permitted", "1": "ntlmv1-permitted",
                        "no": "ntlmv2-only", "false": "ntlmv2-only", "0": "ntlmv2-only",
                        "mschapv2-and-ntlmv2-only": "ntlmv2-only"}, ours=True),
+    Parameter("pam password change", G, Kind.BOOLEAN, "no",
+              "With `unix password sync`: Unix passwords are changed through PAM. There is no other way here: `passwd "
+              "program` and `passwd chat` are not used.", ours=True),
     Parameter("restrict anonymous", G, Kind.NUMBER, "0",
               "1 and 2 refuse anonymous sessions access to IPC$ and to shares without `guest ok`.", maximum=2),
     Parameter("root directory", G, Kind.STRING, "",
@@ -238,6 +241,13 @@ PARAMETERS: tuple[Parameter, ...] = (
               "sizes in bytes or with K or M, such as 10.0.0.0/8=4M/1M; a single size counts for both. Other clients "
               "have the system's sizes.",
               ours=True),
+    Parameter("unix password sync", G, Kind.BOOLEAN, "no",
+              "With `pam password change = yes`: whoever changes a password over the network, or by ksmbd.adduser -u, "
+              "changes the password of the Unix account, too. Where PAM refuses it, neither is changed. Its service is "
+              "ksmbd where /etc/pam.d/ksmbd is there (contrib/pam has one), else passwd. Only a Unix password that can "
+              "be used is changed: an account that has none, or a locked one, or one that has expired for good, or is "
+              "not in the shadow database, stays as it is, and so does root. So nobody can log in at the machine who "
+              "could not before.", ours=True),
     Parameter("username map", G, Kind.STRING, "",
               "A file that maps the names that clients log on with to users: lines of the form user = name @group \"a "
               "name\", * for all names; of several lines for a name the last one counts, or the first that begins with "

@@ -17,7 +17,7 @@ from ksmbd.smb import former_sids
 from ksmbd.smb.unix_sids import domain_sid
 from mountd import accounts as accounts_file
 from mountd import config as config_file
-from mountd import ignored, listing, logsettings, sharepaths, sharesecurity, sidhistory, subauth
+from mountd import ignored, listing, logsettings, sharepaths, sharesecurity, sidhistory, subauth, unixpassword
 from mountd.accounts import Accounts
 from mountd.activity import Activity
 from mountd.administration import Administration
@@ -35,6 +35,7 @@ from mountd.kernelserver.engine import KernelEngine
 from mountd.kernelserver.pipes import FRAGMENT_MAX
 from mountd.loop import Loop
 from mountd.parameters import GLOBAL_PARAMETERS
+from mountd.passwords import PasswordChanges
 from mountd.questions import Questions
 from mountd.requests import Requests
 from mountd.rpc.child import COMMAND as RPC
@@ -82,6 +83,8 @@ def read_configuration(options: Options) -> Configuration:
     for line in ignored.lines(configuration.ignored):
         log.warning(f"{options.config}: {line}", event="without-effect", path=options.config)
     for line in kernel_parameters.lines(configuration) if options.kernel else ():
+        log.warning(f"{options.config}: {line}", event="without-effect", path=options.config)
+    for line in filter(None, [unixpassword.problem(configuration)]):
         log.warning(f"{options.config}: {line}", event="without-effect", path=options.config)
     for line in logsettings.problems(configuration.settings):
         log.warning(f"{options.config}: {line}", event="configuration")
@@ -216,6 +219,8 @@ class Server:
         shares = ShareActs(self.requests, lambda: not self.reload().problems, self.activity.reloaded)
         self.requests.pipes.later = self.loop.call_later
         self.requests.pipes.administrator = Administration(self.activity, shares)
+        self.passwords = PasswordChanges(self.loop, self.requests, options.pwddb, self._reload_accounts)
+        self.requests.pipes.passwords = self.passwords
         self._listened = False
         self._failures = 0
         self._started = 0.0
@@ -244,6 +249,7 @@ class Server:
         self.names.close()
         self.unix_names.close()
         self.user_lookups.close()
+        self.passwords.close()
         self.loop.close()
         return self._status
 
@@ -351,6 +357,13 @@ class Server:
             if self.engine.running:
                 self.engine.settings = _keep_workers(self.engine.settings, before)
         return Reloaded([], notes, restart)
+
+    def _reload_accounts(self) -> None:
+        """Use the user database as it is now."""
+        try:
+            self.requests.accounts = read_accounts(self.options)
+        except StartProblem as error:
+            log.error(str(error))
 
     def _reload_quietly(self) -> None:
         self.reload()

@@ -39,6 +39,7 @@ class GlobalSettings:
     min_domain_uid: int
     netbios_name: str
     ntlm_auth: str
+    pam_password_change: bool
     restrict_anonymous: int
     root_directory: str
     server_max_protocol: str
@@ -56,6 +57,7 @@ class GlobalSettings:
     smbd_max_io_size: int
     tcp_port: int
     tune_networks: tuple[str, ...]
+    unix_password_sync: bool
     username_map: str
     workers: int
     workgroup: str

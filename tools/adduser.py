@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mountd import accounts, config, sidhistory, smbpasswd
 from mountd.commandline import HELP, RUNDIR, VERBOSE, VERSION, Command, Option, Parsed
-from mountd.console import account_state, user_list
+from mountd.console import account_state, unix_password, user_list
 from mountd.files import FileProblem, locked_directory
 from mountd.notify import reload_daemon
 from mountd.rundir import DEFAULT_CONFIG, DEFAULT_PWDDB, RunDirectory
@@ -32,7 +32,8 @@ COMMAND = Command(
     options=(
         Option("a", "add", "add USER, which must not exist"),
         Option("d", "delete", "delete USER, unless the configuration names it"),
-        Option("u", "update", "set a new password for USER, which must exist"),
+        Option("u", "update", "set a new password for USER, which must exist; with `unix password sync` of CONF\n"
+               "for the Unix account, too"),
         Option("p", "password", f"the password, at most {accounts.PASSWORD_MAX} bytes, which others may see in the\n"
                "list of processes; default: ask for it, or read a line of standard input", "PWD"),
         Option("", "password-fd", "read the password from the file descriptor N", "N"),
@@ -77,8 +78,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             _refuse_if_needed(name, parsed.last("config") or DEFAULT_CONFIG)
             outcome = _change(database, name, action, None)
         else:
-            _check_before_asking(database, name, action)
-            outcome = _change(database, name, action, _password(parsed))
+            known = _check_before_asking(database, name, action)
+            password = _password(parsed)
+            if known:
+                unix_password.sync(COMMAND, parsed.last("config") or DEFAULT_CONFIG, name, password)
+            outcome = _change(database, name, action, password)
     except (FileProblem, OSError) as error:
         COMMAND.fail(str(error))
     print(f"user {name} {outcome}")
@@ -146,10 +150,10 @@ def _import_sids(content: bytes, configuration: str) -> int:
     return 0
 
 
-def _check_before_asking(database: str, name: str, action: str) -> None:
-    """Fail before the user types a password, where the action cannot succeed."""
+def _check_before_asking(database: str, name: str, action: str) -> bool:
+    """Fail before the user types a password, where the action cannot succeed. Returns whether there is such a user."""
     users = accounts.load(database, missing_ok=action != "update")
-    _check_exists(users, database, name, action)
+    return _check_exists(users, database, name, action) is not None
 
 
 def _check_exists(users: accounts.Accounts, database: str, name: str, action: str) -> accounts.Account | None:

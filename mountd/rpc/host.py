@@ -28,6 +28,7 @@ from mountd.rpc.names import (
     ALONE,
     LOGON,
     MEMBER,
+    PASSWORD,
     Admitted,
     Found,
     Question,
@@ -66,6 +67,14 @@ class Administrator(Protocol):
 
     def answer(self, question: Question, account: str, then: Callable[[Found], None]) -> None:
         """Call `then` with the answer, now or later. Raises ValueError where the question is none."""
+
+
+class Passwords(Protocol):
+    """Changes passwords: mountd.passwords.PasswordChanges."""
+
+    def change(self, text: str, address: str, then: Callable[[Found], None]) -> None:
+        """Do what a question of kind PASSWORD asks for, and call `then` with the outcome, later. `address` is the
+        client's. Raises ValueError where it is none; mountd.userlookups.NameWantedError."""
 
 
 class NoAdministrator:
@@ -114,6 +123,8 @@ class PipeHost:
         self.later: Callable[[float, Callable[[], None]], object] = lambda seconds, call: call()
         """Makes a call after so many seconds; the daemon sets it."""
         self.administrator: Administrator = NoAdministrator()
+        self.passwords: Passwords | None = None
+        """Who changes passwords; None: nobody."""
         self.total = Meter(limits.PIPES)
         self.users = Meter(limits.PIPES_PER_USER)
         self._pipes: dict[tuple[int, int], _Pipe] = {}
@@ -205,11 +216,14 @@ class PipeHost:
     def _alone(self, pipe: _Pipe, questions: list[Question]) -> None:
         """Answer a question that comes alone. Raises ValueError where the pipe's caller may not ask it."""
         (question, *more) = questions
-        needed = Level.SHARES if question.kind == LOGON else Level.SESSIONS
+        needed = Level.SHARES if question.kind in (LOGON, PASSWORD) else Level.SESSIONS
         if pipe.level < needed or more:
             raise ValueError(f"{question.kind}, for a caller of level {pipe.level.name}")
         if question.kind == LOGON:
             self._log_on(pipe, question)
+            return
+        if question.kind == PASSWORD:
+            self._change_password(pipe, question)
             return
         if question.kind == ACT and level_of(self._server, pipe.account, False) is not Level.SESSIONS:
             raise ValueError("an act, for a caller who is no administrator any longer")
@@ -234,6 +248,17 @@ class PipeHost:
             self._found(pipe.number, {question: admitted})
 
         self.run(pipe.slot, decide, lambda why: self._found(pipe.number, {question: None}))
+
+    def _change_password(self, pipe: _Pipe, question: Question) -> None:
+        passwords, number = self.passwords, pipe.number
+        if passwords is None:
+            self._found(number, {question: None})
+            return
+
+        def change() -> None:
+            passwords.change(question.value, pipe.address, lambda found: self._found(number, {question: found}))
+
+        self.run(pipe.slot, change, lambda why: self._found(number, {question: None}))
 
     def _found(self, number: int, found: Answers) -> None:
         pipe = self._numbered.get(number)

@@ -13,23 +13,28 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 from ksmbd import limits
+from ksmbd.smb.status import STATUS_ACCESS_DENIED, STATUS_WRONG_PASSWORD
 from mountd.rpc.rows import ROW_KINDS, FileInfo, RowInfo, SessionInfo, TreeInfo
 
 USER, GROUP, UID, GID, ACCOUNTS, MEMBER = "user", "group", "uid", "gid", "accounts", "member"
-ROWS, ACT, LOGON = "rows", "act", "logon"
-ALONE: Final = (ROWS, ACT, LOGON)
-"""Questions that come alone: two of administrators, and one of each user who logs on inside an association."""
+ROWS, ACT, LOGON, PASSWORD = "rows", "act", "logon", "password"
+ALONE: Final = (ROWS, ACT, LOGON, PASSWORD)
+"""Questions that come alone: two of administrators, one of each user who logs on inside an association, and one who
+changes a password."""
 KINDS: Final = (USER, GROUP, UID, GID, ACCOUNTS, MEMBER, *ALONE)
 NAME_MAX: Final = 256
 """Characters of a name that is looked up; a longer one is not known."""
 ACT_MAX: Final = 24 << 10
 """Bytes of an act at most: what fits into an answer of the process (mountd.rpc.frames.ANSWER_MAX)."""
 _ID_MAX: Final = 0xFFFFFFFF
+_LONG: Final = (ACT, LOGON, PASSWORD)
+"""Questions with JSON as their value."""
 
 
 class Question(NamedTuple):
     """What is looked up: a user or group by name, by uid or gid in decimal, all accounts of the server or the one
-    that has a uid, the rows of a kind, what becomes of an act, or whether a log-on is right; the last two are JSON."""
+    that has a uid, the rows of a kind, what becomes of an act, whether a log-on is right, or what becomes of a change
+    of a password; the last three are JSON."""
 
     kind: str
     value: str = ""
@@ -59,9 +64,21 @@ class Rows(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of an act: 0, or the Win32 error code."""
+    """What became of an act: 0, or the Win32 error code; of a change of a password: its NTSTATUS."""
 
     code: int
+
+
+class PasswordChange(NamedTuple):
+    """A user's change of a password: the new one, encrypted with the old one's NT hash, and that hash, encrypted with
+    the new one's (MS-SAMR 3.1.5.10.3); or a Cipher and its AuthData (MS-SAMR 3.1.5.10.4)."""
+
+    user: str
+    new: bytes
+    proof: bytes
+    salt: bytes = b""
+    iterations: int = 0
+    """Of PBKDF2; 0: MS-SAMR 3.1.5.10.3."""
 
 
 class Admitted(NamedTuple):
@@ -150,6 +167,15 @@ class Names:
         found = self._answer(Question(ACT, text))
         return found.code if isinstance(found, Outcome) else None
 
+    def change_password(self, change: PasswordChange) -> int:
+        """Let mountd change a password, once. Returns the NTSTATUS."""
+        parts = [part.hex() if isinstance(part, bytes) else part for part in change]
+        text = json.dumps(parts, separators=(",", ":"))
+        if len(change.user) > NAME_MAX:
+            return STATUS_WRONG_PASSWORD
+        found = self._answer(Question(PASSWORD, text))
+        return found.code if isinstance(found, Outcome) else STATUS_ACCESS_DENIED
+
 
 # ------------------------------------------------------------------------------------------------------ the stream
 
@@ -183,7 +209,7 @@ def _checked(raw: Any) -> Question:  # noqa: ANN401  what JSON gives
     if not isinstance(raw, list) or len(raw) != 2 or not all(isinstance(part, str) for part in raw):
         raise ValueError("a question is a kind and a value")
     question = Question(*raw)
-    if question.kind not in KINDS or len(question.value) > (ACT_MAX if question.kind in (ACT, LOGON) else NAME_MAX):
+    if question.kind not in KINDS or len(question.value) > (ACT_MAX if question.kind in _LONG else NAME_MAX):
         raise ValueError(f"a question of kind {question.kind[:20]!r}")
     if question.kind in (UID, GID, MEMBER) and not (question.value.isdecimal() and int(question.value) <= _ID_MAX):
         raise ValueError("no uid or gid")
@@ -208,7 +234,7 @@ def _found(question: Question, raw: Any) -> Found:  # noqa: ANN401  what JSON gi
         return None
     if kind == ROWS:
         return Rows(tuple(ROW_KINDS[value](*row) for row in raw[0]))
-    if kind == ACT:
+    if kind in (ACT, PASSWORD):
         return Outcome(*raw)
     if kind == LOGON:
         account, key, level, hidden = raw

@@ -16,7 +16,7 @@ from ksmbd.smb.status import (
     NtStatusError,
     WireError,
 )
-from mountd.rpc import samr_members, samr_query
+from mountd.rpc import samr_members, samr_password, samr_query
 from mountd.rpc.ndr import NdrReader, NdrWriter
 from mountd.rpc.ndr_types import (
     bounded,
@@ -248,10 +248,13 @@ INTERFACE: Final = Interface(
         47: samr_query.query_information_user,
         48: samr_query.query_display_information,
         51: samr_query.query_display_information,
+        55: samr_password.unicode_change_password_2,
         56: samr_query.get_domain_password_information,
         57: connect_2,
         62: connect_2,
+        63: samr_password.change_password_3,
         64: connect_5,
         65: samr_members.rid_to_sid,
+        73: samr_password.unicode_change_password_4,
     },
 )

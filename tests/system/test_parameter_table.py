@@ -33,6 +33,7 @@ ELSEWHERE: Final = {
     "lookup port (G)": "bpf/test_server_bpf.py", "max active sessions (G)": "unit/mountd/test_requests.py",
     "max log size (G)": "unit/mountd/test_logsettings.py", "max open files (G)": "unit/smb/test_holdings.py",
     "min domain uid (G)": "system/test_kerberos_tickets.py", "oplocks (S)": "unit/smb/test_create.py",
+    "pam password change (G)": "system/test_passwords.py", "unix password sync (G)": "system/test_passwords.py",
     "share:fake_fscaps (G)": "unit/vfs/test_volume_info.py", "tune networks (G)": "unit/process/test_bpf_programs.py",
     "shadow:snapdir (S)": "system/test_snapshots.py", "shadow:snapsharepath (S)": "unit/vfs/test_snapshots.py",
     "shadow:sort (S)": "unit/vfs/test_snapshots.py",

@@ -39,10 +39,10 @@ def named(items: list[Ignored]) -> list[str]:
 def test_what_has_no_effect_is_in_one_of_two_groups() -> None:
     both = ignored.groups(parse(DEBIAN, "smb.conf", samba=True).ignored)
     assert named(both.changes) == [
-        "obey pam restrictions", "unix password sync", "usershare allow guests", "recycle:keeptree",
+        "obey pam restrictions", "usershare allow guests", "recycle:keeptree",
         "vfs objects = recycle",
     ]  # fmt: skip
-    assert {"panic action", "server role", "passwd program", "passwd chat", "pam password change",
+    assert {"panic action", "server role", "passwd program", "passwd chat",
             "vfs objects = full_audit"} <= set(named(both.harmless))
     assert "workgroup" not in named(both.harmless)
 
@@ -64,7 +64,7 @@ def test_modules_are_left_out_in_a_ksmbd_conf_too() -> None:
         ("security", "auto", False),
         ("Security", "ADS", True),
         ("serverrole", "Member Server", True),
-        ("unix password sync", "off", False),
+        ("enable privileges", "on", False),
         ("printable", "yes", True),
         ("printable", "no", False),
         ("printing", "bsd", False),
