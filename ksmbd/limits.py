@@ -444,6 +444,13 @@ RPC_ROWS: Final[Limit] = _limit(
 PASSWORD_CHANGES: Final[Limit] = _limit(
     "users' changes of their passwords that wait", Per.SERVER, 16, "changes", "STATUS_INSUFFICIENT_RESOURCES",
 )
+MAP_SCRIPT_SECONDS: Final[Limit] = _limit(
+    "time that `username map script` may take", Per.SESSION, 4, "seconds", "the name stays as the client sent it",
+)
+MAPPED_NAMES_KEPT: Final[Limit] = _limit(
+    "clients' names whose user by `username map script` is remembered", Per.SERVER, 1024, "names",
+    "the oldest is forgotten",
+)
 UNIX_PASSWORD_SECONDS: Final[Limit] = _limit(
     "time that PAM may take for a Unix password", Per.SERVER, 20, "seconds", "neither password is changed",
 )

@@ -39,6 +39,7 @@ from mountd.sections import (
 )
 from mountd.settings import GlobalSettings, ShareSettings
 from mountd.usernamemap import UsernameMap
+from mountd.usernamescript import Script
 
 __all__ = [
     "Configuration",
@@ -183,7 +184,9 @@ class _Builder:
         )  # fmt: skip
 
     def username_map(self, settings: GlobalSettings, top: Section) -> UsernameMap:
-        path = settings.username_map
+        path, script = settings.username_map, settings.username_map_script
+        if script:
+            return UsernameMap(script=Script(script, settings.username_map_cache_time))
         if not path:
             return UsernameMap()
         try:

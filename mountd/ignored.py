@@ -91,7 +91,7 @@ _HARMLESS: Final = _words(
     "rpc start on demand helpers, dcerpc endpoint servers, server services, allow dcerpc auth level connect,"
     # what only programs of Samba use
     "config backend, lock directory, lock dir, ncalrpc dir, pid directory, private dir, preload modules,"
-    "state directory, binddns dir, volume, volume serial number, csc policy, dmapi support, username map cache time,"
+    "state directory, binddns dir, volume, volume serial number, csc policy, dmapi support,"
     "fstype, ntvfs handler"
 )  # fmt: skip
 """Names without effect on access or data."""

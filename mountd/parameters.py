@@ -253,6 +253,13 @@ PARAMETERS: tuple[Parameter, ...] = (
               "name\", * for all names; of several lines for a name the last one counts, or the first that begins with "
               "!. It is read at start and at a reload.",
               maximum=4095, ours=True),
+    Parameter("username map cache time", G, Kind.NUMBER, "0",
+              "For how many seconds an answer of `username map script` counts; 10 at least. The file of `username map` "
+              "is read at start and at a reload.", maximum=86400 * 365, clamp=True, ours=True),
+    Parameter("username map script", G, Kind.STRING, "",
+              "A program that maps names instead of `username map`: it gets the name that a client logs on with as its "
+              "last argument, and prints the user's in its first line. It runs as nobody, without a shell, and has 4 "
+              "seconds. Where it fails or prints nothing, the name stays.", maximum=4095, ours=True),
     Parameter("workers", G, Kind.NUMBER, "0",
               "The number of worker processes; 0 means one for each CPU.", maximum=256, ours=True),
     Parameter("workgroup", G, Kind.STRING, "WORKGROUP", "The server's workgroup.",

@@ -59,6 +59,8 @@ class GlobalSettings:
     tune_networks: tuple[str, ...]
     unix_password_sync: bool
     username_map: str
+    username_map_cache_time: int
+    username_map_script: str
     workers: int
     workgroup: str
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from ksmbd.kernel.groups import group_list
+from mountd.usernamescript import Script, Scripts
 
 OVERFLOW_ID: Final = 65534
 """The uid and gid of guests where the system has no account called as `guest account` says."""
@@ -32,6 +33,8 @@ class UnixUsers(Protocol):
     def user(self, name: str) -> UnixUser | None: ...
     def group(self, name: str) -> int | None: ...
     def group_name(self, gid: int) -> str | None: ...
+    def mapped(self, script: Script, name: str) -> str | None:
+        """The user that `username map script` names for the name of a client."""
 
 
 def spellings(name: str) -> list[str]:
@@ -42,6 +45,13 @@ def spellings(name: str) -> list[str]:
 
 class SystemUsers:
     """The system's databases."""
+
+    def __init__(self) -> None:
+        self._scripts = Scripts()
+
+    def mapped(self, script: Script, name: str) -> str | None:
+        """Run the script, or take what it has answered."""
+        return self._scripts.mapped(script, name)
 
     def user(self, name: str) -> UnixUser | None:
         """Look up an account by the spellings of its name."""

@@ -17,6 +17,7 @@ from ksmbd import limits, log
 from mountd.lookup_threads import LookupThreads
 from mountd.loop import Loop, Timer
 from mountd.unixusers import SystemUsers, UnixUser, UnixUsers
+from mountd.usernamescript import Script
 
 THREADS: Final = 8
 """For the users of the user database, and what the configuration names."""
@@ -33,10 +34,12 @@ Answer = UnixUser | int | str | None
 
 
 class Query(NamedTuple):
-    """What is looked up: `user` or `group` by name, `group name` by gid."""
+    """What is looked up: `user` or `group` by name, `group name` by gid, the user that a name is `mapped` to by a
+    script."""
 
     kind: str
     value: str | int
+    script: Script | None = None
 
 
 class NameWantedError(Exception):
@@ -70,6 +73,11 @@ class KnownUsers:
         found = self._answer(Query("group name", gid))
         return found if isinstance(found, str) else None
 
+    def mapped(self, script: Script, name: str) -> str | None:
+        """See UnixUsers."""
+        found = self._answer(Query("mapped", name, script))
+        return found if isinstance(found, str) else None
+
     def _answer(self, query: Query) -> Answer:
         if self.known is None:
             return ask(self._system, query)
@@ -82,6 +90,8 @@ def ask(system: UnixUsers, query: Query) -> Answer:
     """Ask the system. Raises OSError where its databases cannot be asked."""
     if query.kind == "user":
         return system.user(str(query.value))
+    if query.script is not None:
+        return system.mapped(query.script, str(query.value))
     return system.group(str(query.value)) if query.kind == "group" else system.group_name(int(query.value))
 
 
@@ -162,7 +172,7 @@ class UserLookups:
         seconds = limits.LOOKUP_SECONDS.value
         timer = self._loop.call_later(seconds, lambda: self._settle(number, None, f"no answer in {seconds} s"))
         self._waiting[number] = (answered, timer)
-        stranger = query.kind == "user" and not self.is_known(str(query.value))
+        stranger = query.kind in ("user", "mapped") and not self.is_known(str(query.value))
         self._pools[1 if stranger else 0].start(_Job(number, query))
 
     def _done(self, job: _Job, answer: Answer, why: str) -> None:

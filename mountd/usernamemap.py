@@ -18,6 +18,7 @@ from typing import Final
 
 from mountd.parameter import split_list
 from mountd.unixusers import UnixUsers, is_member
+from mountd.usernamescript import Script
 
 BYTES_MAX: Final = 4 << 20
 """Bytes of the file at most."""
@@ -34,12 +35,15 @@ class Line:
 
 @dataclass(frozen=True)
 class UsernameMap:
-    """The lines of the file."""
+    """The lines of the file; or a script, which counts instead of them."""
 
     lines: tuple[Line, ...] = ()
+    script: Script | None = None
 
     def user(self, name: str, users: UnixUsers) -> str:
-        """The user that a client's name stands for; the name itself where no line has it."""
+        """The user that a client's name stands for; the name itself where no line has it, and no script."""
+        if self.script is not None:
+            return users.mapped(self.script, name) or name if name else ""
         found = name
         for line in self.lines:
             if name and any(_matches(item, name, users) for item in line.names):

@@ -17,7 +17,7 @@ from mountd.parameters import GLOBAL_PARAMETERS, SHARE_PARAMETERS
 
 GLOBALS: Final = frozenset((
     "audit file", "bpf", "data paths", "lookup port", "mangle prefix", "mangling method", "ntlm auth",
-    "tune networks", "username map", "workers",
+    "tune networks", "username map", "username map cache time", "username map script", "workers",
 ))  # fmt: skip
 """Parameters of [global] that it does not know."""
 TUNING: Final = frozenset(("bpf", "data paths", "mangle prefix", "mangling method", "tune networks", "workers"))

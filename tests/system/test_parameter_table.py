@@ -34,6 +34,7 @@ ELSEWHERE: Final = {
     "max log size (G)": "unit/mountd/test_logsettings.py", "max open files (G)": "unit/smb/test_holdings.py",
     "min domain uid (G)": "system/test_kerberos_tickets.py", "oplocks (S)": "unit/smb/test_create.py",
     "pam password change (G)": "system/test_passwords.py", "unix password sync (G)": "system/test_passwords.py",
+    "username map script (G)": "system/test_passwords.py",
     "share:fake_fscaps (G)": "unit/vfs/test_volume_info.py", "tune networks (G)": "unit/process/test_bpf_programs.py",
     "shadow:snapdir (S)": "system/test_snapshots.py", "shadow:snapsharepath (S)": "unit/vfs/test_snapshots.py",
     "shadow:sort (S)": "unit/vfs/test_snapshots.py",
@@ -50,6 +51,7 @@ BY_VALUE: Final = {
     "shadow:snapprefix (S)": ("unit/vfs/test_snapshot_names.py", "prefix"),
     "shadow:sscanf (S)": ("unit/vfs/test_snapshot_names.py", "sscanf"),
     "smbd max io size (G)": ("unit/ipc/test_messages.py", "smbd_max_io_size"),
+    "username map cache time (G)": ("unit/mountd/test_username_script.py", "60"),
     "streams_xattr:max xattrs per stream (S)": ("unit/ipc/test_client.py", "max xattrs per stream"),
 }
 """Parameters whose value is followed to where it is used, without a client: what has one choice, needs hardware, or a

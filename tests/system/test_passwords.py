@@ -37,9 +37,17 @@ def own_network() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def server(own_network: None, start_shared: StartKsmbd, them: People) -> KsmbdServer:
+def server(
+    own_network: None, start_shared: StartKsmbd, them: People, tmp_path_factory: pytest.TempPathFactory
+) -> KsmbdServer:
+    script = tmp_path_factory.mktemp("script") / "map"
+    script.write_text("#!/bin/sh\n[ $(id -un) = nobody ] && case $1 in Alice*) echo " + them.alice + ";; esac\n")
+    for folder in (script, *script.parents[:-1]):
+        folder.chmod(folder.stat().st_mode | 0o011)
+    script.chmod(0o755)
     return start_shared(
-        port=445, options={"unix password sync": "yes", "pam password change": "yes"},
+        port=445,
+        options={"unix password sync": "yes", "pam password change": "yes", "username map script": str(script)},
         users={them.alice: FIRST, them.bob: FIRST, "games": FIRST},
     )
 
@@ -83,6 +91,14 @@ def test_smbpasswd_changes_both_passwords(server: KsmbdServer, them: People) -> 
     assert not logs_on(them.alice, FIRST)
     server.wait_for(f"user '{them.alice}' has changed the password from 127.0.0.1, the Unix password too")
     assert smbpasswd(them.alice, "Zweites Paßwort", FIRST).returncode == 0
+
+
+def test_username_map_script_counts_for_log_ons_and_changes(server: KsmbdServer, them: People) -> None:
+    assert logs_on("Alice Anders", FIRST)
+    assert not logs_on("Bob Anders", FIRST)
+    assert smbpasswd("Alice Anders", FIRST, "Other1").returncode == 0
+    assert fits(them.alice, "Other1")
+    assert smbpasswd("Alice Anders", "Other1", FIRST).returncode == 0
 
 
 def test_rpcclient_changes_by_both_calls(server: KsmbdServer, them: People) -> None:

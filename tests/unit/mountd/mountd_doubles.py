@@ -11,6 +11,7 @@ from mountd.config import Configuration
 from mountd.rpc.frames import Answer, Request
 from mountd.rpc.services import Services
 from mountd.unixusers import UnixUser
+from mountd.usernamescript import Script
 
 
 class FakeUsers:
@@ -34,6 +35,10 @@ class FakeUsers:
 
     def group_name(self, gid: int) -> str | None:
         return next((name for name, number in self.groups.items() if number == gid), None)
+
+    def mapped(self, script: Script, name: str) -> str | None:
+        """The script maps each name to its first half."""
+        return name.partition(".")[0] if "." in name else None
 
 
 def configuration(text: str) -> Configuration:

@@ -16,6 +16,7 @@ from mountd import sidhistory
 from mountd.files import FileProblem
 from mountd.sidhistory import Former
 from mountd.unixusers import UnixUser
+from mountd.usernamescript import Script
 
 LISTED = b"""---------------
 Unix username:        otto
@@ -51,6 +52,9 @@ class Users:
         raise AssertionError(name)
 
     def group_name(self, gid: int) -> str | None:
+        return None
+
+    def mapped(self, script: Script, name: str) -> str | None:
         return None
 
 

@@ -17,6 +17,7 @@ from mountd import accounts, smbpasswd
 from mountd.accounts import Account, Accounts, nt_hash
 from mountd.console.user_list import rows
 from mountd.unixusers import UnixUser
+from mountd.usernamescript import Script
 
 LM = "X" * 32
 
@@ -104,6 +105,9 @@ class Two:
         return None
 
     def group_name(self, gid: int) -> str | None:
+        return None
+
+    def mapped(self, script: Script, name: str) -> str | None:
         return None
 
 
