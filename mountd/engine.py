@@ -101,6 +101,7 @@ class Engine:
     def start(self) -> None:
         """Make the sockets, send the settings, and start the process. Raises OSError, ValueError."""
         self._stopping = False
+        stderr: int | None = None
         try:
             for _ in range(1 + self.settings.workers):
                 ours, theirs = make_pair()
