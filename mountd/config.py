@@ -49,6 +49,7 @@ __all__ = [
     "Section",
     "Severity",
     "ShareSettings",
+    "is_smb_conf",
     "load",
     "parse",
     "read_sections",
@@ -108,6 +109,11 @@ class Configuration:
         return [*self.shares.values(), *([self.homes] if self.homes is not None else [])]
 
 
+def is_smb_conf(path: str) -> bool:
+    """Whether a file is Samba's by its name."""
+    return os.path.basename(path) == "smb.conf"
+
+
 def load(path: str | os.PathLike[str], *, samba: bool | None = None) -> Configuration:
     """Read a configuration file. Never raises: a file that cannot be read gives an error in the diagnostics.
 
@@ -115,7 +121,7 @@ def load(path: str | os.PathLike[str], *, samba: bool | None = None) -> Configur
     """
     name = os.fspath(path)
     if samba is None:
-        samba = os.path.basename(name) == "smb.conf"
+        samba = is_smb_conf(name)
     try:
         with open(name, "rb") as stream:
             content = stream.read()

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 from ksmbd import log
-from mountd.config import Configuration, share_key, share_name_problem
+from mountd.config import Configuration, is_smb_conf, share_key, share_name_problem
 from mountd.files import FileProblem
 from mountd.parameters import CAP
 from mountd.rpc.service import Win32
@@ -135,7 +135,7 @@ class ShareActs:
 
     def _change(self, name: str, action: str, options: Mapping[str, str]) -> None:
         path = self._server.configuration.path
-        if os.path.basename(path) == "smb.conf":
+        if is_smb_conf(path):
             raise Refused(Win32.WRITE_PROTECT, f"{path} is Samba's and is not written")
         try:
             change(path, name, action, options, wait=False)

@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if reason or config.share_key(name) == "global":
         COMMAND.fail(reason or "[global] is not a share; edit the file for it")
     path = parsed.last("config") or DEFAULT_CONFIG
-    if os.path.basename(path) == "smb.conf":
+    if config.is_smb_conf(path):
         COMMAND.fail(f"{path} is Samba's; ksmbd.addshare writes ksmbd.conf alone")
     try:
         sharefile.check(path, name, action)

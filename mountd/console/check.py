@@ -59,8 +59,7 @@ def _text(parameter: Parameter, value: object) -> str:
 
 def _shares(configuration: Configuration) -> dict[str, dict[str, str]]:
     """Name -> meaning of each share; IPC$, which always exists, only where the file says something about it."""
-    samba = os.path.basename(configuration.path) == "smb.conf"
-    unsaid = config.parse("", configuration.path, samba=samba).shares.values()
+    unsaid = config.parse("", configuration.path, samba=configuration.samba).shares.values()
     return {share.name: meaning(share) for share in configuration.all_shares() if share not in unsaid}
 
 
