@@ -17,7 +17,7 @@ from ksmbd.smb.status import NtStatusError, WireError
 from mountd.rpc import handles
 from mountd.rpc.facts import Facts
 from mountd.rpc.ndr import STRING_MAX, NdrReader, NdrWriter
-from mountd.rpc.ndr_types import read_handle, write_handle
+from mountd.rpc.ndr_types import read_handle, write_handle, write_unicode_string
 from mountd.rpc.pdu import Syntax
 from mountd.rpc.service import Caller, Interface, Operation, Win32
 
@@ -106,18 +106,7 @@ def _read_text(reader: NdrReader) -> tuple[str, int]:
 
 def _write_text(writer: NdrWriter, text: str | None) -> None:
     """RRP_UNICODE_STRING, whose length counts the NUL; None: without a buffer."""
-    encoded = b"" if text is None else (text + "\0").encode("utf-16-le", "surrogatepass")
-    writer.align(4)
-    writer.u16(len(encoded))
-    writer.u16(len(encoded))
-
-    def buffer() -> None:
-        writer.u32(len(encoded) // 2)
-        writer.u32(0)
-        writer.u32(len(encoded) // 2)
-        writer.raw(encoded)
-
-    writer.pointer(None if text is None else buffer)
+    write_unicode_string(writer, None if text is None else text + "\0")
     writer.flush()
 
 
