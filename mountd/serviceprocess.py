@@ -24,11 +24,9 @@ from typing import Final
 from ksmbd import log
 from ksmbd.limit import Limit
 from mountd.loop import Loop, Timer
-from mountd.rpc.frames import ANSWER_MAX, Answer, Answers, BadAnswer, Request
+from mountd.rpc.frames import ANSWER_MAX, READY, Answer, Answers, BadAnswer, Request
 from mountd.unixusers import OVERFLOW_ID
 
-READY: Final = 3
-"""The status of the first answer of every process: it serves."""
 USER: Final = "nobody"
 """The Unix account of the process; OVERFLOW_ID where it does not exist."""
 FIRST_DELAY: Final = 0.5

@@ -12,6 +12,7 @@ from enum import IntEnum
 from typing import Any, Final
 
 from ksmbd import limits
+from mountd.rpc import frames
 
 NAME_MAX: Final = 1024
 ANSWER_MAX: Final = 128 << 10
@@ -41,7 +42,7 @@ class Status(IntEnum):
     """The payload is a Refused."""
     VERIFIED = 2
     """The mechListMIC is right."""
-    READY = 3
+    READY = frames.READY
     """Before all others: a Ready. Nothing else comes from a process that cannot serve."""
 
 

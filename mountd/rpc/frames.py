@@ -22,6 +22,9 @@ HEADER_SIZE: Final = _REQUEST.size
 ANSWER_MAX: Final = 32 << 10
 """Bytes of an answer: what one message to the engine carries (ksmbd.ipc.messages.RPC_CHUNK; a test compares them)."""
 
+READY: Final = 3
+"""The status of the first answer of every process that mountd asks over such frames: it serves."""
+
 
 class Kind(IntEnum):
     """The kind of a request."""
@@ -53,7 +56,7 @@ class Status(IntEnum):
     """The association has ended; the pipe gives no more data."""
     QUESTION = 4
     """The request needs names: the payload has the questions. It is answered after FOUND."""
-    READY = 3
+    READY = READY
     """Before all others, for pipe 0: the process serves. The payload is a line for each right that it could not give
     up."""
 
