@@ -11,37 +11,27 @@ until the socket ends.
 
 from __future__ import annotations
 
-import codecs
 import os
 import re
-import signal
-import socket
-import sys
-import time
-import traceback
 from pathlib import Path
 from typing import Final, NamedTuple
-
-import setproctitle
 
 from ksmbd import limits, log
 from ksmbd.kernel.confinement import Bounds, confine
 from ksmbd.kernel.seccomp import READING_CALLS, SERVICE_CALLS
+from mountd import servicechild
 from mountd.kerberos import krb5conf
 from mountd.kerberos.answers import Kind, Ready, Refused, Status
 from mountd.kerberos.libkrb5 import Krb5, Krb5Error
 from mountd.kerberos.mechanism import Acceptor, GssMechanism, NoMechanism, load
 from mountd.kerberos.replay import SECONDS, open_table
-from mountd.rpc.frames import Answer, Request, Requests
+from mountd.rpc.frames import Answer, Request
+from mountd.servicechild import CPU_SECONDS
 
 TITLE: Final = "ksmbd.kerberos"
 KEYS: Final = "MEMORY:ksmbd"
-CPU_SECONDS: Final = 3600
-CPU_TIRED: Final = 1800
-"""CPU seconds after which a fresh process takes over."""
 _FILES: Final = 64
 _TOLD: Final = 32
-_RECEIVE: Final = 64 << 10
 _COPY: Final = "krb5.conf"
 _SERVICES: Final = ("cifs", "host")
 """The services whose keys are used where `kerberos service name` is empty; a ticket for another one of this host (nfs,
@@ -117,14 +107,6 @@ def prepare(options: Options) -> tuple[Acceptor, Ready]:
     return acceptor, Ready(keytab=keytab, principals=sorted(found)[:_TOLD])
 
 
-def load_all() -> None:
-    """Load what Python and libc would read from files later."""
-    for name in _CODECS:
-        codecs.lookup(name)
-    traceback.format_exception(Exception("what a defect's traceback needs"))
-    time.localtime()  # the time zone
-
-
 def answer(acceptor: Acceptor, request: Request) -> Answer | None:
     """The answer to a request."""
     if request.kind == Kind.VERIFY:
@@ -140,28 +122,13 @@ def answer(acceptor: Acceptor, request: Request) -> Answer | None:
     return Answer(status, request.pipe, result.encode())
 
 
-def serve(sock: socket.socket, acceptor: Acceptor) -> None:
-    """Answer until the other end is closed, or the process has worked long enough. OSError: the stream broke."""
-    requests = Requests()
-    while data := sock.recv(_RECEIVE):
-        for request in requests.take(data):
-            found = answer(acceptor, request)
-            if found is not None:
-                sock.sendall(found.encode())
-        if time.process_time() > CPU_TIRED:
-            return
-
-
 def main(argv: list[str]) -> int:
     """Run the process. Returns its exit status."""
     options = Options(*argv[:4])
     descriptor, uid, gid = map(int, argv[4:])
-    parent = os.getppid()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    setproctitle.setproctitle(TITLE)
-    log.set_process(TITLE)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, fileno=descriptor)
-    load_all()
+    parent = servicechild.begin(TITLE)
+    sock = servicechild.stream(descriptor)
+    servicechild.load(_CODECS)
     try:
         try:
             acceptor, ready = prepare(options)
@@ -177,13 +144,11 @@ def main(argv: list[str]) -> int:
             return 0
         ready = Ready("", missing, ready.keytab, ready.principals)
         sock.sendall(Answer(Status.READY, 0, ready.encode()).encode())
-        serve(sock, acceptor)
+        servicechild.serve(sock, lambda request: answer(acceptor, request))
     except (BrokenPipeError, ConnectionResetError):
         pass  # mountd has ended
     return 0
 
 
 if __name__ == "__main__":
-    status = main(sys.argv[1:])
-    sys.stderr.flush()
-    os._exit(status)  # the interpreter's end would open and close what it may not
+    servicechild.run(main)
