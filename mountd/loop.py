@@ -68,6 +68,8 @@ class Loop:
     def run(self) -> None:
         """Run until `stop` is called; return at once if it was called before."""
         while not self._stopped:
+            while self._timers and self._timers[0][2].call is None:
+                heapq.heappop(self._timers)  # cancelled: no reason to wake
             now = time.monotonic()
             wait = max(0.0, self._timers[0][0] - now) if self._timers else None
             registered = self._selector.get_map()

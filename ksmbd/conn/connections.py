@@ -5,6 +5,7 @@ worker stops."""
 from __future__ import annotations
 
 import errno
+import math
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from ksmbd.conn.sessionless import SessionlessConnection, SessionlessConnections
 from ksmbd.kernel import credentials
 
 SWEEP: Final = 5.0
+"""Seconds from anything that happens to the next look for connections that are to be closed."""
 ACCEPTS_PER_TURN: Final = 16
 ACCEPT_PAUSE: Final = 1.0
 """Seconds without accepting after the system ran out of descriptors or memory."""
@@ -105,6 +107,11 @@ class Connections:
         self._transports: set[Connected] = set()
         self._sessionless = SessionlessConnections()
         self._sweep_timer: TimerHandle | None = None
+        self._resting = True
+        """Whether that timer waits for nothing nearer than the time when a connection is to be closed, if no more
+        happens."""
+        self._sweep_due = False
+        loop.after_iteration(self._happened)
         self._spare = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         self._on_empty: Callable[[], None] | None = None
 
@@ -175,8 +182,8 @@ class Connections:
         self._sessionless.enter(transport)
         self._make_room(self._sessionless.oldest_beyond(address, BEFORE_LOGON_MAX))
         self._counters.connected()
-        if self._sweep_timer is None:
-            self._sweep_timer = self._loop.call_later(SWEEP, self._sweep)
+        if self._resting:
+            self._set_sweep(SWEEP)
         if debug.mask[0] & debug.CONN:
             log.debug(debug.CONN, f"{transport.peer}: connected to {transport.local}", transport.peer)
         return transport
@@ -239,35 +246,71 @@ class Connections:
             self._empty()
 
     def _empty(self) -> None:
-        if self._sweep_timer is not None:
-            self._sweep_timer.cancel()
-            self._sweep_timer = None
+        self._set_sweep(None)
         if self._on_empty is not None:
             call, self._on_empty = self._on_empty, None
             call()
 
+    def _set_sweep(self, seconds: float | None) -> None:
+        """Sweep after so many seconds; None: never."""
+        if self._sweep_timer is not None:
+            self._sweep_timer.cancel()
+        self._sweep_timer = None if seconds is None else self._loop.call_later(seconds, self._is_due)
+        self._resting = seconds is None
+
+    def _is_due(self) -> None:
+        self._sweep_due = True
+
+    def _happened(self) -> None:
+        """The end of an iteration: whatever it did may have begun what a sweep looks for. A sweep has seen it already,
+        so that it is followed by another one only where something is to be done or more happens."""
+        if self._sweep_due:
+            self._sweep()
+        elif self._resting and self._transports:
+            self._set_sweep(SWEEP)
+
     def _sweep(self) -> None:
         """Abort connections that are idle, without a session or unread for too long."""
-        self._sweep_timer = self._loop.call_later(SWEEP, self._sweep)
+        self._sweep_due = False
+        self._set_sweep(None)
         now = self._loop.monotonic()
+        due = math.inf
         for transport in list(self._transports):
             reason = self._overdue(transport, now)
             if reason is not None:
                 log.peer(f"{transport.peer}: {reason}; connection closed", "overdue", transport.peer)
                 transport.abort(reason)
+            else:
+                due = min(due, self._due(transport))
+        if due < math.inf and self._transports:
+            self._set_sweep(max(due - now, SWEEP))
+            self._resting = True
+
+    def _due(self, transport: Connected) -> float:
+        """When this connection is to be closed, if nothing happens on it; `_overdue` has looked at it."""
+        limits = self._limits
+        due = math.inf
+        if limits.session_timeout and not transport.core.session_count:
+            due = transport.sessionless_since + limits.session_timeout
+        if limits.reader_timeout and transport.waiting_bytes:
+            due = min(due, transport.last_progress + limits.reader_timeout)
+        if limits.deadtime and not transport.core.open_count:
+            due = min(due, transport.last_received + limits.deadtime)
+        return due
 
     def _overdue(self, transport: Connected, now: float) -> str | None:
+        """Why this connection is to be closed now, or None."""
         limits = self._limits
         core = transport.core
         if core.session_count:
-            transport.sessionless_since = now
             self._sessionless.leave(transport)
-        else:
-            self._sessionless.enter(transport)
-        if limits.session_timeout and now - transport.sessionless_since > limits.session_timeout:
+        elif self._sessionless.enter(transport):
+            transport.sessionless_since = now  # its last session has just ended
+        without = 0.0 if core.session_count else now - transport.sessionless_since
+        if limits.session_timeout and without >= limits.session_timeout:
             return f"no session within {limits.session_timeout:g} s"
-        if transport.waiting_bytes and limits.reader_timeout and now - transport.last_progress > limits.reader_timeout:
+        if transport.waiting_bytes and limits.reader_timeout and now - transport.last_progress >= limits.reader_timeout:
             return f"the client has read nothing for {limits.reader_timeout:g} s"
-        if limits.deadtime and not core.open_count and now - transport.last_received > limits.deadtime:
+        if limits.deadtime and not core.open_count and now - transport.last_received >= limits.deadtime:
             return f"idle for {limits.deadtime:g} s (`deadtime`)"
         return None

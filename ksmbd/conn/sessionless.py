@@ -39,9 +39,13 @@ class SessionlessConnections:
     def __len__(self) -> int:
         return sum(map(len, self._groups.values()))
 
-    def enter(self, connection: SessionlessConnection) -> None:
-        """Add a connection that has begun, or whose last session has ended."""
-        self._groups.setdefault(address_group(connection.peer), {})[connection] = None
+    def enter(self, connection: SessionlessConnection) -> bool:
+        """Add a connection that has begun, or whose last session has ended. Returns whether it was not there yet."""
+        group = self._groups.setdefault(address_group(connection.peer), {})
+        if connection in group:
+            return False
+        group[connection] = None
+        return True
 
     def leave(self, connection: SessionlessConnection) -> None:
         """Remove a connection that is closed or has a session."""

@@ -48,11 +48,15 @@ class NetlinkDaemon:
         """Answers a question of mountd (ksmbd.ipc.activity), at once or later."""
 
     def start(self) -> None:
-        """Send HELLO and begin the heartbeat.
+        """Send HELLO.
 
         Messages that wait on the socket already are read later: answers to a dead predecessor are ignored, and
         SHUTTING_DOWN and RELOAD apply to this process."""
         self._exchange.post(Message(Event.HELLO, numbers={Attribute.PID: os.getpid()}))
+
+    def watch(self) -> None:
+        """With `ipc timeout`, ask mountd at intervals whether it still answers, for `on_lost`. One process of the
+        engine does so for all. That mountd has ended is seen without questions, by its pidfd."""
         self._exchange.arm_heartbeat()
 
     def fileno(self) -> int:

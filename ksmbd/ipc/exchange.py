@@ -28,8 +28,6 @@ from ksmbd.smb.waiting import Future
 
 PENDING_MAX: Final = limits.DAEMON_QUESTIONS.value
 """Requests without an answer yet; more are refused with STATUS_INSUFFICIENT_RESOURCES."""
-HEARTBEAT_IDLE: Final = 5.0
-"""Seconds between heartbeats where `ipc timeout` is 0; they detect that mountd has died."""
 RETRY: Final = 0.005
 """Seconds until messages to a full receiver are tried again."""
 
@@ -180,14 +178,14 @@ class Exchange:
     # ------------------------------------------------------------------------------------------------ life of mountd
 
     def arm_heartbeat(self) -> None:
-        """Set the timer for the next heartbeat."""
-        interval = max(0.5, self._timeout / 2) if self._timeout else HEARTBEAT_IDLE
-        self._heartbeat = self._clock.call_later(interval, self._beat)
+        """Set the timer for the next heartbeat, where `ipc timeout` asks for any."""
+        if self._timeout:
+            self._heartbeat = self._clock.call_later(max(0.5, self._timeout / 2), self._beat)
 
     def _beat(self) -> None:
         if self.lost:
             return
-        if self._timeout and self._clock.monotonic() - self._last_heard > self._timeout:
+        if self._clock.monotonic() - self._last_heard > self._timeout:
             self.lose(f"no sign of ksmbd.mountd for {self._timeout:g} seconds")
             return
         self._transmit(Message(Event.HEARTBEAT_REQUEST, fields={"handle": self.new_handle()}))

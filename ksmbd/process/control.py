@@ -3,7 +3,8 @@
 
     debug        reading: `[smb] auth vfs oplock ipc conn [rdma]`; a name written to it is toggled, `all` toggles all;
                  `NAME@ADDRESS` toggles it for one client, and a second line lists these
-    stats        the counters of the server as text, and as JSON in stats.json; any write to it refreshes both
+    stats        the counters of the server as text, and as JSON in stats.json: rewritten each second while they change;
+                 any write to it refreshes both
     kill_server  writing `hard` ends the engine
     features     one line for each feature: its name, `on` or `off`, and the reason
 
@@ -23,7 +24,7 @@ from typing import Final, NamedTuple
 from ksmbd import debug, log
 from ksmbd.conn.loop import Loop, TimerHandle
 from ksmbd.process.inotify import FolderWatch
-from ksmbd.process.shared import WorkerStats
+from ksmbd.process.shared import Attention, WorkerStats
 
 _MAX_COMMAND: Final = 256
 STATS_SECONDS: Final = 1.0
@@ -82,10 +83,12 @@ class ControlFile:
             return
         self._text = text
 
-    def update(self, text: str) -> None:
-        """`write`, unless `text` is the content already."""
-        if text != self._text:
-            self.write(text)
+    def update(self, text: str) -> bool:
+        """`write`, unless `text` is the content already. Returns whether it was not."""
+        if text == self._text:
+            return False
+        self.write(text)
+        return True
 
     def close(self) -> None:
         """Remove it."""
@@ -131,9 +134,12 @@ class ControlFiles:
         stats: Callable[[], list[WorkerStats]],
         features: Sequence[Feature],
         on_kill: Callable[[], None],
+        attention: Attention,
         on_debug: Callable[[int], None] = lambda mask: None,
     ) -> None:
-        """`on_kill` is called when somebody wrote `hard` to kill_server, `on_debug` with a new mask. Raises OSError."""
+        """`on_kill` is called when somebody wrote `hard` to kill_server, `on_debug` with a new mask. While the counters
+        stay as they are, their timer rests until `happened`. Raises OSError."""
+        self._attention = attention
         self._on_debug = on_debug
         self._loop = loop
         self._stats = stats
@@ -151,7 +157,7 @@ class ControlFiles:
         self._refresh_stats()
         self._watch = FolderWatch(folder)
         loop.add_reader(self._watch.fileno(), self._readable)
-        self._timer: TimerHandle = loop.call_later(STATS_SECONDS, self._tick)
+        self._timer: TimerHandle | None = loop.call_later(STATS_SECONDS, self._tick)
 
     def set_features(self, features: Sequence[Feature]) -> None:
         """Write changed features."""
@@ -159,7 +165,7 @@ class ControlFiles:
 
     def close(self) -> None:
         """Remove the files, and the folders if they are empty."""
-        self._timer.cancel()
+        self.rest()
         self._loop.remove(self._watch.fileno())
         self._watch.close()
         for file in (self._debug, self._stats_text, self._stats_json, self._kill, self._features):
@@ -168,14 +174,33 @@ class ControlFiles:
             os.rmdir(self._folder)
             os.rmdir(os.path.dirname(self._folder))
 
-    def _tick(self) -> None:
-        self._timer = self._loop.call_later(STATS_SECONDS, self._tick)
-        self._refresh_stats()
+    def happened(self) -> None:
+        """The counters have changed, or are about to: look at them in a second."""
+        if self._timer is None:
+            self._timer = self._loop.call_later(STATS_SECONDS, self._tick)
 
-    def _refresh_stats(self) -> None:
+    def rest(self) -> None:
+        """Look at the counters no more until `happened`."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _tick(self) -> None:
+        """Look at the counters. The timer rests after a whole second in which a worker would have told of a change, and
+        none did: a change that comes while the question is put is seen by the last look."""
+        self._timer = None
+        if self._refresh_stats():
+            self.happened()
+        elif not self._attention.asked:
+            self._attention.ask()
+            self.happened()
+
+    def _refresh_stats(self) -> bool:
+        """Write the counters. Returns whether they have changed."""
         stats = self._stats()
-        self._stats_text.update(stats_text(stats))
+        changed = self._stats_text.update(stats_text(stats))
         self._stats_json.update(stats_json(stats))
+        return changed
 
     def _readable(self) -> None:
         names = self._watch.written()

@@ -122,7 +122,10 @@ class Forker:
         self.bpf = BpfPrograms(settings, self.listening.steered_rows(), self.listening.open_another)
         found = [*collect_features(), compiled_feature(), *self.bpf.features]
         features = [*found, kerberos_feature(settings)]  # mountd has told why it is off, where somebody asked for it
-        self.control = ControlFiles(rundir, self.loop, self.stats, features, self._killed, self.bpf.set_debug_mask)
+        self.control = ControlFiles(
+            rundir, self.loop, self.stats, features, self._killed, self.shared.attention, self.bpf.set_debug_mask
+        )
+        self.peers.on(Kind.ACTIVE, lambda sender, data, fds: self.control.happened())
         missing = [f"{feature.name} ({feature.why})" for feature in found if not feature.on]
         if missing:
             log.info(f"running without {', '.join(missing)}")
@@ -239,6 +242,7 @@ class Forker:
         if pid == 0:
             self._child(context)
         context.counters.set_pid(pid)
+        self.control.happened()
         worker.pid = pid
         worker.pidfd = os.pidfd_open(pid)
         self.loop.add_reader(worker.pidfd, lambda: self._ended(worker))
@@ -282,6 +286,7 @@ class Forker:
         worker.ready = False
         self.bpf.worker_ended(worker.index)
         counters.end()
+        self.control.happened()
         self.shared.table.forget_worker(worker.index)
         self.peers.forget(worker.index)
         if self._stopping:
@@ -428,6 +433,7 @@ def main(argv: list[str] | None = None) -> int:
     daemon.on_lost = lambda reason: forker.stop(f"ksmbd.mountd: {reason}")
     forker.loop.add_reader(daemon.fileno(), daemon.on_readable)
     daemon.start()
+    daemon.watch()  # for all of the engine
     _watch_parent(forker, parent)
     try:
         return forker.run()

@@ -64,6 +64,8 @@ class Kind(IntEnum):
     """Forker to worker: accept from one more listener; data is the name of its transport."""
     UNLISTEN = 12
     """Forker to worker: close a listener (`INODE`)."""
+    ACTIVE = 13
+    """Worker to forker, which asked for it (ksmbd.process.shared.Attention): something has happened here."""
     CHANNEL = 10
     """Hands over a connection that asks for a binding to a session of the receiver: the name of its transport, the
     length of its negotiated state and that state, and the bytes received."""

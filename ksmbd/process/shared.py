@@ -2,7 +2,8 @@
 """Memory shared by the processes of a server: a mapped file in the run directory.
 
 The first bytes are the debug toggles (ksmbd.debug). From `_FIRST` on each worker has `_SLOTS` 64-bit words, its
-counters and epoch, which only it writes and all read. The forker, index 0, has them, too. Behind them is the
+counters and epoch, which only it writes and all read. The forker, index 0, has them, too, and a word by which it asks
+all others to tell of activity (Attention). Behind them is the
 SharedTable. Words are read and written whole.
 """
 
@@ -22,6 +23,7 @@ _SLOTS: Final = 64
 _WORD: Final = 8
 
 _EPOCH, _PID, _CONNECTIONS, _SESSIONS, _OPENS, _REQUESTS, _RECEIVED, _SENT, _ACCEPTED, _REFUSED = range(10)
+_ATTENTION: Final = 10
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,31 @@ class WorkerCounters:
         )
 
 
+class Attention:
+    """A word by which the forker, which sleeps, asks to be told when the counters of a worker change."""
+
+    __slots__ = ("_words",)
+
+    def __init__(self, words: memoryview) -> None:
+        self._words = words
+
+    @property
+    def asked(self) -> bool:
+        """Whether the forker asks."""
+        return self._words[_ATTENTION] != 0
+
+    def ask(self) -> None:
+        """Ask: the next worker that does anything takes the question, and tells."""
+        self._words[_ATTENTION] = 1
+
+    def take(self) -> bool:
+        """Take the question, if there is one: the caller then tells the forker."""
+        if self._words[_ATTENTION]:
+            self._words[_ATTENTION] = 0
+            return True
+        return False
+
+
 class SharedState:
     """The mapping. The forker makes it before it forks; workers inherit it, other programs open the file."""
 
@@ -142,6 +169,7 @@ class SharedState:
         table = _FIRST + (workers + 1) * _SLOTS * _WORD
         words = self.memory[_FIRST:table].cast("Q")
         self.table = SharedTable(self.memory[table:], lock_fd)
+        self.attention = Attention(words[:_SLOTS])
         self.counters = [
             WorkerCounters(words[index * _SLOTS : (index + 1) * _SLOTS], index) for index in range(workers + 1)
         ]

@@ -165,6 +165,7 @@ class Worker:
 
     def __init__(self, context: WorkerContext) -> None:
         self.life = life = WorkerLife(context)
+        self.attention = context.shared.attention
         loop = life.loop
         settings = context.settings
         self.daemon = NetlinkDaemon(Channel.inherited(context.netlink_fd), loop, settings.ipc_timeout)
@@ -282,8 +283,10 @@ class Worker:
         return WorkerConnection(self.server, transport)
 
     def publish(self) -> None:
-        """Write the number of sessions and opens to shared memory."""
+        """Write the number of sessions and opens to shared memory, and tell the forker where it asks."""
         self.life.context.counters.publish(len(self.server.sessions), len(self.server.opens))
+        if self.attention.take():
+            self.life.peers.deliver(0, b"", Kind.ACTIVE)
 
 
 def serve(context: WorkerContext) -> int:

@@ -52,6 +52,11 @@ class Hall:
             self.clock.now = min(self.clock.now + SWEEP, end)
             self.loop.run_once(wait=False)
 
+    def next_timer(self) -> float | None:
+        """Seconds until the loop's next timer, None where there is none."""
+        due = self.loop._timers.next_time()
+        return None if due is None else due - self.clock.now
+
     def close(self) -> None:
         self.connections.abort_all("test ends")
         self.loop.run_once(wait=False)
@@ -103,6 +108,7 @@ def test_a_place_without_a_session_goes_to_who_comes(make_hall: type[Hall], limi
     assert hall.connect() is None, "who has a session is never sent away"
     assert [hall.core(each).gone for each in (logged_on, third, late)] == [[], [], []]
     hall.core(third).session_count = 0
+    hall.loop.run_once(wait=False)  # that of the LOGOFF
     hall.pass_time(SWEEP)
     assert hall.connect() is not None and len(hall.core(third).gone) == 1, "after its log-off it is as any other"
 
@@ -177,10 +183,50 @@ def test_the_time_without_a_session_begins_again_at_log_off(make_hall: type[Hall
     core.session_count = 1
     hall.pass_time(500)
     core.session_count = 0
-    hall.pass_time(55)
+    hall.loop.run_once(wait=False)  # that of the LOGOFF
+    hall.pass_time(60)
     assert core.gone == []
     hall.pass_time(20)
     assert len(core.gone) == 1
+
+
+def test_idle_connections_set_no_timer(make_hall: type[Hall]) -> None:
+    hall = make_hall(Limits(session_timeout=60, reader_timeout=60))
+    for _ in range(3):
+        hall.log_on(hall.connect())
+    hall.pass_time(SWEEP)
+    assert hall.next_timer() is None
+    hall.peers[1].send(message(b""))
+    hall.loop.run_once(wait=False)
+    assert hall.next_timer() == SWEEP, "whatever happens may begin something"
+    hall.pass_time(SWEEP)
+    assert hall.next_timer() is None
+
+
+def test_a_connection_without_a_session_wakes_nobody_before_its_time(make_hall: type[Hall]) -> None:
+    hall = make_hall(Limits(session_timeout=60))
+    hall.log_on(hall.connect())
+    waiting = hall.connect()
+    for seconds in (SWEEP, 60 - SWEEP):
+        assert hall.next_timer() == seconds
+        hall.clock.now += seconds
+        hall.loop.run_once(wait=False)
+    hall.loop.run_once(wait=False)
+    assert len(hall.core(waiting).gone) == 1
+
+
+def test_replies_that_begin_to_wait_are_watched(make_hall: type[Hall]) -> None:
+    """Nothing comes from the client any more: what is sent to it is what happens."""
+    hall = make_hall(Limits(reader_timeout=60, deadtime=3600))
+    stuck = hall.log_on(hall.connect())
+    hall.pass_time(SWEEP * 3)
+    due = hall.next_timer()
+    assert due is not None and due > 3000, "that of deadtime"
+    assert stuck is not None
+    stuck.send(Frame(bytes(HIGH_WATER * 2)))
+    hall.loop.run_once(wait=False)
+    hall.pass_time(60 + SWEEP * 2)
+    assert hall.core(stuck).gone == ["the client has read nothing for 60 s"]
 
 
 def test_a_client_that_does_not_read_is_cut_off(make_hall: type[Hall]) -> None:

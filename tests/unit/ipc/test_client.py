@@ -24,7 +24,6 @@ from ksmbd.ipc.constants import (
     TreeStatus,
     UserFlag,
 )
-from ksmbd.ipc.exchange import HEARTBEAT_IDLE
 from ksmbd.ipc.messages import RPC_CHUNK
 from ksmbd.smb import status
 from ksmbd.smb.ports import TreeConnectResult
@@ -108,6 +107,7 @@ class Bench:
         self.lost: list[str] = []
         self.daemon.on_lost = self.lost.append
         self.daemon.start()
+        self.daemon.watch()
         assert self.channel.sent.pop().event is Event.HELLO
 
     def last(self, event: Event) -> Message:
@@ -387,7 +387,8 @@ def test_without_time_out_a_request_waits() -> None:
     future = bench.daemon.login("u")
     bench.clock.turn(10000)
     assert not future.done
-    assert {p.event for p in bench.channel.sent[1:]} == {Event.HEARTBEAT_REQUEST}
+    assert bench.channel.sent[1:] == [], "nothing is asked, and no timer ticks"
+    assert bench.clock.timers == []
 
 
 def test_silent_mountd_is_lost_after_ipc_timeout() -> None:
@@ -403,9 +404,16 @@ def test_dead_mountd_fails_all_waiters() -> None:
     bench = Bench()
     futures: list[Future[Any]] = [bench.daemon.login("u"), bench.daemon.share_config("s")]
     bench.channel.error = PeerGone()
-    bench.clock.turn(HEARTBEAT_IDLE)
-    assert [failure(future) for future in futures] == [status.STATUS_INSUFF_SERVER_RESOURCES] * 2
+    futures.append(bench.daemon.share_config("t"))
+    assert [failure(future) for future in futures] == [status.STATUS_INSUFF_SERVER_RESOURCES] * 3
     assert len(bench.lost) == 1
+
+
+def test_only_who_watches_sends_heartbeats() -> None:
+    channel, clock = FakeChannel(), FakeClock()
+    NetlinkDaemon(channel, clock, 10).start()  # type: ignore[arg-type]
+    clock.turn(100)
+    assert [message.event for message in channel.sent] == [Event.HELLO]
 
 
 def test_congestion_is_refused_and_not_lost() -> None:

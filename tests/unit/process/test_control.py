@@ -8,26 +8,48 @@ import json
 import os
 import stat
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ksmbd import debug
 from ksmbd.conn.loop import Loop
-from ksmbd.process.control import FOLDER, ControlFile, ControlFiles, Feature
-from ksmbd.process.shared import WorkerStats
+from ksmbd.process.control import FOLDER, STATS_SECONDS, ControlFile, ControlFiles, Feature
+from ksmbd.process.shared import Attention, WorkerStats
 
 STATS = WorkerStats(1, 42, 1, 2, 3, 4, 5, 6, 7, 8, 9)
 
 
+class TurnedClock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 class ControlFolder:
     def __init__(self, rundir: Path) -> None:
-        self.loop = Loop()
+        self.clock = TurnedClock()
+        self.loop = Loop(self.clock)
         self.killed = 0
+        self.looked = 0
+        self.attention = Attention(memoryview(bytearray(512)).cast("Q"))
         self.stats = [STATS]
         self.folder = rundir / FOLDER
         features = [Feature("steer", False, "no BPF"), Feature("sendfile", True, "")]
-        self.files = ControlFiles(str(rundir), self.loop, lambda: self.stats, features, self._kill)
+        self.files = ControlFiles(str(rundir), self.loop, self._look, features, self._kill, self.attention)
+        self.looked = 0
+
+    def _look(self) -> list[WorkerStats]:
+        self.looked += 1
+        return self.stats
+
+    def pass_seconds(self, seconds: int) -> None:
+        for _ in range(seconds):
+            self.clock.now += STATS_SECONDS
+            self.loop.run_once(wait=False)
 
     def _kill(self) -> None:
         self.killed += 1
@@ -102,6 +124,35 @@ def test_stats_are_text_and_json(control: ControlFolder) -> None:
     assert "ksmbd/1: pid 42, started 1, connections 2" in text
     workers = json.loads(control.read("stats.json"))["workers"]
     assert [worker["bytes_sent"] for worker in workers] == [7, 7]
+
+
+def test_counters_that_stay_are_looked_at_no_more(control: ControlFolder) -> None:
+    control.pass_seconds(2)
+    assert control.looked == 2 and control.attention.asked
+    control.pass_seconds(100)
+    assert control.looked == 2, "the timer rests"
+
+
+def test_a_change_is_told_and_seen(control: ControlFolder) -> None:
+    control.pass_seconds(5)
+    control.stats = [replace(STATS, requests=77)]
+    assert control.attention.take(), "the worker that has changed something tells"
+    assert not control.attention.take(), "once"
+    control.files.happened()
+    control.files.happened()
+    control.looked = 0
+    control.pass_seconds(1)
+    assert "requests: 77\n" in control.read("stats") and control.looked == 1
+    control.pass_seconds(100)
+    assert control.looked == 3 and control.attention.asked
+
+
+def test_a_change_while_the_question_is_put_is_seen(control: ControlFolder) -> None:
+    """The worker has changed its counter, and looked for the question just before it was there."""
+    control.pass_seconds(1)
+    control.stats = [replace(STATS, requests=78)]
+    control.pass_seconds(1)
+    assert "requests: 78\n" in control.read("stats")
 
 
 def test_features(control: ControlFolder) -> None:
