@@ -7,7 +7,6 @@ raises ConnectionFatal, which is caught here.
 """
 from __future__ import annotations
 
-from struct import Struct
 from typing import Final
 
 from ksmbd import limits
@@ -17,7 +16,6 @@ from ksmbd.smb.compound import CompoundRun, run_single
 from ksmbd.smb.connection_state import ConnectionInput, ConnectionState
 from ksmbd.smb.constants import (
     CANCEL,
-    DIALECT_300,
     FLAGS_RELATED_OPERATIONS,
     FLAGS_SIGNED,
     WRITE,
@@ -29,7 +27,6 @@ from ksmbd.smb.header import (
     HEADROOM,
     SMB1_PROTOCOL_ID,
     SMB2_PROTOCOL_ID,
-    TRANSFORM_HEADER_SIZE,
     TRANSFORM_PROTOCOL_ID,
     Header,
     write_header,
@@ -43,7 +40,6 @@ from ksmbd.smb.write import HEAD as WRITE_HEAD
 from ksmbd.smb.write import IncomingWrite
 from ksmbd.smb.write import begin as begin_write
 
-_TRANSFORM_SESSION: Final = Struct("<Q")
 _NOT_PLAIN: Final = FLAGS_SIGNED | FLAGS_RELATED_OPERATIONS
 
 
@@ -94,7 +90,7 @@ class ServerConnection(Connection):
         if protocol_id == SMB2_PROTOCOL_ID:
             self._message(frame, None)
         elif protocol_id == TRANSFORM_PROTOCOL_ID:
-            session = self._transform_session(frame)
+            session = fast_path.transform_session(self, frame)
             assert session.sealer is not None
             self._message(session.sealer.open(frame), session)
         elif protocol_id == SMB1_PROTOCOL_ID:
@@ -132,15 +128,10 @@ class ServerConnection(Connection):
                 return None
         return incoming
 
-    def _transform_session(self, frame: memoryview) -> Session:
-        """The session that a transform header names (MS-SMB2 3.3.5.2.1.1). Raises ConnectionFatal."""
-        if self.dialect < DIALECT_300 or len(frame) < TRANSFORM_HEADER_SIZE + HEADER_SIZE:
-            raise ConnectionFatal("an encrypted message that cannot be one")
-        session_id = _TRANSFORM_SESSION.unpack_from(frame, 44)[0]
-        session = self.sessions.get(session_id) or self.exchanges.binding_session(session_id)
-        if session is None or session.sealer is None:
-            raise ConnectionFatal("an encrypted message of an unknown session")
-        return session
+    @override
+    def receive_opened(self, message: memoryview, sealed_by: Session) -> None:
+        """Handle one message that was decrypted with a key of this session. Raises ConnectionFatal."""
+        self._message(message, sealed_by)
 
     def _message(self, buffer: memoryview, sealed_by: Session | None) -> None:
         """Handle one decrypted or clear message, a single request or a compound. Raises ConnectionFatal."""

@@ -110,8 +110,8 @@ def error_reply(status: int, data: bytes = b"", in_context: bool = False) -> Rep
 def execute(request: Request, sealed_by: Session | None, session: Session | None = None) -> Reply | Task[Reply]:
     """Check and run one request. Every failure becomes an error response, except ConnectionFatal, which is raised.
 
-    `session`: the session of the request where `accepts_unsigned` was true for it; the checks of the session are then
-    left out."""
+    `session`: the session of the request where `accepts` was true for it; the checks of the session are then left out,
+    but for that of the signature."""
     try:
         number = request.header.command
         command = COMMANDS.get(number)
@@ -121,6 +121,9 @@ def execute(request: Request, sealed_by: Session | None, session: Session | None
             _find_session(request, command, sealed_by)
         else:
             request.session_ = session
+            if request.header.flags & c.FLAGS_SIGNED:
+                verify_signature(request, session)
+                request.signed = True
         check_structure(request, command)
         _find_tree(request, command)
         if number in PAYLOAD_FIELDS:
@@ -225,10 +228,9 @@ def _find_session(request: Request, command: Command, sealed_by: Session | None)
         if header.flags & c.FLAGS_SIGNED:
             verify_signature(request, session)
             request.signed = True
-        elif session.signing_required and header.command != c.NEGOTIATE:
-            raise _unprotected(connection, session, "a request is not signed, which the session demands")
-        if session.encrypt_data and command.needs_session:
-            raise _unprotected(connection, session, "a request is not encrypted, which the session demands")
+        lacking = _lacking(session, header.command, command.needs_session, request.signed)
+        if lacking:
+            raise _unprotected(connection, session, lacking)
     expires = session.expires
     if expires and session.state is SessionState.VALID and connection.server.clock.monotonic() >= expires:
         session.state = next_state(session.state, SessionInput.EXPIRE)
@@ -236,13 +238,23 @@ def _find_session(request: Request, command: Command, sealed_by: Session | None)
         raise NtStatusError(STATUS_NETWORK_SESSION_EXPIRED)
 
 
-def accepts_unsigned(connection: Connection, session: Session) -> bool:
-    """Whether `_find_session` would pass every unencrypted, unsigned, single request of this session that has no flag
-    but a priority, for the commands after log-on."""
+def _lacking(session: Session, command: int, needs_session: bool, signed: bool) -> str:
+    """What an unencrypted request lacks of the protection that its session demands (MS-SMB2 3.3.5.2.4, 3.3.5.2.9); ''
+    where it lacks nothing."""
+    if session.signing_required and not signed and command != c.NEGOTIATE:
+        return "a request is not signed, which the session demands"
+    if session.encrypt_data and needs_session:
+        return "a request is not encrypted, which the session demands"
+    return ""
+
+
+def accepts(connection: Connection, session: Session, command: int, signed: bool, sealed: bool) -> bool:
+    """Whether `_find_session` would pass every single request of this session with this command, one after log-on, that
+    has no flag but a priority and that of its signature. A signed one must be verified yet; `sealed`: it was encrypted
+    with the key of this session."""
     return (
         session.state is SessionState.VALID
-        and not session.signing_required
-        and not session.encrypt_data
+        and (sealed or not _lacking(session, command, True, signed))
         and (not session.expires or connection.server.clock.monotonic() < session.expires)
         and connection in session.channels
     )

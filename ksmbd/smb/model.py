@@ -215,6 +215,10 @@ class Connection:
         """Handle one message, without its 4-byte length. Never raises for what the peer sent."""
         raise NotImplementedError
 
+    def receive_opened(self, message: memoryview, sealed_by: Session) -> None:
+        """Handle one message that was decrypted with a key of this session. Raises ConnectionFatal."""
+        raise NotImplementedError
+
     def fail(self, reason: str) -> None:
         """End this connection, because the peer broke the protocol or the server gives up on it."""
         raise NotImplementedError

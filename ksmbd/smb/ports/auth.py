@@ -92,8 +92,8 @@ class Sealer(Protocol):
         ...
 
     def open(self, frame: memoryview) -> memoryview:
-        """Decrypt a transform frame and return its message, from the header on; in place if `frame` is writable. Raises
-        ConnectionFatal where the tag does not match."""
+        """Decrypt a transform frame and return its message, from the header on; in place if `frame` is writable, else
+        in memory of its own. Raises ConnectionFatal where the tag does not match."""
         ...
 
 

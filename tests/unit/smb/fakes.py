@@ -144,7 +144,7 @@ class FakeSealer:
         frame[start - 52 : start] = b"\xfdSMB" + bytes(32) + size + b"\0\0\1\0" + session_id.to_bytes(8, "little")
 
     def open(self, frame: memoryview) -> memoryview:
-        return frame[52:]
+        return memoryview(bytes(frame[52:])) if frame.readonly else frame[52:]
 
 
 class FakeAuthenticator:

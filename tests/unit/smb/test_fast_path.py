@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from struct import pack
+from struct import pack, unpack
 from typing import Any
 
 import create_messages as m
 import pytest
-from fakes import FakeTransport
+from fakes import FakeSealer, FakeTransport
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from script import ECHO_BODY, Client
 
 from ksmbd import debug, limits
+from ksmbd.auth.encryption import AeadSealer
+from ksmbd.auth.signing import make_signer
 from ksmbd.overriding import override
 from ksmbd.smb import constants as c
 from ksmbd.smb import fast_path, sending
@@ -61,12 +63,23 @@ class Pair:
             self.long += 1
             receive(frame)
 
+        opened = self.first.connection.receive_opened
+
+        def counted_opened(message: memoryview, sealed_by: Any) -> None:
+            self.long += 1
+            opened(message, sealed_by)
+
         if not COMPILED:
             self.first.connection.receive = counted  # type: ignore[method-assign, assignment]
+            self.first.connection.receive_opened = counted_opened  # type: ignore[method-assign]
 
-    def add(self, command: int, body: bytes, kind: int = 0, **fields: Any) -> None:
+    def add(self, command: int, body: bytes, kind: int = 0, seal: bool = False, **fields: Any) -> None:
         """A frame more."""
         message = self.first.element(command, body, **fields)
+        if seal:
+            frame = bytearray(52) + message
+            FakeSealer().seal(frame, 52, fields.get("transform", self.first.session_id))
+            message = bytes(frame)
         self.frames.append(bytes([kind]) + len(message).to_bytes(3, "big") + message)
 
     def exchange(self, wanted: int | None = None, limit: int = 128) -> None:
@@ -156,14 +169,113 @@ def bodies(persistent: int, volatile: int) -> dict[int, bytes]:
     }
 
 
+PROTECTIONS: list[dict[str, Any]] = [{}, {"sign": True}, {"seal": True}]
+
+
+@pytest.mark.parametrize("protection", PROTECTIONS, ids=str)
 @pytest.mark.parametrize("flags", FLAGS)
 @pytest.mark.parametrize("command", [c.ECHO, c.READ, c.WRITE, c.FLUSH, c.CLOSE, c.CREATE, c.QUERY_INFO, c.LOGOFF])
-def test_flags(command: int, flags: int) -> None:
+def test_flags(command: int, flags: int, protection: dict[str, Any]) -> None:
     pair, ids = opened()
     body = bodies(*ids)[command]
-    pair.add(command, body, flags=flags)
+    pair.add(command, body, flags=flags, **protection)
     pair.add(c.ECHO, ECHO_BODY)
-    pair.exchange(2 if command != c.LOGOFF and not flags & ~c.FLAGS_PRIORITY_MASK else None)
+    short = not flags & ~c.FLAGS_PRIORITY_MASK and command != c.LOGOFF
+    pair.exchange(2 if short else None)
+
+
+@pytest.mark.parametrize("protection", PROTECTIONS[1:], ids=str)
+@pytest.mark.parametrize("change", [{}, {"key": b"\x02" * 16}, {"session_id": 77}, {"transform": 77}], ids=str)
+def test_protection_that_does_not_fit(protection: dict[str, Any], change: dict[str, Any]) -> None:
+    pair, ids = opened()
+    pair.add(c.READ, bodies(*ids)[c.READ], **protection, **change)
+    pair.add(c.ECHO, ECHO_BODY)
+    pair.exchange()
+    assert bool(pair.wires[0].closed) == (bool(protection.get("seal")) and "key" not in change and bool(change))
+
+
+@pytest.mark.parametrize("protection", PROTECTIONS[1:], ids=str)
+@pytest.mark.parametrize("keys", ["session", "channel", "none"])
+def test_keys(protection: dict[str, Any], keys: str) -> None:
+    """Guests have no key; a channel may have its own."""
+
+    def change(client: Client) -> None:
+        session = session_of(client)
+        channel = session.channels[client.connection]
+        if keys == "none":
+            session.signer = channel.signer = None
+        elif keys == "session":
+            channel.signer = None
+
+    pair, ids = opened(change=change)
+    for command in (c.READ, c.QUERY_INFO, c.CREATE, c.CLOSE):
+        pair.add(command, bodies(*ids)[command], **protection)
+    pair.exchange(0 if keys == "none" and "sign" in protection else 4)
+
+
+@pytest.mark.parametrize("sizes", [(100, 20_000), (33_000, 65_000)])
+@pytest.mark.parametrize("protection", PROTECTIONS[1:], ids=str)
+def test_protected_reads_and_writes(protection: dict[str, Any], sizes: tuple[int, ...]) -> None:
+    pair, ids = opened()
+    for size in sizes:
+        pair.add(c.WRITE, m.write(*ids, 3, b"w" * size), **protection)
+        pair.add(c.READ, m.read(*ids, 0, size), **protection)
+    pair.exchange()
+
+
+def test_a_sealed_compound() -> None:
+    pair, ids = opened()
+    parts: list[tuple[int, bytes, dict[str, Any]]] = [
+        (command, bodies(*ids)[command], {}) for command in (c.CREATE, c.QUERY_INFO, c.CLOSE)
+    ]
+    frame = bytearray(52) + pair.first.compound(*parts)
+    FakeSealer().seal(frame, 52, pair.first.session_id)
+    pair.frames.append(len(frame).to_bytes(4, "big") + frame)
+    pair.add(c.READ, bodies(*ids)[c.READ], seal=True)
+    pair.exchange()
+
+
+@pytest.mark.parametrize("way", ["short", "long"])
+@pytest.mark.parametrize("kind", ["gmac", "cmac", "gcm", "ccm", "other tag"])
+def test_real_keys(kind: str, way: str) -> None:
+    """Replies are signed or encrypted as the algorithm demands; what does not fit is not carried out."""
+    client = Client().ready()
+    client.volume.add("file", CONTENT)
+    response = client.ask(c.CREATE, m.create("file"))
+    persistent, volatile = unpack("<QQ", response.body[64:80])
+    session, connection = session_of(client), client.connection
+    signing = {"gmac": c.SIGNING_AES_GMAC, "cmac": c.SIGNING_AES_CMAC}.get(kind)
+    message = bytearray(client.element(c.READ, m.read(persistent, volatile, 1, 5), flags=c.FLAGS_SIGNED if signing else 0))
+    if signing is not None:
+        signer = session.signer = session.channels[connection].signer = make_signer(signing, bytes(16))
+        message[48:64] = signer._mac(memoryview(message), False)
+    else:
+        cipher = c.CIPHER_AES128_CCM if kind == "ccm" else c.CIPHER_AES128_GCM
+        sealer = session.sealer = AeadSealer(cipher, bytes(16), bytes(16))
+        message = bytearray(52) + message
+        sealer.seal(message, 52, client.session_id)
+        if kind == "other tag":
+            message[4] ^= 1
+    wire = Wire()
+    connection.transport = wire
+    if way == "short":
+        frame = len(message).to_bytes(4, "big") + message
+        assert connection.receive_batch(memoryview(frame), 0, len(frame), 9)[1] == 1
+    else:
+        connection.receive(message)
+    if kind == "other tag":
+        assert wire.closed and not wire.stream
+        return
+    assert int.from_bytes(wire.stream[:4], "big") == len(wire.stream) - 4
+    reply = bytearray(wire.stream[4:])
+    if signing is not None:
+        signature = reply[48:64]
+        signer.sign(memoryview(reply))
+        assert reply[48:64] == signature and reply[16] & c.FLAGS_SIGNED
+    else:
+        reply = bytearray(sealer.open(memoryview(reply)))
+        assert not reply[16] & c.FLAGS_SIGNED
+    assert reply[80:] == CONTENT[1:6]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -267,13 +379,19 @@ def no_tree(client: Client) -> None:
     "change",
     [signing_required, encrypted, expires, expired, in_progress, without_channel, encrypted_tree, no_tree],
 )
-def test_sessions_and_trees(change: Callable[[Client], None]) -> None:
+@pytest.mark.parametrize("protection", PROTECTIONS, ids=str)
+def test_sessions_and_trees(change: Callable[[Client], None], protection: dict[str, Any]) -> None:
     pair, ids = opened(change=change)
     for command, body in bodies(*ids).items():
         if command not in (c.LOGOFF, c.TREE_DISCONNECT):
-            pair.add(command, body)
+            pair.add(command, body, **protection)
     count = len(pair.frames)
-    pair.exchange(count if change in (encrypted_tree, no_tree, expires) else 0)
+    passed: list[object] = [encrypted_tree, no_tree, expires]
+    if "sign" in protection:
+        passed.append(signing_required)
+    elif protection:
+        passed += [signing_required, encrypted]
+    pair.exchange(count if change in passed else 0)
 
 
 def test_a_session_that_ends_in_between() -> None:
@@ -419,7 +537,7 @@ def test_small_replies_leave_joined_whatever_way_they_came() -> None:
     for number in range(5):
         pair.add(c.ECHO, ECHO_BODY, sign=number != 2)
         pair.add(c.READ, m.read(*ids, number, 100), sign=number != 3)
-    pair.exchange(2)
+    pair.exchange(10)
     assert pair.wires[0].sends == 1 and pair.wires[1].sends == 10
 
 
@@ -491,17 +609,18 @@ def test_a_connection_that_has_ended_takes_nothing() -> None:
             st.sampled_from([0, 1, 1, 5, 600]),
             st.binary(max_size=3) | st.none(),
             st.integers(0, 150),
+            st.sampled_from(PROTECTIONS),
         ),
         max_size=12,
     )
 )
-def test_any_mixture(requests: list[tuple[int, int, int, int, bytes | None, int]]) -> None:
+def test_any_mixture(requests: list[tuple[int, int, int, int, bytes | None, int, dict[str, Any]]]) -> None:
     pair, ids = opened()
-    for command, flags, charge, credits_, noise, at in requests:
+    for command, flags, charge, credits_, noise, at, protection in requests:
         body = bytearray(bodies(*ids)[command])
         if noise is not None and at < len(body):
             body[at : at + len(noise)] = noise
-        pair.add(command, bytes(body), flags=flags, charge=charge, credits=credits_)
+        pair.add(command, bytes(body), flags=flags, charge=charge, credits=credits_, **protection)
     pair.exchange()
 
 
