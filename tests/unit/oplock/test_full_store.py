@@ -65,6 +65,14 @@ class Transaction:
                 raise
         return self._real.__exit__(kind, error, trace)
 
+    def commit(self) -> None:
+        try:
+            self._faults.step()
+        except lmdb.Error:
+            self._real.abort()
+            raise
+        self._real.commit()
+
     def put(self, *arguments: Any, **more: Any) -> Any:
         self._faults.step()
         return self._real.put(*arguments, **more)
@@ -84,8 +92,8 @@ class Faulty:
         self._real = real
         self._faults = faults
 
-    def begin(self, write: bool = False) -> Any:
-        real = self._real.begin(write=write)
+    def begin(self, db: object = None, parent: object = None, write: bool = False) -> Any:
+        real = self._real.begin(db, parent, write)
         return Transaction(real, self._faults) if write else real
 
     def set_mapsize(self, size: int) -> None:

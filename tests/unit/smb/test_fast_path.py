@@ -245,7 +245,8 @@ def test_real_keys(kind: str, way: str) -> None:
     persistent, volatile = unpack("<QQ", response.body[64:80])
     session, connection = session_of(client), client.connection
     signing = {"gmac": c.SIGNING_AES_GMAC, "cmac": c.SIGNING_AES_CMAC}.get(kind)
-    message = bytearray(client.element(c.READ, m.read(persistent, volatile, 1, 5), flags=c.FLAGS_SIGNED if signing else 0))
+    flags = c.FLAGS_SIGNED if signing else 0
+    message = bytearray(client.element(c.READ, m.read(persistent, volatile, 1, 5), flags=flags))
     if signing is not None:
         signer = session.signer = session.channels[connection].signer = make_signer(signing, bytes(16))
         message[48:64] = signer._mac(memoryview(message), False)
