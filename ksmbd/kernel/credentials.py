@@ -6,7 +6,9 @@ A thread of a worker has the rights of a user while it acts for him (`assume`), 
 
 The system calls are made directly, because setgroups of libc changes all threads of the process. They are left out when
 nothing changes. Leaving fsuid 0 drops the file-system capabilities (capabilities(7)), going back restores them. Without
-the right to change them (no root, no CAP_SETUID) all operations run as the user of the server, and one warning says so.
+the right to change them all operations run as the user of the server, and one warning says so: that is for a server
+that is not root. One that is root and cannot change them would serve every user as root: `why_root_cannot` keeps it
+from starting.
 """
 from __future__ import annotations
 
@@ -68,6 +70,26 @@ def _can_impersonate() -> bool:
 
 POSSIBLE: Final = _can_impersonate()
 """Whether this process can act as other users."""
+
+
+def why_root_cannot() -> str:
+    """What keeps this process, which is root, from acting as other users; '' where nothing does, or where it is not
+    root. Each call is tried on this thread and taken back."""
+    if os.geteuid() != 0:
+        return ""
+    if _SETFSUID is None or _SETFSGID is None or _SETGROUPS is None:
+        return "the system calls' numbers are not known for this machine"
+    for name, call in (("setfsuid", _SETFSUID), ("setfsgid", _SETFSGID)):
+        before = int(_fs_call(call, -1))
+        _fs_call(call, NOBODY.uid)
+        changed = int(_fs_call(call, -1)) == NOBODY.uid
+        _fs_call(call, before)
+        if not changed:
+            return f"{name} is refused"
+    held = os.getgroups()
+    if _groups_call(_SETGROUPS, len(held), (ctypes.c_uint32 * len(held))(*held)) < 0:
+        return f"setgroups: {last_error('setgroups').strerror}"
+    return "" if POSSIBLE else "it could not when it was loaded"
 
 
 def assume(credentials: Credentials) -> None:

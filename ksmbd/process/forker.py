@@ -406,6 +406,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         channel = Channel.inherited(netlink[0])
         settings = receive_settings(channel)
+        privileges.must_impersonate()
         privileges.raise_descriptor_limit(descriptors_needed(settings))
         from ksmbd.process import opens, reservations
         from ksmbd.process.worker import providers, serve  # all rooms: loaded once, before the fork

@@ -13,7 +13,8 @@ from contextlib import suppress
 from typing import Final
 
 from ksmbd import log
-from ksmbd.kernel import capabilities, prctl
+from ksmbd.conn.contract import StartError
+from ksmbd.kernel import capabilities, credentials, prctl
 from ksmbd.kernel.capabilities import (
     CAP_CHOWN,
     CAP_DAC_OVERRIDE,
@@ -51,6 +52,15 @@ def drop_worker_privileges() -> None:
         prctl.forbid_new_privileges()
     except OSError as error:
         log.warning(f"a worker keeps all its privileges: {error.strerror}")
+
+
+def must_impersonate() -> None:
+    """Raise StartError where this process is root and cannot act as other users: all would be served as root."""
+    if why := credentials.why_root_cannot():
+        raise StartError(
+            f"root cannot act as other users here ({why}), and would serve them all as root; give it CAP_SETUID and "
+            "CAP_SETGID, or start the server as an ordinary user"
+        )
 
 
 def raise_descriptor_limit(wanted: int) -> int:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import struct
 import time
@@ -11,8 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from processes import Process, free_port
 from rawclient import RawClient, status_of
-from server import KsmbdServer, StartKsmbd
+from server import COMMANDS, KsmbdServer, StartKsmbd
 from unixusers import People, people
 
 from ksmbd.kernel import credentials
@@ -121,3 +123,17 @@ def test_nobody_is_made_an_owner(server: KsmbdServer, users: People) -> None:
     assert not (server.shares["plain"] / "of-root").exists()
 
 
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs util-linux's setpriv")
+@pytest.mark.parametrize("right", ["setuid", "setgid"])
+def test_root_that_cannot_act_as_other_users_does_not_start(tmp_path: Path, right: str) -> None:
+    """It would serve everybody as root."""
+    config = tmp_path / "ksmbd.conf"
+    config.write_text(f"[global]\nworkers = 1\nbpf = no\n[share]\npath = {tmp_path}\n")
+    files = ["-C", str(config), "-P", str(tmp_path / "ksmbdpwd.db"), "-R", str(tmp_path / "run")]
+    without = ["setpriv", f"--bounding-set=-{right}", f"--inh-caps=-{right}"]
+    with Process([*without, str(COMMANDS / "ksmbd.mountd"), "-n", "-p", str(free_port()), *files]) as server:
+        assert server.wait() != 0
+        assert "root cannot act as other users here (setf" in server.stderr
+        assert "listening on" not in server.stderr
