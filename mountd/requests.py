@@ -74,6 +74,7 @@ class Requests:
         self.pipes.reply = self._reply_later
         self.kerberos = KerberosHost(self)
         self.kerberos.reply = self._reply_later
+        self.pipes.tickets = self.kerberos
         self.pipes.run = self.kerberos.run = self._run
         self.on_answer: Callable[[int, Message], None] = lambda slot, message: None
         """Takes a part of an answer to a question (mountd.questions)."""

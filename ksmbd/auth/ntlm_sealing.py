@@ -48,3 +48,20 @@ class MessageProtection:
         first message (MS-SPNG 3.3.5.1)."""
         self.received = Direction(flags, session_key, server=False, number=number)
         self.sent = Direction(flags, session_key, server=True, number=number)
+
+    def signature_size(self, sealing: bool) -> int:
+        """Bytes of a signature."""
+        return SIGNATURE_SIZE
+
+    def protect(self, head: bytes, body: bytes, trailer: bytes, sealing: bool) -> tuple[bytes, bytes]:
+        """The body of the next PDU that this side sends, and the signature, which covers the whole PDU in the clear,
+        whether or not header signing was negotiated (MS-RPCE 2.2.2.12)."""
+        sent = self.sent.crypt(body) if sealing else body
+        return sent, self.sent.signature(head + body + trailer)
+
+    def unprotect(self, head: bytes, body: bytes, trailer: bytes, signature: bytes, sealing: bool) -> bytes | None:
+        """The body of the next received PDU in the clear; None where it is not what its sender signed."""
+        if len(signature) != SIGNATURE_SIZE:
+            return None
+        plain = self.received.crypt(body) if sealing else body
+        return plain if self.received.verifies(head + plain + trailer, signature) else None

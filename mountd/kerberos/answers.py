@@ -31,6 +31,10 @@ class Kind(IntEnum):
     some, the context is kept for VERIFY."""
     VERIFY = 2
     """The number is that of an ACCEPT; the payload is the client's mechListMIC (RFC 4178 5)."""
+    BEGIN = 3
+    """The payload is the first token of a client of DCE/RPC; the answer has the keys of the messages that follow."""
+    CONTINUE = 4
+    """The number is that of a BEGIN that was answered by BEGUN; the payload is the client's next token."""
 
 
 class Status(IntEnum):
@@ -42,6 +46,8 @@ class Status(IntEnum):
     """The payload is a Refused."""
     VERIFIED = 2
     """The mechListMIC is right."""
+    BEGUN = 4
+    """The payload is a Begun: the client's next token is to come."""
     READY = frames.READY
     """Before all others: a Ready. Nothing else comes from a process that cannot serve."""
 
@@ -93,6 +99,44 @@ class Refused:
 
 
 @dataclass(frozen=True)
+class Begun:
+    """The server's token of a log-on that is not complete."""
+
+    token: bytes
+
+    def encode(self) -> bytes:
+        """For a frame."""
+        return _encode(self)
+
+    @classmethod
+    def decode(cls, payload: bytes) -> Begun:
+        """Raises BadPayload."""
+        return cls(_octets(_decode(payload), "token"))
+
+
+@dataclass(frozen=True)
+class Messages:
+    """The fields of ksmbd.auth.krb5_sealing.MessageKeys."""
+
+    enctype: int = 0
+    key: bytes = b""
+    by_acceptor: bool = False
+    sent: int = 0
+    received: int = 0
+
+    @classmethod
+    def of(cls, values: object) -> Messages:
+        """From JSON. Raises BadPayload."""
+        if not isinstance(values, dict):
+            raise BadPayload("no keys")
+        key = _octets(values, "key")
+        if len(key) > KEY_MAX:
+            raise BadPayload("keys")
+        enctype, sent, received = (_number(values, name) for name in ("enctype", "sent", "received"))
+        return cls(enctype, key, values.get("by_acceptor") is True, sent, received)
+
+
+@dataclass(frozen=True)
 class Accepted:
     """A log-on. `lifetime`: seconds until the ticket ends."""
 
@@ -109,6 +153,8 @@ class Accepted:
     """The user's SID and those of its groups, of the verified PAC."""
     mic: bytes = b""
     """The server's mechListMIC; b'' where no MechTypeList was given."""
+    messages: Messages = field(default_factory=Messages)
+    """After BEGIN and CONTINUE."""
 
     def encode(self) -> bytes:
         """For a frame."""
@@ -125,10 +171,11 @@ class Accepted:
         return cls(
             _text(values, "principal"), _text(values, "local"), key, _octets(values, "token"), lifetime,
             _text(values, "account"), _texts(values, "sids"), _octets(values, "mic"),
+            Messages.of(values.get("messages")),
         )  # fmt: skip
 
 
-def _encode(record: Ready | Refused | Accepted) -> bytes:
+def _encode(record: Ready | Refused | Begun | Accepted) -> bytes:
     return json.dumps(asdict(record), default=bytes.hex).encode()
 
 
@@ -152,6 +199,13 @@ def _text(values: dict[str, Any], name: str) -> str:
 def _texts(values: dict[str, Any], name: str) -> list[str]:
     value = values.get(name)
     if not isinstance(value, list) or len(value) > SIDS_MAX or not all(isinstance(each, str) for each in value):
+        raise BadPayload(name)
+    return value
+
+
+def _number(values: dict[str, Any], name: str) -> int:
+    value = values.get(name)
+    if not isinstance(value, int) or not 0 <= value < 1 << 64:
         raise BadPayload(name)
     return value
 

@@ -28,16 +28,31 @@ _FRAMING_MAX: Final = 16
 """Bytes within which the object identifier ends."""
 
 
-def authenticator(token: bytes) -> bytes:
-    """The ciphertext of the authenticator of a GSS-API token with KRB_AP_REQ. Raises WireError where it is none."""
+def authenticator(token: bytes, bare: bool = False) -> bytes:
+    """The ciphertext of the authenticator of a GSS-API token with KRB_AP_REQ. `bare`: it may come without the framing
+    of the GSS-API, as in DCE style (RFC 4757 7.1). Raises WireError where it is none."""
+    message = Reader(token) if bare and token[:1] == bytes((_AP_REQ,)) else _message(token)
+    request = _only(_only(message, _AP_REQ), _SEQUENCE)
+    sealed = _only(_field(request, _AUTHENTICATOR), _SEQUENCE)
+    cipher = _only(_field(sealed, _CIPHER), _OCTET_STRING)
+    return cipher.bytes(cipher.remaining)
+
+
+def unframed(token: bytes) -> bytes:
+    """The KRB_AP_REQ of a GSS-API token; b'' where it is none."""
+    try:
+        message = _message(token)
+    except WireError:
+        return b""
+    return message.bytes(message.remaining)
+
+
+def _message(token: bytes) -> Reader:
     framed = _only(Reader(token), _APPLICATION_0)
     _element(framed, _IDENTIFIER)
     if framed.bytes(2) != _TOKEN_ID:
         raise WireError("no KRB_AP_REQ")
-    request = _only(_only(framed, _AP_REQ), _SEQUENCE)
-    sealed = _only(_field(request, _AUTHENTICATOR), _SEQUENCE)
-    cipher = _only(_field(sealed, _CIPHER), _OCTET_STRING)
-    return cipher.bytes(cipher.remaining)
+    return framed
 
 
 def usual(token: bytes) -> bytes:

@@ -59,10 +59,33 @@ class KerberosHost:
         self._numbers = itertools.cycle(range(1, 1 << 31))
         self._waiting: dict[int, tuple[int, int]] = {}
         """Number of the request -> (slot, handle)."""
+        self._associations: dict[int, Callable[[Answer | None], None]] = {}
+        """Number of the request -> who waits for its answer, of associations of DCE/RPC."""
         self.reply: Callable[[int, Message], None] = lambda slot, message: None
         """Sends an answer."""
         self.run: Run = lambda slot, decide, failed: decide()
         """Calls what decides by Unix users (mountd.userlookups)."""
+
+    @property
+    def serving(self) -> bool:
+        """Whether tickets can be checked now."""
+        return self._backend is not None and self._backend.serving
+
+    def ask(self, kind: Kind, payload: bytes, number: int, then: Callable[[Answer | None], None]) -> None:
+        """Ask about a token of a client of DCE/RPC; `then` gets the answer, later or before this returns, None where
+        there is none. `number`: that of the log-on that goes on; 0 begins one. ValueError of `then`: the answer is
+        malformed, and the process is ended."""
+        backend = self._backend
+        if backend is not None and not number:
+            backend.refresh()
+        if backend is None or not backend.serving:
+            then(None)
+            return
+        number = number or next(self._numbers)
+        self._associations[number] = then
+        if not backend.send(Request(kind, 0, number, payload), guest=False):
+            del self._associations[number]
+            then(None)
 
     def attach(self, backend: Backend) -> None:
         """Pass tokens to this process; without one they are refused."""
@@ -103,6 +126,10 @@ class KerberosHost:
 
     def _answered(self, answer: Answer) -> None:
         """Take an answer. Raises ValueError where it is malformed: the process is ended then."""
+        then = self._associations.pop(answer.pipe, None)
+        if then is not None:
+            then(answer)
+            return
         waiter = self._waiting.pop(answer.pipe, None)
         if waiter is None:
             return  # the engine's process has ended
@@ -149,6 +176,9 @@ class KerberosHost:
         waiting, self._waiting = self._waiting, {}
         for slot, handle in waiting.values():
             self.reply(slot, _refusal(handle, "Kerberos has failed", STATUS_INSUFF_SERVER_RESOURCES))
+        associations, self._associations = self._associations, {}
+        for then in associations.values():
+            then(None)
 
 
 def _printable(text: str) -> str:

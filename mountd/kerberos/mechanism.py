@@ -8,15 +8,15 @@ import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from ksmbd import limits
 from ksmbd.smb.status import WireError
 from mountd.kerberos import pac
-from mountd.kerberos.answers import LIFETIME_MAX, Accepted, Refused
-from mountd.kerberos.aprequest import authenticator, usual
+from mountd.kerberos.answers import LIFETIME_MAX, Accepted, Begun, Messages, Refused
+from mountd.kerberos.aprequest import authenticator, unframed, usual
 from mountd.kerberos.replay import ReplayTable
 
 DEBIAN: Final = "/usr/lib/python3/dist-packages"
@@ -28,6 +28,9 @@ _LOGON_INFO: Final = b"urn:mspac:logon-info"
 _TAME: Final = str.maketrans({'"': "'", "(": "[", ")": "]"})
 _SKEW: Final = -1765328347
 """KRB5KRB_AP_ERR_SKEW."""
+_DEFECTIVE_TOKEN: Final = 9 << 16
+"""GSS_S_DEFECTIVE_TOKEN: in DCE style libkrb5 takes KRB_AP_REQ without framing alone; some clients have it all the
+same."""
 
 
 class NoMechanism(Exception):
@@ -62,6 +65,15 @@ class Context:
     """The context itself (RFC 2743 2.2.8), for the mechListMIC."""
     logon_info: bytes = b""
     """The PAC's KERB_VALIDATION_INFO, if its signature is right; b'' without one."""
+    messages: Messages = field(default_factory=Messages)
+    """What protects the messages that follow."""
+
+
+class HalfOpen(NamedTuple):
+    """A context that waits for the client's next token, and the token that answers the first."""
+
+    context: object
+    token: bytes
 
 
 class Mechanism(Protocol):
@@ -69,6 +81,9 @@ class Mechanism(Protocol):
 
     def accept(self, token: bytes) -> Context | Refused:
         """Check a client's first and only token."""
+
+    def step(self, token: bytes, context: object = None) -> Context | HalfOpen | Refused:
+        """Check a client's first token, or the next one of a HalfOpen's context."""
 
     def sign(self, exported: bytes, message: bytes) -> bytes:
         """The acceptor's first GSS_GetMIC in a context."""
@@ -93,18 +108,27 @@ class GssMechanism:
 
     def accept(self, token: bytes) -> Context | Refused:
         """Check a client's token: signature, times and service, by libkrb5."""
+        found = self.step(token)
+        return Refused("the client wants a third token (GSS_C_DCE_STYLE)") if isinstance(found, HalfOpen) else found
+
+    def step(self, token: bytes, context: object = None) -> Context | HalfOpen | Refused:
+        """See Mechanism."""
         try:
-            result = self._raw.accept_sec_context(token, acceptor_creds=self._credentials)
+            more = {} if context is None else {"context": context}
+            result = self._raw.accept_sec_context(token, acceptor_creds=self._credentials, **more)
             if result.more_steps:
-                return Refused("the client wants a third token (GSS_C_DCE_STYLE)")
+                return HalfOpen(result.context, result.token or b"")
             principal = self._raw.display_name(result.initiator_name, name_type=False).name.decode("utf-8", "replace")
             key = self._raw.inquire_sec_context_by_oid(result.context, self._session_key)[0]
             exported = self._raw.export_sec_context(result.context)
             copy = self._raw.import_sec_context(exported)
-            end = self._raw.krb5_export_lucid_sec_context(copy, 1).endtime
+            lucid = self._raw.krb5_export_lucid_sec_context(copy, 1)
             logon_info = self._logon_info(result.initiator_name)
-            return Context(principal, key, result.token or b"", end, exported, logon_info)
+            token = result.token or b""
+            return Context(principal, key, token, lucid.endtime, exported, logon_info, messages=_messages(lucid))
         except self._raw.GSSError as error:
+            if error.maj_code == _DEFECTIVE_TOKEN and context is None and (bare := unframed(token)):
+                return self.step(bare)
             return Refused(self._reason(error), skew=_signed(error.min_code) == _SKEW)
 
     def _logon_info(self, name: Any) -> bytes:  # noqa: ANN401  a class of python-gssapi's
@@ -138,6 +162,17 @@ class GssMechanism:
         texts = error.get_all_statuses(error.min_code, False) if error.min_code else []
         text = "; ".join(texts or error.get_all_statuses(error.maj_code, True))
         return text.translate(_TAME)
+
+
+def _messages(lucid: Any) -> Messages:  # noqa: ANN401  a class of python-gssapi's
+    """The keys of RFC 4121's tokens; none of older ones."""
+    keys = lucid.cfx_kd
+    if keys is None:
+        return Messages()
+    by_acceptor = bool(keys.acceptor_subkey)
+    enctype = keys.acceptor_subkey_type if by_acceptor else keys.ctx_key_type
+    key = keys.acceptor_subkey if by_acceptor else keys.ctx_key
+    return Messages(enctype, key, by_acceptor, lucid.send_seq, lucid.recv_seq)
 
 
 def _signed(code: int) -> int:
@@ -175,6 +210,8 @@ class Acceptor:
         self._clock = clock
         self._kept: OrderedDict[int, tuple[bytes, bytes]] = OrderedDict()
         """Number -> (context, MechTypeList) of log-ons whose mechListMIC is to come."""
+        self._half_open: OrderedDict[int, tuple[object, bytes]] = OrderedDict()
+        """Number -> (context, authenticator) of log-ons whose next token is to come."""
 
     def accept(self, token: bytes, mechanisms: bytes = b"", number: int = 0) -> Accepted | Refused:
         """Handle a client's token. `mechanisms`: the MechTypeList that is to be protected; `number` is for `verify`."""
@@ -183,8 +220,37 @@ class Acceptor:
         except WireError as error:
             return Refused(f"no Kerberos token: {error}")
         context = self._mechanism.accept(usual(token))
-        if isinstance(context, Refused):
-            return context
+        return context if isinstance(context, Refused) else self._judge(context, proof, mechanisms, number)
+
+    def begin(self, token: bytes, number: int) -> Accepted | Begun | Refused:
+        """Handle the first token of a client of DCE/RPC. After a Begun `go_on` follows."""
+        try:
+            proof = authenticator(token, bare=True)
+        except WireError as error:
+            return Refused(f"no Kerberos token: {error}")
+        return self._take(self._mechanism.step(usual(token)), proof, number)
+
+    def go_on(self, token: bytes, number: int) -> Accepted | Begun | Refused:
+        """Handle the next token of the log-on `number`."""
+        context, proof = self._half_open.pop(number, (None, b""))
+        if context is None:
+            return Refused("a token of no log-on")
+        return self._take(self._mechanism.step(token, context), proof, number)
+
+    def _take(self, found: Context | HalfOpen | Refused, proof: bytes, number: int) -> Accepted | Begun | Refused:
+        if isinstance(found, Refused):
+            return found
+        if isinstance(found, Context):
+            return self._judge(found, proof)
+        self._half_open[number] = found.context, proof
+        if len(self._half_open) > limits.LOGONS_IN_PROGRESS.value:
+            self._half_open.popitem(last=False)
+        return Begun(found.token)
+
+    def _judge(
+        self, context: Context, proof: bytes, mechanisms: bytes = b"", number: int = 0
+    ) -> Accepted | Refused:
+        """What comes of a token that is right: its age, whether it was there before, its PAC, and the user's name."""
         now = self._clock()
         lifetime = int(context.end - now)
         if lifetime <= 0:
@@ -206,7 +272,7 @@ class Acceptor:
         lifetime = min(lifetime, LIFETIME_MAX)
         return Accepted(
             principal=context.principal, local=local, key=context.key, token=context.token, lifetime=lifetime,
-            account=info.account, sids=[str(sid) for sid in info.sids], mic=mic,
+            account=info.account, sids=[str(sid) for sid in info.sids], mic=mic, messages=context.messages,
         )  # fmt: skip
 
     def _local_name(self, principal: str, account: str) -> str:

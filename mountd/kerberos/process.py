@@ -21,7 +21,7 @@ from ksmbd.kernel.confinement import Bounds, confine
 from ksmbd.kernel.seccomp import READING_CALLS, SERVICE_CALLS
 from mountd import servicechild
 from mountd.kerberos import krb5conf
-from mountd.kerberos.answers import Kind, Ready, Refused, Status
+from mountd.kerberos.answers import Accepted, Begun, Kind, Ready, Refused, Status
 from mountd.kerberos.libkrb5 import Krb5, Krb5Error
 from mountd.kerberos.mechanism import Acceptor, GssMechanism, NoMechanism, load
 from mountd.kerberos.replay import SECONDS, open_table
@@ -37,6 +37,7 @@ _SERVICES: Final = ("cifs", "host")
 """The services whose keys are used where `kerberos service name` is empty; a ticket for another one of this host (nfs,
 HTTP) is none for a file server."""
 _CODECS: Final = ("ascii", "latin-1", "utf-8", "idna")
+_STATUSES: Final = {Accepted: Status.ACCEPTED, Begun: Status.BEGUN, Refused: Status.REFUSED}
 _SKEW: Final = re.compile(r"^\s*clockskew\s*=\s*(\d{1,7})\s*$", re.MULTILINE)
 
 
@@ -114,12 +115,17 @@ def answer(acceptor: Acceptor, request: Request) -> Answer | None:
         if wrong is not None:
             return Answer(Status.REFUSED, request.pipe, wrong.encode())
         return Answer(Status.VERIFIED, request.pipe, b"")
-    if request.kind != Kind.ACCEPT:
+    result: Accepted | Begun | Refused
+    if request.kind == Kind.ACCEPT:
+        mechanisms, token = request.payload[: request.argument], request.payload[request.argument :]
+        result = acceptor.accept(token, mechanisms, request.pipe)
+    elif request.kind == Kind.BEGIN:
+        result = acceptor.begin(request.payload, request.pipe)
+    elif request.kind == Kind.CONTINUE:
+        result = acceptor.go_on(request.payload, request.pipe)
+    else:
         return None
-    mechanisms, token = request.payload[: request.argument], request.payload[request.argument :]
-    result = acceptor.accept(token, mechanisms, request.pipe)
-    status = Status.REFUSED if isinstance(result, Refused) else Status.ACCEPTED
-    return Answer(status, request.pipe, result.encode())
+    return Answer(_STATUSES[type(result)], request.pipe, result.encode())
 
 
 def main(argv: list[str]) -> int:

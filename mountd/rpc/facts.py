@@ -56,6 +56,8 @@ class Facts:
     deadtime: int = 0
     ntlm: bool = True
     """Whether `ntlm auth` allows a log-on inside an association."""
+    kerberos: bool = False
+    """Whether there may be one with Kerberos."""
     shares: dict[str, ShareFacts] = field(default_factory=dict)
     """Key -> share, sorted by key."""
     accounts: int = 0

@@ -11,14 +11,14 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from ksmbd import limits, log
 from ksmbd.ipc.codec import Message
 from ksmbd.ipc.constants import PIPES, RPC_METHODS, Attribute, Event, RpcFlag, RpcStatus
 from ksmbd.limit import Meter
-from mountd import rpclogon
+from mountd import rpclogon, rpcticket
 from mountd.config import Configuration
 from mountd.rpc.facts import Level
 from mountd.rpc.frames import ANSWER_MAX, Answer, Kind, Request, Status
@@ -29,6 +29,7 @@ from mountd.rpc.names import (
     LOGON,
     MEMBER,
     PASSWORD,
+    TICKET,
     Admitted,
     Found,
     Question,
@@ -100,6 +101,8 @@ class _Pipe:
     """As whom its calls run: its opener, or who has logged on inside the association."""
     address: str = ""
     """The client's."""
+    begun: set[int] = field(default_factory=set)
+    """Log-ons with Kerberos that wait for the client's next token."""
 
 
 class PipeHost:
@@ -125,6 +128,7 @@ class PipeHost:
         self.administrator: Administrator = NoAdministrator()
         self.passwords: Passwords | None = None
         """Who changes passwords; None: nobody."""
+        self.tickets: rpcticket.Office = rpcticket.NoOffice()
         self.total = Meter(limits.PIPES)
         self.users = Meter(limits.PIPES_PER_USER)
         self._pipes: dict[tuple[int, int], _Pipe] = {}
@@ -133,7 +137,7 @@ class PipeHost:
         self._next = itertools.count(1)
         self._levels = [0] * len(Level)
         """Level -> number of open pipes."""
-        self._told: tuple[Level, Configuration, int, int] | None = None
+        self._told: tuple[Level, Configuration, int, int, bool] | None = None
         backend.on_answer = self._answered
         backend.on_end = self._ended
 
@@ -216,7 +220,7 @@ class PipeHost:
     def _alone(self, pipe: _Pipe, questions: list[Question]) -> None:
         """Answer a question that comes alone. Raises ValueError where the pipe's caller may not ask it."""
         (question, *more) = questions
-        needed = Level.SHARES if question.kind in (LOGON, PASSWORD) else Level.SESSIONS
+        needed = Level.SHARES if question.kind in (LOGON, PASSWORD, TICKET) else Level.SESSIONS
         if pipe.level < needed or more:
             raise ValueError(f"{question.kind}, for a caller of level {pipe.level.name}")
         if question.kind == LOGON:
@@ -224,6 +228,9 @@ class PipeHost:
             return
         if question.kind == PASSWORD:
             self._change_password(pipe, question)
+            return
+        if question.kind == TICKET:
+            self._take_ticket(pipe, question)
             return
         if question.kind == ACT and level_of(self._server, pipe.account, False) is not Level.SESSIONS:
             raise ValueError("an act, for a caller who is no administrator any longer")
@@ -237,15 +244,7 @@ class PipeHost:
             if not account:
                 self.later(delay, lambda: self._found(pipe.number, {question: None}))
                 return
-            level = level_of(self._server, account, False)
-            admitted = Admitted(account, key.hex(), level, tuple(hidden(self._server, account, False)))
-            if self._numbered.get(pipe.number) is not pipe:
-                return  # closed meanwhile
-            self._levels[pipe.level] -= 1
-            self._levels[level] += 1
-            pipe.level, pipe.account = level, account
-            self._tell()
-            self._found(pipe.number, {question: admitted})
+            self._found(pipe.number, {question: self._admit_as(pipe, account, key.hex())})
 
         self.run(pipe.slot, decide, lambda why: self._found(pipe.number, {question: None}))
 
@@ -259,6 +258,36 @@ class PipeHost:
             passwords.change(question.value, pipe.address, lambda found: self._found(number, {question: found}))
 
         self.run(pipe.slot, change, lambda why: self._found(number, {question: None}))
+
+    def _take_ticket(self, pipe: _Pipe, question: Question) -> None:
+        """Answer a step of a log-on with Kerberos. Raises ValueError where the question is none."""
+
+        def then(found: rpcticket.Step) -> None:
+            def decide() -> None:
+                ticket = found.ticket
+                if ticket is not None and found.accepted is not None:
+                    account = rpcticket.account(self._server, found.accepted, pipe.address)
+                    admitted = self._admit_as(pipe, account) if account else None
+                    ticket = ticket._replace(admitted=admitted) if admitted is not None else None
+                elif ticket is not None:
+                    pipe.begun.add(ticket.number)
+                self._found(pipe.number, {question: ticket})
+
+            self.run(pipe.slot, decide, lambda why: self._found(pipe.number, {question: None}))
+
+        rpcticket.step(self.tickets, question.value, pipe.begun, pipe.address, then)
+
+    def _admit_as(self, pipe: _Pipe, account: str, key: str = "") -> Admitted | None:
+        """The calls of a pipe run as an account from now on. None: it was closed meanwhile."""
+        level = level_of(self._server, account, False)
+        admitted = Admitted(account, key, level, tuple(hidden(self._server, account, False)))
+        if self._numbered.get(pipe.number) is not pipe:
+            return None
+        self._levels[pipe.level] -= 1
+        self._levels[level] += 1
+        pipe.level, pipe.account = level, account
+        self._tell()
+        return admitted
 
     def _found(self, number: int, found: Answers) -> None:
         pipe = self._numbered.get(number)
@@ -352,10 +381,10 @@ class PipeHost:
         version = self._server.sessions.version if level > Level.NAMES else 0
         configuration = self._server.configuration
         security = self._server.share_security.version if level is Level.SESSIONS else 0
-        told = self._told
-        if told is None or told[1] is not configuration or (told[0], *told[2:]) != (level, version, security):
-            self._told = (level, configuration, version, security)
-            self._backend.send(Request(Kind.FACTS, 0, 0, facts(self._server, level).encode()), False)
+        told, kerberos = self._told, self.tickets.serving
+        if told is None or told[1] is not configuration or (told[0], *told[2:]) != (level, version, security, kerberos):
+            self._told = (level, configuration, version, security, kerberos)
+            self._backend.send(Request(Kind.FACTS, 0, 0, facts(self._server, level, kerberos).encode()), False)
 
 
 def _response(handle: int, status: RpcStatus, payload: bytes = b"") -> Message:

@@ -19,9 +19,10 @@ from ksmbd.auth import ntlm_crypto as crypto
 from ksmbd.auth import ntlm_messages as messages
 from ksmbd.auth import spnego
 from ksmbd.auth.ntlm import NtlmExchange
+from ksmbd.auth.ntlm_sealing import MessageProtection
 from ksmbd.auth.settings import AuthSettings
 from ksmbd.smb.status import STATUS_ACCESS_DENIED, STATUS_LOGON_FAILURE, NtStatusError, WireError
-from mountd.rpc.names import LOGON, NAME_MAX, Question
+from mountd.rpc.names import LOGON, NAME_MAX, Admitted, Found, Question
 
 RESPONSE_MAX: Final = 8 << 10
 """Bytes of a response to the challenge: NTLMv2's has names and a few numbers."""
@@ -82,11 +83,15 @@ class Logon:
         self._mechanisms = b""
         self._mic: bytes | None = None
         self._mic_required = False
+        self.admitted: Admitted | None = None
+        """Who it is, once the log-on is complete."""
+        self.seconds = 0
+        """0: it has no end."""
         self.flags = 0
         """What both sides negotiated (MS-NLMP 2.2.2.5)."""
         self.session_key = b""
         """Empty until the log-on is complete."""
-        self.signed = 0
+        self._signed = 0
         """Messages that each side has signed in the log-on: the mechListMIC."""
 
     def step(self, token: bytes) -> bytes | Question:
@@ -129,16 +134,26 @@ class Logon:
         self._expected = Expected.AUTHENTICATE
         return spnego.encode_response(state, mechanism, challenge)
 
-    def complete(self, key_exchange_key: bytes) -> bytes:
+    def complete(self, found: Found) -> bytes:
         """The last token for the client, once mountd has found the response right; b'' for none. Raises NtStatusError:
-        STATUS_ACCESS_DENIED where mountd did not (`key_exchange_key` is empty)."""
-        if self._expected is not Expected.ANSWER or not key_exchange_key:
+        STATUS_ACCESS_DENIED where mountd did not."""
+        if self._expected is not Expected.ANSWER or not isinstance(found, Admitted):
             raise NtStatusError(STATUS_ACCESS_DENIED, "the log-on is refused")
         self._expected = Expected.NOTHING
-        flags, key = self._ntlm.session(key_exchange_key)
+        flags, key = self._ntlm.session(bytes.fromhex(found.key))
         answer = self._finish(crypto.MessageSignatures(flags, key)) if self._spnego else b""
-        self.flags, self.session_key = flags, key
+        self.flags, self.session_key, self.admitted = flags, key, found
         return answer
+
+    def protection(self, signing: bool, sealing: bool) -> MessageProtection:
+        """What protects the messages after the log-on. Raises NtStatusError where the client has not negotiated what
+        they need."""
+        needed = crypto.NEGOTIATE_EXTENDED_SESSIONSECURITY | crypto.NEGOTIATE_SIGN if signing or sealing else 0
+        if sealing:
+            needed |= crypto.NEGOTIATE_SEAL
+        if needed & ~self.flags:
+            raise NtStatusError(STATUS_LOGON_FAILURE, f"flags {self.flags:#x} without {needed:#x}")
+        return MessageProtection(self.flags, self.session_key, self._signed)
 
     def _finish(self, signatures: crypto.MessageSignatures) -> bytes:
         """Verify the mechListMIC of the client and answer with that of the server (RFC 4178 5)."""
@@ -147,7 +162,7 @@ class Logon:
             if not compare_digest(signatures.of_client(self._mechanisms), self._mic):
                 raise NtStatusError(STATUS_LOGON_FAILURE, "mechListMIC is wrong")
             ours = signatures.of_server(self._mechanisms)
-            self.signed = 1
+            self._signed = 1
         elif self._mic_required:
             raise NtStatusError(STATUS_LOGON_FAILURE, "mechListMIC is missing")
         return spnego.encode_response(spnego.ACCEPT_COMPLETED, mic=ours)

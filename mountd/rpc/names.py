@@ -17,24 +17,26 @@ from ksmbd.smb.status import STATUS_ACCESS_DENIED, STATUS_WRONG_PASSWORD
 from mountd.rpc.rows import ROW_KINDS, FileInfo, RowInfo, SessionInfo, TreeInfo
 
 USER, GROUP, UID, GID, ACCOUNTS, MEMBER = "user", "group", "uid", "gid", "accounts", "member"
-ROWS, ACT, LOGON, PASSWORD = "rows", "act", "logon", "password"
-ALONE: Final = (ROWS, ACT, LOGON, PASSWORD)
-"""Questions that come alone: two of administrators, one of each user who logs on inside an association, and one who
+ROWS, ACT, LOGON, TICKET, PASSWORD = "rows", "act", "logon", "ticket", "password"
+ALONE: Final = (ROWS, ACT, LOGON, TICKET, PASSWORD)
+"""Questions that come alone: two of administrators, two of each user who logs on inside an association, and one who
 changes a password."""
 KINDS: Final = (USER, GROUP, UID, GID, ACCOUNTS, MEMBER, *ALONE)
 NAME_MAX: Final = 256
 """Characters of a name that is looked up; a longer one is not known."""
 ACT_MAX: Final = 24 << 10
 """Bytes of an act at most: what fits into an answer of the process (mountd.rpc.frames.ANSWER_MAX)."""
+TICKET_MAX: Final = 16 << 10
+"""Bytes of a Kerberos token at most: what fits into ACT_MAX in base64."""
 _ID_MAX: Final = 0xFFFFFFFF
-_LONG: Final = (ACT, LOGON, PASSWORD)
+_LONG: Final = (ACT, LOGON, TICKET, PASSWORD)
 """Questions with JSON as their value."""
 
 
 class Question(NamedTuple):
     """What is looked up: a user or group by name, by uid or gid in decimal, all accounts of the server or the one
-    that has a uid, the rows of a kind, what becomes of an act, whether a log-on is right, or what becomes of a change
-    of a password; the last three are JSON."""
+    that has a uid, the rows of a kind, what becomes of an act, whether a log-on by NTLM or a ticket is right, or what
+    becomes of a change of a password; the last four are JSON."""
 
     kind: str
     value: str = ""
@@ -90,7 +92,19 @@ class Admitted(NamedTuple):
     hidden: tuple[str, ...]
 
 
-Found = UnixAccount | UnixGroup | tuple[UnixAccount, ...] | Rows | Outcome | Admitted | None
+class Ticket(NamedTuple):
+    """A step of a log-on with Kerberos. Without `admitted`, another token of the client is to come, for the context
+    `number`. `keys` are the fields of ksmbd.auth.krb5_sealing.MessageKeys; the key and the server's `token` are in
+    hexadecimal digits. `seconds`: how long the ticket is good."""
+
+    token: str
+    number: int = 0
+    admitted: Admitted | None = None
+    keys: tuple[int, str, bool, int, int] = (0, "", False, 0, 0)
+    seconds: int = 0
+
+
+Found = UnixAccount | UnixGroup | tuple[UnixAccount, ...] | Rows | Outcome | Admitted | Ticket | None
 """The answer to a question; None: there is no such user or group, or nobody could answer."""
 
 
@@ -139,7 +153,7 @@ class Names:
     def accounts(self) -> tuple[UnixAccount, ...]:
         """The server's accounts that have a Unix account, by uid."""
         found = self._answer(Question(ACCOUNTS))
-        if found is None or isinstance(found, (UnixAccount, UnixGroup, Rows, Outcome, Admitted)):
+        if found is None or isinstance(found, (UnixAccount, UnixGroup, Rows, Outcome, Admitted, Ticket)):
             return ()
         return found
 
@@ -237,8 +251,17 @@ def _found(question: Question, raw: Any) -> Found:  # noqa: ANN401  what JSON gi
     if kind in (ACT, PASSWORD):
         return Outcome(*raw)
     if kind == LOGON:
-        account, key, level, hidden = raw
-        return Admitted(account, key, level, tuple(hidden))
+        return _admitted(raw)
+    if kind == TICKET:
+        token, number, admitted, keys, seconds = raw
+        enctype, key, by_acceptor, sent, received = keys
+        who = None if admitted is None else _admitted(admitted)
+        return Ticket(token, number, who, (enctype, key, by_acceptor, sent, received), seconds)
     if kind == ACCOUNTS:
         return tuple(UnixAccount(*entry) for entry in raw)
     return UnixAccount(*raw) if kind in (USER, UID, MEMBER) else UnixGroup(*raw)
+
+
+def _admitted(raw: Any) -> Admitted:  # noqa: ANN401  what JSON gives
+    account, key, level, hidden = raw
+    return Admitted(account, key, level, tuple(hidden))

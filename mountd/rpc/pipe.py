@@ -22,7 +22,7 @@ from mountd.rpc.facts import Level
 from mountd.rpc.names import Found, Question, Unanswered
 from mountd.rpc.ndr import NdrReader, NdrWriter
 from mountd.rpc.pdu import Fault, Pfc, Ptype, Reason, Result
-from mountd.rpc.security import OVERHEAD, BadSignature, Securities, SecurityContext, Trailer, read_trailer
+from mountd.rpc.security import BadSignature, Securities, SecurityContext, Trailer, read_trailer
 from mountd.rpc.service import Caller, Interface
 
 INPUT_MAX: Final = limits.RPC_REQUEST.value
@@ -78,8 +78,8 @@ class Pipe:
         self._asking: _Call | None = None
         """The call that needs names; what comes after it waits."""
         self._security = Securities(caller.facts)
-        self._logon: tuple[SecurityContext, Callable[[bytes], None] | None] | None = None
-        """The log-on that mountd is asked about, and what sends its last token."""
+        self._logon: tuple[SecurityContext, pdu.Header, Callable[[bytes], None] | None] | None = None
+        """The log-on that mountd is asked about, the PDU that it came with, and what sends the token that answers."""
         self.questions: tuple[Question, ...] = ()
         self._fragment_max = fragment_max or pdu.FRAG_MAX
         self._max_frag = self._fragment_max
@@ -172,7 +172,7 @@ class Pipe:
         if header.ptype in (Ptype.BIND, Ptype.ALTER_CONTEXT):
             self._bind(reader, header, trailer)
         elif header.ptype == Ptype.AUTH3:
-            self._auth3(trailer)
+            self._auth3(header, trailer)
         elif header.ptype == Ptype.REQUEST:
             self._request(fragment, header, trailer)
         elif header.ptype in (Ptype.ORPHANED, Ptype.CO_CANCEL):
@@ -193,33 +193,35 @@ class Pipe:
             self._send(pdu.encode_fault(header.call_id, 0, Fault.ACCESS_DENIED, executed=False))
         self._break()
 
-    def _auth3(self, trailer: Trailer | None) -> None:
+    def _auth3(self, header: pdu.Header, trailer: Trailer | None) -> None:
         """The last token of a log-on (MS-RPCE 2.2.2.10). It is not answered; after a wrong one requests are refused."""
         if trailer is None:
             raise WireError("rpc_auth_3 without a token")
         try:
-            context = self._security.context(trailer)
+            context = self._security.context(trailer, header.flags)
             step = context.step(trailer.token)
         except NtStatusError as error:
             log.peer(f"rpc {self._name}: {error}")
             return
         if isinstance(step, Question):
-            self._logon, self.questions = (context, None), (step,)
+            self._logon, self.questions = (context, header, None), (step,)
 
-    def _log_on(self, context: SecurityContext, send: Callable[[bytes], None] | None, found: Found) -> None:
+    def _log_on(
+        self, context: SecurityContext, header: pdu.Header, send: Callable[[bytes], None] | None, found: Found
+    ) -> None:
         """Go on with mountd's answer to a log-on. Calls run as its account from now on."""
         try:
-            admitted = self._security.admit(found)
-            token = context.complete(bytes.fromhex(admitted.key))
+            token, admitted = self._security.complete(context, found)
         except NtStatusError as error:
-            log.peer(f"rpc {self._name}: {error}")
-            if send is not None:
-                self._send(pdu.encode_fault(0, 0, Fault.ACCESS_DENIED, executed=False))
-                self._break()
+            if send is None:
+                log.peer(f"rpc {self._name}: {error}")
+            else:
+                self._refuse(header, error)
             return
-        self._caller = replace(
-            self._caller, level=Level(admitted.level), account=admitted.account, hidden=frozenset(admitted.hidden)
-        )
+        if admitted is not None:
+            self._caller = replace(
+                self._caller, level=Level(admitted.level), account=admitted.account, hidden=frozenset(admitted.hidden)
+            )
         if send is not None:
             send(token)
 
@@ -241,7 +243,7 @@ class Pipe:
             raise
         if trailer is not None:
             try:
-                context = self._security.context(trailer)
+                context = self._security.context(trailer, header.flags)
                 step = context.step(trailer.token)
             except NtStatusError as error:
                 self._refuse(header, error)
@@ -254,7 +256,7 @@ class Pipe:
         acknowledge = partial(self._acknowledge, header, bind, results, context)
         if isinstance(step, Question):
             assert context is not None
-            self._logon, self.questions = (context, acknowledge), (step,)
+            self._logon, self.questions = (context, header, acknowledge), (step,)
         else:
             acknowledge(step)
 
@@ -341,5 +343,5 @@ class Pipe:
         security = call.security
         if security is None:
             return pdu.encode_response(call.call_id, call.context_id, writer.data, self._max_frag)
-        parts = pdu.encode_response(call.call_id, call.context_id, writer.data, self._max_frag - OVERHEAD)
+        parts = pdu.encode_response(call.call_id, call.context_id, writer.data, self._max_frag - security.overhead)
         return [security.seal(part) for part in parts]

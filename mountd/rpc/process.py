@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import Final
 
 from ksmbd import limits
+from ksmbd.auth.krb5_sealing import KerberosProtection, MessageKeys
 from ksmbd.auth.ntlm_crypto import NEGOTIATE_KEY_EXCH
 from ksmbd.auth.ntlm_sealing import MessageProtection
 from ksmbd.auth.spnego import ACCEPT_COMPLETED, encode_response, parse_response
@@ -33,6 +34,7 @@ def load_all() -> None:
     """Load what Python and libc would read from files later, when no file can be opened."""
     servicechild.load(_CODECS)
     MessageProtection(NEGOTIATE_KEY_EXCH, bytes(16)).sent.signature(b"")  # the library's ciphers and digests
+    KerberosProtection(MessageKeys(18, bytes(32), True, 0, 0), True, True).protect(b"", b"", b"", True)
     parse_response(encode_response(ACCEPT_COMPLETED))
 
 

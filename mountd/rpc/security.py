@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The security context of an RPC association (MS-RPCE 2.2.2.11, 3.3.1.5.2): its log-on, and the protection of PDUs.
 
-With extended session security a signature covers the whole PDU up to the signature, the stub in the clear, whether or
-not header signing was negotiated (MS-RPCE 2.2.2.12). Faults are sent without protection, as other servers do.
+Faults are sent without protection, as other servers do.
 """
 
 from __future__ import annotations
@@ -11,11 +10,10 @@ import time
 from collections.abc import Callable
 from enum import IntEnum
 from struct import Struct
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from ksmbd import limits
-from ksmbd.auth import ntlm_crypto as crypto
-from ksmbd.auth.ntlm_sealing import SIGNATURE_SIZE, MessageProtection
+from ksmbd.auth import spnego
 from ksmbd.auth.settings import AuthSettings
 from ksmbd.smb.constants import FILETIME_UNIX_EPOCH
 from ksmbd.smb.reader import Reader
@@ -25,16 +23,16 @@ from mountd.rpc.facts import Facts
 from mountd.rpc.logon import Logon
 from mountd.rpc.names import Admitted, Found, Question
 from mountd.rpc.pdu import Header, Pfc
+from mountd.rpc.ticket import MECHANISMS, TicketLogon
 
 SPNEGO: Final = 9
 NTLMSSP: Final = 10
-"""RPC_C_AUTHN_GSS_NEGOTIATE and RPC_C_AUTHN_WINNT (MS-RPCE 2.2.1.1.7)."""
+KERBEROS: Final = 16
+"""RPC_C_AUTHN_GSS_NEGOTIATE, RPC_C_AUTHN_WINNT and RPC_C_AUTHN_GSS_KERBEROS (MS-RPCE 2.2.1.1.7)."""
 _TRAILER: Final = Struct("<BBBBI")
 TRAILER_SIZE: Final = _TRAILER.size
 _PAD: Final = 16
 """Stubs are padded to a multiple of it before the trailer."""
-OVERHEAD: Final = _PAD - 1 + TRAILER_SIZE + SIGNATURE_SIZE
-"""Bytes by which a protected PDU is longer at most."""
 _STUB: Final = 24
 """Offset of the stub in a request without object UUID, and in a response."""
 
@@ -75,20 +73,41 @@ def read_trailer(fragment: bytes, header: Header) -> Trailer:
     return Trailer(kind, level, context_id, start - padding, reader.bytes(header.auth_length))
 
 
+class Protection(Protocol):
+    """Protects the PDUs of both sides: ksmbd.auth.ntlm_sealing, ksmbd.auth.krb5_sealing."""
+
+    def signature_size(self, sealing: bool) -> int:
+        """Bytes of a signature of the server's."""
+
+    def protect(self, head: bytes, body: bytes, trailer: bytes, sealing: bool) -> tuple[bytes, bytes]:
+        """The body as it is sent, and the signature."""
+
+    def unprotect(self, head: bytes, body: bytes, trailer: bytes, signature: bytes, sealing: bool) -> bytes | None:
+        """The body of a received PDU in the clear; None where it is not what its sender protected."""
+
+
 class SecurityContext:
     """One context: a log-on, and from then on its protection."""
 
-    def __init__(self, trailer: Trailer, settings: AuthSettings, filetime: Callable[[], int]) -> None:
+    def __init__(
+        self, trailer: Trailer, settings: AuthSettings, filetime: Callable[[], int], header_signing: bool = False
+    ) -> None:
         """For the trailer of the PDU that begins it. Raises NtStatusError where the server has no such type or
         level."""
-        known = trailer.type in (SPNEGO, NTLMSSP) and trailer.level in tuple(Level)
-        if not known or not settings.ntlm_allowed:
+        allowed = {SPNEGO: settings.ntlm_allowed or settings.kerberos, NTLMSSP: settings.ntlm_allowed,
+                   KERBEROS: settings.kerberos}  # fmt: skip
+        if not allowed.get(trailer.type, False) or trailer.level not in tuple(Level):
             raise NtStatusError(STATUS_LOGON_FAILURE, f"authentication {trailer.type} of level {trailer.level}")
         self.type = trailer.type
         self.level = Level(trailer.level)
         self.context_id = trailer.context_id
-        self._logon = Logon(settings, trailer.type == SPNEGO, filetime)
-        self._protection: MessageProtection | None = None
+        self._settings = settings
+        self._filetime = filetime
+        self._header_signing = header_signing
+        self._logon: Logon | TicketLogon | None = None
+        self._protection: Protection | None = None
+        self._end = float("inf")
+        """When the ticket ends, by time.monotonic."""
         self.established = False
 
     @property
@@ -97,23 +116,40 @@ class SecurityContext:
         return self.level >= Level.CALL
 
     def step(self, token: bytes) -> bytes | Question:
-        """See Logon.step."""
+        """See Logon.step and TicketLogon.step."""
+        if self._logon is None:
+            if self._takes_ticket(token):
+                self._logon = TicketLogon(self.type == SPNEGO, self._header_signing)
+            else:
+                self._logon = Logon(self._settings, self.type == SPNEGO, self._filetime)
         return self._logon.step(token)
 
-    def complete(self, key_exchange_key: bytes) -> bytes:
-        """See Logon.complete. From now on PDUs are protected. Raises NtStatusError, also where the client has not
-        negotiated what the level needs."""
-        answer = self._logon.complete(key_exchange_key)
-        needed = 0
-        if self.protects:
-            needed = crypto.NEGOTIATE_EXTENDED_SESSIONSECURITY | crypto.NEGOTIATE_SIGN
-        if self.level is Level.PRIVACY:
-            needed |= crypto.NEGOTIATE_SEAL
-        if needed & ~self._logon.flags:
-            raise NtStatusError(STATUS_LOGON_FAILURE, f"flags {self._logon.flags:#x} without {needed:#x}")
-        self._protection = MessageProtection(self._logon.flags, self._logon.session_key, self._logon.signed)
-        self.established = True
-        return answer
+    def _takes_ticket(self, token: bytes) -> bool:
+        """Whether the first mechanism of the client's that the server has is Kerberos."""
+        if self.type != SPNEGO:
+            return self.type == KERBEROS
+        offered = spnego.parse_init(token).mechanisms
+        has = [*(MECHANISMS if self._settings.kerberos else ())]
+        has += [spnego.NTLMSSP_OID] if self._settings.ntlm_allowed else []
+        return next((each for each in offered if each in has), None) in MECHANISMS
+
+    def complete(self, found: Found) -> tuple[bytes, Admitted | None]:
+        """Go on with mountd's answer: the token for the client, and who has logged on with it; None where another token
+        of the client is to come. Raises NtStatusError, also where the client has not negotiated what the level
+        needs."""
+        logon = self._logon
+        assert logon is not None
+        answer = logon.complete(found)
+        if logon.admitted is not None:
+            self._protection = logon.protection(self.protects, self.level is Level.PRIVACY)
+            self._end = time.monotonic() + logon.seconds if logon.seconds else self._end
+        return answer, logon.admitted
+
+    @property
+    def overhead(self) -> int:
+        """Bytes by which a protected PDU is longer at most."""
+        assert self._protection is not None
+        return _PAD - 1 + TRAILER_SIZE + self._protection.signature_size(self.level is Level.PRIVACY)
 
     def with_token(self, message: bytes, token: bytes) -> bytes:
         """A PDU of the log-on with the server's token (bind_ack, alter_context_resp)."""
@@ -127,32 +163,35 @@ class SecurityContext:
         return bytes(longer)
 
     def open(self, fragment: bytes, header: Header, trailer: Trailer) -> bytes:
-        """A request in the clear, without padding and trailer. Raises BadSignature."""
+        """A request in the clear, without padding and trailer. Raises BadSignature; STATUS_ACCESS_DENIED after the end
+        of the ticket."""
         protection = self._protection
         assert protection is not None
-        same = (trailer.type, trailer.level, len(trailer.token)) == (self.type, self.level, SIGNATURE_SIZE)
+        if time.monotonic() >= self._end:
+            raise NtStatusError(STATUS_ACCESS_DENIED, "the ticket has expired")
         start = _STUB + 16 if header.flags & Pfc.OBJECT_UUID else _STUB
-        signed_end = len(fragment) - SIGNATURE_SIZE
+        signed_end = len(fragment) - len(trailer.token)
         body_end = signed_end - TRAILER_SIZE
-        if not same or not start <= trailer.end <= body_end:
+        if (trailer.type, trailer.level) != (self.type, self.level) or not start <= trailer.end <= body_end:
             raise BadSignature
-        if self.level is Level.PRIVACY:
-            plain = protection.received.crypt(fragment[start:body_end])
-            fragment = fragment[:start] + plain + fragment[body_end:]
-        if not protection.received.verifies(fragment[:signed_end], trailer.token):
+        head, body = fragment[:start], fragment[start:body_end]
+        sealing = self.level is Level.PRIVACY
+        plain = protection.unprotect(head, body, fragment[body_end:signed_end], trailer.token, sealing)
+        if plain is None:
             raise BadSignature
-        return fragment[: trailer.end]
+        return (head + plain)[: trailer.end]
 
     def seal(self, response: bytes) -> bytes:
         """A fragment of a response, signed and, with PRIVACY, encrypted."""
         protection = self._protection
         assert protection is not None
-        message = self._with_trailer(response, -(len(response) - _STUB) % _PAD, SIGNATURE_SIZE)
+        sealing = self.level is Level.PRIVACY
+        size = protection.signature_size(sealing)
+        message = self._with_trailer(response, -(len(response) - _STUB) % _PAD, size)
         body_end = len(message) - TRAILER_SIZE
-        sent = message
-        if self.level is Level.PRIVACY:
-            sent = message[:_STUB] + protection.sent.crypt(message[_STUB:body_end]) + message[body_end:]
-        return sent + protection.sent.signature(message)
+        head, trailer = message[:_STUB], message[body_end:]
+        body, signature = protection.protect(head, message[_STUB:body_end], trailer, sealing)
+        return head + body + trailer + signature
 
 
 class Securities:
@@ -162,9 +201,13 @@ class Securities:
         self._facts = facts
         self._contexts: dict[int, SecurityContext] = {}
         self._account: str | None = None
+        self._header_signing = False
+        """PFC_SUPPORT_HEADER_SIGN was negotiated (MS-RPCE 2.2.2.3)."""
 
-    def context(self, trailer: Trailer) -> SecurityContext:
-        """The context that a trailer names; a new one for a number that is not known. Raises NtStatusError."""
+    def context(self, trailer: Trailer, flags: Pfc) -> SecurityContext:
+        """The context that the trailer of a PDU with these flags names; a new one for a number that is not known.
+        Raises NtStatusError."""
+        self._header_signing |= bool(flags & Pfc.SUPPORT_HEADER_SIGN)
         found = self._contexts.get(trailer.context_id)
         if found is not None:
             if (found.type, found.level) != (trailer.type, trailer.level):
@@ -174,18 +217,23 @@ class Securities:
             raise NtStatusError(STATUS_ACCESS_DENIED, "security contexts of an association")
         facts = self._facts()
         settings = AuthSettings(
-            facts.netbios_name, facts.workgroup, ntlm_auth="ntlmv2-only" if facts.ntlm else "disabled"
-        )
-        found = SecurityContext(trailer, settings, _filetime)
+            facts.netbios_name, facts.workgroup, ntlm_auth="ntlmv2-only" if facts.ntlm else "disabled",
+            kerberos=facts.kerberos,
+        )  # fmt: skip
+        found = SecurityContext(trailer, settings, _filetime, self._header_signing)
         self._contexts[trailer.context_id] = found
         return found
 
-    def admit(self, found: Found) -> Admitted:
-        """mountd's answer to a log-on, where it is right. Raises STATUS_ACCESS_DENIED."""
-        if not isinstance(found, Admitted) or self._account not in (None, found.account):
-            raise NtStatusError(STATUS_ACCESS_DENIED, "the log-on is refused")
-        self._account = found.account
-        return found
+    def complete(self, context: SecurityContext, found: Found) -> tuple[bytes, Admitted | None]:
+        """See SecurityContext.complete. From its end on PDUs are protected. Raises STATUS_ACCESS_DENIED for another
+        account than that of other contexts, too."""
+        token, admitted = context.complete(found)
+        if admitted is not None:
+            if self._account not in (None, admitted.account):
+                raise NtStatusError(STATUS_ACCESS_DENIED, "another account in a second security context")
+            self._account = admitted.account
+            context.established = True
+        return token, admitted
 
     def open(
         self, fragment: bytes, header: Header, trailer: Trailer | None

@@ -49,8 +49,8 @@ def level_of(server: ServerView, account: str, restricted: bool) -> Level:
     return Level.SESSIONS if named else Level.SHARES
 
 
-def facts(server: ServerView, level: Level) -> Facts:
-    """The current facts of a level."""
+def facts(server: ServerView, level: Level, kerberos: bool = False) -> Facts:
+    """The current facts of a level. `kerberos`: log-ons with it can be checked."""
     configuration, sessions = server.configuration, server.sessions
     settings = configuration.settings
     seen = sessions.all() if level >= Level.SESSIONS else []
@@ -62,6 +62,7 @@ def facts(server: ServerView, level: Level) -> Facts:
         max_sessions=settings.max_active_sessions,
         deadtime=settings.deadtime,
         ntlm=settings.ntlm_auth != "disabled",
+        kerberos=kerberos,
         shares={
             share_key(share.name): _share(server, share, level)
             for share in sorted(configuration.all_shares(), key=lambda share: share_key(share.name))

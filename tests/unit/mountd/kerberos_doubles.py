@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from mountd.kerberos.answers import Refused
-from mountd.kerberos.mechanism import Context
+from mountd.kerberos.mechanism import Context, HalfOpen
 
 
 def element(tag: int, *content: bytes) -> bytes:
@@ -32,12 +32,23 @@ def token(cipher: bytes, number: int = 1) -> bytes:
 class Scripted:
     """A mechanism that answers what the test says."""
 
-    def __init__(self, result: Context | Refused) -> None:
+    def __init__(self, result: Context | Refused, half_open: HalfOpen | None = None) -> None:
+        """`half_open`: what a client's first token leads to, in DCE style."""
         self.result = result
+        self.half_open = half_open
         self.asked: list[bytes] = []
 
     def accept(self, token: bytes) -> Context | Refused:
         self.asked.append(token)
+        return self.result
+
+    def step(self, token: bytes, context: object = None) -> Context | HalfOpen | Refused:
+        self.asked.append(token)
+        if self.half_open is None:
+            return self.result
+        if context is None:
+            return self.half_open
+        assert context is self.half_open.context
         return self.result
 
     def sign(self, exported: bytes, message: bytes) -> bytes:

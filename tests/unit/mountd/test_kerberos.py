@@ -31,9 +31,9 @@ from ksmbd.smb.status import (
 from mountd.accounts import DISABLED, Account, Accounts
 from mountd.kerberos import krb5conf, replay
 from mountd.kerberos.admission import decide_principal
-from mountd.kerberos.answers import Accepted, BadPayload, Ready, Refused, Status
-from mountd.kerberos.aprequest import authenticator, usual
-from mountd.kerberos.mechanism import Acceptor, Context, GssMechanism, NoMechanism, load
+from mountd.kerberos.answers import Accepted, BadPayload, Begun, Messages, Ready, Refused, Status
+from mountd.kerberos.aprequest import authenticator, unframed, usual
+from mountd.kerberos.mechanism import Acceptor, Context, GssMechanism, HalfOpen, NoMechanism, load
 from mountd.kerberos.process import wanted
 from mountd.requests import Requests
 from mountd.rpc.frames import Answer, Request
@@ -188,21 +188,60 @@ def test_contexts_that_wait_are_bounded() -> None:
     assert both.verify(0, b"client:contextlist") is not None and both.verify(1, b"client:contextlist") is None
 
 
+def test_a_log_on_of_dce_rpc_has_two_tokens_and_messages() -> None:
+    made = replace(CONTEXT, messages=Messages(18, b"K" * 32, True, 5, 6))
+    mechanism = Scripted(made, HalfOpen("half", b"AP-REP"))
+    both = acceptor(mechanism)
+    bare = unframed(token(b"c"))
+    assert both.begin(bare, 5) == Begun(b"AP-REP")
+    accepted = both.go_on(b"client's", 5)
+    assert isinstance(accepted, Accepted)
+    assert (accepted.messages, accepted.principal) == (made.messages, "alice@KSMBD.TEST")
+    assert mechanism.asked == [bare, b"client's"]
+    assert both.go_on(b"client's", 5) == Refused("a token of no log-on")
+    both.begin(token(b"c"), 6)
+    again = both.go_on(b"client's", 6)
+    assert isinstance(again, Refused) and "replay" in again.why, "with framing or without it is the same"
+
+
+def test_a_log_on_of_dce_rpc_that_ends_with_its_first_token() -> None:
+    assert isinstance(acceptor(Scripted(CONTEXT)).begin(token(b"c"), 1), Accepted)
+    assert isinstance(acceptor(Scripted(Refused("why"))).begin(token(b"c"), 1), Refused)
+    mechanism = Scripted(CONTEXT)
+    assert isinstance(acceptor(mechanism).begin(b"rubbish", 1), Refused) and mechanism.asked == []
+
+
+def test_over_smb_a_token_has_its_framing() -> None:
+    assert isinstance(acceptor(Scripted(CONTEXT)).accept(unframed(token(b"c"))), Refused)
+    assert unframed(b"") == unframed(b"x") == unframed(unframed(token(b"c"))) == b""
+
+
+def test_log_ons_of_dce_rpc_that_wait_are_bounded() -> None:
+    both = acceptor(Scripted(CONTEXT, HalfOpen("half", b"")))
+    for number in range(1, limits.LOGONS_IN_PROGRESS.value + 2):
+        both.begin(token(b"%d" % number), number)
+    assert isinstance(both.go_on(b"x", 1), Refused) and isinstance(both.go_on(b"x", 2), Accepted)
+
+
 # ------------------------------------------------------------------------------------------------ answers on their way
 
 
 @pytest.mark.parametrize("record", [
     Ready("", ["a user of its own"], "FILE:/k", ["cifs/x@Y"]), Refused("why", "alice@X", True),
     Accepted("alice@X", "alice", b"k" * 16, b"", 0, "alice", ["S-1-5-21-1-2-3-500"], b"mic"),
+    Accepted("alice@X", "alice", b"k" * 16, b"", 0, messages=Messages(18, b"k" * 32, True, 1 << 63, 7)), Begun(b"rep"),
 ])  # fmt: skip
-def test_answers_arrive_as_they_were(record: Ready | Refused | Accepted) -> None:
+def test_answers_arrive_as_they_were(record: Ready | Refused | Begun | Accepted) -> None:
     assert type(record).decode(record.encode()) == record
 
 
 @pytest.mark.parametrize("changes", [
     {"lifetime": -1}, {"lifetime": "1"}, {"lifetime": 1 << 40}, {"key": ""}, {"key": "00" * 65}, {"key": "xx"},
     {"token": 7}, {"principal": None}, {"principal": "x" * 1025}, {"sids": "S-1"}, {"sids": [1]},
-    {"sids": ["S"] * 1027},
+    {"sids": ["S"] * 1027}, {"messages": None}, {"messages": {}},
+    {"messages": {"enctype": 18, "key": "00" * 65, "sent": 0, "received": 0}},
+    {"messages": {"enctype": 18, "key": "00", "sent": 1 << 64, "received": 0}},
+    {"messages": {"enctype": "18", "key": "00", "sent": 0, "received": 0}},
 ])  # fmt: skip
 def test_what_a_process_gone_wrong_says_is_not_believed(changes: dict[str, object]) -> None:
     good = json.loads(Accepted("alice@X", "alice", b"k" * 16, b"", 0).encode())
@@ -515,7 +554,7 @@ class Raw:
 
     def krb5_export_lucid_sec_context(self, context: str, version: int) -> SimpleNamespace:
         assert (context, version) == ("copy", 1), "the context itself is still needed"
-        return SimpleNamespace(endtime=5000)
+        return SimpleNamespace(endtime=5000, cfx_kd=None)
 
     def get_name_attribute(self, name: str, attribute: bytes) -> object:
         assert attribute == b"urn:mspac:logon-info"
