@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from ksmbd.ipc.constants import UserFlag
 from mountd.accounts import DISABLED, EXPIRED, LOCKED, Accounts
@@ -23,6 +23,17 @@ from mountd.config import Configuration, ShareSettings
 from mountd.unixusers import UnixUser, UnixUsers, guest
 
 BARS: Final = {DISABLED: UserFlag.DISABLED, LOCKED: UserFlag.LOCKED, EXPIRED: UserFlag.EXPIRED}
+
+
+class UserView(Protocol):
+    """The parts of the daemon that decide on users."""
+
+    @property
+    def configuration(self) -> Configuration: ...
+    @property
+    def accounts(self) -> Accounts: ...
+    @property
+    def users(self) -> UnixUsers: ...
 
 
 @dataclass(frozen=True)

@@ -15,25 +15,16 @@ from ksmbd.auth import ntlm_crypto as crypto
 from ksmbd.ipc.constants import UserFlag
 from ksmbd.refusals import refused
 from ksmbd.smb.status import STATUS_LOGON_FAILURE, status_name
-from mountd.accounts import Accounts
-from mountd.config import Configuration
 from mountd.failedlogons import DELAY, FailedLogons
-from mountd.login import decide
-from mountd.unixusers import UnixUsers
+from mountd.login import UserView, decide
 
 _CHALLENGE_SIZE = 8
 _PROOF_SIZE = 16
 
 
-class ServerView(Protocol):
-    """The parts of the daemon that know the accounts."""
+class ServerView(UserView, Protocol):
+    """The parts of the daemon that know the accounts, and who failed to log on."""
 
-    @property
-    def configuration(self) -> Configuration: ...
-    @property
-    def accounts(self) -> Accounts: ...
-    @property
-    def users(self) -> UnixUsers: ...
     @property
     def failed_logons(self) -> FailedLogons: ...
 

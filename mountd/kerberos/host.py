@@ -11,12 +11,11 @@ from ksmbd.ipc.answers import LOGON_ERRORS
 from ksmbd.ipc.codec import Message
 from ksmbd.ipc.constants import Attribute, Event, UserFlag
 from ksmbd.smb.status import STATUS_INSUFF_SERVER_RESOURCES, STATUS_LOGON_FAILURE, STATUS_TIME_DIFFERENCE_AT_DC
-from mountd.accounts import NAME_MAX, Accounts
-from mountd.config import Configuration
+from mountd.accounts import NAME_MAX
 from mountd.kerberos.admission import decide_principal
 from mountd.kerberos.answers import Accepted, Kind, Refused, Status
+from mountd.login import UserView
 from mountd.rpc.frames import Answer, Request
-from mountd.unixusers import UnixUsers
 from mountd.userlookups import Run
 
 PRINCIPAL_MAX: Final = 256
@@ -39,21 +38,10 @@ class Backend(Protocol):
         """Send a request. False: too much waits already."""
 
 
-class ServerView(Protocol):
-    """What of the daemon decides on users."""
-
-    @property
-    def configuration(self) -> Configuration: ...
-    @property
-    def accounts(self) -> Accounts: ...
-    @property
-    def users(self) -> UnixUsers: ...
-
-
 class KerberosHost:
     """The log-ons that wait for ksmbd.kerberos."""
 
-    def __init__(self, server: ServerView) -> None:
+    def __init__(self, server: UserView) -> None:
         self._server = server
         self._backend: Backend | None = None
         self._numbers = itertools.cycle(range(1, 1 << 31))

@@ -6,34 +6,22 @@ from __future__ import annotations
 import base64
 from typing import Protocol
 
-from mountd.accounts import Accounts
-from mountd.config import Configuration, ShareSettings, share_key
-from mountd.failedlogons import FailedLogons
+from mountd import rpclogon, sharesecurity
+from mountd.config import ShareSettings, share_key
 from mountd.parameters import CAP
 from mountd.rpc.facts import Facts, Level, ShareFacts
 from mountd.sessions import Sessions
 from mountd.sharesecurity import ShareSecurity, may_read
 from mountd.sharing import hidden_shares
-from mountd.unixusers import UnixUsers
 
 
-class ServerView(Protocol):
+class ServerView(rpclogon.ServerView, sharesecurity.ServerView, Protocol):
     """The parts of the daemon from which the facts are collected."""
 
     @property
-    def configuration(self) -> Configuration: ...
-    @property
     def sessions(self) -> Sessions: ...
     @property
-    def users(self) -> UnixUsers: ...
-    @property
-    def sub_authorities(self) -> tuple[int, int, int]: ...
-    @property
-    def accounts(self) -> Accounts: ...
-    @property
     def share_security(self) -> ShareSecurity: ...
-    @property
-    def failed_logons(self) -> FailedLogons: ...
 
 
 def level_of(server: ServerView, account: str, restricted: bool) -> Level:
