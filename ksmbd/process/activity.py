@@ -41,10 +41,6 @@ CIPHERS: Final = {
 _SIGNING: Final = {
     c.SIGNING_HMAC_SHA256: "HMAC-SHA256", c.SIGNING_AES_CMAC: "AES-128-CMAC", c.SIGNING_AES_GMAC: "AES-128-GMAC",
 }  # fmt: skip
-_OPLOCKS: Final = {
-    c.OPLOCK_LEVEL_NONE: "none", c.OPLOCK_LEVEL_II: "II", c.OPLOCK_LEVEL_EXCLUSIVE: "exclusive",
-    c.OPLOCK_LEVEL_BATCH: "batch", c.OPLOCK_LEVEL_LEASE: "lease",
-}  # fmt: skip
 _SHARE_MODE: Final = (("R", c.FILE_SHARE_READ), ("W", c.FILE_SHARE_WRITE), ("D", c.FILE_SHARE_DELETE))
 Kept = tuple[OpenRef, OpenEntry]
 
@@ -187,7 +183,7 @@ class Activity:
             kind="pipe" if file is None else "directory" if file.is_directory else "file",
             access=f"{open_.granted_access:#010x}",
             share_mode=_share_mode(open_.share_access),
-            oplock=_OPLOCKS.get(open_.oplock_level, "none") if file is not None else "none",
+            oplock=c.OPLOCK_NAMES.get(open_.oplock_level, "none") if file is not None else "none",
             lease=report.caching_text(state.caching) if state is not None and state.is_lease else "",
             lease_key=state.lease_key.hex() if state is not None else "",
             breaking=state is not None and state.breaking,

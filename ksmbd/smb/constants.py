@@ -104,6 +104,10 @@ OPLOCK_LEVEL_II: Final = 0x01
 OPLOCK_LEVEL_EXCLUSIVE: Final = 0x08
 OPLOCK_LEVEL_BATCH: Final = 0x09
 OPLOCK_LEVEL_LEASE: Final = 0xFF
+OPLOCK_NAMES: Final = {
+    OPLOCK_LEVEL_NONE: "none", OPLOCK_LEVEL_II: "II", OPLOCK_LEVEL_EXCLUSIVE: "exclusive", OPLOCK_LEVEL_BATCH: "batch",
+    OPLOCK_LEVEL_LEASE: "lease",
+}  # fmt: skip
 
 # Lease states and flags, MS-SMB2 2.2.13.2.8, 2.2.13.2.10 and 2.2.23.2
 LEASE_NONE: Final = 0x00

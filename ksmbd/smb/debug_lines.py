@@ -7,7 +7,7 @@ from struct import Struct
 from typing import Final
 
 from ksmbd import debug, log
-from ksmbd.smb.constants import COMMAND_NAMES, CREATE, FLAGS_SIGNED
+from ksmbd.smb.constants import COMMAND_NAMES, CREATE, FLAGS_SIGNED, OPLOCK_NAMES
 from ksmbd.smb.header import HEADER_SIZE
 from ksmbd.smb.model import Connection, Open
 from ksmbd.smb.ports import AuthStep, BreakNotice
@@ -16,7 +16,6 @@ from ksmbd.smb.status import NtStatusError, WireError, status_name
 
 _NAME: Final = Struct("<HH")  # NameOffset, NameLength of CREATE (MS-SMB2 2.2.13)
 _NAME_AT: Final = HEADER_SIZE + 44
-_LEVELS: Final = {0: "none", 1: "II", 8: "exclusive", 9: "batch", 0xFF: "lease"}
 
 
 def _peer(request: Request) -> str:
@@ -95,7 +94,7 @@ def log_on_refused(request: Request, error: NtStatusError, account: str) -> None
 def granted(request: Request, open_: Open) -> None:
     """Tell which oplock or lease an open was granted."""
     lease = open_.lease
-    level = _LEVELS.get(open_.oplock_level, hex(open_.oplock_level))
+    level = OPLOCK_NAMES.get(open_.oplock_level, hex(open_.oplock_level))
     what = f"oplock {level}" if lease is None else f"lease {lease.key.hex()} state {_state(lease.state)}"
     path = open_.file.path if open_.file is not None else ""
     log.debug(
@@ -110,7 +109,7 @@ def broken(notice: BreakNotice, opens: list[Open], connection: Connection | None
     if notice.lease_key:
         what = f"lease {notice.lease_key.hex()} from {_state(notice.current_state)} to {_state(notice.new_state)}"
     else:
-        what = f"oplock to {_LEVELS.get(notice.oplock_level, hex(notice.oplock_level))}"
+        what = f"oplock to {OPLOCK_NAMES.get(notice.oplock_level, hex(notice.oplock_level))}"
     files = ", ".join(
         dict.fromkeys(f"{open_.file.path}{_where(open_)}" for open_ in opens if open_.file is not None)
     )
