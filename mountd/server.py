@@ -14,7 +14,6 @@ from ksmbd import log
 from ksmbd.ipc.constants import Event
 from ksmbd.ipc.settings import EngineSettings
 from ksmbd.smb import former_sids
-from ksmbd.smb.unix_sids import domain_sid
 from mountd import accounts as accounts_file
 from mountd import config as config_file
 from mountd import ignored, listing, logsettings, sharepaths, sharesecurity, sidhistory, subauth, unixpassword
@@ -112,7 +111,7 @@ def read_sid_history(options: Options, sub_auth: subauth.SubAuthorities) -> str:
     """The SIDs of users on a former server, as the engine is told. A line that does not count is logged. Raises
     FileProblem."""
     path = sidhistory.path_for(options.config)
-    found, problems = sidhistory.resolved(sidhistory.load(path), SystemUsers(), domain_sid(sub_auth))
+    found, problems = sidhistory.read(options.config, SystemUsers(), sub_auth)
     for problem in problems:
         log.warning(f"{path}: {problem}")
     if found and options.kernel:

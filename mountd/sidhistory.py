@@ -19,6 +19,7 @@ from ksmbd import limits
 from ksmbd.smb.former_sids import FormerUser, is_account
 from ksmbd.smb.sid import Sid, sid_from_text
 from ksmbd.smb.status import NtStatusError
+from ksmbd.smb.unix_sids import domain_sid
 from mountd.accounts import name_problem
 from mountd.files import FileProblem, locked_directory, replace
 from mountd.unixusers import UnixUsers
@@ -111,6 +112,11 @@ def merge(path: str, found: Iterable[Former]) -> tuple[int, int]:
         replace(path, "".join(f"{line}\n" for line in lines).encode(), mode=0o600)
     added = len(known) - before
     return added, len(given) - added
+
+
+def read(config: str, users: UnixUsers, sub_authorities: tuple[int, int, int]) -> tuple[list[FormerUser], list[str]]:
+    """What `resolved` makes of the file beside a configuration. Raises FileProblem."""
+    return resolved(load(path_for(config)), users, domain_sid(sub_authorities))
 
 
 def resolved(lines: Iterable[Former], users: UnixUsers, own: Sid) -> tuple[list[FormerUser], list[str]]:

@@ -19,13 +19,14 @@ from types import FrameType
 from typing import Final
 
 from ksmbd.vfs.acl_tree import CHANGED, FAILED, PROTECTED, SKIPPED, UNCHANGED, NoList, NotKept, Outcome, Propagation
-from mountd import config, variables
+from mountd import config, sidhistory, variables
 from mountd.commandline import Command
 from mountd.config import Configuration
 from mountd.console.tables import printable
 from mountd.files import FileProblem
 from mountd.settings import ShareSettings
 from mountd.subauth import load_or_create, path_for
+from mountd.unixusers import SystemUsers
 
 _TOLD: Final = 10_000
 """Paths that JSON lists of each kind at most; all are counted."""
@@ -83,7 +84,9 @@ def acl_inherit(command: Command, path: str, conf: str, *, dry_run: bool, as_jso
     attribute = share.acl_xattr_security_acl_name
     found = _Found(path, dry_run)
     try:
-        run = Propagation(load_or_create(path_for(conf)), attribute, share.acl_map_full_control, dry_run)
+        domain = load_or_create(path_for(conf))
+        former, _ = sidhistory.read(conf, SystemUsers(), domain)  # the server tells which lines do not count
+        run = Propagation(domain, attribute, share.acl_map_full_control, dry_run, former=former)
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # each level of the tree takes two
         with _Signals() as signals:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import ExitStack
 from typing import Final, NamedTuple
 
@@ -20,6 +20,7 @@ from ksmbd.kernel import descriptors, openat
 from ksmbd.kernel.credentials import SERVER
 from ksmbd.kernel.stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, Stat, stat_fd
 from ksmbd.smb.constants import FILETIME_UNIX_EPOCH
+from ksmbd.smb.former_sids import FormerUser
 from ksmbd.smb.ports import Identity, ShareConfig, Timer
 from ksmbd.smb.propagation import is_protected, propagated
 from ksmbd.smb.security_descriptor import SecurityDescriptor
@@ -77,15 +78,17 @@ class _Clock:
 
 class Propagation:
     """One run in a share. `domain`: the a, b, c of the server's domain; `attribute`: `acl_xattr:security_acl_name`;
-    `full_control`: `acl map full control`, for files without a stored descriptor."""
+    `full_control`: `acl map full control`, for files without a stored descriptor; `former`: the SIDs of users on a
+    former server."""
 
     def __init__(
-        self, domain: tuple[int, int, int], attribute: str, full_control: bool = True, dry_run: bool = False
+        self, domain: tuple[int, int, int], attribute: str, full_control: bool = True, dry_run: bool = False,
+        *, former: Iterable[FormerUser] = (),
     ) -> None:
         share = ShareConfig(
             "", "", acl_xattr=True, acl_xattr_security_acl_name=attribute, acl_map_full_control=full_control
         )
-        idmap = IdMap(domain)
+        idmap = IdMap(domain, former)
         token = idmap.token(Identity("root", "", 0, 0, is_admin=True), 0, 0, ())
         self._access = Access(ShareOptions.of(share, VfsSettings(domain)), idmap, token, SERVER, _Clock())
         self._attribute = attribute.encode()

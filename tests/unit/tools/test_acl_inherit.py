@@ -14,6 +14,8 @@ import pytest
 from ksmbd.tools import acl_inherit
 from toolbench import Outcome, Place
 
+from ksmbd.smb.former_sids import FormerUser
+from ksmbd.smb.sid import sid_from_text
 from ksmbd.vfs import acl_tree
 from ksmbd.vfs.acl_tree import CHANGED, FAILED, PROTECTED, SKIPPED, UNCHANGED, NoList, NotKept
 
@@ -33,9 +35,14 @@ class Runs:
         self.outcomes: tuple[acl_tree.Outcome, ...] = DONE
         self.raises: Exception | None = None
         self.signal = 0
+        self.former: list[FormerUser] = []
         self.made: list[tuple[object, ...]] = []
 
-    def __call__(self, domain: tuple[int, int, int], attribute: str, full_control: bool, dry_run: bool) -> Runs:
+    def __call__(
+        self, domain: tuple[int, int, int], attribute: str, full_control: bool, dry_run: bool,
+        *, former: list[FormerUser],
+    ) -> Runs:  # fmt: skip
+        self.former = former
         self.made.append((attribute, full_control, dry_run))
         return self
 
@@ -108,6 +115,18 @@ def test_shares_of_an_smb_conf_may_differ_by_session(
     ]  # fmt: skip
     for path in ("/srv/bob.d", "/srv/a/b.d/data", "/srv/bob.d/data2", "/srv/bobxd/data", "/home/v", "/"):
         assert "is in no share of" in place.fails("control", "--acl-inherit", path, "-C", str(conf))
+
+
+def test_the_users_of_a_former_server_are_passed_on(place: Place, runs: Runs, share: Path) -> None:
+    sid = "S-1-5-21-7-8-9-1001"
+    (place.config.parent / "ksmbd.sidhistory").write_text(f"root {sid}\nnobody-of-that-name S-1-5-21-7-8-9-1002\n")
+    done = call(place, share)
+    assert (done.status, done.err) == (0, "")
+    assert runs.former == [FormerUser(sid_from_text(sid), None, 0)]
+    (place.config.parent / "ksmbd.sidhistory").write_text("root S-1-5-32-544\n")
+    assert "ksmbd.sidhistory: allowed is USER SID" in place.fails(
+        "control", "--acl-inherit", str(share), "-C", str(place.config)
+    )
 
 
 def test_what_is_printed(place: Place, runs: Runs, share: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from ksmbd.kernel.credentials import SERVER
 from ksmbd.kernel.stat import stat_fd
 from ksmbd.overriding import override
 from ksmbd.smb.acl import ACCESS_ALLOWED, CONTAINER_INHERIT, INHERITED_ACE, OBJECT_INHERIT, Ace, Acl
+from ksmbd.smb.former_sids import FormerUser
 from ksmbd.smb.ports import Identity, ShareConfig
 from ksmbd.smb.security_descriptor import (
     SE_DACL_PRESENT,
@@ -34,9 +36,9 @@ BOTH = OBJECT_INHERIT | CONTAINER_INHERIT
 USERS = sid_from_text("S-1-5-11")
 
 
-def an_access() -> Access:
+def an_access(former: Iterable[FormerUser] = ()) -> Access:
     share = ShareConfig("", "", acl_xattr=True, acl_xattr_security_acl_name=NAME)
-    idmap = IdMap(DOMAIN)
+    idmap = IdMap(DOMAIN, former)
     token = idmap.token(Identity("root", "", 0, 0, is_admin=True), 0, 0, ())
     return Access(ShareOptions.of(share, VfsSettings(DOMAIN)), idmap, token, SERVER, StillClock())
 
@@ -125,6 +127,22 @@ def test_all_below_gets_it_and_a_protected_folder_passes_on_its_own(top: Path) -
     for folder in ("d", "d/e"):  # without a list before: what its permissions say is its own
         assert (has(top / folder) or ())[-1] == INHERITED
     assert what(run(top)) == {**dict.fromkeys(names, UNCHANGED), "d/p": PROTECTED}
+
+
+def test_the_users_of_a_former_server_stay_who_they_are(top: Path) -> None:
+    """The owner is an SID of that server, and the file another user's meanwhile: the SID stands for its own user."""
+    otto = sid_from_text("S-1-5-21-7-8-9-1001")
+    fd = os.open(top / "g", os.O_RDONLY)
+    new = SecurityDescriptor(
+        SE_SELF_RELATIVE | SE_DACL_PRESENT, otto, IdMap(DOMAIN).group_sid(stat_fd(fd).gid), Acl((allow(0, otto),))
+    )
+    an_access().replace_lists(fd, False, new, True)
+    former = [FormerUser(otto, None, stat_fd(fd).uid + 1)]
+    list(Propagation(DOMAIN, NAME, former=former).run(bytes(top.parent), b"top"))
+    found = an_access(former).stored(fd, False, stat_fd(fd))
+    os.close(fd)
+    assert found is not None and found.owner == otto and found.dacl is not None
+    assert found.dacl.aces == (allow(0, otto), allow(INHERITED_ACE))
 
 
 def test_a_run_that_stops_leaves_each_file_whole(top: Path) -> None:
