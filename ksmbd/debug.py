@@ -13,8 +13,9 @@ alone; then its bit is set, too, and `log.debug` looks at the address of the lin
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from typing import Final
+
+from ksmbd.address import normal_address
 
 SMB: Final = 0x01
 AUTH: Final = 0x02
@@ -77,14 +78,6 @@ def toggle(word: str) -> bool:
     on = plain()
     _apply(0 if name == "all" and on == ALL else ALL if name == "all" else on ^ bits)
     return True
-
-
-def normal_address(text: str) -> str:
-    """An address as the server writes a client's. Raises ValueError."""
-    text, percent, scope = text.strip().partition("%")
-    number = ip_address(text)
-    mapped = getattr(number, "ipv4_mapped", None)
-    return f"{mapped or number}{percent}{scope}"
 
 
 def clients() -> list[str]:

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ksmbd import limits, log
-from mountd.hosts import Address, PeerNames, Truth, bare, parse_address
+from ksmbd.address import Address
+from mountd.hosts import PeerNames, Truth, bare, parse_address
 from mountd.lookup_threads import LookupThreads
 from mountd.loop import Loop, Timer
 

@@ -22,7 +22,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+from ksmbd import address as addresses
+from ksmbd.address import Address
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Truth = bool | None
 """True, False, or None: not known."""
@@ -69,17 +71,10 @@ class NoNames:
         return None
 
 
-def unmapped(address: Address) -> Address:
-    """The IPv4 address of an IPv4-mapped IPv6 address; other addresses unchanged."""
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        return address.ipv4_mapped
-    return address
-
-
 def parse_address(text: str) -> Address | None:
     """Parse an address, without its scope; an IPv4-mapped one becomes IPv4. None: it is no address."""
     try:
-        return unmapped(ipaddress.ip_address(text.strip("[]").partition("%")[0]))
+        return addresses.parse_address(text.strip("[]"))
     except ValueError:
         return None
 

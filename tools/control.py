@@ -18,6 +18,7 @@ from dataclasses import asdict
 from ksmbd.tools.acl_inherit import acl_inherit
 
 from ksmbd import debug
+from ksmbd.address import normal_address
 from mountd.commandline import HELP, RUNDIR, VERBOSE, VERSION, Command, Option, Parsed, package_version
 from mountd.console import closing, status
 from mountd.console.asking import ask, last
@@ -238,7 +239,7 @@ def _debug(rundir: RunDirectory, component: str) -> None:
         COMMAND.fail(f"no component {name!r}: allowed is all, {', '.join(debug.COMPONENTS)}")
     if at:
         try:
-            component = f"{name}@{debug.normal_address(address)}"
+            component = f"{name}@{normal_address(address)}"
         except ValueError:
             COMMAND.fail(f"no address {address!r}: allowed is an IPv4 or IPv6 address, as in smb@192.0.2.7")
     _manager(rundir)

@@ -8,7 +8,6 @@ NLMSG_ERROR. It sends to the port id that STARTING_UP came from.
 from __future__ import annotations
 
 import errno
-import ipaddress
 import os
 import select
 import socket
@@ -18,6 +17,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from ksmbd import log
+from ksmbd.address import normal_address
 from ksmbd.ipc.channel import Channel, enlarge
 from ksmbd.ipc.codec import Message, decode, encode
 from ksmbd.ipc.constants import Event
@@ -184,8 +184,6 @@ def _address(text: str) -> str:
     """An address without leading zeros; the IPv4 address where an IPv6 one stands for it. The kernel writes the address
     of a client over IPv4 as 0000:0000:0000:0000:0000:ffff:c000:0207."""
     try:
-        address = ipaddress.ip_address(text)
+        return normal_address(text)
     except ValueError:
         return text
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return str(address if mapped is None else mapped)

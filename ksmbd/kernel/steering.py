@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from ksmbd.address import unmapped
 from ksmbd.kernel import bpf, bpf_cache
 from ksmbd.kernel.cgroup import own_cgroup
 
@@ -121,8 +122,7 @@ class Steer:
 
 
 def _text(packed: bytes) -> str:
-    address = ipaddress.IPv6Address(packed)
-    return str(address.ipv4_mapped or address)
+    return str(unmapped(ipaddress.IPv6Address(packed)))
 
 
 class Lookup:

@@ -2,10 +2,10 @@
 """Closes sessions, tree connects and opens of this worker that mountd names (ksmbd.ipc.activity.Target)."""
 from __future__ import annotations
 
-import ipaddress
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+from ksmbd.address import parse_address
 from ksmbd.ipc.activity import Target
 from ksmbd.oplock.record import OpenEntry
 from ksmbd.process.activity import Kept, account_of, identity_of, open_id, path_of, session_id, slashed
@@ -124,13 +124,7 @@ def _folded(account: str) -> str:
 
 def same_address(one: str, other: str) -> bool:
     """Whether two texts name the same address: IPv6 has several spellings, and IPv4 may be mapped into it."""
-    return one == other or _address(one) == _address(other) != ""
-
-
-def _address(text: str) -> str:
     try:
-        address = ipaddress.ip_address(text.partition("%")[0])
+        return one == other or parse_address(one) == parse_address(other)
     except ValueError:
-        return ""
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return str(mapped or address)
+        return False

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Mapping
 
+from ksmbd.address import parse_address
 from ksmbd.ipc.activity import Target
 
 SESSION_ID_MAX = 1 << 32
@@ -51,7 +51,7 @@ def _of_kind(kind: str, rest: str) -> Target:
 
 def _is_address(text: str) -> bool:
     try:
-        ipaddress.ip_address(text.partition("%")[0])
+        parse_address(text)
     except ValueError:
         return False
     return True

@@ -13,11 +13,12 @@ import pytest
 from mountd_doubles import FakeUsers, LocalServices, accounts, configuration
 
 from ksmbd import limits, log
+from ksmbd.address import Address
 from ksmbd.ipc.codec import Message, decode, encode
 from ksmbd.ipc.constants import Event, TreeStatus
 from mountd import hostnames
 from mountd.hostnames import FAILED_SECONDS, KEPT_SECONDS, Answer, HostNames, Query, forward, reverse
-from mountd.hosts import Address, PeerNames
+from mountd.hosts import PeerNames
 from mountd.loop import Loop
 from mountd.requests import Requests
 

@@ -6,8 +6,9 @@ import ipaddress
 
 import pytest
 
+from ksmbd.address import Address
 from mountd import config
-from mountd.hosts import Address, NoNames, PeerNames, Truth, admitted, host_names, parse_address, parse_list
+from mountd.hosts import NoNames, PeerNames, Truth, admitted, host_names, parse_address, parse_list
 
 A, B, SIX = "192.0.2.1", "192.0.2.99", "2001:db8::5"
 

@@ -10,7 +10,7 @@ from typing import Final
 
 TOP: Final = Path(__file__).resolve().parents[3]
 COMMON: Final = frozenset((
-    "debug", "limit", "limits", "line_limit", "log", "log_record", "log_targets", "overriding", "refusals",
+    "address", "debug", "limit", "limits", "line_limit", "log", "log_record", "log_targets", "overriding", "refusals",
 ))  # fmt: skip
 """Modules directly below ksmbd/, which every room may use."""
 FLOORS: Final[dict[str, tuple[str, ...]]] = {
