@@ -210,6 +210,7 @@ class Server:
             self.loop, settings, *directories, self.requests.answer, self.requests.refused, command, on_line
         )
         self.engine.on_exit = self._engine_ended
+        self.requests.kerberos.in_spnego = options.kernel
         self.requests.reply = self.engine.reply
         questions = Questions(self.loop, self.engine)
         self.requests.on_answer = questions.answered

@@ -33,6 +33,8 @@ class Kind(IntEnum):
     """The number is that of an ACCEPT; the payload is the client's mechListMIC (RFC 4178 5)."""
     BEGIN = 3
     """The payload is the first token of a client of DCE/RPC; the answer has the keys of the messages that follow."""
+    UNWRAP = 5
+    """The payload is a client's NegTokenInit, with the token of Kerberos in it; the answer's token is a NegTokenResp."""
     CONTINUE = 4
     """The number is that of a BEGIN that was answered by BEGUN; the payload is the client's next token."""
 

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from ksmbd import limits
 from ksmbd.ipc.answers import LOGON_ERRORS
 from ksmbd.ipc.codec import Message
 from ksmbd.ipc.constants import Attribute, Event, UserFlag
@@ -19,6 +20,7 @@ from mountd.rpc.frames import Answer, Request
 from mountd.userlookups import Run
 
 PRINCIPAL_MAX: Final = 256
+WAITING: Final = "too many log-ons with Kerberos wait"
 
 
 class Backend(Protocol):
@@ -44,6 +46,8 @@ class KerberosHost:
     def __init__(self, server: UserView) -> None:
         self._server = server
         self._backend: Backend | None = None
+        self.in_spnego = False
+        """Clients' tokens come in SPNEGO as they are, and so go the answers: the kernel's server does not read them."""
         self._numbers = itertools.cycle(range(1, 1 << 31))
         self._waiting: dict[int, tuple[int, int]] = {}
         """Number of the request -> (slot, handle)."""
@@ -98,13 +102,16 @@ class KerberosHost:
         if kept is not None:  # the client's mechListMIC
             number, request = kept, Request(Kind.VERIFY, 0, kept, payload)
         else:
+            if self.in_spnego and len(self._waiting) >= limits.DAEMON_QUESTIONS.value:
+                return _refusal(message.handle, WAITING, STATUS_INSUFF_SERVER_RESOURCES)
             number = next(self._numbers)
             mechanisms = bytes.fromhex(message.texts.get(Attribute.BODY, ""))
-            request = Request(Kind.ACCEPT, len(mechanisms), number, mechanisms + payload)
+            kind = Kind.UNWRAP if self.in_spnego else Kind.ACCEPT
+            request = Request(kind, len(mechanisms), number, mechanisms + payload)
         self._waiting[number] = slot, message.handle
         if not self._backend.send(request, guest=False):
             del self._waiting[number]
-            return _refusal(message.handle, "too many log-ons with Kerberos wait", STATUS_INSUFF_SERVER_RESOURCES)
+            return _refusal(message.handle, WAITING, STATUS_INSUFF_SERVER_RESOURCES)
         return None
 
     def forget(self, slot: int) -> None:

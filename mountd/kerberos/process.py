@@ -13,12 +13,15 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from ksmbd import limits, log
+from ksmbd.auth import spnego
 from ksmbd.kernel.confinement import Bounds, confine
 from ksmbd.kernel.seccomp import READING_CALLS, SERVICE_CALLS
+from ksmbd.smb.status import WireError
 from mountd import servicechild
 from mountd.kerberos import krb5conf
 from mountd.kerberos.answers import Accepted, Begun, Kind, Ready, Refused, Status
@@ -104,8 +107,25 @@ def prepare(options: Options) -> tuple[Acceptor, Ready]:
     seconds = max([SECONDS, *(2 * int(skew) for skew in _SKEW.findall(text))])
     mechanism = GssMechanism(raw, KEYS)
     mechanism.accept(b"\x60")  # whatever a failure needs is loaded now
+    spnego.parse_response(spnego.encode_response(spnego.ACCEPT_COMPLETED, spnego.KERBEROS_OID, b"token"))
     acceptor = Acceptor(mechanism, open_table(options.replays, seconds), names)
     return acceptor, Ready(keytab=keytab, principals=sorted(found)[:_TOLD])
+
+
+def accept_wrapped(acceptor: Acceptor, payload: bytes) -> Accepted | Refused:
+    """The result for a client's NegTokenInit (RFC 4178 4.2.1) whose first mechanism is Kerberos, as the token is for
+    that one; its token is a NegTokenResp."""
+    try:
+        init = spnego.parse_init(payload)
+    except WireError as error:
+        return Refused(f"no NegTokenInit: {error}")
+    mechanism = init.mechanisms[0]
+    if mechanism not in (spnego.KERBEROS_OID, spnego.MS_KERBEROS_OID) or not init.token:
+        return Refused("no Kerberos token in the client's NegTokenInit")
+    result = acceptor.accept(init.token)
+    if isinstance(result, Refused):
+        return result
+    return replace(result, token=spnego.encode_response(spnego.ACCEPT_COMPLETED, mechanism, result.token))
 
 
 def answer(acceptor: Acceptor, request: Request) -> Answer | None:
@@ -119,6 +139,8 @@ def answer(acceptor: Acceptor, request: Request) -> Answer | None:
     if request.kind == Kind.ACCEPT:
         mechanisms, token = request.payload[: request.argument], request.payload[request.argument :]
         result = acceptor.accept(token, mechanisms, request.pipe)
+    elif request.kind == Kind.UNWRAP:
+        result = accept_wrapped(acceptor, request.payload)
     elif request.kind == Kind.BEGIN:
         result = acceptor.begin(request.payload, request.pipe)
     elif request.kind == Kind.CONTINUE:

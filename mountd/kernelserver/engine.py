@@ -25,7 +25,6 @@ from mountd.kernelserver import startup
 from mountd.kernelserver.control import RESET, RUNNING, STARTUP, KernelControl
 from mountd.kernelserver.pipes import KernelPipes
 from mountd.kernelserver.replies import plain, refusal
-from mountd.kernelserver.tickets import Tickets
 from mountd.loop import Loop, Timer
 
 NO_MODULE: Final = "the kernel has no SMBD_GENL family: load its server (modprobe ksmbd), or leave out --engine=kernel"
@@ -67,7 +66,6 @@ class KernelEngine:
         self._clock = clock
         self._channel: KernelChannel | None = None
         self._pipes = KernelPipes(answer)
-        self._tickets = Tickets()
         self._trees: dict[int, tuple[Message, float]] = {}
         """Handle -> a tree connect that is not answered yet, and when it came."""
         self.granted: dict[tuple[int, int], TreeFlag] = {}
@@ -211,7 +209,6 @@ class KernelEngine:
         self._shares.clear()
         self._stale.clear()
         self._pipes = KernelPipes(self._answer)
-        self._tickets = Tickets()
         self.on_exit(status)
 
     # ------------------------------------------------------------------------------------------------------ messages
@@ -250,10 +247,7 @@ class KernelEngine:
     def _ask(self, message: Message) -> Message | None:
         if message.event is Event.RPC_REQUEST:
             return self._pipes.take(message)
-        if message.event is not Event.SPNEGO_AUTHEN_REQUEST:
-            return self._answer(0, message)
-        question = self._tickets.question(message)
-        return refusal(message) if question is None else self._answer(0, question)
+        return self._answer(0, message)
 
     def _send(self, reply: Message, request: Message | None) -> None:
         channel = self._channel
@@ -263,8 +257,6 @@ class KernelEngine:
             made = plain(reply, self._encrypts)
             if made.event is Event.SHARE_CONFIG_RESPONSE:
                 self._told(made)
-            elif made.event is Event.SPNEGO_AUTHEN_RESPONSE:
-                made = self._tickets.answer(made)
             if made.event is Event.TREE_CONNECT_RESPONSE and not self._connected(made, reply.fields["status"]):
                 return
             channel.send(made)

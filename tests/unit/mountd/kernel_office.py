@@ -62,6 +62,7 @@ class Office:
         )  # fmt: skip
         self.engine.on_exit = self.ended.append
         self.requests.reply = self.engine.reply
+        self.requests.kerberos.in_spnego = True
 
     def ask(self, *messages: bytes) -> list[bytes]:
         """What the kernel gets for what it sends: the attributes' content."""

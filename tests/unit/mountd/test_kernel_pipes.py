@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import kernel_doubles as kernel
 import pytest
+from kerberos_doubles import Rules, Scripted, element, token
 from kernel_office import TEXT, Office
 from mountd_doubles import accounts
 
 from ksmbd.auth import spnego
 from ksmbd.ipc.constants import Event, RpcFlag, UserFlag
-from mountd.kerberos.answers import Accepted
-from mountd.kerberos.answers import Status as KerberosStatus
+from mountd.kerberos import process, replay
+from mountd.kerberos.mechanism import Acceptor, Context
 from mountd.kernelserver import startup
 from mountd.rpc.frames import Answer, Request
 
@@ -35,12 +37,14 @@ def office() -> Iterator[Office]:
 
 
 class Kdc:
-    """The process of Kerberos: admits ann with a key of 16 bytes."""
+    """The process of Kerberos: admits ann with a key of 16 bytes, at once unless it `holds` the answers."""
 
     serving = True
 
     def __init__(self) -> None:
         self.asked: list[bytes] = []
+        self.holds = False
+        self.held: list[Answer] = []
         self.on_answer: Callable[[Answer], None] = lambda answer: None
         self.on_end: Callable[[], None] = lambda: None
 
@@ -48,9 +52,14 @@ class Kdc:
         """Its keytab stays as it is."""
 
     def send(self, request: Request, guest: bool) -> bool:
-        self.asked.append(request.payload)
-        accepted = Accepted("ann@EXAMPLE.ORG", "ann", b"K" * 16, b"ap-rep", 3600)
-        self.on_answer(Answer(KerberosStatus.ACCEPTED, request.pipe, accepted.encode()))
+        context = Context("ann@KSMBD.TEST", b"K" * 16, b"ap-rep", 5000.5)
+        mechanism = Scripted(context)
+        found = process.answer(Acceptor(mechanism, replay.open_table(""), Rules(), lambda: 1000), request)
+        assert found is not None
+        self.asked += mechanism.asked
+        self.held.append(found)
+        if not self.holds:
+            self.on_answer(found)
         return True
 
 
@@ -62,9 +71,7 @@ def _spnego(handle: int, blob: bytes) -> bytes:
 def _init(mechanism: str, token: bytes) -> bytes:
     """A client's NegTokenInit."""
     mechanisms = spnego.encode_mechanisms([mechanism])
-    octets = bytes((0x04, len(token))) + token
-    fields = b"\xa0" + bytes((len(mechanisms),)) + mechanisms + b"\xa2" + bytes((len(octets),)) + octets
-    return b"\xa0" + bytes((len(fields) + 2,)) + b"\x30" + bytes((len(fields),)) + fields
+    return element(0xA0, element(0x30, element(0xA0, mechanisms), element(0xA2, element(4, token))))
 
 
 @pytest.mark.parametrize("mechanism", [spnego.KERBEROS_OID, spnego.MS_KERBEROS_OID])
@@ -72,8 +79,8 @@ def test_a_ticket(office: Office, mechanism: str) -> None:
     kdc = Kdc()
     office.requests.kerberos.attach(kdc)
     office.requests.accounts = accounts("ann")
-    (reply,) = office.ask(_spnego(9, _init(mechanism, b"ap-req")))
-    assert kdc.asked == [b"ap-req"], "the token of the mechanism"
+    (reply,) = office.ask(_spnego(9, _init(mechanism, token(b"c"))))
+    assert kdc.asked == [token(b"c")], "the token of the mechanism"
     assert struct.unpack_from("=II", reply) == (9, 0)
     gid, uid = struct.unpack_from("=II", reply, 8)
     assert (uid, gid, reply[16:64]) == (1001, 1001, kernel.text("ann", 48))
@@ -92,6 +99,28 @@ def test_a_token_without_ticket(office: Office, blob: bytes) -> None:
     (reply,) = office.ask(_spnego(9, blob))
     assert not kdc.asked and len(reply) == 156 and reply[:4] == struct.pack("=I", 9)
     assert not struct.unpack_from("=H", reply, 64)[0] & UserFlag.OK
+
+
+def test_log_ons_that_wait_are_bounded(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mountd.kerberos.host.limits.DAEMON_QUESTIONS", SimpleNamespace(value=2))
+    kdc = Kdc()
+    kdc.holds = True
+    office.requests.kerberos.attach(kdc)
+    asked = [_spnego(handle, _init(spnego.KERBEROS_OID, token(b"%d" % handle))) for handle in (1, 2, 3)]
+    (refused,) = office.ask(*asked)
+    assert refused[:4] == struct.pack("=I", 3) and not struct.unpack_from("=H", refused, 64)[0] & UserFlag.OK
+    for answer in kdc.held:
+        kdc.on_answer(answer)
+    assert len(office.socket.sent) - 1 == len(kdc.held) + 1 and len(office.requests.kerberos) == 0
+
+
+def test_the_daemon_does_not_read_the_token(office: Office) -> None:
+    kdc = Kdc()
+    payloads: list[bytes] = []
+    kdc.send = lambda request, guest: payloads.append(request.payload) is None  # type: ignore[method-assign]
+    office.requests.kerberos.attach(kdc)
+    office.ask(_spnego(9, b"junk"))
+    assert payloads == [b"junk"]
 
 
 def test_without_kerberos(office: Office) -> None:

@@ -117,8 +117,9 @@ def test_the_floors_themselves_have_no_circle() -> None:
 
 def test_mountd_takes_of_auth_what_hashes_alone() -> None:
     """What reads the tokens of a log-on inside an RPC association is for the process of the RPC services. The kernel's
-    server leaves to the daemon what our engine does itself: to take a ticket out of SPNEGO."""
-    apart = ("mountd.rpc.", "mountd.kernelserver.tickets")
+    server leaves to the daemon what our engine does itself, to take a ticket out of SPNEGO: the process of Kerberos
+    does it."""
+    apart = ("mountd.rpc.", "mountd.kerberos.process")
     taken = {
         other for name in GRAPH for other in GRAPH[name]
         if room_of(name) == "mountd" and not name.startswith(apart) and room_of(other) == "auth"
