@@ -33,10 +33,10 @@ class Kind(IntEnum):
     """The number is that of an ACCEPT; the payload is the client's mechListMIC (RFC 4178 5)."""
     BEGIN = 3
     """The payload is the first token of a client of DCE/RPC; the answer has the keys of the messages that follow."""
-    UNWRAP = 5
-    """The payload is a client's NegTokenInit, with the token of Kerberos in it; the answer's token is a NegTokenResp."""
     CONTINUE = 4
     """The number is that of a BEGIN that was answered by BEGUN; the payload is the client's next token."""
+    UNWRAP = 5
+    """The payload is a client's NegTokenInit with the token of Kerberos in it; that of the answer is a NegTokenResp."""
 
 
 class Status(IntEnum):
