@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Encodes and decodes messages between the engine and mountd. Received bytes are checked before pyroute2 sees them."""
+"""Encodes and decodes messages between the engine and mountd. Received bytes are checked before they are decoded."""
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -14,13 +13,20 @@ from ksmbd.ipc.messages import (
     NLA_HEADER_SIZE,
     NLA_PAYLOAD_MAX,
     STRUCTURES,
-    NetlinkMessage,
     text_of,
 )
 from ksmbd.smb.reader import Reader
 from ksmbd.smb.status import WireError
 
 _NLA_TYPE_MASK: Final = 0x3FFF
+_HEADERS: Final = struct.Struct("=IHHIIBBH")
+"""struct nlmsghdr and struct genlmsghdr."""
+_ATTRIBUTE: Final = struct.Struct("=HH")
+_NUMBER: Final = struct.Struct("=I")
+_NAME: Final = 1
+_VALUE: Final = 2
+"""The attributes within an OPTION."""
+_ATTRIBUTES: Final = frozenset(Attribute)
 _NUMBERS: Final = {
     Attribute.HANDLE, Attribute.ENCRYPT, Attribute.FORCE_UID, Attribute.FORCE_GID, Attribute.SIZE, Attribute.WORKERS,
     Attribute.BPF, Attribute.PID, Attribute.LIFETIME, Attribute.NT_STATUS, Attribute.WITHHELD,
@@ -49,54 +55,48 @@ class Message:
         return text_of(self.fields[name])
 
 
-def _name(attribute: Attribute) -> str:
-    return attribute.name
+def _attribute(kind: int, data: bytes) -> bytes:
+    """One attribute, with zeros up to a multiple of 4, which its length does not count. Raises ValueError where it is
+    too long."""
+    if len(data) > NLA_PAYLOAD_MAX:
+        raise ValueError(f"{len(data)} bytes are too long for one attribute")
+    return _ATTRIBUTE.pack(NLA_HEADER_SIZE + len(data), kind) + data + bytes(-len(data) % 4)
 
 
-def _pair(name: str, value: str) -> dict[str, Any]:
-    return {"attrs": [("NAME", _escape(name)), ("VALUE", _escape(value))]}
-
-
-def _escape(text: str) -> bytes:
-    """Encode a text for an asciiz attribute. Raises ValueError where it has a NUL or is too long."""
+def _text(kind: int, text: str) -> bytes:
+    """A text as a NUL-terminated attribute. Raises ValueError where it has a NUL or is too long."""
     data = text.encode("utf-8", "surrogateescape")
     if b"\0" in data or len(data) >= NLA_PAYLOAD_MAX:
         raise ValueError(f"a text of {len(data)} bytes, or with NUL, cannot be an attribute")
-    return data
+    return _attribute(kind, data + b"\0")
+
+
+def _number(kind: int, number: int) -> bytes:
+    """A number of 32 bits as an attribute. Raises ValueError."""
+    try:
+        return _attribute(kind, _NUMBER.pack(number))
+    except struct.error as error:
+        raise ValueError(str(error)) from None
 
 
 def encode(message: Message, sequence: int = 0, port: int = 0, kind: int = MESSAGE_TYPE, flags: int = 0) -> bytes:
     """Encode a message with a netlink sequence number, port id, type (the generic-netlink family's id) and flags.
     Raises ValueError where a value does not fit its field."""
-    netlink = NetlinkMessage()
-    netlink["cmd"] = int(message.event)
-    netlink["version"] = GENL_VERSION
-    netlink["header"] = {"type": kind, "flags": flags, "sequence_number": sequence & 0xFFFFFFFF, "pid": port}
-    attributes: list[tuple[str, Any]] = []
-    if message.event in STRUCTURES:
-        attributes.append((message.event.name, _structure_value(message.event, message.fields)))
-    attributes += [(_name(key), number) for key, number in message.numbers.items()]
-    attributes += [(_name(key), _escape(text)) for key, text in message.texts.items()]
-    attributes += [("ADDRESS", _escape(text)) for text in message.addresses]
-    attributes += [("OPTION", _pair(name, value)) for name, value in message.options.items()]
-    netlink["attrs"] = attributes
+    event = message.event
     try:
-        netlink.encode()
-    except struct.error as error:  # an attribute of more than 65535 bytes
-        raise ValueError(f"{message.event.name}: {error}") from None
-    return bytes(netlink.data)
-
-
-def _structure_value(event: Event, fields: Mapping[str, Any]) -> dict[str, Any]:
-    structure = STRUCTURES[event]
-    names = {name for name, _ in structure.fields}
-    unknown = set(fields) - names
-    if unknown:
-        raise ValueError(f"{event.name} has no field {', '.join(sorted(unknown))}")
-    payload = fields.get("payload", b"")
-    if structure.fixed_size() + len(payload) > NLA_PAYLOAD_MAX:
-        raise ValueError(f"{event.name}: a payload of {len(payload)} bytes is too long for one message")
-    return dict(fields)
+        parts = []
+        if event in STRUCTURES:
+            parts.append(_attribute(event, STRUCTURES[event].encode(message.fields)))
+        parts += [_number(key, number) for key, number in message.numbers.items()]
+        parts += [_text(key, text) for key, text in message.texts.items()]
+        parts += [_text(Attribute.ADDRESS, text) for text in message.addresses]
+        for name, value in message.options.items():
+            parts.append(_attribute(Attribute.OPTION, _text(_NAME, name) + _text(_VALUE, value)))
+    except ValueError as error:
+        raise ValueError(f"{event.name}: {error}") from None
+    body = b"".join(parts)
+    length = _HEADERS.size + len(body)
+    return _HEADERS.pack(length, kind, flags, sequence & 0xFFFFFFFF, port, event, GENL_VERSION, 0) + body
 
 
 def decode(data: bytes, expected: int = MESSAGE_TYPE) -> Message:
@@ -117,19 +117,16 @@ def decode(data: bytes, expected: int = MESSAGE_TYPE) -> Message:
         event = Event(command)
     except ValueError:
         raise WireError(f"unknown message {command}") from None
-    found = _check_attributes(reader, event)
+    message = Message(event)
+    found = _take_attributes(reader, message)
     if event in STRUCTURES and not found:
         raise WireError(f"{event.name} without its structure")
-    netlink = NetlinkMessage(bytearray(data))
-    netlink.decode()
-    message = Message(event)
-    for name, value in ((slot[0], slot[1]) for slot in netlink["attrs"]):
-        _collect(message, name, value)
     return message
 
 
-def _check_attributes(reader: Reader, event: Event) -> bool:
-    """Check the bounds of all attributes. Returns whether KSMBD's structure is there. Raises WireError."""
+def _take_attributes(reader: Reader, message: Message) -> bool:
+    """Decode all attributes within their bounds. Returns whether KSMBD's structure is there. Raises WireError."""
+    event = message.event
     found = False
     while reader.remaining:
         offset = reader.position
@@ -140,13 +137,12 @@ def _check_attributes(reader: Reader, event: Event) -> bool:
         reader.skip(min(-(-(size - NLA_HEADER_SIZE) // 4) * 4, reader.remaining))
         if kind == event and event in STRUCTURES and not found:
             _check_structure(event, len(body))
+            message.fields = STRUCTURES[event].decode(body.view(len(body)))
             found = True
         elif kind < Attribute.HANDLE:
             raise WireError(f"attribute {kind} in {event.name}")
-        elif kind == Attribute.OPTION:
-            _check_nested(body)
-        elif kind in _NUMBERS and len(body) != 4:
-            raise WireError(f"attribute {kind} of {len(body)} bytes")
+        elif kind in _ATTRIBUTES:
+            _collect(message, Attribute(kind), body)
     return found
 
 
@@ -157,45 +153,32 @@ def _check_structure(event: Event, size: int) -> None:
         raise WireError(f"{event.name} has {fixed} bytes, not {size}")
 
 
-def _check_nested(reader: Reader) -> None:
+def _collect(message: Message, attribute: Attribute, body: Reader) -> None:
+    """Decode one additional attribute. Raises WireError."""
+    if attribute in _NUMBERS:
+        if len(body) != _NUMBER.size:
+            raise WireError(f"attribute {attribute} of {len(body)} bytes")
+        message.numbers[attribute] = body.u32()
+    elif attribute is Attribute.OPTION:
+        name, value = _pair(body)
+        message.options[name] = value
+    elif attribute is Attribute.ADDRESS:
+        message.addresses.append(_plain(body.view(len(body))))
+    else:
+        message.texts[attribute] = _plain(body.view(len(body)))
+
+
+def _pair(reader: Reader) -> tuple[str, str]:
+    """The name and the value of an OPTION; '' for what is missing. Raises WireError."""
+    found = {_NAME: "", _VALUE: ""}
     while reader.remaining:
-        size = reader.u16()
-        reader.skip(2)
+        size, kind = reader.u16(), reader.u16() & _NLA_TYPE_MASK
         if size < NLA_HEADER_SIZE:
             raise WireError(f"nested attribute of {size} bytes")
-        reader.view(size - NLA_HEADER_SIZE)
+        found[kind] = _plain(reader.view(size - NLA_HEADER_SIZE))
         reader.skip(min(-size % 4, reader.remaining))
+    return found[_NAME], found[_VALUE]
 
 
-def _collect(message: Message, name: str, value: Any) -> None:  # noqa: ANN401 - what pyroute2 decoded
-    if name == message.event.name and message.event in STRUCTURES:
-        hidden = ("header", "reserved", "_padding")
-        message.fields = {key: item for key, item in dict(value).items() if key not in hidden}
-        return
-    attribute = Attribute.__members__.get(name)
-    if attribute is None:
-        return  # an attribute of a newer version
-    if attribute in _NUMBERS:
-        message.numbers[attribute] = int(value)
-    elif attribute is Attribute.OPTION:
-        key, text = _cells(value)
-        message.options[key] = text
-    elif attribute is Attribute.ADDRESS:
-        message.addresses.append(_plain(value))
-    else:
-        message.texts[attribute] = _plain(value)
-
-
-def _slots(value: Any) -> Sequence[tuple[str, Any]]:  # noqa: ANN401 - what pyroute2 decoded
-    return [(slot[0], slot[1]) for slot in value["attrs"]]
-
-
-def _cells(value: Any) -> tuple[str, str]:  # noqa: ANN401 - what pyroute2 decoded
-    cells = {name: _plain(text) for name, text in _slots(value)}
-    return cells.get("NAME", ""), cells.get("VALUE", "")
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, bytes):
-        return value.partition(b"\0")[0].decode("utf-8", "surrogateescape")
-    return str(value).partition("\0")[0]
+def _plain(data: bytes | memoryview) -> str:
+    return bytes(data).partition(b"\0")[0].decode("utf-8", "surrogateescape")

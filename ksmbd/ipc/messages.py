@@ -15,9 +15,7 @@ import struct
 from collections.abc import Mapping
 from typing import Any, Final
 
-from pyroute2.netlink import genlmsg, nla, nla_base
-
-from ksmbd.ipc.constants import Attribute, Event
+from ksmbd.ipc.constants import Event
 
 GENL_VERSION: Final = 1
 NLMSG_HEADER_SIZE: Final = 16
@@ -34,62 +32,56 @@ ACCOUNT_SIZE: Final = 48
 SHARE_NAME_SIZE: Final = 64
 HASH_SIZE: Final = 18
 
-# ------------------------------------------------------------------------------------------------ pyroute2's classes
+# -------------------------------------------------------------------------------------------------------- structures
 
 
-class StructureAttribute(nla_base):  # type: ignore[misc]
-    """An attribute that holds a C structure, followed, where `tail` is set, by any number of bytes (`payload`).
+class Structure:
+    """A C structure: its fields, each with a format of the module struct, one after the other without padding (`x`
+    fields are the structure's own), followed, where `tail` is set, by any number of bytes (`payload`)."""
 
-    pyroute2 writes the fields one after the other without padding: `x` fields are the structure's own padding.
-    """
+    def __init__(self, *fields: tuple[str, str], tail: bool = False) -> None:
+        self.fields = (*fields, ("payload", "")) if tail else fields
+        """(name, format) of all fields; `payload` has none."""
+        self.tail = tail
+        self._fixed = [(name, struct.Struct("=" + fmt), fmt) for name, fmt in fields]
 
-    __slots__ = ()
-    fields: tuple[tuple[str, str], ...] = ()
-    defaults: dict[str, Any] = {}  # noqa: RUF012  pyroute2's name and shape
-    tail = False
-    align = 1
-    """The attribute's length counts no alignment; encode() adds padding after it."""
-
-    @classmethod
-    def fixed_size(cls) -> int:
+    def fixed_size(self) -> int:
         """Bytes of the structure without `payload`."""
-        return sum(struct.calcsize("=" + fmt) for name, fmt in cls.fields if name != "payload")
+        return sum(layout.size for _, layout, _ in self._fixed)
 
-    @classmethod
-    def offset_of(cls, name: str) -> int:
+    def offset_of(self, name: str) -> int:
         """The offset of a field in bytes. Raises KeyError."""
         offset = 0
-        for field_name, fmt in cls.fields:
+        for field_name, layout, _ in self._fixed:
             if field_name == name:
                 return offset
-            offset += struct.calcsize("=" + fmt)
+            offset += layout.size
+        if name == "payload" and self.tail:
+            return offset
         raise KeyError(name)
 
-    def ft_decode(self, offset: int) -> None:
-        """Decode the fields, then the payload up to the attribute's length."""
-        for name, fmt in self.fields:
-            if name == "payload":
-                self[name] = bytes(self.data[offset : self.offset + self.length])
-            else:
-                self[name], offset = self.decode_field("=" + fmt, self.data, offset)
-        self.pop("attrs", None)
-        self.pop("value", None)
+    def decode(self, data: bytes | memoryview) -> dict[str, Any]:
+        """The fields of a structure that is whole, and its payload: numbers, tuples of numbers, and bytes with their
+        NULs."""
+        found: dict[str, Any] = {}
+        offset = 0
+        for name, layout, fmt in self._fixed:
+            if not fmt.endswith("x"):
+                values = layout.unpack_from(data, offset)
+                found[name] = values[0] if len(values) == 1 else values
+            offset += layout.size
+        if self.tail:
+            found["payload"] = bytes(data[offset:])
+        return found
 
-    def ft_encode(self, offset: int) -> tuple[int, int]:
-        """Encode the fields, the payload, and zeros up to a multiple of 4, which the length does not count."""
-        for name, fmt in self.fields:
-            value = self[name] if dict.get(self, name) is not None else 0
-            if name == "payload":
-                payload = bytes(value) if value else b""
-                self.data.extend(payload)
-                offset += len(payload)
-                continue
-            size = struct.calcsize("=" + fmt)
-            self.data.extend(_pack_field(name, fmt, value))
-            offset += size
-        padding = -(offset - self.offset) % 4
-        self.data.extend(bytes(padding))
-        return offset + padding, padding
+    def encode(self, fields: Mapping[str, Any]) -> bytes:
+        """The structure with these fields and zeros for all others. Raises ValueError for a field that it does not have
+        and for a value that does not fit; a text is never truncated."""
+        unknown = set(fields) - {name for name, _ in self.fields}
+        if unknown:
+            raise ValueError(f"there is no field {', '.join(sorted(unknown))}")
+        data = b"".join([_pack_field(name, fmt, fields.get(name)) for name, _, fmt in self._fixed])
+        return data + bytes(fields.get("payload") or b"") if self.tail else data
 
 
 def _pack_field(name: str, fmt: str, value: Any) -> bytes:  # noqa: ANN401 - what the struct format says
@@ -102,7 +94,7 @@ def _pack_field(name: str, fmt: str, value: Any) -> bytes:  # noqa: ANN401 - wha
         if len(data) > size or (isinstance(value, str) and (len(data) == size or "\0" in value)):
             raise ValueError(f"{name}: {len(data)} bytes do not fit {size}")
         return data.ljust(size, b"\0")
-    if isinstance(value, int) and not value:
+    if not value:
         return bytes(struct.calcsize("=" + fmt))
     try:
         return struct.pack("=" + fmt, *value) if isinstance(value, (list, tuple)) else struct.pack("=" + fmt, value)
@@ -127,213 +119,73 @@ _LOGIN_RESPONSE_FIELDS: Final = (
     ("_padding", "2x"),
     ("reserved", "64x"),
 )
+_HEARTBEAT: Final = Structure(("handle", "I"))
+"""ksmbd_heartbeat."""
+_STARTING_UP: Final = Structure(
+    ("flags", "I"), ("signing", "i"), ("min_prot", "16s"), ("max_prot", "16s"), ("netbios_name", "16s"),
+    ("work_group", "64s"), ("server_string", "64s"), ("tcp_port", "H"), ("ipc_timeout", "H"), ("deadtime", "I"),
+    ("file_max", "I"), ("smb2_max_write", "I"), ("smb2_max_read", "I"), ("smb2_max_trans", "I"),
+    ("share_fake_fscaps", "I"), ("sub_auth", "3I"), ("smb2_max_credits", "I"), ("smbd_max_io_size", "I"),
+    ("max_connections", "I"), ("bind_interfaces_only", "b"), ("max_ip_connections", "I"), ("reserved", "499x"),
+    ("ifc_list_sz", "I"), tail=True,
+)  # fmt: skip
+"""ksmbd_startup_request, packed: `max_ip_connections` is not aligned."""
+_SHUTTING_DOWN: Final = Structure(("reserved", "64x"))
+"""ksmbd_shutdown_request."""
+_LOGIN_REQUEST: Final = Structure(("handle", "I"), ("account", _ACCOUNT), ("reserved", "64x"))
+"""ksmbd_login_request, also of LOGIN_REQUEST_EXT."""
+_LOGIN_RESPONSE: Final = Structure(("handle", "I"), *_LOGIN_RESPONSE_FIELDS)
+"""ksmbd_login_response."""
+_SHARE_CONFIG_REQUEST: Final = Structure(("handle", "I"), ("share_name", _SHARE), ("reserved", "64x"))
+"""ksmbd_share_config_request."""
+_SHARE_CONFIG_RESPONSE: Final = Structure(
+    ("handle", "I"), ("flags", "I"), ("create_mask", "H"), ("directory_mask", "H"), ("force_create_mode", "H"),
+    ("force_directory_mode", "H"), ("force_uid", "H"), ("force_gid", "H"), ("share_name", _SHARE),
+    ("reserved", "444x"), ("payload_sz", "I"), ("veto_list_sz", "I"), tail=True,
+)  # fmt: skip
+"""ksmbd_share_config_response; the payload is the veto list (`veto_list_sz` bytes), a NUL, and the path."""
+_TREE_CONNECT_REQUEST: Final = Structure(
+    ("handle", "I"), ("account_flags", "H"), ("flags", "H"), ("session_id", "Q"), ("connect_id", "Q"),
+    ("account", _ACCOUNT), ("share", _SHARE), ("peer_addr", "64s"), ("reserved", "64x"),
+)  # fmt: skip
+"""ksmbd_tree_connect_request."""
+_TREE_CONNECT_RESPONSE: Final = Structure(
+    ("handle", "I"), ("status", "H"), ("connection_flags", "H"), ("reserved", "64x"),
+)  # fmt: skip
+"""ksmbd_tree_connect_response."""
+_TREE_DISCONNECT_REQUEST: Final = Structure(("session_id", "Q"), ("connect_id", "Q"), ("reserved", "64x"))
+"""ksmbd_tree_disconnect_request."""
+_LOGOUT_REQUEST: Final = Structure(("account", _ACCOUNT), ("account_flags", "I"), ("reserved", "64x"))
+"""ksmbd_logout_request."""
+_RPC_COMMAND: Final = Structure(("handle", "I"), ("flags", "I"), ("payload_sz", "I"), tail=True)
+"""ksmbd_rpc_command, request and response; `handle` names the pipe."""
+_SPNEGO_REQUEST: Final = Structure(("handle", "I"), ("blob_len", "H"), tail=True)
+"""ksmbd_spnego_authen_request; the blob begins at offset 6, before the padded end of the structure."""
+_SPNEGO_RESPONSE: Final = Structure(
+    ("handle", "I"), ("login_handle", "I"), *_LOGIN_RESPONSE_FIELDS, ("session_key_len", "H"),
+    ("spnego_blob_len", "H"), tail=True,
+)  # fmt: skip
+"""ksmbd_spnego_authen_response: it contains a login response; the payload is session key and AP-REP."""
+_LOGIN_RESPONSE_EXT: Final = Structure(("handle", "I"), ("ngroups", "i"), ("reserved", "128x"), tail=True)
+"""ksmbd_login_response_ext; the payload is `ngroups` gids of 32 bits."""
 
-
-class NetlinkMessage(genlmsg):  # type: ignore[misc]
-    """Any message. KSMBD's structures are attributes named as the event; additional attributes follow."""
-
-    __slots__ = ()
-    prefix = "KSMBD_"
-    nla_map = (
-        (Event.HEARTBEAT_REQUEST, "HEARTBEAT_REQUEST", "heartbeat"),
-        (Event.STARTING_UP, "STARTING_UP", "starting_up"),
-        (Event.SHUTTING_DOWN, "SHUTTING_DOWN", "shutting_down"),
-        (Event.LOGIN_REQUEST, "LOGIN_REQUEST", "login_request"),
-        (Event.LOGIN_RESPONSE, "LOGIN_RESPONSE", "login_response"),
-        (Event.SHARE_CONFIG_REQUEST, "SHARE_CONFIG_REQUEST", "share_config_request"),
-        (Event.SHARE_CONFIG_RESPONSE, "SHARE_CONFIG_RESPONSE", "share_config_response"),
-        (Event.TREE_CONNECT_REQUEST, "TREE_CONNECT_REQUEST", "tree_connect_request"),
-        (Event.TREE_CONNECT_RESPONSE, "TREE_CONNECT_RESPONSE", "tree_connect_response"),
-        (Event.TREE_DISCONNECT_REQUEST, "TREE_DISCONNECT_REQUEST", "tree_disconnect_request"),
-        (Event.LOGOUT_REQUEST, "LOGOUT_REQUEST", "logout_request"),
-        (Event.RPC_REQUEST, "RPC_REQUEST", "rpc_command"),
-        (Event.RPC_RESPONSE, "RPC_RESPONSE", "rpc_command"),
-        (Event.SPNEGO_AUTHEN_REQUEST, "SPNEGO_AUTHEN_REQUEST", "spnego_request"),
-        (Event.SPNEGO_AUTHEN_RESPONSE, "SPNEGO_AUTHEN_RESPONSE", "spnego_response"),
-        (Event.LOGIN_REQUEST_EXT, "LOGIN_REQUEST_EXT", "login_request"),
-        (Event.LOGIN_RESPONSE_EXT, "LOGIN_RESPONSE_EXT", "login_response_ext"),
-        (Attribute.HANDLE, "HANDLE", "uint32"),
-        (Attribute.OPTION, "OPTION", "pair"),
-        (Attribute.COMMENT, "COMMENT", "asciiz"),
-        (Attribute.ENCRYPT, "ENCRYPT", "uint32"),
-        (Attribute.FORCE_UID, "FORCE_UID", "uint32"),
-        (Attribute.FORCE_GID, "FORCE_GID", "uint32"),
-        (Attribute.ACCOUNT, "ACCOUNT", "asciiz"),
-        (Attribute.SIZE, "SIZE", "uint32"),
-        (Attribute.ADDRESS, "ADDRESS", "asciiz"),
-        (Attribute.WORKERS, "WORKERS", "uint32"),
-        (Attribute.BPF, "BPF", "uint32"),
-        (Attribute.PID, "PID", "uint32"),
-        (Attribute.BODY, "BODY", "asciiz"),
-        (Attribute.REASON, "REASON", "asciiz"),
-        (Attribute.LIFETIME, "LIFETIME", "uint32"),
-        (Attribute.NT_STATUS, "NT_STATUS", "uint32"),
-        (Attribute.SIDS, "SIDS", "asciiz"),
-        (Attribute.WITHHELD, "WITHHELD", "uint32"),
-    )
-
-    class heartbeat(StructureAttribute):
-        """ksmbd_heartbeat."""
-
-        __slots__ = ()
-        fields = (("handle", "I"),)
-
-    class starting_up(StructureAttribute):
-        """ksmbd_startup_request, packed: `max_ip_connections` is not aligned."""
-
-        __slots__ = ()
-        fields = (
-            ("flags", "I"),
-            ("signing", "i"),
-            ("min_prot", "16s"),
-            ("max_prot", "16s"),
-            ("netbios_name", "16s"),
-            ("work_group", "64s"),
-            ("server_string", "64s"),
-            ("tcp_port", "H"),
-            ("ipc_timeout", "H"),
-            ("deadtime", "I"),
-            ("file_max", "I"),
-            ("smb2_max_write", "I"),
-            ("smb2_max_read", "I"),
-            ("smb2_max_trans", "I"),
-            ("share_fake_fscaps", "I"),
-            ("sub_auth", "3I"),
-            ("smb2_max_credits", "I"),
-            ("smbd_max_io_size", "I"),
-            ("max_connections", "I"),
-            ("bind_interfaces_only", "b"),
-            ("max_ip_connections", "I"),
-            ("reserved", "499x"),
-            ("ifc_list_sz", "I"),
-            ("payload", ""),
-        )
-        tail = True
-
-    class shutting_down(StructureAttribute):
-        """ksmbd_shutdown_request."""
-
-        __slots__ = ()
-        fields = (("reserved", "64x"),)
-
-    class login_request(StructureAttribute):
-        """ksmbd_login_request, also of LOGIN_REQUEST_EXT."""
-
-        __slots__ = ()
-        fields = (("handle", "I"), ("account", _ACCOUNT), ("reserved", "64x"))
-
-    class login_response(StructureAttribute):
-        """ksmbd_login_response."""
-
-        __slots__ = ()
-        fields = (("handle", "I"), *_LOGIN_RESPONSE_FIELDS)
-
-    class share_config_request(StructureAttribute):
-        """ksmbd_share_config_request."""
-
-        __slots__ = ()
-        fields = (("handle", "I"), ("share_name", _SHARE), ("reserved", "64x"))
-
-    class share_config_response(StructureAttribute):
-        """ksmbd_share_config_response; the payload is the veto list (`veto_list_sz` bytes), a NUL, and the path."""
-
-        __slots__ = ()
-        fields = (
-            ("handle", "I"),
-            ("flags", "I"),
-            ("create_mask", "H"),
-            ("directory_mask", "H"),
-            ("force_create_mode", "H"),
-            ("force_directory_mode", "H"),
-            ("force_uid", "H"),
-            ("force_gid", "H"),
-            ("share_name", _SHARE),
-            ("reserved", "444x"),
-            ("payload_sz", "I"),
-            ("veto_list_sz", "I"),
-            ("payload", ""),
-        )
-        tail = True
-
-    class tree_connect_request(StructureAttribute):
-        """ksmbd_tree_connect_request."""
-
-        __slots__ = ()
-        fields = (
-            ("handle", "I"),
-            ("account_flags", "H"),
-            ("flags", "H"),
-            ("session_id", "Q"),
-            ("connect_id", "Q"),
-            ("account", _ACCOUNT),
-            ("share", _SHARE),
-            ("peer_addr", "64s"),
-            ("reserved", "64x"),
-        )
-
-    class tree_connect_response(StructureAttribute):
-        """ksmbd_tree_connect_response."""
-
-        __slots__ = ()
-        fields = (("handle", "I"), ("status", "H"), ("connection_flags", "H"), ("reserved", "64x"))
-
-    class tree_disconnect_request(StructureAttribute):
-        """ksmbd_tree_disconnect_request."""
-
-        __slots__ = ()
-        fields = (("session_id", "Q"), ("connect_id", "Q"), ("reserved", "64x"))
-
-    class logout_request(StructureAttribute):
-        """ksmbd_logout_request."""
-
-        __slots__ = ()
-        fields = (("account", _ACCOUNT), ("account_flags", "I"), ("reserved", "64x"))
-
-    class rpc_command(StructureAttribute):
-        """ksmbd_rpc_command, request and response; `handle` names the pipe."""
-
-        __slots__ = ()
-        fields = (("handle", "I"), ("flags", "I"), ("payload_sz", "I"), ("payload", ""))
-        tail = True
-
-    class spnego_request(StructureAttribute):
-        """ksmbd_spnego_authen_request; the blob begins at offset 6, before the padded end of the structure."""
-
-        __slots__ = ()
-        fields = (("handle", "I"), ("blob_len", "H"), ("payload", ""))
-        tail = True
-
-    class spnego_response(StructureAttribute):
-        """ksmbd_spnego_authen_response: it contains a login response; the payload is session key and AP-REP."""
-
-        __slots__ = ()
-        fields = (
-            ("handle", "I"),
-            ("login_handle", "I"),
-            *_LOGIN_RESPONSE_FIELDS,
-            ("session_key_len", "H"),
-            ("spnego_blob_len", "H"),
-            ("payload", ""),
-        )
-        tail = True
-
-    class login_response_ext(StructureAttribute):
-        """ksmbd_login_response_ext; the payload is `ngroups` gids of 32 bits."""
-
-        __slots__ = ()
-        fields = (("handle", "I"), ("ngroups", "i"), ("reserved", "128x"), ("payload", ""))
-        tail = True
-
-    class pair(nla):  # type: ignore[misc]
-        """A parameter: its name as in ksmbd.conf, and its value."""
-
-        __slots__ = ()
-        nla_map = ((1, "NAME", "asciiz"), (2, "VALUE", "asciiz"))
-
-
-STRUCTURES: Final[Mapping[Event, type[StructureAttribute]]] = {
-    Event(number): getattr(NetlinkMessage, kind)
-    for number, _, kind in NetlinkMessage.nla_map
-    if isinstance(number, Event)
+STRUCTURES: Final[Mapping[Event, Structure]] = {
+    Event.HEARTBEAT_REQUEST: _HEARTBEAT,
+    Event.STARTING_UP: _STARTING_UP,
+    Event.SHUTTING_DOWN: _SHUTTING_DOWN,
+    Event.LOGIN_REQUEST: _LOGIN_REQUEST,
+    Event.LOGIN_RESPONSE: _LOGIN_RESPONSE,
+    Event.SHARE_CONFIG_REQUEST: _SHARE_CONFIG_REQUEST,
+    Event.SHARE_CONFIG_RESPONSE: _SHARE_CONFIG_RESPONSE,
+    Event.TREE_CONNECT_REQUEST: _TREE_CONNECT_REQUEST,
+    Event.TREE_CONNECT_RESPONSE: _TREE_CONNECT_RESPONSE,
+    Event.TREE_DISCONNECT_REQUEST: _TREE_DISCONNECT_REQUEST,
+    Event.LOGOUT_REQUEST: _LOGOUT_REQUEST,
+    Event.RPC_REQUEST: _RPC_COMMAND,
+    Event.RPC_RESPONSE: _RPC_COMMAND,
+    Event.SPNEGO_AUTHEN_REQUEST: _SPNEGO_REQUEST,
+    Event.SPNEGO_AUTHEN_RESPONSE: _SPNEGO_RESPONSE,
+    Event.LOGIN_REQUEST_EXT: _LOGIN_REQUEST,
+    Event.LOGIN_RESPONSE_EXT: _LOGIN_RESPONSE_EXT,
 }
 """KSMBD's message -> its structure."""

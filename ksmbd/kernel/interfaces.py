@@ -6,12 +6,15 @@ is needed.
 """
 from __future__ import annotations
 
+import array
+import fcntl
 import socket
+import struct
 from collections.abc import Iterable
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from pyroute2.ethtool.ioctl import EthtoolError, IoctlEthtool
-from pyroute2.iproute.linux import IPRoute
+from ksmbd.kernel import rtnetlink
+from ksmbd.kernel.rtnetlink import Link, LinkAddress
 
 IFF_UP: Final = 0x1
 IFF_LOOPBACK: Final = 0x8
@@ -21,7 +24,11 @@ IFA_F_TENTATIVE: Final = 0x40
 RTMGRP_LINK: Final = 0x1
 RTMGRP_IPV4_IFADDR: Final = 0x10
 RTMGRP_IPV6_IFADDR: Final = 0x100
-_UNKNOWN_SPEEDS: Final = (0, 0xFFFFFFFF)
+_SIOCETHTOOL: Final = 0x8946
+_ETHTOOL_GSET: Final = 1
+_SETTINGS: Final = struct.Struct("=IIIHBBBBBBIIHBBIII")
+"""struct ethtool_cmd; the speed in megabits per second is its fourth field, the upper half the 13th."""
+_UNKNOWN_SPEEDS: Final = (0, 0xFFFF, 0xFFFFFFFF)
 _MEGABIT: Final = 1_000_000
 
 
@@ -39,41 +46,38 @@ class InterfaceAddress(NamedTuple):
 
 def link_speed(name: str) -> int:
     """The speed of an interface in bits per second by ethtool, 0 if unknown."""
-    ethtool = IoctlEthtool()
+    settings = array.array("B", _SETTINGS.pack(_ETHTOOL_GSET, *[0] * 17))
+    request = struct.pack("@16sP16x", name.encode("utf-8", "surrogateescape")[:15], settings.buffer_info()[0])
     try:
-        ethtool.change_ifname(name)
-        speed = int(ethtool.get_link_settings()["speed"])
-    except (EthtoolError, OSError):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+            fcntl.ioctl(sock, _SIOCETHTOOL, request)
+    except OSError:
         return 0
-    finally:
-        ethtool.close()
+    fields = _SETTINGS.unpack(settings)
+    speed: int = fields[12] << 16 | fields[3]
     return 0 if speed in _UNKNOWN_SPEEDS else speed * _MEGABIT
 
 
-def _usable(address: Any) -> bool:  # noqa: ANN401 - pyroute2's messages have no types
-    flags = address.get_attr("IFA_FLAGS") or 0
-    if flags & (IFA_F_TENTATIVE | IFA_F_DEPRECATED):
+def _usable(address: LinkAddress) -> bool:
+    if not address.address or address.flags & (IFA_F_TENTATIVE | IFA_F_DEPRECATED):
         return False
     # A link-local address means nothing without the client's own index of the link.
-    return not (address["family"] == socket.AF_INET6 and (address.get_attr("IFA_ADDRESS") or "").startswith("fe80:"))
+    return not (address.family == socket.AF_INET6 and address.address.startswith("fe80:"))
 
 
-def addresses_of(links: Iterable[Any], addresses: Iterable[Any]) -> list[InterfaceAddress]:
+def addresses_of(links: Iterable[Link], addresses: Iterable[LinkAddress]) -> list[InterfaceAddress]:
     """The usable addresses of links that are up and have a carrier, from the answers of rtnetlink."""
     wanted = IFF_UP | IFF_RUNNING
-    up = {link["index"]: link for link in links if link["flags"] & wanted == wanted}
+    up = {link.number: link for link in links if link.flags & wanted == wanted}
     found = []
     for address in addresses:
-        link = up.get(address["index"])
-        if link is None or address["family"] not in (socket.AF_INET, socket.AF_INET6) or not _usable(address):
+        link = up.get(address.link)
+        if link is None or not _usable(address):
             continue
-        name = link.get_attr("IFLA_IFNAME")
-        # IFA_LOCAL is this end of a point-to-point link; IFA_ADDRESS is the other.
-        text = address.get_attr("IFA_LOCAL") or address.get_attr("IFA_ADDRESS")
-        loopback = bool(link["flags"] & IFF_LOOPBACK)
-        queues = link.get_attr("IFLA_NUM_RX_QUEUES") or 1
+        loopback = bool(link.flags & IFF_LOOPBACK)
+        speed = 0 if loopback else link_speed(link.name)
         found.append(
-            InterfaceAddress(address["index"], name, text, 0 if loopback else link_speed(name), queues, loopback)
+            InterfaceAddress(link.number, link.name, address.address, speed, link.receive_queues or 1, loopback)
         )
     return found
 
@@ -106,6 +110,5 @@ class Interfaces:
     def addresses(self) -> list[InterfaceAddress]:
         """All usable addresses. Raises OSError."""
         if self._changed() or self._known is None:
-            with IPRoute() as route:
-                self._known = addresses_of(list(route.get_links()), list(route.get_addr()))
+            self._known = addresses_of(rtnetlink.links(), rtnetlink.addresses())
         return self._known

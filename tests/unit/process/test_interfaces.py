@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import socket
-from typing import Any
+import struct
 
 import pytest
 
+from ksmbd.kernel import rtnetlink
 from ksmbd.kernel.interfaces import IFF_LOOPBACK, IFF_RUNNING, IFF_UP, InterfaceAddress, Interfaces, addresses_of
+from ksmbd.kernel.rtnetlink import Link, LinkAddress
 from ksmbd.process.interfaces import DEFAULT_SPEED, RSS_CAPABLE, choose, network_interfaces
 
 FOUND = [
@@ -62,39 +64,28 @@ def test_speed_capability_and_index_as_the_configuration_says() -> None:
     assert (told.link_speed, told.capability, told.index) == (10_000_000_000, 0, 2)
 
 
-class Answer(dict[str, Any]):
-    """One rtnetlink message, as pyroute2 gives them."""
-
-    def __init__(self, attributes: dict[str, Any], **fields: Any) -> None:
-        super().__init__(fields)
-        self._attributes = attributes
-
-    def get_attr(self, name: str) -> Any:
-        """An attribute or None."""
-        return self._attributes.get(name)
-
-
 def test_only_usable_addresses() -> None:
     up = IFF_UP | IFF_RUNNING
     links = [
-        Answer({"IFLA_IFNAME": "lo"}, index=1, flags=up | IFF_LOOPBACK),
-        Answer({"IFLA_IFNAME": "off"}, index=2, flags=IFF_RUNNING),
-        Answer({"IFLA_IFNAME": "unplugged"}, index=3, flags=IFF_UP),
-        Answer({"IFLA_IFNAME": "no-such-if0", "IFLA_NUM_RX_QUEUES": 4}, index=4, flags=up),
+        Link(1, "lo", up | IFF_LOOPBACK, 1),
+        Link(2, "off", IFF_RUNNING, 1),
+        Link(3, "unplugged", IFF_UP, 1),
+        Link(4, "no-such-if0", up, 4),
     ]
     v4, v6 = socket.AF_INET, socket.AF_INET6
     found = addresses_of(
         links,
         [
-            Answer({"IFA_ADDRESS": "127.0.0.1", "IFA_LOCAL": "127.0.0.1"}, index=1, family=v4),
-            Answer({"IFA_ADDRESS": "192.0.2.2"}, index=2, family=v4),
-            Answer({"IFA_ADDRESS": "192.0.2.3"}, index=3, family=v4),
-            Answer({"IFA_ADDRESS": "192.0.2.5", "IFA_LOCAL": "192.0.2.4"}, index=4, family=v4),
-            Answer({"IFA_ADDRESS": "2001:db8::4"}, index=4, family=v6),
-            Answer({"IFA_ADDRESS": "fe80::4"}, index=4, family=v6),
-            Answer({"IFA_ADDRESS": "2001:db8::5", "IFA_FLAGS": 0x40}, index=4, family=v6),  # tentative
-            Answer({"IFA_ADDRESS": "2001:db8::6", "IFA_FLAGS": 0x20}, index=4, family=v6),  # deprecated
-            Answer({"IFA_ADDRESS": "192.0.2.9"}, index=9, family=v4),  # gone between the two questions
+            LinkAddress(1, v4, "127.0.0.1", 0x80),
+            LinkAddress(2, v4, "192.0.2.2", 0),
+            LinkAddress(3, v4, "192.0.2.3", 0),
+            LinkAddress(4, v4, "192.0.2.4", 0),
+            LinkAddress(4, v6, "2001:db8::4", 0),
+            LinkAddress(4, v6, "fe80::4", 0),
+            LinkAddress(4, v6, "2001:db8::5", 0x40),  # tentative
+            LinkAddress(4, v6, "2001:db8::6", 0x20),  # deprecated
+            LinkAddress(4, socket.AF_UNIX, "", 0),
+            LinkAddress(9, v4, "192.0.2.9", 0),  # gone between the two questions
         ],
     )
     assert [(one.link, one.address, one.receive_queues, one.loopback) for one in found] == [
@@ -102,23 +93,55 @@ def test_only_usable_addresses() -> None:
     ]  # fmt: skip
 
 
+def attribute(kind: int, value: bytes) -> bytes:
+    return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
+
+
+def test_a_link_as_the_kernel_says_it() -> None:
+    body = struct.pack("=BxHiII", 0, 1, 7, 0x1043, 0) + attribute(rtnetlink.IFLA_IFNAME, b"eth7\0")
+    assert rtnetlink.link_of(body) == Link(7, "eth7", 0x1043, 1)
+    more = attribute(rtnetlink.IFLA_NUM_RX_QUEUES, struct.pack("=I", 12))
+    assert rtnetlink.link_of(body + attribute(99, b"unknown") + more) == Link(7, "eth7", 0x1043, 12)
+    assert rtnetlink.link_of(body + more[:-1]) == Link(7, "eth7", 0x1043, 1), "what is cut off counts for nothing"
+
+
+def test_an_address_as_the_kernel_says_it() -> None:
+    """This end of a point-to-point link, and all flags where the header has a part of them."""
+    v4 = struct.pack("=BBBBI", socket.AF_INET, 32, 0x80, 0, 3)
+    other = attribute(rtnetlink.IFA_ADDRESS, bytes((192, 0, 2, 5)))
+    mine = attribute(rtnetlink.IFA_LOCAL, bytes((192, 0, 2, 4)))
+    assert rtnetlink.address_of(v4 + other + mine) == LinkAddress(3, socket.AF_INET, "192.0.2.4", 0x80)
+    flags = attribute(rtnetlink.IFA_FLAGS, struct.pack("=I", 0x480))
+    assert rtnetlink.address_of(v4 + other + flags) == LinkAddress(3, socket.AF_INET, "192.0.2.5", 0x480)
+    v6 = struct.pack("=BBBBI", socket.AF_INET6, 64, 0x20, 0, 3)
+    wide = attribute(rtnetlink.IFA_ADDRESS, socket.inet_pton(socket.AF_INET6, "2001:db8::6"))
+    assert rtnetlink.address_of(v6 + wide) == LinkAddress(3, socket.AF_INET6, "2001:db8::6", 0x20)
+    assert rtnetlink.address_of(v6 + other).address == "", "of another size than its family has"
+    assert rtnetlink.address_of(v6).address == ""
+
+
+def test_several_messages_in_one_datagram() -> None:
+    one = struct.pack("=IHHII", 21, 16, 0, 1, 0) + b"12345" + bytes(3)
+    done = struct.pack("=IHHII", 20, rtnetlink.NLMSG_DONE, 0, 1, 0) + bytes(4)
+    assert list(rtnetlink.messages(one + done)) == [(16, b"12345"), (rtnetlink.NLMSG_DONE, bytes(4))]
+    assert list(rtnetlink.messages(one + done[:-1])) == [(16, b"12345")]
+    assert list(rtnetlink.messages(struct.pack("=IHHII", 3, 16, 0, 1, 0))) == [], "no length that leads back"
+
+
+def test_this_machine_has_loopback() -> None:
+    assert any(link.name == "lo" and link.flags & IFF_LOOPBACK for link in rtnetlink.links())
+    assert any(address.address == "127.0.0.1" for address in rtnetlink.addresses())
+
+
 def test_asked_again_only_after_a_change(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[list[InterfaceAddress]] = []
+    asked: list[int] = []
 
-    class Route:
-        def __enter__(self) -> Route:
-            return self
+    def dump(kind: int) -> list[bytes]:
+        if kind == rtnetlink.RTM_GETLINK:
+            asked.append(kind)
+        return []
 
-        def __exit__(self, *error: object) -> None:
-            asked.append([])
-
-        def get_links(self) -> list[Answer]:
-            return []
-
-        def get_addr(self) -> list[Answer]:
-            return []
-
-    monkeypatch.setattr("ksmbd.kernel.interfaces.IPRoute", Route)
+    monkeypatch.setattr(rtnetlink, "dump", dump)
     interfaces = Interfaces()
     kernel, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     ours.setblocking(False)
