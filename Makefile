@@ -15,7 +15,7 @@ export BENCH_ROUNDS BENCH_SCALE BENCH_SECONDS BENCH_FOLDER BENCH_WORKERS BENCH_O
 
 export PYTHONUTF8 := 1
 
-.PHONY: build setup-test setup-bench setup-conformance serve test test-compiled bench bench-fairness bench-growth compiled-wheel conformance conformance-gentest oracle vm-test lint clean
+.PHONY: bench-core interpreted build setup-test setup-bench setup-conformance serve test test-compiled bench bench-fairness bench-growth compiled-wheel conformance conformance-gentest oracle vm-test lint clean
 
 build:
 	@sh scripts/setup.sh serve
@@ -47,6 +47,14 @@ bench: setup-bench
 bench-fairness: setup-bench
 	@BENCH_COMMAND="$(strip make bench-fairness $(foreach name,SECONDS FOLDER WORKERS ONLY COMPILED,$(if $(BENCH_$(name)),BENCH_$(name)=$(BENCH_$(name)))))" \
 		$(VENV)/bin/python tests/bench/fairness.py
+
+# The core alone, in process: µs of processor time for an operation
+bench-core: setup-test
+	@PYTHONPATH=tests/unit/smb $(VENV)/bin/python tests/bench/core.py
+
+# What mypyc leaves interpreted on the way of small requests, a row a line; ONLY='ksmbd.smb.read ...': of these modules
+interpreted: setup-test
+	@.venv/bin/python scripts/interpreted.py $(ONLY)
 
 # dist/*.whl with the busiest modules compiled: takes a minute or two, and a C compiler; install it instead of this checkout
 compiled-wheel: setup-test

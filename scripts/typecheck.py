@@ -18,6 +18,7 @@ TOP = Path(__file__).resolve().parent.parent
 
 # Whose modules a folder imports beside its own: what its conftest, or pytest's pythonpath, puts into sys.path.
 NEIGHBOURS = {
+    "tests/bench": ["tests/unit/smb"],
     "tests/bpf": ["tests/system", "tests/bench"],
     "tests/conformance": ["tests/system", "tests/bench"],
     "tests/system": ["tests/bench", "tests/unit/mountd"],
