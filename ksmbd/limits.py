@@ -288,6 +288,9 @@ FOLDERS_KEPT: Final[Limit] = _limit(
 FOLDER_NAMES_KEPT: Final[Limit] = _limit(
     "names kept, short ones too", Per.SERVER, 1_000_000, "names of a worker", "the same; one folder is always kept",
 )
+LISTED_ENTRIES_KEPT: Final[Limit] = _limit(
+    "entries kept of folders that were listed", Per.SERVER, 16384, "entries of a worker", "they are read again",
+)
 NAMES_REMEMBERED: Final[Limit] = _limit(
     "names remembered for 15 seconds after they go", Per.SERVER, 1024, "names of a worker", "the oldest is forgotten",
 )

@@ -20,7 +20,7 @@ from ksmbd.smb.enumeration import Enumeration
 from ksmbd.smb.header import HEADER_SIZE
 from ksmbd.smb.model import Open
 from ksmbd.smb.name_case import case_sensitive
-from ksmbd.smb.patterns import compile_pattern, has_wildcards
+from ksmbd.smb.patterns import compile_pattern, everything, has_wildcards
 from ksmbd.smb.ports import DirectoryEntry, File
 from ksmbd.smb.reader import decode_utf16
 from ksmbd.smb.request import Reply, Request
@@ -88,7 +88,7 @@ def handle(request: Request) -> Reply | Coroutine[Any, Any, Reply]:
             raise NtStatusError(STATUS_OBJECT_NAME_INVALID, pattern)
     if limit < encoder.fixed:
         raise NtStatusError(STATUS_INFO_LENGTH_MISMATCH)
-    buffer = EntryBuffer(encoder, limit, bool(flags & SMB2_RETURN_SINGLE_ENTRY))
+    buffer = EntryBuffer(encoder, info_class, limit, bool(flags & SMB2_RETURN_SINGLE_ENTRY))
     if open_.listing is not None:
         return _after_others(request, open_, file, pattern, flags, buffer)
     enumeration = _enumeration(open_, file, pattern, flags)
@@ -144,7 +144,7 @@ def start(open_: Open, file: File, pattern: str) -> Enumeration:
     if has_wildcards(pattern) or pattern in (".", ".."):
         matches = compile_pattern(pattern, case_sensitive(open_))
         if characters is None:
-            return Enumeration(pattern, file.list_directory(matches))
+            return Enumeration(pattern, file.list_directory(None if matches is everything else matches))
         to_client = characters.to_client
         return Enumeration(pattern, _mapped(file.list_directory(lambda name: matches(to_client(name))), characters))
     if characters is None:
@@ -157,9 +157,10 @@ def _mapped(
 ) -> Iterator[DirectoryEntry | None]:
     """The entries, with the names that clients see."""
     for entry in entries:
-        if entry is not None:
-            entry.name = characters.to_client(entry.name)
-        yield entry
+        if entry is None:
+            yield None
+        else:  # another one: the port may keep its own for the next listing
+            yield DirectoryEntry(characters.to_client(entry.name), entry.info, entry.short_name)
 
 
 def _one(file: File, name: str) -> Iterator[DirectoryEntry | None]:
@@ -171,12 +172,14 @@ def _one(file: File, name: str) -> Iterator[DirectoryEntry | None]:
 class EntryBuffer:
     """The output buffer of one response: entries, each aligned to 8 bytes."""
 
-    __slots__ = ("_body", "_encoder", "_last", "_limit", "_padding", "_room", "_single", "_status")
+    __slots__ = ("_body", "_encoder", "_info_class", "_last", "_limit", "_padding", "_room", "_single", "_status")
 
-    def __init__(self, encoder: DirectoryClass, limit: int, single: bool) -> None:
-        """`limit`: size of the buffer in bytes; `single`: only one entry is wanted."""
+    def __init__(self, encoder: DirectoryClass, info_class: int, limit: int, single: bool) -> None:
+        """`encoder` is that of `info_class`; `limit`: size of the buffer in bytes; `single`: only one entry is
+        wanted."""
         self._body = bytearray(_RESPONSE.size)
         self._encoder = encoder
+        self._info_class = info_class
         self._limit = self._room = limit
         self._single = single
         self._last = _RESPONSE.size
@@ -192,6 +195,7 @@ class EntryBuffer:
         body = self._body
         room = self._room
         encode = self._encoder.encode
+        info_class = self._info_class
         entries = enumeration.entries
         entry = enumeration.pending
         enumeration.pending = None
@@ -211,7 +215,11 @@ class EntryBuffer:
                 if entry is None:  # nothing to show among many
                     looks = _LOOKS
                     continue
-            raw = encode(entry)
+            if entry.encoded_as == info_class:
+                raw = entry.encoded
+            else:
+                raw = entry.encoded = encode(entry)
+                entry.encoded_as = info_class
             size = len(raw)
             if size > room:
                 enumeration.pending = entry

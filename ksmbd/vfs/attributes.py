@@ -24,7 +24,7 @@ from ksmbd.kernel.stat import (
     STATX_ATTR_COMPRESSED,
     STATX_BTIME,
     Stat,
-    fields_at,
+    listed_fields,
     stat_fd,
 )
 from ksmbd.kernel.xattr import get_attribute
@@ -280,21 +280,21 @@ def make_info(
 
 
 def listed_info(
-    directory: int, disk: bytes, name: str, reader: AttributeReader | None, hides: ShareOptions | None, root_dev: int,
-    maps: ShareOptions | None = None,
+    directory: int, disk: bytes, name: str, stat: bytes, reader: AttributeReader | None, hides: ShareOptions | None,
+    root_dev: int, maps: ShareOptions | None = None,
 ) -> FileInfo | None:
     """FileInfo of a directory entry, as `make_info` makes it but in one function: a listing calls this for every name.
-    `disk` is the name on disk, `name` the client's. `reader` reads user.DOSATTRIB, None where the share stores none.
-    `hides` and `maps` are the share's options; `hides` is None if they hide no names, `maps` if no permission bits keep
-    attributes. Returns None where the entry is gone, where it is neither a regular file nor a directory, and while a
-    client has set a ChangeTime; the caller then uses stat and `make_info`. Raises OSError."""
-    fields = fields_at(directory, disk)
-    if fields is None or change_times.kept:
+    `disk` is the name on disk, `name` the client's, `stat` what `listed_at` returned. `reader` reads user.DOSATTRIB,
+    None where the share stores none. `hides` and `maps` are the share's options; `hides` is None if they hide no names,
+    `maps` if no permission bits keep attributes. Returns None where the entry is neither a regular file nor a
+    directory, and where a client may have set its ChangeTime; the caller then uses stat and `make_info`. Raises
+    OSError."""
+    if change_times.kept and has_set_change_time(stat):
         return None
     (
         mask, flags, links, uid, gid, mode, ino, size, blocks, access, access_ns, birth, birth_ns, change, change_ns,
         write, write_ns, major, minor,
-    ) = fields  # fmt: skip
+    ) = listed_fields(stat)  # fmt: skip
     kind = mode & S_IFMT
     data = listed_value(directory, disk, reader) if reader is not None else None
     if data is None:
@@ -338,6 +338,13 @@ def listed_info(
         created, access, write, change, allocation, size, attributes or FILE_ATTRIBUTE_NORMAL,
         links, file_id(ino, dev, root_dev, birth, birth_ns), dev & 0xFFFFFFFF, 0, 0, is_directory, uid, gid, mode,
     )  # fmt: skip
+
+
+def has_set_change_time(stat: bytes) -> bool:
+    """Whether a client has set the ChangeTime of an entry, perhaps before its last change. `stat` is what `listed_at`
+    returned."""
+    fields = listed_fields(stat)
+    return (fields[17] << 20 | fields[18], fields[6]) in change_times.kept
 
 
 def file_id(ino: int, dev: int, root_dev: int, birth: int, birth_ns: int) -> int:

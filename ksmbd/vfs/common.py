@@ -11,6 +11,7 @@ from ksmbd.vfs.allocation import PendingReleases, Reservations
 from ksmbd.vfs.audit import AuditLog
 from ksmbd.vfs.directory_cache import DirectoryCache
 from ksmbd.vfs.idmap import IdMap
+from ksmbd.vfs.listed import ListedFolders
 from ksmbd.vfs.options import VfsSettings
 from ksmbd.vfs.watches import Watches
 
@@ -35,8 +36,8 @@ class Common:
     """The shared state of one process; LocalFiles (files.py) is its only subclass and instance."""
 
     __slots__ = (
-        "audit_log", "cache", "clock", "idmap", "leases", "offload", "offload_long", "registry", "reservations",
-        "settings", "pending_releases", "watches",
+        "audit_log", "cache", "clock", "idmap", "leases", "listed", "offload", "offload_long", "registry",
+        "reservations", "settings", "pending_releases", "watches",
     )  # fmt: skip
 
     def __init__(self, settings: VfsSettings, clock: Clock) -> None:
@@ -51,6 +52,7 @@ class Common:
         it."""
         self.idmap = IdMap(settings.sub_authorities, settings.former_users)
         self.audit_log = AuditLog(settings.audit_file, clock)
+        self.listed = ListedFolders(clock)
         self.cache = DirectoryCache(monotonic=clock.monotonic)
         self.registry: set[Registered] = set()
         """The open files of this process: a rename updates the names of all that are below the path."""

@@ -9,9 +9,9 @@ from contextlib import AbstractContextManager
 from typing import Final
 
 from ksmbd import debug
-from ksmbd.kernel import credentials, descriptors
+from ksmbd.kernel import descriptors
 from ksmbd.kernel.files import R_OK, W_OK, AttributeReader, access_at
-from ksmbd.kernel.stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, stat_at, stat_fd
+from ksmbd.kernel.stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, listed_at, stat_at, stat_fd
 from ksmbd.smb.constants import (
     FILE_ATTRIBUTE_DIRECTORY,
     FILE_ATTRIBUTE_HIDDEN,
@@ -25,11 +25,12 @@ from ksmbd.smb.constants import (
 from ksmbd.smb.dfs import IO_REPARSE_TAG_DFS
 from ksmbd.smb.ports import DirectoryEntry, FileInfo
 from ksmbd.smb.status import NtStatusError
-from ksmbd.vfs import dosattrib, reparse
-from ksmbd.vfs.attributes import ea_size, listed_dos, listed_info, listed_value, make_info
+from ksmbd.vfs import change_times, dosattrib, reparse
+from ksmbd.vfs.attributes import ea_size, has_set_change_time, listed_dos, listed_info, listed_value, make_info
 from ksmbd.vfs.dfs_links import targets_at
 from ksmbd.vfs.dosattrib import NOTHING
 from ksmbd.vfs.entry import LocalEntry
+from ksmbd.vfs.listed import Listed, look_of
 from ksmbd.vfs.names import from_scandir, to_client
 from ksmbd.vfs.options import ShareOptions
 
@@ -58,44 +59,117 @@ def entries(file: LocalEntry, matches: Callable[[str], bool] | None = None) -> I
             yield DirectoryEntry(".", info)
         if matches is None or matches(".."):
             yield DirectoryEntry("..", _parent_info(file) or info)
-        reader = AttributeReader(file.fd, dosattrib.NAME)
-        quick_reader = reader if options.store_dos_attributes else None
-        veto = options.veto
-        quick = not (veto or options.hide_unreadable or options.hide_unwriteable or options.hide_special)
-        posix = file.posix
-        hides = options if options.hide_dot_files or options.hide else None
-        maps = options if options.maps else None
-        assume, user, root_dev = credentials.assume, place.user, place.root_dev
-        looked = 0
-        for entry in scan:
-            disk, name = from_scandir(entry.name)
+        if options.veto or options.hide_unreadable or options.hide_unwriteable or options.hide_special:
+            yield from _checked(file, scan, matches)
+        else:
+            yield from _quick(file, scan, matches)
+
+
+def _checked(
+    file: LocalEntry, scan: Iterator[os.DirEntry[str]], matches: Callable[[str], bool] | None
+) -> Iterator[DirectoryEntry | None]:
+    """The entries of `scan`, where the share hides some."""
+    reader = AttributeReader(file.fd, dosattrib.NAME)
+    options = file.place.options
+    veto = options.veto
+    looked = 0
+    for entry in scan:
+        disk, name = from_scandir(entry.name)
+        if file.posix:
+            name = to_client(disk, True)
+        if matches is not None:
+            looked += 1
+            if not looked % _LOOKS:
+                yield None
+            if not matches(name) and (file.posix or not options.matches_short(matches, disk)):
+                continue
+        if veto.match(name):
+            continue
+        try:
+            found = _entry(file, disk, name, reader)
+        except (OSError, NtStatusError) as error:
+            _left_out(file, name, error)
+            continue
+        if found is not None:
+            yield found
+
+
+def _quick(
+    file: LocalEntry, scan: Iterator[os.DirEntry[str]], matches: Callable[[str], bool] | None
+) -> Iterator[DirectoryEntry | None]:
+    """The entries of `scan`, where the share shows all. What was listed before and has not changed is not made again
+    (ksmbd/vfs/listed.py)."""
+    place, posix = file.place, file.posix
+    options = place.options
+    finder = _Finder(file)
+    memory = place.common.listed
+    look = None if posix else look_of(options, place.share.hide_files, place.root_dev)
+    folder = None if look is None else memory.folder(file.fd, file.key, look)
+    listed: dict[str, Listed] = {} if folder is None else folder.names
+    settled = memory.settled_before()
+    seen = 0
+    for entry in scan:
+        text = entry.name
+        seen += 1
+        known = listed.get(text)
+        if known is not None:
+            disk, name = known.disk, known.entry.name
+        else:
+            disk, name = from_scandir(text)
             if posix:
                 name = to_client(disk, True)
-            if matches is not None:
-                looked += 1
-                if not looked % _LOOKS:
-                    yield None
-                if not matches(name) and (posix or not options.matches_short(matches, disk)):
-                    continue
-            if quick:
-                assume(user)  # the worker may have served another user since the last entry
-                try:
-                    listed = listed_info(file.fd, disk, name, quick_reader, hides, root_dev, maps)
-                except (OSError, NtStatusError) as error:
-                    _left_out(file, name, error)
-                    continue
-                if listed is not None:
-                    yield _described(file, disk, DirectoryEntry(name, listed))
-                    continue
-            elif veto.match(name):
+        if matches is not None:
+            if not seen % _LOOKS:
+                yield None
+            if not matches(name) and (posix or not options.matches_short(matches, disk)):
                 continue
-            try:
-                found = _entry(file, disk, name, reader)
-            except (OSError, NtStatusError) as error:
-                _left_out(file, name, error)
-                continue
-            if found is not None:
-                yield found
+        try:
+            # `fd` makes the thread act as the user: the worker may have served another one since the last entry.
+            stat = listed_at(file.fd, disk)
+            if known is not None and known.stat == stat:
+                if not change_times.kept or not has_set_change_time(known.stat):
+                    yield known.entry
+                    continue
+            found = finder.find(disk, name, stat)
+        except (OSError, NtStatusError) as error:
+            _left_out(file, name, error)
+            continue
+        if found is not None:
+            if folder is not None and stat is not None and finder.quick and found.info.change_time < settled:
+                memory.keep(folder, text, Listed(stat, disk, found))
+            yield found
+    if folder is not None:
+        memory.ended(folder, seen)
+
+
+class _Finder:
+    """Makes the entries of one listing."""
+
+    __slots__ = ("_file", "_hides", "_maps", "_quick_reader", "_reader", "quick")
+
+    def __init__(self, file: LocalEntry) -> None:
+        options = file.place.options
+        self._file = file
+        self._reader = AttributeReader(file.fd, dosattrib.NAME)
+        self._quick_reader = self._reader if options.store_dos_attributes else None
+        self._hides = options if options.hide_dot_files or options.hide else None
+        self._maps = options if options.maps else None
+        self.quick = False
+        """Whether the last entry follows from its metadata and DOS attributes alone, and is the same for all users."""
+
+    def find(self, disk: bytes, name: str, stat: bytes | None) -> DirectoryEntry | None:
+        """The entry `disk`, which clients see as `name`. `stat` is what `listed_at` has returned. Raises OSError,
+        NtStatusError."""
+        file = self._file
+        self.quick = False
+        if stat is not None:
+            info = listed_info(
+                file.fd, disk, name, stat, self._quick_reader, self._hides, file.place.root_dev, self._maps
+            )
+            if info is not None:
+                self.quick = not info.attributes & FILE_ATTRIBUTE_REPARSE_POINT
+                return _described(file, disk, DirectoryEntry(name, info))
+        return _entry(file, disk, name, self._reader)
 
 
 def _scan(file: LocalEntry) -> AbstractContextManager[Iterator[os.DirEntry[str]]]:

@@ -60,11 +60,18 @@ class DirectoryEntry:
     name: str
     info: FileInfo
     short_name: str = ""
+    encoded: bytes = b""
+    """The entry in the information class `encoded_as`, once it has been encoded: an entry may be listed again."""
+    encoded_as: int = 0
 
-    def __init__(self, name: str, info: FileInfo, short_name: str = "") -> None:
+    def __init__(
+        self, name: str, info: FileInfo, short_name: str = "", encoded: bytes = b"", encoded_as: int = 0
+    ) -> None:
         self.name = name
         self.info = info
         self.short_name = short_name
+        self.encoded = encoded
+        self.encoded_as = encoded_as
 
 
 @dataclass(slots=True, init=False)

@@ -248,7 +248,7 @@ def test_listings(info_class: int, entries: list[DirectoryEntry], limit: int) ->
     enumeration = Enumeration("*", iter(entries))
     found: list[str] = []
     while len(found) < len(entries):
-        filling = EntryBuffer(encoder, limit, False)
+        filling = EntryBuffer(encoder, info_class, limit, False)
         assert filling.run(enumeration, Scheduler(FakeClock()).time_slice(None))
         reply = filling.reply()
         assert reply.status == 0 and isinstance(reply.body, bytearray)
@@ -275,7 +275,7 @@ def test_listings(info_class: int, entries: list[DirectoryEntry], limit: int) ->
         assert end == len(body)
     assert found == [joined(entry.name) for entry in entries]
     with pytest.raises(NtStatusError):
-        EntryBuffer(encoder, limit, False).run(enumeration, Scheduler(FakeClock()).time_slice(None))
+        EntryBuffer(encoder, info_class, limit, False).run(enumeration, Scheduler(FakeClock()).time_slice(None))
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from vfs_share import Share
 
-from ksmbd.kernel.stat import STATX_BTIME, Stat, fields_at, stat_at, stat_fd
+from ksmbd.kernel.stat import STATX_BTIME, Stat, listed_at, stat_at, stat_fd
 from ksmbd.kernel.xattr import attribute_size, get_attribute
 from ksmbd.smb import info_file, posix
 from ksmbd.smb.constants import (
@@ -67,16 +67,21 @@ def odd(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         monkeypatch.setattr(entry, "stat_fd", lambda fd: told(stat_fd(fd)))
         monkeypatch.setattr(listing, "stat_at", lambda directory, name: told(stat_at(directory, name)))
 
-        def odd_fields(directory: int, name: bytes) -> Any:
-            if fields_at(directory, name) is None:
-                return None
-            s = told(stat_at(directory, name))
+        def odd_fields(data: bytes) -> Any:
+            s = told(stat_at(*asked[0]))
             return (
                 s.mask, s.attributes, s.nlink, s.uid, s.gid, s.mode, s.ino, s.size, s.blocks, s.atime, s.atime_ns,
                 s.btime, s.btime_ns, s.ctime, s.ctime_ns, s.mtime, s.mtime_ns, s.dev_major, s.dev_minor,
             )  # fmt: skip
 
-        monkeypatch.setattr(attributes, "fields_at", odd_fields)
+        asked: list[tuple[int, bytes]] = [(-1, b"")]
+
+        def ask(directory: int, name: bytes) -> bytes | None:
+            asked[0] = directory, name
+            return listed_at(directory, name)
+
+        monkeypatch.setattr(listing, "listed_at", ask)
+        monkeypatch.setattr(attributes, "listed_fields", odd_fields)
 
     return change
 
@@ -131,7 +136,7 @@ def test_one_bad_entry_hides_no_folder(
     share = make_share(veto_files=() if quick else ("nothing",))
     for name in ("bad", "good", "other"):
         share.open(name)
-    module, function = (attributes, "fields_at") if quick else (listing, "stat_at")
+    module, function = (listing, "listed_at") if quick else (listing, "stat_at")
     real = getattr(module, function)
 
     def perhaps(directory: int, name: bytes) -> Any:
