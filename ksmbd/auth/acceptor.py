@@ -14,11 +14,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from enum import Enum, auto
-from hmac import compare_digest
 from typing import Final
 
 from ksmbd.auth import spnego
-from ksmbd.auth.ntlm import BARRED, NtlmAcceptor, NtlmResult
+from ksmbd.auth.ntlm import BARRED, NtlmAcceptor, NtlmResult, protected_list
 from ksmbd.auth.ntlm_messages import SIGNATURE
 from ksmbd.auth.settings import AuthSettings
 from ksmbd.smb.ports import AuthStep, Daemon, Identity, SpnegoResponse
@@ -155,12 +154,8 @@ class SpnegoAuthenticator:
         """Verify the mechListMIC of the client and answer with that of the server (RFC 4178 5)."""
         ours = None
         if result.signatures is not None:
-            if mic is not None:
-                if not compare_digest(result.signatures.of_client(self._mechanism_list), mic):
-                    raise NtStatusError(STATUS_LOGON_FAILURE, "mechListMIC is wrong")
-                ours = result.signatures.of_server(self._mechanism_list)
-            elif self._mic_required and not result.identity.is_anonymous:
-                raise NtStatusError(STATUS_LOGON_FAILURE, "mechListMIC is missing")
+            required = self._mic_required and not result.identity.is_anonymous
+            ours = protected_list(result.signatures, self._mechanism_list, mic, required)
         return self._complete(result, spnego.encode_response(spnego.ACCEPT_COMPLETED, mic=ours))
 
     def _complete(self, result: NtlmResult, token: bytes) -> AuthStep:

@@ -54,6 +54,20 @@ class NtlmResult:
     """For mechListMIC; None where client and server share no key (a user mapped to guest)."""
 
 
+def protected_list(
+    signatures: crypto.MessageSignatures, mechanisms: bytes, mic: bytes | None, required: bool
+) -> bytes | None:
+    """Verify the mechListMIC of the client over the list `mechanisms`, and return that of the server, None where the
+    client sent none (RFC 4178 5). Raises STATUS_LOGON_FAILURE where it is wrong, or `required` and missing."""
+    if mic is not None:
+        if not compare_digest(signatures.of_client(mechanisms), mic):
+            raise NtStatusError(STATUS_LOGON_FAILURE, "mechListMIC is wrong")
+        return signatures.of_server(mechanisms)
+    if required:
+        raise NtStatusError(STATUS_LOGON_FAILURE, "mechListMIC is missing")
+    return None
+
+
 BARRED: Final = {
     STATUS_ACCOUNT_DISABLED: "the account is disabled",
     STATUS_ACCOUNT_LOCKED_OUT: "the account is locked out",

@@ -12,13 +12,12 @@ import base64
 import json
 from collections.abc import Callable
 from enum import Enum, auto
-from hmac import compare_digest
 from typing import Final
 
 from ksmbd.auth import ntlm_crypto as crypto
 from ksmbd.auth import ntlm_messages as messages
 from ksmbd.auth import spnego
-from ksmbd.auth.ntlm import NtlmExchange
+from ksmbd.auth.ntlm import NtlmExchange, protected_list
 from ksmbd.auth.ntlm_sealing import MessageProtection
 from ksmbd.auth.settings import AuthSettings
 from ksmbd.smb.status import STATUS_ACCESS_DENIED, STATUS_LOGON_FAILURE, NtStatusError, WireError
@@ -157,12 +156,7 @@ class Logon:
 
     def _finish(self, signatures: crypto.MessageSignatures) -> bytes:
         """Verify the mechListMIC of the client and answer with that of the server (RFC 4178 5)."""
-        ours = None
-        if self._mic is not None:
-            if not compare_digest(signatures.of_client(self._mechanisms), self._mic):
-                raise NtStatusError(STATUS_LOGON_FAILURE, "mechListMIC is wrong")
-            ours = signatures.of_server(self._mechanisms)
+        ours = protected_list(signatures, self._mechanisms, self._mic, self._mic_required)
+        if ours is not None:
             self._signed = 1
-        elif self._mic_required:
-            raise NtStatusError(STATUS_LOGON_FAILURE, "mechListMIC is missing")
         return spnego.encode_response(spnego.ACCEPT_COMPLETED, mic=ours)
