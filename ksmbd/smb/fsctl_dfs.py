@@ -15,7 +15,7 @@ from ksmbd.smb.status import (
     STATUS_NOT_FOUND,
     NtStatusError,
 )
-from ksmbd.smb.tree_connect import client_of, rights_on_share, share_of_user
+from ksmbd.smb.tree_connect import client_of, question_of, rights_on_share, share_of_user
 
 
 async def dfs_get_referrals(control: Control) -> Output:
@@ -40,10 +40,8 @@ async def _referral(control: Control, path: str, parts: list[str]) -> dfs.Referr
     session, server = request.session, request.server
     identity = session.identity
     share = await control.settle(server.daemon.share_config(parts[1]))
-    client = None
     if share is not None and share.personal:
-        client = client_of(session, request.connection)
-        share = await control.settle(server.daemon.personal_share(parts[1], client))
+        share = await control.settle(server.daemon.personal_share(parts[1], client_of(session, request.connection)))
     if share is None or share.is_pipe or not (share.msdfs_root or share.msdfs_proxy) or identity is None:
         raise NtStatusError(STATUS_NOT_FOUND, "no DFS root")
     if share.msdfs_proxy:
@@ -66,16 +64,12 @@ async def _link(control: Control, share: ShareConfig, name: str) -> dfs.Link | N
     request = control.request
     identity = request.session.identity
     assert identity is not None
-    guest = identity.is_guest or identity.is_anonymous
-    peer = request.connection.transport.peer
-    client = client_of(request.session, request.connection) if share.personal else None
-    answer = await control.settle(
-        request.server.daemon.check_tree_connect(identity.account, guest, share.name, peer, client)
-    )
+    question = question_of(request.session, identity, request.connection, share)
+    answer = await control.settle(request.server.daemon.check_tree_connect(*question))
     if answer.status:
         raise NtStatusError(answer.status, share.name)
     share = share_of_user(share, answer)
-    user = replace(rights_on_share(identity, share, answer.is_admin, answer.is_guest), address=peer)
+    user = replace(rights_on_share(identity, share, answer.is_admin, answer.is_guest), address=question.peer)
     volume = request.server.files.volume(share, user, True)
     try:
         return volume.dfs_link(name)

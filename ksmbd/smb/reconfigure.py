@@ -15,18 +15,14 @@ from dataclasses import replace
 
 from ksmbd.smb.model import Server, Session, TreeConnect
 from ksmbd.smb.open_life import restore_writes, withdraw_writes
-from ksmbd.smb.ports import Client, Identity, ShareConfig, TreeConnectResult
+from ksmbd.smb.ports import Identity, ShareConfig, TreeConnectResult
 from ksmbd.smb.server_application import end_session, end_tree
 from ksmbd.smb.session_state import SessionState
 from ksmbd.smb.status import NtStatusError
 from ksmbd.smb.teardown import wait_for
-from ksmbd.smb.tree_connect import client_of, maximal_access, rights_on_share, share_of_user
+from ksmbd.smb.tree_connect import Question, client_of, maximal_access, question_of, rights_on_share, share_of_user
 
 logger = logging.getLogger("ksmbd.smb")
-
-Question = tuple[str, bool, str, str, Client | None]
-"""(account, whether a guest, share, address, client of a share that is personal): what mountd's answer about a tree
-connect depends on."""
 
 
 class Reconfiguration:
@@ -96,30 +92,24 @@ class Reconfiguration:
 
     async def _check_tree(self, tree: TreeConnect, identity: Identity) -> None:
         daemon = self._server.daemon
-        client: Client | None = None
         share = await daemon.share_config(tree.share.name)
         connection = next(iter(tree.session.channels), None)
         if share is not None and share.personal:
             if connection is None:
                 return  # it has no client now
-            client = client_of(tree.session, connection)
-            share = await daemon.personal_share(tree.share.name, client)
+            share = await daemon.personal_share(tree.share.name, client_of(tree.session, connection))
         if share is None:
             self.gone.add(tree.share.name.casefold())
             await self._end_tree(tree)
             return
-        guest = identity.is_guest or identity.is_anonymous
-        peer = connection.transport.peer if connection is not None else identity.address
-        question = (identity.account, guest, share.name, peer, client)
+        question = question_of(tree.session, identity, connection, share)
         if question not in self._answers:
-            ask = daemon.check_tree_connect
-            asked = question[:4] if client is None else question
-            self._answers[question] = await ask(*asked)
+            self._answers[question] = await daemon.check_tree_connect(*question)
         answer = self._answers[question]
         if tree.closed:
             return
         share = share_of_user(share, answer)
-        if answer.status or not self._update(tree, share, answer, identity, peer):
+        if answer.status or not self._update(tree, share, answer, identity, question.peer):
             await self._end_tree(tree)
 
     def _update(

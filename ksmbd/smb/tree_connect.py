@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from struct import Struct
-from typing import Final
+from typing import Final, NamedTuple
 
 from ksmbd import limits
 from ksmbd.refusals import noticed, refused
@@ -92,6 +92,25 @@ def client_of(session: Session, connection: Connection) -> Client:
     )  # fmt: skip
 
 
+class Question(NamedTuple):
+    """What mountd's answer about a tree connect depends on: the arguments of Daemon.tree_connect and
+    check_tree_connect."""
+
+    account: str
+    is_guest: bool
+    share: str
+    peer: str
+    client: Client | None
+    """Of a share that is personal."""
+
+
+def question_of(session: Session, identity: Identity, connection: Connection | None, share: ShareConfig) -> Question:
+    """What mountd is asked about a user of a session and a share. `connection`: None where no channel is left."""
+    peer = connection.transport.peer if connection is not None else identity.address
+    client = client_of(session, connection) if connection is not None and share.personal else None
+    return Question(identity.account, identity.is_guest or identity.is_anonymous, share.name, peer, client)
+
+
 async def handle(request: Request) -> Reply:
     """Connect the session to a share, if mountd allows it. Raises NtStatusError, and ConnectionFatal where the request
     must be protected."""
@@ -164,14 +183,8 @@ async def _ask(request: Request, share: ShareConfig) -> TreeConnect:
     tree_id = session.next_tree_id
     identity = session.identity
     assert identity is not None
-    peer = request.connection.transport.peer
-    guest = identity.is_guest or identity.is_anonymous
-    ask = server.daemon.tree_connect
-    if share.personal:
-        client = client_of(session, request.connection)
-        answer = await ask(session.session_id, tree_id, identity.account, guest, share.name, peer, client)
-    else:
-        answer = await ask(session.session_id, tree_id, identity.account, guest, share.name, peer)
+    question = question_of(session, identity, request.connection, share)
+    answer = await server.daemon.tree_connect(session.session_id, tree_id, *question)
     if answer.status:
         raise NtStatusError(answer.status, share.name)
     tree: TreeConnect | None = None
