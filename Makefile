@@ -4,10 +4,12 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := build
-# COMPILED=1 to serve, test or bench with the busiest modules compiled (.venv-compiled: takes a minute or two, and a C compiler)
+# COMPILED=1 to build, serve or test with the busiest modules compiled (.venv-compiled: takes a minute, and a C compiler).
+# make serve takes them where they are there, COMPILED=0 does not; measurements have them, BENCH_COMPILED=0 does not.
 BENCH_COMPILED ?=
-COMPILED ?= $(BENCH_COMPILED)
-VENV := .venv$(if $(filter 1,$(COMPILED)),-compiled)
+COMPILED ?=
+VENV = .venv$(if $(filter 1,$(COMPILED)),-compiled)
+bench bench-core bench-fairness bench-growth: COMPILED = $(if $(filter 0,$(BENCH_COMPILED)),0,1)
 PYTEST_ARGS ?=
 # Processes that run tests at once, each a file of them; 1: none but pytest's own
 TEST_JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 1); [ $$n -le 4 ] || n=4; echo $$n)
@@ -27,7 +29,13 @@ setup-bench:
 	@sh scripts/setup.sh bench
 
 serve: build
-	@exec $(VENV)/bin/python -Pm ksmbd.tools.serve
+	@venv=$(VENV); \
+	if [ -z "$(COMPILED)" ]; then \
+		if COMPILED=1 sh scripts/setup.sh built; then venv=.venv-compiled; else \
+			echo "make serve: all modules run as Python; make build COMPILED=1 compiles the busiest, in a minute" >&2; \
+		fi; \
+	fi; \
+	exec $$venv/bin/python -Pm ksmbd.tools.serve
 
 test: setup-test
 	@exec $(VENV)/bin/python -Pm pytest $(if $(filter-out 1,$(TEST_JOBS)),-n $(TEST_JOBS) --dist loadfile) $(PYTEST_ARGS)
@@ -36,8 +44,8 @@ test: setup-test
 test-compiled:
 	@$(MAKE) --no-print-directory test COMPILED=1
 
-# BENCH_ROUNDS=5, BENCH_SCALE=1, BENCH_FOLDER=/dev/shm, BENCH_WORKERS=0 (one a CPU), BENCH_ONLY=REGEX, BENCH_COMPILED=1;
-# bench.json has the figures
+# BENCH_ROUNDS=5, BENCH_SCALE=1, BENCH_FOLDER=/dev/shm, BENCH_WORKERS=0 (one a CPU), BENCH_ONLY=REGEX;
+# BENCH_COMPILED=0 measures the server as Python; bench.json has the figures
 bench: setup-bench
 	@BENCH_COMMAND="$(strip make bench $(foreach name,ROUNDS SCALE FOLDER WORKERS ONLY COMPILED,$(if $(BENCH_$(name)),BENCH_$(name)=$(BENCH_$(name)))))" \
 		$(VENV)/bin/python tests/bench/run.py

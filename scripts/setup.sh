@@ -7,6 +7,7 @@
 #   setup.sh conformance   to run smbtorture as well
 #   setup.sh vm      to run the tests that need a virtual machine as well
 #   setup.sh bench   to measure beside Samba; none of Debian's services is started
+#   setup.sh built   sets up nothing: 0 where that is done and of these sources
 #
 # With COMPILED=1 in the environment the virtual environment is .venv-compiled, with the modules of scripts/compiled.txt
 # compiled: it has a copy of the sources, which is made again when they change.
@@ -31,7 +32,7 @@ say() { printf 'setup: %s\n' "$*" >&2; }
 required="python3 python3-venv"
 optional="python3-bpfcc python3-gssapi"
 case $profile in
-serve) extra="" ;;
+serve | built) extra="" ;;
 test) extra="[test]"; required="$required smbclient"; optional="$optional xfsprogs btrfs-progs python3-samba fail2ban samba samba-vfs-modules acl krb5-kdc krb5-admin-server krb5-user" ;;
 conformance) extra="[test]"; required="$required smbclient samba samba-vfs-modules samba-testsuite iproute2 iptables"; optional="$optional krb5-kdc krb5-admin-server krb5-user" ;;
 vm) extra="[test]"; required="$required smbclient qemu-system-x86 busybox-static cpio kmod xz-utils cifs-utils"; optional="$optional keyutils krb5-kdc krb5-admin-server krb5-user" ;;
@@ -44,6 +45,12 @@ sources() { find ksmbd mountd tools bpf -name '*.py' -o -name '*.[ch]' | LC_ALL=
 
 # What is compiled depends on the sources alone: another profile takes what one has compiled.
 compiled_key() { { cat pyproject.toml setup.py; sources; sources | xargs cat scripts/compiled.txt; } | cksum; }
+
+if [ "$profile" = built ]; then
+    [ -x "$venv/bin/ksmbd.mountd" ] || exit 1
+    [ "$compiled" != 1 ] || [ "$(cat "$venv/.compiled" 2>/dev/null)" = "$(compiled_key)" ]
+    exit
+fi
 
 stamp=$venv/.setup-$profile
 key=$({ cat pyproject.toml setup.py scripts/setup.sh; ls tools/__init__.py bpf/__init__.py 2>/dev/null
@@ -176,10 +183,17 @@ PYTHON
     pip install "setuptools>=77" "mypy>=2.4,<3" wheel -r "$venv/requirements"
     is_compiled() { ls "$venv"/lib/python*/site-packages/ksmbd/conn/loop.*.so >/dev/null 2>&1; }
     if ! is_compiled || [ "$(cat "$venv/.compiled" 2>/dev/null)" != "$(compiled_key)" ]; then
-        say "compiling, which takes a minute or two"
+        say "compiling, which takes a minute"
         rm -f "$venv/.compiled"
         KSMBD_COMPILE=1 pip install --no-build-isolation --no-deps --force-reinstall .
-        is_compiled || say "no C compiler, or no Python.h (apt-get install gcc python3-dev): all modules stay Python"
+        if is_compiled; then
+            for module in $(cat scripts/compiled.txt); do
+                ls "$venv"/lib/python*/site-packages/"${module%.py}".*.so >/dev/null 2>&1 ||
+                    { say "$module was not compiled, and others were: the build is broken"; exit 1; }
+            done
+        else
+            say "no C compiler, or no Python.h (apt-get install gcc python3-dev): all modules stay Python"
+        fi
         compiled_key > "$venv/.compiled"
     fi
     [ ! -d build ] || { cp scripts/compiled.txt build/ && mv build "$venv/build"; }

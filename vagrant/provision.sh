@@ -20,8 +20,9 @@ command -v make >/dev/null || { apt-get -q update; apt-get -q -y install --no-in
 
 # The sources without what belongs to the place they come from.
 mkdir -p "$program"
-tar -C "$sources" --exclude=./.venv --exclude=./var --exclude=./.git -cf - . | tar -C "$program" -xf -
-make -C "$program" build
+tar -C "$sources" --exclude=./.venv --exclude=./.venv-compiled --exclude=./var --exclude=./.git -cf - . | tar -C "$program" -xf -
+# The busiest modules compiled, where the compiler can be installed; else the same as Python.
+make -C "$program" build COMPILED=1
 
 mkdir -p "$settings"
 install -d -m 0750 -o root -g root "$data"
@@ -31,12 +32,12 @@ fi
 chown "$user:" "$data"
 
 if [ ! -e "$settings/ksmbd.conf" ]; then
-    "$program/.venv/bin/ksmbd.addshare" -a -o "path = $data" -o "read only = no" \
+    "$program/.venv-compiled/bin/ksmbd.addshare" -a -o "path = $data" -o "read only = no" \
         -o "vfs objects = acl_xattr streams_xattr" -o "valid users = $user" data
 fi
 if ! grep -qs "^$user:" "$settings/ksmbdpwd.db"; then
     [ -n "$password" ] || password=$(head -c 9 /dev/urandom | base64)
-    printf '%s\n' "$password" | "$program/.venv/bin/ksmbd.adduser" -a "$user"
+    printf '%s\n' "$password" | "$program/.venv-compiled/bin/ksmbd.adduser" -a "$user"
     echo "provision.sh: user $user, password $password"
 fi
 
@@ -45,7 +46,7 @@ install -d /usr/local/share/man/man5 /usr/local/share/man/man8
 install -m 0644 "$program"/man/*.5 /usr/local/share/man/man5/
 install -m 0644 "$program"/man/*.8 /usr/local/share/man/man8/
 for command in mountd adduser addshare control; do
-    ln -sf "$program/.venv/bin/ksmbd.$command" "/usr/local/sbin/ksmbd.$command"
+    ln -sf "$program/.venv-compiled/bin/ksmbd.$command" "/usr/local/sbin/ksmbd.$command"
 done
 if [ -d /run/systemd/system ]; then
     systemctl daemon-reload
