@@ -76,7 +76,7 @@ class Parameter:
     ours: bool = False
     """ksmbd-tools 3.5.6 do not have this parameter."""
     pending: bool = False
-    """It is parsed and checked, but has no effect yet."""
+    """It is parsed and checked, but has no effect with our engine; the kernel's server obeys it."""
 
     @property
     def attribute(self) -> str:

@@ -232,7 +232,7 @@ PARAMETERS: tuple[Parameter, ...] = (
               "client supports it, mandatory always, and refuses clients that do not support it.",
               choices=_SIGNING_CHOICES, aliases=_ENCRYPTION_ALIASES, synonyms=("server smb encrypt", "smb encrypt"),
               old=_OLD_ENCRYPTION),
-    Parameter("smbd max io size", G, Kind.SIZE, "8MB", "The largest read or write over SMB Direct, in bytes.",
+    Parameter("smbd max io size", G, Kind.SIZE, "8MB", "The largest read or write over SMB Direct, in bytes, which our engine does not have.",
               minimum=512 << 10, maximum=16 << 20, clamp=True, pending=True),
     Parameter("tcp port", G, Kind.NUMBER, "445", "The TCP port to listen on; option -p of ksmbd.mountd overrides it.",
               minimum=1, maximum=65535, synonyms=("smb ports",)),

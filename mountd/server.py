@@ -79,7 +79,8 @@ def read_configuration(options: Options) -> Configuration:
         log.warning(f"{where(diagnostic)}: {diagnostic.message}", event="configuration")
     if errors:
         raise StartProblem("\n".join(f"{where(diagnostic)}: {diagnostic.message}" for diagnostic in errors))
-    for line in ignored.lines(configuration.ignored):
+    pending = [parameter.name for parameter in GLOBAL_PARAMETERS.values() if parameter.pending and options.kernel]
+    for line in ignored.lines(item for item in configuration.ignored if item.name not in pending):
         log.warning(f"{options.config}: {line}", event="without-effect", path=options.config)
     for line in kernel_parameters.lines(configuration) if options.kernel else ():
         log.warning(f"{options.config}: {line}", event="without-effect", path=options.config)

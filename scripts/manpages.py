@@ -147,7 +147,7 @@ def entry(parameter: Parameter) -> str:
     if parameter.ours:
         lines.append("ksmbd-tools do not have this parameter.")
     if parameter.pending:
-        lines.append("It has no effect yet.")
+        lines.append("Our engine has no use for it; the kernel's server has.")
     default = escape(parameter.default) if parameter.default else "(empty)"
     lines += [".br", f"Default: {default}"]
     return "\n".join(lines)

@@ -43,6 +43,16 @@ class ShareFacts:
     """Its security descriptor in base64, for `Level.SESSIONS`."""
 
 
+def encode_share(share: ShareFacts | None) -> str:
+    """A share for one pipe alone; '' for none."""
+    return "" if share is None else json.dumps(asdict(share), separators=(",", ":"))
+
+
+def decode_share(text: str) -> ShareFacts | None:
+    """Decode the result of `encode_share`. It comes from mountd, so it is not checked."""
+    return ShareFacts(**json.loads(text)) if text else None
+
+
 @dataclass(frozen=True)
 class Facts:
     """All facts of one level. `deadtime` is in minutes."""

@@ -20,7 +20,7 @@ from ksmbd.ipc.constants import PIPES, RPC_METHODS, Attribute, Event, RpcFlag, R
 from ksmbd.limit import Meter
 from mountd import rpclogon, rpcticket
 from mountd.config import Configuration
-from mountd.rpc.facts import Level
+from mountd.rpc.facts import Level, encode_share
 from mountd.rpc.frames import ANSWER_MAX, Answer, Kind, Request, Status
 from mountd.rpc.names import (
     ACCOUNTS,
@@ -37,7 +37,7 @@ from mountd.rpc.names import (
     encode_found,
 )
 from mountd.rpc.services import SERVICES
-from mountd.rpc.telling import ServerView, facts, hidden, level_of
+from mountd.rpc.telling import ServerView, facts, hidden, level_of, own_home
 from mountd.unixnames import Answers, DirectNames, NameResolver
 from mountd.userlookups import Run
 
@@ -280,7 +280,8 @@ class PipeHost:
     def _admit_as(self, pipe: _Pipe, account: str, key: str = "") -> Admitted | None:
         """The calls of a pipe run as an account from now on. None: it was closed meanwhile."""
         level = level_of(self._server, account, False)
-        admitted = Admitted(account, key, level, tuple(hidden(self._server, account, False)))
+        home = encode_share(own_home(self._server, account, False, pipe.address))
+        admitted = Admitted(account, key, level, tuple(hidden(self._server, account, False)), home)
         if self._numbered.get(pipe.number) is not pipe:
             return None
         self._levels[pipe.level] -= 1
@@ -326,14 +327,16 @@ class PipeHost:
         restricted = bool(flags & RpcFlag.RESTRICTED_CONTEXT) or not account
         user = GUESTS if restricted else account.casefold()
         level = level_of(self._server, account, restricted)
-        left_out = hidden(self._server, account, restricted)  # both ask for names, before anything is counted
+        address = message.addresses[0] if message.addresses else ""
+        left_out = hidden(self._server, account, restricted)  # all ask for names, before anything is counted
+        home = encode_share(own_home(self._server, account, restricted, address))
         if not self._admit(user):
             return RpcStatus.NOMEM
         pipe = _Pipe(next(self._next), slot, message.handle, user, level, self._clock(), account=account)
-        pipe.address = message.addresses[0] if message.addresses else ""
+        pipe.address = address
         self._pipes[slot, message.handle] = self._numbered[pipe.number] = pipe
         self._levels[level] += 1
-        payload = "\0".join((name, account, *left_out)).encode("utf-8", "replace")
+        payload = "\0".join((name, account, home, *left_out)).encode("utf-8", "replace")
         self._backend.send(Request(Kind.OPEN, level, pipe.number, payload), user == GUESTS)
         return RpcStatus.OK
 

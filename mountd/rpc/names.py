@@ -90,6 +90,8 @@ class Admitted(NamedTuple):
     key: str
     level: int
     hidden: tuple[str, ...]
+    home: str = ""
+    """The share of the user's own home (mountd.rpc.facts.encode_share)."""
 
 
 class Ticket(NamedTuple):
@@ -263,5 +265,5 @@ def _found(question: Question, raw: Any) -> Found:  # noqa: ANN401  what JSON gi
 
 
 def _admitted(raw: Any) -> Admitted:  # noqa: ANN401  what JSON gives
-    account, key, level, hidden = raw
-    return Admitted(account, key, level, tuple(hidden))
+    account, key, level, hidden, home = raw
+    return Admitted(account, key, level, tuple(hidden), home)

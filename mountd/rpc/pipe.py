@@ -18,7 +18,7 @@ from ksmbd import limits, log
 from ksmbd.smb.reader import Reader
 from ksmbd.smb.status import STATUS_ACCESS_DENIED, NtStatusError, WireError
 from mountd.rpc import pdu
-from mountd.rpc.facts import Level
+from mountd.rpc.facts import Level, decode_share
 from mountd.rpc.names import Found, Question, Unanswered
 from mountd.rpc.ndr import NdrReader, NdrWriter
 from mountd.rpc.pdu import Fault, Pfc, Ptype, Reason, Result
@@ -220,7 +220,8 @@ class Pipe:
             return
         if admitted is not None:
             self._caller = replace(
-                self._caller, level=Level(admitted.level), account=admitted.account, hidden=frozenset(admitted.hidden)
+                self._caller, level=Level(admitted.level), account=admitted.account, hidden=frozenset(admitted.hidden),
+                home=decode_share(admitted.home),
             )
         if send is not None:
             send(token)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from mountd.rpc.facts import Facts, Level
+from mountd.rpc.facts import Facts, Level, ShareFacts
 from mountd.rpc.handles import Handles
 from mountd.rpc.names import Names
 from mountd.rpc.ndr import NdrReader, NdrWriter
@@ -49,6 +49,8 @@ class Caller:
     account: str = ""
     hidden: frozenset[str] = frozenset()
     """Keys of shares that are left out for this caller (`access based share enum`)."""
+    home: ShareFacts | None = None
+    """The share of the caller's own home, which nobody else is shown."""
     names: Names = field(default_factory=Names)
     handles: Handles = field(default_factory=Handles)
 

@@ -85,11 +85,11 @@ class Services:
         return None
 
     def _open(self, request: Request) -> None:
-        name, account, *hidden = [*request.payload.decode("utf-8", "replace").split("\0"), ""]
+        name, account, home, *hidden = [*request.payload.decode("utf-8", "replace").split("\0"), "", ""]
         interfaces = self._services.get(name)
         if interfaces is not None:
             level = Level(request.argument)
-            caller = Caller(lambda: self._facts, level, account, frozenset(hidden))
+            caller = Caller(lambda: self._facts, level, account, frozenset(hidden), facts.decode_share(home))
             self._pipes[request.pipe] = Pipe(
                 interfaces, caller, self._holder(request.pipe, level), self._fragment_max
             )

@@ -43,14 +43,17 @@ def _max_uses(share: ShareFacts) -> int:
 
 
 def _visible(caller: Caller) -> list[ShareFacts]:
-    return [
+    shown = [
         share for key, share in caller.facts().shares.items()
         if share.is_ipc or (share.browseable and share.served and key not in caller.hidden)
     ]
+    return shown if caller.home is None else [*shown, caller.home]
 
 
 def _find(caller: Caller, name: str) -> ShareFacts | None:
     share = caller.facts().shares.get(name.casefold())
+    if share is None and caller.home is not None and caller.home.name.casefold() == name.casefold():
+        share = caller.home
     return share if share is not None and share.served else None
 
 

@@ -6,13 +6,14 @@ from __future__ import annotations
 import base64
 from typing import Protocol
 
-from mountd import rpclogon, sharesecurity
+from mountd import personal, rpclogon, sharesecurity
 from mountd.config import ShareSettings, share_key
 from mountd.parameters import CAP
 from mountd.rpc.facts import Facts, Level, ShareFacts
 from mountd.sessions import Sessions
 from mountd.sharesecurity import ShareSecurity, may_read
 from mountd.sharing import hidden_shares
+from mountd.variables import Unsafe
 
 
 class ServerView(rpclogon.ServerView, sharesecurity.ServerView, Protocol):
@@ -79,6 +80,21 @@ def _share(server: ServerView, share: ShareSettings, level: Level) -> ShareFacts
 
 def _security(server: ServerView, share: ShareSettings) -> str:
     return base64.b64encode(server.share_security.encoded(share.name)).decode("ascii")
+
+
+def own_home(server: ServerView, account: str, restricted: bool, address: str) -> ShareFacts | None:
+    """The share of the user's own home (mountd/personal.py), which lists show to that user alone; None: there is none,
+    or it is not shown. `restricted`: a guest, or anonymous."""
+    configuration = server.configuration
+    if configuration.homes is None or restricted or not account:
+        return None
+    try:
+        share = personal.resolve(personal.HOMES, personal.Who(account, peer=address), configuration, server.users)
+    except Unsafe:
+        return None
+    if share is None or not share.browseable or configuration.share(share.name) is not None:
+        return None
+    return _share(server, share, Level.SHARES)
 
 
 def hidden(server: ServerView, account: str, restricted: bool) -> list[str]:

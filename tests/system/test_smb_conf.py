@@ -59,6 +59,14 @@ def test_each_has_the_home(server: KsmbdServer, them: People) -> None:
             assert whose(server, share, user).startswith(user), (share, user)
 
 
+def test_lists_show_the_own_home_alone(server: KsmbdServer, them: People) -> None:
+    def listed(user: str) -> set[str]:
+        return {line.split("|")[1] for line in server.list_shares("-g", user=user).stdout.splitlines() if "|" in line}
+
+    assert listed(f"{them.alice}%secret") - listed("stranger%x") == {them.alice}
+    assert listed(f"{them.bob}%secret") - listed(f"{them.alice}%secret") == {them.bob}
+
+
 def test_nobody_has_anothers(server: KsmbdServer, them: People) -> None:
     assert whose(server, them.bob, them.alice) == "NT_STATUS_ACCESS_DENIED"
     assert whose(server, "nobody-of-this-name", them.alice) == "NT_STATUS_BAD_NETWORK_NAME"

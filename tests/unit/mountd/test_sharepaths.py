@@ -51,3 +51,15 @@ def test_the_start_names_what_has_no_effect(tmp_path: Path, monkeypatch: pytest.
         f"{file}: without effect, though access or data may differ by it: root preexec (line 5)",
         f"{file}: without effect and harmless: max xmit (line 2)",
     ]
+
+
+def test_the_size_of_smb_direct_has_no_effect_without_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[str] = []
+    monkeypatch.setattr(log, "warning", lambda text, **more: lines.append(text))
+    file = tmp_path / "ksmbd.conf"
+    file.write_text(f"[global]\nsmbd max io size = 1M\n[data]\npath = {tmp_path}\n")
+    read_configuration(Options(str(file), "", RunDirectory(str(tmp_path)), ""))
+    assert lines == [f"{file}: without effect and harmless: smbd max io size (line 2)"]
+    lines.clear()
+    read_configuration(Options(str(file), "", RunDirectory(str(tmp_path)), "", kernel=True))
+    assert not [line for line in lines if "smbd max io size" in line]
