@@ -80,6 +80,11 @@ def toggle(word: str) -> bool:
     return True
 
 
+def set_plain(components: int) -> None:
+    """Turn on these components and no others for all clients. What is on for some clients alone stays so."""
+    _apply(components & ALL)
+
+
 def clients() -> list[str]:
     """What is on for some clients alone: `smb@192.0.2.7`."""
     return [

@@ -291,7 +291,8 @@ class _Builder:
             if parameter is None:
                 continue
             if parameter.pending and entry.text and entry.text != parameter.default:
-                self.ignore(section, name, entry, "has no effect without SMB Direct", changes_access_or_data(name, entry.text))
+                why = "has no effect without SMB Direct"
+                self.ignore(section, name, entry, why, changes_access_or_data(name, entry.text))
             if name == "vfs objects":
                 for module in split_list(entry.text):
                     if module not in parameter.choices:

@@ -10,13 +10,13 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from ksmbd import log
 from ksmbd.ipc.channel import Channel, Congested, PeerGone, make_pair
 from ksmbd.ipc.codec import Message
-from ksmbd.ipc.constants import Event
+from ksmbd.ipc.constants import Attribute, Event
 from ksmbd.ipc.settings import EngineSettings
 from ksmbd.log_targets import ENVIRONMENT, RELAY
 from mountd.loop import Loop, Timer
@@ -155,10 +155,10 @@ class Engine:
             os.close(self._pipe)
             self._pipe = -1
 
-    def broadcast(self, event: Event) -> None:
-        """Send a message without content to all processes of the engine."""
+    def broadcast(self, event: Event, numbers: Mapping[Attribute, int] | None = None) -> None:
+        """Send a message without other content to all processes of the engine."""
         for channel in self._channels:
-            self._post(channel, Message(event))
+            self._post(channel, Message(event, numbers=dict(numbers or {})))
 
     def reply(self, slot: int, message: Message) -> None:
         """Send a message to the process `slot`, such as a reply that `answer` did not return at once. Ignored where the

@@ -144,7 +144,8 @@ PARAMETERS: tuple[Parameter, ...] = (
               maximum=4095, ours=True),
     Parameter("log level", G, Kind.STRING, "2",
               "What is told: 0 errors and warnings; 1 refusals and other notices, too; 2 and more all information. "
-              "From 5 on the debug lines of all components are on at start. `1 auth:3 smb2:5` sets it for Samba's "
+              "From 5 on the debug lines of all components are on, from the start or a reload on. `1 "
+              "auth:3 smb2:5` sets it for Samba's "
               "debug classes, too, which stand for a component each; others mean nothing. What `ksmbd.control "
               "--debug` toggles is told at any level.",
               ours=True, synonyms=("debuglevel",)),
@@ -232,7 +233,8 @@ PARAMETERS: tuple[Parameter, ...] = (
               "client supports it, mandatory always, and refuses clients that do not support it.",
               choices=_SIGNING_CHOICES, aliases=_ENCRYPTION_ALIASES, synonyms=("server smb encrypt", "smb encrypt"),
               old=_OLD_ENCRYPTION),
-    Parameter("smbd max io size", G, Kind.SIZE, "8MB", "The largest read or write over SMB Direct, in bytes, which our engine does not have.",
+    Parameter("smbd max io size", G, Kind.SIZE, "8MB",
+              "The largest read or write over SMB Direct, in bytes, which our engine does not have.",
               minimum=512 << 10, maximum=16 << 20, clamp=True, pending=True),
     Parameter("tcp port", G, Kind.NUMBER, "445", "The TCP port to listen on; option -p of ksmbd.mountd overrides it.",
               minimum=1, maximum=65535, synonyms=("smb ports",)),

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from ksmbd import log
-from ksmbd.ipc.constants import Event
+from ksmbd.ipc.constants import Attribute, Event
 from ksmbd.ipc.settings import EngineSettings
 from ksmbd.smb import former_sids
 from mountd import accounts as accounts_file
@@ -349,10 +349,11 @@ class Server:
             self.engine.settings = replace(self.engine.settings, kerberos_support=asked)
         self.kerberos.reload(configuration.settings)
         self.requests.reload(configuration, users)
-        self.engine.broadcast(Event.RELOAD)
+        changed = self.engine.settings.debug != before.debug
+        self.engine.broadcast(Event.RELOAD, {Attribute.DEBUG: self.engine.settings.debug} if changed else {})
         log.info("configuration and users reloaded", "reloaded")
         notes = [f"{where(diagnostic)}: {diagnostic.message}" for diagnostic in configuration.diagnostics]
-        restart = self.engine.settings != before
+        restart = replace(self.engine.settings, debug=before.debug) != before
         if restart:
             log.info("changes in [global] that concern the engine count from its next start")
             if self.engine.running:

@@ -42,6 +42,8 @@ class NetlinkDaemon:
         """Called once when mountd is gone or silent for longer than `ipc timeout`."""
         self.on_reload: Callable[[], None] = lambda: None
         """Called when the configuration has changed, after the cache of shares was emptied."""
+        self.on_debug: Callable[[int], None] = lambda components: None
+        """Called when a reload says that other debug components are on."""
         self.on_shutdown: Callable[[], None] = lambda: None
         """Called when mountd tells the engine to stop."""
         self.on_question: Callable[[str, Answering], None] = lambda question, answering: answering.end()
@@ -270,6 +272,8 @@ class NetlinkDaemon:
             self._generation += 1
             self._shares.clear()
             self.on_reload()
+            if Attribute.DEBUG in message.numbers:
+                self.on_debug(message.numbers[Attribute.DEBUG])
         elif event is Event.SHUTTING_DOWN:
             self.on_shutdown()
         elif event is Event.QUESTION:

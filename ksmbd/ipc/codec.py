@@ -30,6 +30,7 @@ _ATTRIBUTES: Final = frozenset(Attribute)
 _NUMBERS: Final = {
     Attribute.HANDLE, Attribute.ENCRYPT, Attribute.FORCE_UID, Attribute.FORCE_GID, Attribute.SIZE, Attribute.WORKERS,
     Attribute.BPF, Attribute.PID, Attribute.LIFETIME, Attribute.NT_STATUS, Attribute.WITHHELD,
+    Attribute.DEBUG,
 }  # fmt: skip
 
 

@@ -69,6 +69,8 @@ class Attribute(IntEnum):
     WITHHELD = 80
     SIDS = 81
     """The groups of a ticket's PAC, with spaces between."""
+    DEBUG = 82
+    """With RELOAD: the debug components that `log level` says now (ksmbd.debug)."""
 
 
 class GlobalFlag(IntFlag):

@@ -163,6 +163,12 @@ class ControlFiles:
         """Write changed features."""
         self._features.update("".join(feature.line() + "\n" for feature in features))
 
+    def set_debug(self, components: int) -> None:
+        """Turn on these debug components and no others, for all clients."""
+        debug.set_plain(components)
+        self._on_debug(debug.plain())
+        self._debug.write(_debug_text())
+
     def close(self) -> None:
         """Remove the files, and the folders if they are empty."""
         self.rest()

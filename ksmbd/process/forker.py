@@ -431,6 +431,7 @@ def main(argv: list[str] | None = None) -> int:
     daemon = NetlinkDaemon(channel, forker.loop, settings.ipc_timeout)
     forker.on_more_listening = lambda addresses: _announce(channel, -1, addresses)
     daemon.on_shutdown = lambda: forker.stop("SHUTTING_DOWN")
+    daemon.on_debug = forker.control.set_debug
     daemon.on_lost = lambda reason: forker.stop(f"ksmbd.mountd: {reason}")
     forker.loop.add_reader(daemon.fileno(), daemon.on_readable)
     daemon.start()

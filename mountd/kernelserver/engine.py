@@ -10,13 +10,13 @@ from __future__ import annotations
 import errno
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from ksmbd import log
 from ksmbd.ipc.channel import Congested, PeerGone
 from ksmbd.ipc.codec import Message
-from ksmbd.ipc.constants import Event, TreeFlag, TreeStatus, UserFlag
+from ksmbd.ipc.constants import Attribute, Event, TreeFlag, TreeStatus, UserFlag
 from ksmbd.ipc.genetlink import KernelChannel, NoFamily
 from ksmbd.ipc.settings import EngineSettings
 from ksmbd.refusals import refused
@@ -213,7 +213,7 @@ class KernelEngine:
 
     # ------------------------------------------------------------------------------------------------------ messages
 
-    def broadcast(self, event: Event) -> None:
+    def broadcast(self, event: Event, numbers: Mapping[Attribute, int] | None = None) -> None:
         """After a RELOAD, the kernel is told with the next tree connect to a share that it has changed."""
         if event is Event.RELOAD:
             self._stale.update(self._shares)

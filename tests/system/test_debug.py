@@ -84,3 +84,20 @@ def test_a_break_is_told_with_the_file_and_both_clients(start_ksmbd: StartKsmbd)
         first.post(c.OPLOCK_BREAK, acknowledge(file, LEVEL_2))
         ksmbd.wait_for(r"oplock: ksmbd/1\[\d+\]: report: oplock level 1 acknowledged by 127\.0\.0\.1 user")
         opened(second.reply(waiting))
+
+
+def test_log_level_turns_components_on_and_off_at_a_reload(start_ksmbd: StartKsmbd) -> None:
+    ksmbd = start_ksmbd(options={"log level": "1"})
+
+    def reloaded(level: str) -> str:
+        text = ksmbd.config.read_text()
+        ksmbd.config.write_text(re.sub(r"log level = .*", f"log level = {level}", text))
+        ksmbd.command_output("ksmbd.control", "-R", str(ksmbd.rundir), "-r")
+        return ksmbd.control("debug").read_text().split("\n")[0]
+
+    assert reloaded("1 vfs:5 smb2:7") == "[smb] auth [vfs] oplock ipc conn rdma"
+    assert ksmbd.smbclient("put /etc/hostname f; del f").returncode == 0
+    ksmbd.wait_for(EXPECTED["vfs"])
+    ksmbd.command_output("ksmbd.control", "-R", str(ksmbd.rundir), "-d", "conn")
+    assert reloaded("1 vfs:6 smb2:5") == "[smb] auth [vfs] oplock ipc [conn] rdma", "what was toggled stays"
+    assert reloaded("1") == "smb auth vfs oplock ipc conn rdma"
