@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import queue
 import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from mountd.loop import Loop
+from ksmbd import limits
+from mountd.loop import Loop, Timer
 
 Query = TypeVar("Query")
 Answer = TypeVar("Answer")
@@ -81,3 +83,49 @@ class LookupThreads(Generic[Query, Answer]):
             pass
         while not self._done.empty():
             self._call(*self._done.get())
+
+
+class TimedLookups(Generic[Query, Answer]):
+    """Look-ups for callers each of which is answered after LOOKUP_SECONDS at the latest."""
+
+    def __init__(self, loop: Loop, resolve: Callable[[Query], Answer], *threads: int) -> None:
+        """`threads`: those of each pool."""
+        self._loop = loop
+
+        def work(job: tuple[int, Query]) -> Answer:
+            return resolve(job[1])
+
+        self._pools = [LookupThreads(loop, work, self._done, number) for number in threads]
+        self._waiting: dict[int, tuple[Callable[[Answer | None, str], None], Timer]] = {}
+        self._numbers = itertools.count(1)
+
+    def __len__(self) -> int:
+        """The number of callers that wait."""
+        return len(self._waiting)
+
+    def close(self, seconds: float = 0.0) -> None:
+        """Stop the threads, as LookupThreads.close does."""
+        for pool in self._pools:
+            pool.close(seconds)
+
+    def start(self, query: Query, then: Callable[[Answer | None, str], None], pool: int = 0) -> bool:
+        """Begin a look-up in one of the pools. `then(answer, why)` is called later in the loop; `why` says why there is
+        no answer, and is empty where there is one. Returns False where LOOKUPS callers wait already."""
+        if len(self._waiting) >= limits.LOOKUPS.value:
+            return False
+        number = next(self._numbers)
+        seconds = limits.LOOKUP_SECONDS.value
+        timer = self._loop.call_later(seconds, lambda: self._settle(number, None, f"no answer in {seconds} s"))
+        self._waiting[number] = (then, timer)
+        self._pools[pool].start((number, query))
+        return True
+
+    def _done(self, job: tuple[int, Query], answer: Answer | None, why: str) -> None:
+        self._settle(job[0], answer, why)
+
+    def _settle(self, number: int, answer: Answer | None, why: str) -> None:
+        entry = self._waiting.pop(number, None)
+        if entry is not None:
+            then, timer = entry
+            timer.cancel()
+            then(answer, why)

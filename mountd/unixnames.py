@@ -9,9 +9,9 @@ import pwd
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple, Protocol
 
-from ksmbd import limits, log
-from mountd.lookup_threads import LookupThreads
-from mountd.loop import Loop, Timer
+from ksmbd import log
+from mountd.lookup_threads import TimedLookups
+from mountd.loop import Loop
 from mountd.rpc.names import ACCOUNTS, GID, GROUP, MEMBER, UID, USER, Found, Question, UnixAccount, UnixGroup
 from mountd.unixusers import spellings
 
@@ -103,7 +103,6 @@ class DirectNames:
 class _Job(NamedTuple):
     """One call of `resolve`."""
 
-    number: int
     questions: tuple[Question, ...]
     accounts: tuple[str, ...]
 
@@ -112,43 +111,26 @@ class UnixNames:
     """Answers in threads. What has no answer after LOOKUP_SECONDS counts as not found."""
 
     def __init__(self, loop: Loop, look: Callable[[Question], Found] = find) -> None:
-        self._loop = loop
-        self._waiting: dict[int, tuple[_Job, Then, Timer]] = {}
-        self._next = 0
-        self._threads: LookupThreads[_Job, Answers] = LookupThreads(
-            loop, lambda job: answers(job.questions, job.accounts, look), self._done, THREADS
-        )
+        def resolve(job: _Job) -> Answers:
+            return answers(job.questions, job.accounts, look)
+
+        self._lookups = TimedLookups(loop, resolve, THREADS)
 
     def __len__(self) -> int:
         """The number of callers that wait."""
-        return len(self._waiting)
+        return len(self._lookups)
 
     def close(self, seconds: float = 0.0) -> None:
         """Stop the threads, as LookupThreads.close does."""
-        self._threads.close(seconds)
+        self._lookups.close(seconds)
 
     def resolve(self, questions: Sequence[Question], accounts: Sequence[str], then: Then) -> bool:
         """See NameResolver."""
-        if len(self._waiting) >= limits.LOOKUPS.value:
-            return False
-        self._next += 1
-        job = _Job(self._next, tuple(questions), tuple(accounts))
-        timer = self._loop.call_later(limits.LOOKUP_SECONDS.value, lambda: self._late(job))
-        self._waiting[job.number] = (job, then, timer)
-        self._threads.start(job)
-        return True
+        job = _Job(tuple(questions), tuple(accounts))
 
-    def _done(self, job: _Job, found: Answers | None, why: str) -> None:
-        if why:
-            log.peer(f"names cannot be looked up: {why}")
-        self._settle(job, found)
+        def answered(found: Answers | None, why: str) -> None:
+            if why:
+                log.peer(f"names cannot be looked up: {why}")
+            then(found if found is not None else dict.fromkeys(job.questions))
 
-    def _late(self, job: _Job) -> None:
-        log.peer(f"names cannot be looked up: no answer in {limits.LOOKUP_SECONDS.value} s")
-        self._settle(job, None)
-
-    def _settle(self, job: _Job, found: Answers | None) -> None:
-        entry = self._waiting.pop(job.number, None)
-        if entry is not None:
-            entry[2].cancel()
-            entry[1](found if found is not None else dict.fromkeys(job.questions))
+        return self._lookups.start(job, answered)

@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from ksmbd import limits, log
-from mountd.lookup_threads import LookupThreads
-from mountd.loop import Loop, Timer
+from ksmbd import log
+from mountd.lookup_threads import TimedLookups
+from mountd.loop import Loop
 from mountd.unixusers import SystemUsers, UnixUser, UnixUsers
 from mountd.usernamescript import Script
 
@@ -95,36 +95,27 @@ def ask(system: UnixUsers, query: Query) -> Answer:
     return system.group(str(query.value)) if query.kind == "group" else system.group_name(int(query.value))
 
 
-class _Job(NamedTuple):
-    number: int
-    query: Query
-
-
 class UserLookups:
     """Runs decisions, and looks up what they ask for."""
 
     def __init__(self, loop: Loop, system: UnixUsers | None = None) -> None:
-        self._loop = loop
         source = system if system is not None else SystemUsers()
         self.users = KnownUsers(source)
         self.is_known: Callable[[str], bool] = lambda name: True
         """Whether the server knows a user's name."""
 
-        def resolve(job: _Job) -> Answer:
-            return ask(source, job.query)
+        def resolve(query: Query) -> Answer:
+            return ask(source, query)
 
-        self._pools = [LookupThreads(loop, resolve, self._done, threads) for threads in (THREADS, STRANGERS)]
-        self._waiting: dict[int, tuple[Callable[[Answer, str], None], Timer]] = {}
-        self._next = 0
+        self._lookups = TimedLookups(loop, resolve, THREADS, STRANGERS)
 
     def __len__(self) -> int:
         """The number of decisions that wait."""
-        return len(self._waiting)
+        return len(self._lookups)
 
     def close(self, seconds: float = 0.0) -> None:
         """Stop the threads, as LookupThreads.close does."""
-        for pool in self._pools:
-            pool.close(seconds)
+        self._lookups.close(seconds)
 
     def run(self, decide: Callable[[], None], failed: Callable[[str], None]) -> None:
         """Call `decide`, at once and again when it has been left for a name. It calls nobody back when it is left.
@@ -148,10 +139,6 @@ class UserLookups:
     def _look_up(
         self, query: Query, decide: Callable[[], None], failed: Callable[[str], None], known: dict[Query, Answer]
     ) -> None:
-        if len(self._waiting) >= limits.LOOKUPS.value or len(known) >= ROUNDS:
-            failed("too many names are being looked up")
-            return
-
         def answered(answer: Answer, why: str) -> None:
             if why:
                 log.peer(f"{query.kind} {str(query.value)[:80]!r} cannot be looked up: {why}")
@@ -167,19 +154,6 @@ class UserLookups:
             if wanted is not None:
                 self._look_up(wanted, decide, failed, known)
 
-        self._next += 1
-        number = self._next
-        seconds = limits.LOOKUP_SECONDS.value
-        timer = self._loop.call_later(seconds, lambda: self._settle(number, None, f"no answer in {seconds} s"))
-        self._waiting[number] = (answered, timer)
         stranger = query.kind in ("user", "mapped") and not self.is_known(str(query.value))
-        self._pools[1 if stranger else 0].start(_Job(number, query))
-
-    def _done(self, job: _Job, answer: Answer, why: str) -> None:
-        self._settle(job.number, answer, why)
-
-    def _settle(self, number: int, answer: Answer, why: str) -> None:
-        entry = self._waiting.pop(number, None)
-        if entry is not None:
-            entry[1].cancel()
-            entry[0](answer, why)
+        if len(known) >= ROUNDS or not self._lookups.start(query, answered, 1 if stranger else 0):
+            failed("too many names are being looked up")
