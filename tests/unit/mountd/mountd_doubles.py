@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from mountd import config
 from mountd.accounts import Account, Accounts, nt_hash
 from mountd.config import Configuration
+from mountd.failedlogons import FailedLogons
 from mountd.rpc.frames import Answer, Request
 from mountd.rpc.services import Services
+from mountd.sessions import Sessions
+from mountd.sharesecurity import ShareSecurity
 from mountd.unixusers import UnixUser
 from mountd.usernamescript import Script
 
@@ -51,6 +54,22 @@ def configuration(text: str) -> Configuration:
 def accounts(*names: str) -> Accounts:
     """Users whose password is their name."""
     return Accounts(Account(name, nt_hash(name)) for name in names)
+
+
+class FakeServer:
+    """What of the daemon services see (mountd.rpc.telling.ServerView)."""
+
+    def __init__(
+        self, text: str = "", names: Iterable[str] = ("ann", "bob"), domain: tuple[int, int, int] = (1, 2, 3)
+    ) -> None:
+        """`names`: the users; `domain`: the parts of the server's SID."""
+        self.configuration = configuration(text)
+        self.sessions = Sessions()
+        self.users = FakeUsers()
+        self.sub_authorities = domain
+        self.accounts = accounts(*names)
+        self.share_security = ShareSecurity()
+        self.failed_logons = FailedLogons()
 
 
 class LocalServices:

@@ -6,18 +6,27 @@ from collections.abc import Sequence
 from typing import Any
 
 from impacket.dcerpc.v5 import rpcrt
-from mountd_doubles import FakeUsers, accounts, configuration
+from mountd_doubles import FakeServer
 
 from ksmbd.overriding import override
-from mountd.failedlogons import FailedLogons
+from mountd.administration import Administration
 from mountd.rpc import pdu
 from mountd.rpc.facts import Facts, decode
-from mountd.rpc.names import GID, GROUP, UID, USER, Found, Question, UnixAccount, UnixGroup
+from mountd.rpc.names import (
+    GID,
+    GROUP,
+    UID,
+    USER,
+    Found,
+    Question,
+    UnixAccount,
+    UnixGroup,
+    decode_found,
+    encode_found,
+)
 from mountd.rpc.pipe import Pipe
 from mountd.rpc.service import Caller, Interface
 from mountd.rpc.telling import facts, level_of
-from mountd.sessions import Sessions
-from mountd.sharesecurity import ShareSecurity
 from mountd.unixnames import answers
 
 USERS = (
@@ -40,17 +49,12 @@ def look(question: Question) -> Found:
     return next((group for group in GROUPS if value == (group.name if kind == GROUP else str(group.gid))), None)
 
 
-class View:
+class View(FakeServer):
     """The daemon, for services."""
 
     def __init__(self) -> None:
-        self.configuration = configuration("[global]\nnetbios name = Bär\nworkgroup = Wald\n[docs]\npath = /srv\n")
-        self.sessions = Sessions()
-        self.users = FakeUsers()
-        self.sub_authorities = (11, 22, 33)
-        self.accounts = accounts(*ACCOUNTS)
-        self.share_security = ShareSecurity()
-        self.failed_logons = FailedLogons()
+        text = "[global]\nnetbios name = Bär\nworkgroup = Wald\n[docs]\npath = /srv\n"
+        super().__init__(text, ACCOUNTS, (11, 22, 33))
 
 
 class Transport:
@@ -98,6 +102,23 @@ class NamingTransport(Transport):
             self.pipe.resume(answers(self.pipe.questions[: self._batch], ACCOUNTS, look))
 
 
+class AdministeredTransport(Transport):
+    """A transport over a pipe whose questions the daemon answers, through the stream."""
+
+    def __init__(self, pipe: Pipe, administration: Administration) -> None:
+        super().__init__(pipe)
+        self._administration = administration
+
+    @override
+    def send(self, data: bytes, forceWriteAndx: int = 0, forceRecv: int = 0) -> None:
+        super().send(data)
+        while self.pipe.questions:
+            (question,) = self.pipe.questions
+            found: list[Found] = []
+            self._administration.answer(question, "ann", found.append)
+            self.pipe.resume(decode_found(encode_found({question: found.pop()})))
+
+
 def call(opnum: int, stub: bytes) -> bytes:
     """A request in one fragment, of presentation context 0."""
     return pdu.encode(pdu.Ptype.REQUEST, pdu.WHOLE, 9, bytes(6) + opnum.to_bytes(2, "little") + stub)
@@ -115,6 +136,19 @@ def client(
     """impacket's client, bound to one interface of a pipe."""
     caller = Caller(lambda: told(account, restricted), level_of(View(), account, restricted), account)
     dce = rpcrt.DCERPC_v5(NamingTransport(Pipe(interfaces, caller), batch))
+    dce.connect()
+    dce.bind(syntax)
+    return dce
+
+
+def administrators_client(
+    server: FakeServer, administration: Administration, interface: Interface, syntax: bytes, account: str,
+    restricted: bool = False,
+) -> Any:  # fmt: skip
+    """impacket's client of an interface whose calls ask the daemon."""
+    level = level_of(server, account, restricted)
+    pipe = Pipe((interface,), Caller(lambda: decode(facts(server, level).encode()), level, account))
+    dce = rpcrt.DCERPC_v5(AdministeredTransport(pipe, administration))
     dce.connect()
     dce.bind(syntax)
     return dce

@@ -5,22 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from mountd_doubles import FakeUsers, LocalServices, accounts, configuration
+from mountd_doubles import FakeServer, LocalServices
 
 from ksmbd import limits
 from ksmbd.ipc.answers import pipe_data
 from ksmbd.ipc.codec import Message
 from ksmbd.ipc.constants import Attribute, Event, RpcFlag, RpcStatus
 from ksmbd.ipc.messages import RPC_CHUNK
-from mountd.failedlogons import FailedLogons
 from mountd.rpc import pdu
 from mountd.rpc.facts import Level, decode
 from mountd.rpc.frames import ANSWER_MAX, Answer, Answers, BadAnswer, Kind, Request, Requests, Status
 from mountd.rpc.host import PipeHost
 from mountd.rpc.services import Services
 from mountd.rpc.srvsvc import INTERFACE
-from mountd.sessions import Sessions
-from mountd.sharesecurity import ShareSecurity
 
 TEXT = "[docs]\npath = /srv/docs\ncomment = words\n[IPC$]\nadmin users = bob\n"
 SRVSVC = RpcFlag.SRVSVC
@@ -36,17 +33,11 @@ def begun(size: int) -> bytes:
     return pdu.encode(pdu.Ptype.REQUEST, pdu.Pfc.FIRST_FRAG, 2, bytes(4) + b"\0\0\x0f\0" + bytes(size))
 
 
-class Site:
+class Site(FakeServer):
     """A host of pipes over services in this process, with a clock that the test turns."""
 
     def __init__(self) -> None:
-        self.configuration = configuration(TEXT)
-        self.sessions = Sessions()
-        self.users = FakeUsers()
-        self.sub_authorities = (1, 2, 3)
-        self.accounts = accounts("ann", "bob")
-        self.share_security = ShareSecurity()
-        self.failed_logons = FailedLogons()
+        super().__init__(TEXT)
         self.backend = LocalServices()
         self.now = 100.0
         self.host = PipeHost(self, self.backend, lambda: self.now)

@@ -14,13 +14,11 @@ from hypothesis import strategies as st
 from impacket.dcerpc.v5 import rpcrt, srvs, wkst
 from impacket.dcerpc.v5.dtypes import NULL
 from impacket.uuid import uuidtup_to_bin
-from mountd_doubles import FakeUsers, accounts, configuration
+from mountd_doubles import FakeServer
 from rpc_doubles import Transport
 
 from ksmbd.smb.reader import Reader
 from ksmbd.smb.status import WireError
-from mountd.config import Configuration
-from mountd.failedlogons import FailedLogons
 from mountd.rpc import pdu, srvsvc, wkssvc
 from mountd.rpc.facts import decode
 from mountd.rpc.ndr import NdrReader, NdrWriter
@@ -28,8 +26,6 @@ from mountd.rpc.pdu import NDR32, NDR64, Fault, Pfc, Ptype, Reason, Result, Synt
 from mountd.rpc.pipe import INPUT_MAX, OUTPUT_MAX, Pipe, PipeBroken
 from mountd.rpc.service import Caller, Interface
 from mountd.rpc.telling import facts, level_of
-from mountd.sessions import Sessions
-from mountd.sharesecurity import ShareSecurity
 
 SHARES = """
 [global]
@@ -49,17 +45,11 @@ admin users = ann
 """
 
 
-class View:
+class View(FakeServer):
     """The daemon, for services."""
 
     def __init__(self, text: str = SHARES) -> None:
-        self.configuration: Configuration = configuration(text)
-        self.sessions = Sessions()
-        self.users = FakeUsers()
-        self.sub_authorities = (1, 2, 3)
-        self.accounts = accounts("ann", "bob")
-        self.share_security = ShareSecurity()
-        self.failed_logons = FailedLogons()
+        super().__init__(text)
 
 
 def pipe(

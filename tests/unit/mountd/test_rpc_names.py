@@ -9,13 +9,12 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mountd_doubles import FakeUsers, LocalServices, accounts, configuration
+from mountd_doubles import FakeServer, LocalServices
 from rpc_doubles import ACCOUNTS, call, look
 
 from ksmbd import limits
 from ksmbd.ipc.codec import Message
 from ksmbd.ipc.constants import Attribute, Event, RpcFlag, RpcStatus
-from mountd.failedlogons import FailedLogons
 from mountd.loop import Loop
 from mountd.rpc import pdu
 from mountd.rpc.frames import Answer, Kind, Request, Status
@@ -36,8 +35,6 @@ from mountd.rpc.names import (
     encode_found,
     encode_questions,
 )
-from mountd.sessions import Sessions
-from mountd.sharesecurity import ShareSecurity
 from mountd.unixnames import Answers, DirectNames, Then, UnixNames, answers, find
 
 LSARPC = RpcFlag.LSARPC
@@ -132,17 +129,11 @@ class Slow:
         then(answers(questions, ACCOUNTS, look))
 
 
-class Site:
+class Site(FakeServer):
     """A host of pipes over services in this process."""
 
     def __init__(self) -> None:
-        self.configuration = configuration("[docs]\npath = /srv\n")
-        self.sessions = Sessions()
-        self.users = FakeUsers()
-        self.sub_authorities = (11, 22, 33)
-        self.accounts = accounts(*ACCOUNTS)
-        self.share_security = ShareSecurity()
-        self.failed_logons = FailedLogons()
+        super().__init__("[docs]\npath = /srv\n", ACCOUNTS, (11, 22, 33))
         self.backend = LocalServices()
         self.names = Slow()
         self.host = PipeHost(self, self.backend, names=self.names)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from impacket import ntlm
 from impacket.dcerpc.v5 import rpcrt, srvs
 from impacket.dcerpc.v5.dtypes import NULL
-from mountd_doubles import FakeUsers, LocalServices, accounts, configuration
+from mountd_doubles import FakeServer, LocalServices
 from rpc_doubles import Transport
 
 from ksmbd import limits, log, refusals
@@ -27,7 +27,7 @@ from ksmbd.ipc.constants import Attribute, Event, RpcFlag, RpcStatus
 from ksmbd.log_record import Record
 from ksmbd.overriding import override
 from mountd import rpclogon
-from mountd.failedlogons import DELAY, FAILURES_MAX, FailedLogons
+from mountd.failedlogons import DELAY, FAILURES_MAX
 from mountd.rpc import pdu, srvsvc
 from mountd.rpc.frames import Answer, Status
 from mountd.rpc.host import PipeHost
@@ -39,25 +39,18 @@ from mountd.rpc.security import Level as AuthLevel
 from mountd.rpc.service import Caller
 from mountd.rpc.telling import facts, level_of
 from mountd.rpclogon import Checked
-from mountd.sessions import Sessions
-from mountd.sharesecurity import ShareSecurity
 
 PASSWORDS = {"ann": "ann", "bob": "bob"}
 """mountd_doubles.accounts: the password is the name."""
 TRAILER = struct.Struct("<BBBBI")
 
 
-class View:
+class View(FakeServer):
     """The daemon."""
 
     def __init__(self, text: str = "") -> None:
-        self.configuration = configuration("[global]\n" + text + "[docs]\npath = /srv\n[IPC$]\nadmin users = ann\n")
-        self.sessions = Sessions()
-        self.users = FakeUsers()
-        self.sub_authorities = (1, 2, 3)
-        self.accounts = accounts("ann", "bob", "ghost")
-        self.share_security = ShareSecurity()
-        self.failed_logons = FailedLogons()
+        text = "[global]\n" + text + "[docs]\npath = /srv\n[IPC$]\nadmin users = ann\n"
+        super().__init__(text, ("ann", "bob", "ghost"))
 
 
 class Association:

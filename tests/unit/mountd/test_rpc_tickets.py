@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from impacket.krb5.crypto import Key
 from impacket.krb5.gssapi import GSSAPI_AES256
 from kerberos_doubles import Rules, Scripted, token
-from mountd_doubles import FakeUsers, LocalServices, accounts, configuration
+from mountd_doubles import FakeServer, LocalServices
 
 from ksmbd import log, refusals
 from ksmbd.auth import spnego
@@ -21,7 +21,6 @@ from ksmbd.ipc.codec import Message
 from ksmbd.ipc.constants import Attribute, Event, RpcFlag, RpcStatus
 from ksmbd.log_record import Record
 from mountd import rpcticket
-from mountd.failedlogons import FailedLogons
 from mountd.kerberos import replay
 from mountd.kerberos.answers import Accepted, Kind, Messages, Refused, Status
 from mountd.kerberos.mechanism import Acceptor, Context, HalfOpen
@@ -38,8 +37,6 @@ from mountd.rpc.security import KERBEROS, SPNEGO
 from mountd.rpc.security import Level as AuthLevel
 from mountd.rpc.service import Caller
 from mountd.rpc.telling import facts, level_of
-from mountd.sessions import Sessions
-from mountd.sharesecurity import ShareSecurity
 
 KEY = b"K" * 32
 MESSAGES = Messages(18, KEY, True, 50, 0)
@@ -53,18 +50,12 @@ def context(principal: str = "bob@KSMBD.TEST", token: bytes = b"") -> Context:
     return Context(principal, b"k" * 32, token, 5000.5, b"context", messages=MESSAGES)
 
 
-class View:
+class View(FakeServer):
     """The daemon."""
 
     def __init__(self) -> None:
         text = "[global]\nkerberos support = yes\n[docs]\npath = /srv\n[IPC$]\nadmin users = ann\n"
-        self.configuration = configuration(text)
-        self.sessions = Sessions()
-        self.users = FakeUsers()
-        self.sub_authorities = (1, 2, 3)
-        self.accounts = accounts("ann", "bob", "ghost")
-        self.share_security = ShareSecurity()
-        self.failed_logons = FailedLogons()
+        super().__init__(text, ("ann", "bob", "ghost"))
 
 
 class Office:

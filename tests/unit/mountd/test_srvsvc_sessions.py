@@ -12,30 +12,23 @@ from typing import Any
 import pytest
 from impacket.dcerpc.v5 import rpcrt, srvs, wkst
 from impacket.dcerpc.v5.dtypes import NULL
-from mountd_doubles import FakeUsers, LocalServices, accounts, configuration
-from rpc_doubles import Transport
+from mountd_doubles import FakeServer, LocalServices
+from rpc_doubles import administrators_client
 
 from ksmbd import limits
 from ksmbd.ipc.activity import FileRow, SessionRow, TreeRow
 from ksmbd.ipc.codec import Message
 from ksmbd.ipc.constants import Attribute, Event, RpcFlag, RpcStatus
-from ksmbd.overriding import override
 from mountd.activity import Activity
 from mountd.administration import Administration
-from mountd.failedlogons import FailedLogons
 from mountd.loop import Loop
 from mountd.questions import Questions
 from mountd.rpc import srvsvc, wkssvc
-from mountd.rpc.facts import decode
 from mountd.rpc.frames import Answer, Status
 from mountd.rpc.host import PipeHost
 from mountd.rpc.names import ACT, ACT_MAX, ROWS, Found, Names, Outcome, Question, Rows, decode_found, encode_found
-from mountd.rpc.pipe import Pipe
 from mountd.rpc.rows import FileInfo, file_number
-from mountd.rpc.service import Caller, Interface
-from mountd.rpc.telling import facts, level_of
-from mountd.sessions import Sessions
-from mountd.sharesecurity import ShareSecurity
+from mountd.rpc.service import Interface
 
 SHARES = "[docs]\npath = /srv/docs\n[root]\npath = /\n[IPC$]\nadmin users = ann\n"
 SESSION = SessionRow(
@@ -91,17 +84,11 @@ class Workers:
         self.answered(slot, Message(Event.ANSWER, numbers={Attribute.HANDLE: handle}, texts=texts))
 
 
-class Site:
+class Site(FakeServer):
     """The daemon, with two workers."""
 
     def __init__(self) -> None:
-        self.configuration = configuration(SHARES)
-        self.sessions = Sessions()
-        self.users = FakeUsers()
-        self.sub_authorities = (1, 2, 3)
-        self.accounts = accounts("ann", "bob")
-        self.share_security = ShareSecurity()
-        self.failed_logons = FailedLogons()
+        super().__init__(SHARES)
         self.workers = Workers()
         self.loop = Loop()
         questions = Questions(self.loop, self.workers)
@@ -109,29 +96,8 @@ class Site:
         self.administration = Administration(Activity(questions))
 
     def client(self, account: str, interface: Interface = srvsvc.INTERFACE, restricted: bool = False) -> Any:
-        level = level_of(self, account, restricted)
-        pipe = Pipe((interface,), Caller(lambda: decode(facts(self, level).encode()), level, account))
-        dce = rpcrt.DCERPC_v5(Asking(pipe, self.administration))
-        dce.connect()
-        dce.bind(srvs.MSRPC_UUID_SRVS if interface is srvsvc.INTERFACE else wkst.MSRPC_UUID_WKST)
-        return dce
-
-
-class Asking(Transport):
-    """A transport over a pipe whose questions the daemon answers, through the stream."""
-
-    def __init__(self, pipe: Pipe, administration: Administration) -> None:
-        super().__init__(pipe)
-        self._administration = administration
-
-    @override
-    def send(self, data: bytes, forceWriteAndx: int = 0, forceRecv: int = 0) -> None:
-        super().send(data)
-        while self.pipe.questions:
-            (question,) = self.pipe.questions
-            found: list[Found] = []
-            self._administration.answer(question, "ann", found.append)
-            self.pipe.resume(decode_found(encode_found({question: found.pop()})))
+        syntax = srvs.MSRPC_UUID_SRVS if interface is srvsvc.INTERFACE else wkst.MSRPC_UUID_WKST
+        return administrators_client(self, self.administration, interface, syntax, account, restricted)
 
 
 @pytest.fixture

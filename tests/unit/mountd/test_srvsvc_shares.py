@@ -15,10 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from impacket.dcerpc.v5 import rpcrt, srvs
 from impacket.dcerpc.v5.dtypes import NULL
-from mountd_doubles import FakeUsers, accounts
-from rpc_doubles import Transport
+from mountd_doubles import FakeServer
+from rpc_doubles import administrators_client
 
-from ksmbd.overriding import override
 from ksmbd.smb.acl import ACCESS_ALLOWED, Ace, Acl
 from ksmbd.smb.constants import FILE_GENERIC_READ
 from ksmbd.smb.security_descriptor import SE_DACL_PRESENT, SE_SELF_RELATIVE, SecurityDescriptor
@@ -27,19 +26,15 @@ from ksmbd.smb.status import WireError
 from mountd import config, shareacts
 from mountd.activity import Activity
 from mountd.administration import Administration
-from mountd.failedlogons import FailedLogons
 from mountd.loop import Loop
 from mountd.questions import Questions
 from mountd.rpc import srvsvc
 from mountd.rpc.facts import Level, decode
-from mountd.rpc.names import Found, Unanswered, decode_found, encode_found
+from mountd.rpc.names import Unanswered
 from mountd.rpc.ndr import NdrReader, NdrWriter
-from mountd.rpc.pipe import Pipe
 from mountd.rpc.service import Caller
-from mountd.rpc.telling import facts, level_of
-from mountd.sessions import Sessions
 from mountd.shareacts import ShareActs
-from mountd.sharesecurity import EVERYBODY, ShareSecurity
+from mountd.sharesecurity import EVERYBODY
 
 READERS = SecurityDescriptor(
     SE_DACL_PRESENT | SE_SELF_RELATIVE, dacl=Acl((Ace(ACCESS_ALLOWED, 0, FILE_GENERIC_READ, EVERYONE),))
@@ -61,19 +56,14 @@ class NoWorkers:
     def reply(self, slot: int, message: Any) -> None: ...
 
 
-class Site:
+class Site(FakeServer):
     """The daemon with a configuration file; a reload reads it."""
 
     def __init__(self, folder: Path, name: str = "ksmbd.conf") -> None:
         self.folder = folder
         self.path = folder / name
         self.path.write_text(TEXT.format(folder=folder))
-        self.sessions = Sessions()
-        self.users = FakeUsers()
-        self.sub_authorities = (1, 2, 3)
-        self.accounts = accounts("ann", "bob")
-        self.share_security = ShareSecurity()
-        self.failed_logons = FailedLogons()
+        super().__init__()
         self.loads = True
         self.reloads = 0
         self.configuration = config.load(self.path)
@@ -87,32 +77,10 @@ class Site:
         return self.loads
 
     def client(self, account: str = "ann") -> Any:
-        level = level_of(self, account, False)
-        pipe = Pipe((srvsvc.INTERFACE,), Caller(lambda: decode(facts(self, level).encode()), level, account))
-        dce = rpcrt.DCERPC_v5(Asking(pipe, self.administration))
-        dce.connect()
-        dce.bind(srvs.MSRPC_UUID_SRVS)
-        return dce
+        return administrators_client(self, self.administration, srvsvc.INTERFACE, srvs.MSRPC_UUID_SRVS, account)
 
     def info(self, name: str, level: int = 502) -> Any:
         return srvs.hNetrShareGetInfo(self.client(), f"{name}\0", level)["InfoStruct"][f"ShareInfo{level}"]
-
-
-class Asking(Transport):
-    """A transport over a pipe whose questions the daemon answers, through the stream."""
-
-    def __init__(self, pipe: Pipe, administration: Administration) -> None:
-        super().__init__(pipe)
-        self._administration = administration
-
-    @override
-    def send(self, data: bytes, forceWriteAndx: int = 0, forceRecv: int = 0) -> None:
-        super().send(data)
-        while self.pipe.questions:
-            (question,) = self.pipe.questions
-            found: list[Found] = []
-            self._administration.answer(question, "ann", found.append)
-            self.pipe.resume(decode_found(encode_found({question: found.pop()})))
 
 
 @pytest.fixture
