@@ -204,6 +204,7 @@ class Server:
         self.requests.kerberos.attach(self.kerberos)
         self.requests.share_security = security
         settings = replace(engine_settings(configuration, options, self._sub_auth), former_users=former_users)
+        self.unix_names.former = sidhistory.by_sid(former_sids.decode(former_users))
         directories = options.rundir.path, options.statedir
         self.engine: Engine | KernelEngine
         kernel = KernelEngine(self.loop, settings, self.requests.answer) if options.kernel else None

@@ -27,6 +27,8 @@ from mountd.unixusers import UnixUsers
 _FIELD: Final = re.compile(r"(Unix username|User SID|Primary Group SID):\s*(\S.*)")
 """The lines of `pdbedit -Lv` that count."""
 _SIZE_MAX: Final = 1 << 20
+NONE_RID: Final = 513
+"""DOMAIN_GROUP_RID_USERS: the primary group of all users (MS-DTYP 2.4.2.4)."""
 
 
 class Former(NamedTuple):
@@ -133,3 +135,13 @@ def resolved(lines: Iterable[Former], users: UnixUsers, own: Sid) -> tuple[list[
         else:
             found.append(FormerUser(line.user, line.group, unix.uid))
     return found, problems
+
+
+def by_sid(users: Iterable[FormerUser]) -> dict[str, tuple[int, ...]]:
+    """What mountd.unixnames answers by: SID -> the user's uid, and () for the group of all users."""
+    found: dict[str, tuple[int, ...]] = {}
+    for user in users:
+        if user.group is not None and user.group.rid == NONE_RID:
+            found[str(user.group)] = ()
+        found[str(user.user)] = (user.uid,)
+    return found

@@ -6,19 +6,35 @@ from __future__ import annotations
 
 import grp
 import pwd
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from ksmbd import log
 from mountd.lookup_threads import TimedLookups
 from mountd.loop import Loop
-from mountd.rpc.names import ACCOUNTS, GID, GROUP, MEMBER, UID, USER, Found, Question, UnixAccount, UnixGroup
+from mountd.rpc.names import (
+    ACCOUNTS,
+    FORMER,
+    GID,
+    GROUP,
+    MEMBER,
+    NONE_NAME,
+    UID,
+    USER,
+    Found,
+    Question,
+    UnixAccount,
+    UnixGroup,
+)
 from mountd.unixusers import spellings
 
 THREADS: Final = 2
 _GECOS_MAX: Final = 256
 
 Answers = dict[Question, Found]
+Former = Mapping[str, tuple[int, ...]]
+"""SIDs of a former server -> the user's uid here; () is the group of all users (mountd.rpc.translation.NONE_NAME)."""
+NO_FORMER: Final[Former] = {}
 Then = Callable[[Answers], None]
 
 
@@ -49,7 +65,8 @@ def _account(entry: pwd.struct_passwd) -> UnixAccount:
 
 
 def answers(
-    questions: Iterable[Question], accounts: Iterable[str], look: Callable[[Question], Found] = find
+    questions: Iterable[Question], accounts: Iterable[str], look: Callable[[Question], Found] = find,
+    former: Former = NO_FORMER,
 ) -> Answers:
     """The answers to all questions. A user is looked up by the spellings of the name, as at a log-on."""
     found: Answers = {}
@@ -60,11 +77,19 @@ def answers(
             found[question] = tuple(sorted({user for user in users if user is not None}, key=lambda user: user.uid))
         elif question.kind == MEMBER:
             found[question] = _member(int(question.value), names, look)
+        elif question.kind == FORMER:
+            found[question] = _former(former.get(question.value), look)
         elif question.kind == USER:
             found[question] = _user(question.value, look)
         elif question.kind in (GROUP, UID, GID):
             found[question] = look(question)
     return found
+
+
+def _former(of: tuple[int, ...] | None, look: Callable[[Question], Found]) -> Found:
+    if of is None:
+        return None
+    return look(Question(UID, str(of[0]))) if of else UnixGroup(NONE_NAME, 0)
 
 
 def _member(uid: int, accounts: list[str], look: Callable[[Question], Found]) -> UnixAccount | None:
@@ -93,10 +118,11 @@ class DirectNames:
 
     def __init__(self, look: Callable[[Question], Found] = find) -> None:
         self._look = look
+        self.former: Former = NO_FORMER
 
     def resolve(self, questions: Sequence[Question], accounts: Sequence[str], then: Then) -> bool:
         """See NameResolver."""
-        then(answers(questions, accounts, self._look))
+        then(answers(questions, accounts, self._look, self.former))
         return True
 
 
@@ -111,8 +137,10 @@ class UnixNames:
     """Answers in threads. What has no answer after LOOKUP_SECONDS counts as not found."""
 
     def __init__(self, loop: Loop, look: Callable[[Question], Found] = find) -> None:
+        self.former: Former = NO_FORMER
+
         def resolve(job: _Job) -> Answers:
-            return answers(job.questions, job.accounts, look)
+            return answers(job.questions, job.accounts, look, self.former)
 
         self._lookups = TimedLookups(loop, resolve, THREADS)
 

@@ -16,12 +16,14 @@ from ksmbd import limits
 from ksmbd.smb.status import STATUS_ACCESS_DENIED, STATUS_WRONG_PASSWORD
 from mountd.rpc.rows import ROW_KINDS, FileInfo, RowInfo, SessionInfo, TreeInfo
 
-USER, GROUP, UID, GID, ACCOUNTS, MEMBER = "user", "group", "uid", "gid", "accounts", "member"
+USER, GROUP, UID, GID, ACCOUNTS, MEMBER, FORMER = "user", "group", "uid", "gid", "accounts", "member", "former"
 ROWS, ACT, LOGON, TICKET, PASSWORD = "rows", "act", "logon", "ticket", "password"
 ALONE: Final = (ROWS, ACT, LOGON, TICKET, PASSWORD)
 """Questions that come alone: two of administrators, two of each user who logs on inside an association, and one who
 changes a password."""
-KINDS: Final = (USER, GROUP, UID, GID, ACCOUNTS, MEMBER, *ALONE)
+KINDS: Final = (USER, GROUP, UID, GID, ACCOUNTS, MEMBER, FORMER, *ALONE)
+NONE_NAME: Final = "None"
+"""The group of all users of the server."""
 NAME_MAX: Final = 256
 """Characters of a name that is looked up; a longer one is not known."""
 ACT_MAX: Final = 24 << 10
@@ -34,9 +36,9 @@ _LONG: Final = (ACT, LOGON, TICKET, PASSWORD)
 
 
 class Question(NamedTuple):
-    """What is looked up: a user or group by name, by uid or gid in decimal, all accounts of the server or the one
-    that has a uid, the rows of a kind, what becomes of an act, whether a log-on by NTLM or a ticket is right, or what
-    becomes of a change of a password; the last four are JSON."""
+    """What is looked up: a user or group by name, by uid or gid in decimal, by the SID on a former server; all accounts
+    of the server or the one that has a uid; the rows of a kind; what becomes of an act; whether a log-on by NTLM or a
+    ticket is right; or what becomes of a change of a password. The last four are JSON."""
 
     kind: str
     value: str = ""
@@ -143,12 +145,12 @@ class Names:
         return self._found[question]
 
     def account(self, question: Question) -> UnixAccount | None:
-        """The answer to a question of kind USER, UID or MEMBER."""
+        """The answer to a question of kind USER, UID, MEMBER or FORMER."""
         found = self._answer(question)
         return found if isinstance(found, UnixAccount) else None
 
     def group(self, question: Question) -> UnixGroup | None:
-        """The answer to a question of kind GROUP or GID."""
+        """The answer to a question of kind GROUP, GID or FORMER."""
         found = self._answer(question)
         return found if isinstance(found, UnixGroup) else None
 
@@ -261,7 +263,9 @@ def _found(question: Question, raw: Any) -> Found:  # noqa: ANN401  what JSON gi
         return Ticket(token, number, who, (enctype, key, by_acceptor, sent, received), seconds)
     if kind == ACCOUNTS:
         return tuple(UnixAccount(*entry) for entry in raw)
-    return UnixAccount(*raw) if kind in (USER, UID, MEMBER) else UnixGroup(*raw)
+    if kind == FORMER and len(raw) == len(UnixGroup._fields):
+        return UnixGroup(*raw)
+    return UnixAccount(*raw) if kind in (USER, UID, MEMBER, FORMER) else UnixGroup(*raw)
 
 
 def _admitted(raw: Any) -> Admitted:  # noqa: ANN401  what JSON gives

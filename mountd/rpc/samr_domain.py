@@ -16,9 +16,9 @@ from ksmbd.smb.status import (
     NtStatusError,
 )
 from ksmbd.smb.unix_sids import domain_sid, uid_of, user_sid
-from mountd.rpc.names import MEMBER, Question, UnixAccount
+from mountd.rpc.names import MEMBER, NONE_NAME, Question, UnixAccount
 from mountd.rpc.service import Caller
-from mountd.rpc.translation import NONE_NAME, NONE_RID
+from mountd.rpc.translation import NONE_RID
 from mountd.rpc.well_known import ALIASES, BUILTIN, BUILTIN_NAME, SidUse
 
 GROUP_ATTRIBUTES: Final = 7

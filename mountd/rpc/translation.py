@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Translates SIDs to names and names to SIDs (MS-LSAT 3.1.4.5 to 3.1.4.11), without side effects.
 
-In this order: well-known SIDs, the server's own domain (its users, and the group None of all of them), and Unix users
-and groups under `Unix User` and `Unix Group`, as with Samba.
+In this order: well-known SIDs, the server's own domain (its users, and the group None of all of them), Unix users and
+groups under `Unix User` and `Unix Group`, as with Samba, and users by their SIDs on a former server.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from ksmbd.smb.former_sids import is_account
 from ksmbd.smb.sid import Sid
 from ksmbd.smb.unix_sids import domain_sid, gid_of, group_sid, uid_of, user_sid
 from mountd.rpc.facts import Facts
-from mountd.rpc.names import GID, GROUP, NAME_MAX, UID, USER, Names, Question
+from mountd.rpc.names import FORMER, GID, GROUP, NAME_MAX, NONE_NAME, UID, USER, Names, Question
 from mountd.rpc.well_known import (
     DOMAINS,
     NAMES,
@@ -25,7 +26,6 @@ from mountd.rpc.well_known import (
 
 NONE_RID: Final = 513
 """DOMAIN_GROUP_RID_USERS: the primary group of all users (MS-DTYP 2.4.2.4)."""
-NONE_NAME: Final = "None"
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,8 @@ class Translator:
             yield Question(UID, str(uid))
         elif gid is not None:
             yield Question(GID, str(gid))
+        elif is_account(sid) and sid.domain != self.domain:
+            yield Question(FORMER, str(sid))
 
     def _name_of(self, sid: Sid) -> Translated | None:
         known = NAMES.get(sid)
@@ -77,11 +79,20 @@ class Translator:
                 user = self._names.account(question)
                 if user is not None:
                     return self._of_domain(sid, SidUse.USER, user.name)
+            elif question.kind == FORMER:
+                return self._former(sid, question)
             else:
                 group = self._names.group(question)
                 if group is not None:
                     return self._of_domain(sid, SidUse.GROUP, group.name)
         return None
+
+    def _former(self, sid: Sid, question: Question) -> Translated | None:
+        """The name of a SID of a former server (mountd/sidhistory.py): the user's here, below the server's name."""
+        user, group = self._names.account(question), self._names.group(question)
+        if user is not None:
+            return Translated(sid, SidUse.USER, user.name, self.domain_name, sid.domain)
+        return None if group is None else Translated(sid, SidUse.GROUP, group.name, self.domain_name, sid.domain)
 
     def _of_domain(self, sid: Sid, use: SidUse, name: str) -> Translated:
         if sid.domain == self.domain:

@@ -26,6 +26,8 @@ pytestmark = pytest.mark.skipif(
 )
 ACCOUNT = "daemon"
 """A Unix account of every Debian."""
+FORMER = "S-1-5-21-10-20-30"
+"""The domain of a server from which users have moved."""
 ADMINISTRATOR = "games"
 """Another one, whom IPC$ names in `admin users`."""
 SCRIPTS = Path(sys.executable).parent
@@ -39,13 +41,19 @@ def own_network() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def server(own_network: None, start_shared: StartKsmbd) -> KsmbdServer:
-    return start_shared(
+    made = start_shared(
         port=445, options={"netbios name": "TESTBOX", "workgroup": "WOOD", "map to guest": "bad user"},
         shares={
-            "share": {}, "other": {"comment": "another one"}, "IPC$": {"admin users": ADMINISTRATOR},
+            "share": {}, "other": {"comment": "another one", "vfs objects": "acl_xattr"},
+            "IPC$": {"admin users": ADMINISTRATOR},
         },
         users={ACCOUNT: "secret", "user": "secret", ADMINISTRATOR: "secret"},
     )
+    assert made.stop() == 0
+    (made.folder / "ksmbd.sidhistory").write_text(f"{ACCOUNT} {FORMER}-3004 {FORMER}-513\n")
+    made.restart()
+    made.wait_until_listening()
+    return made
 
 
 def rpcclient(server: KsmbdServer, command: str, *arguments: str) -> str:
@@ -154,6 +162,20 @@ def test_smbcacls_shows_names(server: KsmbdServer) -> None:
     subprocess.run([*line, "-a", added], check=True, capture_output=True, timeout=60)
     again = subprocess.run(line, capture_output=True, text=True, timeout=60, check=True).stdout
     assert added in again
+
+
+def test_smbcacls_shows_names_for_the_sids_of_a_former_server(server: KsmbdServer) -> None:
+    path = server.shares["other"] / "moved"
+    path.write_text("x")
+    os.chown(path, 1, 0)
+    line = ["smbcacls", "-s", "/dev/null", "-U", f"{ACCOUNT}%secret", "//127.0.0.1/other", "moved"]
+    for rid in (3004, 513, 3005):
+        added = f"ACL:{FORMER}-{rid}:ALLOWED/0x0/READ"
+        subprocess.run([*line, "-a", added], check=True, capture_output=True, timeout=60)
+    shown = subprocess.run(line, capture_output=True, text=True, timeout=60, check=True).stdout
+    assert f"ACL:TESTBOX\\{ACCOUNT}:ALLOWED/0x0/READ\n" in shown
+    assert "ACL:TESTBOX\\None:ALLOWED/0x0/READ\n" in shown
+    assert f"ACL:{FORMER}-3005:ALLOWED/0x0/READ\n" in shown, "whom nobody knows keeps the SID"
 
 
 @pytest.mark.parametrize("script, arguments, pattern", [

@@ -6,15 +6,21 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from rpc_doubles import look, told
 
 from ksmbd import limits
 from ksmbd.smb import former_sids
 from ksmbd.smb.former_sids import FormerUser
 from ksmbd.smb.sid import sid_from_text
 from ksmbd.smb.status import WireError
+from ksmbd.smb.unix_sids import domain_sid
 from mountd import sidhistory
 from mountd.files import FileProblem
+from mountd.rpc.names import Names, Unanswered, decode_found, encode_found
+from mountd.rpc.translation import Translated, Translator
+from mountd.rpc.well_known import SidUse
 from mountd.sidhistory import Former
+from mountd.unixnames import answers
 from mountd.unixusers import UnixUser
 from mountd.usernamescript import Script
 
@@ -123,3 +129,23 @@ def test_what_the_engine_is_told() -> None:
 def test_what_it_does_not_believe(text: str) -> None:
     with pytest.raises(WireError):
         former_sids.decode(text)
+
+
+def test_names_for_the_sids_of_a_former_server() -> None:
+    otto, anna = OTTO.user, ANNA.user
+    former = sidhistory.by_sid([
+        FormerUser(otto, otto.domain.child(513), 1001), FormerUser(anna, anna.domain.child(1500), 7),
+    ])  # fmt: skip
+    own = domain_sid((11, 22, 33))
+    sids = [otto, otto.domain.child(513), anna, anna.domain.child(1500), own.child(3002)]
+    names = Names()
+    with pytest.raises(Unanswered) as wanted:
+        Translator(told("bob", False), names).sids(sids)
+    names.add(decode_found(encode_found(answers(wanted.value.questions, (), look, former))))
+    assert Translator(told("bob", False), names).sids(sids) == [
+        Translated(otto, SidUse.USER, "ann", "BÄR", otto.domain),
+        Translated(sids[1], SidUse.GROUP, "None", "BÄR", otto.domain),
+        None,  # uid 7 is nobody's
+        None,  # which group this is nobody knows
+        Translated(sids[4], SidUse.USER, "ann", "BÄR", own),
+    ]
