@@ -15,11 +15,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from bodies import EXCLUSIVE, EXCLUSIVE_NOW, UNLOCK, create, lock, opened
 
 sys.path.insert(0, os.path.dirname(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "system"))
 
+from bodies import EXCLUSIVE, EXCLUSIVE_NOW, UNLOCK, create, lock, opened
 from guest import IN_GUEST, NOWHERE
 from local_process import LocalProcess
 from rawclient import RawClient
