@@ -444,6 +444,14 @@ RPC_ROWS: Final[Limit] = _limit(
     "sessions, tree connects or opens that one call over RPC learns of", Per.MESSAGE, 10_000, "entries",
     "the others are not listed", source="MS-SRVS 3.1.4.2",
 )
+DFS_LINKS: Final[Limit] = _limit(
+    "links of a DFS root that one call over RPC learns of", Per.MESSAGE, 1000, "links", "the others are not listed",
+    source="MS-DFSNM 3.1.4.1.7",
+)
+DFS_ENTRIES: Final[Limit] = _limit(
+    "entries of a folder among which such a call looks for links", Per.MESSAGE, 1 << 16, "entries",
+    "links among the others are not found",
+)
 PASSWORD_CHANGES: Final[Limit] = _limit(
     "users' changes of their passwords that wait", Per.SERVER, 16, "changes", "STATUS_INSUFFICIENT_RESOURCES",
 )

@@ -23,6 +23,7 @@ from mountd.administration import Administration
 from mountd.config import Configuration
 from mountd.control import Control, Reloaded
 from mountd.controlsocket import ControlSocket
+from mountd.dfsroots import DfsRoots
 from mountd.engine import COMMAND, EXIT_CONFIG, FIRST_DELAY, LAST_DELAY, STEADY_SECONDS, Engine
 from mountd.files import FileProblem
 from mountd.hostnames import HostNames
@@ -196,6 +197,7 @@ class Server:
         self.kerberos = KerberosProcess(self.loop, options.rundir.path, options.statedir)
         self.names = HostNames(self.loop)
         self.unix_names = UnixNames(self.loop)
+        self.dfs_roots = DfsRoots(self.loop)
         self.user_lookups = UserLookups(self.loop)
         self.requests = Requests(
             configuration, users, self.services, users=self.user_lookups, on_listening=self._listening,
@@ -223,6 +225,7 @@ class Server:
         self.requests.pipes.administrator = Administration(self.activity, shares)
         self.passwords = PasswordChanges(self.loop, self.requests, options.pwddb, self._reload_accounts)
         self.requests.pipes.passwords = self.passwords
+        self.requests.pipes.roots = self.dfs_roots
         self._listened = False
         self._failures = 0
         self._started = 0.0
@@ -250,6 +253,7 @@ class Server:
         self.kerberos.stop()
         self.names.close()
         self.unix_names.close()
+        self.dfs_roots.close()
         self.user_lookups.close()
         self.passwords.close()
         self.loop.close()

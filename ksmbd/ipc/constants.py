@@ -180,7 +180,8 @@ class RpcFlag(IntFlag):
     SAMR = 0x400
     LSARPC = 0x800
     WINREG = 0x1000
-    """Ours: KSMBD has no such pipe."""
+    NETDFS = 0x2000
+    """Two of ours: KSMBD has no such pipes."""
 
 
 RPC_METHODS: Final = (RpcFlag.IOCTL, RpcFlag.OPEN, RpcFlag.WRITE, RpcFlag.READ, RpcFlag.CLOSE)
@@ -192,6 +193,7 @@ PIPES: Final[Mapping[str, RpcFlag]] = {
     "samr": RpcFlag.SAMR,
     "lsarpc": RpcFlag.LSARPC,
     "winreg": RpcFlag.WINREG,
+    "netdfs": RpcFlag.NETDFS,
 }
 """The named pipes, and their service flags."""
 

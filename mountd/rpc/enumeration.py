@@ -44,7 +44,7 @@ def write_enum(
 ) -> None:
     """Write at least one entry and as many as the caller wants; if there are more, MORE_DATA and the ResumeHandle."""
     start = min(request.resume or 0, len(entries))
-    count = _fitting(entries[start:], request.preferred, write_entry)
+    count = fitting(entries[start:], request.preferred, write_entry)
     page = entries[start : start + count]
     more = start + count < len(entries)
 
@@ -67,7 +67,8 @@ def write_enum(
     writer.u32(Win32.MORE_DATA if more else Win32.SUCCESS)
 
 
-def _fitting(entries: Sequence[T], preferred: int, write_entry: Callable[[NdrWriter, T], None]) -> int:
+def fitting(entries: Sequence[T], preferred: int, write_entry: Callable[[NdrWriter, T], None]) -> int:
+    """How many of the entries fit into a reply that may have `preferred` bytes: at least one."""
     preferred = min(preferred, limits.RPC_REPLY.value)
     size = 0
     for count, entry in enumerate(entries):

@@ -68,6 +68,8 @@ class Facts:
     """Whether `ntlm auth` allows a log-on inside an association."""
     kerberos: bool = False
     """Whether there may be one with Kerberos."""
+    dfs: bool = False
+    """`host msdfs`."""
     shares: dict[str, ShareFacts] = field(default_factory=dict)
     """Key -> share, sorted by key."""
     accounts: int = 0

@@ -20,12 +20,14 @@ from ksmbd.ipc.constants import PIPES, RPC_METHODS, Attribute, Event, RpcFlag, R
 from ksmbd.limit import Meter
 from mountd import rpclogon, rpcticket
 from mountd.config import Configuration
+from mountd.dfsroots import DfsRoots, DirectRoots, query
 from mountd.rpc.facts import Level, encode_share
 from mountd.rpc.frames import ANSWER_MAX, Answer, Kind, Request, Status
 from mountd.rpc.names import (
     ACCOUNTS,
     ACT,
     ALONE,
+    DFS,
     LOGON,
     MEMBER,
     PASSWORD,
@@ -43,6 +45,8 @@ from mountd.userlookups import Run
 
 _KINDS: Final = {RpcFlag.WRITE: Kind.WRITE, RpcFlag.READ: Kind.READ, RpcFlag.IOCTL: Kind.TRANSCEIVE}
 _STATUSES: Final = {Status.DONE: RpcStatus.OK, Status.MORE: RpcStatus.MORE_DATA, Status.BROKEN: RpcStatus.BROKEN_PIPE}
+_OF_USERS: Final = (LOGON, PASSWORD, TICKET, DFS)
+"""Questions that come alone, and not of administrators."""
 GUESTS: Final = ""
 """The user that stands for anonymous users and guests."""
 
@@ -129,6 +133,7 @@ class PipeHost:
         self.passwords: Passwords | None = None
         """Who changes passwords; None: nobody."""
         self.tickets: rpcticket.Office = rpcticket.NoOffice()
+        self.roots: DfsRoots | DirectRoots = DirectRoots()
         self.total = Meter(limits.PIPES)
         self.users = Meter(limits.PIPES_PER_USER)
         self._pipes: dict[tuple[int, int], _Pipe] = {}
@@ -220,7 +225,7 @@ class PipeHost:
     def _alone(self, pipe: _Pipe, questions: list[Question]) -> None:
         """Answer a question that comes alone. Raises ValueError where the pipe's caller may not ask it."""
         (question, *more) = questions
-        needed = Level.SHARES if question.kind in (LOGON, PASSWORD, TICKET) else Level.SESSIONS
+        needed = Level.SHARES if question.kind in _OF_USERS else Level.SESSIONS
         if pipe.level < needed or more:
             raise ValueError(f"{question.kind}, for a caller of level {pipe.level.name}")
         if question.kind == LOGON:
@@ -231,6 +236,9 @@ class PipeHost:
             return
         if question.kind == TICKET:
             self._take_ticket(pipe, question)
+            return
+        if question.kind == DFS:
+            self._find_links(pipe, question)
             return
         if question.kind == ACT and level_of(self._server, pipe.account, False) is not Level.SESSIONS:
             raise ValueError("an act, for a caller who is no administrator any longer")
@@ -276,6 +284,19 @@ class PipeHost:
             self.run(pipe.slot, decide, lambda why: self._found(pipe.number, {question: None}))
 
         rpcticket.step(self.tickets, question.value, pipe.begun, pipe.address, then)
+
+    def _find_links(self, pipe: _Pipe, question: Question) -> None:
+        """Answer which links a DFS root has, as far as the caller may see them."""
+
+        def decide() -> None:
+            asked = query(self._server, question.value, pipe.account, pipe.address)
+            found = asked is not None and self.roots.find(
+                asked, lambda links: self._found(pipe.number, {question: links})
+            )
+            if not found:
+                self._found(pipe.number, {question: None})
+
+        self.run(pipe.slot, decide, lambda why: self._found(pipe.number, {question: None}))
 
     def _admit_as(self, pipe: _Pipe, account: str, key: str = "") -> Admitted | None:
         """The calls of a pipe run as an account from now on. None: it was closed meanwhile."""

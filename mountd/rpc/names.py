@@ -17,10 +17,10 @@ from ksmbd.smb.status import STATUS_ACCESS_DENIED, STATUS_WRONG_PASSWORD
 from mountd.rpc.rows import ROW_KINDS, FileInfo, RowInfo, SessionInfo, TreeInfo
 
 USER, GROUP, UID, GID, ACCOUNTS, MEMBER, FORMER = "user", "group", "uid", "gid", "accounts", "member", "former"
-ROWS, ACT, LOGON, TICKET, PASSWORD = "rows", "act", "logon", "ticket", "password"
-ALONE: Final = (ROWS, ACT, LOGON, TICKET, PASSWORD)
-"""Questions that come alone: two of administrators, two of each user who logs on inside an association, and one who
-changes a password."""
+ROWS, ACT, LOGON, TICKET, PASSWORD, DFS = "rows", "act", "logon", "ticket", "password", "dfs"
+ALONE: Final = (ROWS, ACT, LOGON, TICKET, PASSWORD, DFS)
+"""Questions that come alone: two of administrators, two of each user who logs on inside an association, one who changes
+a password, and one who asks for the links of a DFS root."""
 KINDS: Final = (USER, GROUP, UID, GID, ACCOUNTS, MEMBER, FORMER, *ALONE)
 NONE_NAME: Final = "None"
 """The group of all users of the server."""
@@ -31,14 +31,15 @@ ACT_MAX: Final = 24 << 10
 TICKET_MAX: Final = 16 << 10
 """Bytes of a Kerberos token at most: what fits into ACT_MAX in base64."""
 _ID_MAX: Final = 0xFFFFFFFF
-_LONG: Final = (ACT, LOGON, TICKET, PASSWORD)
-"""Questions with JSON as their value."""
+_LONG: Final = (ACT, LOGON, TICKET, PASSWORD, DFS)
+"""Questions with JSON or a path as their value."""
 
 
 class Question(NamedTuple):
     """What is looked up: a user or group by name, by uid or gid in decimal, by the SID on a former server; all accounts
     of the server or the one that has a uid; the rows of a kind; what becomes of an act; whether a log-on by NTLM or a
-    ticket is right; or what becomes of a change of a password. The last four are JSON."""
+    ticket is right; or what becomes of a change of a password. The last four are JSON. Or the links of a DFS root, or
+    one of them by its path, whose components are separated by backslashes."""
 
     kind: str
     value: str = ""
@@ -71,6 +72,19 @@ class Outcome(NamedTuple):
     """What became of an act: 0, or the Win32 error code; of a change of a password: its NTSTATUS."""
 
     code: int
+
+
+class DfsLink(NamedTuple):
+    """A link of DFS: its name, and its targets (`\\server\\share`)."""
+
+    name: str
+    targets: tuple[str, ...]
+
+
+class Links(NamedTuple):
+    """Links of a DFS root."""
+
+    links: tuple[DfsLink, ...]
 
 
 class PasswordChange(NamedTuple):
@@ -108,7 +122,7 @@ class Ticket(NamedTuple):
     seconds: int = 0
 
 
-Found = UnixAccount | UnixGroup | tuple[UnixAccount, ...] | Rows | Outcome | Admitted | Ticket | None
+Found = UnixAccount | UnixGroup | tuple[UnixAccount, ...] | Rows | Outcome | Admitted | Ticket | Links | None
 """The answer to a question; None: there is no such user or group, or nobody could answer."""
 
 
@@ -157,9 +171,17 @@ class Names:
     def accounts(self) -> tuple[UnixAccount, ...]:
         """The server's accounts that have a Unix account, by uid."""
         found = self._answer(Question(ACCOUNTS))
-        if found is None or isinstance(found, (UnixAccount, UnixGroup, Rows, Outcome, Admitted, Ticket)):
+        if found is None or isinstance(found, (UnixAccount, UnixGroup, Rows, Outcome, Admitted, Ticket, Links)):
             return ()
         return found
+
+    def links(self, path: str) -> tuple[DfsLink, ...]:
+        """The links of a DFS root by the share's name, or the one that a path below it leads to; none where the caller
+        may not see them."""
+        if len(json.dumps(path)) > ACT_MAX:
+            return ()
+        found = self._answer(Question(DFS, path))
+        return found.links if isinstance(found, Links) else ()
 
     def sessions(self) -> list[SessionInfo]:
         """The sessions."""
@@ -261,6 +283,8 @@ def _found(question: Question, raw: Any) -> Found:  # noqa: ANN401  what JSON gi
         enctype, key, by_acceptor, sent, received = keys
         who = None if admitted is None else _admitted(admitted)
         return Ticket(token, number, who, (enctype, key, by_acceptor, sent, received), seconds)
+    if kind == DFS:
+        return Links(tuple(DfsLink(name, tuple(targets)) for name, targets in raw[0]))
     if kind == ACCOUNTS:
         return tuple(UnixAccount(*entry) for entry in raw)
     if kind == FORMER and len(raw) == len(UnixGroup._fields):

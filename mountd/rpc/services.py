@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from ksmbd import limits, log
-from mountd.rpc import dssetup, facts, lsarpc, samr, srvsvc, winreg, wkssvc
+from mountd.rpc import dssetup, facts, lsarpc, netdfs, samr, srvsvc, winreg, wkssvc
 from mountd.rpc.facts import Facts, Level
 from mountd.rpc.frames import ANSWER_MAX, ASKING, Answer, Kind, Request, Status
 from mountd.rpc.names import decode_found, encode_questions
@@ -15,7 +15,7 @@ from mountd.rpc.pipe import Pipe, PipeBroken
 from mountd.rpc.service import Caller, Interface
 
 INTERFACES: Final[Sequence[Interface]] = tuple(
-    module.INTERFACE for module in (srvsvc, wkssvc, samr, lsarpc, dssetup, winreg)
+    module.INTERFACE for module in (srvsvc, wkssvc, samr, lsarpc, dssetup, winreg, netdfs)
 )
 """The interfaces. A further one is a module with INTERFACE, named here."""
 SERVICES: Final[Mapping[str, Sequence[Interface]]] = {

@@ -52,6 +52,7 @@ def facts(server: ServerView, level: Level, kerberos: bool = False) -> Facts:
         deadtime=settings.deadtime,
         ntlm=settings.ntlm_auth != "disabled",
         kerberos=kerberos,
+        dfs=settings.host_msdfs,
         shares={
             share_key(share.name): _share(server, share, level)
             for share in sorted(configuration.all_shares(), key=lambda share: share_key(share.name))

@@ -127,9 +127,9 @@ def test_net_rpc(server: KsmbdServer) -> None:
     assert re.search(r"Domain Name: TESTBOX\n", net(server, "info"))
 
 
-@pytest.mark.parametrize("command", ["enumprinters", "fetch_attributes share /", "dfsversion"])
+@pytest.mark.parametrize("command", ["enumprinters", "fetch_attributes share /"])
 def test_services_that_are_none(server: KsmbdServer, command: str) -> None:
-    """Their pipes do not exist: printers, Spotlight (mdssvc), DFS."""
+    """Their pipes do not exist: printers, Spotlight (mdssvc)."""
     line = ["rpcclient", "-s", "/dev/null", "-U", f"{ACCOUNT}%secret", "127.0.0.1", "-c", command]
     result = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode != 0
