@@ -43,7 +43,7 @@ def request_of(file: FileKey, entry: OpenEntry) -> OpenRequest:
         durable=DurableRequest(
             version=entry.durable, create_guid=entry.create_guid, timeout=entry.timeout, persistent=entry.persistent,
             app_instance_id=entry.app_instance_id, app_instance_version=entry.app_instance_version,
-            resilient=entry.durable == RESILIENT,
+            resilient=entry.durable == RESILIENT, handle=entry.handle,
         ),
     )  # fmt: skip
 
@@ -85,5 +85,5 @@ def entry_of(request: OpenRequest, lease: LeaseContext | None, me: WorkerTag) ->
         durable.app_instance_id if durable is not None else b"",
         durable.app_instance_version if durable is not None else None, 0, True, 0.0, request.persistent_state,
         0 if request.local is None else kernel_flags(request.local), request.name, request.posix, False,
-        request.dialect, request.protection,
+        request.dialect, request.protection, durable.handle if durable is not None else b"",
     ))  # fmt: skip

@@ -86,6 +86,8 @@ class OpenEntry(NamedTuple):
     """The dialect of its connection; 0: stored by a server that did not record it."""
     protection: int = 0
     """How its client's requests were protected: 0, or SIGNED, ENCRYPTED of ksmbd.smb.ports."""
+    handle: bytes = b""
+    """The file handle, of a persistent open: it tells after a restart whether the file still exists."""
 
     @property
     def link(self) -> Link:

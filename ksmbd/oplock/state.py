@@ -14,7 +14,7 @@ the whole file; this is read as the links of all stored opens.
 """
 from __future__ import annotations
 
-import marshal
+import logging
 import os
 import struct
 from pathlib import Path
@@ -22,11 +22,14 @@ from typing import Any, Final
 
 import lmdb
 
-from ksmbd.oplock.record import Holder, Link, OpenEntry, Record, holder_key
+from ksmbd.oplock.record import Link, Record, holder_key
 from ksmbd.oplock.requests import Adopt, Decision, Open, Request, TakeLocks
+from ksmbd.oplock.state_records import StoredOpens, Unreadable, decode, encode, pack, unpack
 from ksmbd.oplock.store import StoreError
 from ksmbd.smb.ports import FileKey
 from ksmbd.smb.status import STATUS_DISK_FULL
+
+logger = logging.getLogger("ksmbd.oplock")
 
 MAP_SIZE: Final = 1 << 30
 PAGE: Final = 4096
@@ -34,6 +37,8 @@ ROOM: Final = 512 << 10
 """Bytes of the disk that one decision may need."""
 FILE: Final = struct.Struct(">QQ")
 LOCK: Final = struct.Struct(">QQQQ")
+StoredLock = tuple[str, int, int, bool, int, int]
+"""(stream, offset, length, exclusive, open id, number)."""
 
 
 def persistent_part(record: Record) -> tuple[list[Any], list[Any], list[str], list[Link]] | None:
@@ -50,14 +55,6 @@ def persistent_part(record: Record) -> tuple[list[Any], list[Any], list[str], li
         sorted(record.delete_pending),
         sorted(record.deleted_links.intersection(entry.link for entry in opens)),
     )
-
-
-def _entry_of(fields: tuple[Any, ...]) -> OpenEntry:
-    """A stored open. One that an earlier version stored has no name, so it is taken from the path."""
-    entry = OpenEntry(*fields)
-    if len(fields) <= OpenEntry._fields.index("name"):
-        entry = entry._replace(name=entry.path.rpartition("\\")[2].encode("utf-8", "surrogatepass"))
-    return entry
 
 
 def keeps_more(record: Record, request: Request) -> bool:
@@ -122,21 +119,20 @@ class StateDirectory:
         ]  # fmt: skip
         removed = [lock for overlay in decision.locks.values() for lock in overlay.removed]
         if old is not None and not added and not removed:
-            _, *before = marshal.loads(old)  # noqa: S302 - our own bytes
-            if part is not None and tuple(before) == part:
+            if part is not None and _fields(old)[1:] == part:
                 return
         with self._env.begin(write=True) as txn:
             newer = txn.get(key, db=self._records)
             # Another worker may have stored a later decision already.
-            if newer is None or marshal.loads(newer)[0] < record.serial:  # noqa: S302
+            if newer is None or _fields(newer)[0] < record.serial:
                 if part is None:
                     txn.delete(key, db=self._records)
                 else:
-                    txn.put(key, marshal.dumps((record.serial, *part)), db=self._records)
+                    txn.put(key, encode(record.serial, part), db=self._records)
             for lock in removed:
                 txn.delete(LOCK.pack(*file, lock.open_id, lock.number), db=self._locks)
             for stream, lock in added:
-                value = marshal.dumps((stream, lock.first, lock.last - lock.first + 1, lock.exclusive))
+                value = pack((stream, lock.first, lock.last - lock.first + 1, lock.exclusive))
                 txn.put(LOCK.pack(*file, lock.open_id, lock.number), value, db=self._locks)
 
     def load(self) -> list[tuple[FileKey, Adopt]]:
@@ -150,33 +146,52 @@ class StateDirectory:
         found: list[tuple[FileKey, Adopt]] = []
         with self._env.begin() as txn, txn.cursor(db=self._records) as cursor:
             for key, value in cursor:
+                try:
+                    stored, locks = decode(value), locks_of(txn, self._locks, key)
+                except Unreadable as error:
+                    logger.warning("a file's persistent opens cannot be read (%s); they end", error)
+                    continue
                 device, inode = FILE.unpack(key)
-                serial, opens, holders, streams, *rest = marshal.loads(value)  # noqa: S302 - our own bytes
-                entries = tuple(map(_entry_of, opens))
-                links = rest[0] if rest else [entry.link for entry in entries] if "" in streams else []
-                adopt = Adopt(
-                    serial,
-                    entries,
-                    tuple(Holder._make(fields) for fields in holders),
-                    frozenset(streams) - {""},
-                    frozenset(links),
-                    tuple(self._locks_of(txn, key)),
-                )
-                found.append(((device, inode), adopt))
+                found.append(((device, inode), _adopt_of(stored, locks)))
         return found
-
-    def _locks_of(self, txn: lmdb.Transaction, prefix: bytes) -> list[tuple[str, int, int, bool, int, int]]:
-        locks = []
-        with txn.cursor(db=self._locks) as cursor:
-            more = cursor.set_range(prefix)
-            while more and bytes(cursor.key()).startswith(prefix):
-                _, _, open_id, number = LOCK.unpack(cursor.key())
-                stream, first, length, exclusive = marshal.loads(cursor.value())  # noqa: S302 - our own bytes
-                locks.append((stream, first, length, exclusive, open_id, number))
-                more = cursor.next()
-        return locks
 
     def close(self) -> None:
         """Close the directory."""
         os.close(self._data)
         self._env.close()
+
+
+def _fields(value: bytes) -> tuple[Any, ...]:
+    """The stored fields of a record; of one that cannot be read those of a record before all others."""
+    try:
+        return unpack(value)
+    except Unreadable:
+        return (-1,)
+
+
+def _adopt_of(stored: StoredOpens, locks: list[StoredLock]) -> Adopt:
+    return Adopt(
+        stored.serial, stored.opens, stored.holders, frozenset(stored.streams), frozenset(stored.links), tuple(locks)
+    )
+
+
+def locks_of(txn: lmdb.Transaction, database: lmdb._Database, file: bytes) -> list[StoredLock]:
+    """The stored locks of the file with this key. Raises lmdb.Error; Unreadable."""
+    locks: list[StoredLock] = []
+    with txn.cursor(db=database) as cursor:
+        more = cursor.set_range(file)
+        while more and bytes(cursor.key()).startswith(file):
+            _, _, open_id, number = LOCK.unpack(cursor.key())
+            locks.append(_lock_of(unpack(bytes(cursor.value())), open_id, number))
+            more = cursor.next()
+    return locks
+
+
+def _lock_of(fields: tuple[Any, ...], open_id: int, number: int) -> StoredLock:
+    try:
+        stream, first, length, exclusive = fields
+        if not (isinstance(stream, str) and first >= 0 and length >= 0):
+            raise ValueError
+    except (ValueError, TypeError) as error:
+        raise Unreadable("damaged") from error
+    return stream, first, length, bool(exclusive), open_id, number

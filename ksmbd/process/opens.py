@@ -22,6 +22,7 @@ from ksmbd.oplock.store import Store, StoreError
 from ksmbd.oplock.store_dict import DictStore
 from ksmbd.oplock.store_lmdb import LmdbStore
 from ksmbd.oplock.table import LocalOpenTable
+from ksmbd.process.stored_opens import mend
 from ksmbd.smb.constants import FILETIME_UNIX_EPOCH
 
 FOLDER: Final = "opens"
@@ -66,6 +67,8 @@ def open_store(settings: EngineSettings, rundir: str) -> Store:
 def prepare(settings: EngineSettings, rundir: str, statedir: str) -> None:
     """Empty the store of several workers, add the persistent opens, and close it again, before the first fork. A single
     worker does this itself, since its store is in its memory. Raises StoreError."""
+    if settings.continuous_availability:
+        mend(Path(statedir) / FOLDER)
     if settings.workers < 2:
         return
     store = LmdbStore(Path(rundir) / FOLDER, fresh=True)

@@ -382,7 +382,9 @@ def _open_request(request: Request, fields: CreateRequest, creation: Creation, f
     asked.dialect = session.dialect
     asked.protection = durable.protection_of(request)
     if contexts is not ctx.NO_CONTEXTS:
-        asked.durable = None if file.is_snapshot else _durable(contexts, tree, request)
+        asked.durable = wanted = None if file.is_snapshot else _durable(contexts, tree, request)
+        if wanted is not None and wanted.persistent:
+            wanted.handle = file.handle()
         if contexts.posix_mode is not None:
             asked.persistent_state = durable.POSIX_OPEN
             asked.posix = True

@@ -43,10 +43,12 @@ from ksmbd.smb.status import (
     STATUS_DUPLICATE_OBJECTID,
     STATUS_FILE_NOT_AVAILABLE,
     STATUS_OBJECT_NAME_NOT_FOUND,
+    STATUS_OBJECT_PATH_NOT_FOUND,
     NtStatusError,
 )
 from ksmbd.smb.tree_connect import rights_on_share
 
+_GONE: Final = (STATUS_OBJECT_NAME_NOT_FOUND, STATUS_OBJECT_PATH_NOT_FOUND)
 MAX_TIMEOUT: Final = 300_000
 """The longest time in milliseconds that a durable open waits for its client (MS-SMB2 3.3.5.9.10)."""
 
@@ -171,7 +173,7 @@ def _reclaim(request: Request, wanted: ctx.Reconnect, contexts: ctx.CreateContex
     created: CreateResult | None = None
     if again is not None:
         server.open_admission.check(session)
-        created = _open_file(request, again)
+        created = _open_kept_file(request, again)
     elif waiting is not None:
         _check_rights(request, waiting)
     try:
@@ -201,6 +203,16 @@ def _reclaim(request: Request, wanted: ctx.Reconnect, contexts: ctx.CreateContex
     request.chain.file_id = (open_.persistent_id, open_.volatile_id)
     request.open = open_
     return open_
+
+
+def _open_kept_file(request: Request, old: OpenRequest) -> CreateResult:
+    """As `_open_file`. If the file is gone, nobody can have the kept open again, so it ends and holds up nobody."""
+    try:
+        return _open_file(request, old)
+    except NtStatusError as error:
+        if error.status in _GONE and request.tree.volume is not None:
+            request.server.table.close(old.ref)
+        raise
 
 
 def _open_file(request: Request, old: OpenRequest) -> CreateResult:

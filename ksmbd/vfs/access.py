@@ -59,6 +59,7 @@ from ksmbd.smb.sid import EVERYONE, UNIX_USERS, Sid
 from ksmbd.smb.status import (
     STATUS_ACCESS_DENIED,
     STATUS_INVALID_ACL,
+    STATUS_MEDIA_WRITE_PROTECTED,
     STATUS_PRIVILEGE_NOT_HELD,
     NtStatusError,
 )
@@ -66,6 +67,7 @@ from ksmbd.vfs import gate, ntacl, posix_acl
 from ksmbd.vfs.audit import Audit
 from ksmbd.vfs.idmap import IdMap
 from ksmbd.vfs.options import ShareOptions
+from ksmbd.vfs.write_protected import is_protected
 
 WRITE_RIGHTS: Final = (
     FILE_WRITE_DATA | FILE_APPEND_DATA | FILE_WRITE_EA | FILE_WRITE_ATTRIBUTES | FILE_DELETE_CHILD | DELETE | WRITE_DAC
@@ -209,11 +211,13 @@ class Access:
         """The GrantedAccess of an open for DesiredAccess `desired` (MS-FSA 2.1.5.1.2.1), audited as its SACL says;
         `path` is for that.
 
-        Raises STATUS_ACCESS_DENIED, STATUS_PRIVILEGE_NOT_HELD, OSError."""
+        Raises STATUS_ACCESS_DENIED, STATUS_PRIVILEGE_NOT_HELD, STATUS_MEDIA_WRITE_PROTECTED, OSError."""
         if not read_only and self.file_grants(fd, stat, desired):
             return desired
         found = self._stored(fd, path_only, stat)
         maximum = (FILE_ALL_ACCESS if self.root else self._maximal(fd, stat, parent, found)) | SYNCHRONIZE
+        if desired & WRITE_RIGHTS & ~maximum and not read_only and is_protected(fd):
+            raise NtStatusError(STATUS_MEDIA_WRITE_PROTECTED, "read-only file system")
         if found is None or found[0].sacl is None or self._audit is None:
             return self._granted(desired, maximum, read_only)
         try:
@@ -279,7 +283,7 @@ class Access:
         `granted`: the file itself grants DELETE, so that FILE_DELETE_CHILD on the directory is not needed (MS-FSA
         2.1.5.1.2.1). The Unix permissions of the directory are checked in any case."""
         if self.root:
-            return True
+            return parent is None or not is_protected(parent)
         if parent is None:
             return False
         directory = stat_fd(parent)

@@ -45,6 +45,7 @@ from ksmbd.vfs.opened import Opened
 from ksmbd.vfs.short_names import is_short_name
 from ksmbd.vfs.times import to_filetime
 from ksmbd.vfs.volume_info import volume_info
+from ksmbd.vfs.write_protected import kept_by
 from ksmbd.vfs.write_times import WriteTime
 
 logger = logging.getLogger("ksmbd.vfs")
@@ -406,16 +407,15 @@ class LocalEntry:
                 raise NtStatusError(STATUS_CANNOT_DELETE, "read-only")
             if self.is_directory and self.entry_key == self.key and not self.is_empty():
                 veto.check(self.place, fd)
-            if not self.place.access.root:
-                directory, name = self.entry()
-                try:
-                    if self.entry_key != self.key:
-                        stat = stat_at(directory, name)  # the link is deleted, so its owner counts, not the target's
-                    granted = bool(self.granted_access & DELETE)
-                    if not self.place.access.may_unlink(directory, stat, granted):
-                        raise NtStatusError(STATUS_ACCESS_DENIED, "the directory does not let it go")
-                finally:
-                    self.place.resolver.release(directory)
+            directory, name = self.entry()
+            try:
+                if self.entry_key != self.key:
+                    stat = stat_at(directory, name)  # the link is deleted, so its owner counts, not the target's
+                granted = bool(self.granted_access & DELETE)
+                if not self.place.access.may_unlink(directory, stat, granted):
+                    raise kept_by(directory)
+            finally:
+                self.place.resolver.release(directory)
 
     def is_empty(self) -> bool:
         """Whether a directory has no entries. Raises OSError."""

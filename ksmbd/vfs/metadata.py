@@ -16,6 +16,7 @@ from typing import Final
 
 from ksmbd.kernel.files import UTIME_OMIT, set_times
 from ksmbd.kernel.filesystems import file_system_name
+from ksmbd.kernel.handles import handle_of
 from ksmbd.kernel.stat import S_IFREG, Stat, stat_fd
 from ksmbd.overriding import override
 from ksmbd.smb.constants import (
@@ -62,6 +63,10 @@ class LocalMetadata(LocalEntry):
     def file_system(self) -> str:
         """See the port."""
         return file_system_name(self.fd, self.key[0])
+
+    def handle(self) -> bytes:
+        """See the port."""
+        return handle_of(self.fd)
 
     def _show_write_time(self) -> None:
         """Show the time of this open's writes from now on. Raises NtStatusError."""

@@ -6,7 +6,6 @@ removed.
 """
 from __future__ import annotations
 
-import errno
 import os
 from typing import Final
 
@@ -65,8 +64,6 @@ def make_entry(o: Opening, parent: int) -> CreateResult:
     except FileExistsError as error:
         raise Raced from error
     except OSError as error:
-        if error.errno == errno.EROFS:
-            raise NtStatusError(STATUS_ACCESS_DENIED, "read-only file system") from error
         raise to_status(error) from error
     try:
         with os_errors:

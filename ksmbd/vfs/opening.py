@@ -57,6 +57,7 @@ from ksmbd.vfs.place import Place
 from ksmbd.vfs.snapshot_files import SnapshotFile, SnapshotStream, set_apart
 from ksmbd.vfs.stream_store import attribute, find
 from ksmbd.vfs.streams import LocalStream
+from ksmbd.vfs.write_protected import kept_by
 
 _OVERWRITES: Final = (FILE_SUPERSEDE, FILE_OVERWRITE, FILE_OVERWRITE_IF)
 
@@ -216,11 +217,12 @@ def _reopen(o: Opening) -> None:
 
 def _deletable(o: Opening) -> bool:
     """Make the checks of File.check_delete that need the directory, while it is open. Returns True where they are
-    done, so that CreateResult.deletable can say so. Raises STATUS_ACCESS_DENIED, OSError."""
+    done, so that CreateResult.deletable can say so. Raises STATUS_ACCESS_DENIED, STATUS_MEDIA_WRITE_PROTECTED,
+    OSError."""
     if o.kind != S_IFREG or not o.base_only or o.parent is None or o.entry_key is not None:
         return False
     if not o.place.access.may_unlink(o.parent, o.now, o.granted & DELETE != 0):
-        raise NtStatusError(STATUS_ACCESS_DENIED, "the directory does not let it go")
+        raise kept_by(o.parent)
     return True
 
 
@@ -264,8 +266,6 @@ def _open_entry(o: Opening, flags: int) -> int:
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.ENXIO) and parent is not None:
             raise Raced from error
-        if error.errno == errno.EROFS:
-            raise NtStatusError(STATUS_ACCESS_DENIED, "read-only file system") from error
         if error.errno == errno.EAGAIN:
             raise Leased from error
         raise to_status(error) from error

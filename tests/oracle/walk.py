@@ -306,6 +306,7 @@ class Walk:
         return {
             "fileno": [lambda file: file.fileno()],
             "folded": [lambda file: file.folded("S")],
+            "handle": [lambda file: file.handle()],
             "lock_side": [locked],
             "become_unnamed": [unnamed, lambda file: file.become_unnamed(False)],
             "stream_name": [lambda file: file.stream_name],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -158,3 +159,23 @@ def test_a_folder_goes_with_what_is_hidden_in_it(server: KsmbdServer) -> None:
         assert os.listdir(server.share_path / "shows" / "._folder") == ["icons"]
     with RawClient(server) as client:
         assert delete(client, "shows", 1) == s.STATUS_DIRECTORY_NOT_EMPTY
+
+
+def test_a_file_system_mounted_read_only_says_so(server: KsmbdServer) -> None:
+    """MS-FSA 2.1.5.1.1 and 2.1.5.1.2; reading goes on."""
+    kept = server.share_path / "kept"
+    kept.write_bytes(b"data")
+    kept.chmod(0o666)
+    mounted = ["mount", "-o"]
+    subprocess.run([*mounted, "remount,ro", str(server.share_path)], check=True)
+    try:
+        with RawClient(server) as client:
+            for name, disposition, options in (
+                ("new", c.FILE_CREATE, 0x40), ("new", c.FILE_CREATE, DIRECTORY), ("new", c.FILE_OPEN_IF, 0x40),
+                ("kept", c.FILE_OPEN, 0x40), ("kept", c.FILE_OVERWRITE, 0x40), ("kept:stream", c.FILE_CREATE, 0x40),
+            ):  # fmt: skip
+                assert status_of_open(client, name, disposition, options) == s.STATUS_MEDIA_WRITE_PROTECTED, name
+            assert delete(client, "kept", 0x40) == s.STATUS_MEDIA_WRITE_PROTECTED
+            client.close(client.open("kept", 0x120089, c.FILE_OPEN))
+    finally:
+        subprocess.run([*mounted, "remount,rw", str(server.share_path)], check=True)

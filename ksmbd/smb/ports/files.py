@@ -207,6 +207,11 @@ class File(Protocol):
         """Rename to `target` (path below the share; or `:stream` for a stream that does not become the unnamed one)."""
         ...
 
+    def handle(self) -> bytes:
+        """What finds the file again after a restart of the server, and no other file that has its inode number then;
+        b"" where its file system has no such thing."""
+        ...
+
     def lock_side(self) -> LocalOpen | None:
         """Before the first byte-range lock of an open: what shares its locks with local processes, for
         OpenTable.share_locks. None later, and where locks are not shared in this way."""

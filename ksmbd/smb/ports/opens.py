@@ -55,6 +55,8 @@ class DurableRequest:
     app_instance_version: tuple[int, int] | None = None
     resilient: bool = False
     """Set for a reclaimed open that is resilient (MS-SMB2 3.3.5.15.9)."""
+    handle: bytes = b""
+    """File.handle, of a persistent open."""
 
 
 SIGNED: Final = 1

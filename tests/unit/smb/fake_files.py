@@ -174,6 +174,9 @@ class FakeFile:
         self.node.name, self.node.parent = name, parent
         parent.children[name.upper()] = self.node
 
+    def handle(self) -> bytes:
+        return b""
+
     def lock_side(self) -> LocalOpen | None:
         side, self.side = self.side, None
         return side

@@ -133,6 +133,9 @@ class ScriptedFile(Scripted):
     def folded(self, stream_name: str) -> str:
         return self._tell(self.folded, stream_name)
 
+    def handle(self) -> bytes:
+        return self._tell(self.handle)
+
     def lock_side(self) -> LocalOpen | None:
         return None
 

@@ -293,9 +293,11 @@ class Stage:
         play = self.play >> line.create(file.path, oplock=grant.oplock_level, contexts=contexts)
         if any(name == ctx.DH2Q for name, _ in contexts):
             play = play << call(self.table.find_replay, line.guid, unknown(bytes)).gives(None)
+        play = play << call(self.volume.create, some(CreateIntent, name=file.path)).gives(file.opened())
+        if grant.persistent:
+            play = play << call(file.handle).gives(b"handle")
         return (
             play
-            << call(self.volume.create, some(CreateIntent, name=file.path)).gives(file.opened())
             << call(self.table.open, some(OpenRequest, ref=file_id.ref(file))).gives(grant)
             << line.answer(0, some(Created, file_id=file_id, level=grant.oplock_level))
         )

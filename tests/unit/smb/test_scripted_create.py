@@ -281,12 +281,18 @@ def a_persistent_open(case: tuple[str, bool, int]) -> Playbook:
     _, available, flags = case
     stage = Stage(share=ShareConfig("share", "/srv", continuous_availability=available))
     alice, file, file_id = stage.line().begin(), stage.file("old"), FileId.unknown()
-    asked = some(OpenRequest, durable=DurableRequest(2, GUID, 60_000, available))
-    return (
+    handle = b"handle" if available else b""
+    asked = some(OpenRequest, durable=DurableRequest(2, GUID, 60_000, available, handle=handle))
+    play = (
         stage.play
         >> alice.create("old", oplock=c.OPLOCK_LEVEL_BATCH, contexts=(PERSISTENT,))
         << call(stage.table.find_replay, alice.guid, GUID).gives(None)
         << call(stage.volume.create, unknown(CreateIntent)).gives(file.opened())
+    )
+    if available:
+        play = play << call(file.handle).gives(b"handle")
+    return (
+        play
         << call(stage.table.open, asked)
         .gives(OpenGrant(c.OPLOCK_LEVEL_BATCH, None, True, available, 60_000))
         << alice.created(file_id, level=c.OPLOCK_LEVEL_BATCH, durable=(60_000, flags))

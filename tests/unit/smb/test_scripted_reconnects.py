@@ -416,8 +416,21 @@ def its_file_cannot_be_opened() -> Playbook:
 
 @script
 def another_file_has_its_name_now() -> Playbook:
+    """Nobody can have the kept open again, so it ends: it is in nobody's way."""
     e = Elsewhere(key=(1, 999))
-    return e.opened() << call(e.file.close) << e.back.answer(s.STATUS_OBJECT_NAME_NOT_FOUND)
+    ended = call(e.table.close, e.ref).gives(CloseOutcome(False))
+    return e.opened() << call(e.file.close) << ended << e.back.answer(s.STATUS_OBJECT_NAME_NOT_FOUND)
+
+
+@script.each(("name", s.STATUS_OBJECT_NAME_NOT_FOUND), ("folder", s.STATUS_OBJECT_PATH_NOT_FOUND))
+def its_file_is_gone(case: tuple[str, int]) -> Playbook:
+    e = Elsewhere()
+    return (
+        e.looked_up
+        << call(e.stage.volume.create, e.intent).refuses(case[1])
+        << call(e.table.close, e.ref).gives(CloseOutcome(False))
+        << e.back.answer(case[1])
+    )
 
 
 @script

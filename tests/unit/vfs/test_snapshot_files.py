@@ -22,7 +22,7 @@ TOKEN: Final = "@GMT-2015.10.31-19.40.30"
 READS: Final = frozenset((
     "allocated_ranges", "close", "compression", "duplicate", "end_of_file", "extended_attributes", "file_system",
     "fileno", "finish_writes", "flush", "info", "list_directory", "lookup_entry", "maximal_access", "normalized_name",
-    "short_name", "folded", "lock_side",
+    "short_name", "folded", "handle", "lock_side",
     "object_id", "prefetch", "previous_versions", "quota", "quota_position", "quotas", "read", "read_into", "rejoin",
     "reparse_point", "security_descriptor", "streams", "undo_create", "volume", "volume_info", "watch",
 ))  # fmt: skip

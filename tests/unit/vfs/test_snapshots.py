@@ -229,7 +229,7 @@ NO_CHANGE = {
     "undo_create", "close", "security_descriptor", "maximal_access", "extended_attributes", "streams",
     "list_directory", "lookup_entry", "normalized_name", "short_name", "reparse_point", "allocated_ranges",
     "compression", "volume", "watch", "previous_versions", "file_system", "path", "volume_info", "is_snapshot",
-    "parent_key", "disk_name", "stream_name", "folded", "lock_side", "quota", "quotas", "quota_position",
+    "parent_key", "disk_name", "stream_name", "folded", "handle", "lock_side", "quota", "quotas", "quota_position",
 }  # fmt: skip
 ELSEWHERE = {"set_quotas", "rename", "become_unnamed", "object_id", "clone_range", "set_compression"}
 

@@ -53,6 +53,7 @@ OF_THE_FILE = {
     "previous_versions",
     "parent_key",
     "disk_name",
+    "handle",
     "short_name",
     "unlink_file",
     "volume",
