@@ -19,6 +19,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
 
+from beside_samba import network
 from server import KsmbdServer, StartKsmbd
 
 
@@ -49,6 +50,13 @@ def start_ksmbd(tmp_path: Path) -> Iterator[StartKsmbd]:
     """A function that starts servers; its arguments are those of KsmbdServer without the folder."""
     with servers_below(tmp_path) as start:
         yield start
+
+
+@pytest.fixture(scope="module")
+def own_network() -> Iterator[None]:
+    """A network of the module's own, where port 445 is free."""
+    with network():
+        yield
 
 
 @pytest.fixture(scope="module")

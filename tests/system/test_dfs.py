@@ -5,11 +5,9 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-from collections.abc import Iterator
 
 import pytest
-from beside_samba import network
+import sambas_clients
 from server import KsmbdServer, StartKsmbd
 
 pytestmark = pytest.mark.skipif(
@@ -17,12 +15,6 @@ pytestmark = pytest.mark.skipif(
     reason="needs root for a network with a port 445 of its own, and smbclient",
 )
 OPTIONS = {"host msdfs": "yes"}
-
-
-@pytest.fixture(scope="module")
-def own_network() -> Iterator[None]:
-    with network():
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +43,7 @@ def server(own_network: None, start_shared: StartKsmbd) -> KsmbdServer:
 
 
 def smbclient(share: str, commands: str) -> str:
-    line = ["smbclient", "-s", "/dev/null", f"//127.0.0.1/{share}", "-U", "user%secret", "-c", commands]
-    result = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+    result = sambas_clients.smbclient(share, commands, "user%secret")
     return result.stdout + result.stderr
 
 

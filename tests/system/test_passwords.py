@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from beside_samba import network
+from sambas_clients import rpcclient, smbclient
 from server import COMMANDS, KsmbdServer, StartKsmbd
 from unixusers import People, people
 
@@ -28,12 +28,6 @@ def them() -> Iterator[People]:
     with people() as found:
         subprocess.run(["chpasswd"], input=f"{found.alice}:{FIRST}\n", text=True, check=True, timeout=60)
         yield found
-
-
-@pytest.fixture(scope="module")
-def own_network() -> Iterator[None]:
-    with network():
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -73,13 +67,11 @@ def smbpasswd(name: str, old: str, new: str) -> subprocess.CompletedProcess[str]
 
 
 def logs_on(name: str, password: str) -> bool:
-    line = ["smbclient", "-s", "/dev/null", "//127.0.0.1/share", "-U", f"{name}%{password}", "-c", "ls"]
-    return subprocess.run(line, capture_output=True, timeout=60, check=False).returncode == 0
+    return smbclient("share", "ls", f"{name}%{password}").returncode == 0
 
 
 def rpc(login: str, command: str) -> subprocess.CompletedProcess[str]:
-    line = ["rpcclient", "-s", "/dev/null", "-U", login, "127.0.0.1", "-c", command]
-    return subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+    return rpcclient(command, "-U", login)
 
 
 def test_smbpasswd_changes_both_passwords(server: KsmbdServer, them: People) -> None:

@@ -9,12 +9,12 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from beside_samba import network
+import sambas_clients
 from rawclient import RawClient
+from sambas_clients import net_rpc
 from server import KsmbdServer, StartKsmbd
 
 from ksmbd.smb import constants as c
@@ -26,17 +26,12 @@ pytestmark = pytest.mark.skipif(
 )
 ACCOUNT = "daemon"
 """A Unix account of every Debian."""
+LOGIN = ("-U", f"{ACCOUNT}%secret")
 FORMER = "S-1-5-21-10-20-30"
 """The domain of a server from which users have moved."""
 ADMINISTRATOR = "games"
 """Another one, whom IPC$ names in `admin users`."""
 SCRIPTS = Path(sys.executable).parent
-
-
-@pytest.fixture(scope="module")
-def own_network() -> Iterator[None]:
-    with network():
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -58,16 +53,14 @@ def server(own_network: None, start_shared: StartKsmbd) -> KsmbdServer:
 
 def rpcclient(server: KsmbdServer, command: str, *arguments: str) -> str:
     """What it prints; it must end with 0."""
-    login = arguments or ("-U", f"{ACCOUNT}%secret")
-    line = ["rpcclient", "-s", "/dev/null", *login, "127.0.0.1", "-c", command]
-    result = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+    login = arguments or LOGIN
+    result = sambas_clients.rpcclient(command, *login)
     assert result.returncode == 0, f"{command}: {result.stdout}{result.stderr}"
     return result.stdout
 
 
 def net(server: KsmbdServer, *words: str, user: str = ACCOUNT) -> str:
-    line = ["net", "-s", "/dev/null", "rpc", *words, "-U", f"{user}%secret", "-S", "127.0.0.1"]
-    result = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+    result = net_rpc(f"{user}%secret", *words)
     assert result.returncode == 0, f"{words}: {result.stdout}{result.stderr}"
     return result.stdout
 
@@ -102,8 +95,7 @@ def test_rpcclient(server: KsmbdServer, command: str, pattern: str) -> None:
 
 @pytest.mark.parametrize("command", ["enumdomusers", "lsaquery", f"lookupnames {ACCOUNT}", "lookupsids S-1-22-1-0"])
 def test_a_guest_learns_no_names(server: KsmbdServer, command: str) -> None:
-    line = ["rpcclient", "-s", "/dev/null", "-U", "stranger%x", "127.0.0.1", "-c", command]
-    result = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+    result = sambas_clients.rpcclient(command, "-U", "stranger%x")
     assert result.returncode != 0
     assert "NT_STATUS_ACCESS_DENIED" in result.stdout + result.stderr
     assert ACCOUNT not in result.stdout.replace(command, "")
@@ -113,10 +105,10 @@ def test_a_guest_learns_no_names(server: KsmbdServer, command: str) -> None:
     "connect", "sign", "seal", "spnego,connect", "spnego,sign", "spnego,seal", "ntlm,sign", "ntlm,seal", "packet",
 ])  # fmt: skip
 def test_rpcclient_with_a_log_on_inside(server: KsmbdServer, protection: str) -> None:
-    line = ["rpcclient", "-s", "/dev/null", "-U", f"{ACCOUNT}%secret", f"ncacn_np:127.0.0.1[{protection}]", "-c"]
+    binding = f"ncacn_np:127.0.0.1[{protection}]"
     for command, pattern in (("netshareenumall; enumdomusers; srvinfo", r"(?s)netname: other.*TESTBOX"),
                              ("enumdomusers; lsaquery", rf"(?s)user:\[{ACCOUNT}\].*WOOD")):
-        result = subprocess.run([*line, command], capture_output=True, text=True, timeout=60, check=False)
+        result = sambas_clients.rpcclient(command, *LOGIN, binding=binding)
         assert result.returncode == 0, result.stdout + result.stderr
         assert re.search(pattern, result.stdout)
 
@@ -130,8 +122,7 @@ def test_net_rpc(server: KsmbdServer) -> None:
 @pytest.mark.parametrize("command", ["enumprinters", "fetch_attributes share /"])
 def test_services_that_are_none(server: KsmbdServer, command: str) -> None:
     """Their pipes do not exist: printers, Spotlight (mdssvc)."""
-    line = ["rpcclient", "-s", "/dev/null", "-U", f"{ACCOUNT}%secret", "127.0.0.1", "-c", command]
-    result = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+    result = sambas_clients.rpcclient(command, *LOGIN)
     assert result.returncode != 0
     assert "NT_STATUS_OBJECT_NAME_NOT_FOUND" in result.stdout + result.stderr
 
@@ -144,8 +135,7 @@ def test_the_registry_has_a_few_keys(server: KsmbdServer) -> None:
 
 
 def test_the_service_control_manager_is_refused(server: KsmbdServer) -> None:
-    line = ["net", "-s", "/dev/null", "rpc", "service", "list", "-U", f"{ACCOUNT}%secret", "-S", "127.0.0.1"]
-    result = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+    result = net_rpc(f"{ACCOUNT}%secret", "service", "list")
     assert result.returncode != 0
     assert "NT_STATUS_OBJECT_NAME_NOT_FOUND" in result.stdout + result.stderr
 
@@ -210,7 +200,6 @@ def test_an_administrator_lists_and_closes(server: KsmbdServer) -> None:
 
 @pytest.mark.parametrize("command", ["netfileenum", "netsessenum", "netsessdel 127.0.0.1 user", "netconnenum share"])
 def test_others_neither_list_nor_close(server: KsmbdServer, command: str) -> None:
-    line = ["rpcclient", "-s", "/dev/null", "-U", f"{ACCOUNT}%secret", "127.0.0.1", "-c", command]
-    result = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+    result = sambas_clients.rpcclient(command, *LOGIN)
     assert result.returncode != 0
     assert "WERR_ACCESS_DENIED" in result.stdout + result.stderr

@@ -7,16 +7,16 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from beside_samba import network
+import sambas_clients
 from controlling import reachable
 from impacket.dcerpc.v5 import srvs, transport
 from impacket.dcerpc.v5.dtypes import NULL
 from rawclient import RawClient
+from sambas_clients import net_rpc
 from server import KsmbdServer, StartKsmbd
 
 from ksmbd.smb import constants as c
@@ -35,12 +35,6 @@ USER_SID = UNIX_USERS.child(1)
 
 
 @pytest.fixture(scope="module")
-def own_network() -> Iterator[None]:
-    with network():
-        yield
-
-
-@pytest.fixture(scope="module")
 def server(own_network: None, start_shared: StartKsmbd) -> KsmbdServer:
     return start_shared(
         port=445, shares={"share": {}, "IPC$": {"admin users": ADMINISTRATOR}},
@@ -49,13 +43,11 @@ def server(own_network: None, start_shared: StartKsmbd) -> KsmbdServer:
 
 
 def smbclient(share: str, command: str, user: str = USER) -> subprocess.CompletedProcess[str]:
-    line = ["smbclient", "-s", "/dev/null", f"//127.0.0.1/{share}", "-U", f"{user}%secret", "-c", command]
-    return subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+    return sambas_clients.smbclient(share, command, f"{user}%secret")
 
 
 def net(*words: str, user: str = ADMINISTRATOR) -> subprocess.CompletedProcess[str]:
-    line = ["net", "-s", "/dev/null", "rpc", "share", *words, "-U", f"{user}%secret", "-S", "127.0.0.1"]
-    return subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+    return net_rpc(f"{user}%secret", "share", *words)
 
 
 def restrict(share: str, *aces: Ace) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import struct
 import threading
-from collections.abc import Iterator
 
 import kernel_doubles as kernel
 import pytest
@@ -22,18 +21,7 @@ from mountd.accounts import nt_hash
 from mountd.kernelserver import engine, startup
 from mountd.kernelserver.engine import KERNEL_WAITS
 
-
-@pytest.fixture(autouse=True)
-def no_ports(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(startup, "taken", lambda port, names: "")
-
-
-@pytest.fixture
-def office() -> Iterator[Office]:
-    made = Office()
-    made.engine.start()
-    yield made
-    made.socket.close()
+pytestmark = pytest.mark.usefixtures("no_ports")
 
 
 def test_the_start(office: Office) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import kernel_doubles as kernel
@@ -16,21 +16,9 @@ from ksmbd.auth import spnego
 from ksmbd.ipc.constants import Event, RpcFlag, UserFlag
 from mountd.kerberos import process, replay
 from mountd.kerberos.mechanism import Acceptor, Context
-from mountd.kernelserver import startup
 from mountd.rpc.frames import Answer, Request
 
-
-@pytest.fixture(autouse=True)
-def no_ports(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(startup, "taken", lambda port, names: "")
-
-
-@pytest.fixture
-def office() -> Iterator[Office]:
-    made = Office()
-    made.engine.start()
-    yield made
-    made.socket.close()
+pytestmark = pytest.mark.usefixtures("no_ports")
 
 
 # ---------------------------------------------------------------------------------------------------------- Kerberos
