@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Durable opens in order over all ports: kept when a connection is lost (MS-SMB2 3.3.7.1), reclaimed (3.3.5.9.7,
-3.3.5.9.12), replayed (3.3.5.9.10), refused without being lost."""
+3.3.5.9.12), refused without being lost."""
 from __future__ import annotations
 
 from dataclasses import replace
@@ -8,10 +8,11 @@ from struct import pack
 from typing import Any
 
 import pytest
+from durable_plays import EMPTY, OTHER_GUID, OTHER_KEY, RH, RWH, VERSIONS, Durable
 from playbook import Playbook, call, some, unknown
-from stage import ALICE, ANY_CALL, BOB, Asked, Line, Scripts, Stage
+from stage import ALICE, ANY_CALL, BOB, Scripts, Stage
 from stage_messages import Context, FileId, OplockBreak
-from test_scripted_create import DURABLE_V1, DURABLE_V2, GUID, KEY, LEASE_V1, LEASE_V2, PERSISTENT
+from test_scripted_create import DURABLE_V1, DURABLE_V2, KEY
 
 from ksmbd.smb import constants as c
 from ksmbd.smb import create_contexts as ctx
@@ -22,123 +23,15 @@ from ksmbd.smb.ports import (
     BreakNotice,
     CloseOutcome,
     CreateIntent,
-    DurableReconnect,
-    DurableRequest,
     LeaseGrant,
     LeaseRequest,
     OpenGrant,
     OpenRef,
-    OpenRequest,
     PurgedOpen,
     Reconnected,
-    ShareConfig,
 )
 
 script = Scripts()
-
-RWH, RH = 7, 3
-OTHER_KEY, OTHER_GUID = b"other lease key ", b"other createguid"
-EMPTY = b"\x04\0\0\0"
-
-
-class Durable:
-    """A client's durable open of a version, with a batch oplock or a lease; and another connection of the client."""
-
-    def __init__(
-        self, version: int = 2, lease: bool = False, persistent: bool = False, seals: bool = False,
-        stage: Stage | None = None, line: Line | None = None, writable: bool = True,
-    ) -> None:  # fmt: skip
-        share = ShareConfig("share", "/srv", continuous_availability=persistent, encrypt=seals)
-        stage = self.stage = stage or Stage(share=share, writable=writable)
-        self.table = stage.table
-        self.alice = line or stage.line().begin()
-        self.back = stage.line("back")
-        self.alice.seals = self.back.seals = seals
-        self.version, self.persistent = version, persistent
-        self.file, self.file_id = stage.file("file"), FileId.unknown()
-        self.ref = self.file_id.ref(self.file)
-        self.again = self.file_id.again()
-        self.kept = unknown(Open, "kept")
-        level = c.OPLOCK_LEVEL_LEASE if lease else c.OPLOCK_LEVEL_BATCH
-        self.lease = LeaseGrant(KEY, RWH, version, 0, b"", 4 * (version == 2)) if lease else None
-        self.grant = OpenGrant(level, self.lease, True, persistent, 60_000)
-        self.lease_context = ((LEASE_V1, LEASE_V2)[version - 1],) * lease
-        self.asks = (DURABLE_V1,) if version == 1 else (PERSISTENT,) if persistent else (DURABLE_V2,)
-        self.play = stage.opens(self.alice, self.file, self.file_id, self.grant, *self.lease_context, *self.asks)
-
-    def request(self) -> OpenRequest:
-        """What the table keeps of it."""
-        return OpenRequest(
-            self.ref, self.alice.guid, session_id=1, owner="alice", share="share", path="file", is_directory=False,
-            created=False, granted_access=c.FILE_ALL_ACCESS, share_access=7, disposition=c.FILE_OPEN, options=0,
-            oplock_level=self.grant.oplock_level, durable=DurableRequest(self.version, GUID, 60_000, self.persistent),
-        )  # fmt: skip
-
-    def leaves(self, play: Playbook, kept: bool = True, again: bool = False) -> Playbook:
-        """The session has ended: the open is kept, its tree connect is not."""
-        handle = unknown(Open) if again else self.kept
-        play = play << call(self.table.keep, self.ref, handle) << call(self.table.disconnect, self.ref).gives(kept)
-        if not kept:
-            play = play << call(self.table.close, self.ref).gives(CloseOutcome(False)) << call(self.file.close)
-        return self.stage.ends(play)
-
-    def lost(self, line: Line | None = None) -> Playbook:
-        """The connection is lost, and another one comes."""
-        return self.leaves(self.play >> self.alice.drops()) >> (line or self.back).comes()
-
-    def comes_back(self, line: Line, *more: Context, **fields: Any) -> Asked:
-        """The CREATE that reclaims it."""
-        wanted: Context
-        if self.version == 1:
-            wanted = (ctx.DHNC, (fields.pop("file_id", self.file_id),))
-        else:
-            flags = pack("<I", 2 * self.persistent)
-            wanted = (ctx.DH2C, (fields.pop("file_id", self.file_id), fields.pop("guid", GUID), flags))
-        lease = fields.pop("lease", self.lease_context)
-        return line.create("file", oplock=self.grant.oplock_level, contexts=(wanted, *lease, *more), **fields)
-
-    def asked(self, **fields: object) -> DurableReconnect:
-        """What the table is asked then."""
-        lease = None
-        if self.lease is not None:
-            lease = LeaseRequest(KEY, RWH, self.version, 0, b"", 3 * (self.version == 2))
-        right: dict[str, object] = {
-            "persistent_id": self.file_id.persistent, "version": self.version, "client_guid": self.alice.guid,
-            "create_guid": GUID if self.version == 2 else b"", "owner": "alice", "lease": lease, "path": "file",
-            "persistent": self.persistent, "share": "share", "read_only": False, "dialect": c.DIALECT_311,
-        }  # fmt: skip
-        return some(DurableReconnect, **{**right, **fields})
-
-    def reclaimed(self, play: Playbook, line: Line, grant: OpenGrant | None = None, **asked: object) -> Playbook:
-        """Looked up, reclaimed, answered: in this order, and nothing else."""
-        grant = grant or self.grant
-        return (
-            play
-            << call(self.table.find_kept, self.asked(**asked)).gives(None)
-            << call(self.table.reconnect, self.asked(**asked)).gives(Reconnected(self.request(), grant, self.kept))
-            << call(self.file.info).gives(self.file.facts())
-            << line.created(self.again, level=grant.oplock_level, lease=grant.lease)
-        )
-
-    def closes(self, play: Playbook, line: Line) -> Playbook:
-        """It works, under its new FileId."""
-        return (
-            play
-            >> line.close(self.again)
-            << call(self.table.close, self.ref).gives(CloseOutcome(False))
-            << call(self.file.close)
-            << line.answer()
-        )
-
-
-VERSIONS = (
-    ("v1", 1, False, False),
-    ("v1_lease", 1, True, False),
-    ("v2", 2, False, False),
-    ("v2_lease", 2, True, False),
-    ("persistent", 2, False, True),
-    ("persistent_lease", 2, True, True),
-)
 
 
 # ----------------------------------------------------------------------------------------------------------- reclaimed
@@ -490,169 +383,6 @@ def what_was_kept_here_is_gone() -> Playbook:
         << call(e.table.disconnect, e.ref).gives(True)
         << e.back.answer(s.STATUS_OBJECT_NAME_NOT_FOUND)
     )
-
-
-# ------------------------------------------------------------------------------------------------------------- replays
-
-
-REPLAY = {"flags": c.FLAGS_REPLAY_OPERATION}
-
-
-@script.each(("batch", False), ("lease", True))
-def a_create_is_replayed(case: tuple[str, bool]) -> Playbook:
-    """It is answered again; nothing is opened or asked (MS-SMB2 3.3.5.9.10)."""
-    d = Durable(lease=case[1])
-    return (
-        d.play
-        >> d.alice.create("file", oplock=d.grant.oplock_level, contexts=(*d.lease_context, *d.asks), **REPLAY)
-        << call(d.table.find_replay, d.alice.guid, GUID).gives(d.ref)
-        << call(d.file.info).gives(d.file.facts())
-        << d.alice.created(d.file_id, level=d.grant.oplock_level, lease=d.lease, durable=(60_000, 0))
-    )
-
-
-@script
-def a_replay_on_another_channel() -> Playbook:
-    d = Durable()
-    second = d.stage.line("second").bind(d.alice)
-    return (
-        d.play
-        >> d.alice.drops()
-        >> second.create("file", oplock=c.OPLOCK_LEVEL_BATCH, contexts=d.asks, **REPLAY)
-        << call(d.table.find_replay, d.alice.guid, GUID).gives(d.ref)
-        << call(d.file.info).gives(d.file.facts())
-        << second.created(d.file_id, level=c.OPLOCK_LEVEL_BATCH, durable=(60_000, 0))
-    )
-
-
-@script
-def the_flag_is_missing() -> Playbook:
-    d = Durable()
-    return (
-        d.play
-        >> d.alice.create("file", oplock=c.OPLOCK_LEVEL_BATCH, contexts=d.asks)
-        << call(d.table.find_replay, d.alice.guid, GUID).gives(d.ref)
-        << d.alice.answer(s.STATUS_DUPLICATE_OBJECTID)
-    )
-
-
-@script
-def a_replay_of_another_session() -> Playbook:
-    d = Durable()
-    return (
-        d.play
-        >> d.back.comes()
-        >> d.back.create("file", oplock=c.OPLOCK_LEVEL_BATCH, contexts=d.asks, **REPLAY)
-        << call(d.table.find_replay, d.alice.guid, GUID).gives(d.ref)
-        << d.back.answer(s.STATUS_DUPLICATE_OBJECTID)
-    )
-
-
-@script
-def a_replay_with_another_lease_key() -> Playbook:
-    d = Durable(lease=True)
-    other = (ctx.RQLS, (pack("<16sIIQ16sHH", OTHER_KEY, RWH, 0, 0, bytes(16), 3, 0),))
-    return (
-        d.play
-        >> d.alice.create("file", oplock=c.OPLOCK_LEVEL_LEASE, contexts=(other, *d.asks), **REPLAY)
-        << call(d.table.find_replay, d.alice.guid, GUID).gives(d.ref)
-        << d.alice.answer(s.STATUS_ACCESS_DENIED)
-    )
-
-
-@script
-def a_replay_while_the_first_one_waits() -> Playbook:
-    stage = Stage()
-    alice, file, file_id = stage.line().begin(), stage.file("file"), FileId.unknown()
-    granted = stage.later(OpenGrant)
-    first = alice.create("file", oplock=c.OPLOCK_LEVEL_BATCH, contexts=(DURABLE_V2,))
-    async_id = unknown(int, "AsyncId")
-    return (
-        stage.play
-        >> first
-        << call(stage.table.find_replay, alice.guid, GUID).gives(None)
-        << call(stage.volume.create, unknown(CreateIntent)).gives(file.opened())
-        << call(stage.table.open, some(OpenRequest, ref=file_id.ref(file))).pends(granted)
-        << alice.pending(async_id, to=first)
-        >> alice.create("file", oplock=c.OPLOCK_LEVEL_BATCH, contexts=(DURABLE_V2,), **REPLAY)
-        << call(stage.table.find_replay, alice.guid, GUID).gives(file_id.ref(file))
-        << alice.answer(s.STATUS_FILE_NOT_AVAILABLE)
-        >> granted.comes(OpenGrant(0))
-        << call(file.info).gives(file.facts())
-        << alice.created(file_id, to=first)
-    )
-
-
-@script
-def a_create_waits_while_its_channel_is_lost() -> Playbook:
-    """It goes on for the session's other channel, where its replay is answered (MS-SMB2 3.3.5.9.10)."""
-    stage = Stage()
-    alice, file, file_id = stage.line().begin(), stage.file("file"), FileId.unknown()
-    second = stage.line("second").bind(alice)
-    granted = stage.later(OpenGrant)
-    return (
-        stage.play
-        >> alice.create("file", oplock=c.OPLOCK_LEVEL_BATCH, contexts=(DURABLE_V2,))
-        << call(stage.table.find_replay, alice.guid, GUID).gives(None)
-        << call(stage.volume.create, unknown(CreateIntent)).gives(file.opened())
-        << call(stage.table.open, some(OpenRequest, ref=file_id.ref(file))).pends(granted)
-        << alice.pending(unknown(int, "AsyncId"))
-        >> alice.drops()
-        >> granted.comes(OpenGrant(c.OPLOCK_LEVEL_BATCH, None, True, durable_timeout=60_000))
-        << call(file.info).gives(file.facts())
-        >> second.create("file", oplock=c.OPLOCK_LEVEL_BATCH, contexts=(DURABLE_V2,), **REPLAY)
-        << call(stage.table.find_replay, alice.guid, GUID).gives(file_id.ref(file))
-        << call(file.info).gives(file.facts())
-        << second.created(file_id, level=c.OPLOCK_LEVEL_BATCH, durable=(60_000, 0))
-    )
-
-
-@script
-def a_create_without_a_guid_waits_while_its_channel_is_lost() -> Playbook:
-    """Nobody can replay it: it ends, though the session goes on."""
-    stage = Stage()
-    alice, file = stage.line().begin(), stage.file("file")
-    stage.line("second").bind(alice)
-    granted = stage.later(OpenGrant)
-    return (
-        stage.play
-        >> alice.create("file", oplock=c.OPLOCK_LEVEL_BATCH)
-        << call(stage.volume.create, unknown(CreateIntent)).gives(file.opened())
-        << call(stage.table.open, unknown(OpenRequest)).pends(granted)
-        << alice.pending(unknown(int, "AsyncId"))
-        >> alice.drops()
-        << granted.cancelled()
-        << call(file.close)
-    )
-
-
-@script
-def a_persistent_open_is_reclaimed_by_a_replay() -> Playbook:
-    """The connection was lost, perhaps with the first answer (MS-SMB2 3.3.5.9.10)."""
-    d = Durable(persistent=True)
-    play = (
-        d.lost()
-        >> d.back.create("file", oplock=c.OPLOCK_LEVEL_BATCH, contexts=d.asks, **REPLAY)
-        << call(d.table.find_replay, d.alice.guid, GUID).gives(d.ref)
-        << call(d.table.find_kept, d.asked()).gives(None)
-        << call(d.table.reconnect, d.asked()).gives(Reconnected(d.request(), d.grant, d.kept))
-        << call(d.file.info).gives(d.file.facts())
-        << d.back.created(d.again, level=c.OPLOCK_LEVEL_BATCH, durable=(60_000, 2))
-    )
-    return d.closes(play, d.back)
-
-
-@script
-def a_persistent_open_whose_file_id_is_not_known() -> Playbook:
-    """It is found by its CreateGuid (MS-SMB2 3.3.5.9.12)."""
-    d = Durable(persistent=True)
-    play = (
-        d.lost()
-        >> d.comes_back(d.back, file_id=FileId(4711, 0))
-        << call(d.table.find_kept, d.asked(persistent_id=4711)).refuses(s.STATUS_OBJECT_NAME_NOT_FOUND)
-        << call(d.table.find_replay, d.alice.guid, GUID).gives(d.ref)
-    )
-    return d.reclaimed(play, d.back)
 
 
 # ------------------------------------------------------------------------------------------------------------ channels
