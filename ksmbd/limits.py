@@ -132,6 +132,10 @@ LOGONS_AT_ONCE: Final[Limit] = _limit(
     "rounds of log-ons that are worked on at once (IPv6: of a /64 network)", Per.ADDRESS, 16, "rounds",
     "the further ones wait for their turn",
 )
+TRACED_SESSIONS: Final[Limit] = _limit(
+    "encrypted sessions that have ended and whose keys are kept for a running ksmbd.trace", Per.SERVER, 4096,
+    "sessions of a worker", "those of the oldest are forgotten",
+)
 CHANNELS_PER_SESSION: Final[Limit] = _limit(
     "channels", Per.SESSION, 32, "connections", "STATUS_INSUFFICIENT_RESOURCES", source="as Windows",
 )

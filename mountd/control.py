@@ -10,6 +10,9 @@ not answer in time, or `error`:
                         {"sessions": [...]} and others, as ksmbd.ipc.activity has them; then {"silent": []}
     {"ask": "close", "target": {...}}
                         {"closed": {"sessions": 1, "tree_connects": 1, "files": 3}, "silent": []}
+    {"ask": "trace"}    {"ports": [445], "keys": true}; ksmbd.trace begins
+    {"ask": "keys", "after": 0}
+                        {"keys": [...]}, as ksmbd.ipc.activity has them; then {"silent": []}
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from ksmbd.ipc.activity import Target
 from mountd.activity import Activity
 from mountd.console.closing import told
 from mountd.controlsocket import Conversation
+from mountd.tracing import Tracing
 
 
 @dataclass(frozen=True)
@@ -40,8 +44,9 @@ class Reloaded:
 class Control:
     """The handler of a ControlSocket."""
 
-    def __init__(self, reload: Callable[[], Reloaded], activity: Activity) -> None:
+    def __init__(self, reload: Callable[[], Reloaded], activity: Activity, tracing: Tracing) -> None:
         self._reload = reload
+        self._tracing = tracing
         self._activity = activity
 
     def handle(self, question: dict[str, Any], conversation: Conversation) -> None:
@@ -54,6 +59,10 @@ class Control:
                     self._list(question, conversation)
                 case "close":
                     self._close(question, conversation)
+                case "trace":
+                    conversation.end(self._tracing.begin(conversation.who))
+                case "keys":
+                    self._keys(int(question["after"]), conversation)
                 case other:
                     raise ValueError(f"ksmbd.mountd does not know the question {other!r}")
         except (TypeError, ValueError, KeyError) as error:
@@ -81,6 +90,9 @@ class Control:
     def _list(self, question: dict[str, Any], conversation: Conversation) -> None:
         """Pass on the rows of all workers as they come."""
         self._activity.list(question["kinds"], conversation.say, lambda silent: conversation.end({"silent": silent}))
+
+    def _keys(self, after: int, conversation: Conversation) -> None:
+        self._tracing.keys(after, conversation.say, lambda silent: conversation.end({"silent": silent}))
 
     def _close(self, question: dict[str, Any], conversation: Conversation) -> None:
         target = Target(**question["target"])

@@ -46,6 +46,8 @@ class Conversation:
         self._socket = connection
         self.refusal = ""
         """Why its question is not answered; it is read first, so that the client sees this and no broken pipe."""
+        self.who = ""
+        """The process and the user that ask."""
         self._received = b""
         self._waiting = bytearray()
         self._ending = False
@@ -196,7 +198,8 @@ class ControlSocket:
         self._conversations.add(conversation)
         self.loop.add_reader(connection.fileno(), conversation.on_readable)
         credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        _, uid, _ = _CREDENTIALS.unpack(credentials)
+        pid, uid, _ = _CREDENTIALS.unpack(credentials)
+        conversation.who = f"process {pid} of uid {uid}"
         if uid not in (ROOT, os.geteuid()):
             conversation.refusal = "not allowed"
         elif len(self._conversations) > CONNECTIONS_MAX:

@@ -238,6 +238,10 @@ PARAMETERS: tuple[Parameter, ...] = (
               minimum=512 << 10, maximum=16 << 20, clamp=True, pending=True),
     Parameter("tcp port", G, Kind.NUMBER, "445", "The TCP port to listen on; option -p of ksmbd.mountd overrides it.",
               minimum=1, maximum=65535, synonyms=("smb ports",)),
+    Parameter("trace keys", G, Kind.BOOLEAN, "yes",
+              "Hand the keys of encrypted sessions to ksmbd.trace, which root alone can run, so that it can show what "
+              "is encrypted. A reload changes it at once.",
+              ours=True),
     Parameter("tune networks", G, Kind.LIST, "",
               "Socket buffer sizes for client networks, set by a BPF program. An item is NETWORK=SEND/RECEIVE, with "
               "sizes in bytes or with K or M, such as 10.0.0.0/8=4M/1M; a single size counts for both. Other clients "

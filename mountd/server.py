@@ -44,6 +44,7 @@ from mountd.rundir import RunDirectory
 from mountd.shareacts import ShareActs
 from mountd.sharesecurity import ShareSecurity
 from mountd.textvalue import text_value
+from mountd.tracing import Tracing
 from mountd.unixnames import UnixNames
 from mountd.unixusers import SystemUsers
 from mountd.userlookups import UserLookups
@@ -219,7 +220,7 @@ class Server:
         questions = Questions(self.loop, self.engine)
         self.requests.on_answer = questions.answered
         self.activity = KernelActivity(questions, kernel, self.requests) if kernel else Activity(questions)
-        self.control = Control(self.reload, self.activity)
+        self.control = Control(self.reload, self.activity, self._tracing(questions))
         shares = ShareActs(self.requests, lambda: not self.reload().problems, self.activity.reloaded)
         self.requests.pipes.later = self.loop.call_later
         self.requests.pipes.administrator = Administration(self.activity, shares)
@@ -231,6 +232,12 @@ class Server:
         self._started = 0.0
         self._stopping = False
         self._status = 0
+
+    def _tracing(self, questions: Questions) -> Tracing:
+        requests = self.requests
+        return Tracing(
+            questions, lambda: [self.engine.settings.tcp_port], lambda: requests.configuration.settings.trace_keys
+        )
 
     def run(self) -> int:
         """Start the engine and serve until stopped. Returns the exit status. Call it in the main thread."""

@@ -56,6 +56,7 @@ class GlobalSettings:
     smb3_encryption: str
     smbd_max_io_size: int
     tcp_port: int
+    trace_keys: bool
     tune_networks: tuple[str, ...]
     unix_password_sync: bool
     username_map: str

@@ -33,7 +33,7 @@ required="python3 python3-venv"
 optional="python3-bpfcc python3-gssapi"
 case $profile in
 serve | built) extra="" ;;
-test) extra="[test]"; required="$required smbclient"; optional="$optional xfsprogs btrfs-progs python3-samba fail2ban samba samba-vfs-modules acl krb5-kdc krb5-admin-server krb5-user" ;;
+test) extra="[test]"; required="$required smbclient"; optional="$optional tshark xfsprogs btrfs-progs python3-samba fail2ban samba samba-vfs-modules acl krb5-kdc krb5-admin-server krb5-user" ;;
 conformance) extra="[test]"; required="$required smbclient samba samba-vfs-modules samba-testsuite iproute2 iptables"; optional="$optional krb5-kdc krb5-admin-server krb5-user" ;;
 vm) extra="[test]"; required="$required smbclient qemu-system-x86 busybox-static cpio kmod xz-utils cifs-utils"; optional="$optional keyutils krb5-kdc krb5-admin-server krb5-user" ;;
 bench) extra="[test,bench]"; required="$required samba samba-vfs-modules smbclient gcc libc6-dev" ;;

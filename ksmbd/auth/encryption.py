@@ -47,12 +47,14 @@ class Nonces:
 class AeadSealer:
     """Encrypts and decrypts for one session (the port Sealer)."""
 
-    __slots__ = ("_decrypt", "_decrypt_algorithm", "_encrypt", "_nonce_size", "_nonces", "slow")
+    __slots__ = ("_decrypt", "_decrypt_algorithm", "_encrypt", "_nonce_size", "_nonces", "keys", "slow")
 
     def __init__(self, cipher: int, encryption_key: bytes, decryption_key: bytes) -> None:
         size = _KEY_SIZES[cipher]
         if len(encryption_key) != size or len(decryption_key) != size:
             raise ValueError(f"cipher {cipher} wants keys of {size} bytes")
+        self.keys = encryption_key, decryption_key
+        """See the port Sealer."""
         gcm = cipher in (CIPHER_AES128_GCM, CIPHER_AES256_GCM)
         self._encrypt: AESGCM | AESCCM = AESGCM(encryption_key) if gcm else AESCCM(encryption_key, TAG_SIZE)
         self._decrypt: AESGCM | AESCCM = AESGCM(decryption_key) if gcm else AESCCM(decryption_key, TAG_SIZE)

@@ -5,6 +5,7 @@ A question is an object with `ask`:
 
     {"ask": "list", "kinds": ["sessions", ...]}     rows of these KINDS
     {"ask": "close", "target": {...}}               close what a Target names; the answer is how many of each
+    {"ask": "keys", "after": 0}                     the keys of sessions established at this FILETIME or later: KeyRow
     {"ask": "reloaded"}                             answered when the worker uses the configuration after RELOAD
 
 A part of an answer is an object: kind -> list of rows as objects, which have the fields of the classes below. The names
@@ -123,6 +124,21 @@ class BudgetRow:
     used: int
     most: int
     unit: str
+    worker: int
+
+
+@dataclass(frozen=True)
+class KeyRow:
+    """The keys of an encrypted session (MS-SMB2 3.3.1.8), in hexadecimal digits."""
+
+    session: str
+    account: str
+    session_key: str
+    """Session.SessionKey."""
+    encryption: str
+    """Encrypts messages of the server."""
+    decryption: str
+    """Decrypts messages of the client."""
     worker: int
 
 

@@ -25,13 +25,18 @@ MAP_LRU_HASH: Final = 9
 MAP_LPM_TRIE: Final = 11
 MAP_SOCKMAP: Final = 15
 MAP_REUSEPORT_SOCKARRAY: Final = 20
+MAP_RINGBUF: Final = 27
 
+PROG_SOCKET_FILTER: Final = 1
+PROG_SCHED_CLS: Final = 3
 PROG_SOCK_OPS: Final = 13
 PROG_SK_REUSEPORT: Final = 21
 PROG_SK_LOOKUP: Final = 30
 
 ATTACH_CGROUP_SOCK_OPS: Final = 3
 ATTACH_SK_LOOKUP: Final = 36
+ATTACH_TCX_INGRESS: Final = 46
+ATTACH_TCX_EGRESS: Final = 47
 
 F_NO_PREALLOC: Final = 1
 F_MMAPABLE: Final = 0x400
@@ -168,8 +173,8 @@ def load_program(kind: int, code: bytes, name: str, attach_type: int = 0) -> int
 
 
 def link(program: int, target: int, attach_type: int) -> int:
-    """Attach a program to a cgroup or network namespace. Returns the descriptor of the link; closing it detaches the
-    program."""
+    """Attach a program to a cgroup or a network namespace (their descriptors), or to an interface (its index). Returns
+    the descriptor of the link; closing it detaches the program."""
     return _bpf(_LINK_CREATE, struct.pack("=IIIIQQ", program, target, attach_type, 0, 0, 0))
 
 

@@ -63,8 +63,8 @@ def _bcc_version() -> str:
     return version.read_text(encoding="utf-8") if version.exists() else "none"
 
 
-def _key(source: Path) -> str:
-    digest = hashlib.sha256(f"{FORMAT} {os.uname().release} {os.uname().machine} {_bcc_version()}\n".encode())
+def _key(source: Path, kind: int) -> str:
+    digest = hashlib.sha256(f"{FORMAT} {kind} {os.uname().release} {os.uname().machine} {_bcc_version()}\n".encode())
     for file in [source, *sorted((source.parent / "headers").rglob("*.h"))]:
         digest.update(file.read_bytes())
     return digest.hexdigest()[:32]
@@ -75,7 +75,7 @@ def get(name: str, kind: int, attach_type: int = 0, cache: Path = SYSTEM_CACHE) 
     source = source_directory() / f"{name}.c"
     if not source.exists():
         raise BpfUnavailable(f"{source} is missing")
-    stored = cache / f"{name}-{_key(source)}.json"
+    stored = cache / f"{name}-{_key(source, kind)}.json"
     with contextlib.suppress(OSError, ValueError, KeyError):
         # Bytecode goes into the kernel, so only files that no other user could have written are used
         status = stored.stat()

@@ -68,7 +68,7 @@ def compile_program(source: Path, function: str, kind: int, attach_type: int) ->
     if not Path(f"/lib/modules/{os.uname().release}/build").exists():
         os.environ.setdefault("BCC_KERNEL_SOURCE", str(headers))
     bcc = import_bcc()
-    flags = ["-Wno-macro-redefined", "-Wno-duplicate-decl-specifier"]
+    flags = ["-Wno-macro-redefined", "-Wno-duplicate-decl-specifier", f"-DPROGRAM_KIND={kind}"]
     known: dict[int, tuple[str, list[int]]] = {}
     if kind in SOCKET_MAPS:
         spec = bpf.MapSpec(SOCKET_MAPS[kind], 4, 8, SOCKETS_MAX)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Coroutine, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from ksmbd import log
 from ksmbd.ipc.activity import KINDS, Target
@@ -13,20 +13,25 @@ from ksmbd.oplock.report import report
 from ksmbd.oplock.store import Store
 from ksmbd.process.activity import Activity, Answering, share_of
 from ksmbd.process.closing import close, close_kept, close_share, names
+from ksmbd.process.traced_keys import TracedKeys
 from ksmbd.smb.model import Open, Server
 from ksmbd.smb.reconfigure import Reconfiguration
 from ksmbd.smb.status import NtStatusError
 from ksmbd.smb.teardown import wait_for
 from ksmbd.smb.waiting import Future, Task
 
+KEYS_PART: Final = 64
+"""Sessions whose keys go into one part of an answer."""
+
 
 class Questions:
     """Answers Event.QUESTION (ksmbd.ipc.activity), and obeys RELOAD."""
 
-    def __init__(self, server: Server, store: Store, activity: Activity) -> None:
+    def __init__(self, server: Server, store: Store, activity: Activity, traced: TracedKeys) -> None:
         self._server = server
         self._store = store
         self._activity = activity
+        self._traced = traced
         self._applied: Future[Mapping[str, int]] = Future.of({})
         """Complete when the last RELOAD is applied: how many sessions, tree connects and files were closed."""
 
@@ -39,6 +44,8 @@ class Questions:
                     kinds = [kind for kind in asked["kinds"] if kind in KINDS]
                     self._run(self._activity.list(kinds, answering), answering)
                     return
+                case "keys":
+                    self._keys(int(asked["after"]), answering)
                 case "close":
                     target = Target(**asked["target"])
                     if target.problem:
@@ -93,6 +100,13 @@ class Questions:
             self._server, lambda entry: names(target, entry), self._activity.kept, closed, time_slice
         )
         _tell(answering, closed)
+
+    def _keys(self, after: int, answering: Answering) -> None:
+        """Answer with keys, some in each part."""
+        rows = [vars(row) for row in self._traced.rows(after)]
+        for at in range(0, len(rows), KEYS_PART):
+            answering.part(json.dumps({"keys": rows[at : at + KEYS_PART]}))
+        answering.end()
 
     def share_of(self, open_: Open) -> str:
         """The name of the share of an open, also while its client is disconnected."""

@@ -41,6 +41,7 @@ from ksmbd.process.opens import FIRST_WORKER, StoreGone, open_state, open_store,
 from ksmbd.process.peers import Kind
 from ksmbd.process.previous_sessions import PreviousSessions
 from ksmbd.process.questions import Questions
+from ksmbd.process.traced_keys import TracedKeys
 from ksmbd.smb import former_sids
 from ksmbd.smb.constants import DIALECT_202, DIALECT_210, DIALECT_300, DIALECT_302, DIALECT_311
 from ksmbd.smb.data_paths import DataPaths
@@ -210,7 +211,9 @@ class Worker:
         self.connections = self._make_connections()
         if me == FIRST_WORKER:
             loop.call_soon(lambda: reservations.after_death(context.rundir, *reservations.BEFORE))
-        self.questions = Questions(self.server, self.store, self._activity())
+        self.questions = Questions(
+            self.server, self.store, self._activity(), TracedKeys(self.server, self.life.context.index)
+        )
         self.daemon.on_question, self.daemon.on_reload = self.questions.answer, self.questions.reloaded
         life.on_stop = self._ended
 

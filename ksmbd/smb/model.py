@@ -52,8 +52,7 @@ from ksmbd.smb.status import STATUS_INVALID_DEVICE_REQUEST, NtStatusError
 from ksmbd.smb.tree_admission import TreeAdmission
 from ksmbd.smb.waiting import Future
 
-PREAUTH_FRAME_MAX: Final = limits.FRAME_BEFORE_LOGON.value
-"""The longest message in bytes before a session exists. A log-on token and a list of contexts are far shorter."""
+PREAUTH_FRAME_MAX: Final = limits.FRAME_BEFORE_LOGON.value  # a token and a list of contexts are far shorter
 
 DeliveryKey = tuple[bytes, bytes] | int
 """Identifies a break notification: (ClientGuid, LeaseKey), or the id of the open that has the oplock."""
@@ -99,6 +98,7 @@ class Server:
         self._next_session = int.from_bytes(security.random(3), "little")
         self.end_remote_session: Callable[[int, Identity], Future[None]] = lambda session_id, identity: Future.of(None)
         """Ends a previous session of the user in another worker (ksmbd.smb.previous_session)."""
+        self.on_session_end: Callable[[Session], None] = lambda session: None  # ksmbd.process.traced_keys
 
     def new_id(self) -> int:
         """A 64-bit id that is unique among all workers: the index of the worker, then a counter. It is not secret

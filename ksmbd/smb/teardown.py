@@ -38,6 +38,7 @@ def delete_session(session: Session, keep: bool = False, after: Future[None] | N
     if session.state is SessionState.DELETED:
         return session.ended or Future.of(None)
     was_valid = session.state is not SessionState.IN_PROGRESS
+    session.server.on_session_end(session)
     session.state = next_state(session.state, SessionInput.DELETE)
     session.server.sessions.pop(session.session_id, None)
     for connection in list(session.channels):

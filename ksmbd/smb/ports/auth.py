@@ -86,6 +86,8 @@ class Sealer(Protocol):
 
     slow: bool
     """As Signer.slow."""
+    keys: tuple[bytes, bytes]
+    """Session.EncryptionKey and Session.DecryptionKey, for ksmbd.trace."""
 
     def seal(self, frame: bytearray, start: int, session_id: int) -> None:
         """Encrypt frame[start:] in place and write the transform header into frame[start-52:start]."""

@@ -12,6 +12,7 @@ from ksmbd import log
 from mountd.activity import Activity
 from mountd.control import Control, Reloaded
 from mountd.questions import OnEnd, OnPart
+from mountd.tracing import Tracing
 
 
 class Asked:
@@ -32,6 +33,7 @@ class Heard:
     """Stands for a Conversation."""
 
     def __init__(self) -> None:
+        self.who = "process 7 of uid 0"
         self.lines: list[Mapping[str, object]] = []
         self.ended = False
 
@@ -45,9 +47,10 @@ class Heard:
         self.ended = True
 
 
-def bench(outcome: Reloaded | None = None) -> tuple[Control, Asked, Heard]:
+def bench(outcome: Reloaded | None = None, allowed: bool = True) -> tuple[Control, Asked, Heard]:
     asked: Any = Asked()
-    return Control(lambda: outcome or Reloaded([]), Activity(asked)), asked, Heard()
+    tracing = Tracing(asked, lambda: [4450], lambda: allowed)
+    return Control(lambda: outcome or Reloaded([]), Activity(asked), tracing), asked, Heard()
 
 
 def put(control: Control, heard: Any, question: dict[str, Any]) -> None:
@@ -116,3 +119,31 @@ def test_without_an_engine_nothing_is_listed_or_closed() -> None:
         asked.answerable = False
         put(control, heard, question)
         assert heard.lines == [{"error": "the engine does not run at present"}]
+
+
+def test_a_trace_is_told_the_ports_and_the_log_tells_of_it(capfd: pytest.CaptureFixture[str]) -> None:
+    control, asked, heard = bench()
+    put(control, heard, {"ask": "trace"})
+    assert (heard.lines, heard.ended) == ([{"ports": [4450], "keys": True}], True)
+    assert "handed to ksmbd.trace (process 7 of uid 0)" in capfd.readouterr().err
+    assert asked.questions == []
+
+
+def test_keys_are_passed_on_as_the_workers_tell_them() -> None:
+    control, asked, heard = bench()
+    put(control, heard, {"ask": "keys", "after": 12})
+    assert asked.questions == [{"ask": "keys", "after": 12}]
+    asked.on_part(1, {"keys": [{"session": "0x1"}]})
+    asked.on_end([2])
+    assert (heard.lines, heard.ended) == ([{"keys": [{"session": "0x1"}]}, {"silent": [2]}], True)
+
+
+def test_without_trace_keys_none_are_handed_out(capfd: pytest.CaptureFixture[str]) -> None:
+    control, asked, heard = bench(allowed=False)
+    put(control, heard, {"ask": "trace"})
+    assert heard.lines == [{"ports": [4450], "keys": False}]
+    assert capfd.readouterr().err == ""
+    control, asked, heard = bench(allowed=False)
+    put(control, heard, {"ask": "keys", "after": 0})
+    assert (asked.questions, heard.ended) == ([], True)
+    assert "trace keys = no" in str(heard.lines[0]["error"])

@@ -14,7 +14,7 @@ COMMON: Final = frozenset((
 ))  # fmt: skip
 """Modules directly below ksmbd/, which every room may use."""
 FLOORS: Final[dict[str, tuple[str, ...]]] = {
-    "tools": ("mountd", "vfs"),
+    "tools": ("mountd", "vfs", "kernel"),
     "mountd": ("ipc", "auth", "smb", "kernel"),
     "process": ("conn", "vfs", "oplock", "ipc", "auth", "smb", "kernel"),
     "conn": ("smb", "kernel"),
@@ -118,8 +118,8 @@ def test_the_floors_themselves_have_no_circle() -> None:
 def test_mountd_takes_of_auth_what_hashes_alone() -> None:
     """What reads the tokens of a log-on inside an RPC association is for the process of the RPC services. The kernel's
     server leaves to the daemon what our engine does itself, to take a ticket out of SPNEGO: the process of Kerberos
-    does it."""
-    apart = ("mountd.rpc.", "mountd.kerberos.process")
+    does it. ksmbd.trace is a program of its own."""
+    apart = ("mountd.rpc.", "mountd.kerberos.process", "mountd.trace.")
     taken = {
         other for name in GRAPH for other in GRAPH[name]
         if room_of(name) == "mountd" and not name.startswith(apart) and room_of(other) == "auth"

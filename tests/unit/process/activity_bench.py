@@ -23,6 +23,7 @@ from ksmbd.oplock.store_dict import DictStore
 from ksmbd.oplock.table import LocalOpenTable
 from ksmbd.process.activity import Activity
 from ksmbd.process.questions import Questions
+from ksmbd.process.traced_keys import TracedKeys
 from ksmbd.smb import constants as c
 from ksmbd.smb.model import Server
 from ksmbd.smb.ports import ShareConfig
@@ -72,7 +73,7 @@ class Bench:
             lambda: [("opens", 1, 2, "opens of a worker")], partial(kept_opens, self.store, (0, 0)),
         )  # fmt: skip
         self.daemon = daemon
-        self.questions = Questions(self.server, self.store, activity)
+        self.questions = Questions(self.server, self.store, activity, TracedKeys(self.server, 3))
 
     @property
     def clock(self) -> Any:

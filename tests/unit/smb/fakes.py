@@ -138,6 +138,7 @@ class FakeSealer:
     """A transform header without cipher: the payload stays readable."""
 
     slow = False
+    keys = b"e" * 16, b"d" * 16
 
     def seal(self, frame: bytearray, start: int, session_id: int) -> None:
         size = (len(frame) - start).to_bytes(4, "little")
