@@ -36,7 +36,7 @@ serve | built) extra="" ;;
 test) extra="[test]"; required="$required smbclient"; optional="$optional tshark xfsprogs btrfs-progs python3-samba fail2ban samba samba-vfs-modules acl krb5-kdc krb5-admin-server krb5-user" ;;
 conformance) extra="[test]"; required="$required smbclient samba samba-vfs-modules samba-testsuite iproute2 iptables"; optional="$optional krb5-kdc krb5-admin-server krb5-user" ;;
 vm) extra="[test]"; required="$required smbclient qemu-system-x86 busybox-static cpio kmod xz-utils cifs-utils"; optional="$optional keyutils krb5-kdc krb5-admin-server krb5-user" ;;
-bench) extra="[test,bench]"; required="$required samba samba-vfs-modules smbclient gcc libc6-dev" ;;
+bench) extra="[test,bench]"; required="$required samba samba-vfs-modules smbclient gcc libc6-dev libssl-dev e2fsprogs" ;;
 *) say "unknown profile '$profile' (serve, test, conformance, vm or bench)"; exit 2 ;;
 esac
 [ "$compiled" != 1 ] || optional="$optional gcc libc6-dev python3-dev"

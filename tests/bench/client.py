@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import socket
-from struct import Struct, pack, unpack_from
+from dataclasses import dataclass
+from struct import Struct, pack, pack_into, unpack_from
 
 import spnego
 from cryptography.hazmat.primitives.ciphers import algorithms
@@ -48,6 +49,15 @@ class ClientSigner:
         view[48:64] = mac
 
 
+@dataclass(frozen=True)
+class Keys:
+    """A session's keys, for smbload: what signs, what seals requests, what opens replies."""
+
+    signing: bytes = bytes(16)
+    sealing: bytes = bytes(16)
+    opening: bytes = bytes(16)
+
+
 class BenchClient:
     """One connection with its session and tree connect, or one more channel of another one's session."""
 
@@ -80,6 +90,7 @@ class BenchClient:
         self.encrypt = encrypt
         self.signer: ClientSigner | None = None
         self.sealer: AeadSealer | None = None
+        self.keys = Keys()
         self._hash = INITIAL_HASH
         self.negotiated_signing = self._negotiate()
         if signing is not None and self.negotiated_signing != signing:
@@ -117,6 +128,20 @@ class BenchClient:
             signer.sign(frame, HEADROOM, self.message_id)
         self.message_id += charge
         return frame
+
+    def related(self, parts: list[tuple[int, bytes]]) -> bytearray:
+        """Related requests in one frame, neither signed nor sealed, with room before it as message() leaves it
+        (MS-SMB2 3.2.4.1.4)."""
+        joined = bytearray(HEADROOM)
+        for number, (command, body) in enumerate(parts):
+            one = self.message(command, body)[HEADROOM:]
+            if number + 1 < len(parts):
+                one += bytes(-len(one) % 8)
+                pack_into("<I", one, 20, len(one))
+            if number:
+                pack_into("<I", one, 16, c.FLAGS_RELATED_OPERATIONS)
+            joined += one
+        return joined
 
     def wire(self, frame: bytearray) -> memoryview:
         """The frame as it is sent: sealed where the session seals."""
@@ -156,6 +181,20 @@ class BenchClient:
             if status not in ok:
                 raise BenchError(f"{c.COMMAND_NAMES[command]}: 0x{status:08X}")
             return reply
+
+    def ask_related(self, parts: list[tuple[int, bytes]]) -> list[int]:
+        """Send related requests in one frame; the status of each reply."""
+        self.socket.sendall(self.wire(self.related(parts)))
+        self.credits -= len(parts)
+        reply = memoryview(self._receive(int.from_bytes(self._receive(4), "big")))
+        statuses = []
+        while True:
+            following = int(unpack_from("<I", reply, 20)[0])
+            statuses.append(int(unpack_from("<I", reply, 8)[0]))
+            self.credits += int(unpack_from("<H", reply, 14)[0])
+            if not following:
+                return statuses
+            reply = reply[following:]
 
     # ------------------------------------------------------------------------------------------------- log-on
 
@@ -208,6 +247,7 @@ class BenchClient:
             token = context.step(bytes(reply[where : where + size])) or b""
         keys = derive_keys(c.DIALECT_311, context.session_key, self._hash, c.CIPHER_AES128_GCM)
         self.signer = ClientSigner(self.negotiated_signing or c.SIGNING_AES_CMAC, keys.signing)
+        self.keys = Keys(keys.signing, keys.decryption, keys.encryption)
         # A client seals with the server's decryption key. Channels share the session's keys, and one run of nonces.
         if channel_of is not None:
             self.sealer = channel_of.sealer
@@ -276,11 +316,13 @@ class BenchClient:
 class BareClient(BenchClient):
     """A connection without any log-on, for a server that knows no protocol."""
 
-    def __init__(self, address: str, port: int) -> None:
+    def __init__(self, address: str, port: int, signing: int | None = None, encrypt: bool = False) -> None:
+        """Signs or seals with keys of zeros."""
         self.socket = socket.create_connection((address, port), 60)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.message_id = self.session_id = self.tree_id = 0
-        self.signing = None
-        self.encrypt = False
-        self.signer = None
-        self.sealer = None
+        self.signing = signing
+        self.encrypt = encrypt
+        self.keys = Keys()
+        self.signer = None if signing is None else ClientSigner(signing, self.keys.signing)
+        self.sealer = AeadSealer(c.CIPHER_AES128_GCM, self.keys.sealing, self.keys.opening) if encrypt else None

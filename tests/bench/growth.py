@@ -46,7 +46,7 @@ def by_workers(count: int) -> list[Panel]:
     return [
         Panel("read, plain", Workload("read", "MiB/s", sequential(PLAIN, False, count), "", "s/GiB")),
         Panel("read, encrypted", Workload("read-encrypted", "MiB/s", sequential(SEALED, False, count), "", "s/GiB")),
-        Panel("open and close", Workload("open-close", "op/s", open_close(False, count, 4), "")),
+        Panel("open and close", Workload("open-close", "op/s", open_close((), count, 4), "")),
         Panel("echo", Workload("echo", "op/s", echo(16, count), "")),
     ]
 
@@ -54,7 +54,7 @@ def by_workers(count: int) -> list[Panel]:
 def by_connections(count: int) -> list[Panel]:
     """What is measured with `count` busy connections."""
     return [
-        Panel("open and close", Workload("open-close", "op/s", open_close(False, count, 1), "")),
+        Panel("open and close", Workload("open-close", "op/s", open_close((), count, 1), "")),
         Panel("echo", Workload("echo", "op/s", echo(1, count), "")),
     ]
 

@@ -261,17 +261,20 @@ SAMBA_CONF = """[global]
     printing = bsd
     disable spoolss = yes
     log file = {folder}/log
-    # What Samba's own documentation names for speed
+{tuning}[{share_name}]
+    path = {share}
+    read only = no
+{shares}"""
+
+
+SAMBA_TUNING = """    # What Samba's own documentation names for speed
     log level = 0
     use sendfile = {sendfile}
     aio read size = {aio_read}
     aio write size = 1
     min receivefile size = 16384
     server multi channel support = yes
-[{share_name}]
-    path = {share}
-    read only = no
-{shares}"""
+"""
 
 
 class Samba(Server):
@@ -281,17 +284,21 @@ class Samba(Server):
 
     def __init__(
         self, folder: Path, share: Path, sendfile: bool = True, aio_read: bool = True, shares: str = "",
-        users: Sequence[str] = (),
+        users: Sequence[str] = (), tuned: bool = True,
     ) -> None:
-        """`shares` and `users`: as Ksmbd has them."""
+        """`shares` and `users`: as Ksmbd has them. `tuned`: False leaves Samba its defaults; it is called
+        samba_default then."""
         super().__init__(folder, share)
+        if not tuned:
+            self.name = "samba_default"
+        tuning = SAMBA_TUNING.format(sendfile="yes" if sendfile else "no", aio_read=1 if aio_read else 0)
         self._program = find_program("smbd")
         for name in ("private", "lock", "state", "cache", "pid", "ncalrpc", "binddns"):
             (folder / name).mkdir()
         self._config = folder / "smb.conf"
         self._config.write_text(SAMBA_CONF.format(
-            port=self.port, folder=folder, share=share, share_name=SHARE,
-            sendfile="yes" if sendfile else "no", aio_read=1 if aio_read else 0, shares=shares,
+            port=self.port, folder=folder, share=share, share_name=SHARE, shares=shares,
+            tuning=tuning if tuned else "",
         ))
         for user in (self.user, *users):
             _check(
@@ -313,14 +320,16 @@ class Samba(Server):
 
 
 class Limit(Server):
-    """limit.c: reads frames and sends or stores data, whatever they ask; what a server costs that does nothing else."""
+    """limit.c: reads frames and sends or stores data, whatever they ask; what a server costs that does nothing else but
+    sign, verify, seal and open."""
 
     name = "limit"
 
-    def __init__(self, folder: Path, share: Path, program: Path, mode: str, file: Path) -> None:
-        """`mode`: send `file`, or receive into it."""
+    def __init__(self, folder: Path, share: Path, program: Path, writes: bool, protection: str) -> None:
+        """`protection` is the name of a Protection. It sends the share's file `data`, or stores in `received`."""
         super().__init__(folder, share)
-        self._line = [str(program), mode, str(file), str(self.port)]
+        self.file = share / ("received" if writes else "data")
+        self._line = [str(program), "receive" if writes else "send", protection, str(self.file), str(self.port)]
 
     @override
     def command(self) -> list[str]:

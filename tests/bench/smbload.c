@@ -6,8 +6,10 @@
  *     smbload PLAN BLOB
  *
  * PLAN is an array of 32-bit words in native order:
- *     connections, depth, 1 to spin instead of sleeping, then for each connection: fd, operations, first message id (2 words, low first), sealed, then for
- *     each operation: frames, then for each frame: offset in BLOB (2 words), length, offset of its data in BLOB (2 words),
+ *     connections, depth, 1 to spin instead of sleeping, then for each connection: fd, operations, first message id (2
+ *     words, low first), sealed, protection (0: frames are sent as they are; 1: signed with AES-128-GMAC, 2: sealed with
+ *     AES-128-GCM when they are sent), two keys of 4 words (what is sent, what comes), SessionId (2 words), then for each
+ *     operation: frames, then for each frame: offset in BLOB (2 words), length, offset of its data in BLOB (2 words),
  *     length of the data, message id - first, where the FileId goes (0: nowhere; from the frame's start), 1 if its reply
  *     brings the operation's FileId.
  * The frames of an operation follow one another, each after the reply to the one before.
@@ -29,6 +31,8 @@
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "protect.h"
 
 #define BUFFER (256 * 1024)
 #define FRAME_WORDS 9
@@ -59,6 +63,7 @@ struct connection {
     int fd;
     int sealed;
     uint64_t first_message;
+    struct protector protector;
     struct operation *operations;
     uint32_t count, started, finished;
     uint32_t *owner;                   /* message id - first -> operation */
@@ -116,7 +121,12 @@ static void submit(struct connection *c, struct operation *op)
     struct frame *f = &op->frames[op->next++];
 
     if (f->patch)
-        memcpy(f->head + f->patch, op->file_id, 16);
+        memcpy(f->head + f->patch + (c->protector.kind == GCM ? TRANSFORM : 0), op->file_id, 16);
+    if (c->protector.kind == GMAC) {
+        sign(&c->protector, f->head + 4, f->head_length - 4, 0);
+    } else if (c->protector.kind == GCM) {         /* an operation is sent once, so it may be sealed in place */
+        seal(&c->protector, f->head + 4, f->head_length - 4 - TRANSFORM);
+    }
     push(c, f->head, f->head_length);
     push(c, f->data, f->data_length);
 }
@@ -153,12 +163,20 @@ static void flush(struct connection *c)
     }
 }
 
-static void reply(struct connection *c, const uint8_t *frame, size_t length)
+static void reply(struct connection *c, uint8_t *frame, size_t length)
 {
     struct operation *op;
     uint32_t status;
     uint64_t message;
 
+    if (c->protector.kind == GCM && length > 4 + TRANSFORM) {
+        if (!opened(&c->protector, frame + 4, length - 4 - TRANSFORM)) {
+            fprintf(stderr, "smbload: a sealed reply is not right\n");
+            exit(1);
+        }
+        frame += TRANSFORM;
+        length -= TRANSFORM;
+    }
     if (c->sealed || frame[4] == 0xfd) {           /* which one it answers cannot be seen, nor need be */
         if (length == SEALED_PENDING)
             return;
@@ -224,13 +242,13 @@ static void receive(struct connection *c)
         received += (uint64_t)n;
         c->have += (size_t)n;
         while (c->have - at >= 4) {
-            const uint8_t *f = c->buffer + at;
+            uint8_t *f = c->buffer + at;
             size_t whole = 4 + (((size_t)f[1] << 16) | ((size_t)f[2] << 8) | f[3]);
             size_t there = c->have - at;
 
             if (there < whole) {
-                if (there < PEEK)
-                    break;
+                if (there < PEEK || c->protector.kind != PLAIN)
+                    break;                         /* what is sealed is opened whole */
                 memcpy(c->head, f, PEEK);
                 c->skip = whole - there;
                 at = c->have;
@@ -287,6 +305,8 @@ int main(int argc, char **argv)
         c->first_message = plan[0] | (uint64_t)plan[1] << 32;
         plan += 2;
         c->sealed = (int)*plan++;
+        protect_with(&c->protector, plan[0], (uint8_t *)(plan + 1), (uint8_t *)(plan + 5), plan[9] | (uint64_t)plan[10] << 32);
+        plan += 11;
         c->operations = calloc(c->count, sizeof(*c->operations));
         c->buffer = malloc(BUFFER);
         if (!c->operations || !c->buffer)

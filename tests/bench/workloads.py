@@ -2,6 +2,7 @@
 """The workloads: each logs on to a server, has smbload replay requests, gives a figure and the CPU behind it."""
 from __future__ import annotations
 
+import ctypes
 import os
 import random
 import select
@@ -14,11 +15,12 @@ from struct import unpack_from
 
 from client import BareClient, BenchClient, BenchError
 from plan import FILE_ID_AT_8, FILE_ID_AT_16, FILE_ID_AT_24, Plan, Step
-from servers import ADDRESS, SHARE, Server
+from servers import ADDRESS, SHARE, Limit, Server
 
 from ksmbd.smb import constants as c
 from ksmbd.smb.header import HEADER_SIZE
 
+_LIBC = ctypes.CDLL(None)
 MIB = 1 << 20
 CHARGE = 16
 """Credits of a request of 1 MiB (MS-SMB2 3.2.4.1.5)."""
@@ -64,6 +66,7 @@ class Place:
     sizes: Sizes
     spin: bool = False
     """Whether smbload may spin while it waits."""
+    share_name: str = SHARE
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,15 @@ class Measured:
 
     value: float
     cpu: float
+
+
+@dataclass(frozen=True)
+class Limited:
+    """What the bare loop runs beside a row, and how it is started."""
+
+    writes: bool
+    protection: str
+    run: Callable[[Server, Place], Measured]
 
 
 @dataclass(frozen=True)
@@ -87,6 +99,12 @@ class Workload:
     """The ratio to Samba that is aimed at."""
     apart: bool = True
     """The client has a CPU of its own and the server the others; else all share all."""
+    limit: Limited | None = None
+    """The same pieces at a server that knows no protocol."""
+    ext4: bool = False
+    """In a share on ext4."""
+    default: bool = False
+    """Beside a Samba with its default settings, too."""
 
 
 @dataclass(frozen=True)
@@ -145,19 +163,21 @@ def own_new(path: Path, owner: tuple[int, int]) -> Path:
 # ------------------------------------------------------------------------------------------------------- connections
 
 
-def connect(server: Server, protection: Protection = PLAIN, guid: bytes = b"") -> BenchClient:
+def connect(
+    server: Server, protection: Protection = PLAIN, guid: bytes = b"", share: str = SHARE,
+) -> BenchClient:
     """Logged on, with the share connected."""
     client = BenchClient(
         ADDRESS, server.port, server.user, server.password, signing=protection.signing, encrypt=protection.encrypt,
         guid=guid,
     )
-    client.tree(SHARE)
+    client.tree(share)
     return client
 
 
-def channels(server: Server, protection: Protection, count: int) -> list[BenchClient]:
+def channels(server: Server, protection: Protection, count: int, share: str = SHARE) -> list[BenchClient]:
     """One session with `count` channels."""
-    first = connect(server, protection)
+    first = connect(server, protection, share=share)
     more = [
         BenchClient(ADDRESS, server.port, server.user, server.password, channel_of=first) for _ in range(count - 1)
     ]
@@ -178,9 +198,9 @@ class Load:
         self.clients.append(client)
         self.operations.append(operations)
 
-    def run(self, bare: bool = False) -> tuple[float, float, int]:
-        """Seconds, seconds of the server's CPU, bytes received."""
-        plan = Plan(self.depth, self.place.scratch)
+    def run(self, bare: bool = False, live: bool = False) -> tuple[float, float, int]:
+        """Seconds, seconds of the server's CPU, bytes received. `live`: see Plan."""
+        plan = Plan(self.depth, self.place.scratch, live)
         try:
             for client, operations in zip(self.clients, self.operations, strict=True):
                 if not bare:
@@ -230,8 +250,8 @@ def sequential(protection: Protection, writes: bool, connections: int = 1, bound
         total = place.sizes.mebibytes
         load = Load(server, place, depth)
         clients = (
-            channels(server, protection, connections) if bound
-            else [connect(server, protection) for _ in range(connections)]
+            channels(server, protection, connections, place.share_name) if bound
+            else [connect(server, protection, share=place.share_name) for _ in range(connections)]
         )
         parts = _parts(total, connections, bound)
         files: list[Path] = []
@@ -249,6 +269,7 @@ def sequential(protection: Protection, writes: bool, connections: int = 1, bound
                 for block in blocks
             ]
             load.add(client, steps)
+        settle(place)
         seconds, cpu, received = load.run()
         done = sum(len(blocks) for blocks in parts)
         if writes:
@@ -258,6 +279,17 @@ def sequential(protection: Protection, writes: bool, connections: int = 1, bound
         return Measured(done / seconds, cpu * 1024 / done)
 
     return run
+
+
+def settle(place: Place) -> None:
+    """Let a file system of the benchmark's own write what waits, so that no round pays for the one before."""
+    if place.share_name == SHARE:
+        return
+    fd = os.open(place.share, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        _LIBC.syncfs(fd)
+    finally:
+        os.close(fd)
 
 
 def _check_written(files: list[Path], mebibytes: int) -> None:
@@ -270,22 +302,31 @@ def _check_written(files: list[Path], mebibytes: int) -> None:
         path.unlink()
 
 
-def limit(writes: bool) -> Callable[[Server, Place], Measured]:
-    """The same frames as the plain sequential workloads, at a server that knows no protocol."""
+def limited(protection: Protection, writes: bool, connections: int = 1, depth: int = 1) -> Limited:
+    """The same frames, signed or sealed alike, at a server that knows no protocol."""
 
     def run(server: Server, place: Place) -> Measured:
         total = place.sizes.mebibytes
-        client = BareClient(ADDRESS, server.port)
-        load = Load(server, place, 1)
-        load.add(client, [
-            [Step(c.WRITE, client.write_body(bytes(16), block * MIB, MIB), CHARGE, _DATA)] if writes
-            else [Step(c.READ, client.read_body(bytes(16), block * MIB, MIB), CHARGE)]
-            for block in range(total)
-        ])
-        seconds, cpu, _ = load.run(bare=True)
-        return Measured(total / seconds, cpu * 1024 / total)
+        if isinstance(server, Limit) and server.file.name == "received":
+            server.file.write_bytes(b"")
+        load = Load(server, place, depth)
+        for blocks in _parts(total, connections, False):
+            client = BareClient(ADDRESS, server.port, protection.signing, protection.encrypt)
+            load.add(client, [
+                [Step(c.WRITE, client.write_body(bytes(16), block * MIB, MIB), CHARGE, _DATA)] if writes
+                else [Step(c.READ, client.read_body(bytes(16), block * MIB, MIB), CHARGE)]
+                for block in blocks
+            ])
+        settle(place)
+        seconds, cpu, received = load.run(bare=True)
+        done = total // connections * connections
+        assert writes or received >= done * MIB, f"{received} bytes of {done} MiB came"
+        if writes:
+            assert server.share.joinpath("received").stat().st_size == done * MIB, "not all was written"
+            server.share.joinpath("received").write_bytes(b"")
+        return Measured(done / seconds, cpu * 1024 / done)
 
-    return run
+    return Limited(writes, protection.name, run)
 
 
 # ------------------------------------------------------------------------------------------------------------ random
@@ -298,7 +339,7 @@ def random_4k(writes: bool, depth: int) -> Callable[[Server, Place], Measured]:
         name = "random" if writes else "data"
         blocks = (place.share / name).stat().st_size // 4096
         count = place.sizes.operations * (4 if depth > 1 else 2)
-        client = connect(server)
+        client = connect(server, share=place.share_name)
         file_id = client.open(name, _WRITE_ACCESS if writes else _READ_ACCESS, c.FILE_OPEN)
         drawn = random.Random(count)
         data = _DATA[:4096]
@@ -331,32 +372,67 @@ def echo(depth: int, connections: int = 1) -> Callable[[Server, Place], Measured
     return run
 
 
-def open_close(stat: bool, connections: int = 1, depth: int = 1) -> Callable[[Server, Place], Measured]:
-    """Open, with `stat` ask for all information, close; many files, each request after the reply to the one before."""
+def open_close(
+    queries: Sequence[int] = (), connections: int = 1, depth: int = 1, protection: Protection = PLAIN,
+) -> Callable[[Server, Place], Measured]:
+    """Open, ask for these classes of information, close; many files, each request after the reply to the one before."""
 
     def run(server: Server, place: Place) -> Measured:
         count = max(1, place.sizes.operations // connections)
         load = Load(server, place, depth)
         for offset in range(connections):
-            client = connect(server)
-            steps = []
-            for number in range(count):
-                name = f"open\\file-{(number * connections + offset) % place.sizes.opened:05}.txt"
-                steps.append([
+            client = connect(server, protection)
+            load.add(client, [
+                [
                     Step(c.CREATE, client.create_body(name, _READ_ACCESS, c.FILE_OPEN), saves=True),
-                    *([Step(c.QUERY_INFO, client.query_info_body(), patch=FILE_ID_AT_24)] if stat else []),
+                    *(
+                        Step(c.QUERY_INFO, client.query_info_body(info_class=one), patch=FILE_ID_AT_24)
+                        for one in queries
+                    ),
                     Step(c.CLOSE, client.close_body(), patch=FILE_ID_AT_8),
-                ])
-            load.add(client, steps)
-        seconds, cpu, _ = load.run()
+                ]
+                for name in _opened(place, count, connections, offset)
+            ])
+        seconds, cpu, _ = load.run(live=protection is not PLAIN)
         return Measured(count * connections / seconds, cpu / count / connections)
 
     return run
 
 
+def _opened(place: Place, count: int, connections: int, offset: int) -> list[str]:
+    return [
+        f"open\\file-{(number * connections + offset) % place.sizes.opened:05}.txt" for number in range(count)
+    ]
+
+
+def compound(server: Server, place: Place) -> Measured:
+    """Open, query all information, close in one frame, as Linux' client looks at a file."""
+    client = connect(server)
+    every = bytes([255]) * 16
+
+    def parts(name: str) -> list[tuple[int, bytes]]:
+        return [
+            (c.CREATE, client.create_body(name, _READ_ACCESS, c.FILE_OPEN)),
+            (c.QUERY_INFO, client.query_info_body(every)), (c.CLOSE, client.close_body(every)),
+        ]
+
+    names = _opened(place, place.sizes.operations, 1, 0)
+    client.want_credits(8)
+    statuses = client.ask_related(parts(names[0]))
+    assert statuses == [0, 0, 0], f"a compound was answered with {statuses}"
+    load = Load(server, place, 1)
+    operations = []
+    for name in names:
+        (command, body), *related = parts(name)
+        operations.append([Step(command, body, related=tuple(related))])
+    load.add(client, operations)
+    seconds, cpu, _ = load.run()
+    return Measured(len(names) / seconds, cpu / len(names))
+
+
 def small_files(server: Server, place: Place) -> Measured:
     """Create, write 4 KiB, close; open to delete, close."""
-    client = connect(server)
+    client = connect(server, share=place.share_name)
     data = _DATA[:4096]
     count = place.sizes.small_files
     load = Load(server, place, 1)
@@ -472,53 +548,3 @@ def idle(server: Server, counts: Sequence[int], seconds: float = 3) -> Idle:
     finally:
         for client in clients:
             client.close_socket()
-
-
-# -------------------------------------------------------------------------------------------------------------- list
-
-
-def all_workloads(smbclient_program: str | None) -> list[Workload]:
-    """All rows but those of idle connections, in the table's order."""
-    rows: list[Workload] = []
-    targets = {"read-plain": 1.5, "read-signed-gmac": 1.5, "read-signed-cmac": 1.5, "read-encrypted-gcm": 2.0}
-    for writes, protections in ((False, (PLAIN, GMAC, CMAC, SEALED)), (True, (PLAIN, GMAC, SEALED))):
-        verb = "write" if writes else "read"
-        for protection in protections:
-            name = f"{verb}-{protection.name}"
-            target = targets.get(name, 1.3)
-            for suffix, connections, bound, note in (
-                ("", 1, False, "1 connection"), ("-8", 8, False, "8 connections"), ("-mc", 4, True, "4 channels"),
-            ):
-                rows.append(Workload(
-                    name + suffix, "MiB/s", sequential(protection, writes, connections, bound),
-                    f"1 GiB, 1 MiB requests, {note}, depth 1", "s/GiB", target, apart=connections == 1,
-                ))
-    rows.append(Workload(
-        "read-plain-sendfile", "MiB/s", sequential(PLAIN, False), "read-plain, Samba with aio read size = 0", "s/GiB",
-    ))
-    for writes, protection in ((False, PLAIN), (False, SEALED), (True, PLAIN), (True, SEALED)):
-        rows.append(Workload(
-            f"{'write' if writes else 'read'}-{protection.name}-depth8", "MiB/s",
-            sequential(protection, writes, depth=8), "1 GiB, 1 MiB requests, 1 connection, depth 8", "s/GiB",
-        ))
-    for writes in (False, True):
-        name = f"random-{'write' if writes else 'read'}-4k"
-        rows.append(Workload(name, "op/s", random_4k(writes, 32), "4 KiB, depth 32"))
-        rows.append(Workload(f"{name}-depth1", "op/s", random_4k(writes, 1), "4 KiB, depth 1"))
-    rows += [
-        Workload("echo-depth1", "op/s", echo(1), "ECHO, depth 1", target=1.0),
-        Workload("echo-depth16", "op/s", echo(16), "ECHO, depth 16", target=5.0),
-        Workload("open-close", "op/s", open_close(False), "open, close", target=2.0),
-        Workload("open-stat-close", "op/s", open_close(True), "open, query all information, close", target=2.0),
-        Workload("open-close-8", "op/s", open_close(False, 8, 4), "open, close, 8 connections, depth 4", apart=False),
-        Workload("small-files", "file/s", small_files, "create, write 4 KiB, close, delete", target=1.5),
-        Workload("listing", "name/s", listing, "10,000 files, 64 KiB a reply", target=2.0),
-    ]
-    if smbclient_program is not None:
-        for writes in (False, True):
-            for encrypt in (False, True):
-                rows.append(Workload(
-                    f"smbclient-{'put' if writes else 'get'}-{'encrypted' if encrypt else 'plain'}", "MiB/s",
-                    smbclient(smbclient_program, writes, encrypt), "1 GiB with smbclient", "s/GiB", apart=False,
-                ))
-    return rows
