@@ -15,8 +15,13 @@ from functools import partial
 from typing import Final
 
 from ksmbd import limits
-from ksmbd.kernel import inotify
-from ksmbd.smb.status import STATUS_INSUFFICIENT_RESOURCES, STATUS_NOTIFY_CLEANUP, NtStatusError
+from ksmbd.kernel import descriptors, inotify
+from ksmbd.smb.status import (
+    STATUS_DELETE_PENDING,
+    STATUS_INSUFFICIENT_RESOURCES,
+    STATUS_NOTIFY_CLEANUP,
+    NtStatusError,
+)
 from ksmbd.smb.waiting import Future
 from ksmbd.vfs.entry import LocalEntry
 from ksmbd.vfs.names import Patterns, to_client
@@ -44,6 +49,8 @@ ACTION_RENAMED_OLD_NAME: Final = 4
 ACTION_RENAMED_NEW_NAME: Final = 5
 
 _NAMES: Final = inotify.IN_CREATE | inotify.IN_DELETE | inotify.IN_MOVED_FROM | inotify.IN_MOVED_TO
+_PARENT: Final = "\0"
+"""Value of `below` for events of the directory that has the watched one."""
 _QUEUE: Final = limits.CHANGES_KEPT.value
 """Changes that are kept between two requests."""
 _MAKING: Final = 0.02
@@ -88,8 +95,10 @@ def begin(file: LocalEntry, completion_filter: int, tree: bool, later: bool = Fa
 class LocalWatch:
     """The watch of one open directory; implements the port Watch."""
 
-    __slots__ = ("_buffer", "_created", "_described", "_filter", "_mask", "_moved", "_overflow", "_queue", "_rest",
-                 "_too_many", "_tree", "_veto", "_waiters", "_watches", "_on_fanotify", "file", "numbers")  # fmt: skip
+    __slots__ = (
+        "_buffer", "_created", "_described", "_filter", "_mask", "_moved", "_on_fanotify", "_overflow", "_queue",
+        "_removed", "_rest", "_too_many", "_tree", "_veto", "_waiters", "_watches", "file", "numbers",
+    )  # fmt: skip
 
     def __init__(self, watches: Watches, file: LocalEntry, completion_filter: int, tree: bool) -> None:
         self._watches = watches
@@ -117,6 +126,8 @@ class LocalWatch:
         """The new names whose IN_ATTRIB came in this batch."""
         self.numbers: set[int] = set()
         """The inotify watch descriptors of this watch."""
+        self._removed = False
+        """A local process has removed the watched directory: no change will come."""
         self._rest: Iterator[None] | None = None
         """Adds inotify watches for the directories below, one per step; None: all are added."""
 
@@ -148,8 +159,45 @@ class LocalWatch:
             self._watches.add(self.file.fd, self, "", self._mask)
         except OSError as error:
             raise NtStatusError(STATUS_INSUFFICIENT_RESOURCES, f"inotify: {error.strerror}") from error
+        self._watch_parent()
         if self._tree:
             self._rest = self._add_below(self.file.fd, "", 0)
+
+    def _watch_parent(self) -> None:
+        """Hear of the removal of the watched directory: while it is open, only events of its parent tell of that. If
+        the user may not read the parent, the next request finds out."""
+        if not self.file.names:
+            return
+        try:
+            parent, _ = self.file.entry()
+        except (NtStatusError, OSError):
+            return
+        try:
+            self._watches.add(parent, self, _PARENT, inotify.IN_DELETE)
+        except OSError:
+            return
+        finally:
+            self.file.place.resolver.release(parent)
+
+    def _look_whether_removed(self) -> None:
+        if self.file.names and not self._removed:
+            try:
+                linked = not os.readlink(descriptors.path_bytes(self.fd)).endswith(b" (deleted)")
+                self._removed = not linked and not self._is_there()
+            except OSError:
+                return
+            except NtStatusError:
+                self._removed = True  # its parent is gone, too
+
+    def _is_there(self) -> bool:
+        """Whether the directory still has the name that it was opened by, which may end in ` (deleted)`."""
+        directory, name = self.file.entry()
+        try:
+            return os.stat(name, dir_fd=directory, follow_symlinks=False).st_ino == os.fstat(self.fd).st_ino
+        except FileNotFoundError:
+            return False
+        finally:
+            self.file.place.resolver.release(directory)
 
     def go_on(self) -> bool:
         """See the port: watch one more directory of the tree."""
@@ -224,6 +272,10 @@ class LocalWatch:
         final backslash; '' for the watched directory itself."""
         mask = event.mask
         if not event.name:
+            return
+        if below == _PARENT:
+            if mask & inotify.IN_DELETE and mask & inotify.IN_ISDIR:
+                self._look_whether_removed()
             return
         client = to_client(event.name)
         if self._veto.match(client):
@@ -330,6 +382,7 @@ class LocalWatch:
         self._buffer = limit if self._buffer is None else self._buffer
         self._waiters[future] = min(limit, self._buffer)
         future.on_cancel = partial(self._forget_waiter, future)
+        self._look_whether_removed()
         self.deliver()
         return future
 
@@ -339,7 +392,11 @@ class LocalWatch:
     def deliver(self) -> None:
         """Complete the first waiting request if there are changes."""
         self._moved.clear()
-        if not self._waiters or not (self._queue or self._overflow):
+        if not self._waiters:
+            return
+        if not (self._queue or self._overflow):
+            if self._removed:
+                self._fail(STATUS_DELETE_PENDING)
             return
         future = next(iter(self._waiters))
         limit = self._waiters.pop(future)
@@ -350,12 +407,18 @@ class LocalWatch:
         for _, name in changes:
             size = (size + 3 & ~3) + 12 + len(name.encode("utf-16-le", "surrogatepass"))
         future.set_result(None if lost or size > limit else changes)
+        if self._removed:
+            self._fail(STATUS_DELETE_PENDING)
+
+    def _fail(self, status: int) -> None:
+        """Answer all waiting requests with this status."""
+        while self._waiters:
+            future = next(iter(self._waiters))
+            del self._waiters[future]
+            future.set_error(NtStatusError(status))
 
     def close(self) -> None:
         """End the watch. Waiting requests fail with STATUS_NOTIFY_CLEANUP."""
         self._rest = None
         self._watches.remove(self)
-        while self._waiters:
-            future = next(iter(self._waiters))
-            del self._waiters[future]
-            future.set_error(NtStatusError(STATUS_NOTIFY_CLEANUP))
+        self._fail(STATUS_NOTIFY_CLEANUP)

@@ -2,13 +2,15 @@
 """Socket options and addresses of TCP connections.
 
 The options are set on the listening socket; Linux passes them on to accepted sockets, so a connection costs no further
-calls. If a client disappears without closing (sleep, cable, NAT), an idle connection ends after KEEP_IDLE plus
-KEEP_COUNT times KEEP_INTERVAL seconds, and one with unacknowledged data after USER_TIMEOUT. Otherwise dead connections
-would count against `max ip connections`.
+calls. If a client disappears without closing (sleep, cable, NAT), its connection ends after USER_TIMEOUT, an idle one
+with the first keep-alive probe after that. So its opens, which may keep others out, end in some 20 seconds, and dead
+connections do not count against `max ip connections` for long. A client that lives and reads nothing gets SLOW_TIMEOUT:
+for Linux the two are the same.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import socket
@@ -21,11 +23,13 @@ from ksmbd.overriding import override
 NAME: Final = "tcp"
 """The name of this transport."""
 
-KEEP_IDLE: Final = 60
-KEEP_INTERVAL: Final = 10
-KEEP_COUNT: Final = 6
-USER_TIMEOUT: Final = 120_000
+KEEP_IDLE: Final = 10
+KEEP_INTERVAL: Final = 3
+KEEP_COUNT: Final = 3
+USER_TIMEOUT: Final = 19_000
 """Milliseconds."""
+SLOW_TIMEOUT: Final = 120_000
+"""Milliseconds; USER_TIMEOUT of a connection whose client has replies to read."""
 
 BACKLOG: Final = 1024
 
@@ -43,6 +47,12 @@ def set_connection_options(sock: socket.socket) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEP_INTERVAL)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEP_COUNT)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT)
+
+
+def wait_longer(sock: socket.socket, longer: bool) -> None:
+    """Change between USER_TIMEOUT and SLOW_TIMEOUT; nothing where the socket is no TCP."""
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SLOW_TIMEOUT if longer else USER_TIMEOUT)
 
 
 def _tcp_info(sock: socket.socket, offset: int, size: int) -> int:

@@ -18,6 +18,7 @@ from ksmbd.conn.back_pressure import HIGH_WATER, LOW_WATER
 from ksmbd.conn.contract import Counters
 from ksmbd.conn.loop import Loop
 from ksmbd.conn.scratch import Scratch
+from ksmbd.conn.tcp.options import wait_longer
 from ksmbd.smb.ports.transport import FileSpan
 from ksmbd.smb.waiting import Future
 
@@ -134,6 +135,7 @@ class Output:
         if wanted == self.watching:
             return
         self.watching = wanted
+        wait_longer(self._sock, wanted)
         if wanted:
             self._loop.add_writer(self._fd, self._writable)
         else:

@@ -11,6 +11,7 @@ from ksmbd.conn.tcp.options import (
     plain_address,
     retransmission_seconds,
     unacknowledged_bytes,
+    wait_longer,
 )
 
 
@@ -30,8 +31,12 @@ def test_accepted_sockets_inherit_the_options() -> None:
             with accepted:
                 assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
                 assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-                assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
+                assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 10
+                assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 19_000
+                wait_longer(accepted, True)
                 assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 120_000
+                wait_longer(accepted, False)
+                assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 19_000
 
 
 def test_bytes_that_the_peer_has_confirmed() -> None:

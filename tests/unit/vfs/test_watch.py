@@ -15,7 +15,13 @@ from vfs_share import Share
 
 from ksmbd.kernel import credentials
 from ksmbd.kernel.fanotify import Fanotify
-from ksmbd.smb.status import STATUS_INSUFFICIENT_RESOURCES, STATUS_NOTIFY_CLEANUP, NtStatusError
+from ksmbd.smb.status import (
+    STATUS_DELETE_PENDING,
+    STATUS_INSUFFICIENT_RESOURCES,
+    STATUS_NOTIFY_CLEANUP,
+    NtStatusError,
+)
+from ksmbd.smb.waiting import Future
 from ksmbd.vfs import watch as w
 from ksmbd.vfs.watch_filesystem import FilesystemWatches
 
@@ -221,6 +227,44 @@ def test_two_requests_wait_in_their_order(share: Share) -> None:
     left = watching.watch.next(1000)
     watching.watch.close()
     assert left.done
+
+
+def status_of(future: Future[Any]) -> int:
+    """The status that a request failed with."""
+    try:
+        future.result()
+    except NtStatusError as error:
+        return error.status
+    return 0
+
+
+@pytest.mark.parametrize("name", ["dir", "dir (deleted)"])
+def test_a_directory_that_a_local_process_removes(share: Share, name: str) -> None:
+    """What changed in it is told first; then no request waits for ever, neither those that wait nor later ones."""
+    watching = Watching(share, name=name)
+    first, second = watching.watch.next(1000), watching.watch.next(1000)
+    share.open(f"{name}\\f").close()
+    share.files.on_notify_readable()
+    assert first.result() and not second.done
+    os.unlink(share.path / name / "f")
+    os.rmdir(share.path / name)
+    while select.select([share.files.notify_fileno()], [], [], 0)[0]:
+        share.files.on_notify_readable()
+    assert second.result()[-1] == (w.ACTION_REMOVED, "f")
+    assert status_of(watching.watch.next(1000)) == STATUS_DELETE_PENDING
+
+
+def test_an_empty_directory_that_a_local_process_removes(share: Share) -> None:
+    """No event of its own tells of it."""
+    os.mkdir(share.path / "other")
+    watching = Watching(share, w.CHANGE_FILE_NAME, name="dir")
+    waiting = watching.watch.next(1000)
+    os.rmdir(share.path / "other")
+    share.files.on_notify_readable()
+    assert not waiting.done
+    os.rmdir(share.path / "dir")
+    share.files.on_notify_readable()
+    assert status_of(waiting) == STATUS_DELETE_PENDING
 
 
 # ----------------------------------------------------------------------------------- trees of very many directories
