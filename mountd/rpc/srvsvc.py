@@ -7,7 +7,9 @@ import time
 import uuid
 from typing import Final
 
+from ksmbd.smb.status import WireError
 from mountd.rpc import srvsvc_names as names
+from mountd.rpc import srvsvc_paths as paths
 from mountd.rpc import srvsvc_sessions as sessions
 from mountd.rpc import srvsvc_shares as shares
 from mountd.rpc.enumeration import write_info
@@ -19,6 +21,8 @@ PLATFORM_ID_NT: Final = 500
 """MS-SRVS 2.2.2.6."""
 VERSION: Final = (10, 0)
 """The version of Windows whose file server behaves like this one (6.1 and later: SMB 2.1, 10.0: SMB 3.1.1)."""
+DISK: Final = "C:"
+"""What the paths of shares begin with."""
 SV_TYPE: Final = 0x00009003
 """MS-SRVS 2.2.2.7: workstation, server, NT, server NT."""
 
@@ -78,6 +82,48 @@ def net_server_get_info(caller: Caller, reader: NdrReader, writer: NdrWriter) ->
         write_info(writer, level, tuning if level > 103 else info, Win32.SUCCESS)
 
 
+def net_server_set_info(caller: Caller, reader: NdrReader, writer: NdrWriter) -> None:
+    """NetrServerSetInfo, opnum 22 (MS-SRVS 3.1.4.18). The configuration alone changes the server: administrators are
+    told so, others are refused."""
+    writer.unique_u32(None)  # ParmErr
+    writer.u32(Win32.NOT_SUPPORTED if caller.is_admin else Win32.ACCESS_DENIED)
+
+
+def net_server_disk_enum(caller: Caller, reader: NdrReader, writer: NdrWriter) -> None:
+    """NetrServerDiskEnum, opnum 23 (MS-SRVS 3.1.4.19), level 0: one disk."""
+    reader.unique_string()
+    level = reader.u32()
+    reader.u32()  # EntriesRead
+    if reader.pointer() and any([reader.u32() for _ in ("maximum", "offset", "count")][1:]):
+        raise WireError("disks in a request")
+    reader.u32()  # PreferedMaximumLength: one disk is told in any case
+    resume = reader.unique_u32()
+    disks: list[str] = []
+    status = Win32.SUCCESS
+    if level != 0:
+        status = Win32.INVALID_LEVEL
+    elif caller.restricted:
+        status = Win32.ACCESS_DENIED
+    elif not resume:
+        disks = [DISK]
+
+    def array() -> None:
+        for value in (len(disks), 0, len(disks)):
+            writer.u32(value)
+        for disk in disks:
+            encoded = (disk + "\0").encode("utf-16-le")
+            writer.u32(0)
+            writer.u32(len(encoded) // 2)
+            writer.raw(encoded)
+
+    writer.u32(len(disks))
+    writer.pointer(array if status is Win32.SUCCESS else None)
+    writer.flush()
+    writer.u32(len(disks))
+    writer.unique_u32(None if resume is None else resume + len(disks))
+    writer.u32(status)
+
+
 def net_remote_tod(caller: Caller, reader: NdrReader, writer: NdrWriter) -> None:
     """NetrRemoteTOD, opnum 28 (MS-SRVS 3.1.4.21): TIME_OF_DAY_INFO, in UTC."""
     reader.unique_string()
@@ -122,10 +168,17 @@ INTERFACE: Final = Interface(
         16: shares.net_share_get_info,
         17: shares.net_share_set_info,
         18: shares.net_share_del,
+        19: shares.net_share_del,  # NetrShareDelSticky (3.1.4.13): a share that is gone is gone after a restart, too
         20: shares.net_share_check,
         21: net_server_get_info,
+        22: net_server_set_info,
+        23: net_server_disk_enum,
         28: net_remote_tod,
+        30: paths.net_path_type,
+        31: paths.net_path_canonicalize,
+        32: paths.net_path_compare,
         33: names.net_name_validate,
+        34: names.net_name_canonicalize,
         35: names.net_name_compare,
         36: shares.net_share_enum_sticky,
     },

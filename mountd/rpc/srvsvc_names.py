@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The operations of srvsvc on names (MS-SRVS 3.1.4.33, 3.1.4.35): is one valid, and are two the same?"""
+"""The operations of srvsvc on names (MS-SRVS 3.1.4.32 to 3.1.4.34): is one valid, how is it written in canonical form,
+and are two the same?"""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from typing import Final, NamedTuple
 
 from mountd.rpc.ndr import NdrReader, NdrWriter
 from mountd.rpc.service import Caller, Win32
+from mountd.rpc.srvsvc_paths import read_outbuf_len, write_outbuf
 
 _FORBIDDEN: Final = frozenset('"/\\[]:|<>+=;,*?' + "".join(map(chr, range(32))))
 OLD_NAMES: Final = 0x80000000
@@ -38,6 +40,10 @@ KINDS: Final[Mapping[int, _Kind]] = {
 }
 """NAMETYPE_USER to NAMETYPE_WORKGROUP (MS-SRVS 2.2.2.9)."""
 _PASSWORDS: Final = (2, 12)
+_NETBIOS: Final = (4, 6, 8, 10, 11, 13)
+"""Types whose names are written in upper case: computers, domains, workgroups, and receivers of messages."""
+WHOLE_BUFFER: Final = 0x1
+"""Flags: the buffer must have room for the longest name of the type."""
 
 
 def _problem(name: str, kind: int, flags: int) -> Win32:
@@ -53,14 +59,33 @@ def _problem(name: str, kind: int, flags: int) -> Win32:
 
 
 def net_name_validate(caller: Caller, reader: NdrReader, writer: NdrWriter) -> None:
-    """NetprNameValidate, opnum 33 (MS-SRVS 3.1.4.33)."""
+    """NetprNameValidate, opnum 33 (MS-SRVS 3.1.4.32)."""
     reader.unique_string()
     name, kind, flags = reader.string(), reader.u32(), reader.u32()
     writer.u32(_problem(name, kind, flags))
 
 
+def net_name_canonicalize(caller: Caller, reader: NdrReader, writer: NdrWriter) -> None:
+    """NetprNameCanonicalize, opnum 34 (MS-SRVS 3.1.4.33). OutbufLen counts characters."""
+    reader.unique_string()
+    name, size, kind, flags = reader.string(), read_outbuf_len(reader), reader.u32(), reader.u32()
+    status, content = _problem(name, kind, flags & ~WHOLE_BUFFER), b""
+    if status is Win32.SUCCESS:
+        upper = kind not in _PASSWORDS and (kind in _NETBIOS or bool(flags & OLD_NAMES))
+        canonical = (name.upper() if upper else name) + "\0"
+        encoded = canonical.encode("utf-16-le", "surrogatepass")
+        known = KINDS[kind]
+        longest = known.old if flags & OLD_NAMES else known.longest
+        if len(encoded) > 2 * size or (flags & WHOLE_BUFFER and size < longest + 1):
+            status = Win32.NERR_BUF_TOO_SMALL
+        else:
+            content = encoded
+    write_outbuf(writer, size, 2 * size, content)
+    writer.u32(status)
+
+
 def net_name_compare(caller: Caller, reader: NdrReader, writer: NdrWriter) -> None:
-    """NetprNameCompare, opnum 35 (MS-SRVS 3.1.4.35): 0 for names that are the same, else 1 or an error. Case counts in
+    """NetprNameCompare, opnum 35 (MS-SRVS 3.1.4.34): 0 for names that are the same, else 1 or an error. Case counts in
     passwords alone."""
     reader.unique_string()
     one, other, kind, flags = reader.string(), reader.string(), reader.u32(), reader.u32() & ~1

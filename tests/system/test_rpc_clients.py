@@ -71,6 +71,7 @@ def net(server: KsmbdServer, *words: str, user: str = ACCOUNT) -> str:
     ("netsharegetinfo share", r"netname: share"),
     ("netremotetod", r""),
     ("netnamevalidate share 9", r""),
+    ("netdiskenum", r""),
     ("wkssvc_wkstagetinfo", r""),
     ("enumdomains", r"(?s)name:\[TESTBOX\].*name:\[BUILTIN\]"),
     ("enumdomusers", rf"user:\[{ACCOUNT}\] rid:\[0x3ea\]\n"),
