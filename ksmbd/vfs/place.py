@@ -42,8 +42,9 @@ class Place:
     """The share as the user of one tree connect sees it. `resolver.root` is the descriptor of the share's root."""
 
     __slots__ = (
-        "_closed", "access", "address", "cache", "common", "in_memory", "options", "previous", "read_only", "resolver",
-        "root_dev", "root_key", "share", "shares_locks", "snapshot", "used", "user", "volume", "whole_paths",
+        "_closed", "access", "address", "cache", "common", "in_memory", "options", "previous", "read_only", "regular",
+        "resolver", "root_dev", "root_key", "share", "shares_locks", "snapshot", "used", "user", "volume",
+        "whole_paths",
     )  # fmt: skip
 
     volume: Volume
@@ -76,6 +77,8 @@ class Place:
         )
         """Whether files may be opened by their whole path (ksmbd/vfs/whole_path.py): nothing about the share asks for
         more than the Unix permissions."""
+        self.regular: set[bytes] = set()
+        """Paths by which whole_path.py has opened regular files."""
         self.snapshot = 0
         """The FILETIME of the snapshot that the files belong to; 0 for live files."""
         self.previous: Previous | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import astuple
 from typing import Any
@@ -194,6 +195,77 @@ def test_another_file_has_the_name_when_it_is_opened(share: Share, monkeypatch: 
     monkeypatch.setattr(whole_path, "kind_at", raced)
     assert not _taken(share, CreateIntent("folder\\deeper\\all", "", READ, c.FILE_OPEN, 0, 0))
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_special_file_takes_the_place_of_a_known_one(share: Share) -> None:
+    """A path that named a regular file is opened without a look before; what is there now is seen all the same."""
+    furnish(share)
+    root = share.path / "folder/deeper"
+    before = len(os.listdir("/proc/self/fd"))
+    for name in ("fifo", "symlink", "subfolder"):
+        for access in (READ, c.FILE_READ_DATA | c.FILE_WRITE_DATA):
+            intent = CreateIntent("folder\\deeper\\all", "", access, c.FILE_OPEN, 0, 0)
+            assert _taken(share, intent) and b"folder/deeper/all" in share.volume.place.regular
+            os.rename(root / "all", root / "kept")
+            os.rename(root / name, root / "all")
+            assert not _taken(share, intent)
+            share.volume.place.whole_paths = False
+            general = outcome(share.volume.create, intent)
+            share.volume.place.whole_paths = True
+            assert outcome(share.volume.create, intent) == general
+            assert not share.volume.place.regular
+            os.rename(root / "all", root / name)
+            os.rename(root / "kept", root / "all")
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_local_process_replaces_the_file_all_the_time(share: Share) -> None:
+    """Whatever the name stands for at the moment: an open is of one file, with that file's size, key and attributes."""
+    credentials.as_server()
+    root = share.path
+    sizes: dict[tuple[int, int], tuple[int, int]] = {}
+    for number in range(3):
+        path = root / f"number {number}"
+        path.write_bytes(b"x" * (number + 1) * 1000)
+        os.chmod(path, 0o666)
+        os.setxattr(path, "user.DOSATTRIB", b"0x%x\0" % (0x20 | number << 1))
+        found = stats.stat_fd(descriptor := os.open(path, os.O_RDONLY))
+        os.close(descriptor)
+        sizes[found.dev, found.ino] = ((number + 1) * 1000, 0x20 | number << 1)
+    os.mkfifo(root / "fifo", 0o666)
+    (root / "folder").mkdir()
+    names = [*(f"number {number}" for number in range(3)), "fifo", "folder"]
+    over = threading.Event()
+
+    def replace() -> None:
+        turn = 0
+        while not over.is_set():
+            name = names[turn % len(names)]
+            turn += 1
+            os.rename(root / name, root / "it")
+            os.rename(root / "it", root / name)
+
+    thread = threading.Thread(target=replace)
+    thread.start()
+    taken = set()
+    try:
+        for turn in range(100_000):
+            access = READ if turn % 2 else c.FILE_READ_DATA | c.FILE_WRITE_DATA
+            intent = CreateIntent("it", "", access, c.FILE_OPEN, 0, 0)
+            result = whole_path.open_whole_path(share.volume.place, intent)
+            if result is not None:
+                file: Any = result.file
+                assert result.info is not None
+                assert (result.info.end_of_file, result.info.attributes) == sizes[file.key]
+                assert stats.key_fd(file.fd) == file.key and not file.is_directory
+                taken.add(file.key)
+                file.close()
+                if len(taken) == 3 and turn > 3000:
+                    break
+    finally:
+        over.set()
+        thread.join()
+    assert len(taken) == 3 and not share.volume.place.used
 
 
 @unless_compiled
