@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESCCM, AESGCM
 
 from ksmbd.smb.constants import CIPHER_AES128_CCM, CIPHER_AES128_GCM, CIPHER_AES256_CCM, CIPHER_AES256_GCM
 from ksmbd.smb.header import TRANSFORM_HEADER_SIZE, TRANSFORM_PROTOCOL_ID
-from ksmbd.smb.reader import Reader
+from ksmbd.smb.reader import unpack_from
 from ksmbd.smb.status import ConnectionFatal, WireError
 
 TAG_SIZE: Final = 16
@@ -26,6 +26,8 @@ _TRANSFORM: Final = Struct("<4s16s16sIHHQ")
 _AAD: Final = Struct("<16sIHHQ")
 _KEY_SIZES: Final = {CIPHER_AES128_CCM: 16, CIPHER_AES128_GCM: 16, CIPHER_AES256_CCM: 32, CIPHER_AES256_GCM: 32}
 _IN_PLACE: Final = hasattr(AESGCM, "encrypt_into") and hasattr(AESGCM, "decrypt_into")
+SMALL: Final = 4096
+"""Size in bytes up to which a message is encrypted into a copy: that costs less than room for the tag behind it."""
 LARGE: Final = 64 * 1024
 """Size in bytes from which GCM decrypts as a stream: setting it up costs less than copying the ciphertext."""
 
@@ -69,7 +71,11 @@ class AeadSealer:
         size = len(frame) - start
         nonce = self._nonces.next()
         aad = _AAD.pack(nonce, size, 0, _ENCRYPTED, session_id)
-        if _IN_PLACE and _extend(frame):
+        if size < SMALL:
+            sealed = self._encrypt.encrypt(nonce, bytes(frame[start:]), aad)
+            frame[start:] = sealed[:size]
+            tag = sealed[size:]
+        elif _IN_PLACE and _extend(frame):
             with memoryview(frame) as view, view[start : start + size] as message, view[start:] as output:
                 self._encrypt.encrypt_into(nonce, message, aad, output)
             tag = bytes(frame[-TAG_SIZE:])
@@ -90,7 +96,7 @@ class AeadSealer:
         does not match (MS-SMB2 3.3.5.2.1.1).
         """
         try:
-            protocol_id, tag, nonce, size, _, flags, _ = Reader(frame).unpack(_TRANSFORM)
+            protocol_id, tag, nonce, size, _, flags, _ = unpack_from(frame, 0, _TRANSFORM)
         except WireError as error:
             raise ConnectionFatal("a frame shorter than the transform header") from error
         if protocol_id != TRANSFORM_PROTOCOL_ID or flags != _ENCRYPTED:
@@ -102,7 +108,7 @@ class AeadSealer:
         nonce = nonce[: self._nonce_size]
         try:
             if frame.readonly:
-                return memoryview(self._decrypt.decrypt(nonce, b"".join((message, tag)), aad))
+                return memoryview(self._decrypt.decrypt(nonce, bytes(message) + tag, aad))
             if size >= LARGE and self._decrypt_algorithm is not None:
                 cipher = Cipher(self._decrypt_algorithm, modes.GCM(nonce))
                 _decrypt_stream(cipher.decryptor(), message, aad, tag)
