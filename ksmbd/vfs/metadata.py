@@ -78,11 +78,16 @@ class LocalMetadata(LocalEntry):
 
     def finish_writes(self) -> None:
         """See the port."""
-        if self.write_time is not None and self.write_time.held is not None and self.fd >= 0:
-            with os_errors:
-                stat = stat_fd(self._begin())
-            if self.write_time.end(stat):
-                self._set_times(UNCHANGED, from_filetime(self.place.common.clock.filetime()))
+        write_time = self.write_time
+        if write_time is None or write_time.held is None or self.closed:
+            return
+        if not write_time.is_late:
+            write_time.held = None  # as `end` does without a look at the file: the kernel has set the time already
+            return
+        with os_errors:
+            stat = stat_fd(self._begin())
+        if write_time.end(stat):
+            self._set_times(UNCHANGED, from_filetime(self.place.common.clock.filetime()))
 
     @override
     def _end_writes(self) -> None:

@@ -32,6 +32,11 @@ class WriteTime:
         self.held = (stat.mtime, stat.mtime_ns)
         self.until = inf
 
+    @property
+    def is_late(self) -> bool:
+        """Whether the time of a later write is held back, so that `end` has to look at the file."""
+        return self.until == inf
+
     def shown(self, stat: Stat, now: float) -> tuple[int, int] | None:
         """The time to show instead of the file's mtime; None: show the mtime. `now` is in monotonic seconds."""
         if self.held is None or not is_written(stat):
@@ -50,7 +55,7 @@ class WriteTime:
         """End the open. Returns whether the caller must set the file's mtime to now, because a later write was held
         back."""
         held, self.held = self.held, None
-        return held is not None and self.until == inf and is_written(stat) and (stat.mtime, stat.mtime_ns) != held
+        return held is not None and self.is_late and is_written(stat) and (stat.mtime, stat.mtime_ns) != held
 
 
 def is_written(stat: Stat) -> bool:

@@ -12,6 +12,7 @@ import pytest
 from vfs_share import FLAGS, Share
 
 from ksmbd.kernel import credentials
+from ksmbd.kernel.stat import stat_at
 from ksmbd.smb import constants as c
 from ksmbd.smb import status as s
 from ksmbd.smb.status import NtStatusError
@@ -19,6 +20,7 @@ from ksmbd.smb.waiting import Future
 from ksmbd.vfs import dosattrib
 from ksmbd.vfs.stream_store import MAXIMUM_SIZE
 from ksmbd.vfs.times import to_filetime
+from ksmbd.vfs.write_times import WriteTime
 
 
 def status_of(call: Callable[[], Any]) -> int:
@@ -588,3 +590,18 @@ def test_a_change_time_that_was_set_holds_until_the_next_change(share: Share) ->
     os.utime(share.path / "changed", (5, 5))
     os.chmod(share.path / "changed", 0o600)
     assert file.info().change_time != when
+
+
+def test_the_end_after_one_write_needs_no_look_at_the_file(share: Share) -> None:
+    """WriteTime.end is False then, whatever the file's times are."""
+    an_old_file(share)
+    before = stat_at(-100, os.fsencode(share.path / "f"))
+    tick(share)
+    (share.path / "f").write_bytes(b"new")
+    after = stat_at(-100, os.fsencode(share.path / "f"))
+    for stat in (before, after):
+        time_of_write = WriteTime(before, 5.0)
+        assert not time_of_write.is_late and not time_of_write.end(stat) and time_of_write.held is None
+    late = WriteTime(before, 5.0)
+    late.hold(before)
+    assert late.is_late and late.end(after)
