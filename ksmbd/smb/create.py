@@ -82,6 +82,15 @@ class CreateRequest:
         "raw_name", "contexts",
     )  # fmt: skip
 
+    # With these types the compiled checks work on plain numbers.
+    oplock_level: int
+    impersonation: int
+    desired_access: int
+    attributes: int
+    share_access: int
+    disposition: int
+    options: int
+
     def __init__(self, request: Request) -> None:
         message = request.message
         (

@@ -18,6 +18,7 @@ from ksmbd.smb.compound import CompoundRun, finish_single
 from ksmbd.smb.connection_state import ConnectionState
 from ksmbd.smb.constants import (
     CANCEL,
+    CLOSE,
     CREATE,
     DIALECT_300,
     ECHO,
@@ -48,6 +49,7 @@ LEAST: Final = NBSS_HEADER_SIZE + HEADER_SIZE + 4
 """Length in bytes of the shortest request with its 4-byte length: ECHO (MS-SMB2 2.2.28)."""
 BATCH_SECONDS: Final = 0.002
 """Seconds after which no further request is begun in this batch, so that the transport can serve other clients."""
+_LENGTH: Final = Struct(">I")
 _COMMAND: Final = NBSS_HEADER_SIZE + 12
 _FLAGS: Final = 16
 _SEALED: Final = TRANSFORM_PROTOCOL_ID[0]
@@ -111,8 +113,9 @@ def run(connection: Connection, view: memoryview, position: int, end: int, limit
                 count += 1
                 continue
         start = position + NBSS_HEADER_SIZE
-        after = start + int.from_bytes(view[position + 1 : start], "big")
-        if view[position] or after > end or not HEADER_SIZE <= after - start <= connection.max_frame:
+        size = _LENGTH.unpack_from(view, position)[0]  # the first byte of another packet makes it too large
+        after = start + size
+        if after > end or not HEADER_SIZE <= size <= connection.max_frame:
             break
         if not until:
             until = monotonic() + BATCH_SECONDS
@@ -121,7 +124,7 @@ def run(connection: Connection, view: memoryview, position: int, end: int, limit
         position = after
         count += 1
         served = None  # the command may have changed the session
-        if view[start] == _SEALED and after - start <= SEALED_MOST:
+        if view[start] == _SEALED and size <= SEALED_MOST:
             _unseal(connection, view[start:after], joined)
             continue
         header = _short(connection, view, start, command)
@@ -144,8 +147,8 @@ def _serve(
         charge = max_charge(charge, connection.supports_multi_credit)
     window = connection.window
     window.consume(header.message_id, charge)
-    if command != READ and command != WRITE and sealed_by is None:
-        message = memoryview(bytearray(message))  # READ and WRITE keep no reference to it, other commands may
+    if command != READ and command != WRITE and command != CLOSE and sealed_by is None:
+        message = memoryview(bytearray(message))  # those three keep no reference to it, other commands may
     request = Request(connection, header, message, Chain(1))
     if sealed_by is not None:
         request.sealed = True
