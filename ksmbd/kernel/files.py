@@ -55,12 +55,6 @@ _fchownat: Final = function(
 _getxattr: Final = function(
     "lgetxattr", ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t, restype=ctypes.c_ssize_t
 )
-_flistxattr: Final = function(
-    "flistxattr", ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, restype=ctypes.c_ssize_t
-)
-_listxattr: Final = function(
-    "listxattr", ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t, restype=ctypes.c_ssize_t
-)
 _faccess_call: Final = system_call(ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_int)
 _FACCESSAT2: Final = number("faccessat2")
 _utime_call: Final = system_call(ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_int)
@@ -192,15 +186,6 @@ def set_times(fd: int, access: tuple[int, int], write: tuple[int, int]) -> None:
     # AT_EMPTY_PATH came to utimensat with Linux 5.8.
     if _utime_call(_UTIMENSAT, AT_FDCWD, path_bytes(fd), times, 0) < 0:
         raise last_error()
-
-
-def list_size(fd: int, path_only: bool) -> int:
-    """Bytes of the list of an open file's extended attributes, 0 where there are none or they are not supported."""
-    if path_only:
-        size = _listxattr(path_bytes(fd), None, 0)
-    else:
-        size = _flistxattr(fd, None, 0)
-    return max(int(size), 0)
 
 
 class _XattrArguments(ctypes.Structure):

@@ -17,6 +17,11 @@ _getxattr: Final = function(
     "getxattr", ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t, restype=ctypes.c_ssize_t
 )
 
+_flistxattr: Final = quick_function("flistxattr")
+_listxattr: Final = function(
+    "listxattr", ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t, restype=ctypes.c_ssize_t
+)  # fmt: skip
+
 
 class _Buffers(threading.local):
     def __init__(self) -> None:
@@ -54,3 +59,9 @@ def attribute_size(fd: int, name: bytes, path_only: bool) -> int:
             return -1
         raise OSError(code, os.strerror(code))
     return size
+
+
+def list_size(fd: int, path_only: bool) -> int:
+    """Bytes of the list of an open file's extended attributes, 0 where there are none or they are not supported."""
+    size: int = _listxattr(path_bytes(fd), None, 0) if path_only else _flistxattr(fd, None, 0)
+    return size if size > 0 else 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ksmbd.smb.model import Open, file_of
 from ksmbd.smb.ports import File, FileInfo, VolumeInfo
@@ -59,6 +59,10 @@ class Query:
         return self.file.volume_info()
 
 
+_new: Final = tuple.__new__
+"""Makes an Answer without the call into Python that its class makes of it."""
+
+
 class Answer(NamedTuple):
     """The output buffer of the response, at most Query.limit bytes, and its status."""
 
@@ -88,4 +92,4 @@ class QueryClass(NamedTuple):
             return data
         if len(data) > query.limit:
             return Answer(data[: query.limit], STATUS_BUFFER_OVERFLOW)
-        return Answer(data)
+        return _new(Answer, (data, STATUS_SUCCESS))

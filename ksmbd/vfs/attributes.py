@@ -14,7 +14,7 @@ from typing import Final
 
 from ksmbd import limits
 from ksmbd.kernel import descriptors
-from ksmbd.kernel.files import W_OK, AttributeReader, access_at, access_fd, chmod_fd, list_size
+from ksmbd.kernel.files import W_OK, AttributeReader, access_at, access_fd, chmod_fd
 from ksmbd.kernel.generations import generation
 from ksmbd.kernel.stat import (
     S_IFDIR,
@@ -27,7 +27,7 @@ from ksmbd.kernel.stat import (
     listed_fields,
     stat_fd,
 )
-from ksmbd.kernel.xattr import get_attribute
+from ksmbd.kernel.xattr import get_attribute, list_size
 from ksmbd.smb.constants import (
     FILE_ATTRIBUTE_ARCHIVE,
     FILE_ATTRIBUTE_COMPRESSED,

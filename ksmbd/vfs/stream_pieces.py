@@ -17,8 +17,7 @@ import logging
 import os
 from typing import Final
 
-from ksmbd.kernel.files import list_size
-from ksmbd.kernel.xattr import attribute_size, get_attribute
+from ksmbd.kernel.xattr import attribute_size, get_attribute, list_size
 from ksmbd.smb.status import STATUS_DISK_FULL, STATUS_FILE_SYSTEM_LIMITATION, NtStatusError
 from ksmbd.vfs.attributes import EXTENT_PREFIX, STREAM_PREFIX, xattr_target
 from ksmbd.vfs.errors import to_status
