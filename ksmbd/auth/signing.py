@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 from hmac import compare_digest
+from struct import Struct
 from typing import Final
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -21,9 +22,9 @@ from ksmbd.smb.header import HEADER_SIZE, SIGNATURE_OFFSET
 
 _ZERO: Final = bytes(16)
 _END: Final = SIGNATURE_OFFSET + 16
-_MESSAGE_ID: Final = slice(24, 32)
-_COMMAND: Final = slice(12, 14)
-_CANCEL: Final = CANCEL.to_bytes(2, "little")
+_COMMAND_AND_ID: Final = Struct("<12xH10xQ")
+"""Command and MessageId in a header (MS-SMB2 2.2.1)."""
+_NONCE: Final = Struct("<QI")
 LARGE: Final = 64 * 1024
 """Size in bytes from which CMAC is computed as CBC in chunks, which releases the interpreter lock; a CMAC update would
 not."""
@@ -135,8 +136,8 @@ class AesGmacSigner(MessageSigner):
     def _mac(self, message: memoryview, from_server: bool) -> bytes:
         # MS-SMB2 3.1.4.1: MessageId, then bit 0: the sender is the server, bit 1: the request is a CANCEL. The role is
         # ours to say, not the message's: a reply sent back to us must not verify.
-        role = from_server | (message[_COMMAND] == _CANCEL) << 1
-        return self._aead.encrypt(bytes(message[_MESSAGE_ID]) + role.to_bytes(4, "little"), b"", message)
+        command, message_id = _COMMAND_AND_ID.unpack_from(message)
+        return self._aead.encrypt(_NONCE.pack(message_id, from_server | (command == CANCEL) << 1), b"", message)
 
 
 _SIGNERS: Final[dict[int, type[HmacSha256Signer | AesCmacSigner | AesGmacSigner]]] = {
