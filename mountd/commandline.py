@@ -11,7 +11,6 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from typing import NoReturn
 
 
@@ -189,4 +188,6 @@ class Command:
 
 def package_version() -> str:
     """The version of the installed package."""
+    from importlib import metadata  # 1.5 MiB, for this alone
+
     return metadata.version("ksmbd")

@@ -18,11 +18,7 @@ from dataclasses import dataclass, replace
 from hmac import compare_digest
 from typing import Any, Final, NamedTuple, Protocol
 
-from cryptography.hazmat.primitives.ciphers import Cipher, modes
-from cryptography.hazmat.primitives.ciphers.algorithms import AES256
-
 from ksmbd import limits, log
-from ksmbd.auth import ntlm_crypto as crypto
 from ksmbd.auth.md4 import md4
 from ksmbd.refusals import refused
 from ksmbd.smb.status import (
@@ -93,6 +89,8 @@ class Job:
 
 def encrypted_hash(nt_hash: bytes, key: bytes) -> bytes:
     """ENCRYPTED_NT_OWF_PASSWORD (MS-SAMR 2.2.11.1.1, 2.2.11.1.4): a hash under a key of 16 bytes."""
+    from ksmbd.auth import ntlm_crypto as crypto
+
     return crypto.des(key[:7], nt_hash[:8]) + crypto.des(key[7:14], nt_hash[8:])
 
 
@@ -100,6 +98,8 @@ def new_password(change: PasswordChange, nt_hash: bytes) -> bytes | None:
     """The new password in UTF-16LE, where the client knows the password of this hash; None: it does not."""
     if change.iterations:
         return _new_password_aes(change, nt_hash)
+    from ksmbd.auth import ntlm_crypto as crypto  # with the library of ciphers, which most daemons never need
+
     clear = crypto.rc4(nt_hash).update(change.new)
     size = int.from_bytes(clear[BUFFER_SIZE:], "little")
     if size > BUFFER_SIZE or size % 2:
@@ -114,6 +114,9 @@ def _new_password_aes(change: PasswordChange, nt_hash: bytes) -> bytes | None:
     mac_key = hmac.digest(key, MAC_KEY, "sha512")
     if not compare_digest(hmac.digest(mac_key, b"\x01" + change.salt + change.new + b"\x01", "sha512"), change.proof):
         return None
+    from cryptography.hazmat.primitives.ciphers import Cipher, modes
+    from cryptography.hazmat.primitives.ciphers.algorithms import AES256
+
     cipher = Cipher(AES256(hmac.digest(key, ENCRYPTION_KEY, "sha512")[:32]), modes.CBC(change.salt)).decryptor()
     clear = cipher.update(change.new) + cipher.finalize()
     size = int.from_bytes(clear[:2], "little")

@@ -11,7 +11,6 @@ import os
 from hmac import compare_digest
 from typing import Any, NamedTuple, Protocol
 
-from ksmbd.auth import ntlm_crypto as crypto
 from ksmbd.ipc.constants import UserFlag
 from ksmbd.refusals import refused
 from ksmbd.smb.status import STATUS_LOGON_FAILURE, status_name
@@ -55,6 +54,8 @@ def check(server: ServerView, text: str, address: str = "") -> Checked:
         domain.encode("utf-16-le")
     except UnicodeEncodeError:
         return _refused(server, address, user, domain)
+    from ksmbd.auth import ntlm_crypto as crypto  # with the library of ciphers, which most daemons never need
+
     login = decide(user, server.accounts, server.configuration, server.users)
     usable = bool(user) and bool(login.status & UserFlag.OK) and len(login.nt_hash) == 16
     # An unknown user is checked against a key that nobody knows, so that it takes as long as a wrong password

@@ -8,7 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ksmbd import log
 from ksmbd.ipc.constants import Attribute, Event
@@ -29,10 +29,6 @@ from mountd.files import FileProblem
 from mountd.hostnames import HostNames
 from mountd.kerberos.admission import asked_for
 from mountd.kerberos.child import KerberosProcess
-from mountd.kernelserver import parameters as kernel_parameters
-from mountd.kernelserver.activity import KernelActivity
-from mountd.kernelserver.engine import KernelEngine
-from mountd.kernelserver.pipes import FRAGMENT_MAX
 from mountd.loop import Loop
 from mountd.parameters import GLOBAL_PARAMETERS
 from mountd.passwords import PasswordChanges
@@ -48,6 +44,10 @@ from mountd.tracing import Tracing
 from mountd.unixnames import UnixNames
 from mountd.unixusers import SystemUsers
 from mountd.userlookups import UserLookups
+
+if TYPE_CHECKING:  # what drives the kernel's server is loaded where it is driven
+    from mountd.kernelserver.activity import KernelActivity
+    from mountd.kernelserver.engine import KernelEngine
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 """The signals that `Server.run` handles."""
@@ -84,8 +84,11 @@ def read_configuration(options: Options) -> Configuration:
     pending = [parameter.name for parameter in GLOBAL_PARAMETERS.values() if parameter.pending and options.kernel]
     for line in ignored.lines(item for item in configuration.ignored if item.name not in pending):
         log.warning(f"{options.config}: {line}", event="without-effect", path=options.config)
-    for line in kernel_parameters.lines(configuration) if options.kernel else ():
-        log.warning(f"{options.config}: {line}", event="without-effect", path=options.config)
+    if options.kernel:
+        from mountd.kernelserver import parameters as kernel_parameters
+
+        for line in kernel_parameters.lines(configuration):
+            log.warning(f"{options.config}: {line}", event="without-effect", path=options.config)
     for line in filter(None, [unixpassword.problem(configuration)]):
         log.warning(f"{options.config}: {line}", event="without-effect", path=options.config)
     for line in logsettings.problems(configuration.settings):
@@ -169,6 +172,25 @@ def engine_settings(configuration: Configuration, options: Options, sub_auth: tu
     )
 
 
+def _for_kernel() -> tuple[str, ...]:
+    """The command of the RPC services beside the kernel's server."""
+    from mountd.kernelserver.pipes import FRAGMENT_MAX
+
+    return (*RPC, str(FRAGMENT_MAX))
+
+
+def _kernel_engine(loop: Loop, settings: EngineSettings, requests: Requests) -> KernelEngine:
+    from mountd.kernelserver.engine import KernelEngine
+
+    return KernelEngine(loop, settings, requests.answer)
+
+
+def _kernel_activity(questions: Questions, kernel: KernelEngine, requests: Requests) -> KernelActivity:
+    from mountd.kernelserver.activity import KernelActivity
+
+    return KernelActivity(questions, kernel, requests)
+
+
 class Server:
     """The running daemon."""
 
@@ -194,7 +216,7 @@ class Server:
             raise StartProblem(str(error)) from None
         self.loop = Loop()
         log.use_clock(self.loop.call_later)
-        self.services = RpcProcess(self.loop, (*RPC, str(FRAGMENT_MAX)) if options.kernel else RPC)
+        self.services = RpcProcess(self.loop, _for_kernel() if options.kernel else RPC)
         self.kerberos = KerberosProcess(self.loop, options.rundir.path, options.statedir)
         self.names = HostNames(self.loop)
         self.unix_names = UnixNames(self.loop)
@@ -210,7 +232,7 @@ class Server:
         self.unix_names.former = sidhistory.by_sid(former_sids.decode(former_users))
         directories = options.rundir.path, options.statedir
         self.engine: Engine | KernelEngine
-        kernel = KernelEngine(self.loop, settings, self.requests.answer) if options.kernel else None
+        kernel = _kernel_engine(self.loop, settings, self.requests) if options.kernel else None
         self.engine = kernel or Engine(
             self.loop, settings, *directories, self.requests.answer, self.requests.refused, command, on_line
         )
@@ -219,7 +241,7 @@ class Server:
         self.requests.reply = self.engine.reply
         questions = Questions(self.loop, self.engine)
         self.requests.on_answer = questions.answered
-        self.activity = KernelActivity(questions, kernel, self.requests) if kernel else Activity(questions)
+        self.activity = _kernel_activity(questions, kernel, self.requests) if kernel else Activity(questions)
         self.control = Control(self.reload, self.activity, self._tracing(questions))
         shares = ShareActs(self.requests, lambda: not self.reload().problems, self.activity.reloaded)
         self.requests.pipes.later = self.loop.call_later
@@ -250,9 +272,8 @@ class Server:
         why = self.kerberos.begin_and_wait(self.requests.configuration.settings)
         self.engine.settings = replace(self.engine.settings, kerberos_support=not why, kerberos_missing=why)
         listener = self._listen_for_control()
+        self.services.sleep()  # until somebody opens a pipe
         self._start_engine()
-        if self.engine.running:
-            self.services.start()
         self.loop.run()
         if listener is not None:
             listener.close()

@@ -110,6 +110,8 @@ class ServiceProcess:
         self._started = 0.0
         self._failures = 0
         self._stopping = False
+        self._asleep = False
+        """Whether the next request starts the process."""
         self._warned = False
         self.on_answer: Callable[[Answer], None] = lambda answer: None
         self.on_end: Callable[[], None] = lambda: None
@@ -130,13 +132,15 @@ class ServiceProcess:
 
     @property
     def serving(self) -> bool:
-        """Whether there is a process. It may still be starting; the stream keeps what is sent."""
-        return self._socket is not None
+        """Whether there is a process, or the next request starts it. It may still be starting; the stream keeps what is
+        sent."""
+        return self._socket is not None or self._asleep
 
     def start(self) -> None:
         """Start the process. A failed start is tried again later."""
         if self._stopping or self._process is not None:
             return
+        self._asleep = False
         self._started = self._clock()
         try:
             self._launch()
@@ -192,10 +196,18 @@ class ServiceProcess:
         self._stopping, self._failures = False, 0
         self.start()
 
+    def sleep(self) -> None:
+        """Have no process until the next request. What waits for an answer breaks."""
+        ServiceProcess.stop(self)
+        self._stopping, self._failures = False, 0
+        self._asleep = True
+
     # ---------------------------------------------------------------------------------------------------- sending
 
     def send(self, request: Request, guest: bool) -> bool:
         """Send a request, or queue it. Returns False where too much is queued already."""
+        if self._asleep:
+            self.start()
         if self._socket is None:
             return request.kind not in self._service.asking
         asks = request.kind in self._service.asking

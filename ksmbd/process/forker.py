@@ -409,7 +409,7 @@ def main(argv: list[str] | None = None) -> int:
         privileges.must_impersonate()
         privileges.raise_descriptor_limit(descriptors_needed(settings))
         from ksmbd.process import opens, reservations
-        from ksmbd.process.worker import providers, serve  # all rooms: loaded once, before the fork
+        from ksmbd.process.worker import host_name, providers, serve  # all rooms: loaded once, before the fork
 
         def listening(addresses: list[str]) -> None:
             _announce(channel, options.ready, addresses)
@@ -417,6 +417,7 @@ def main(argv: list[str] | None = None) -> int:
                 forker.leave_terminal()
 
         forker = Forker(settings, options.rundir, options.statedir, netlink, providers(settings), serve, listening)
+        host_name()
         reservations.gather(options.rundir)
         opens.prepare(settings, options.rundir, options.statedir)
     except (NoSettings, StartError) as error:

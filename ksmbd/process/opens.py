@@ -8,12 +8,14 @@ worker opens the store for itself, because an LMDB environment must not be used 
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from ksmbd import log
 from ksmbd.ipc.settings import EngineSettings
 from ksmbd.kernel.leases import break_time
 from ksmbd.oplock.settings import OplockSettings
@@ -65,12 +67,39 @@ def open_store(settings: EngineSettings, rundir: str) -> Store:
 
 
 def prepare(settings: EngineSettings, rundir: str, statedir: str) -> None:
-    """Empty the store of several workers, add the persistent opens, and close it again, before the first fork. A single
-    worker does this itself, since its store is in its memory. Raises StoreError."""
+    """Empty the store of several workers, add the persistent opens, and close it again, before the first worker starts.
+    A single worker does this itself, since its store is in its memory. Raises StoreError.
+
+    A process of its own does it: the memory that LMDB leaves behind would be the forker's, and LMDB fills it with zeros
+    again in each worker, 2 MiB."""
     if settings.continuous_availability:
         mend(Path(statedir) / FOLDER)
     if settings.workers < 2:
         return
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            os.close(reader)
+            _prepare(settings, rundir, statedir)
+            status = 0
+        except StoreError as error:
+            os.write(writer, error.detail.encode("utf-8", "replace"))
+        except BaseException as error:  # noqa: BLE001 - this process must not return into the forker's code
+            log.exception("the table of open files", error)
+            os.write(writer, f"unexpected {type(error).__name__}".encode())
+        finally:
+            os._exit(status)
+    os.close(writer)
+    with open(reader, "rb") as stream:
+        said = stream.read().decode("utf-8", "replace")
+    _, status = os.waitpid(child, 0)
+    if status:
+        raise StoreError(said or f"its preparation ended with status {os.waitstatus_to_exitcode(status)}")
+
+
+def _prepare(settings: EngineSettings, rundir: str, statedir: str) -> None:
     store = LmdbStore(Path(rundir) / FOLDER, fresh=True)
     state = open_state(settings, statedir)
     try:

@@ -11,7 +11,7 @@ import socket
 import struct
 import sys
 import time
-from functools import partial
+from functools import cache, partial
 from typing import Final, cast
 
 from ksmbd import log
@@ -113,9 +113,15 @@ def id_space(index: int, epoch: int) -> int:
     return (epoch & 0xFF) << 8 | (index & 0xFF)
 
 
+@cache
+def host_name() -> str:
+    """This machine's name with its domain. The forker asks once for all workers: what that loads is 2 MiB."""
+    return socket.getfqdn().lower()
+
+
 def auth_settings(settings: EngineSettings) -> AuthSettings:
     """The settings of auth, from [global]."""
-    name = socket.getfqdn().lower()
+    name = host_name()
     return AuthSettings(
         netbios_name=settings.netbios_name,
         workgroup=settings.work_group,

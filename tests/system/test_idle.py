@@ -71,6 +71,16 @@ def assert_sleeps(server: KsmbdServer) -> None:
     assert len(counts) >= 4, "mountd, ksmbd/0 and two workers at least"
 
 
+def test_it_is_small(server: KsmbdServer) -> None:
+    """All its processes together, what they share counted once; compiled modules are files of their own."""
+    total = 0
+    for pid in processes(server):
+        found = re.search(r"^Pss_Anon:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M)
+        assert found is not None
+        total += int(found[1])
+    assert total < 68 << 10, f"{total >> 10} MiB"
+
+
 def test_nobody_is_connected(server: KsmbdServer) -> None:
     assert_sleeps(server)
 

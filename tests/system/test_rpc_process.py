@@ -23,6 +23,7 @@ from mountd import serviceprocess
 from mountd.loop import Loop
 from mountd.rpc import child, pdu
 from mountd.rpc.child import RpcProcess
+from mountd.rpc.facts import Level
 from mountd.rpc.frames import Answer, Kind, Request, Status
 from mountd.rpc.srvsvc import INTERFACE
 
@@ -146,6 +147,16 @@ def test_the_environment_is_not_handed_on() -> None:
     assert serviceprocess.environment({"KRB5_CONFIG": "/k", **given}, ("KRB5_CONFIG",))["KRB5_CONFIG"] == "/k"
 
 
+def test_it_begins_with_the_first_pipe(start_ksmbd: StartKsmbd) -> None:
+    server = start_ksmbd()
+    with RawClient(server):
+        assert rpc_pid(server.pid) == 0, "nobody has opened a pipe"
+    with RawClient(server, share="IPC$") as client:
+        state, pipe = pipe_status(client)
+        assert state == 0 and write_status(client, pipe, BIND) == 0
+        assert rpc_pid(server.pid) != 0
+
+
 def test_killed_it_is_followed_and_its_pipes_are_broken(start_ksmbd: StartKsmbd) -> None:
     server = start_ksmbd()
     with RawClient(server, share="IPC$") as client:
@@ -166,6 +177,7 @@ def test_killed_it_is_followed_and_its_pipes_are_broken(start_ksmbd: StartKsmbd)
 
 def test_it_ends_with_mountd(start_ksmbd: StartKsmbd) -> None:
     server = start_ksmbd()
+    assert server.list_shares().returncode == 0
     pid = await_rpc(server)
     pidfd = os.pidfd_open(pid)
     server.kill()
@@ -191,7 +203,8 @@ def test_what_guests_leave_is_bounded_and_others_get_their_pipe(start_ksmbd: Sta
     server = start_ksmbd(options={"max ip connections": "100", "map to guest": "bad user"})
     server.users |= {f"stranger{n}": "x" for n in range(6)}
     with ExitStack() as stack:
-        stack.enter_context(RawClient(server, share="IPC$"))
+        first = stack.enter_context(RawClient(server, share="IPC$"))
+        assert write_status(first, pipe_status(first)[1], BIND) == 0  # the process is there
         before, refused = rss(server), 0
         opened: list[tuple[RawClient, bytes]] = []
         for number in range(6):
@@ -294,6 +307,31 @@ def test_a_child_that_misbehaves_is_killed_and_followed_with_back_off(
     assert len(pids) >= 3, "another one each time"
     assert any(said in line for line in lines), lines
     assert any("it starts again in 0.02 s" in line for line in lines), lines
+
+
+def test_it_rests_without_pipes_until_the_next(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child, "REST_SECONDS", 0.0)
+    errors: list[str] = []
+    monkeypatch.setattr(log, "error", errors.append)
+    services = RpcProcess(loop)
+    answers: list[Answer] = []
+    services.on_answer = answers.append
+    services.sleep()
+    assert services.serving and services.pid == 0
+    pids = []
+    for number in (1, 3):
+        for pipe in (number, number + 1):
+            services.send(Request(Kind.OPEN, Level.NAMES, pipe, b"srvsvc\0"), False)
+        pids.append(services.pid)
+        services.send(Request(Kind.CLOSE, 0, number, b""), False)
+        services.send(Request(Kind.WRITE, 0, number + 1, BIND), False)
+        run_until(loop, lambda: len(answers) == len(pids))
+        assert services.pid == pids[-1], "one pipe is open"
+        services.send(Request(Kind.CLOSE, 0, number + 1, b""), False)
+        run_until(loop, lambda: services.pid == 0)
+        assert services.serving and not Path(f"/proc/{pids[-1]}").exists()
+    assert pids[0] != pids[1] and errors == []
+    services.stop()
 
 
 def test_what_a_child_does_not_take_is_bounded(loop: Loop) -> None:

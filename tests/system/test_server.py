@@ -65,12 +65,12 @@ def test_debug_reaches_the_worker(ksmbd: KsmbdServer) -> None:
 
 
 def test_titles_and_a_clean_stop(ksmbd: KsmbdServer) -> None:
+    assert ksmbd.list_shares().returncode == 0, "which starts the RPC services"
     children = Path(f"/proc/{ksmbd.pid}/task/{ksmbd.pid}/children").read_text().split()
     forker, services = children
     workers = Path(f"/proc/{forker}/task/{forker}/children").read_text().split()
     titles = [Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0 ") for pid in (str(ksmbd.pid), forker, *workers)]
     assert titles == [b"ksmbd.mountd", b"ksmbd/0", b"ksmbd/1"]
-    assert ksmbd.list_shares().returncode == 0
     assert Path(f"/proc/{services}/cmdline").read_bytes().rstrip(b"\0 ") == b"ksmbd.rpc"
     with socket.create_connection(("127.0.0.1", ksmbd.port)) as sock:
         assert ksmbd.stop() == 0

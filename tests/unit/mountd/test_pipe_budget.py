@@ -271,3 +271,11 @@ def test_a_defect_ends_one_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
     assert services.take(Request(Kind.WRITE, 0, 1, b"x")) == Answer(Status.BROKEN, 1, b"")
     assert services.take(Request(Kind.WRITE, 0, 2, BIND)) == Answer(Status.DONE, 2, b"")
     assert len(services) == 1
+
+
+def test_every_pipe_has_its_services() -> None:
+    """The daemon opens what PIPES names, without knowing the services, which are another process's."""
+    from ksmbd.ipc.constants import PIPES
+    from mountd.rpc.services import SERVICES
+
+    assert set(PIPES) == set(SERVICES)
