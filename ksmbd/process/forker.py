@@ -40,6 +40,7 @@ from ksmbd.process.compiled import compiled_feature
 from ksmbd.process.context import EXIT_STORE, STOP_SECONDS, WorkerContext, watch_signals
 from ksmbd.process.control import ControlFiles
 from ksmbd.process.features import collect_features, kerberos_feature
+from ksmbd.process.lending import Lending
 from ksmbd.process.listeners import Listeners
 from ksmbd.process.peers import DIED, INODE, Inboxes, Kind, Peers
 from ksmbd.process.shared import SharedState, WorkerStats
@@ -118,6 +119,7 @@ class Forker:
         self._workers = [_Worker(index) for index in range(1, count + 1)]
         for worker, row in zip(self._workers, self.listening.rows(), strict=True):
             worker.listeners = row
+        self._lending = Lending(self._workers, self.peers.deliver)
         self.addresses = self.listening.addresses()
         self.bpf = BpfPrograms(settings, self.listening.steered_rows(), self.listening.open_another)
         found = [*collect_features(), compiled_feature(), *self.bpf.features]
@@ -193,18 +195,23 @@ class Forker:
         for group in new:
             self.bpf.listened(group.steered)
         for worker in self._workers:
-            if worker.pid:
-                for group in gone:
-                    inode = os.fstat(group.listeners[worker.index - 1].fileno()).st_ino
-                    self.peers.deliver(worker.index, INODE.pack(inode), Kind.UNLISTEN)
-                for group in new:
-                    listener = group.listeners[worker.index - 1]
-                    self.peers.deliver(worker.index, listener.provider.encode(), Kind.LISTEN, [listener.fileno()])
+            for index in self._lending.who_have(worker):
+                if self._workers[index - 1].pid:
+                    self._tell_worker(worker.index, index, new, gone)
         for group in gone:
             self.bpf.unlistened(group.steered)
             group.close()
         if new:
             self._tell_more(new)
+
+    def _tell_worker(self, owner: int, index: int, new: list[Group], gone: list[Group]) -> None:
+        """Tell the worker `index` of new and gone listeners of `owner`, which are its own or borrowed."""
+        for group in gone:
+            inode = os.fstat(group.listeners[owner - 1].fileno()).st_ino
+            self.peers.deliver(index, INODE.pack(inode), Kind.UNLISTEN)
+        for group in new:
+            listener = group.listeners[owner - 1]
+            self.peers.deliver(index, listener.provider.encode(), Kind.LISTEN, [listener.fileno()])
 
     def _tell_more(self, new: list[Group]) -> None:
         self.addresses = self.listening.addresses()
@@ -270,6 +277,7 @@ class Forker:
         self._workers[sender - 1].ready = True
         self.bpf.worker_started(sender)
         self._assign_deaths()
+        self._lending.is_ready(self._workers[sender - 1])
         if not self._announced and all(worker.ready for worker in self._workers):
             self._announced = True
             self._on_listening(self.addresses)
@@ -306,6 +314,7 @@ class Forker:
             self.stop("the table of open files is gone")
             return
         log.error(f"ksmbd/{worker.index} {how}; its clients are disconnected")
+        self._lending.ended(worker)
         for other in self._workers:
             if other.pid:
                 self.peers.deliver(other.index, DIED.pack(worker.index, epoch, False), Kind.WORKER_DIED)
