@@ -6,10 +6,7 @@ is needed.
 """
 from __future__ import annotations
 
-import array
-import fcntl
 import socket
-import struct
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
@@ -24,10 +21,6 @@ IFA_F_TENTATIVE: Final = 0x40
 RTMGRP_LINK: Final = 0x1
 RTMGRP_IPV4_IFADDR: Final = 0x10
 RTMGRP_IPV6_IFADDR: Final = 0x100
-_SIOCETHTOOL: Final = 0x8946
-_ETHTOOL_GSET: Final = 1
-_SETTINGS: Final = struct.Struct("=IIIHBBBBBBIIHBBIII")
-"""struct ethtool_cmd; the speed in megabits per second is its fourth field, the upper half the 13th."""
 _UNKNOWN_SPEEDS: Final = (0, 0xFFFF, 0xFFFFFFFF)
 _MEGABIT: Final = 1_000_000
 
@@ -46,15 +39,7 @@ class InterfaceAddress(NamedTuple):
 
 def link_speed(name: str) -> int:
     """The speed of an interface in bits per second by ethtool, 0 if unknown."""
-    settings = array.array("B", _SETTINGS.pack(_ETHTOOL_GSET, *[0] * 17))
-    request = struct.pack("@16sP16x", name.encode("utf-8", "surrogateescape")[:15], settings.buffer_info()[0])
-    try:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
-            fcntl.ioctl(sock, _SIOCETHTOOL, request)
-    except OSError:
-        return 0
-    fields = _SETTINGS.unpack(settings)
-    speed: int = fields[12] << 16 | fields[3]
+    speed = rtnetlink.link_speed(name)
     return 0 if speed in _UNKNOWN_SPEEDS else speed * _MEGABIT
 
 
@@ -72,7 +57,7 @@ def addresses_of(links: Iterable[Link], addresses: Iterable[LinkAddress]) -> lis
     found = []
     for address in addresses:
         link = up.get(address.link)
-        if link is None or not _usable(address):
+        if link is None or address.family not in (socket.AF_INET, socket.AF_INET6) or not _usable(address):
             continue
         loopback = bool(link.flags & IFF_LOOPBACK)
         speed = 0 if loopback else link_speed(link.name)

@@ -31,7 +31,7 @@ from ksmbd.conn.loop import Loop
 from ksmbd.ipc.channel import Channel, PeerGone
 from ksmbd.ipc.client import NetlinkDaemon
 from ksmbd.ipc.settings import EngineSettings, NoSettings, announce_listening, receive_settings
-from ksmbd.kernel import prctl
+from ksmbd.kernel import prctl, rtnetlink
 from ksmbd.kernel.local_addresses import Changes
 from ksmbd.oplock.store import StoreError
 from ksmbd.process import privileges
@@ -419,6 +419,8 @@ def main(argv: list[str] | None = None) -> int:
         privileges.raise_descriptor_limit(descriptors_needed(settings))
         from ksmbd.process import opens, reservations
         from ksmbd.process.worker import host_name, providers, serve  # all rooms: loaded once, before the fork
+        if settings.server_multi_channel_support:
+            rtnetlink.load()
 
         def listening(addresses: list[str]) -> None:
             _announce(channel, options.ready, addresses)

@@ -10,7 +10,7 @@ from ksmbd.smb.constants import DIALECT_300, DIALECT_311
 from ksmbd.smb.fsctl import Control, Output
 from ksmbd.smb.settings import NetworkInterface
 from ksmbd.smb.status import (
-    STATUS_INVALID_DEVICE_REQUEST,
+    STATUS_NOT_SUPPORTED,
     ConnectionFatal,
     NtStatusError,
 )
@@ -67,11 +67,12 @@ def _interface(interface: NetworkInterface) -> bytes:
 
 
 def query_network_interface_info(control: Control) -> Output:
-    """FSCTL_QUERY_NETWORK_INTERFACE_INFO (MS-SMB2 3.3.5.15.11), for SMB 3.x alone: a chain of
-    NETWORK_INTERFACE_INFO."""
-    if control.request.connection.dialect < DIALECT_300:
-        raise NtStatusError(STATUS_INVALID_DEVICE_REQUEST)
-    interfaces = control.request.server.settings.interfaces(control.request.connection.transport.local)
+    """FSCTL_QUERY_NETWORK_INTERFACE_INFO (MS-SMB2 3.3.5.15.11), for SMB 3.x with multichannel alone: a chain of
+    NETWORK_INTERFACE_INFO. Whether the client named multichannel in its NEGOTIATE does not count: some ask first."""
+    settings = control.request.server.settings
+    if control.request.connection.dialect < DIALECT_300 or not settings.multichannel:
+        raise NtStatusError(STATUS_NOT_SUPPORTED)
+    interfaces = settings.interfaces(control.request.connection.transport.local)
     control.need(max(len(interfaces), 1) * _INTERFACE_SIZE)
     out = bytearray(b"".join(map(_interface, interfaces)))
     for index in range(len(interfaces) - 1):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-import struct
+from typing import Any
 
 import pytest
 
@@ -93,39 +93,33 @@ def test_only_usable_addresses() -> None:
     ]  # fmt: skip
 
 
-def attribute(kind: int, value: bytes) -> bytes:
-    return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
+class Answer(dict[str, Any]):
+    """One rtnetlink message, as pyroute2 gives them."""
+
+    def __init__(self, attributes: dict[str, Any], **fields: Any) -> None:
+        super().__init__(fields)
+        self._attributes = attributes
+
+    def get_attr(self, name: str) -> Any:
+        """An attribute or None."""
+        return self._attributes.get(name)
 
 
 def test_a_link_as_the_kernel_says_it() -> None:
-    body = struct.pack("=BxHiII", 0, 1, 7, 0x1043, 0) + attribute(rtnetlink.IFLA_IFNAME, b"eth7\0")
-    assert rtnetlink.link_of(body) == Link(7, "eth7", 0x1043, 1)
-    more = attribute(rtnetlink.IFLA_NUM_RX_QUEUES, struct.pack("=I", 12))
-    assert rtnetlink.link_of(body + attribute(99, b"unknown") + more) == Link(7, "eth7", 0x1043, 12)
-    assert rtnetlink.link_of(body + more[:-1]) == Link(7, "eth7", 0x1043, 1), "what is cut off counts for nothing"
+    answer = Answer({"IFLA_IFNAME": "eth7"}, index=7, flags=0x1043)
+    assert rtnetlink.link_of(answer) == Link(7, "eth7", 0x1043, 1)
+    answer = Answer({"IFLA_IFNAME": "eth7", "IFLA_NUM_RX_QUEUES": 12}, index=7, flags=0x1043)
+    assert rtnetlink.link_of(answer) == Link(7, "eth7", 0x1043, 12)
 
 
 def test_an_address_as_the_kernel_says_it() -> None:
-    """This end of a point-to-point link, and all flags where the header has a part of them."""
-    v4 = struct.pack("=BBBBI", socket.AF_INET, 32, 0x80, 0, 3)
-    other = attribute(rtnetlink.IFA_ADDRESS, bytes((192, 0, 2, 5)))
-    mine = attribute(rtnetlink.IFA_LOCAL, bytes((192, 0, 2, 4)))
-    assert rtnetlink.address_of(v4 + other + mine) == LinkAddress(3, socket.AF_INET, "192.0.2.4", 0x80)
-    flags = attribute(rtnetlink.IFA_FLAGS, struct.pack("=I", 0x480))
-    assert rtnetlink.address_of(v4 + other + flags) == LinkAddress(3, socket.AF_INET, "192.0.2.5", 0x480)
-    v6 = struct.pack("=BBBBI", socket.AF_INET6, 64, 0x20, 0, 3)
-    wide = attribute(rtnetlink.IFA_ADDRESS, socket.inet_pton(socket.AF_INET6, "2001:db8::6"))
-    assert rtnetlink.address_of(v6 + wide) == LinkAddress(3, socket.AF_INET6, "2001:db8::6", 0x20)
-    assert rtnetlink.address_of(v6 + other).address == "", "of another size than its family has"
-    assert rtnetlink.address_of(v6).address == ""
-
-
-def test_several_messages_in_one_datagram() -> None:
-    one = struct.pack("=IHHII", 21, 16, 0, 1, 0) + b"12345" + bytes(3)
-    done = struct.pack("=IHHII", 20, rtnetlink.NLMSG_DONE, 0, 1, 0) + bytes(4)
-    assert list(rtnetlink.messages(one + done)) == [(16, b"12345"), (rtnetlink.NLMSG_DONE, bytes(4))]
-    assert list(rtnetlink.messages(one + done[:-1])) == [(16, b"12345")]
-    assert list(rtnetlink.messages(struct.pack("=IHHII", 3, 16, 0, 1, 0))) == [], "no length that leads back"
+    """This end of a point-to-point link."""
+    v4 = socket.AF_INET
+    answer = Answer({"IFA_ADDRESS": "192.0.2.5", "IFA_LOCAL": "192.0.2.4", "IFA_FLAGS": 0x480}, index=3, family=v4)
+    assert rtnetlink.address_of(answer) == LinkAddress(3, v4, "192.0.2.4", 0x480)
+    answer = Answer({"IFA_ADDRESS": "2001:db8::6"}, index=3, family=socket.AF_INET6)
+    assert rtnetlink.address_of(answer) == LinkAddress(3, socket.AF_INET6, "2001:db8::6", 0)
+    assert rtnetlink.address_of(Answer({}, index=3, family=v4)).address == ""
 
 
 def test_this_machine_has_loopback() -> None:
@@ -136,12 +130,12 @@ def test_this_machine_has_loopback() -> None:
 def test_asked_again_only_after_a_change(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
 
-    def dump(kind: int) -> list[bytes]:
-        if kind == rtnetlink.RTM_GETLINK:
-            asked.append(kind)
+    def links() -> list[Link]:
+        asked.append(1)
         return []
 
-    monkeypatch.setattr(rtnetlink, "dump", dump)
+    monkeypatch.setattr(rtnetlink, "links", links)
+    monkeypatch.setattr(rtnetlink, "addresses", list)
     interfaces = Interfaces()
     kernel, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     ours.setblocking(False)

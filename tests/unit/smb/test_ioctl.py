@@ -202,6 +202,7 @@ def test_validate_negotiate_without_room_or_on_311() -> None:
 
 def test_network_interfaces(bench: Bench) -> None:
     code = c.FSCTL_QUERY_NETWORK_INTERFACE_INFO
+    bench.server.settings.multichannel = True
     bench.server.settings.interfaces = lambda local: [
         NetworkInterface(2, 1, 10_000_000_000, "192.0.2.1"), NetworkInterface(3, 2, 1000, "2001:db8::1"),
     ]  # fmt: skip
@@ -212,7 +213,9 @@ def test_network_interfaces(bench: Bench) -> None:
     wire.raises(s.STATUS_BUFFER_TOO_SMALL, control, bench, None, code, b"", 303)
     bench.server.settings.interfaces = lambda local: [NetworkInterface(2, 0, 1000, local)]
     assert out(bench, None, code, b"", 152)[28:32] == b"\xc0\0\x02\x07", "asked for the address that the client uses"
-    wire.raises(s.STATUS_INVALID_DEVICE_REQUEST, control, Bench(c.DIALECT_210), None, code)
+    wire.raises(s.STATUS_NOT_SUPPORTED, control, Bench(c.DIALECT_210), None, code)
+    bench.server.settings.multichannel = False
+    wire.raises(s.STATUS_NOT_SUPPORTED, control, bench, None, code)
 
 
 def test_no_dfs(bench: Bench) -> None:
