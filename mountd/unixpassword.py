@@ -8,11 +8,12 @@ that was not possible before.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
-import ctypes.util
 import json
 import os
 import pwd
+import signal
 import subprocess
 import sys
 import time
@@ -76,12 +77,18 @@ def problem(configuration: Configuration) -> str:
 def change(name: str, password: str) -> Outcome:
     """Change the password of the Unix account of a user. Waits for the process that does it; never raises."""
     try:
-        done = subprocess.run(
-            COMMAND, input=json.dumps([name, password]).encode(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            check=False,
-            timeout=limits.UNIX_PASSWORD_SECONDS.value, env=environment(os.environ), cwd="/", process_group=0,
+        process = subprocess.Popen(
+            COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            env=environment(os.environ), cwd="/", process_group=0,
         )  # fmt: skip
-        result, why = json.loads(done.stdout)
+        try:
+            given = json.dumps([name, password]).encode()
+            output, _ = process.communicate(given, limits.UNIX_PASSWORD_SECONDS.value)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # PAM's modules may have started others
+            process.wait()
+        result, why = json.loads(output)
         return Outcome(Result(result), str(why))
     except subprocess.TimeoutExpired as error:
         return Outcome(Result.FAILED, f"PAM has not answered in {error.timeout:g} s")
@@ -132,7 +139,8 @@ def why_left(uid: int, entry: Shadow | None, today: int) -> str:
         return "the account has no entry in the shadow database"
     if len(entry.password) < _HASH_LEAST or entry.password[:1] in (b"!", b"*"):
         return "the account has no Unix password, or it is locked"
-    if min(entry.changed, entry.most, entry.inactive) >= 0 and today > entry.changed + entry.most + entry.inactive:
+    limited = entry.changed > 0 and entry.most >= 0 and entry.inactive >= 0  # changed on day 0: it must be changed
+    if limited and today > entry.changed + entry.most + entry.inactive:
         return "the Unix password has expired for good"
     return ""
 

@@ -179,6 +179,8 @@ HASH = b"$y$j9T$abcdefgh$0123456789"
         (1001, Shadow(HASH), False),
         (1001, Shadow(HASH, 19_000, 90, 30), False),
         (1001, Shadow(HASH, 0, 99_999, 7), False),
+        (1001, Shadow(HASH, 0, 30, 5), False),
+        (1001, Shadow(HASH, 18_000, 90, -1), False),
         (1001, Shadow(b"x7GeV9ipbRcY6"), False),
         (1001, Shadow(HASH, 18_000, 90, 30), True),
         (1001, None, True),
