@@ -17,7 +17,7 @@ from ksmbd.smb.status import (
     STATUS_SUCCESS,
     NtStatusError,
 )
-from mountd.rpc import lsa_lookup
+from mountd.rpc import lsa_lookup, refused
 from mountd.rpc.lsa_lookup import Policy
 from mountd.rpc.ndr import NdrReader, NdrWriter
 from mountd.rpc.ndr_types import (
@@ -35,6 +35,7 @@ from mountd.rpc.ndr_types import (
     write_unicode_string,
 )
 from mountd.rpc.pdu import Syntax
+from mountd.rpc.samr_query import query_security_object
 from mountd.rpc.service import Caller, Interface
 from mountd.rpc.translation import Translator
 
@@ -53,6 +54,10 @@ class Privilege(NamedTuple):
     luid: int
     name: str
     display: str
+
+
+class Account:
+    """What a handle of LsarOpenAccount stands for: one of HOLDERS, who all have the same privileges."""
 
 
 PRIVILEGES: Final = (
@@ -173,6 +178,51 @@ def enumerate_account_rights(caller: Caller, reader: NdrReader, writer: NdrWrite
 
 
 @returning_status(null_words(2))
+def enumerate_accounts_with_user_right(caller: Caller, reader: NdrReader, writer: NdrWriter) -> int:
+    """LsarEnumerateAccountsWithUserRight, opnum 35 (MS-LSAD 3.1.4.5.9)."""
+    caller.handles.get(read_handle(reader), Policy)
+    if reader.pointer():
+        _privilege(read_unicode_string(reader))
+    write_counted(writer, HOLDERS, write_sid_pointer)
+    return STATUS_SUCCESS
+
+
+@returning_status(null_handle)
+def open_account(caller: Caller, reader: NdrReader, writer: NdrWriter) -> int:
+    """LsarOpenAccount, opnum 17 (MS-LSAD 3.1.4.5.3)."""
+    caller.handles.get(read_handle(reader), Policy)
+    if read_rpc_sid(reader) not in HOLDERS:
+        raise NtStatusError(STATUS_OBJECT_NAME_NOT_FOUND, "an account without rights")
+    write_handle(writer, caller.handles.open(Account()))
+    return STATUS_SUCCESS
+
+
+@returning_status(null_pointer)
+def enumerate_privileges_of_account(caller: Caller, reader: NdrReader, writer: NdrWriter) -> int:
+    """LsarEnumeratePrivilegesAccount, opnum 18 (MS-LSAD 3.1.4.5.4): LSAPR_PRIVILEGE_SET (2.2.5.6)."""
+    caller.handles.get(read_handle(reader), Account)
+
+    def content() -> None:
+        writer.u32(len(PRIVILEGES))
+        writer.u32(len(PRIVILEGES))
+        writer.u32(0)
+        for privilege in PRIVILEGES:
+            for value in (privilege.luid, 0, 0):
+                writer.u32(value)
+
+    writer.pointer(content)
+    return STATUS_SUCCESS
+
+
+@returning_status(null_pointer)
+def get_system_access_account(caller: Caller, reader: NdrReader, writer: NdrWriter) -> int:
+    """LsarGetSystemAccessAccount, opnum 23 (MS-LSAD 3.1.4.5.7): no access rights of the system."""
+    caller.handles.get(read_handle(reader), Account)
+    writer.u32(0)
+    return STATUS_SUCCESS
+
+
+@returning_status(null_words(2))
 def lookup_privilege_value(caller: Caller, reader: NdrReader, writer: NdrWriter) -> int:
     """LsarLookupPrivilegeValue, opnum 31 (MS-LSAD 3.1.4.8.2)."""
     caller.handles.get(read_handle(reader), Policy)
@@ -234,16 +284,22 @@ INTERFACE: Final = Interface(
     pipe="lsarpc",
     syntax=Syntax(uuid.UUID("12345778-1234-abcd-ef00-0123456789ab"), 0),
     operations={
+        **refused.LSARPC,
         0: close_handle,
         2: enumerate_privileges,
+        3: query_security_object,
         6: open_policy,
         7: query_information_policy,
         11: enumerate_accounts,
         14: lsa_lookup.lookup_names,
         15: lsa_lookup.lookup_sids,
+        17: open_account,
+        18: enumerate_privileges_of_account,
+        23: get_system_access_account,
         31: lookup_privilege_value,
         32: lookup_privilege_name,
         33: lookup_privilege_display_name,
+        35: enumerate_accounts_with_user_right,
         36: enumerate_account_rights,
         44: open_policy_2,
         45: get_user_name,

@@ -16,7 +16,7 @@ from ksmbd.smb.status import (
     NtStatusError,
     WireError,
 )
-from mountd.rpc import samr_members, samr_password, samr_query
+from mountd.rpc import refused, samr_members, samr_password, samr_query
 from mountd.rpc.ndr import NdrReader, NdrWriter
 from mountd.rpc.ndr_types import (
     bounded,
@@ -64,7 +64,8 @@ def connect(caller: Caller, reader: NdrReader, writer: NdrWriter) -> int:
 
 @returning_status(null_handle)
 def connect_2(caller: Caller, reader: NdrReader, writer: NdrWriter) -> int:
-    """SamrConnect2, opnum 57, and SamrConnect4, opnum 62 (MS-SAMR 3.1.5.1.3, 3.1.5.1.2)."""
+    """SamrConnect2, opnum 57, SamrConnect4, opnum 62 (MS-SAMR 3.1.5.1.3, 3.1.5.1.2), and their like of Windows 2000,
+    opnum 61."""
     reader.unique_string()
     return _connect(caller, writer)
 
@@ -220,6 +221,7 @@ INTERFACE: Final = Interface(
     pipe="samr",
     syntax=Syntax(uuid.UUID("12345778-1234-abcd-ef00-0123456789ac"), 1),
     operations={
+        **refused.SAMR,
         0: connect,
         1: close_handle,
         3: samr_query.query_security_object,
@@ -243,14 +245,17 @@ INTERFACE: Final = Interface(
         36: samr_query.query_information_user,
         39: samr_members.get_groups_for_user,
         40: samr_query.query_display_information,
+        41: samr_query.get_display_enumeration_index,
         44: samr_query.get_user_domain_password_information,
         46: samr_query.query_information_domain,
         47: samr_query.query_information_user,
         48: samr_query.query_display_information,
+        49: samr_query.get_display_enumeration_index,
         51: samr_query.query_display_information,
         55: samr_password.unicode_change_password_2,
         56: samr_query.get_domain_password_information,
         57: connect_2,
+        61: connect_2,
         62: connect_2,
         63: samr_password.change_password_3,
         64: connect_5,

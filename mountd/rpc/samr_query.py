@@ -10,13 +10,20 @@ from typing import Final, TypeVar
 from ksmbd.smb.acl import ACCESS_ALLOWED, Ace, Acl
 from ksmbd.smb.security_descriptor import SE_DACL_PRESENT, SE_SELF_RELATIVE, SecurityDescriptor
 from ksmbd.smb.sid import BUILTIN_ADMINISTRATORS, EVERYONE
-from ksmbd.smb.status import STATUS_INVALID_INFO_CLASS, STATUS_MORE_ENTRIES, STATUS_SUCCESS, NtStatusError
+from ksmbd.smb.status import (
+    STATUS_INVALID_INFO_CLASS,
+    STATUS_MORE_ENTRIES,
+    STATUS_NO_MORE_ENTRIES,
+    STATUS_SUCCESS,
+    NtStatusError,
+)
 from mountd.rpc.ndr import NdrReader, NdrWriter
 from mountd.rpc.ndr_types import (
     NEVER,
     null_pointer,
     null_words,
     read_handle,
+    read_unicode_string,
     returning_status,
     write_counted,
     write_old_large_integer,
@@ -355,6 +362,24 @@ def query_display_information(caller: Caller, reader: NdrReader, writer: NdrWrit
         names = [user.account.name for user in users] + [group.name for group in groups]
         _write_page(writer, names[page], start, _display_name)
     return STATUS_MORE_ENTRIES if start + returned < total else STATUS_SUCCESS
+
+
+@returning_status(null_words(1))
+def get_display_enumeration_index(caller: Caller, reader: NdrReader, writer: NdrWriter) -> int:
+    """SamrGetDisplayEnumerationIndex2, opnum 49, and its predecessor 41 (MS-SAMR 3.1.5.3.4): where the first name with
+    a prefix is."""
+    domain = caller.handles.get(read_handle(reader), Domain)
+    level, prefix = reader.u16(), read_unicode_string(reader).casefold()
+    if level not in (USERS, MACHINES, GROUPS):
+        raise NtStatusError(STATUS_INVALID_INFO_CLASS, f"display information {level}")
+    database = Database(caller)
+    names = [user.account.name for user in database.users(domain)] if level == USERS else []
+    names += [group.name for group in database.groups(domain)] if level == GROUPS else []
+    found = next((index for index, name in enumerate(names) if name.casefold().startswith(prefix)), None)
+    if found is None:
+        raise NtStatusError(STATUS_NO_MORE_ENTRIES)
+    writer.u32(found)
+    return STATUS_SUCCESS
 
 
 @returning_status(null_pointer)

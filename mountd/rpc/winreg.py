@@ -14,7 +14,7 @@ from struct import Struct
 from typing import Final, NamedTuple
 
 from ksmbd.smb.status import NtStatusError, WireError
-from mountd.rpc import handles
+from mountd.rpc import handles, refused
 from mountd.rpc.facts import Facts
 from mountd.rpc.ndr import STRING_MAX, NdrReader, NdrWriter
 from mountd.rpc.ndr_types import read_handle, write_handle, write_unicode_string
@@ -309,6 +309,7 @@ INTERFACE: Final = Interface(
     pipe="winreg",
     syntax=Syntax(uuid.UUID("338cd001-2244-31f1-aaaa-900038001003"), 1),
     operations={
+        **refused.WINREG,
         2: open_local_machine,
         5: close_key,
         9: enum_key,

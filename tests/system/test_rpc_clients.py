@@ -114,6 +114,20 @@ def test_rpcclient_with_a_log_on_inside(server: KsmbdServer, protection: str) ->
         assert re.search(pattern, result.stdout)
 
 
+@pytest.mark.parametrize("command", [
+    "createdomuser new", f"deletedomuser {ACCOUNT}", "createdomgroup new", "createdomalias new",
+    "lsaaddacctrights S-1-5-32-544 SeBackupPrivilege",
+])  # fmt: skip
+def test_changes_of_accounts_are_refused(server: KsmbdServer, command: str) -> None:
+    line = ["rpcclient", "-s", "/dev/null", "-U", f"{ACCOUNT}%secret", "127.0.0.1", "-c", command]
+    result = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+    assert "NT_STATUS_ACCESS_DENIED" in result.stdout + result.stderr
+
+
+def test_accounts_with_rights(server: KsmbdServer) -> None:
+    assert re.search(r"found \d+ privileges for SID", rpcclient(server, "lsaenumprivsaccount S-1-5-32-544"))
+
+
 def test_net_rpc(server: KsmbdServer) -> None:
     assert {"share", "other"} <= set(net(server, "share", "list").split())
     assert net(server, "user").split() == [ACCOUNT, ADMINISTRATOR]
