@@ -80,7 +80,11 @@ def encode(serial: int, part: tuple[list[Any], list[Any], list[str], list[Link]]
 
 def decode(value: bytes) -> StoredOpens:
     """Decode what `encode` returned, or an earlier server stored. Raises Unreadable."""
-    fields = unpack(value)
+    return stored_of(unpack(value))
+
+
+def stored_of(fields: tuple[Any, ...]) -> StoredOpens:
+    """The stored part of a record from its plain fields. Raises Unreadable."""
     try:
         serial, opens, holders, streams, *rest = fields
         entries = tuple([_entry_of(entry) for entry in opens])

@@ -71,7 +71,10 @@ class LocalOpenTable(NamingTable):
         once, before the server listens. Raises StoreError."""
         if self._state is None:
             return 0
-        kept = self._state.load()
+        return self.adopt(self._state.load())
+
+    def adopt(self, kept: Sequence[tuple[FileKey, requests.Adopt]]) -> int:
+        """Add disconnected opens of the previous server. Returns how many files have some. Raises StoreError."""
         for file, request in kept:
             self._apply(file, self._decide(file, request))
             for entry in request.opens:

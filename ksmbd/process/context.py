@@ -16,6 +16,7 @@ from ksmbd.conn.contract import Listener, Provider
 from ksmbd.conn.loop import Loop
 from ksmbd.ipc.settings import EngineSettings
 from ksmbd.kernel import credentials
+from ksmbd.oplock.handed_on import Kept
 from ksmbd.process.bpf_programs import BpfPrograms
 from ksmbd.process.peers import DIED, INODE, Inboxes, Kind, Peers
 from ksmbd.process.shared import SharedState, WorkerCounters
@@ -46,6 +47,8 @@ class WorkerContext:
     inboxes: Inboxes
     parent: int
     """The forker's process id."""
+    kept: Sequence[Kept] = ()
+    """What a single worker adopts of the last server's opens."""
 
     @property
     def counters(self) -> WorkerCounters:

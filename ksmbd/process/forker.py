@@ -33,6 +33,7 @@ from ksmbd.ipc.client import NetlinkDaemon
 from ksmbd.ipc.settings import EngineSettings, NoSettings, announce_listening, receive_settings
 from ksmbd.kernel import prctl, rtnetlink
 from ksmbd.kernel.local_addresses import Changes
+from ksmbd.oplock.handed_on import Kept
 from ksmbd.oplock.store import StoreError
 from ksmbd.process import privileges
 from ksmbd.process.bpf_programs import BpfPrograms
@@ -95,6 +96,8 @@ class Forker:
         self._providers = providers
         self._serve = serve
         self._on_listening = on_listening
+        self.kept: list[Kept] = []
+        """Opens of the last server that the first worker adopts."""
         self._announced = False
         self._stopping = False
         self.exit_status = 0
@@ -237,6 +240,7 @@ class Forker:
             bpf=self.bpf,
             inboxes=self._inboxes,
             parent=os.getpid(),
+            kept=self.kept,
         )
         context.counters.begin(0)  # the epoch must be there before the worker looks at its inbox
         try:
@@ -248,6 +252,7 @@ class Forker:
             return
         if pid == 0:
             self._child(context)
+        self.kept = []
         context.counters.set_pid(pid)
         self.control.happened()
         worker.pid = pid
@@ -430,7 +435,7 @@ def main(argv: list[str] | None = None) -> int:
         forker = Forker(settings, options.rundir, options.statedir, netlink, providers(settings), serve, listening)
         host_name()
         reservations.gather(options.rundir)
-        opens.prepare(settings, options.rundir, options.statedir)
+        forker.kept = opens.prepare(settings, options.rundir, options.statedir)
     except (NoSettings, StartError) as error:
         log.error(str(error))
         return EXIT_CONFIG

@@ -18,12 +18,14 @@ from typing import Final
 from ksmbd import log
 from ksmbd.ipc.settings import EngineSettings
 from ksmbd.kernel.leases import break_time
+from ksmbd.oplock.handed_on import Kept
 from ksmbd.oplock.settings import OplockSettings
 from ksmbd.oplock.state import StateDirectory
 from ksmbd.oplock.store import Store, StoreError
 from ksmbd.oplock.store_dict import DictStore
 from ksmbd.oplock.store_lmdb import LmdbStore
 from ksmbd.oplock.table import LocalOpenTable
+from ksmbd.process.handing_on import take
 from ksmbd.process.stored_opens import mend
 from ksmbd.smb.constants import FILETIME_UNIX_EPOCH
 
@@ -66,23 +68,25 @@ def open_store(settings: EngineSettings, rundir: str) -> Store:
         raise StoreGone(f"the table of open files in {rundir} cannot be shared: {error.detail}") from error
 
 
-def prepare(settings: EngineSettings, rundir: str, statedir: str) -> None:
-    """Empty the store of several workers, add the persistent opens, and close it again, before the first worker starts.
-    A single worker does this itself, since its store is in its memory. Raises StoreError.
+def prepare(settings: EngineSettings, rundir: str, statedir: str) -> list[Kept]:
+    """Empty the store of several workers, add the persistent opens and those that the last server handed on, and close
+    it again, before the first worker starts. A single worker does this itself, since its store is in its memory:
+    returns what was handed on to it. Raises StoreError.
 
     A process of its own does it: the memory that LMDB leaves behind would be the forker's, and LMDB fills it with zeros
     again in each worker, 2 MiB."""
     if settings.continuous_availability:
         mend(Path(statedir) / FOLDER)
+    kept = take(statedir)
     if settings.workers < 2:
-        return
+        return kept
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
         status = 1
         try:
             os.close(reader)
-            _prepare(settings, rundir, statedir)
+            _prepare(settings, rundir, statedir, kept)
             status = 0
         except StoreError as error:
             os.write(writer, error.detail.encode("utf-8", "replace"))
@@ -97,15 +101,17 @@ def prepare(settings: EngineSettings, rundir: str, statedir: str) -> None:
     _, status = os.waitpid(child, 0)
     if status:
         raise StoreError(said or f"its preparation ended with status {os.waitstatus_to_exitcode(status)}")
+    return []
 
 
-def _prepare(settings: EngineSettings, rundir: str, statedir: str) -> None:
+def _prepare(settings: EngineSettings, rundir: str, statedir: str, kept: list[Kept]) -> None:
     store = LmdbStore(Path(rundir) / FOLDER, fresh=True)
     state = open_state(settings, statedir)
     try:
-        if state is not None:
+        if state is not None or kept:
             table = LocalOpenTable(store, _NoTimers(), oplock_settings(settings), *FIRST_WORKER, state)
             table.adopt_persistent()
+            table.adopt(kept)
     finally:
         if state is not None:
             state.close()

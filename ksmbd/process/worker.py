@@ -29,7 +29,7 @@ from ksmbd.kernel.leases import LeaseSignals
 from ksmbd.limits import REPLIES_UNREAD_ALL
 from ksmbd.oplock.report import kept_opens
 from ksmbd.oplock.table import LocalOpenTable
-from ksmbd.process import privileges, reservations
+from ksmbd.process import handing_on, privileges, reservations
 from ksmbd.process.activity import Activity
 from ksmbd.process.admission import SharedAdmission
 from ksmbd.process.affinity import NO_GUID, Affinity
@@ -212,6 +212,7 @@ class Worker:
         self.server.long_calls.offload = files.offload_long = self.long_helpers.submit
         if settings.workers < 2:
             table.adopt_persistent()
+            table.adopt(context.kept)
         elif me == FIRST_WORKER:
             table.watch_deadlines()
         self.connections = self._make_connections()
@@ -276,6 +277,8 @@ class Worker:
 
     def _ended(self) -> None:
         self.server.scheduler.drain()  # opens of ended connections may still be closing in time slices
+        context = self.life.context
+        handing_on.leave(context.statedir, self.store, (context.index, context.counters.epoch), self.server)
         self.helpers.close()
         self.long_helpers.close()
         self.files.close()

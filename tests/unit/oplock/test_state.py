@@ -16,7 +16,8 @@ from ksmbd.oplock.state import FILE, StateDirectory
 from ksmbd.oplock.state_rebuild import UNREADABLE, Rebuilt, rebuild
 from ksmbd.oplock.state_records import Unreadable
 from ksmbd.smb.ports import DurableRequest, FileKey
-from tests.unit.oplock.world import World
+
+from .world import World
 
 FILES = (1, 2, 3)
 

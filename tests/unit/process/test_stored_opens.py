@@ -18,7 +18,7 @@ from tests.unit.oplock.world import World
 LASTING = EngineSettings(workers=2, continuous_availability=True)
 
 
-def filled(folder: Path, opens: int = 300) -> None:
+def filled(folder: Path, opens: int = 100) -> None:
     state = StateDirectory(folder)
     client = World(state=state).client("a")
     for number in range(opens):
@@ -55,6 +55,6 @@ def test_what_is_whole_stays(tmp_path: Path) -> None:
     filled(folder)
     prepare(LASTING, str(tmp_path / "run"), str(tmp_path / "state"))
     state = StateDirectory(folder)
-    assert len(state.load()) == 300
+    assert len(state.load()) == 100
     state.close()
     assert not folder.with_name(FOLDER + ASIDE).exists()
