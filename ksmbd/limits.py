@@ -295,6 +295,10 @@ FOLDER_NAMES_KEPT: Final[Limit] = _limit(
 LISTED_ENTRIES_KEPT: Final[Limit] = _limit(
     "entries kept of folders that were listed", Per.SERVER, 16384, "entries of a worker", "they are read again",
 )
+REGULAR_FILES_KNOWN: Final[Limit] = _limit(
+    "paths known to name regular files", Per.SERVER, 16384, "paths of a worker, of at most 255 bytes",
+    "a look at the file's type precedes its open",
+)
 NAMES_REMEMBERED: Final[Limit] = _limit(
     "names remembered for 15 seconds after they go", Per.SERVER, 1024, "names of a worker", "the oldest is forgotten",
 )

@@ -37,7 +37,7 @@ class Common:
 
     __slots__ = (
         "audit_log", "cache", "clock", "idmap", "leases", "listed", "offload", "offload_long", "registry",
-        "reservations", "settings", "pending_releases", "watches",
+        "regular", "reservations", "settings", "pending_releases", "watches",
     )  # fmt: skip
 
     def __init__(self, settings: VfsSettings, clock: Clock) -> None:
@@ -56,6 +56,8 @@ class Common:
         self.cache = DirectoryCache(monotonic=clock.monotonic)
         self.registry: set[Registered] = set()
         """The open files of this process: a rename updates the names of all that are below the path."""
+        self.regular: set[bytes] = set()
+        """Paths by which regular files were opened, each behind Place.regular_key (ksmbd/vfs/whole_path.py)."""
         self.pending_releases = PendingReleases(clock)
         self.reservations: Reservations | None = None
         """The record of reserved blocks that outlives this process. The worker sets it; None: there is none."""

@@ -6,7 +6,8 @@ share's state from it, so that they need not import the volume.
 """
 from __future__ import annotations
 
-from typing import Protocol
+from struct import Struct
+from typing import Final, Protocol
 
 from ksmbd import debug, log
 from ksmbd.kernel import credentials
@@ -18,6 +19,8 @@ from ksmbd.vfs.common import Common, Registered
 from ksmbd.vfs.errors import os_errors
 from ksmbd.vfs.options import ShareOptions
 from ksmbd.vfs.resolve import Resolver
+
+_ROOT: Final = Struct("=QQ")
 
 
 class Previous(Protocol):
@@ -43,8 +46,8 @@ class Place:
 
     __slots__ = (
         "_closed", "access", "address", "cache", "common", "in_memory", "options", "previous", "read_only", "regular",
-        "resolver", "root_dev", "root_key", "share", "shares_locks", "snapshot", "used", "user", "volume",
-        "whole_paths",
+        "regular_key", "resolver", "root_dev", "root_key", "share", "shares_locks", "snapshot", "used", "user",
+        "volume", "whole_paths",
     )  # fmt: skip
 
     volume: Volume
@@ -77,8 +80,7 @@ class Place:
         )
         """Whether files may be opened by their whole path (ksmbd/vfs/whole_path.py): nothing about the share asks for
         more than the Unix permissions."""
-        self.regular: set[bytes] = set()
-        """Paths by which whole_path.py has opened regular files."""
+        self.regular = common.regular
         self.snapshot = 0
         """The FILETIME of the snapshot that the files belong to; 0 for live files."""
         self.previous: Previous | None = None
@@ -89,6 +91,8 @@ class Place:
         stat = resolver.root_stat
         self.root_dev = stat.dev
         self.root_key: FileKey = (stat.dev, stat.ino)
+        self.regular_key = _ROOT.pack(stat.dev, stat.ino)
+        """What a path of this share begins with in `regular`."""
         with os_errors:
             kind = file_system_type(resolver.root)
         self.in_memory = kind in (TMPFS_MAGIC, RAMFS_MAGIC)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from typing import Final
 
+from ksmbd import limits
 from ksmbd.kernel.stat import S_IFMT, S_IFREG, Stat, key_at, kind_at, stat_fd
 from ksmbd.kernel.syscalls import O_PATH
 from ksmbd.smb.constants import (
@@ -37,8 +38,9 @@ from ksmbd.vfs.opened import Opened
 from ksmbd.vfs.place import Place
 
 _new: Final = tuple.__new__
-_KNOWN: Final = 4096
-"""Paths of regular files that a tree connect remembers."""
+_KNOWN: Final = limits.REGULAR_FILES_KNOWN.value
+_KNOWN_LENGTH: Final = 255
+"""Bytes of the longest path that is remembered."""
 _OTHER_OPTIONS: Final = FILE_DELETE_ON_CLOSE | FILE_DIRECTORY_FILE | FILE_OPEN_BY_FILE_ID
 
 
@@ -58,7 +60,7 @@ def open_whole_path(place: Place, intent: CreateIntent) -> CreateResult | None:
     root, parent = resolver.root, place.root_key
     flags = flags_of(S_IFREG, desired)
     path_only = flags & O_PATH != 0
-    regular, path = place.regular, b""
+    regular, known = place.regular, b""
     try:
         if separator:
             folder = names.folder(head, False)
@@ -70,24 +72,25 @@ def open_whole_path(place: Place, intent: CreateIntent) -> CreateResult | None:
         else:
             path = names.component(last, False)
             disk_names = (path,)
-        if path not in regular and not path_only and kind_at(root, path) != S_IFREG:
+        known = place.regular_key + path
+        if known not in regular and not path_only and kind_at(root, path) != S_IFREG:
             return None
         if separator:
             parent = key_at(root, folder.joined)
         fd = resolver.open_whole(root, path, flags)
     except OSError:
-        regular.discard(path)
+        regular.discard(known)
         return None
     try:
         now = stat_fd(fd)
         if now.mode & S_IFMT != S_IFREG:
-            regular.discard(path)
+            regular.discard(known)
             os.close(fd)
             return None
-        if not path_only and path not in regular:
+        if not path_only and known not in regular and len(path) <= _KNOWN_LENGTH:
             if len(regular) >= _KNOWN:
                 regular.clear()
-            regular.add(path)
+            regular.add(known)
         result = _granted(place, intent, fd, now, path_only, disk_names, parent)
         if result is None:
             os.close(fd)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from vfs_share import FLAGS, GROUP, USER, Share
 
+from ksmbd import limits
 from ksmbd.kernel import credentials
 from ksmbd.kernel import stat as stats
 from ksmbd.smb import constants as c
@@ -205,7 +206,7 @@ def test_a_special_file_takes_the_place_of_a_known_one(share: Share) -> None:
     for name in ("fifo", "symlink", "subfolder"):
         for access in (READ, c.FILE_READ_DATA | c.FILE_WRITE_DATA):
             intent = CreateIntent("folder\\deeper\\all", "", access, c.FILE_OPEN, 0, 0)
-            assert _taken(share, intent) and b"folder/deeper/all" in share.volume.place.regular
+            assert _taken(share, intent) and [path[16:] for path in share.files.regular] == [b"folder/deeper/all"]
             os.rename(root / "all", root / "kept")
             os.rename(root / name, root / "all")
             assert not _taken(share, intent)
@@ -213,10 +214,28 @@ def test_a_special_file_takes_the_place_of_a_known_one(share: Share) -> None:
             general = outcome(share.volume.create, intent)
             share.volume.place.whole_paths = True
             assert outcome(share.volume.create, intent) == general
-            assert not share.volume.place.regular
+            assert not share.files.regular
             os.rename(root / "all", root / name)
             os.rename(root / "kept", root / "all")
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_few_and_short_paths_are_remembered(share: Share) -> None:
+    furnish(share)
+    deep = "\\".join(["d" * 100] * 3)
+    folder = share.path / deep.replace("\\", "/")
+    folder.mkdir(parents=True)
+    for name in ("long", "short"):
+        (folder if name == "long" else share.path).joinpath(name).write_bytes(b"")
+    credentials.as_server()
+    for path in (folder / "long", share.path / "short"):
+        os.chmod(path, 0o666)
+    for name in (deep + "\\long", "short"):
+        assert _taken(share, CreateIntent(name, "", READ, c.FILE_OPEN, 0, 0))
+    assert [path[16:] for path in share.files.regular] == [b"short"]
+    share.files.regular |= {b"%d" % number for number in range(limits.REGULAR_FILES_KNOWN.value - 1)}
+    assert _taken(share, CreateIntent("all", "", READ, c.FILE_OPEN, 0, 0))
+    assert len(share.files.regular) == 1
 
 
 def test_a_local_process_replaces_the_file_all_the_time(share: Share) -> None:
