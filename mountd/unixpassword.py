@@ -214,6 +214,7 @@ class Pam:
         code = self._pam.pam_chauthtok(handle, 0)
         why = "; ".join(said[:3]) or (self._pam.pam_strerror(handle, code) or b"").decode("utf-8", "replace")
         self._pam.pam_end(handle, code)
+        why = "".join(character if character.isprintable() else " " for character in why)
         if code == _PAM_SUCCESS:
             return Outcome(Result.CHANGED)
         return Outcome(Result.REFUSED if code in _WEAK else Result.FAILED, why[:200])

@@ -69,6 +69,14 @@ def test_what_is_no_failed_log_on(told: list[Record], form: str, tmp_path: Path)
     assert found_by_fail2ban(tmp_path, [FORMS[form](record) for record in told]) == []
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_changes_of_passwords_that_guess(told: list[Record], form: str, tmp_path: Path) -> None:
+    for name in FORGED:
+        refuse("password change", "192.0.2.7", "wrong password", account=name, by="RPC")
+        refuse("password change", "192.0.2.8", "an empty password", account=name, by="RPC")
+    assert found_by_fail2ban(tmp_path, [FORMS[form](record) for record in told]) == ["192.0.2.7"] * len(FORGED)
+
+
 def test_all_reasons_of_a_wrong_log_on(told: list[Record], tmp_path: Path) -> None:
     reasons = ("wrong password", "unknown user", "no Unix account of that name",
                "NTLMv1, which `ntlm auth` does not allow")  # fmt: skip
