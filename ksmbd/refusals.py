@@ -56,8 +56,8 @@ def noticed(what: str, address: str, reason: str, **facts: str) -> None:
 
 def refused(what: str, address: str, reason: str, status: str = "", path: str = "", **facts: str) -> None:
     """Log that `what` (log-on, password change, tree connect, connection) of a client at `address` is refused. `reason`
-    and the names of `facts` are the server's words, the values of `facts` what the client sent; the NTSTATUS and a path that the reason
-    is about are for programs alone. The field `rule` has the parameters that the reason names."""
+    and the names of `facts` are the server's words, the values of `facts` what the client sent; the NTSTATUS and a path
+    that the reason is about are for programs alone. The field `rule` has the parameters that the reason names."""
     if not _limited.admits(address_group(address)):
         return
     more = {"rule": ", ".join(_PARAMETER.findall(reason)), "status": status, "path": path}
