@@ -21,6 +21,7 @@ sys.path.insert(0, os.path.dirname(__file__))
 
 from beside_samba import network
 from server import KsmbdServer, StartKsmbd
+from unixusers import People, people
 
 
 @contextmanager
@@ -57,6 +58,13 @@ def own_network() -> Iterator[None]:
     """A network of the module's own, where port 445 is free."""
     with network():
         yield
+
+
+@pytest.fixture(scope="module")
+def them() -> Iterator[People]:
+    """Unix users of the module's own."""
+    with people() as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

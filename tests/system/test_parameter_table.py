@@ -7,7 +7,6 @@ import os
 import pwd
 import shutil
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,7 +14,7 @@ from typing import Final
 import pytest
 from server import KsmbdServer, StartKsmbd
 from smbprotocol.connection import Capabilities, Connection
-from unixusers import People, people
+from unixusers import People
 
 from mountd.parameters import PARAMETERS, Scope
 
@@ -103,12 +102,6 @@ ROWS: Final = (
     Row("not-writeable", "alice", "NT_STATUS_ACCESS_DENIED"),
     Row("not-write-ok", "alice", "NT_STATUS_ACCESS_DENIED"),
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def them() -> Iterator[People]:
-    with people() as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

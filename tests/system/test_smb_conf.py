@@ -5,23 +5,16 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
 
 import pytest
 from server import COMMANDS, KsmbdServer, StartKsmbd
-from unixusers import People, people
+from unixusers import People
 
 pytestmark = [
     pytest.mark.root,
     pytest.mark.skipif(shutil.which("smbclient") is None, reason="needs smbclient"),
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
 ]
-
-
-@pytest.fixture(scope="module")
-def them() -> Iterator[People]:
-    with people() as made:
-        yield made
 
 
 @pytest.fixture(scope="module")
