@@ -41,7 +41,7 @@ REPLIES_UNREAD: Final[Limit] = _limit(
     "its further requests are not read until it reads",
 )
 REPLIES_UNREAD_ALL: Final[Limit] = _limit(
-    "replies that all clients have not read (at most an eighth of the memory)", Per.SERVER, 256 << 20, "bytes",
+    "replies that all clients have not read (at most a sixteenth of the memory)", Per.SERVER, 256 << 20, "bytes",
     "further requests are read of those alone who have read all of theirs",
 )
 REPLIES_OFFLOADED: Final[Limit] = _limit(

@@ -422,7 +422,7 @@ def main(argv: list[str] | None = None) -> int:
         settings = receive_settings(channel)
         privileges.must_impersonate()
         privileges.raise_descriptor_limit(descriptors_needed(settings))
-        from ksmbd.process import opens, reservations
+        from ksmbd.process import memory_bounds, opens, reservations
         from ksmbd.process.worker import host_name, providers, serve  # all rooms: loaded once, before the fork
         if settings.server_multi_channel_support:
             rtnetlink.load()
@@ -435,6 +435,7 @@ def main(argv: list[str] | None = None) -> int:
         forker = Forker(settings, options.rundir, options.statedir, netlink, providers(settings), serve, listening)
         host_name()
         reservations.gather(options.rundir)
+        memory_bounds.tell(settings)
         forker.kept = opens.prepare(settings, options.rundir, options.statedir)
     except (NoSettings, StartError) as error:
         log.error(str(error))

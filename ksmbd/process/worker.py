@@ -24,9 +24,8 @@ from ksmbd.conn.tcp.provider import Tcp
 from ksmbd.ipc.channel import Channel
 from ksmbd.ipc.client import NetlinkDaemon
 from ksmbd.ipc.settings import EngineSettings
-from ksmbd.kernel import credentials, descriptors, leases, memory
+from ksmbd.kernel import credentials, descriptors, leases
 from ksmbd.kernel.leases import LeaseSignals
-from ksmbd.limits import REPLIES_UNREAD_ALL
 from ksmbd.oplock.report import kept_opens
 from ksmbd.oplock.table import LocalOpenTable
 from ksmbd.process import handing_on, privileges, reservations
@@ -37,6 +36,7 @@ from ksmbd.process.budgets import budgets
 from ksmbd.process.context import EXIT_STORE, WorkerContext, WorkerLife, watch_signals
 from ksmbd.process.core import WorkerConnection
 from ksmbd.process.interfaces import network_interfaces
+from ksmbd.process.memory_bounds import largest_message, replies_budget
 from ksmbd.process.opens import FIRST_WORKER, StoreGone, open_state, open_store, oplock_settings
 from ksmbd.process.peers import Kind
 from ksmbd.process.previous_sessions import PreviousSessions
@@ -54,8 +54,6 @@ from ksmbd.vfs.files import LocalFiles
 from ksmbd.vfs.options import VfsSettings
 
 SWITCH_SECONDS: Final = 0.001
-LEAST_REPLIES: Final = 8 << 20
-"""Least number of bytes of replies that may wait, however small the machine is."""
 DIALECTS: Final = {
     "SMB2_02": DIALECT_202,
     "SMB2_10": DIALECT_210,
@@ -73,14 +71,15 @@ def providers(settings: EngineSettings) -> list[Provider]:
 
 def server_settings(settings: EngineSettings, worker: int) -> ServerSettings:
     """The protocol's settings, from [global]."""
+    most = largest_message()
     return ServerSettings(
         min_dialect=DIALECTS[settings.min_prot],
         max_dialect=DIALECTS[settings.max_prot],
         signing_required=settings.signing == "mandatory",
         encryption=settings.smb3_encryption,
-        max_read=settings.smb2_max_read,
-        max_write=settings.smb2_max_write,
-        max_transact=settings.smb2_max_trans,
+        max_read=min(settings.smb2_max_read, most),
+        max_write=min(settings.smb2_max_write, most),
+        max_transact=min(settings.smb2_max_trans, most),
         max_credits=settings.smb2_max_credits,
         leases=settings.smb2_leases,
         durable_handles=settings.durable_handles,
@@ -150,11 +149,6 @@ def server_guid(sub_auth: tuple[int, int, int]) -> bytes:
 def descriptor_limit() -> int:
     """The number of descriptors that this process may have."""
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-
-
-def replies_budget(settings: EngineSettings) -> int:
-    """Bytes of replies that may wait for all clients of one worker together."""
-    return max(min(REPLIES_UNREAD_ALL.value, memory.limit() // 8) // max(settings.workers, 1), LEAST_REPLIES)
 
 
 def limits(settings: EngineSettings) -> Limits:
