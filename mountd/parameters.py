@@ -220,8 +220,8 @@ PARAMETERS: tuple[Parameter, ...] = (
               "Credits that a client may hold: the number of requests that may be outstanding on a connection.",
               minimum=1, maximum=65535, clamp=True),
     Parameter("smb2 max read", G, Kind.SIZE, "4MB",
-              "The largest READ, in bytes (MaxReadSize). Like the next two it is a 256th of the memory at most, where a "
-              "control group leaves the server little.", samba="8MB",
+              "The largest READ, in bytes (MaxReadSize). Like the next two it is a 256th of the memory at most, where "
+              "a control group leaves the server little.", samba="8MB",
               minimum=_IO_LEAST, maximum=_IO_MOST, clamp=True),
     Parameter("smb2 max trans", G, Kind.SIZE, "8MB",
               "The largest buffer of QUERY_INFO, SET_INFO, QUERY_DIRECTORY and CHANGE_NOTIFY, in bytes "
