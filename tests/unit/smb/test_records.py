@@ -6,6 +6,7 @@ from __future__ import annotations
 import inspect
 import random
 from dataclasses import MISSING, Field, fields
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from ksmbd.oplock.conversion import entry_of
 from ksmbd.oplock.record import OpenEntry
 from ksmbd.oplock.requests import LeaseContext
 from ksmbd.smb.create_names import Name, parse_name
+from ksmbd.smb.info_query import Answer, QueryClass
 from ksmbd.smb.model import Open
 from ksmbd.smb.ports import (
     CloseOutcome,
@@ -110,3 +112,9 @@ def test_an_entry_of_the_open_table() -> None:
 def test_a_name(name: str) -> None:
     found = parse_name(name)
     assert found == Name(name) and type(found) is Name and len(found) == len(Name(""))
+
+
+def test_an_answer() -> None:
+    query: Any = SimpleNamespace(open=SimpleNamespace(granted_access=1), limit=4)
+    found = QueryClass(4, 1, lambda query: b"data").answer(query)
+    assert found == Answer(b"data") and type(found) is Answer and len(found) == len(Answer(b""))
