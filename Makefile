@@ -17,7 +17,7 @@ export BENCH_ROUNDS BENCH_SCALE BENCH_SECONDS BENCH_FOLDER BENCH_WORKERS BENCH_O
 
 export PYTHONUTF8 := 1
 
-.PHONY: bench-core interpreted build setup-test setup-bench setup-conformance serve test test-compiled bench bench-fairness bench-growth compiled-wheel conformance conformance-gentest oracle vm-test lint clean
+.PHONY: bench-core interpreted build setup-test setup-bench setup-conformance serve test test-compiled bench bench-fairness bench-growth compiled-wheel conformance conformance-gentest fuzz oracle vm-test lint clean
 
 build:
 	@sh scripts/setup.sh serve
@@ -105,6 +105,12 @@ ORACLE_DRAWS ?= 10000
 ORACLE_SEED ?= 0
 oracle: setup-test
 	@$(VENV)/bin/python -P tests/oracle/run.py all --draws $(ORACLE_DRAWS) --seed $(ORACLE_SEED)
+
+# The decoders, fuzzed by coverage: SECONDS=3600, TARGET=NAME; inputs and findings go to var/fuzz
+SECONDS ?= 600
+fuzz: setup-test
+	@$(VENV)/bin/python -c 'import atheris' 2>/dev/null || $(VENV)/bin/python -m pip install -q --root-user-action=ignore 'atheris>=3,<4'
+	@$(VENV)/bin/python -P tests/fuzz/fuzz.py --seconds $(SECONDS) $(if $(TARGET),--target $(TARGET))
 
 clean:
 	rm -rf .venv .venv-compiled var build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
