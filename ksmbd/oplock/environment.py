@@ -34,6 +34,8 @@ READERS: Final = 512
 PAGE: Final = 4096
 RESERVED: Final = 3
 """One part in RESERVED of the map is for operations that end something."""
+_FOLLOWED: Final = 100
+"""How often another process may make the map larger while this one takes over the size."""
 UNCHECKED: Final = 16
 """Number of transactions after which the room is checked again while it is plenty; each takes a few pages at most."""
 
@@ -139,11 +141,13 @@ class Environment:
     def begin(self, write: bool = False) -> Transaction:
         """Begin a transaction, for a `with` statement. Raises lmdb.Error."""
         transaction: Transaction
-        try:
-            transaction = self.env.begin(None, None, write)  # keywords would cost a third more
-        except lmdb.MapResizedError:
-            self._follow()
-            transaction = self.env.begin(write=write)
+        for _ in range(_FOLLOWED):
+            try:
+                transaction = self.env.begin(None, None, write)  # keywords would cost a third more
+                return transaction
+            except lmdb.MapResizedError:
+                self._follow()
+        transaction = self.env.begin(None, None, write)
         return transaction
 
     def _follow(self) -> None:

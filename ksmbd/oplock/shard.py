@@ -45,8 +45,8 @@ class Shard:
 
     def __init__(self, path: Path, fresh: bool, shared: SharedCounters, part: int, decoded: Decoded) -> None:
         """`part` is its number in the shared counters. Raises OSError and lmdb.Error, as Environment."""
-        self.environment = Environment(path, (b"records", b"journal"), fresh)
-        self.records, self.journal = self.environment.databases
+        self.environment = Environment(path, (b"records", b"journal", b"index"), fresh)
+        self.records, self.journal = self.environment.databases[:2]
         self.counters = shared.counters_of(part)
         self.words = shared.words_of(part)
         self._shared = shared
@@ -354,9 +354,9 @@ class Shard:
             self.words[HELD] = held
 
     def entries(self) -> int:
-        """How many records and pieces of journals there are. Raises lmdb.Error."""
+        """How many records, pieces of journals and entries of indexes there are. Raises lmdb.Error."""
         with self.environment.begin() as txn:
-            return sum(txn.stat(db)["entries"] for db in (self.records, self.journal))
+            return sum(txn.stat(db)["entries"] for db in self.environment.databases)
 
     def close(self) -> None:
         """Give up what it has open."""

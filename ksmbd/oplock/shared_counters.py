@@ -8,6 +8,7 @@ Each environment has its own part, which only the holder of the environment's wr
 """
 from __future__ import annotations
 
+import errno
 import hashlib
 import mmap
 import os
@@ -44,13 +45,18 @@ def counter_of(file: FileKey, stream: str) -> int:
 class SharedCounters:
     """The counters and words of all parts, in one mapped file."""
 
-    def __init__(self, path: Path, parts: int, fresh: bool) -> None:
-        """`fresh`: create the file. Raises OSError where there is no room for it, or where it does not exist."""
-        flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if fresh else 0)
-        counted = COUNTERS * COUNTER.size * parts
-        whole = counted + parts * WORDS * WORD
-        descriptor = os.open(path, flags, 0o600)
+    def __init__(self, path: Path, fresh: int = 0) -> None:
+        """`fresh`: create the file, for so many parts; else it knows how many there are. Raises OSError where there is
+        no room for it, or where it does not exist."""
+        part = COUNTERS * COUNTER.size + WORDS * WORD
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if fresh else 0), 0o600)
         try:
+            self.parts = fresh or os.fstat(descriptor).st_size // part
+            """The number of parts."""
+            if not self.parts:
+                raise OSError(errno.EIO, os.strerror(errno.EIO), os.fspath(path))
+            whole = part * self.parts
+            counted = COUNTERS * COUNTER.size * self.parts
             os.posix_fallocate(descriptor, 0, whole)
             self._shared = mmap.mmap(descriptor, whole)
         finally:

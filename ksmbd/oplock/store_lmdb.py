@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The store for several workers: LMDB environments in the run directory.
 
-An environment takes one writer at a time, so files are spread over a few by hash (ksmbd.oplock.shard); the indexes over
-all files have their own (ksmbd.oplock.lmdb_indexes). A process opens the store once, after the fork. No transaction
-waits for anything. Nothing is synced to disk: the store is lost when the machine stops, as the opens in it are.
+An environment takes one writer at a time, so files are spread over several by hash (ksmbd.oplock.shard), and the
+entries of the indexes over all files by theirs (ksmbd.oplock.lmdb_indexes). A transaction is about one environment. The
+more workers there are, the more environments (`environments_for`; docs/store.md has the figures). A process opens the
+store once, after the fork. No transaction waits for anything. Nothing is synced to
+disk: the store is lost when the machine stops, as the opens in it are.
 
 Keys (numbers big-endian, so that they sort):
     records   device, inode               -> Record.encode(), or a Head where there is more than fits into one piece
@@ -34,35 +36,47 @@ from ksmbd.oplock.store import Decide, IndexEntry, StoreError, path_key, path_pr
 from ksmbd.smb.ports import FileKey
 
 ENVIRONMENTS: Final = 4
+"""Environments of a store for few workers."""
+ENVIRONMENTS_MAX: Final = 64
+"""Each takes 1 MiB of the run directory and some memory of each worker."""
+_GOLDEN: Final = 0x9E3779B97F4A7C15
+_MASK: Final = (1 << 64) - 1
+
+
+def environments_for(workers: int) -> int:
+    """The number of environments with which a worker seldom waits for another one's writer lock: two for each."""
+    return max(ENVIRONMENTS, min(1 << (2 * workers - 1).bit_length(), ENVIRONMENTS_MAX))
 
 
 class LmdbStore:
     """The open table's store for several processes."""
 
-    def __init__(self, directory: Path, fresh: bool = False) -> None:
-        """Open the store in `directory`. `fresh`: create an empty one; no other process may have it open.
+    def __init__(self, directory: Path, fresh: bool = False, environments: int = ENVIRONMENTS) -> None:
+        """Open the store in `directory`. `fresh`: create an empty one, of so many environments; no other process may
+        have it open.
 
         Raises StoreError where there is no room for it, or where it does not exist."""
         self._decoded = Decoded()
         try:
-            self._open(directory, fresh)
+            self._open(directory, fresh, environments)
         except (OSError, lmdb.Error) as error:
             raise StoreError(str(error)) from error
 
-    def _open(self, directory: Path, fresh: bool) -> None:
+    def _open(self, directory: Path, fresh: bool, environments: int) -> None:
         if fresh:
             shutil.rmtree(directory, ignore_errors=True)
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._counters = SharedCounters(directory / "counters", ENVIRONMENTS, fresh)
+        self._counters = SharedCounters(directory / "counters", environments if fresh else 0)
+        self._count = self._counters.parts
         self._shards = [
             Shard(directory / f"files{number}", fresh, self._counters, number, self._decoded)
-            for number in range(ENVIRONMENTS)
+            for number in range(self._count)
         ]
-        self._indexes = LmdbIndexes(directory / "indexes", fresh)
+        self._indexes = LmdbIndexes([shard.environment for shard in self._shards])
 
     def _shard(self, file: FileKey) -> Shard:
         # Fibonacci hashing of inode and device.
-        return self._shards[((file[1] + file[0] * 31) * 0x9E3779B97F4A7C15 >> 61) % ENVIRONMENTS]
+        return self._shards[((file[1] + file[0] * 31) * _GOLDEN & _MASK) * self._count >> 64]
 
     # ------------------------------------------------------------------------------------------------------- changes
 
@@ -153,7 +167,6 @@ class LmdbStore:
     def recover(self) -> None:
         """As Store.recover: free what a dead process had of LMDB, and count the locks again."""
         try:
-            self._indexes.environment.env.reader_check()
             for shard in self._shards:
                 shard.recover()
         except lmdb.Error as error:
@@ -163,14 +176,13 @@ class LmdbStore:
     def empty(self) -> bool:
         """As Store.empty, for tests of clean-up."""
         try:
-            left = self._indexes.entries() + sum([shard.entries() for shard in self._shards])
+            left = sum([shard.entries() for shard in self._shards])
         except lmdb.Error as error:
             raise failed(error) from error
         return not left and self._counters.zero
 
     def close(self) -> None:
         """As Store.close."""
-        self._indexes.environment.close()
         for shard in self._shards:
             shard.close()
         self._counters.close()

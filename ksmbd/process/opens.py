@@ -23,7 +23,7 @@ from ksmbd.oplock.settings import OplockSettings
 from ksmbd.oplock.state import StateDirectory
 from ksmbd.oplock.store import Store, StoreError
 from ksmbd.oplock.store_dict import DictStore
-from ksmbd.oplock.store_lmdb import LmdbStore
+from ksmbd.oplock.store_lmdb import LmdbStore, environments_for
 from ksmbd.oplock.table import LocalOpenTable
 from ksmbd.process.handing_on import take
 from ksmbd.process.stored_opens import mend
@@ -105,7 +105,7 @@ def prepare(settings: EngineSettings, rundir: str, statedir: str) -> list[Kept]:
 
 
 def _prepare(settings: EngineSettings, rundir: str, statedir: str, kept: list[Kept]) -> None:
-    store = LmdbStore(Path(rundir) / FOLDER, fresh=True)
+    store = LmdbStore(Path(rundir) / FOLDER, fresh=True, environments=environments_for(settings.workers))
     state = open_state(settings, statedir)
     try:
         if state is not None or kept:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How cost grows: with 1, 2 and 4 workers, and with 10, 100 and 1000 connections. Pictures: docs/growth-*.png.
+"""How cost grows: with 1, 2 and 4 workers, with each of them for 1, 10, 100 and 1000 busy connections, and what the
+shared table of open files lets through as workers and environments grow. Pictures: docs/growth-*.png.
 
     make bench-growth [BENCH_ROUNDS=3] [BENCH_SCALE=1] [BENCH_FOLDER=/dev/shm]
 
@@ -22,6 +23,7 @@ from statistics import median
 from typing import Any
 
 import matplotlib
+import store_growth
 from run import TOP, build, make_servers, running, say
 from servers import Ksmbd, Server, bench_user
 from workloads import PLAIN, SEALED, Measured, Place, Sizes, Workload, echo, idle, open_close, prepare, sequential
@@ -30,7 +32,11 @@ matplotlib.use("Agg")
 from matplotlib import pyplot
 
 WORKERS = (1, 2, 4)
-CONNECTIONS = (10, 100, 1000)
+CONNECTIONS = (1, 10, 100, 1000)
+ENVIRONMENTS = (1, 4, 16, 64)
+STORE_WORKERS = (1, 4, 16, 64)
+COST = 30e-6
+"""Seconds of a worker's CPU for an open with its close in all."""
 
 
 @dataclass(frozen=True)
@@ -89,18 +95,35 @@ def measure(folder: Path, scale: float, rounds: int) -> dict[str, Any]:
                     figure = rounds_of(panel.workload, server, place, rounds)
                     for at in WORKERS if server.name == "samba" else (workers,):
                         note("workers", panel, server.name, at, figure)
-    for server in make_servers(folder, share, ["ksmbd", "samba"], 0):
-        with running([server]):
-            for count in CONNECTIONS:
-                for panel in by_connections(count):
-                    note("connections", panel, server.name, count, rounds_of(panel.workload, server, place, rounds))
+    for workers in WORKERS:
+        for server in make_servers(folder, share, ["ksmbd", "samba"] if workers == WORKERS[0] else ["ksmbd"], workers):
+            name = server.name if server.name == "samba" else f"ksmbd, {workers} worker{'s' if workers > 1 else ''}"
+            with running([server]):
+                for count in CONNECTIONS:
+                    for panel in by_connections(count):
+                        note("connections", panel, name, count, rounds_of(panel.workload, server, place, rounds))
     for server in make_servers(folder, share, ["ksmbd", "samba"], 0):
         with running([server]):
             result["memory"][server.name] = idle(server, CONNECTIONS, 1).memory
     for workers in WORKERS:
         with running([one := Ksmbd(folder / f"memory-{workers}", share, workers)]):
             result["memory"][f"ksmbd, {workers} workers"] = {0: one.pss()}
+    result["store"] = of_store(rounds)
     return result
+
+
+def of_store(rounds: int) -> dict[str, Any]:
+    """The table of open files alone (store_growth.py): for how many seconds an open with its close holds writer locks,
+    and the medians of CPU and sleeps by environments and workers."""
+    held = min(store_growth.held() for _ in range(rounds))
+    rows = []
+    for environments in ENVIRONMENTS:
+        for workers in STORE_WORKERS:
+            figures = [store_growth.measure(environments, workers, 2.0) for _ in range(rounds)]
+            cpu, sleeps = median(one.cpu for one in figures), median(one.sleeps for one in figures)
+            rows.append({"environments": environments, "workers": workers, "cpu": cpu, "sleeps": sleeps})
+            say(f"store, {environments:2} environments, {workers:2} workers: {cpu:.1f} µs CPU, {sleeps:.3f} sleeps")
+    return {"held": held, "rows": rows}
 
 
 def draw(result: dict[str, Any], docs: Path) -> None:
@@ -134,6 +157,27 @@ def draw(result: dict[str, Any], docs: Path) -> None:
     pyplot.close(figure)
 
 
+def draw_store(result: dict[str, Any], docs: Path) -> None:
+    """What the table lets through beside what workers ask for, each with a processor of its own; and its CPU here."""
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4))
+    workers = range(1, 65)
+    for environments in ENVIRONMENTS:
+        most = environments / result["held"]
+        left.loglog(workers, [min(count / COST, most) for count in workers], label=f"{environments} environments")
+        rows = [row for row in result["rows"] if row["environments"] == environments]
+        right.plot([str(row["workers"]) for row in rows], [row["cpu"] for row in rows], "o-")
+    left.set_xlabel("workers, each with a processor of its own")
+    left.set_ylabel("opens with their closes a second, at most")
+    left.legend()
+    left.grid(True, which="both", alpha=0.3)
+    right.set_xlabel("workers on this machine's processors")
+    right.set_ylabel("µs of CPU in the table, an open with its close")
+    right.set_ylim(bottom=0)
+    figure.tight_layout()
+    figure.savefig(docs / "growth-store.png", dpi=90)
+    pyplot.close(figure)
+
+
 def main() -> int:
     """Returns the exit status."""
     parser = argparse.ArgumentParser(description="Measure and draw how cost grows.")
@@ -153,7 +197,9 @@ def main() -> int:
         shutil.rmtree(folder, ignore_errors=True)
     options.docs.mkdir(exist_ok=True)
     (options.docs / "growth.json").write_text(json.dumps(result, indent=1) + "\n")
-    draw(json.loads((options.docs / "growth.json").read_text()), options.docs)
+    read = json.loads((options.docs / "growth.json").read_text())
+    draw(read, options.docs)
+    draw_store(read["store"], options.docs)
     say(f"pictures in {options.docs}")
     return 0
 

@@ -22,7 +22,7 @@ def test_one_worker_needs_no_folder(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("gone", ["", "counters", "files2", "files0/data.mdb", "files1/lock.mdb", "indexes/data.mdb"])
+@pytest.mark.parametrize("gone", ["", "counters", "files2", "files0/data.mdb", "files1/lock.mdb"])
 def test_what_is_gone_is_not_made_anew(tmp_path: Path, gone: str) -> None:
     prepare(SETTINGS, str(tmp_path), str(tmp_path / "state"))
     open_store(SETTINGS, str(tmp_path)).close()
