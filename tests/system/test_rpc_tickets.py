@@ -61,12 +61,16 @@ def test_rpcclient(realm: Realm, server: KsmbdServer, protection: str) -> None:
     assert re.search(r"Account Name: alice, Authority Name: ", shown)
 
 
-def impacket(realm: Realm, server: KsmbdServer, level: int, cache: str) -> Any:
+def impacket(realm: Realm, server: KsmbdServer, level: int, user: str = "alice", password: str = "") -> Any:
+    """A bound client with a user's ticket; the session is alice's, by NTLM where there is a `password`."""
     connection = SMBConnection(HOST, "127.0.0.1", sess_port=server.port, timeout=20)
-    connection.kerberosLogin("alice", "", realm.name)
+    if password:
+        connection.login("alice", password)
+    else:
+        connection.kerberosLogin("alice", "", realm.name)
     pipe = transport.SMBTransport(HOST, server.port, r"\srvsvc", smb_connection=connection)
     dce = pipe.get_dce_rpc()
-    dce.set_credentials("alice", "", realm.name)
+    dce.set_credentials(user, "", realm.name)
     dce.set_auth_type(rpcrt.RPC_C_AUTHN_GSS_NEGOTIATE)
     dce.set_auth_level(level)
     dce.connect()
@@ -83,11 +87,26 @@ def test_impacket(realm: Realm, server: KsmbdServer, monkeypatch: pytest.MonkeyP
     for service in ("cifs", "host"):
         realm.run("kvno", f"{service}/{HOST}", environment=cache)
     monkeypatch.setenv("KRB5CCNAME", cache["KRB5CCNAME"].removeprefix("FILE:"))
-    dce = impacket(realm, server, level, "")
+    dce = impacket(realm, server, level)
     for _ in range(3):
         rows = srvs.hNetrShareEnum(dce, 1)["InfoStruct"]["ShareInfo"]["Level1"]["Buffer"]
         assert {"share\0", "other\0"} <= {row["shi1_netname"] for row in rows}
     dce.disconnect()
+
+
+def test_who_is_no_user_is_refused_and_told(
+    realm: Realm, server: KsmbdServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = realm.log_in("stranger", "stranger's")
+    realm.run("kvno", f"host/{HOST}", environment=cache)
+    monkeypatch.setenv("KRB5CCNAME", cache["KRB5CCNAME"].removeprefix("FILE:"))
+    before = len(server.drain())
+    with pytest.raises(rpcrt.DCERPCException, match="access_denied"):
+        impacket(realm, server, rpcrt.RPC_C_AUTHN_LEVEL_PKT_PRIVACY, "stranger", "by NTLM")
+    assert re.search(
+        r'refused log-on from 127\.0\.0\.1: .*no Unix account.*account="stranger@KSMBD.TEST".*by="RPC"',
+        server.drain()[before:],
+    )
 
 
 @pytest.mark.parametrize("header_signing", ["yes", "no"])
