@@ -104,7 +104,8 @@ PARAMETERS: tuple[Parameter, ...] = (
               "Minutes without a request after which a connection without open files is closed; 0 disables this.",
               samba="10080"),
     Parameter("durable handles", G, Kind.BOOLEAN, "no",
-              "Grant durable handles, so that a client that loses its connection can reclaim its open files.",
+              "Grant durable handles, so that a client that loses its connection can reclaim its open files, after an "
+              "orderly restart of the server, too.",
               samba="yes"),
     Parameter("guest account", G, Kind.STRING, "nobody",
               "The Unix account with whose rights guests access files.", maximum=47),

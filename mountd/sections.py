@@ -129,7 +129,9 @@ class _Reader:
             line = raw.strip(" \t\r\v\f")
             if not line or line[0] in ";#":
                 continue
-            if line[0] == "[":
+            if "\0" in line:
+                self.problem(file, number, "a zero byte, which no name or path can have")
+            elif line[0] == "[":
                 self._begin(line, file, number)
             else:
                 self._entry(line, file, number)

@@ -175,14 +175,16 @@ def _adopt_of(stored: StoredOpens, locks: list[StoredLock]) -> Adopt:
     )
 
 
-def locks_of(txn: lmdb.Transaction, database: lmdb._Database, file: bytes) -> list[StoredLock]:
+def locks_of(
+    txn: lmdb.Transaction, database: lmdb._Database, file: bytes, legacy: bool = False
+) -> list[StoredLock]:
     """The stored locks of the file with this key. Raises lmdb.Error; Unreadable."""
     locks: list[StoredLock] = []
     with txn.cursor(db=database) as cursor:
         more = cursor.set_range(file)
         while more and bytes(cursor.key()).startswith(file):
             _, _, open_id, number = LOCK.unpack(cursor.key())
-            locks.append(_lock_of(unpack(bytes(cursor.value())), open_id, number))
+            locks.append(_lock_of(unpack(bytes(cursor.value()), legacy), open_id, number))
             more = cursor.next()
     return locks
 

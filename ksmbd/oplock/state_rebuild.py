@@ -3,7 +3,8 @@
 
 This happens before a server opens them: a damaged page or list of free pages that no record shows would be met later,
 while clients are served. What cannot be read is kept in a file beside, for whoever looks into it. LMDB reads through a
-map, so a damaged or truncated file can end the process that reads it: the caller does this in a child process.
+map, so a damaged or truncated file can end the process that reads it: the caller does this in a child process, whose
+memory is limited (state_records.py).
 """
 from __future__ import annotations
 
@@ -49,7 +50,7 @@ def rebuild(directory: Path, is_gone: Callable[[FileKey, bytes], bool]) -> Rebui
         if why:
             bad.append((key, value, why))
             continue
-        stored = decode(value)
+        stored = decode(value, legacy=True)
         device, inode = FILE.unpack(key)
         if _is_gone((device, inode), stored.opens, is_gone):
             gone += 1
@@ -87,8 +88,8 @@ def _read(directory: Path) -> list[tuple[bytes, bytes, list[tuple[bytes, bytes]]
                 try:
                     if len(key) != FILE.size:
                         raise Unreadable("damaged")
-                    decode(value)
-                    for stream, first, length, exclusive, open_id, number in locks_of(txn, locks, key):
+                    decode(value, legacy=True)
+                    for stream, first, length, exclusive, open_id, number in locks_of(txn, locks, key, legacy=True):
                         lock = key + open_id.to_bytes(8, "big") + number.to_bytes(8, "big")
                         held.append((lock, pack((stream, first, length, exclusive))))
                 except Unreadable as error:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The bytes of a stored persistent open: a mark, the layout's number, a checksum, and the marshalled fields.
 
-What does not decode is Unreadable, whatever happened to it; it is never taken for something else. Servers up to 0.1
-stored the fields alone, which is read as layout 0.
+What does not decode is Unreadable, whatever happened to it; it is never taken for something else. Earlier servers
+stored the fields alone, layout 0. Without a checksum a damaged length in it can ask for any memory, so only a process
+with a limit of its own reads it (`legacy`).
 """
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from zlib import crc32
 from ksmbd.oplock.record import Holder, Link, OpenEntry
 
 LAYOUT: Final = 1
-"""The number of the layout that `encode` writes. A server reads this one and layout 0."""
+"""The number of the layout that `encode` writes."""
 _HEAD: Final = Struct(">2sHI")
 _MARK: Final = b"kO"
 _MARSHALLED: Final = b"()\xa8\xa9"
@@ -50,10 +51,10 @@ def pack(fields: tuple[Any, ...]) -> bytes:
     return _HEAD.pack(_MARK, LAYOUT, crc32(data)) + data
 
 
-def unpack(value: bytes) -> tuple[Any, ...]:
-    """Decode what `pack` returned, and layout 0. Raises Unreadable."""
+def unpack(value: bytes, legacy: bool = False) -> tuple[Any, ...]:
+    """Decode what `pack` returned; with `legacy` also layout 0. Raises Unreadable."""
     data = value
-    if value[:1] not in _MARSHALLED or not value:
+    if not (legacy and value and value[:1] in _MARSHALLED):
         if len(value) < _HEAD.size:
             raise Unreadable("too short")
         mark, layout, checksum = _HEAD.unpack_from(value)
@@ -78,9 +79,9 @@ def encode(serial: int, part: tuple[list[Any], list[Any], list[str], list[Link]]
     return pack((serial, *part))
 
 
-def decode(value: bytes) -> StoredOpens:
-    """Decode what `encode` returned, or an earlier server stored. Raises Unreadable."""
-    return stored_of(unpack(value))
+def decode(value: bytes, legacy: bool = False) -> StoredOpens:
+    """Decode what `encode` returned; with `legacy` also what an earlier server stored. Raises Unreadable."""
+    return stored_of(unpack(value, legacy))
 
 
 def stored_of(fields: tuple[Any, ...]) -> StoredOpens:

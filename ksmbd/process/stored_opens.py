@@ -25,6 +25,8 @@ from ksmbd.oplock.state_rebuild import UNREADABLE, rebuild
 SECONDS: Final = 30.0
 """How long the child may take. After that its work is left undone: the file system of a file may hang."""
 PAUSE: Final = 0.02
+MEMORY: Final = 512 << 20
+"""Bytes that the child may use; LMDB's map does not count."""
 ASIDE: Final = ".damaged"
 """What the folder's name gets as its end when it is put aside."""
 _UNREADABLE: Final = 3
@@ -57,6 +59,7 @@ def _child(directory: Path) -> int:
         signal.set_wakeup_fd(-1)
         faulthandler.disable()
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
         done = rebuild(directory, is_gone)
     except lmdb.Error:
         return _UNREADABLE

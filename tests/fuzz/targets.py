@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Final
-from zlib import crc32
 
 from ksmbd.auth.ntlm_messages import parse_authenticate
 from ksmbd.auth.spnego import parse_initial, parse_response
@@ -38,12 +37,6 @@ def _negotiate_contexts(data: bytes) -> None:
     negotiate_contexts.parse(Reader(data[1:]), 0, data[0] if data else 0)
 
 
-def _sealed_record(data: bytes) -> None:
-    """The checksum would keep every change out."""
-    state_records.decode(data)
-    state_records.decode(state_records._HEAD.pack(b"kO", state_records.LAYOUT, crc32(data)) + data)
-
-
 def _configuration(data: bytes) -> None:
     text = data.decode("utf-8", "replace")
     for samba in (False, True):
@@ -61,7 +54,7 @@ TARGETS: Final[dict[str, tuple[Target, tuple[type[Exception], ...]]]] = {
     "get-ea": (parse_get_ea, (NtStatusError,)),
     "rpc-pdu": (_rpc, (NtStatusError,)),
     "netlink": (lambda data: codec.decode(len(data).to_bytes(4, "little") + data[4:]), (NtStatusError,)),
-    "state-record": (_sealed_record, (Unreadable,)),
+    "state-record": (state_records.decode, (Unreadable,)),
     "handed-on": (lambda data: handed_on.decode(data, 0), (Unreadable,)),
     "configuration": (_configuration, ()),
 }

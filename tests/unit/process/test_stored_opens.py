@@ -6,10 +6,11 @@ import logging
 import os
 from pathlib import Path
 
+import lmdb
 import pytest
 
 from ksmbd.ipc.settings import EngineSettings
-from ksmbd.oplock.state import StateDirectory
+from ksmbd.oplock.state import FILE, StateDirectory
 from ksmbd.process.opens import FOLDER, prepare
 from ksmbd.process.stored_opens import ASIDE
 from ksmbd.smb.ports import DurableRequest
@@ -48,6 +49,18 @@ def test_all_of_it_is_something_else(tmp_path: Path) -> None:
     prepare(LASTING, str(tmp_path / "run"), str(tmp_path / "state"))
     prepare(LASTING, str(tmp_path / "run"), str(tmp_path / "state"))
     assert (folder.with_name(FOLDER + ASIDE) / "data.mdb").read_bytes() == b"\xff" * 65536
+
+
+def test_a_damaged_length_takes_no_memory(tmp_path: Path) -> None:
+    """A record as earlier servers wrote it, without a checksum: it asks for a billion values."""
+    folder = tmp_path / "state" / FOLDER
+    filled(folder, 2)
+    with lmdb.open(os.fspath(folder), max_dbs=2) as env, env.begin(write=True) as txn:
+        txn.put(FILE.pack(1, 1), b"(kOkOkOkO", db=env.open_db(b"records", txn, create=False))
+    prepare(LASTING, str(tmp_path / "run"), str(tmp_path / "state"))
+    state = StateDirectory(folder)
+    assert [file for file, _ in state.load()] == [(1, 0)]
+    state.close()
 
 
 def test_what_is_whole_stays(tmp_path: Path) -> None:
