@@ -274,6 +274,8 @@ class Server:
         listener = self._listen_for_control()
         self.services.sleep()  # until somebody opens a pipe
         self._start_engine()
+        if self.options.kernel and self.engine.running:
+            self.services.start()  # the kernel's server waits two seconds for an answer, and no longer
         self.loop.run()
         if listener is not None:
             listener.close()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mountd.engine import Engine
+from mountd.kernelserver.engine import KernelEngine
+from mountd.rpc.child import RpcProcess
 from mountd.rundir import RunDirectory
 from mountd.server import SIGNALS, Options, Server
 
@@ -41,3 +44,19 @@ def test_an_engine_that_cannot_be_started_ends_the_daemon(
     server = Server(options, on_ready=told.append)
     assert server.run() == 1
     assert told == [f"the engine cannot be started: {error}"]
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("kernel", [True, False])
+def test_the_kernels_server_finds_the_rpc_services_there(
+    options: Options, monkeypatch: pytest.MonkeyPatch, kernel: bool
+) -> None:
+    engine: type[Engine] | type[KernelEngine] = KernelEngine if kernel else Engine
+    monkeypatch.setattr(engine, "start", lambda self: None)
+    monkeypatch.setattr(engine, "running", True)
+    started: list[str] = []
+    monkeypatch.setattr(RpcProcess, "start", lambda self: started.append("ksmbd.rpc"))
+    server = Server(replace(options, kernel=kernel))
+    server.loop.stop()
+    assert server.run() == 0
+    assert started == (["ksmbd.rpc"] if kernel else []), "our engine's clients wait for the start"
