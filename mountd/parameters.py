@@ -97,7 +97,8 @@ PARAMETERS: tuple[Parameter, ...] = (
               "fastest on a machine. An item is DIRECTION[/FILE SYSTEM[/FROM]]=METHOD, such as read/ext4/1M=splice: "
               "DIRECTION is `read` or `write`, FILE SYSTEM a file system's name or * for all, FROM the smallest size "
               "of a request, in bytes or with K or M. METHOD is copy, sendfile or splice for reads; for writes it is "
-              "copy, splice or either, which splices the data that has arrived and copies the rest. The defaults are "
+              "copy, splice or either, which copies the data of a connection that writes alone; of several it splices "
+              "what has arrived and copies the rest. The defaults are "
               "read/*/64K=sendfile and write/*/192K=either; shorter requests are copied.",
               ours=True),
     Parameter("deadtime", G, Kind.NUMBER, "0",

@@ -201,6 +201,10 @@ class Receiver:
         length = int.from_bytes(self._view[position + 1 : position + HEADER], "big")
         return (self._view[position + HEADER : self._end], length) if length >= least else None
 
+    def in_scratch(self, count: int) -> int:
+        """Where in the scratch memory the last `count` bytes are that were received; -1: they are not there."""
+        return self._end - count if self._view is self._scratch.view else -1
+
     def divert(self) -> None:
         """The caller takes what `partial` returned, and receives the rest of this frame itself."""
         self._position = self._end = 0

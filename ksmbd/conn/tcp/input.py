@@ -18,7 +18,7 @@ from ksmbd.conn.loop import Loop
 from ksmbd.conn.scratch import Scratch
 from ksmbd.conn.tcp.framing import HEADER, MIN_SMB2, POSITIVE_SESSION_RESPONSE, Receiver
 from ksmbd.conn.tcp.output import Output
-from ksmbd.conn.tcp.streamed_write import StreamedWrite
+from ksmbd.conn.tcp.streamed_write import LOWAT_FROM, StreamedWrite
 from ksmbd.smb.ports.transport import Frame
 from ksmbd.smb.waiting import Cancelled
 
@@ -28,9 +28,6 @@ TURN_SECONDS: Final = 0.003
 """Seconds after which no further request of this connection is begun before others are served."""
 _BATCH_FRAMES: Final = 32
 """Small requests between two checks of the time."""
-LOWAT_FROM: Final = 2 << 20
-"""Missing bytes of a frame from which SO_RCVLOWAT is set. Measured on loopback: a third less CPU for frames of 4 MiB
-and more; for smaller ones waiting costs more than it saves."""
 SHORTEST: Final = HEADER + MIN_SMB2
 """The shortest frame with its length, in bytes."""
 
@@ -112,6 +109,7 @@ class Input:
 
     def end(self) -> None:
         """Stop receiving and drop what was received."""
+        self._write.end()
         self.receiver.clear()
         self.reading = False
 
@@ -268,8 +266,8 @@ class Input:
         head, length = partial
         incoming = core.begin_write(head, length)
         if incoming is not None:
-            incoming.take(head[length - incoming.left :])
-            self._write.incoming = incoming
+            data = head[length - incoming.left :]
+            self._write.begin(incoming, data, self.receiver.in_scratch(len(data)))
             self.receiver.divert()
 
     def _stream(self) -> None:
@@ -293,9 +291,9 @@ class Input:
             self._client_closed()
             return
         if incoming.left:
-            self._wake_at(incoming.left if incoming.left >= LOWAT_FROM else 1)
+            self._wake_at(write.wanted)
             return
-        write.incoming = None
+        write.end()
         self._wake_at(1)
         self._counters.count(1, 0, 0)
         self.in_turn = True
