@@ -136,7 +136,8 @@ def placed(servers: list[Server], apart: bool) -> Iterator[bool]:
 
 def idle_rows(results: dict[str, Idle]) -> list[Row]:
     """The rows of idle connections."""
-    rows = []
+    alone = {name: one.alone / 2**20 for name, one in results.items()}
+    rows = [Row("idle-total", "no connection: PSS of all processes", "MiB", "ms/s", None, alone, {}, None, None)]
     for count in next(iter(results.values())).memory:
         values = {name: one.memory[count] / 2**20 for name, one in results.items()}
         ratio = values["samba"] / values["ksmbd"] if len(values) == 2 and values["ksmbd"] > 0 else None

@@ -527,6 +527,12 @@ class Idle:
     """Seconds of CPU a second, with the most connections."""
     log_on: float
     """Seconds of CPU for a connection, its log-on and its tree connect."""
+    alone: float
+    """Bytes (PSS) of all processes before the first connection."""
+
+
+SETTLED = 8.0
+"""Seconds after which a server has done what the last log-on leaves to do: counters, a look at its connections."""
 
 
 def idle(server: Server, counts: Sequence[int], seconds: float = 3) -> Idle:
@@ -541,10 +547,11 @@ def idle(server: Server, counts: Sequence[int], seconds: float = 3) -> Idle:
                 clients.append(connect(server))
             memory[count] = server.pss() - before
         log_on = (server.cpu() - used) / len(clients)
+        select.select([], [], [], SETTLED)
         used = server.cpu()
         begun = time.perf_counter()
         select.select([], [], [], seconds)
-        return Idle(memory, (server.cpu() - used) / (time.perf_counter() - begun), log_on)
+        return Idle(memory, (server.cpu() - used) / (time.perf_counter() - begun), log_on, before)
     finally:
         for client in clients:
             client.close_socket()
