@@ -130,7 +130,8 @@ def test_an_environment_that_many_others_make_larger_is_followed(tmp_path: Path)
     store = LmdbStore(tmp_path / "table", fresh=True)
     environment = store._shards[0].environment
     real, environment.env = environment.env, (growing := GrowingMeanwhile(5))
-    assert environment.begin(True) == "a transaction"
+    begun: object = environment.begin(True)
+    assert begun == "a transaction"
     assert growing.sizes == [(tmp_path / "table" / "files0" / "data.mdb").stat().st_size] * 5
     environment.env = real
     store.close()
