@@ -17,7 +17,7 @@ export BENCH_ROUNDS BENCH_SCALE BENCH_SECONDS BENCH_FOLDER BENCH_WORKERS BENCH_O
 
 export PYTHONUTF8 := 1
 
-.PHONY: bench-core interpreted build setup-test setup-bench setup-conformance serve test test-compiled bench bench-fairness bench-growth compiled-wheel conformance conformance-gentest fuzz oracle vm-test lint clean
+.PHONY: bench-core interpreted build setup-test setup-bench setup-conformance serve test test-compiled test-compiled-core bench bench-fairness bench-growth compiled-wheel conformance conformance-gentest fuzz oracle vm-test lint clean
 
 build:
 	@sh scripts/setup.sh serve
@@ -43,6 +43,12 @@ test: setup-test
 # All tests of the compiled twin; the same as make test COMPILED=1
 test-compiled:
 	@$(MAKE) --no-print-directory test COMPILED=1
+
+# What continuous integration runs of the compiled twin: what can differ there, in the time that it has
+SYSTEM_CORE := $(foreach name,bad_input data_paths opens_across_workers protocol rights server smbclient smbprotocol \
+	two_clients worker_death,tests/system/test_$(name).py)
+test-compiled-core:
+	@$(MAKE) --no-print-directory test COMPILED=1 PYTEST_ARGS='tests/unit tests/conformance $(SYSTEM_CORE)'
 
 # BENCH_ROUNDS=5, BENCH_SCALE=1, BENCH_FOLDER=/dev/shm, BENCH_WORKERS=0 (one a CPU), BENCH_ONLY=REGEX;
 # BENCH_COMPILED=0 measures the server as Python; bench.json has the figures

@@ -184,9 +184,11 @@ PYTHON
     is_compiled() { ls "$venv"/lib/python*/site-packages/ksmbd/conn/loop.*.so >/dev/null 2>&1; }
     if ! is_compiled || [ "$(cat "$venv/.compiled" 2>/dev/null)" != "$(compiled_key)" ]; then
         say "compiling, which takes a minute"
+        begun=$(date +%s)
         rm -f "$venv/.compiled"
         KSMBD_COMPILE=1 pip install --no-build-isolation --no-deps --force-reinstall .
         if is_compiled; then
+            say "compiled $(wc -l < scripts/compiled.txt) modules in $(($(date +%s) - begun)) s"
             for module in $(cat scripts/compiled.txt); do
                 ls "$venv"/lib/python*/site-packages/"${module%.py}".*.so >/dev/null 2>&1 ||
                     { say "$module was not compiled, and others were: the build is broken"; exit 1; }

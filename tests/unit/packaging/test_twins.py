@@ -34,6 +34,15 @@ def test_tests_have_the_one_they_are_told() -> None:
     assert "venv=.venv-compiled;" in _make("serve", "COMPILED=1") and "venv=.venv;" in _make("serve", "COMPILED=0")
 
 
+def test_continuous_integration_has_both() -> None:
+    script = (TOP / ".ci/run").read_text()
+    assert "tested test " in script and "tested test-compiled-core " in script
+    line = next(line for line in _make("test-compiled-core").splitlines() if "pytest" in line)
+    assert ".venv-compiled/bin/python" in line and "tests/unit tests/conformance" in line
+    named = [word for word in line.split() if word.startswith("tests/system/")]
+    assert len(named) > 5 and all((TOP / name.strip("'")).exists() for name in named)
+
+
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A folder whose set-up has been done, as Python and compiled."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from vfs_share import StillClock
@@ -12,7 +13,6 @@ from vfs_share import StillClock
 from ksmbd.kernel import openat
 from ksmbd.kernel.credentials import SERVER
 from ksmbd.kernel.stat import stat_fd
-from ksmbd.overriding import override
 from ksmbd.smb.acl import ACCESS_ALLOWED, CONTAINER_INHERIT, INHERITED_ACE, OBJECT_INHERIT, Ace, Acl
 from ksmbd.smb.former_sids import FormerUser
 from ksmbd.smb.ports import Identity, ShareConfig
@@ -207,23 +207,29 @@ def test_a_link_that_takes_a_name_meanwhile_leads_nowhere(
     assert whole(outside) == before
 
 
+class Stand:
+    """Stands for an Access, of which no class made here can inherit where it is compiled."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self.access = Access(*arguments, **options)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.access, name)
+
+
 def test_what_is_open_is_changed_whatever_has_its_name(
     top: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = tmp_path / "other"
     other.write_text("x")
     before = other.lstat().st_mode
-    replaces = Access.replace_lists
 
-    class Racing(Access):
-        __slots__ = ()
-
-        @override
+    class Racing(Stand):
         def replace_lists(self, fd: int, path_only: bool, descriptor: SecurityDescriptor, dacl_changes: bool) -> None:
             if stat_fd(fd).ino == (top / "g").lstat().st_ino:
                 os.rename(top / "g", top / "was")
                 os.link(other, top / "g")
-            replaces(self, fd, path_only, descriptor, dacl_changes)
+            self.access.replace_lists(fd, path_only, descriptor, dacl_changes)
 
     monkeypatch.setattr(acl_tree, "Access", Racing)
     list(Propagation(DOMAIN, NAME).run(bytes(top.parent), b"top"))
@@ -266,16 +272,12 @@ def test_a_system_that_keeps_no_list_ends_the_run(top: Path, monkeypatch: pytest
 
 
 def test_a_failure_is_told_and_the_rest_goes_on(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    replaces = Access.replace_lists
 
-    class Refusing(Access):
-        __slots__ = ()
-
-        @override
+    class Refusing(Stand):
         def replace_lists(self, fd: int, path_only: bool, descriptor: SecurityDescriptor, dacl_changes: bool) -> None:
             if stat_fd(fd).ino == (top / "g").lstat().st_ino:
                 raise PermissionError(1, "Operation not permitted")
-            replaces(self, fd, path_only, descriptor, dacl_changes)
+            self.access.replace_lists(fd, path_only, descriptor, dacl_changes)
 
     monkeypatch.setattr(acl_tree, "Access", Refusing)
     found = run(top)
