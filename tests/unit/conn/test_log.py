@@ -13,6 +13,9 @@ from ksmbd.line_limit import OTHERS, LineLimit
 
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
+    """No component is on, and no line is held back that another test wrote."""
+    log._about_clients.forget()
+    log._defects.forget()
     memory = debug._memory
     debug.attach(memoryview(bytearray(debug.SIZE)))
     yield
