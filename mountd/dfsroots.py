@@ -11,8 +11,6 @@ from typing import Final, NamedTuple, Protocol
 
 from ksmbd import limits, log
 from ksmbd.ipc.constants import TreeStatus, UserFlag
-from ksmbd.kernel import credentials
-from ksmbd.kernel.credentials import Credentials
 from ksmbd.smb import dfs
 from ksmbd.smb.constants import FILE_READ_DATA
 from mountd.accounts import Accounts
@@ -49,12 +47,20 @@ class ServerView(Protocol):
     def failed_logons(self) -> FailedLogons: ...
 
 
+class Who(NamedTuple):
+    """As whom it is looked."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+
+
 class Query(NamedTuple):
     """What is looked for: all links in the folder of a root, or the one that `parts` lead to."""
 
     folder: str
     parts: tuple[str, ...]
-    who: Credentials
+    who: Who
 
 
 def query(server: ServerView, path: str, account: str, address: str) -> Query | None:
@@ -73,13 +79,17 @@ def query(server: ServerView, path: str, account: str, address: str) -> Query | 
     if unix is None or forced.problem:
         return None
     gid = unix.gid if forced.gid is None else forced.gid
-    return Query(share.full_path(server.configuration.settings), tuple(parts), Credentials(unix.uid, gid, unix.groups))
+    return Query(share.full_path(server.configuration.settings), tuple(parts), Who(unix.uid, gid, unix.groups))
 
 
 def find(asked: Query) -> Links:
     """The links of a query: none where the folder is not there or the user may not read it."""
+    # Not at the top: it tries at once to act as another user, after which the kernel tells the main thread no longer of
+    # the end of its parent (PR_SET_PDEATHSIG of prctl(2)), by which `make serve` ends the daemon.
+    from ksmbd.kernel import credentials
+
     try:
-        credentials.assume(asked.who)
+        credentials.assume(credentials.Credentials(*asked.who))
         return _leads(asked.folder, asked.parts) if asked.parts else _in_folder(asked.folder)
     except (OSError, UnicodeError):
         return Links(())
@@ -159,6 +169,8 @@ class DirectRoots:
 
     def find(self, asked: Query, then: Callable[[Links], None]) -> bool:
         """Call `then` with the links, now or later. False: too many wait."""
+        from ksmbd.kernel import credentials
+
         try:
             found = find(asked)
         finally:

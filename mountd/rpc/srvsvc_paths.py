@@ -79,9 +79,8 @@ def parse(text: str, old_style: bool = False) -> Path:
     text = text.replace("/", "\\")
     if not text or len(text) > (OLD_PATH_MAX if old_style else PATH_MAX):
         raise InvalidPathError
-    for pattern, kind in _DEVICES:
-        if pattern.fullmatch(text):
-            return Path(kind, text.upper() if kind is PathType.DEVICE_DISK else text.upper().rstrip(":"))
+    if (device := _device(text)) is not None:
+        return device
     if text.startswith("\\\\"):
         return _unc(text[2:].split("\\"), old_style)
     drive = text[:2].upper() if _DRIVE.match(text) else ""
@@ -98,8 +97,16 @@ def parse(text: str, old_style: bool = False) -> Path:
         (False, False): PathType.PATH_RELND, (True, False): PathType.PATH_ABSND,
         (False, True): PathType.PATH_RELD, (True, True): PathType.PATH_ABSD,
     }  # fmt: skip
-    resolved = "\\".join(_resolved(parts))
-    return Path(kinds[absolute, bool(drive)] | wild, drive + ("\\" if absolute else "") + resolved)
+    canonical = drive + ("\\" if absolute else "") + "\\".join(_resolved(parts))
+    return _device(canonical) or Path(kinds[absolute, bool(drive)] | wild, canonical)
+
+
+def _device(text: str) -> Path | None:
+    """The device that a path names, such as A: or LPT1."""
+    for pattern, kind in _DEVICES:
+        if pattern.fullmatch(text):
+            return Path(kind, text.upper() if kind is PathType.DEVICE_DISK else text.upper().rstrip(":"))
+    return None
 
 
 def _unc(parts: list[str], old_style: bool) -> Path:

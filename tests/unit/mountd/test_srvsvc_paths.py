@@ -72,6 +72,10 @@ def test_old_names(text: str, valid: bool) -> None:
         assert not valid
 
 
+def test_what_resolves_to_a_device_is_one() -> None:
+    assert parse("a:.") == parse("A:") and parse(r".\con") == parse("CON")
+
+
 @settings(max_examples=300)
 @given(st.text(st.sampled_from("ab.:\\/*?cC"), max_size=12))
 def test_a_canonical_form_stays(text: str) -> None:

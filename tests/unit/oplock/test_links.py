@@ -9,6 +9,7 @@ import pytest
 
 from ksmbd.oplock.record import OpenEntry
 from ksmbd.oplock.state import FILE, StateDirectory
+from ksmbd.oplock.state_rebuild import rebuild
 from ksmbd.oplock.store import Store
 from ksmbd.smb import constants
 from ksmbd.smb.ports import CloseOutcome, DurableRequest, OpenRef
@@ -201,6 +202,9 @@ def test_what_a_server_of_before_kept_is_read(tmp_path: Path) -> None:
     old = tuple(fields)[: OpenEntry._fields.index("name")]
     with state._env.begin(write=True) as txn:
         txn.put(FILE.pack(1, 1), marshal.dumps((3, [old], [], ["", "s"])), db=state._records)
+    state.close()
+    assert rebuild(tmp_path, lambda key, handle: False).kept == 1  # as the server does before it serves
+    state = StateDirectory(tmp_path)
     [(file, adopted)] = state.load()
     assert file == (1, 1)
     assert [entry.name for entry in adopted.opens] == [b"a"]
