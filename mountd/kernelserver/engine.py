@@ -220,7 +220,9 @@ class KernelEngine:
 
     def reply(self, slot: int, message: Message) -> None:
         """Send a reply that `answer` did not return at once."""
-        self._send(message, None)
+        passed = self._pipes.passed(message)
+        if passed is not None:
+            self._send(passed, None)
 
     def _take(self) -> None:
         assert self._channel is not None

@@ -13,9 +13,11 @@ from kernel_office import TEXT, Office
 from mountd_doubles import accounts
 
 from ksmbd.auth import spnego
-from ksmbd.ipc.constants import Event, RpcFlag, UserFlag
+from ksmbd.ipc.codec import Message
+from ksmbd.ipc.constants import Attribute, Event, RpcFlag, RpcStatus, UserFlag
 from mountd.kerberos import process, replay
 from mountd.kerberos.mechanism import Acceptor, Context
+from mountd.kernelserver.pipes import KernelPipes
 from mountd.rpc.frames import Answer, Request
 
 pytestmark = pytest.mark.usefixtures("no_ports")
@@ -180,3 +182,65 @@ def test_an_open_pipe_is_not_opened_again(office: Office) -> None:
     office.ask(kernel.rpc(8, OPEN), kernel.rpc(8, WRITE, BIND))
     assert office.ask(kernel.rpc(8, OPEN)) == [struct.pack("=III", 8, 6, 0)]
     assert len(office.requests.pipes) == 1
+
+
+class Slow:
+    """mountd, which looks up Unix users before it opens a pipe, and answers everything else at once."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[int, RpcFlag]] = []
+
+    def answer(self, slot: int, message: Message) -> Message | None:
+        flags = RpcFlag(message.fields["flags"])
+        self.asked.append((message.handle, flags))
+        return None if flags & OPEN == OPEN else reply(message.handle, b"answer")
+
+
+def reply(handle: int, payload: bytes = b"", status: int = 0) -> Message:
+    fields = {"handle": handle, "flags": status, "payload_sz": len(payload), "payload": payload}
+    return Message(Event.RPC_RESPONSE, fields)
+
+
+def request(handle: int, flags: RpcFlag, payload: bytes = b"") -> Message:
+    fields = {"handle": handle, "flags": int(flags), "payload_sz": len(payload), "payload": payload}
+    return Message(Event.RPC_REQUEST, fields)
+
+
+def test_the_first_request_waits_until_the_pipe_is_open() -> None:
+    slow = Slow()
+    pipes = KernelPipes(slow.answer)
+    assert pipes.take(request(8, OPEN)) == reply(8)
+    assert pipes.take(request(8, WRITE | RpcFlag.SRVSVC, BIND)) is None
+    assert [handle for handle, _ in slow.asked] == [8], "the opening alone"
+    assert pipes.take(request(8, RpcFlag.READ)) == reply(8, status=RpcStatus.NOMEM)
+    assert pipes.passed(reply(7, b"another's")) == reply(7, b"another's")
+    assert pipes.passed(reply(8)) == reply(8, b"answer"), "the first request's, and nothing of the opening"
+    assert slow.asked[1][1] & WRITE == WRITE
+    assert pipes.passed(reply(8, b"later")) == reply(8, b"later")
+
+
+@pytest.mark.parametrize("refused", [
+    reply(8, status=RpcStatus.PIPE_BUSY), Message(Event.FAILED, numbers={Attribute.HANDLE: 8}),
+])  # fmt: skip
+def test_a_pipe_that_is_not_opened_answers_its_first_request_so(refused: Message) -> None:
+    slow = Slow()
+    pipes = KernelPipes(slow.answer)
+    pipes.take(request(8, OPEN))
+    assert pipes.take(request(8, WRITE | RpcFlag.SRVSVC, BIND)) is None
+    found = pipes.passed(refused)
+    assert found is not None
+    assert found.event is Event.RPC_RESPONSE
+    assert found.fields["flags"] in (RpcStatus.PIPE_BUSY, RpcStatus.NOMEM)
+    assert len(slow.asked) == 1
+
+
+def test_a_pipe_that_is_closed_while_it_opens_is_closed_once_it_is_open() -> None:
+    slow = Slow()
+    pipes = KernelPipes(slow.answer)
+    pipes.take(request(8, OPEN))
+    pipes.take(request(8, WRITE | RpcFlag.SRVSVC, BIND))
+    assert pipes.take(request(8, CLOSE)) == reply(8)
+    assert pipes.take(request(8, OPEN)) == reply(8, status=RpcStatus.BAD_FID)
+    assert pipes.passed(reply(8)) is None
+    assert slow.asked[1:] == [(8, RpcFlag.CLOSE)]
+    assert pipes.take(request(8, OPEN)) == reply(8)
