@@ -17,7 +17,7 @@ from rpc_doubles import View
 from ksmbd import limits
 from ksmbd.kernel.credentials import SERVER
 from ksmbd.smb.status import WireError
-from mountd.dfsroots import DirectRoots, Query, query
+from mountd.dfsroots import DirectRoots, Query, Who, query
 from mountd.rpc import netdfs
 from mountd.rpc.facts import Facts, Level, ShareFacts
 from mountd.rpc.names import DFS, DfsLink, Links, Names, Question, Unanswered, decode_found, encode_found
@@ -195,7 +195,7 @@ def folder(tmp_path: Path) -> Path:
 
 def find(folder: Path, *parts: str) -> list[tuple[str, tuple[str, ...]]]:
     found: list[Links] = []
-    assert DirectRoots().find(Query(str(folder), parts, SERVER), found.append)
+    assert DirectRoots().find(Query(str(folder), parts, Who(*SERVER)), found.append)
     return [tuple(link) for (links,) in found for link in links]  # type: ignore[misc]
 
 
