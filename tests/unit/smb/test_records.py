@@ -6,16 +6,17 @@ from __future__ import annotations
 import inspect
 import random
 from dataclasses import MISSING, Field, fields
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from bench import Bench
 
 from ksmbd.oplock.conversion import entry_of
 from ksmbd.oplock.record import OpenEntry
 from ksmbd.oplock.requests import LeaseContext
+from ksmbd.smb import constants as c
 from ksmbd.smb.create_names import Name, parse_name
-from ksmbd.smb.info_query import Answer, QueryClass
+from ksmbd.smb.info_query import Answer, Query, QueryClass
 from ksmbd.smb.model import Open
 from ksmbd.smb.ports import (
     CloseOutcome,
@@ -115,6 +116,7 @@ def test_a_name(name: str) -> None:
 
 
 def test_an_answer() -> None:
-    query: Any = SimpleNamespace(open=SimpleNamespace(granted_access=1), limit=4)
+    bench = Bench()
+    query = Query(bench.request(c.QUERY_INFO, b""), bench.open(), 4, 0, 0, b"")
     found = QueryClass(4, 1, lambda query: b"data").answer(query)
     assert found == Answer(b"data") and type(found) is Answer and len(found) == len(Answer(b""))
