@@ -13,38 +13,23 @@ from ksmbd import limits, log
 from ksmbd.ipc.constants import TreeStatus, UserFlag
 from ksmbd.smb import dfs
 from ksmbd.smb.constants import FILE_READ_DATA
-from mountd.accounts import Accounts
-from mountd.config import Configuration
-from mountd.failedlogons import FailedLogons
+from mountd import sharesecurity
+from mountd.login import UserView
 from mountd.lookup_threads import LookupThreads
 from mountd.loop import Loop, Timer
 from mountd.rpc.names import DfsLink, Links
-from mountd.sessions import Sessions
 from mountd.sharesecurity import ShareSecurity, obeyed
 from mountd.sharing import TreeRequest, decide_tree_connect, forced_ids
-from mountd.unixusers import UnixUsers
 
 THREADS: Final = 1
 _FOLDER: Final = os.O_DIRECTORY | os.O_CLOEXEC
 
 
-class ServerView(Protocol):
+class ServerView(UserView, sharesecurity.ServerView, Protocol):
     """The parts of the daemon that decide who may use a share."""
 
     @property
-    def configuration(self) -> Configuration: ...
-    @property
-    def sessions(self) -> Sessions: ...
-    @property
-    def users(self) -> UnixUsers: ...
-    @property
-    def sub_authorities(self) -> tuple[int, int, int]: ...
-    @property
-    def accounts(self) -> Accounts: ...
-    @property
     def share_security(self) -> ShareSecurity: ...
-    @property
-    def failed_logons(self) -> FailedLogons: ...
 
 
 class Who(NamedTuple):

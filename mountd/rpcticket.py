@@ -14,13 +14,11 @@ from ksmbd import limits
 from ksmbd.ipc.constants import UserFlag
 from ksmbd.refusals import refused
 from ksmbd.smb.status import STATUS_LOGON_FAILURE, status_name
-from mountd.accounts import Accounts
-from mountd.config import Configuration
 from mountd.kerberos.admission import decide_principal
 from mountd.kerberos.answers import Accepted, Begun, Kind, Refused, Status
+from mountd.login import UserView
 from mountd.rpc.frames import Answer
 from mountd.rpc.names import TICKET_MAX, Ticket
-from mountd.unixusers import UnixUsers
 
 _WHY_MAX: Final = 256
 
@@ -47,17 +45,6 @@ class NoOffice:
     def ask(self, kind: Kind, payload: bytes, number: int, then: Callable[[Answer | None], None]) -> None:
         """See Office."""
         then(None)
-
-
-class ServerView(Protocol):
-    """The parts of the daemon that know the accounts."""
-
-    @property
-    def configuration(self) -> Configuration: ...
-    @property
-    def accounts(self) -> Accounts: ...
-    @property
-    def users(self) -> UnixUsers: ...
 
 
 class Step(NamedTuple):
@@ -110,7 +97,7 @@ def _read(answer: Answer | None, address: str) -> Step:
     return Step(None)
 
 
-def account(server: ServerView, accepted: Accepted, address: str) -> str:
+def account(server: UserView, accepted: Accepted, address: str) -> str:
     """The user that a ticket is of, '' where it may not log on, which the log tells with the client's address."""
     login = decide_principal(accepted, server.accounts, server.configuration, server.users)
     if login.unix is not None and login.status & UserFlag.OK:

@@ -101,10 +101,7 @@ class KerberosProtection:
         tail = bytes((_FILLER,)) * self._extra + token
         cipher = self._sealing.encrypt(confounder + body + tail)
         first, sealed, last = _cut(cipher, len(body))
-        if self._sealing.profile.is_sha2:
-            checksum = self._sealing.integrity(first + head + sealed + trailer + last)
-        else:
-            checksum = self._sealing.integrity(confounder + head + body + trailer + tail)
+        checksum = _integrity(self._sealing, (first, sealed, last), (confounder, body, tail), head, trailer)
         return sealed, sent + last + checksum + first
 
     def unprotect(self, head: bytes, body: bytes, trailer: bytes, signature: bytes, sealing: bool) -> bytes | None:
@@ -129,15 +126,21 @@ class KerberosProtection:
         first = signature[size - CONFOUNDER :]
         clear = self._unsealing.decrypt(first + body + last)
         confounder, plain, tail = _cut(clear, len(body))
-        if self._unsealing.profile.is_sha2:
-            right = self._unsealing.integrity(first + head + body + trailer + last)
-        else:
-            right = self._unsealing.integrity(confounder + head + plain + trailer + tail)
+        right = _integrity(self._unsealing, (first, body, last), (confounder, plain, tail), head, trailer)
         token = _WRAP.pack(_WRAP_ID, flags, _FILLER, extra, 0, sequence)
         if not compare_digest(right, checksum) or tail[extra:] != token:
             return None
         self._received = (self._received + 1) & _SEQUENCE_MASK
         return plain
+
+
+def _integrity(
+    keys: Keys, sealed: tuple[bytes, bytes, bytes], clear: tuple[bytes, bytes, bytes], head: bytes, trailer: bytes
+) -> bytes:
+    """The checksum of a PDU, given what `_cut` makes of its encrypted and of its clear data; what is signed beside the
+    body stands around it."""
+    first, body, last = sealed if keys.profile.is_sha2 else clear
+    return keys.integrity(first + head + body + trailer + last)
 
 
 def _cut(data: bytes, size: int) -> tuple[bytes, bytes, bytes]:
