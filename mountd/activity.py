@@ -44,6 +44,12 @@ class Activity:
             raise ValueError(target.problem)
         self._count({"ask": "close", "target": asdict(target)}, on_closed)
 
+    def keys(self, after: int, on_rows: OnRows, on_end: OnEnd) -> None:
+        """Ask for the keys of encrypted sessions that were established at `after` (FILETIME) or later. Raises
+        NotRunning."""
+        self._check()
+        self._questions.ask({"ask": "keys", "after": after}, lambda worker, part: on_rows(part), on_end)
+
     def reloaded(self, on_closed: OnClosed) -> None:
         """Wait until the workers have applied a reload."""
         self._count({"ask": "reloaded"}, on_closed)

@@ -242,7 +242,7 @@ class Server:
         questions = Questions(self.loop, self.engine)
         self.requests.on_answer = questions.answered
         self.activity = _kernel_activity(questions, kernel, self.requests) if kernel else Activity(questions)
-        self.control = Control(self.reload, self.activity, self._tracing(questions))
+        self.control = Control(self.reload, self.activity, self._tracing())
         shares = ShareActs(self.requests, lambda: not self.reload().problems, self.activity.reloaded)
         self.requests.pipes.later = self.loop.call_later
         self.requests.pipes.administrator = Administration(self.activity, shares)
@@ -255,10 +255,10 @@ class Server:
         self._stopping = False
         self._status = 0
 
-    def _tracing(self, questions: Questions) -> Tracing:
+    def _tracing(self) -> Tracing:
         requests = self.requests
         return Tracing(
-            questions, lambda: [self.engine.settings.tcp_port], lambda: requests.configuration.settings.trace_keys
+            self.activity, lambda: [self.engine.settings.tcp_port], lambda: requests.configuration.settings.trace_keys
         )
 
     def run(self) -> int:

@@ -6,20 +6,19 @@ The control socket lets nobody but root and the user that runs the daemon ask.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from ksmbd import log
-from mountd.activity import NotRunning
-from mountd.questions import OnEnd, Questions
+from mountd.activity import Activity, OnRows
+from mountd.questions import OnEnd
 
 
 class Tracing:
     """Answers ksmbd.trace."""
 
-    def __init__(self, questions: Questions, ports: Callable[[], list[int]], allowed: Callable[[], bool]) -> None:
+    def __init__(self, activity: Activity, ports: Callable[[], list[int]], allowed: Callable[[], bool]) -> None:
         """`ports`: on which the server listens. `allowed`: the parameter `trace keys`."""
-        self._questions = questions
+        self._activity = activity
         self._ports = ports
         self._allowed = allowed
 
@@ -30,11 +29,9 @@ class Tracing:
             log.info(f"the keys of encrypted sessions are handed to ksmbd.trace ({who}); `trace keys = no` forbids it")
         return {"ports": self._ports(), "keys": allowed}
 
-    def keys(self, after: int, on_rows: Callable[[Mapping[str, Any]], None], on_end: OnEnd) -> None:
+    def keys(self, after: int, on_rows: OnRows, on_end: OnEnd) -> None:
         """Ask for the keys of sessions that were established at `after` (FILETIME) or later. Raises ValueError where
         they are not handed out, NotRunning."""
         if not self._allowed():
             raise ValueError("`trace keys = no` keeps the keys of sessions in the server")
-        if not self._questions.answerable:
-            raise NotRunning("the engine does not run at present")
-        self._questions.ask({"ask": "keys", "after": after}, lambda worker, part: on_rows(part), on_end)
+        self._activity.keys(after, on_rows, on_end)

@@ -13,15 +13,13 @@ from cryptography.hazmat.primitives.ciphers import AEADDecryptionContext, Cipher
 from cryptography.hazmat.primitives.ciphers.aead import AESCCM, AESGCM
 
 from ksmbd.smb.constants import CIPHER_AES128_CCM, CIPHER_AES128_GCM, CIPHER_AES256_CCM, CIPHER_AES256_GCM
-from ksmbd.smb.header import TRANSFORM_HEADER_SIZE, TRANSFORM_PROTOCOL_ID
+from ksmbd.smb.header import TRANSFORM_HEADER, TRANSFORM_HEADER_SIZE, TRANSFORM_PROTOCOL_ID
 from ksmbd.smb.reader import unpack_from
 from ksmbd.smb.status import ConnectionFatal, WireError
 
 TAG_SIZE: Final = 16
 _AAD_OFFSET: Final = 20
 _ENCRYPTED: Final = 0x0001
-# ProtocolId, Signature, Nonce, OriginalMessageSize, Reserved, Flags (3.0: EncryptionAlgorithm, 1 as well), SessionId
-_TRANSFORM: Final = Struct("<4s16s16sIHHQ")
 # What is authenticated: Nonce to SessionId
 _AAD: Final = Struct("<16sIHHQ")
 _KEY_SIZES: Final = {CIPHER_AES128_CCM: 16, CIPHER_AES128_GCM: 16, CIPHER_AES256_CCM: 32, CIPHER_AES256_GCM: 32}
@@ -85,7 +83,7 @@ class AeadSealer:
                 sealed = self._encrypt.encrypt(nonce, view[start:], aad)
                 view[start:] = memoryview(sealed)[:size]
             tag = sealed[size:]
-        _TRANSFORM.pack_into(
+        TRANSFORM_HEADER.pack_into(
             frame, start - TRANSFORM_HEADER_SIZE, TRANSFORM_PROTOCOL_ID, tag, nonce, size, 0, _ENCRYPTED, session_id
         )
 
@@ -96,7 +94,7 @@ class AeadSealer:
         does not match (MS-SMB2 3.3.5.2.1.1).
         """
         try:
-            protocol_id, tag, nonce, size, _, flags, _ = unpack_from(frame, 0, _TRANSFORM)
+            protocol_id, tag, nonce, size, _, flags, _ = unpack_from(frame, 0, TRANSFORM_HEADER)
         except WireError as error:
             raise ConnectionFatal("a frame shorter than the transform header") from error
         if protocol_id != TRANSFORM_PROTOCOL_ID or flags != _ENCRYPTED:

@@ -21,7 +21,7 @@ from typing import Final, NamedTuple, Protocol
 
 from ksmbd.kernel import bpf, bpf_cache
 from ksmbd.kernel.ring_buffer import RingBuffer
-from ksmbd.kernel.steering import packed_address
+from ksmbd.kernel.steering import packed_network
 
 RING_SIZE: Final = 64 << 20
 """Bytes of the ring buffer: what comes in while user space is busy, some tenths of a second at full speed."""
@@ -29,9 +29,11 @@ PACKET_MAX: Final = 65536
 _HEAD: Final = struct.Struct("=QIIII")
 _U32: Final = struct.Struct("=I")
 _U64: Final = struct.Struct("=Q")
-_NETWORK: Final = struct.Struct("=I16s")
 _ALL: Final = 0x0003  # ETH_P_ALL
 _SO_ATTACH_BPF: Final = 50
+_SO_RCVBUFFORCE: Final = 33
+_SOL_PACKET: Final = 263
+_PACKET_STATISTICS: Final = 6
 _ARPHRD_LOOPBACK: Final = "772"
 _PORTS: Final = struct.Struct(">HH")
 _TCP: Final = 6
@@ -82,12 +84,6 @@ class Capture(Protocol):
         ...
 
 
-def _network(text: str) -> tuple[int, bytes]:
-    """(prefix length, address) as in the maps. Raises ValueError."""
-    network = ipaddress.ip_network(text, strict=False)
-    return network.prefixlen + (96 if network.version == 4 else 0), packed_address(str(network.network_address))
-
-
 class BpfCapture:
     """Captures by bpf/capture.c."""
 
@@ -123,7 +119,7 @@ class BpfCapture:
         for port in wanted.ports:
             self._maps["ports"].set(_U32.pack(port), _U32.pack(1))
         for client in wanted.clients:
-            self._maps["clients"].set(_NETWORK.pack(*_network(client)), _U32.pack(1))
+            self._maps["clients"].set(packed_network(client), _U32.pack(1))
         for which, value in enumerate((bool(wanted.clients), wanted.most, wanted.direction)):
             self._maps["wanted"].set(_U32.pack(which), _U32.pack(value))
 
@@ -196,7 +192,7 @@ class SocketCapture:
     @property
     def lost(self) -> int:
         """See Capture."""
-        _, dropped = struct.unpack("=II", self._socket.getsockopt(263, 6, 8))  # SOL_PACKET, PACKET_STATISTICS
+        _, dropped = struct.unpack("=II", self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))
         self._lost += dropped
         return self._lost
 
@@ -237,7 +233,7 @@ def packet_socket(buffer: int) -> socket.socket:
     Raises OSError."""
     made = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, socket.htons(_ALL))
     if buffer:
-        for option in (33, socket.SO_RCVBUF):  # SO_RCVBUFFORCE
+        for option in (_SO_RCVBUFFORCE, socket.SO_RCVBUF):
             with contextlib.suppress(OSError):
                 made.setsockopt(socket.SOL_SOCKET, option, buffer)
                 break

@@ -42,6 +42,13 @@ def packed_address(text: str) -> bytes:
     return address.packed if address.version == 6 else b"\0" * 10 + b"\xff\xff" + address.packed
 
 
+def packed_network(text: str) -> bytes:
+    """A network as the key of a trie: prefix length, and its address as `packed_address` has it. Raises ValueError."""
+    network = ipaddress.ip_network(text, strict=False)
+    prefix = network.prefixlen + (96 if network.version == 4 else 0)
+    return _NETWORK.pack(prefix, packed_address(str(network.network_address)))
+
+
 class Steer:
     """Chooses the worker of each new connection (SK_REUSEPORT) among the listening sockets of an address. Workers are
     numbered by slots here: worker 1 is slot 0."""
@@ -208,11 +215,8 @@ class Tune:
             self.maps["ports"].set(_U32.pack(port), _U32.pack(1))
         self.maps["scope"].set(_U32.pack(0), _U64.pack(_namespace_cookie()))
         for rule in rules:
-            network = ipaddress.ip_network(rule.network, strict=False)
-            prefix = network.prefixlen + (96 if network.version == 4 else 0)
-            key = _NETWORK.pack(prefix, packed_address(str(network.network_address)))
             value = _OPTIONS.pack(rule.send_buffer, rule.receive_buffer, int(rule.no_delay))
-            self.maps["networks"].set(key, value)
+            self.maps["networks"].set(packed_network(rule.network), value)
         group = own_cgroup()
         try:
             self._link = bpf.link(self._program, group, bpf.ATTACH_CGROUP_SOCK_OPS)

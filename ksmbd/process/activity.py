@@ -31,9 +31,6 @@ PATH_MAX: Final = 4096
 """Characters of a path that are told."""
 RETRY: Final = 0.005
 """Seconds until an answer goes on for which mountd had no room."""
-DIALECTS: Final = {
-    c.DIALECT_202: "2.0.2", c.DIALECT_210: "2.1", c.DIALECT_300: "3.0", c.DIALECT_302: "3.0.2", c.DIALECT_311: "3.1.1",
-}  # fmt: skip
 CIPHERS: Final = {
     c.CIPHER_AES128_CCM: "AES-128-CCM", c.CIPHER_AES128_GCM: "AES-128-GCM", c.CIPHER_AES256_CCM: "AES-256-CCM",
     c.CIPHER_AES256_GCM: "AES-256-GCM",
@@ -128,7 +125,7 @@ class Activity:
             domain=identity.domain,
             guest=identity.is_guest,
             address=_address(session),
-            dialect=DIALECTS.get(session.dialect, hex(session.dialect)),
+            dialect=c.DIALECT_NAMES.get(session.dialect, hex(session.dialect)),
             cipher=CIPHERS.get(_cipher(session), "") if session.sealer is not None else "",
             encrypted=session.encrypt_data,
             signing=_SIGNING.get(session.signing_algorithm, "") if session.signer is not None else "",

@@ -15,6 +15,9 @@ TRANSFORM_PROTOCOL_ID: Final = b"\xfdSMB"
 COMPRESSION_PROTOCOL_ID: Final = b"\xfcSMB"
 
 HEADER_SIZE: Final = 64
+TRANSFORM_HEADER: Final = Struct("<4s16s16sIHHQ")
+"""ProtocolId, Signature, Nonce, OriginalMessageSize, Reserved, Flags (3.0: EncryptionAlgorithm, 1 as well), SessionId
+(MS-SMB2 2.2.41)."""
 TRANSFORM_HEADER_SIZE: Final = 52
 NBSS_HEADER_SIZE: Final = 4
 HEADROOM: Final = NBSS_HEADER_SIZE + TRANSFORM_HEADER_SIZE

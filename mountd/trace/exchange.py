@@ -8,8 +8,24 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ksmbd.smb import constants as c
-from ksmbd.smb.header import HEADER_SIZE, SMB2_PROTOCOL_ID, TRANSFORM_PROTOCOL_ID, Header
-from ksmbd.smb.status import STATUS_BUFFER_OVERFLOW, STATUS_PENDING, STATUS_SUCCESS, ConnectionFatal, status_name
+from ksmbd.smb.header import (
+    COMPRESSION_PROTOCOL_ID,
+    HEADER_SIZE,
+    SMB1_PROTOCOL_ID,
+    SMB2_PROTOCOL_ID,
+    TRANSFORM_PROTOCOL_ID,
+    Header,
+)
+from ksmbd.smb.status import (
+    STATUS_BUFFER_OVERFLOW,
+    STATUS_MORE_PROCESSING_REQUIRED,
+    STATUS_NOTIFY_CLEANUP,
+    STATUS_NOTIFY_ENUM_DIR,
+    STATUS_PENDING,
+    STATUS_SUCCESS,
+    ConnectionFatal,
+    status_name,
+)
 from mountd.trace import messages
 from mountd.trace.keys import KeyRing
 from mountd.trace.known import Known
@@ -25,8 +41,7 @@ ROOT: Final = "\\"
 """The name of a share's folder, which has none on the wire."""
 HELD_MAX: Final = 1024
 """Sealed frames that wait for their session's key."""
-_SMB1_NEGOTIATE: Final = b"\xffSMB\x72"
-_MORE: Final = 0xC0000016  # STATUS_MORE_PROCESSING_REQUIRED
+_SMB1_NEGOTIATE: Final = SMB1_PROTOCOL_ID + b"\x72"
 
 
 @dataclass(slots=True)
@@ -71,7 +86,7 @@ class Command:
     @property
     def failed(self) -> bool:
         """Whether there was a reply, and it is neither success nor a step on the way to it."""
-        return self.status not in (None, STATUS_SUCCESS, STATUS_PENDING, _MORE)
+        return self.status not in (None, STATUS_SUCCESS, STATUS_PENDING, STATUS_MORE_PROCESSING_REQUIRED)
 
     @property
     def status_text(self) -> str:
@@ -150,23 +165,26 @@ class Exchange:
             message=0,
         )  # fmt: skip
 
+    def _whole(self, frame: Frame, kind: str, from_server: bool, session: int = 0) -> Command:
+        """What is told of a frame in which no commands are seen."""
+        told = self._told(frame, kind, session)
+        told.size, told.what = frame.size, "from the server" if from_server else "from the client"
+        return told
+
     def _closed(self, frame: Frame, session: int, from_server: bool) -> None:
         """A frame that cannot be decrypted is told of as it is."""
-        told = self._told(frame, "SEALED", session)
-        told.user, told.size, told.sealed = self._user(session), frame.size, True
-        told.what = "from the server" if from_server else "from the client"
+        told = self._whole(frame, "SEALED", from_server, session)
+        told.user, told.sealed = self._user(session), True
         self.on_command(told)
 
     def _foreign(self, frame: Frame, from_server: bool) -> None:
         """SMB1 (a NEGOTIATE, MS-SMB2 3.3.5.3.1), a compressed message (2.2.42), or what is none."""
-        kind = {b"\xffSMB": "SMB1", b"\xfcSMB": "COMPRESSED"}.get(frame.data[:4], "UNKNOWN")
-        told = self._told(frame, kind)
-        told.size = frame.size
+        kind = {SMB1_PROTOCOL_ID: "SMB1", COMPRESSION_PROTOCOL_ID: "COMPRESSED"}.get(frame.data[:4], "UNKNOWN")
+        told = self._whole(frame, kind, from_server)
         if frame.data[:5] == _SMB1_NEGOTIATE and not from_server:
             told.command, told.what = c.COMMAND_NAMES[c.NEGOTIATE], "SMB1"
             self._under_way[0] = told  # 3.3.5.3: answered with MessageId 0
             return
-        told.what = "from the server" if from_server else "from the client"
         self.on_command(told)
 
     def _messages(self, frame: Frame, data: bytes, sealed: bool, from_server: bool) -> None:
@@ -280,6 +298,12 @@ class Exchange:
                 self.known.files.tell(told.file_id, command.name)
 
 
+_OWN_STRUCTURE: Final = (
+    STATUS_SUCCESS, STATUS_BUFFER_OVERFLOW, STATUS_MORE_PROCESSING_REQUIRED, STATUS_NOTIFY_ENUM_DIR,
+    STATUS_NOTIFY_CLEANUP,
+)  # fmt: skip
+
+
 def _is_whole(header: Header) -> bool:
     """Whether the reply has the command's own structure and not an error's (MS-SMB2 2.2.2)."""
-    return header.status in (STATUS_SUCCESS, STATUS_BUFFER_OVERFLOW, _MORE, 0x0000010C, 0x0000010B)
+    return header.status in _OWN_STRUCTURE

@@ -10,6 +10,7 @@ from queue import SimpleQueue
 from typing import Any, Final, NoReturn
 
 from ksmbd.overriding import override
+from ksmbd.smb.constants import FILETIME_UNIX_EPOCH
 from mountd.commandline import Command
 from mountd.console.asking import ask, last
 from mountd.rundir import RunDirectory
@@ -89,4 +90,4 @@ class Feed:
 
 def filetime() -> int:
     """The time as FILETIME (MS-DTYP 2.3.3)."""
-    return time.time_ns() // 100 + 116_444_736_000_000_000
+    return time.time_ns() // 100 + FILETIME_UNIX_EPOCH

@@ -61,9 +61,8 @@ _RPC: Final = Struct("<BBBBIHHIIHH")
 _PDUS: Final = {0: "request", 11: "bind", 14: "alter context", 16: "auth3", 18: "cancel", 19: "orphaned"}
 _DISPOSITIONS: Final = ("supersede", "open", "create", "open_if", "overwrite", "overwrite_if")
 _ACTIONS: Final = ("superseded", "opened", "created", "overwritten")
-_OPLOCKS: Final = {0: "", 1: "oplock II", 8: "oplock exclusive", 9: "oplock batch", 0xFF: "lease"}
 _SHARES: Final = {1: "disk", 2: "pipe", 3: "printer"}
-_DIALECTS: Final = {0x202: "2.0.2", 0x210: "2.1", 0x300: "3.0", 0x302: "3.0.2", 0x311: "3.1.1", 0x2FF: "2.x"}
+_DIALECTS: Final = {**c.DIALECT_NAMES, c.DIALECT_WILDCARD: "2.x"}
 
 
 def _rpc(body: Reader, at: int, size: int) -> str:
@@ -90,7 +89,13 @@ def _create(body: Reader) -> Told:
 def _created(body: Reader) -> Told:
     fields = body.unpack(_CREATED)
     action = _ACTIONS[fields[3]] if fields[3] < len(_ACTIONS) else ""
-    return Told(file_id=fields[12], what=" ".join(filter(None, (action, _OPLOCKS.get(fields[1], "")))))
+    granted = _oplock(fields[1]) if fields[1] != c.OPLOCK_LEVEL_NONE else ""
+    return Told(file_id=fields[12], what=" ".join(filter(None, (action, granted))))
+
+
+def _oplock(level: int) -> str:
+    name = c.OPLOCK_NAMES.get(level, hex(level))
+    return name if level == c.OPLOCK_LEVEL_LEASE else f"oplock {name}"
 
 
 def _file_id_at(offset: int) -> Callable[[Reader], Told]:
@@ -240,7 +245,7 @@ def oplock_break(message: bytes) -> Told:
         body.skip(HEADER_SIZE)
         if body.u16() == 24:
             level = body.u8()
-            return Told(file_id=body.unpack_at(_FILE_ID, HEADER_SIZE + 8)[0], what=_OPLOCKS.get(level) or "oplock none")
+            return Told(file_id=body.unpack_at(_FILE_ID, HEADER_SIZE + 8)[0], what=_oplock(level))
         return Told(what="lease")
     except WireError:
         return Told()

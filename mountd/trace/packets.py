@@ -14,6 +14,10 @@ LINK_ETHERNET: Final = 1
 LINK_RAW: Final = 101
 LINK_LINUX_SLL: Final = 113
 LINK_LINUX_SLL2: Final = 276
+_PLAIN: Final = {LINK_RAW: 0, LINK_NULL: 4}
+"""Link layer -> where the IP header begins."""
+_LAYERS: Final = {LINK_ETHERNET: (14, 12), LINK_LINUX_SLL: (16, 14), LINK_LINUX_SLL2: (20, 0)}
+"""Link layer -> the size of its header, and where the EtherType is in it."""
 FIN: Final = 1
 SYN: Final = 2
 RST: Final = 4
@@ -69,19 +73,12 @@ def _u16(packet: memoryview, at: int) -> int:
 
 def _network(packet: memoryview, link: int) -> int:
     """Where the IP header begins; -1: there is none."""
-    match link:
-        case 101:
-            return 0
-        case 0:
-            return 4
-        case 1:
-            at, kind = 14, _u16(packet, 12)
-        case 113:
-            at, kind = 16, _u16(packet, 14)
-        case 276:
-            at, kind = 20, _u16(packet, 0)
-        case _:
-            return -1
+    if link in _PLAIN:
+        return _PLAIN[link]
+    if link not in _LAYERS:
+        return -1
+    at, where = _LAYERS[link]
+    kind = _u16(packet, where)
     while kind in _VLAN:
         at, kind = at + 4, _u16(packet, at + 2)
     return at if kind in _IP else -1

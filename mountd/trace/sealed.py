@@ -7,28 +7,26 @@ without the rest. The tag is not verified: the server does that; a wrong key is 
 
 from __future__ import annotations
 
-from struct import Struct
 from typing import Final
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from ksmbd.smb.constants import CIPHER_AES128_CCM, CIPHER_AES256_CCM
-from ksmbd.smb.header import SMB2_PROTOCOL_ID, TRANSFORM_HEADER_SIZE
+from ksmbd.smb.header import SMB2_PROTOCOL_ID, TRANSFORM_HEADER, TRANSFORM_HEADER_SIZE
 
-_TRANSFORM: Final = Struct("<4s16s16sIHHQ")
 _CCM: Final = (CIPHER_AES128_CCM, CIPHER_AES256_CCM)
 
 
 def session_of(frame: bytes) -> int | None:
     """The SessionId of a transform frame; None where it is cut off."""
-    return int(_TRANSFORM.unpack_from(frame)[6]) if len(frame) >= TRANSFORM_HEADER_SIZE else None
+    return int(TRANSFORM_HEADER.unpack_from(frame)[6]) if len(frame) >= TRANSFORM_HEADER_SIZE else None
 
 
 def unseal(frame: bytes, cipher: int, key: bytes) -> bytes | None:
     """The message, or as much of it as there is; None where the key does not fit."""
     if len(frame) < TRANSFORM_HEADER_SIZE:
         return None
-    nonce = _TRANSFORM.unpack_from(frame)[2]
+    nonce = TRANSFORM_HEADER.unpack_from(frame)[2]
     if cipher in _CCM:
         counter = b"\x03" + nonce[:11] + (1).to_bytes(4, "big")
     else:

@@ -10,13 +10,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from ksmbd.smb.header import (
+    COMPRESSION_PROTOCOL_ID,
+    SMB1_PROTOCOL_ID,
+    SMB2_PROTOCOL_ID,
+    TRANSFORM_PROTOCOL_ID,
+)
+
 WHOLE: Final = 64 << 10
 """Frames of at most so many bytes are kept whole."""
 BEGINNING: Final = 4 << 10
 """What is kept of longer ones: all that a line tells of is in it."""
 WAITING_MAX: Final = 8 << 20
 """Bytes that wait for an earlier segment, after which it counts as lost."""
-_MAGICS: Final = (b"\xfeSMB", b"\xfdSMB", b"\xfcSMB", b"\xffSMB")
+_MAGICS: Final = (SMB2_PROTOCOL_ID, TRANSFORM_PROTOCOL_ID, COMPRESSION_PROTOCOL_ID, SMB1_PROTOCOL_ID)
 _WRAP: Final = 1 << 32
 
 

@@ -49,8 +49,9 @@ class Heard:
 
 def bench(outcome: Reloaded | None = None, allowed: bool = True) -> tuple[Control, Asked, Heard]:
     asked: Any = Asked()
-    tracing = Tracing(asked, lambda: [4450], lambda: allowed)
-    return Control(lambda: outcome or Reloaded([]), Activity(asked), tracing), asked, Heard()
+    activity = Activity(asked)
+    tracing = Tracing(activity, lambda: [4450], lambda: allowed)
+    return Control(lambda: outcome or Reloaded([]), activity, tracing), asked, Heard()
 
 
 def put(control: Control, heard: Any, question: dict[str, Any]) -> None:
