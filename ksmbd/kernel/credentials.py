@@ -58,14 +58,19 @@ _taken: set[tuple[int, int]] = set()
 _warned = False
 
 
+def _takes_nobody(call: int) -> bool:
+    """Whether setfsuid or setfsgid gives this thread another id; it is taken back."""
+    before = int(_fs_call(call, -1))
+    _fs_call(call, NOBODY.uid)
+    changed = int(_fs_call(call, -1)) == NOBODY.uid
+    _fs_call(call, before)
+    return changed
+
+
 def _can_impersonate() -> bool:
     if os.geteuid() != 0 or _SETFSUID is None or _SETFSGID is None or _SETGROUPS is None:
         return False
-    previous = int(_fs_call(_SETFSUID, -1))
-    _fs_call(_SETFSUID, 65534)
-    changed = int(_fs_call(_SETFSUID, -1)) == 65534
-    _fs_call(_SETFSUID, previous)
-    return changed
+    return _takes_nobody(_SETFSUID)
 
 
 POSSIBLE: Final = _can_impersonate()
@@ -80,11 +85,7 @@ def why_root_cannot() -> str:
     if _SETFSUID is None or _SETFSGID is None or _SETGROUPS is None:
         return "the system calls' numbers are not known for this machine"
     for name, call in (("setfsuid", _SETFSUID), ("setfsgid", _SETFSGID)):
-        before = int(_fs_call(call, -1))
-        _fs_call(call, NOBODY.uid)
-        changed = int(_fs_call(call, -1)) == NOBODY.uid
-        _fs_call(call, before)
-        if not changed:
+        if not _takes_nobody(call):
             return f"{name} is refused"
     held = os.getgroups()
     if _groups_call(_SETGROUPS, len(held), (ctypes.c_uint32 * len(held))(*held)) < 0:
